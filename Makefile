@@ -1,0 +1,23 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+EXTRAS := sevennet,pyscf,gpaw,mongod,dev
+
+.PHONY: run test setup
+
+run: setup
+	$(BIN)/al-loop run configs/quickstart.yaml
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+setup: .venv/.installed
+
+# gpaw is built from its source distribution and needs a C++ compiler in place of the C one.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
+	CC=g++ CXX=g++ GPAW_BUILD_JOBS=2 $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
