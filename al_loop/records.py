@@ -1,0 +1,160 @@
+"""The plain data that flows round the loop."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ase import Atoms
+
+from dft_interfaces.label import Label, LabelStatus
+
+
+class Role(StrEnum):
+    """What a frame is for; a label request has the role of its frame."""
+
+    EXPLORE = "explore"  # may be trained on
+    TEST = "test"  # measures the error, never trained on
+    CALIBRATION = "calibration"  # calibrates the gate, never trained on
+    NEVER_TRAINED = "never_trained"  # a molecule or conformer the model never sees
+
+
+class VerdictKind(StrEnum):
+    """What the gate says of a frame."""
+
+    TRUSTED = "trusted"
+    SUSPECT = "suspect"
+    DISCARD = "discard"
+
+
+class Lane(StrEnum):
+    """Which part of the gate spoke."""
+
+    NONE = "none"
+    UNCALIBRATED = "uncalibrated"
+    FORCE_UNCERTAINTY = "force_uncertainty"
+    LATENT_DISTANCE = "latent_distance"
+    PHYSICS = "physics"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's word on one frame.
+
+    Attributes:
+        kind: trusted, suspect or discard.
+        lane: the lane that decided (``none`` for a trusted frame).
+        reason: one readable sentence.
+        atoms: indices of the atoms it is about; empty for the whole frame.
+        stop: the trajectory ends here.
+    """
+
+    kind: VerdictKind
+    lane: Lane
+    reason: str = ""
+    atoms: tuple[int, ...] = ()
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One frame as one trajectory of one round met it.
+
+    Attributes:
+        frame_id: content hash of ``atoms`` (``al_loop.ids.frame_id``).
+        atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator or velocities.
+        role: what the frame is for.
+        system: name of the starting structure.
+        trajectory: which trajectory of the round, for example ``methanol/600K/0``.
+        step: MD step.
+        temperature_K: the thermostat's temperature.
+        verdict: the gate's word.
+        force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
+        latent_distance: largest per-atom latent distance, None before the first training.
+    """
+
+    frame_id: str
+    atoms: Atoms
+    role: Role
+    system: str
+    trajectory: str
+    step: int
+    temperature_K: float
+    verdict: Verdict
+    force_uncertainty_eV_per_A: float | None = None
+    latent_distance: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame with its outcome: the accepted label, or the last failure."""
+
+    frame_id: str
+    atoms: Atoms
+    role: Role
+    round: int
+    system: str
+    trajectory: str
+    label: Label
+
+    @property
+    def converged(self) -> bool:
+        """True if the label may be trained on."""
+        return self.label.status is LabelStatus.CONVERGED
+
+
+@dataclass(frozen=True)
+class ErrorFigures:
+    """Mean absolute errors against DFT on frames that were never trained on.
+
+    Attributes:
+        frames: how many frames the figures rest on.
+        force_mae_foundation: eV/Å.
+        force_mae_served: eV/Å.
+        energy_mae_foundation: eV/atom, after the reference shifts (a foundation's zero is not the DFT code's).
+        energy_mae_served: eV/atom.
+    """
+
+    frames: int
+    force_mae_foundation: float
+    force_mae_served: float
+    energy_mae_foundation: float
+    energy_mae_served: float
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What a round came to; ``as_dict`` is the JSON of ``al-loop status --json``.
+
+    Attributes:
+        round: number of the round, from 0.
+        frames: frames explored and gated.
+        verdicts: count of each VerdictKind.
+        verdicts_by_lane: lane -> kind -> count.
+        labels: accepted labels of this round that were trained on.
+        labels_failed: calculations of this round that gave no label.
+        labels_held_out: accepted labels of this round that are never trained on.
+        held_out: errors on the test frames, None until they are labelled.
+        never_trained: errors on each molecule or conformer that is never trained on.
+        coverage: share of test frames whose largest force error lies within the calibrated bound, None before that.
+        coverage_frames: number of frames behind ``coverage``.
+        promise: error rate among trusted frames with its upper bound and counts, in words and numbers.
+        promoted: the round's candidate is served.
+        promotion_reason: why, or why not.
+        seconds: wall time by stage.
+    """
+
+    round: int
+    frames: int
+    verdicts: dict[str, int]
+    verdicts_by_lane: dict[str, dict[str, int]]
+    labels: int
+    labels_failed: int
+    labels_held_out: int
+    held_out: ErrorFigures | None
+    never_trained: dict[str, ErrorFigures]
+    coverage: float | None
+    coverage_frames: int
+    promise: dict[str, Any]
+    promoted: bool
+    promotion_reason: str
+    seconds: dict[str, float] = field(default_factory=dict)
