@@ -1,0 +1,166 @@
+"""A campaign: walks the stages of each round, writes the ledger. The same call starts, resumes and repeats."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from al_loop.ids import frame_id
+from al_loop.report import gather, write_report
+
+from al_loop.config import Config
+from al_loop.errors import InputError
+from al_loop.figures import round_report
+from al_loop.folder import locked_folder, remove_if_unused
+from al_loop.labelling import WorkerPool
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.load_config import check_elements, load_config
+from al_loop.logfile import LOG_NAME, EventLog
+from al_loop.progress import LoggedProgress, Progress, SilentProgress
+from al_loop.records import RoundReport
+from al_loop.round_report import as_dict, from_dict
+from al_loop.stages import MODELS, Stages
+from al_loop.starts import load_system
+from committee.backbone import Backbone
+from committee.backbones import load_backbone
+from dft_interfaces.engines import build_engine
+
+REPORT_STAGE = "report"
+MAY_CHANGE = ("rounds", "label.workers", "label.lease_s")  # between two runs of the same campaign
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What must be in order before anything is written."""
+
+    backbone: Backbone
+    level: str
+    description: dict[str, Any]
+
+
+class Campaign:
+    """An active-learning campaign in a folder.
+
+    Args:
+        config: what to do; a relative ``folder`` counts from the current folder.
+        progress: shows how far each stage is; silent by default.
+    """
+
+    def __init__(self, config: Config, progress: Progress | None = None) -> None:
+        self.config = config.model_copy(update={"folder": config.folder.expanduser().resolve()})
+        self._progress = progress or SilentProgress()
+
+    @classmethod
+    def from_file(cls, path: Path | str, progress: Progress | None = None) -> "Campaign":
+        """Read the configuration from a YAML file.
+
+        Raises:
+            InputError: the file is not a valid configuration.
+        """
+        return cls(load_config(Path(path)), progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return self.config.folder
+
+    def run(self) -> Iterator[RoundReport]:
+        """Run all rounds, or what is left of them, and yield each round's report, finished ones included.
+
+        Raises:
+            InputError: bad input or a missing part of the environment; nothing was changed.
+            GuardStop: a guard ended the campaign.
+        """
+        prepared = self._prepare()
+        existed = self.folder.exists()
+        with locked_folder(self.folder):
+            try:
+                with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
+                    self._begin(ledger, prepared.description)
+                    yield from self._rounds(ledger, prepared)
+            except InputError:
+                if not existed:
+                    remove_if_unused(self.folder)
+                raise
+
+    def served_model(self) -> Path | None:
+        """Folder of the served model's checkpoint, None before the first promotion."""
+        with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
+            model = ledger.served_model()
+        return None if model is None else self.folder / MODELS / model.path
+
+    def _prepare(self) -> _Prepared:
+        engine = build_engine(self.config.label.engine)
+        backbone = load_backbone(self.config.foundation)
+        check_elements(self.config, backbone.elements)
+        return _Prepared(backbone, engine.level_of_theory.fingerprint, _description(self.config))
+
+    def _begin(self, ledger: Ledger, description: dict[str, Any]) -> None:
+        """Store the configuration, or refuse another one than the campaign was started with."""
+        stored = ledger.campaign_config()
+        if stored is None:
+            ledger.start_campaign(description)
+            return
+        changed = [key for key in _differences(stored, description) if key not in MAY_CHANGE]
+        if changed:
+            raise InputError(
+                f"The campaign {self.config.name} in {self.folder} was started with other settings: "
+                f"{', '.join(changed)} changed. Set them back to resume it, or choose another folder to start anew."
+            )
+
+    def _rounds(self, ledger: Ledger, prepared: _Prepared) -> Iterator[RoundReport]:
+        log = EventLog(self.folder / LOG_NAME)
+        (self.folder / MODELS).mkdir(exist_ok=True)
+        log.write("run", campaign=self.config.name, rounds=self.config.rounds)
+        with WorkerPool(self.config) as pool:
+            progress = LoggedProgress(self._progress, log)
+            stages = Stages(self.config, prepared.backbone, prepared.level, ledger, pool, progress)
+            for round_ in range(self.config.rounds):
+                for name, stage in stages.in_order().items():
+                    self._once(ledger, round_, name, stage)
+                new = self._once(ledger, round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
+                if new or round_ == self.config.rounds - 1:
+                    write_report(gather(ledger), self.folder)
+                yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
+
+    def _once(self, ledger: Ledger, round_: int, name: str, stage: Callable[[int], dict[str, Any]]) -> bool:
+        """Run a stage unless it is done; "done" is written last. Returns whether it ran."""
+        if ledger.stage_results(round_, name) is not None:
+            return False
+        started = time.monotonic()
+        results = stage(round_)
+        ledger.finish_stage(round_, name, time.monotonic() - started, results)
+        return True
+
+    def _report(self, ledger: Ledger, round_: int, log: EventLog) -> dict[str, Any]:
+        seconds = {
+            name: stage["seconds"] for name, stage in ledger.stages(round_).items() if name != REPORT_STAGE
+        }
+        report = as_dict(round_report(ledger, round_, seconds))
+        log.write("round", **report)
+        return report
+
+
+def _description(config: Config) -> dict[str, Any]:
+    """The configuration without credentials and places, structures named by their content."""
+    description = config.model_dump(mode="json", exclude={"store", "folder"})
+    for block, systems in (
+        (description["systems"], config.systems),
+        (description["hold_out"]["never_trained"], config.hold_out.never_trained),
+    ):
+        for entry, system in zip(block, systems, strict=True):
+            entry["file"] = system.file.name
+            entry["structure"] = frame_id(load_system(system))
+    return description
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            key
+            for name in sorted(old.keys() | new.keys())
+            for key in _differences(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
+        ]
+    return [] if old == new else [prefix]

@@ -1,0 +1,186 @@
+"""Errors against DFT on frames that were never trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.records import ErrorFigures, LabelledFrame, Role
+from committee.potential import CommitteePotential, Prediction
+
+Array = NDArray[np.float64]
+ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXPLORE: 3}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labelled frames with what foundation and served model say of them.
+
+    Attributes:
+        frames: the labelled frames, f of them with N atoms in all.
+        forces_dft: (N, 3) eV/Å.
+        forces_foundation: (N, 3) eV/Å.
+        forces_served: (N, 3) eV/Å.
+        forces_uncertainty: (N, 3) eV/Å, NaN before the first training.
+        frame_index: (N,) frame of each atom.
+        energy_dft: (f,) eV/atom above the reference shifts.
+        energy_foundation: (f,) eV/atom.
+        energy_served: (f,) eV/atom, on the same zero.
+        atom_latent_distance: (N,) latent distance, NaN before the first training.
+    """
+
+    frames: tuple[LabelledFrame, ...]
+    forces_dft: Array
+    forces_foundation: Array
+    forces_served: Array
+    forces_uncertainty: Array
+    frame_index: NDArray[np.int64]
+    energy_dft: Array
+    energy_foundation: Array
+    energy_served: Array
+    atom_latent_distance: Array
+
+    def max_force_error(self) -> Array:
+        """(f,) largest norm of the served model's force error in each frame, eV/Å."""
+        return _largest(self.atom_errors())
+
+    def max_force_uncertainty(self) -> Array:
+        """(f,) largest norm of the force uncertainty in each frame, eV/Å."""
+        return _largest(self.atom_uncertainties())
+
+    def max_latent_distance(self) -> Array:
+        """(f,) largest latent distance in each frame."""
+        return _largest(self.atom_distances())
+
+    def atom_errors(self) -> list[Array]:
+        """Norm of the served model's force error on each atom, one (n,) array for each frame."""
+        return self._per_frame(np.linalg.norm(self.forces_served - self.forces_dft, axis=1))
+
+    def atom_uncertainties(self) -> list[Array]:
+        """Norm of the force uncertainty on each atom, one (n,) array for each frame."""
+        return self._per_frame(np.linalg.norm(self.forces_uncertainty, axis=1))
+
+    def atom_distances(self) -> list[Array]:
+        """Latent distance of each atom, one (n,) array for each frame."""
+        return self._per_frame(self.atom_latent_distance)
+
+    def figures(self, chosen: NDArray[np.bool_]) -> ErrorFigures | None:
+        """Mean absolute errors over some of the frames; None if there are none."""
+        if not chosen.any():
+            return None
+        atoms = chosen[self.frame_index]
+        return ErrorFigures(
+            frames=int(chosen.sum()),
+            force_mae_foundation=_mae(self.forces_foundation[atoms], self.forces_dft[atoms]),
+            force_mae_served=_mae(self.forces_served[atoms], self.forces_dft[atoms]),
+            energy_mae_foundation=_mae(self.energy_foundation[chosen], self.energy_dft[chosen]),
+            energy_mae_served=_mae(self.energy_served[chosen], self.energy_dft[chosen]),
+        )
+
+    def has_role(self, role: Role) -> NDArray[np.bool_]:
+        """(f,) which frames have this role."""
+        return np.array([frame.role is role for frame in self.frames], dtype=bool)
+
+    def is_system(self, system: str) -> NDArray[np.bool_]:
+        """(f,) which frames come from this starting structure."""
+        return np.array([frame.system == system for frame in self.frames], dtype=bool)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Everything a report plots, as named arrays."""
+        return {
+            "forces_dft": self.forces_dft,
+            "forces_foundation": self.forces_foundation,
+            "forces_served": self.forces_served,
+            "forces_uncertainty": self.forces_uncertainty,
+            "frame_index": self.frame_index,
+            "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
+            "energy_dft": self.energy_dft,
+            "energy_foundation": self.energy_foundation,
+            "energy_served": self.energy_served,
+            "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
+            "max_force_error": self.max_force_error(),
+            "max_force_uncertainty": self.max_force_uncertainty(),
+            "latent_distance": self.max_latent_distance(),
+        }
+
+    def _per_frame(self, atomic: Array) -> list[Array]:
+        return [atomic[self.frame_index == i] for i in range(len(self.frames))]
+
+
+def evaluate(
+    frames: Sequence[LabelledFrame],
+    foundation: CommitteePotential,
+    served: CommitteePotential,
+    trained_compositions: frozenset[str],
+) -> Evaluation:
+    """Predict labelled frames with the foundation and with the served model.
+
+    Energies are compared above the served model's reference shifts. The shifts of a composition that was never
+    trained on cannot be known, so there both models are compared in relative energies: each model's mean
+    deviation over the frames of that composition is removed.
+
+    Args:
+        frames: labelled frames, at least one, all converged.
+        foundation: the untrained committee.
+        served: the served model; its reference shifts put the foundation on DFT's zero.
+        trained_compositions: chemical formulas whose shifts are known.
+    """
+    before = predict_all(foundation, [frame.atoms for frame in frames])
+    after = predict_all(served, [frame.atoms for frame in frames])
+    sizes = np.array([len(frame.atoms) for frame in frames])
+    shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
+    dft = (np.array([_energy(frame) for frame in frames]) - shifts) / sizes
+    energy_before = np.array([p.energy for p in before]) / sizes
+    energy_after = (np.array([p.energy for p in after]) - shifts) / sizes
+    compositions = np.array([frame.atoms.get_chemical_formula() for frame in frames])
+    for composition in set(compositions) - trained_compositions:
+        same = compositions == composition
+        energy_before[same] += (dft[same] - energy_before[same]).mean()
+        energy_after[same] += (dft[same] - energy_after[same]).mean()
+    return Evaluation(
+        frames=tuple(frames),
+        forces_dft=np.concatenate([_forces(frame) for frame in frames]),
+        forces_foundation=np.concatenate([p.forces for p in before]),
+        forces_served=np.concatenate([p.forces for p in after]),
+        forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in after]),
+        frame_index=np.repeat(np.arange(len(frames)), sizes),
+        energy_dft=dft,
+        energy_foundation=energy_before,
+        energy_served=energy_after,
+        atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in after]),
+    )
+
+
+def predict_all(potential: CommitteePotential, frames: Sequence[Atoms], batch: int = 16) -> list[Prediction]:
+    """Predict any number of frames in batches, with exact uncertainties."""
+    return [
+        prediction
+        for begin in range(0, len(frames), batch)
+        for prediction in potential.predict(frames[begin : begin + batch], "exact")
+    ]
+
+
+def _largest(per_frame: Sequence[Array]) -> Array:
+    return np.array([values.max() for values in per_frame])
+
+
+def _energy(frame: LabelledFrame) -> float:
+    if frame.label.energy_eV is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
+    return frame.label.energy_eV
+
+
+def _forces(frame: LabelledFrame) -> Array:
+    if frame.label.forces_eV_per_A is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without forces")
+    return frame.label.forces_eV_per_A
+
+
+def _or_nan(values: Array | None, shape: tuple[int, ...]) -> Array:
+    return np.full(shape, np.nan) if values is None else values
+
+
+def _mae(predicted: Array, reference: Array) -> float:
+    return float(np.abs(predicted - reference).mean())

@@ -1,0 +1,154 @@
+"""EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from al_loop.ids import frame_id
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.gate import Gate
+from al_loop.langevin import LangevinReplica
+from al_loop.physics import PhysicsLane
+from al_loop.records import Role, Verdict, Visit
+from al_loop.starts import Start
+from committee.potential import CommitteePotential, Prediction
+
+
+@dataclass
+class _Trajectory:
+    """One running trajectory: its start, its dynamics, its physics lane, its latest forces."""
+
+    start: Start
+    replica: LangevinReplica
+    physics: PhysicsLane
+    forces: NDArray[np.float64]
+    stopped: Verdict | None = None
+
+    @property
+    def atoms(self) -> Atoms:
+        return self.replica.atoms
+
+
+def explore(
+    potential: CommitteePotential,
+    starts: Sequence[Start],
+    settings: ExploreSettings,
+    physics: PhysicsSettings,
+    role: Role,
+    advance: Callable[[int], object] = lambda _: None,
+) -> list[Visit]:
+    """Run every trajectory to its end or to the first sign of broken physics.
+
+    Args:
+        potential: the served model; its calibration decides what is trusted.
+        starts: beginnings of the trajectories.
+        settings: steps, time step, interval between gated frames.
+        physics: limits of the physics lane.
+        role: what the frames are for.
+        advance: called with 1 after each step of all trajectories.
+
+    Returns:
+        The gated frames of all trajectories, every ``check_every`` steps. A trajectory that the physics lane or
+        the discard threshold stops ends with the frame it was stopped at.
+    """
+    gate = Gate(potential.calibration)
+    running = [_begin(start, settings, physics) for start in starts]
+    visits: list[Visit] = []
+    for step in range(settings.steps + 1):
+        check = step % settings.check_every == 0
+        for trajectory in running if step else ():
+            trajectory.replica.move(trajectory.forces)
+        running = _evaluable(running, step, role, visits)
+        if not running:
+            break
+        exact = check and gate.calibration is not None
+        predictions = potential.predict([t.atoms for t in running], "exact" if exact else "energy")
+        for trajectory, prediction in zip(running, predictions, strict=True):
+            trajectory.forces = prediction.forces
+            if step:
+                trajectory.replica.finish(prediction.forces)
+            visit = _gated(trajectory, prediction, gate, step, role, check=check)
+            if visit is not None and step:  # the start itself is no exploration
+                visits.append(visit)
+        running = [t for t in running if t.stopped is None]
+        if step:
+            advance(1)
+    return sorted(visits, key=lambda visit: (visit.trajectory, visit.step))
+
+
+def _begin(start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> _Trajectory:
+    atoms = start.atoms.copy()
+    replica = LangevinReplica(
+        atoms,
+        start.temperature_K,
+        settings.timestep_fs,
+        settings.friction_per_ps,
+        np.random.default_rng(start.seed),
+    )
+    lane = PhysicsLane(physics, start.intact, start.temperature_K)
+    return _Trajectory(start, replica, lane, np.zeros_like(atoms.positions))
+
+
+def _evaluable(running: list[_Trajectory], step: int, role: Role, visits: list[Visit]) -> list[_Trajectory]:
+    """Stop the trajectories whose positions no model could be asked about."""
+    for trajectory in running:
+        trajectory.stopped = trajectory.physics.check_step(trajectory.atoms, trajectory.forces)
+        if trajectory.stopped is not None and step:
+            visits.append(_visit(trajectory, trajectory.stopped, step, role))
+    return [t for t in running if t.stopped is None]
+
+
+def _gated(
+    trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: int, role: Role, *, check: bool
+) -> Visit | None:
+    """Judge a frame where a check is due, or where the cheap physics check of every step fires."""
+    physics = trajectory.physics
+    found = (physics.check if check else physics.check_step)(trajectory.atoms, prediction.forces)
+    if not check and found is None:
+        return None
+    sigma = _atom_uncertainty(prediction)
+    verdict = gate.judge(found, sigma, prediction.latent_distance) if check else found
+    assert verdict is not None  # noqa: S101 - found is not None where no check is due
+    if verdict.stop:
+        trajectory.stopped = verdict
+    return _visit(trajectory, verdict, step, role, sigma, prediction.latent_distance)
+
+
+def _atom_uncertainty(prediction: Prediction) -> NDArray[np.float64] | None:
+    if prediction.forces_uncertainty is None:
+        return None
+    return np.asarray(np.linalg.norm(prediction.forces_uncertainty, axis=1))
+
+
+def _visit(
+    trajectory: _Trajectory,
+    verdict: Verdict,
+    step: int,
+    role: Role,
+    sigma: NDArray[np.float64] | None = None,
+    distance: NDArray[np.float64] | None = None,
+) -> Visit:
+    atoms = _plain(trajectory.atoms)
+    return Visit(
+        frame_id=frame_id(atoms),
+        atoms=atoms,
+        role=role,
+        system=trajectory.start.system,
+        trajectory=trajectory.start.trajectory,
+        step=step,
+        temperature_K=trajectory.start.temperature_K,
+        verdict=verdict,
+        force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
+        latent_distance=None if distance is None else float(distance.max()),
+    )
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    """The structure alone, without velocities."""
+    plain = atoms.copy()
+    if plain.has("momenta"):
+        del plain.arrays["momenta"]
+    return plain

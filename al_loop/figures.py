@@ -1,0 +1,105 @@
+"""A round's figures on held-out frames, and the whole report of a round from the ledger."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_loop.evaluate import Evaluation
+from al_loop.ledger import Ledger
+from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
+from committee.calibration import Calibration
+
+
+def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | None) -> dict[str, Any]:
+    """Errors, coverage and promise on held-out frames, as plain JSON.
+
+    Args:
+        evaluation: the served model on all held-out frames; None if none is labelled.
+        calibration: of the served model; None before the first training.
+    """
+    if evaluation is None:
+        return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "promise": {}}
+    test = evaluation.has_role(Role.TEST)
+    apart = evaluation.has_role(Role.NEVER_TRAINED)
+    systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
+    return {
+        "held_out": _plain(evaluation.figures(test)),
+        "never_trained": {
+            name: _plain(evaluation.figures(apart & evaluation.is_system(name))) for name in systems
+        },
+        **_reliability(evaluation, calibration, test),
+    }
+
+
+def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> RoundReport:
+    """Put a finished round together from what its stages wrote.
+
+    Args:
+        ledger: the campaign's ledger.
+        round_: the round.
+        seconds: wall time by stage.
+    """
+    by_lane = ledger.verdict_counts(round_)
+    totals = {
+        kind.value: sum(counts.get(kind.value, 0) for counts in by_lane.values()) for kind in VerdictKind
+    }
+    ended = ledger.labelled(tuple(Role), (round_,), converged_only=False)
+    figures = ledger.stage_results(round_, "evaluate") or {}
+    promotion = ledger.stage_results(round_, "promote") or {}
+    held_out = figures.get("held_out")
+    return RoundReport(
+        round=round_,
+        frames=sum(totals.values()),
+        verdicts=totals,
+        verdicts_by_lane=by_lane,
+        labels=sum(f.converged and f.role is Role.EXPLORE for f in ended),
+        labels_failed=sum(not f.converged for f in ended),
+        labels_held_out=sum(f.converged and f.role is not Role.EXPLORE for f in ended),
+        held_out=ErrorFigures(**held_out) if held_out else None,
+        never_trained={
+            name: ErrorFigures(**values) for name, values in figures.get("never_trained", {}).items()
+        },
+        coverage=figures.get("coverage"),
+        coverage_frames=figures.get("coverage_frames", 0),
+        promise=figures.get("promise", {}),
+        promoted=bool(promotion.get("promoted")),
+        promotion_reason=str(promotion.get("reason", "")),
+        seconds=seconds,
+    )
+
+
+def _reliability(
+    evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """How often the calibrated bound held on test frames, and how often the tolerance among trusted ones."""
+    if calibration is None or not test.any():
+        return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}
+    errors, sigmas, distances = (
+        [values for values, chosen in zip(per_frame, test, strict=True) if chosen]
+        for per_frame in (
+            evaluation.atom_errors(),
+            evaluation.atom_uncertainties(),
+            evaluation.atom_distances(),
+        )
+    )
+    counted = calibration.coverage(errors, sigmas, distances)
+    known = calibration.quantile is not None
+    return {
+        "coverage": counted.marginal if known else None,
+        "coverage_frames": counted.frames if known else 0,
+        "promise": {
+            "text": calibration.summary,
+            "proven": calibration.promise_proven,
+            "threshold_eV_per_A": calibration.trust_threshold,
+            "test_frames": counted.frames,
+            "trusted": counted.trusted,
+            "exceeding": counted.trusted_exceeding,
+            "upper_bound": counted.trusted_error_bound,
+        },
+    }
+
+
+def _plain(figures: ErrorFigures | None) -> dict[str, Any] | None:
+    return None if figures is None else asdict(figures)

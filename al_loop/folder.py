@@ -1,0 +1,48 @@
+"""The campaign's folder: created, locked for one process, and left as it was if the start fails."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from al_loop.errors import InputError
+
+LOCK_NAME = "campaign.lock"
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[Path]:
+    """Create ``folder`` if needed and hold its lock.
+
+    Raises:
+        InputError: it cannot be written, or another process runs a campaign in it.
+    """
+    lock_path = folder / LOCK_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = lock_path.open("a+")
+    except OSError as error:
+        raise InputError(
+            f"folder: {folder} cannot be written ({error.strerror}). Set `folder` to a place where you may write."
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise InputError(
+                f"A campaign is already running in {folder} (process {handle.read().strip() or 'unknown'}). "
+                "Wait for it, stop it, or use another `folder`."
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield folder
+
+
+def remove_if_unused(folder: Path) -> None:
+    """Take away a folder that holds nothing but the lock: a start that failed changes nothing."""
+    if {path.name for path in folder.iterdir()} <= {LOCK_NAME}:
+        (folder / LOCK_NAME).unlink(missing_ok=True)
+        folder.rmdir()

@@ -1,0 +1,114 @@
+"""LABEL: worker processes on this machine, and waiting for what they were asked for."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from al_loop.config import Config
+from al_loop.errors import CampaignError
+from al_loop.ledger import Ledger
+
+POLL_S = 0.25
+RESTARTS = 3  # of each worker, before its failure ends the campaign
+GRACE_S = 10.0
+
+
+class WorkerPool:
+    """The campaign's worker processes; started once, idle while there is nothing to label.
+
+    Args:
+        config: the campaign, with an absolute folder.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._logs = config.folder / "logs"
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts: dict[str, int] = {}
+
+    def __enter__(self) -> "WorkerPool":
+        self._logs.mkdir(exist_ok=True)
+        for number in range(self._config.label.workers):
+            self._start(f"worker-{number}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._workers.values():
+            if process.stdin is not None:
+                process.stdin.close()
+        deadline = time.monotonic() + (GRACE_S if kind is None else 0.5)
+        for process in self._workers.values():
+            try:
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                process.wait()
+
+    def check(self) -> None:
+        """Start a worker that died again.
+
+        Raises:
+            CampaignError: it died too often; the message holds the last lines of its log.
+        """
+        for name, process in list(self._workers.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            if self._starts[name] > RESTARTS:
+                raise CampaignError(
+                    f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
+                    f"{_tail(self._log(name))}\nMend the cause and run the same command again; nothing is lost."
+                )
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        # Each calculation uses one core; the campaign's own environment is inherited otherwise.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        with self._log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "al_loop.worker", name],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **threads},
+                start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
+            )
+        assert process.stdin is not None  # noqa: S101 - stdin=PIPE
+        process.stdin.write(self._config.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+        self._workers[name] = process
+        self._starts[name] = self._starts.get(name, 0) + 1
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+
+def wait_for_labels(
+    ledger: Ledger, pool: WorkerPool, round_: int, advance: Callable[[int], object] = lambda _: None
+) -> None:
+    """Return once every request of a round has ended, labelled or failed.
+
+    Args:
+        ledger: where the requests are.
+        pool: the workers, started again if they die.
+        round_: the round.
+        advance: called with the number of requests that have ended since the last call.
+    """
+    open_before = ledger.open_requests(round_)
+    while open_before:
+        pool.check()
+        time.sleep(POLL_S)
+        open_now = ledger.open_requests(round_)
+        if open_now != open_before:
+            advance(open_before - open_now)
+        open_before = open_now
+
+
+def _tail(path: Path, lines: int = 12) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

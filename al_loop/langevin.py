@@ -1,0 +1,72 @@
+"""Langevin dynamics of one replica, split in two so that many replicas can share one force evaluation."""
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class LangevinReplica:
+    """The propagator of ``ase.md.langevin.Langevin`` in two halves, one either side of the forces.
+
+    E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), equation 23. With the same generator
+    and forces it gives ASE's trajectory.
+
+    Args:
+        atoms: the structure; moved in place. Velocities are drawn at ``temperature_K`` if it has none.
+        temperature_K: of the thermostat.
+        timestep_fs: time step.
+        friction_per_ps: friction.
+        rng: the replica's own generator.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        temperature_K: float,
+        timestep_fs: float,
+        friction_per_ps: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.atoms = atoms
+        self.temperature_K = temperature_K
+        self.rng = rng
+        if not atoms.has("momenta"):
+            MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)
+            Stationary(atoms)
+        self._dt = timestep_fs * units.fs
+        self._masses = atoms.get_masses()[:, None]
+        self._velocities: Array = atoms.get_velocities()
+        self._random_velocity: Array = np.zeros_like(self._velocities)
+        friction = friction_per_ps / (1e3 * units.fs)
+        sigma = np.sqrt(2 * units.kB * temperature_K * friction / self._masses)
+        self._c1 = self._dt / 2 - self._dt**2 * friction / 8
+        self._c2 = self._dt * friction / 2 - self._dt**2 * friction**2 / 8
+        self._c3 = np.sqrt(self._dt) * sigma / 2 - self._dt**1.5 * friction * sigma / 8
+        self._c5 = self._dt**1.5 * sigma / (2 * np.sqrt(3))
+        self._c4 = friction / 2 * self._c5
+
+    def move(self, forces: Array) -> None:
+        """First half: half a kick with the forces (n, 3) at the old positions, then the move."""
+        xi = self.rng.standard_normal(self._velocities.shape)
+        eta = self.rng.standard_normal(self._velocities.shape)
+        self._random_velocity = self._c3 * xi - self._c4 * eta
+        self._kick(forces)
+        self.atoms.positions += self._dt * self._velocities + self._c5 * eta
+
+    def finish(self, forces: Array) -> None:
+        """Second half: half a kick with the forces (n, 3) at the new positions."""
+        self._kick(forces)
+        self.atoms.set_velocities(self._velocities)
+
+    def _kick(self, forces: Array) -> None:
+        self._velocities += (
+            self._c1 * forces / self._masses - self._c2 * self._velocities + self._random_velocity
+        )
+
+    @property
+    def kinetic_temperature_K(self) -> float:
+        """Instantaneous temperature."""
+        return float(self.atoms.get_temperature())

@@ -1,0 +1,244 @@
+"""The stages of one round, each a function of the ledger and the served model. ``Campaign`` walks them in order."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from committee.checkpoint import load, save
+
+from al_loop.config import Config
+from al_loop.errors import GuardStop
+from al_loop.evaluate import Evaluation, evaluate
+from al_loop.explore import explore
+from al_loop.figures import held_out_figures
+from al_loop.hold_out import hold_out
+from al_loop.labelling import WorkerPool, wait_for_labels
+from al_loop.ledger import Ledger
+from al_loop.progress import Progress
+from al_loop.promote import judge_candidate
+from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
+from al_loop.selection import select
+from al_loop.starts import make_starts
+from committee.backbone import Backbone
+from committee.calibration import Calibration
+from committee.potential import CommitteePotential
+from committee.training import TrainingFrame, train
+
+MODELS = "models"
+HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
+EXPLORE_SEED, SELECT_SEED, TRAIN_SEED = 1, 5, 6
+
+
+class Stages:
+    """What a round does, stage by stage. Every stage can be run again after a crash with the same outcome.
+
+    Args:
+        config: the campaign, with an absolute folder.
+        backbone: the foundation.
+        level: fingerprint of the engine's level of theory.
+        ledger: where everything is written.
+        pool: the labelling workers.
+        progress: shows how far a stage is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backbone: Backbone,
+        level: str,
+        ledger: Ledger,
+        pool: WorkerPool,
+        progress: Progress,
+    ) -> None:
+        self._config = config
+        self._backbone = backbone
+        self._level = level
+        self._ledger = ledger
+        self._pool = pool
+        self._progress = progress
+        self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
+        self._served_cache: tuple[str, CommitteePotential] | None = None
+
+    def in_order(self) -> dict[str, Callable[[int], dict[str, Any]]]:
+        """The stages of a round by name; the loop, in one line."""
+        return {
+            "hold_out": self.hold_out,
+            "explore": self.explore,
+            "select": self.select,
+            "label": self.label,
+            "train": self.train,
+            "promote": self.promote,
+            "evaluate": self.evaluate,
+        }
+
+    def hold_out(self, round_: int) -> dict[str, Any]:
+        """Round 0 only: make the held-out frames and ask for their labels, which are worked on meanwhile."""
+        if round_ > 0:
+            return {}
+        with self._progress.stage("hold out", total=len(HELD_OUT), unit="sets") as advance:
+            visits = hold_out(self._config, self._foundation, advance)
+        self._ledger.replace_visits(round_, HELD_OUT, visits)
+        for role in HELD_OUT:
+            self._request(round_, role, [v for v in visits if v.role is role])
+        return {"frames": len(visits)}
+
+    def explore(self, round_: int) -> dict[str, Any]:
+        """Exploratory MD under the served model, every frame gated."""
+        config = self._config
+        starts = make_starts(config.systems, config.explore, (config.seed, EXPLORE_SEED, round_))
+        with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
+            visits = explore(self._served(), starts, config.explore, config.physics, Role.EXPLORE, advance)
+        if not visits or all(visit.verdict.kind is VerdictKind.DISCARD for visit in visits):
+            raise GuardStop(
+                f"Round {round_}: all {len(starts)} trajectories broke before the first usable frame "
+                f"({visits[0].verdict.reason if visits else 'at the start'}). "
+                "Check the starting structures, lower temperatures_K or timestep_fs."
+            )
+        self._ledger.replace_visits(round_, (Role.EXPLORE,), visits)
+        return {"frames": len(visits)}
+
+    def select(self, round_: int) -> dict[str, Any]:
+        """Choose the suspects worth a label and ask for them."""
+        earlier = tuple(range(round_))
+        known = [frame.atoms for frame in self._ledger.labelled((Role.EXPLORE,), earlier)]
+        not_again = {v.frame_id for role in HELD_OUT for v in self._ledger.visits(role=role)}
+        visits = [v for v in self._ledger.visits(round_, Role.EXPLORE) if v.frame_id not in not_again]
+        rng = np.random.default_rng([self._config.seed, SELECT_SEED, round_])
+        chosen = select(visits, known, self._served(), self._config.select, rng)
+        self._request(round_, Role.EXPLORE, list(chosen.visits))
+        return {"selected": len(chosen.visits), "reasons": dict(Counter(chosen.reasons.values()))}
+
+    def label(self, round_: int) -> dict[str, Any]:
+        """Wait until every request of the round has ended."""
+        with self._progress.stage(
+            "label", total=self._ledger.open_requests(round_), unit="labels"
+        ) as advance:
+            wait_for_labels(self._ledger, self._pool, round_, advance)
+        ended = [f for f in self._ledger.labelled(tuple(Role), (round_,), converged_only=False)]
+        failed = [frame for frame in ended if not frame.converged]
+        for frame in failed:
+            self._ledger.event("label failed", frame.label.message, round_, frame_id=frame.frame_id)
+        limit = self._config.label.max_failed_fraction
+        if ended and len(failed) > limit * len(ended):
+            raise GuardStop(
+                f"Round {round_}: {len(failed)} of {len(ended)} calculations failed (at most {limit:.0%} may). "
+                f"The first: {failed[0].label.message.strip().splitlines()[-1]}"
+            )
+        return {"labelled": len(ended) - len(failed), "failed": len(failed)}
+
+    def train(self, round_: int) -> dict[str, Any]:
+        """Fit a candidate on all labels so far and calibrate it on frames it has not seen."""
+        frames = self._training_set(round_)
+        if not frames:
+            raise GuardStop(f"Round {round_}: there is not a single label to train on.")
+        steps = len(frames) + self._config.train.epochs  # tangents of each frame, then the fit
+        with self._progress.stage("train", total=steps, unit="steps") as advance:
+            candidate = train(
+                self._backbone,
+                [_training_frame(frame) for frame in frames],
+                committee=self._config.committee,
+                training=self._config.train,
+                cache_folder=self._config.folder / "tangents",
+                seed=self._config.seed + TRAIN_SEED,
+                progress=_incremental(advance),
+            )
+        candidate = candidate.with_calibration(self._calibrate(candidate))
+        path = self._candidate_path(round_)
+        save(candidate, path)
+        model = self._ledger.add_model(round_, path.name, self._backbone.fingerprint, {"labels": len(frames)})
+        return {"model": model, "labels": len(frames)}
+
+    def promote(self, round_: int) -> dict[str, Any]:
+        """Serve the candidate if it is better than what is served on frames neither has seen."""
+        candidate = load(self._candidate_path(round_), self._backbone)
+        promotion = judge_candidate(
+            self._evaluated(candidate, (Role.CALIBRATION,)),
+            self._evaluated(self._served(), (Role.CALIBRATION,)),
+            self._config.promote,
+        )
+        if promotion.promoted:
+            trained = self._ledger.stage_results(round_, "train") or {}
+            self._ledger.serve_model(trained["model"], round_)
+        self._ledger.event("promotion", promotion.reason, round_)
+        return asdict(promotion)
+
+    def evaluate(self, round_: int) -> dict[str, Any]:
+        """Measure the served model on held-out frames."""
+        served = self._served()
+        evaluation = self._evaluated(served, HELD_OUT)
+        if evaluation is None:
+            return held_out_figures(None, None)
+        self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays())
+        return held_out_figures(evaluation, served.calibration)
+
+    def _training_set(self, round_: int) -> list[LabelledFrame]:
+        """All accepted labels so far, in an order that does not depend on when they came in."""
+        frames = self._ledger.labelled((Role.EXPLORE,), tuple(range(round_ + 1)))
+        return sorted(frames, key=lambda frame: (frame.round, frame.frame_id))
+
+    def _calibrate(self, candidate: CommitteePotential) -> Calibration | None:
+        evaluation = self._evaluated(candidate, (Role.CALIBRATION,))
+        if evaluation is None:
+            return None
+        gate = self._config.gate
+        return Calibration.fit(
+            evaluation.atom_errors(),
+            evaluation.atom_uncertainties(),
+            evaluation.atom_distances(),
+            tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
+            confidence=gate.confidence,
+            latent_quantile=gate.latent_quantile,
+            discard_factor=gate.discard_factor,
+        )
+
+    def _evaluated(self, potential: CommitteePotential, roles: tuple[Role, ...]) -> Evaluation | None:
+        frames = self._ledger.labelled(roles)
+        if not frames:
+            return None
+        trained = {frame.atoms.get_chemical_formula() for frame in self._ledger.labelled((Role.EXPLORE,))}
+        known = frozenset(trained) if potential is not self._foundation else frozenset()
+        return evaluate(
+            sorted(frames, key=lambda f: (f.role, f.system, f.frame_id)), self._foundation, potential, known
+        )
+
+    def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
+        self._ledger.request_labels(round_, role, visits, self._level)
+
+    def _served(self) -> CommitteePotential:
+        model = self._ledger.served_model()
+        if model is None:
+            return self._foundation
+        if self._served_cache is None or self._served_cache[0] != model.path:
+            self._served_cache = (model.path, load(self._config.folder / MODELS / model.path, self._backbone))
+        return self._served_cache[1]
+
+    def _candidate_path(self, round_: int) -> Path:
+        return self._config.folder / MODELS / f"round-{round_:03d}"
+
+
+def _training_frame(frame: LabelledFrame) -> TrainingFrame:
+    if frame.label.energy_eV is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
+    return TrainingFrame(
+        id=frame.frame_id,
+        atoms=frame.atoms,
+        energy_eV=frame.label.energy_eV,
+        forces_eV_per_A=frame.label.forces_eV_per_A,
+        stress_eV_per_A3=frame.label.stress_eV_per_A3,
+        group=f"{frame.round}/{frame.trajectory}",
+    )
+
+
+def _incremental(advance: Callable[[int], object]) -> Callable[[int, int], None]:
+    """Turn a count of what is done, which starts again with each part of the work, into increments."""
+    last = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal last
+        advance(done - last if done > last else done)
+        last = done
+
+    return progress
