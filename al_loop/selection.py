@@ -11,6 +11,8 @@ from al_loop.config import SelectSettings
 from al_loop.records import Lane, VerdictKind, Visit
 from committee.potential import CommitteePotential
 
+SAME_POINT = 1e-9  # standardised feature units
+
 Descriptors = NDArray[np.float64]
 
 
@@ -103,7 +105,7 @@ def farthest_points(
     while len(picks) < min(count, len(candidates)):
         first = not np.isfinite(distance).all()
         gain = weights * (np.linalg.norm(candidates - centre, axis=1) if first else distance)
-        if not first and gain.max() <= 1e-9:
+        if not first and gain.max() <= SAME_POINT:
             break
         pick = int(np.argmax(gain))
         picks.append(pick)

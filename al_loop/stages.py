@@ -117,7 +117,7 @@ class Stages:
             "label", total=self._ledger.open_requests(round_), unit="labels"
         ) as advance:
             wait_for_labels(self._ledger, self._pool, round_, advance)
-        ended = [f for f in self._ledger.labelled(tuple(Role), (round_,), converged_only=False)]
+        ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]
         for frame in failed:
             self._ledger.event("label failed", frame.label.message, round_, frame_id=frame.frame_id)
