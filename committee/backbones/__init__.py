@@ -1,0 +1,29 @@
+"""Adapters from foundation models to the ``Backbone`` contract, one file per library."""
+
+import torch
+
+from committee.backbone import Backbone
+from committee.settings import FairchemSettings, SevenNetSettings
+
+__all__ = ["load_backbone"]
+
+
+def load_backbone(
+    settings: SevenNetSettings | FairchemSettings, dtype: torch.dtype = torch.float32
+) -> Backbone:
+    """Load a frozen foundation model.
+
+    Args:
+        settings: which foundation, which weights, which task or fidelity, where it runs.
+        dtype: floating-point type of the evaluation; float64 for finite differences.
+
+    Raises:
+        FoundationError: its library is not installed, or its name or weights cannot be found or read.
+    """
+    if isinstance(settings, SevenNetSettings):
+        from committee.backbones.sevennet import load_sevennet
+
+        return load_sevennet(settings, dtype)
+    from committee.backbones.fairchem import load_fairchem
+
+    return load_fairchem(settings, dtype)
