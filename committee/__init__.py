@@ -1,0 +1,1 @@
+"""A committee of residual heads around one frozen foundation model."""
