@@ -2,7 +2,7 @@
 
 import numpy as np
 from ase import Atoms, units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -34,8 +34,8 @@ class LangevinReplica:
         self.temperature_K = temperature_K
         self.rng = rng
         if not atoms.has("momenta"):
-            MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)
-            Stationary(atoms)
+            thermalize_momenta(atoms, temperature_K=temperature_K, rng=rng)
+            Stationary(atoms, preserve_temperature=False)
         self._dt = timestep_fs * units.fs
         self._masses = atoms.get_masses()[:, None]
         self._velocities: Array = atoms.get_velocities()
@@ -62,9 +62,7 @@ class LangevinReplica:
         self.atoms.set_velocities(self._velocities)
 
     def _kick(self, forces: Array) -> None:
-        self._velocities += (
-            self._c1 * forces / self._masses - self._c2 * self._velocities + self._random_velocity
-        )
+        self._velocities += self._c1 * forces / self._masses - self._c2 * self._velocities + self._random_velocity
 
     @property
     def kinetic_temperature_K(self) -> float:

@@ -1,0 +1,62 @@
+"""Verdicts of the gate."""
+
+import numpy as np
+import pytest
+
+from al_loop.gate import Gate
+from al_loop.records import Lane, Verdict, VerdictKind
+from committee.calibration import Calibration
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    rng = np.random.default_rng(0)
+    sigmas = [rng.uniform(0.01, 0.2, 5) for _ in range(60)]
+    errors = [sigma * np.abs(rng.normal(0, 1, 5)) for sigma in sigmas]
+    distances = [rng.uniform(0.5, 2.0, 5) for _ in range(60)]
+    return Calibration.fit(errors, sigmas, distances, tolerance_eV_per_A=0.2, confidence=0.9)
+
+
+def judge(calibration, sigma, distance, physics=None):
+    return Gate(calibration).judge(physics, np.asarray(sigma, float), np.asarray(distance, float))
+
+
+def test_before_the_first_labels_everything_is_suspect():
+    verdict = Gate(None).judge(None, None, None)
+    assert (verdict.kind, verdict.lane) == (VerdictKind.SUSPECT, Lane.UNCALIBRATED)
+
+
+def test_too_few_calibration_frames_calibrate_nothing():
+    few = Calibration.fit([np.ones(3)], [np.ones(3)], [np.ones(3)], tolerance_eV_per_A=0.2)
+    assert judge(few, [1e-6] * 3, [0.1] * 3).lane is Lane.UNCALIBRATED
+
+
+def test_a_quiet_frame_is_trusted(calibration):
+    assert judge(calibration, [1e-3] * 3, [0.5] * 3).kind is VerdictKind.TRUSTED
+
+
+def test_the_force_lane_points_at_the_atom(calibration):
+    sigma = [1e-3, calibration.trust_threshold * 1.01, 1e-3]
+    verdict = judge(calibration, sigma, [0.5] * 3)
+    assert (verdict.kind, verdict.lane, verdict.atoms) == (VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, (1,))
+    assert "max_devi_f" in verdict.reason
+
+
+def test_beyond_the_discard_threshold_the_trajectory_ends(calibration):
+    verdict = judge(calibration, [calibration.discard_threshold * 1.01] * 2, [0.5] * 2)
+    assert (verdict.kind, verdict.stop) == (VerdictKind.DISCARD, True)
+
+
+def test_the_latent_lane_speaks_where_the_committee_is_silent(calibration):
+    verdict = judge(calibration, [1e-3] * 3, [0.5, 0.5, 9.0])
+    assert (verdict.lane, verdict.atoms) == (Lane.LATENT_DISTANCE, (2,))
+
+
+def test_nan_is_never_trusted(calibration):
+    assert judge(calibration, [np.nan, 1e-3], [0.5, 0.5]).kind is VerdictKind.DISCARD
+    assert judge(calibration, [1e-3, 1e-3], [np.nan, 0.5]).kind is VerdictKind.DISCARD
+
+
+def test_physics_is_asked_first(calibration):
+    broken = Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "broken", stop=True)
+    assert judge(calibration, [1e-3] * 2, [0.5] * 2, broken) is broken
