@@ -3,22 +3,22 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from al_loop.ids import frame_id
-from al_loop.report import gather, write_report
 
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.figures import round_report
 from al_loop.folder import locked_folder, remove_if_unused
+from al_loop.ids import frame_id
 from al_loop.labelling import WorkerPool
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.load_config import check_elements, load_config
 from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.records import RoundReport
+from al_loop.report import gather, write_report
 from al_loop.round_report import as_dict, from_dict
 from al_loop.stages import MODELS, Stages
 from al_loop.starts import load_system
@@ -116,30 +116,31 @@ class Campaign:
         with WorkerPool(self.config) as pool:
             progress = LoggedProgress(self._progress, log)
             stages = Stages(self.config, prepared.backbone, prepared.level, ledger, pool, progress)
+            once = partial(_once, ledger, log)
             for round_ in range(self.config.rounds):
                 for name, stage in stages.in_order().items():
-                    self._once(ledger, round_, name, stage)
-                new = self._once(ledger, round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
+                    once(round_, name, stage)
+                new = once(round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
                 if new or round_ == self.config.rounds - 1:
                     write_report(gather(ledger), self.folder)
                 yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
 
-    def _once(self, ledger: Ledger, round_: int, name: str, stage: Callable[[int], dict[str, Any]]) -> bool:
-        """Run a stage unless it is done; "done" is written last. Returns whether it ran."""
-        if ledger.stage_results(round_, name) is not None:
-            return False
-        started = time.monotonic()
-        results = stage(round_)
-        ledger.finish_stage(round_, name, time.monotonic() - started, results)
-        return True
-
     def _report(self, ledger: Ledger, round_: int, log: EventLog) -> dict[str, Any]:
-        seconds = {
-            name: stage["seconds"] for name, stage in ledger.stages(round_).items() if name != REPORT_STAGE
-        }
+        seconds = {name: stage["seconds"] for name, stage in ledger.stages(round_).items() if name != REPORT_STAGE}
         report = as_dict(round_report(ledger, round_, seconds))
         log.write("round", **report)
         return report
+
+
+def _once(ledger: Ledger, log: EventLog, round_: int, name: str, stage: Callable[[int], dict[str, Any]]) -> bool:
+    """Run a stage unless it is done; "done" is written last. Returns whether it ran."""
+    if ledger.stage_results(round_, name) is not None:
+        return False
+    log.write("stage", round=round_, stage=name)
+    started = time.monotonic()
+    results = stage(round_)
+    ledger.finish_stage(round_, name, time.monotonic() - started, results)
+    return True
 
 
 def _description(config: Config) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""The same command goes on after kill -9 in the middle of any stage; no finished label is lost or made again."""
+
+import pytest
+
+STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_in_a_stage_then_the_same_command(small_campaign, stage):
+    campaign = small_campaign(pause_s=0.2 if stage == "label" else 0.0)
+    campaign.kill_in(stage)
+    campaign.finish()
+
+    (report,) = campaign.status()["rounds"]
+    calculated = campaign.calculations()
+    assert report["labels"] == 5
+    assert report["labels_held_out"] == 14
+    assert len(calculated) == 19
+    assert set(calculated.values()) == {1}
+
+
+def test_a_disturbed_campaign_ends_where_an_undisturbed_one_does(small_campaign, tmp_path):
+    campaign = small_campaign(rounds=2)
+    campaign.kill_in("train", round_=1)
+    campaign.finish()
+    disturbed = campaign.status()["rounds"]
+
+    (tmp_path / "run").rename(tmp_path / "run-disturbed")
+    campaign.count_file.unlink()
+    campaign.finish()
+    undisturbed = campaign.status()["rounds"]
+
+    for one, other in zip(disturbed, undisturbed, strict=True):
+        assert one["verdicts"] == other["verdicts"]
+        assert one["labels"] == other["labels"]
+        assert one["force_mae_served"] == pytest.approx(other["force_mae_served"], rel=1e-6)
+
+
+def test_workers_that_die_with_their_campaign_leave_nothing_undone(small_campaign):
+    campaign = small_campaign(pause_s=0.5)
+    campaign.kill_in("label", delay_s=0.7, workers=True)
+    campaign.finish()
+    assert len(campaign.calculations()) == 19
+    assert max(campaign.calculations().values()) == 1
+
+
+def test_a_finished_campaign_is_left_as_it_is(small_campaign):
+    campaign = small_campaign()
+    campaign.finish()
+    before = campaign.status()
+    campaign.finish()
+    assert campaign.status() == before
+    assert len(campaign.calculations()) == 19
+
+
+def test_more_rounds_can_be_asked_for_later(small_campaign):
+    small_campaign(rounds=1).finish()
+    campaign = small_campaign(rounds=2)
+    campaign.finish()
+    assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
