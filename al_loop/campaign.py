@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from al_loop.config import Config
+from al_loop.config_file import check_elements, load_config
 from al_loop.errors import InputError
 from al_loop.figures import round_report
 from al_loop.folder import locked_folder, remove_if_unused
 from al_loop.ids import frame_id
 from al_loop.labelling import WorkerPool
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.load_config import check_elements, load_config
 from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.records import RoundReport
@@ -27,7 +29,7 @@ from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
 
 REPORT_STAGE = "report"
-MAY_CHANGE = ("rounds", "label.workers", "label.lease_s")  # between two runs of the same campaign
+MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s")  # between two runs of the same campaign
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Campaign:
         return None if model is None else self.folder / MODELS / model.path
 
     def _prepare(self) -> _Prepared:
+        torch.set_num_threads(self.config.threads)
         engine = build_engine(self.config.label.engine)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)

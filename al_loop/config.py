@@ -148,6 +148,8 @@ class Config(Settings):
     """Where everything is written, relative to the current folder."""
     seed: int = Field(0, ge=0)
     rounds: int = Field(3, ge=1)
+    threads: int = Field(1, ge=1)
+    """Threads of the model's evaluation. One is fastest for small cells while workers label on the other cores."""
     foundation: FoundationSettings
     committee: CommitteeSettings = CommitteeSettings()
     systems: tuple[SystemSettings, ...] = Field(min_length=1)
