@@ -50,4 +50,6 @@ class ASECalculatorSettings(Settings):
     """Keyword arguments of the calculator."""
 
 
-EngineSettings = Annotated[PySCFSettings | GPAWSettings | ASECalculatorSettings, Field(discriminator="engine")]
+EngineSettings = Annotated[
+    PySCFSettings | GPAWSettings | ASECalculatorSettings, Field(discriminator="engine")
+]

@@ -1,0 +1,1 @@
+"""Labels: DFT engines behind one contract, and the jobs that run them."""

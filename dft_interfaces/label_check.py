@@ -1,0 +1,106 @@
+"""The last check of a label before anybody may train on it."""
+
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+
+from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
+
+NET_FORCE_TOLERANCE_EV_PER_A = 0.1
+"""Net force allowed on any structure: grids and egg boxes of sound calculations stay well below."""
+
+NET_FORCE_FRACTION = 0.02
+"""Net force allowed besides, as a fraction of the largest force: grid noise grows with the forces of close contacts."""
+
+STRESS_COMPONENTS = 6
+
+
+def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
+    """Return the label unchanged if it may be trained on, or as a rejected one that says why not.
+
+    Labels that are not converged pass unchanged: they carry no numbers that anybody would use.
+
+    Args:
+        label: what an engine returned.
+        atoms: the structure that was handed to the engine.
+        level: the level of theory that the numbers must have.
+    """
+    if label.status is not LabelStatus.CONVERGED:
+        return label
+    problem = (
+        _level_problem(label, level)
+        or _energy_problem(label)
+        or _forces_problem(label, len(atoms))
+        or _stress_problem(label)
+        or _net_force_problem(label)
+    )
+    return label if problem is None else rejected(label, problem)
+
+
+def rejected(label: Label, reason: str) -> Label:
+    """Turn a label into a rejected one: its numbers go, its cost and level stay."""
+    return replace(
+        label,
+        status=LabelStatus.REJECTED,
+        energy_eV=None,
+        forces_eV_per_A=None,
+        stress_eV_per_A3=None,
+        message=f"{reason}\n{label.message}".strip(),
+    )
+
+
+def _level_problem(label: Label, level: LevelOfTheory) -> str | None:
+    if label.level_of_theory == level.fingerprint:
+        return None
+    return (
+        f"received a label of level of theory {label.level_of_theory}, expected {level.fingerprint} "
+        f"({level.summary}); levels never mix"
+    )
+
+
+def _energy_problem(label: Label) -> str | None:
+    if label.energy_eV is None:
+        return "received no energy, expected a number in eV"
+    if not np.isfinite(label.energy_eV):
+        return f"received the energy {label.energy_eV}, expected a finite number in eV"
+    return None
+
+
+def _forces_problem(label: Label, atom_count: int) -> str | None:
+    forces = label.forces_eV_per_A
+    if forces is None:
+        return "received no forces, expected one force for each atom"
+    if np.shape(forces) != (atom_count, 3):
+        return (
+            f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms"
+        )
+    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
+    if len(bad):
+        return f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å"
+    return None
+
+
+def _stress_problem(label: Label) -> str | None:
+    stress = label.stress_eV_per_A3
+    if stress is None:
+        return None
+    if np.shape(stress) != (STRESS_COMPONENTS,):
+        return f"received a stress of shape {np.shape(stress)}, expected (6,): Voigt xx yy zz yz xz xy"
+    if not np.isfinite(stress).all():
+        return f"received the stress {np.asarray(stress).tolist()}, expected finite numbers in eV/Å³"
+    return None
+
+
+def _net_force_problem(label: Label) -> str | None:
+    forces = label.forces_eV_per_A
+    if forces is None or len(forces) == 0:
+        return None
+    net = float(np.linalg.norm(forces.sum(axis=0)))
+    allowed = NET_FORCE_TOLERANCE_EV_PER_A + NET_FORCE_FRACTION * float(np.linalg.norm(forces, axis=1).max())
+    if net <= allowed:
+        return None
+    return (
+        f"received a net force of {net:.3f} eV/Å, expected at most {allowed:.3f} eV/Å (an isolated system pulls "
+        "on nothing): use a finer grid, a higher cutoff or tighter convergence"
+    )

@@ -1,0 +1,57 @@
+"""Labels as plain JSON values; floats keep every bit."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dft_interfaces.label import Label, LabelStatus
+
+_FIELDS = frozenset(Label.__dataclass_fields__)
+
+
+def label_as_dict(label: Label) -> dict[str, Any]:
+    """Return a label as values that ``json`` writes and reads without loss."""
+    return {
+        "status": label.status.value,
+        "level_of_theory": label.level_of_theory,
+        "energy_eV": None if label.energy_eV is None else float(label.energy_eV),
+        "forces_eV_per_A": _as_list(label.forces_eV_per_A),
+        "stress_eV_per_A3": _as_list(label.stress_eV_per_A3),
+        "cost_s": float(label.cost_s),
+        "message": label.message,
+    }
+
+
+def label_from_dict(data: object) -> Label:
+    """Rebuild the label that ``label_as_dict`` took apart.
+
+    Raises:
+        ValueError: missing or unknown fields, or values of another type.
+    """
+    if not isinstance(data, dict) or set(data) != _FIELDS:
+        keys = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f"received a label with {keys}, expected the fields {sorted(_FIELDS)}")
+    try:
+        return Label(
+            status=LabelStatus(data["status"]),
+            level_of_theory=str(data["level_of_theory"]),
+            energy_eV=None if data["energy_eV"] is None else float(data["energy_eV"]),
+            forces_eV_per_A=_as_array(data["forces_eV_per_A"], columns=3),
+            stress_eV_per_A3=_as_array(data["stress_eV_per_A3"]),
+            cost_s=float(data["cost_s"]),
+            message=str(data["message"]),
+        )
+    except TypeError as error:
+        raise ValueError(f"received a label with a value of the wrong type: {error}") from error
+
+
+def _as_list(array: NDArray[np.float64] | None) -> list[Any] | None:
+    return None if array is None else np.asarray(array, dtype=np.float64).tolist()
+
+
+def _as_array(values: list[Any] | None, columns: int | None = None) -> NDArray[np.float64] | None:
+    if values is None:
+        return None
+    array = np.array(values, dtype=np.float64)
+    return array if columns is None else array.reshape(-1, columns)

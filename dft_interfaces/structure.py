@@ -1,0 +1,74 @@
+"""What every engine asks of a structure before it starts."""
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+MIN_DISTANCE_A = 0.2
+"""Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
+
+
+class CannotCalculateError(Exception):
+    """This structure cannot be calculated at these settings; it becomes a rejected label."""
+
+
+def require_computable(atoms: Atoms) -> None:
+    """Check that a structure is one that some electronic-structure method could be asked about.
+
+    Raises:
+        CannotCalculateError: no atoms, unknown elements, non-finite numbers, a flat periodic cell, or two atoms
+            closer than ``MIN_DISTANCE_A``.
+    """
+    if len(atoms) == 0:
+        raise CannotCalculateError("received a structure without atoms")
+    if (atoms.numbers < 1).any():
+        raise CannotCalculateError("received an atom without an element (atomic number 0, symbol X)")
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise CannotCalculateError("received positions or a cell with non-finite numbers")
+    lengths = atoms.cell.lengths()
+    if (lengths[atoms.pbc] < MIN_DISTANCE_A).any() or (
+        atoms.pbc.all() and not atoms.cell.volume > MIN_DISTANCE_A**3
+    ):
+        raise CannotCalculateError(
+            f"received a flat cell for periodic directions (lengths {np.round(lengths, 4).tolist()} Å, "
+            f"pbc {atoms.pbc.tolist()})"
+        )
+    close = neighbor_list("d", atoms, MIN_DISTANCE_A)
+    if len(close) > 0:
+        raise CannotCalculateError(
+            f"received two atoms {close.min():.3f} Å apart; below {MIN_DISTANCE_A} Å no basis set or "
+            "pseudopotential is meant to answer"
+        )
+
+
+def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:
+    """Read total charge (e) and spin multiplicity (2S + 1) from ``atoms.info``.
+
+    ``charge`` defaults to 0 and ``spin`` to the lowest multiplicity that the electron count allows.
+
+    Raises:
+        CannotCalculateError: not whole numbers, or a multiplicity that this number of electrons cannot have.
+    """
+    charge = _whole_number("charge", atoms.info.get("charge", 0))
+    electrons = int(atoms.numbers.sum()) - charge
+    if electrons < 1:
+        raise CannotCalculateError(f"received charge {charge:+d}, which leaves {electrons} electrons")
+    lowest = 1 + electrons % 2
+    given = atoms.info.get("spin")
+    multiplicity = lowest if given is None else _whole_number("spin", given)
+    if multiplicity < lowest or (multiplicity - lowest) % 2 or multiplicity > electrons + 1:
+        raise CannotCalculateError(
+            f"received spin multiplicity {multiplicity} for {electrons} electrons (charge {charge:+d}); expected one "
+            f"of {lowest}, {lowest + 2}, ...: set info['spin'] (2S + 1) or the charge"
+        )
+    return charge, multiplicity
+
+
+def _whole_number(key: str, value: object) -> int:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
+        raise CannotCalculateError(f"received info['{key}'] = {value!r}, expected a whole number")
+    return int(number)
