@@ -1,0 +1,59 @@
+"""What the parts of the ledger share."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from mongoengine.connection import get_db
+
+from al_loop.ledger.documents import Documents, bind
+
+CHUNK: Final = 5000  # ids in one query: far below the size of a message
+T = TypeVar("T")
+
+
+class LedgerBase:
+    """One campaign's view of the database.
+
+    Args:
+        alias: the mongoengine connection.
+        campaign: name of the campaign.
+    """
+
+    def __init__(self, alias: str, campaign: str) -> None:
+        self.campaign = campaign
+        self._docs: Documents = bind(alias)
+        self._database: Any = get_db(alias)
+
+    def ensure_indexes(self) -> None:
+        """Create what makes queries fast, where it is missing."""
+        self._docs.ensure_indexes()
+
+    def schema_version(self) -> int | None:
+        """The newest version of the format among the campaigns of this database, None without a campaign."""
+        newest = self._docs.campaign.objects.order_by("-schema_version").scalar("schema_version").first()
+        return None if newest is None else int(newest)
+
+    def _collection(self, document: type[Any]) -> Any:
+        """The collection itself, for what mongoengine has no words for: pipelines and bulk writes."""
+        return self._database[document._get_collection_name()]
+
+
+def now() -> datetime:
+    """The time, UTC, as MongoDB keeps it: to the millisecond."""
+    return datetime.now(UTC)
+
+
+def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """Lists of at most ``size`` items."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def raw(document: Any) -> dict[str, Any]:
+    """A document as it is stored, checked against its declared fields."""
+    document.validate()
+    stored: dict[str, Any] = document.to_mongo().to_dict()
+    return stored

@@ -1,0 +1,114 @@
+"""Structures, arrays and JSON as bounded bytes; nothing here can execute code when it is read."""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.errors import CampaignError
+
+INLINE_BYTES: Final = 8 * 2**20  # half of MongoDB's limit for a document; about 300,000 atoms
+
+
+def pack_atoms(atoms: Atoms) -> bytes:
+    """Numbers, positions, cell, pbc, initial magnetic moments, charge and spin as compressed npz bytes.
+
+    Raises:
+        CampaignError: more than fits into one document.
+    """
+    arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
+    if atoms.has("initial_magmoms"):
+        arrays["magmoms"] = atoms.get_initial_magnetic_moments()
+    for key in ("charge", "spin"):
+        if atoms.info.get(key) is not None:
+            arrays[key] = np.asarray(atoms.info[key])
+    return bounded(pack_arrays(arrays), f"a frame of {len(atoms)} atoms")
+
+
+def unpack_atoms(data: bytes) -> Atoms:
+    """The inverse of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
+    arrays = unpack_arrays(data)
+    info = {key: arrays[key].item() for key in ("charge", "spin") if key in arrays}
+    return Atoms(
+        numbers=arrays["numbers"],
+        positions=arrays["positions"],
+        cell=arrays["cell"],
+        pbc=arrays["pbc"],
+        magmoms=arrays.get("magmoms"),
+        info=info,
+    )
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays of any number and text type as compressed npz bytes.
+
+    Raises:
+        ValueError: an array of Python objects, which only pickle could hold.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """The inverse of ``pack_arrays``."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def pack_floats(values: NDArray[np.float64]) -> bytes:
+    """Float64 values, little-endian, row by row.
+
+    Raises:
+        CampaignError: more than fits into one document.
+    """
+    return bounded(np.ascontiguousarray(values, dtype="<f8").tobytes(), f"an array of shape {np.shape(values)}")
+
+
+def unpack_floats(data: bytes, *shape: int) -> NDArray[np.float64]:
+    """The inverse of ``pack_floats``, writable."""
+    return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
+
+
+def pack_json(values: Mapping[str, Any]) -> str:
+    """JSON text (NaN and infinities as Python spells them); tuples become lists, numpy's numbers plain ones.
+
+    JSON rather than a nested document, because keys may hold dots and dollars (names of files and systems).
+
+    Raises:
+        TypeError: a value that JSON cannot hold.
+        CampaignError: more than fits into one document.
+    """
+    text = json.dumps(values, default=_plain)
+    bounded(text.encode(), f"the JSON of {', '.join(map(str, list(values)[:3]))}")
+    return text
+
+
+def unpack_json(text: str) -> dict[str, Any]:
+    """The inverse of ``pack_json``."""
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def bounded(data: bytes, what: str) -> bytes:
+    """Data that fits into one document.
+
+    Raises:
+        CampaignError: it does not.
+    """
+    if len(data) > INLINE_BYTES:
+        raise CampaignError(
+            f"The ledger was given {what}: {len(data) / 2**20:.1f} MB, and one entry holds "
+            f"{INLINE_BYTES / 2**20:.0f} MB. Store large arrays with put_arrays, or use a smaller cell."
+        )
+    return data
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"the ledger stores JSON, received {type(value).__name__}: {value!r}")

@@ -1,0 +1,235 @@
+"""What the ledger's collections hold. Nothing outside this package sees a document.
+
+The classes are abstract; ``bind`` makes a concrete set for one connection, so that one process may hold several
+ledgers open at once, in several threads too.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from mongoengine import (
+    BinaryField,
+    BooleanField,
+    DateTimeField,
+    Document,
+    EmbeddedDocument,
+    EmbeddedDocumentField,
+    EmbeddedDocumentListField,
+    FloatField,
+    IntField,
+    ListField,
+    MapField,
+    ObjectIdField,
+    StringField,
+)
+
+from al_loop.ledger.codec import INLINE_BYTES
+
+SCHEMA_VERSION: Final = 1
+
+PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
+
+
+def _shape(*indexes: str | tuple[str, ...], collection: str | None = None) -> dict[str, Any]:
+    """Mongoengine's ``meta`` of a class that ``bind`` makes concrete; indexes are created when a ledger is opened."""
+    named = {} if collection is None else {"collection": collection, "indexes": list(indexes)}
+    return {"abstract": True, "auto_create_index": False, **named}
+
+
+class _LedgerDocument(Document):
+    """Carries the version of its shape."""
+
+    meta = _shape()
+    schema_version = IntField(required=True, default=SCHEMA_VERSION)
+
+
+class Campaign(_LedgerDocument):
+    """One campaign; the id is its name."""
+
+    meta = _shape(collection="campaign")
+    id = StringField(primary_key=True)
+    config = StringField()  # JSON
+    created_at = DateTimeField(required=True)
+    served_model = StringField()
+
+
+class Stage(EmbeddedDocument):
+    """A stage that is done."""
+
+    seconds = FloatField(required=True)
+    results = StringField(required=True)  # JSON
+    finished_at = DateTimeField(required=True)
+
+
+class Round(_LedgerDocument):
+    """One round of one campaign, with the stages that are done."""
+
+    meta = _shape(("campaign", "round"), collection="round")
+    id = StringField(primary_key=True)
+    campaign = StringField(required=True)
+    round = IntField(required=True)
+    stages = MapField(EmbeddedDocumentField(Stage))
+
+
+class Frame(_LedgerDocument):
+    """A structure, shared by all campaigns; the order of atoms is that of who stored it first."""
+
+    meta = _shape("formula", collection="frame")
+    id = StringField(primary_key=True)
+    atoms = BinaryField(required=True, max_bytes=INLINE_BYTES)
+    natoms = IntField(required=True)
+    formula = StringField(required=True)
+
+
+class Visit(_LedgerDocument):
+    """A frame as one trajectory of one round met it, with the gate's verdict."""
+
+    meta = _shape(("campaign", "round", "role", "order"), collection="visit")
+    id = StringField(primary_key=True)
+    campaign = StringField(required=True)
+    round = IntField(required=True)
+    role = StringField(required=True)
+    order = IntField(required=True)
+    batch = StringField(required=True)  # which call wrote it; a later call removes what it did not write
+    frame = StringField(required=True)
+    system = StringField(required=True)
+    trajectory = StringField(required=True)
+    step = IntField(required=True)
+    temperature_K = FloatField(required=True)
+    kind = StringField(required=True)
+    lane = StringField(required=True)
+    reason = StringField()
+    atoms = ListField(IntField())
+    stop = BooleanField(required=True)
+    force_uncertainty_eV_per_A = FloatField()
+    latent_distance = FloatField()
+
+
+class Want(EmbeddedDocument):
+    """Who asked for a label, and for what."""
+
+    campaign = StringField(required=True)
+    round = IntField(required=True)
+    role = StringField(required=True)
+    order = IntField(required=True)
+    system = StringField(required=True)
+    trajectory = StringField(required=True)
+
+
+class Request(_LedgerDocument):
+    """A label somebody wants: one for each frame and level of theory, whoever asks."""
+
+    meta = {  # noqa: RUF012
+        "abstract": True,
+        "collection": "request",
+        "indexes": [("level", "wanted_by.campaign", "state", "created_at", "order"), ("wanted_by.campaign", "state")],
+    }
+    id = StringField(primary_key=True)
+    frame = StringField(required=True)
+    level = StringField(required=True)
+    wanted_by = EmbeddedDocumentListField(Want)
+    created_at = DateTimeField(required=True)
+    order = IntField(required=True)
+    state = StringField(required=True, choices=(PENDING, CLAIMED, DONE, FAILED))
+    attempts = IntField(required=True, default=0)
+    lease_until = DateTimeField(required=True)  # by the server's clock
+    worker = StringField()
+    previous_worker = StringField()
+    token = StringField()
+    label = StringField()  # the one accepted outcome
+
+
+class Label(_LedgerDocument):
+    """The outcome of one execution. It counts only if its request names it."""
+
+    meta = _shape("request", ("campaign", "superseded"), collection="label")
+    id = StringField(primary_key=True)
+    request = StringField(required=True)
+    frame = StringField(required=True)
+    level = StringField(required=True)
+    campaign = StringField(required=True)  # whose worker made it
+    attempt = IntField(required=True)
+    status = StringField(required=True)
+    energy_eV = FloatField()
+    forces_eV_per_A = BinaryField(max_bytes=INLINE_BYTES)  # float64 (n, 3)
+    stress_eV_per_A3 = BinaryField(max_bytes=INLINE_BYTES)  # float64 (6,)
+    cost_s = FloatField(required=True)
+    message = StringField()
+    created_at = DateTimeField(required=True)
+    superseded = BooleanField(required=True, default=False)  # came after its lease was lost
+
+
+class Model(_LedgerDocument):
+    """A trained committee whose checkpoint is a side file."""
+
+    meta = _shape(("campaign", "round"), collection="model")
+    id = StringField(primary_key=True)
+    campaign = StringField(required=True)
+    round = IntField(required=True)
+    path = StringField(required=True)
+    fingerprint = StringField(required=True)
+    info = StringField(required=True)  # JSON
+    created_at = DateTimeField(required=True)
+    served_since = IntField()
+
+
+class Event(_LedgerDocument):
+    """Something worth remembering."""
+
+    meta = _shape(("campaign", "time"), collection="event")
+    campaign = StringField(required=True)
+    kind = StringField(required=True)
+    message = StringField()
+    round = IntField()
+    time = DateTimeField(required=True)
+    data = StringField(required=True)  # JSON
+
+
+class ArraySet(_LedgerDocument):
+    """Points to the current version of named arrays in GridFS."""
+
+    meta = _shape("campaign", collection="array_set")
+    id = StringField(primary_key=True)
+    campaign = StringField(required=True)
+    key = StringField(required=True)
+    file = ObjectIdField(required=True)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The document classes of one connection."""
+
+    campaign: type[Campaign]
+    round: type[Round]
+    frame: type[Frame]
+    visit: type[Visit]
+    request: type[Request]
+    label: type[Label]
+    model: type[Model]
+    event: type[Event]
+    array_set: type[ArraySet]
+
+    def ensure_indexes(self) -> None:
+        """Create the declared indexes where they are missing."""
+        for entry in fields(self):
+            getattr(self, entry.name).ensure_indexes()
+
+
+def bind(alias: str) -> Documents:
+    """Concrete document classes on the mongoengine connection ``alias``."""
+
+    def concrete(base: type[Any]) -> Any:
+        meta = {"db_alias": alias, "abstract": False}
+        return type(base.__name__, (base,), {"meta": meta, "__module__": base.__module__, "__doc__": base.__doc__})
+
+    return Documents(
+        campaign=concrete(Campaign),
+        round=concrete(Round),
+        frame=concrete(Frame),
+        visit=concrete(Visit),
+        request=concrete(Request),
+        label=concrete(Label),
+        model=concrete(Model),
+        event=concrete(Event),
+        array_set=concrete(ArraySet),
+    )

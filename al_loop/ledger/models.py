@@ -1,0 +1,143 @@
+"""Models, events and arrays."""
+
+from datetime import UTC
+from typing import Any
+
+from gridfs import GridFS
+from gridfs.errors import CorruptGridFile, NoFile
+from numpy.typing import NDArray
+
+from al_loop.ids import content_id
+from al_loop.ledger.base import LedgerBase, now
+from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
+from al_loop.ledger.documents import SCHEMA_VERSION
+from al_loop.ledger.records import EventRecord, ModelRecord
+
+_READ_ATTEMPTS = 5
+
+
+class ModelLedger(LedgerBase):
+    """Which models there are and which one is served."""
+
+    def add_model(self, round_: int, path: str, fingerprint: str, info: dict[str, Any]) -> str:
+        """Record a trained committee; the same again replaces its ``info``.
+
+        Args:
+            round_: the round that trained it.
+            path: where its checkpoint is.
+            fingerprint: of the foundation.
+            info: JSON.
+
+        Returns:
+            Its id, a content hash of campaign, round, path and fingerprint.
+        """
+        key = content_id("model", self.campaign, round_, path, fingerprint)
+        self._docs.model.objects(id=key).update_one(
+            set__campaign=self.campaign,
+            set__round=round_,
+            set__path=path,
+            set__fingerprint=fingerprint,
+            set__info=pack_json(info),
+            set_on_insert__created_at=now(),
+            set_on_insert__schema_version=SCHEMA_VERSION,
+            upsert=True,
+        )
+        return key
+
+    def serve_model(self, model_id: str, round_: int) -> None:
+        """Serve this model from now on.
+
+        Raises:
+            ValueError: the campaign has no such model.
+        """
+        model = self._docs.model.objects(id=model_id, campaign=self.campaign)
+        if not model.update_one(set__served_since=round_, full_result=True).matched_count:
+            raise ValueError(f"the campaign {self.campaign} has no model {model_id}")
+        self._docs.campaign.objects(id=self.campaign).update_one(
+            set__served_model=model_id,
+            set_on_insert__created_at=now(),
+            set_on_insert__schema_version=SCHEMA_VERSION,
+            upsert=True,
+        )
+
+    def served_model(self) -> ModelRecord | None:
+        """The model that is served, None before the first promotion."""
+        campaign = self._docs.campaign.objects(id=self.campaign).first()
+        if campaign is None or campaign.served_model is None:
+            return None
+        return _model(self._docs.model.objects.get(id=campaign.served_model))
+
+    def models(self) -> list[ModelRecord]:
+        """All models of the campaign, oldest round first."""
+        return [
+            _model(stored)
+            for stored in self._docs.model.objects(campaign=self.campaign).order_by("round", "created_at")
+        ]
+
+
+class EventLedger(LedgerBase):
+    """What happened."""
+
+    def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
+        """Write down that something happened, with JSON ``data``."""
+        self._docs.event(
+            campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
+        ).save(force_insert=True)
+
+    def events(self) -> list[EventRecord]:
+        """All events of the campaign, oldest first."""
+        return [
+            EventRecord(
+                stored.kind, stored.message or "", stored.time.astimezone(UTC), stored.round, unpack_json(stored.data)
+            )
+            for stored in self._docs.event.objects(campaign=self.campaign).order_by("time", "id")
+        ]
+
+
+class ArrayLedger(LedgerBase):
+    """Named sets of arrays of any size, in GridFS."""
+
+    def put_arrays(self, key: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Store arrays under a name, in place of those it had; a reader sees all old or all new ones.
+
+        Raises:
+            ValueError: an array of Python objects.
+        """
+        files = self._files()
+        new = files.put(pack_arrays(arrays), filename=f"{self.campaign}/{key}")
+        old = self._docs.array_set.objects(id=f"{self.campaign}/{key}").modify(
+            set__campaign=self.campaign,
+            set__key=key,
+            set__file=new,
+            set_on_insert__schema_version=SCHEMA_VERSION,
+            upsert=True,
+            new=False,
+        )
+        if old is not None:
+            files.delete(old.file)
+
+    def get_arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """Arrays by name, None if there are none under this key."""
+        for _ in range(_READ_ATTEMPTS):
+            stored = self._docs.array_set.objects(id=f"{self.campaign}/{key}").first()
+            if stored is None:
+                return None
+            try:
+                return unpack_arrays(self._files().get(stored.file).read())
+            except (NoFile, CorruptGridFile) as error:  # replaced while it was read
+                failure = error
+        raise failure
+
+    def _files(self) -> GridFS:
+        return GridFS(self._database, "arrays")
+
+
+def _model(stored: Any) -> ModelRecord:
+    return ModelRecord(
+        model_id=stored.id,
+        round=stored.round,
+        path=stored.path,
+        fingerprint=stored.fingerprint,
+        info=unpack_json(stored.info),
+        served_since=stored.served_since,
+    )

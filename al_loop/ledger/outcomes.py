@@ -1,0 +1,83 @@
+"""Labels as they are stored, checked at the ledger's door."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from al_loop.ids import content_id
+from al_loop.ledger.base import now, raw
+from al_loop.ledger.codec import pack_floats, unpack_floats
+from al_loop.ledger.records import ClaimedRequest
+from dft_interfaces.label import Label, LabelStatus
+
+_MESSAGE_CHARACTERS: Final = 20_000  # the end of an engine's output says why it failed
+
+
+def checked(label: Label, claimed: ClaimedRequest) -> Label:
+    """The label, or a rejection if it claims to be converged and cannot be trained on."""
+    if label.status is not LabelStatus.CONVERGED:
+        return label
+    flaw = _flaw(label, claimed)
+    return label if flaw is None else replace(label, status=LabelStatus.REJECTED, message=flaw)
+
+
+def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
+    """A label as it is stored; numbers only if it is converged."""
+    numbers = {}
+    if label.status is LabelStatus.CONVERGED:
+        numbers = {
+            "energy_eV": label.energy_eV,
+            "forces_eV_per_A": _packed(label.forces_eV_per_A),
+            "stress_eV_per_A3": _packed(label.stress_eV_per_A3),
+        }
+    return raw(
+        document(
+            id=content_id("label", claimed.request_id, claimed.token),
+            request=claimed.request_id,
+            frame=claimed.frame_id,
+            level=claimed.level,
+            campaign=campaign,
+            attempt=claimed.attempt,
+            status=label.status.value,
+            cost_s=float(label.cost_s),
+            message=label.message[-_MESSAGE_CHARACTERS:],
+            created_at=now(),
+            **numbers,
+        )
+    )
+
+
+def read_label(document: Any) -> Label:
+    """The inverse of ``label_document``."""
+    forces, stress = document.forces_eV_per_A, document.stress_eV_per_A3
+    return Label(
+        status=LabelStatus(document.status),
+        level_of_theory=document.level,
+        energy_eV=document.energy_eV,
+        forces_eV_per_A=None if forces is None else unpack_floats(forces, -1, 3),
+        stress_eV_per_A3=None if stress is None else unpack_floats(stress, 6),
+        cost_s=document.cost_s,
+        message=document.message or "",
+    )
+
+
+def _flaw(label: Label, claimed: ClaimedRequest) -> str | None:
+    if label.level_of_theory != claimed.level:
+        return f"rejected: level of theory {label.level_of_theory}, asked for {claimed.level}"
+    expected = {"energy": (), "forces": (len(claimed.atoms), 3), "stress": (6,)}
+    received = {"energy": label.energy_eV, "forces": label.forces_eV_per_A, "stress": label.stress_eV_per_A3}
+    for name, values in received.items():
+        if values is None:
+            if name == "energy":
+                return "rejected: converged without an energy"
+            continue
+        if np.shape(values) != expected[name]:
+            return f"rejected: {name} of shape {np.shape(values)}, expected {expected[name]}"
+        if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
+            return f"rejected: {name} with non-finite numbers"
+    return None
+
+
+def _packed(values: Any) -> bytes | None:
+    return None if values is None else pack_floats(np.asarray(values, dtype=np.float64))

@@ -1,0 +1,60 @@
+"""Plain records that only the ledger hands out."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ase import Atoms
+
+
+@dataclass(frozen=True)
+class ClaimedRequest:
+    """A label request that one worker owns for as long as its lease lasts.
+
+    Attributes:
+        request_id: content hash of frame and level of theory.
+        frame_id: content hash of ``atoms``.
+        atoms: the structure to calculate, in the order the label must keep.
+        level: fingerprint of the level of theory.
+        token: changes with every claim; a result under an older token is not accepted.
+        attempt: 1 for the first worker that tries.
+    """
+
+    request_id: str
+    frame_id: str
+    atoms: Atoms
+    level: str
+    token: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A trained committee.
+
+    Attributes:
+        model_id: content hash of campaign, round and checkpoint.
+        round: the round that trained it.
+        path: where its checkpoint is, as the campaign gave it.
+        fingerprint: of the foundation it was trained on.
+        info: what the campaign noted about it.
+        served_since: the round that promoted it, None if it was never served.
+    """
+
+    model_id: str
+    round: int
+    path: str
+    fingerprint: str
+    info: dict[str, Any] = field(default_factory=dict)
+    served_since: int | None = None
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """Something worth remembering; ``time`` is UTC."""
+
+    kind: str
+    message: str
+    time: datetime
+    round: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,259 @@
+"""Label requests: asked for once, claimed by one worker at a time, answered once."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pymongo import ReturnDocument, UpdateOne
+
+from al_loop.ids import request_id
+from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
+from al_loop.ledger.outcomes import checked, label_document, read_label
+from al_loop.ledger.records import ClaimedRequest
+from al_loop.ledger.visits import VisitLedger
+from al_loop.records import LabelledFrame, Role, Visit
+from dft_interfaces.label import Label, LabelStatus
+
+MAX_ATTEMPTS: Final = 3
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
+
+
+class RequestLedger(VisitLedger):
+    """Requests and labels."""
+
+    def request_labels(self, round_: int, role: Role, visits: Sequence[Visit], level: str) -> None:
+        """Ask for the labels of visited frames, which ``replace_visits`` has stored; asking again changes nothing.
+
+        There is one request for each frame and level of theory over all campaigns, so that a label that another
+        campaign asked for is used. Within a campaign a frame keeps the round and role it was first asked for: what
+        was once held out is never trained on, and the other way round.
+
+        Args:
+            round_: the round that asks.
+            role: what the labels are for.
+            visits: where the frames were met; the first ones are calculated first.
+            level: fingerprint of the level of theory.
+        """
+        asked_at = now()
+        updates: list[UpdateOne] = []
+        for order, visit in enumerate(visits):
+            key = request_id(visit.frame_id, level)
+            document = raw(
+                self._docs.request(
+                    id=key,
+                    frame=visit.frame_id,
+                    level=level,
+                    created_at=asked_at,
+                    order=order,
+                    state=PENDING,
+                    lease_until=_NEVER,
+                )
+            )
+            document["wanted_by"] = []
+            want = Want(
+                campaign=self.campaign,
+                round=round_,
+                role=role.value,
+                order=order,
+                system=visit.system,
+                trajectory=visit.trajectory,
+            )
+            want.validate()
+            updates += (
+                UpdateOne({"_id": key}, {"$setOnInsert": document}, upsert=True),
+                UpdateOne(
+                    {"_id": key, "wanted_by.campaign": {"$ne": self.campaign}},
+                    {"$push": {"wanted_by": want.to_mongo().to_dict()}},
+                ),
+            )
+        collection = self._collection(self._docs.request)
+        for chunk in chunks(updates):
+            collection.bulk_write(list(chunk))
+
+    def claim(self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> ClaimedRequest | None:
+        """Take the oldest request of this campaign that nobody holds, None if there is none.
+
+        A request whose workers died ``max_attempts`` times is put aside as failed. Leases run by the server's clock.
+
+        Args:
+            worker: who claims.
+            level: fingerprint of the level of theory that the worker calculates.
+            lease_s: after how long without a heartbeat somebody else may take it.
+            max_attempts: how often a request may be begun.
+        """
+        while (taken := self._take(worker, level, lease_s)) is not None:
+            claimed = ClaimedRequest(
+                request_id=taken["_id"],
+                frame_id=taken["frame"],
+                atoms=self.frames([taken["frame"]])[taken["frame"]],
+                level=level,
+                token=taken["token"],
+                attempt=taken["attempts"],
+            )
+            if self._adopt_finished(claimed):
+                continue
+            if claimed.attempt <= max_attempts:
+                return claimed
+            message = (
+                f"put aside: its workers died in {max_attempts} attempts, the last one was {taken['previous_worker']}"
+            )
+            self.complete(claimed, Label(LabelStatus.FAILED, level, message=message))
+        return None
+
+    def heartbeat(self, claimed: ClaimedRequest, lease_s: float) -> bool:
+        """Renew a lease; False if somebody else has taken the request over."""
+        renewed = self._collection(self._docs.request).update_one(
+            _held(claimed), [{"$set": {"lease_until": _lease_end(lease_s)}}]
+        )
+        return bool(renewed.matched_count)
+
+    def complete(self, claimed: ClaimedRequest, label: Label) -> bool:
+        """Write the outcome of a claimed request; failures are outcomes too.
+
+        A converged label with non-finite numbers, a wrong number of atoms or another level of theory is recorded as
+        rejected.
+
+        Returns:
+            Whether it became the request's one outcome: False if the lease had been taken over, in which case it is
+            kept apart, or used should the other worker die.
+        """
+        document = label_document(self._docs.label, self.campaign, claimed, checked(label, claimed))
+        labels = self._collection(self._docs.label)
+        labels.replace_one({"_id": document["_id"]}, document, upsert=True)
+        if self._settle(claimed, document):
+            return True
+        # The answer to an earlier call may have been lost on its way.
+        if self._collection(self._docs.request).find_one({"_id": claimed.request_id, "label": document["_id"]}):
+            return True
+        labels.update_one({"_id": document["_id"]}, {"$set": {"superseded": True}})
+        return False
+
+    def release_dead(self, worker_prefix: str, *, count_attempt: bool = False) -> int:
+        """Give back what dead workers of this campaign hold, without waiting for their leases.
+
+        Args:
+            worker_prefix: how the dead workers' names begin.
+            count_attempt: the request may have killed its worker. Without it (the whole campaign was killed) the
+                attempt does not count.
+
+        Returns:
+            How many requests were given back.
+        """
+        released: Any = {"state": PENDING, "lease_until": _NEVER, "token": None}
+        if not count_attempt:
+            released["attempts"] = {"$subtract": ["$attempts", 1]}
+        name = self._worker(worker_prefix)
+        chosen = {
+            "wanted_by.campaign": self.campaign,
+            "state": CLAIMED,
+            "$expr": {"$eq": [{"$indexOfBytes": ["$worker", {"$literal": name}]}, 0]},
+        }
+        return int(self._collection(self._docs.request).update_many(chosen, [{"$set": released}]).modified_count)
+
+    def open_requests(self, round_: int | None = None) -> int:
+        """How many of this campaign's requests have no outcome yet."""
+        want: dict[str, Any] = {"campaign": self.campaign}
+        if round_ is not None:
+            want["round"] = round_
+        chosen = {"wanted_by": {"$elemMatch": want}, "state": {"$in": [PENDING, CLAIMED]}}
+        return int(self._collection(self._docs.request).count_documents(chosen))
+
+    def labelled(
+        self, roles: Collection[Role], rounds: Collection[int] | None = None, *, converged_only: bool = True
+    ) -> list[LabelledFrame]:
+        """Frames with their outcome, by round, role and the order in which they were asked for.
+
+        Args:
+            roles: what they were asked for.
+            rounds: which rounds asked; all by default.
+            converged_only: without calculations that gave no label.
+        """
+        chosen: dict[str, Any] = {"campaign": self.campaign, "role": {"$in": [role.value for role in roles]}}
+        if rounds is not None:
+            chosen["round"] = {"$in": list(rounds)}
+        states = [DONE] if converged_only else [DONE, FAILED]
+        requests = list(
+            self._docs.request.objects(__raw__={"wanted_by": {"$elemMatch": chosen}, "state": {"$in": states}})
+        )
+        atoms = self.frames(request.frame for request in requests)
+        labels = self._labels([request.label for request in requests])
+        found = [(_want(request, self.campaign), request) for request in requests]
+        found.sort(key=lambda pair: (pair[0].round, pair[0].role, pair[0].order, pair[1].frame))
+        return [
+            LabelledFrame(
+                frame_id=request.frame,
+                atoms=atoms[request.frame],
+                role=Role(want.role),
+                round=want.round,
+                system=want.system,
+                trajectory=want.trajectory,
+                label=labels[request.label],
+            )
+            for want, request in found
+        ]
+
+    def duplicate_executions(self) -> int:
+        """How many calculations of this campaign came after their lease was lost."""
+        chosen = {"campaign": self.campaign, "superseded": True}
+        return int(self._collection(self._docs.label).count_documents(chosen))
+
+    def _take(self, worker: str, level: str, lease_s: float) -> dict[str, Any] | None:
+        name = self._worker(worker)
+        free = {
+            "level": level,
+            "wanted_by.campaign": self.campaign,
+            "state": {"$in": [PENDING, CLAIMED]},
+            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
+        }
+        take = {
+            "state": CLAIMED,
+            "previous_worker": "$worker",
+            "worker": {"$literal": name},
+            "token": uuid.uuid4().hex,
+            "attempts": {"$add": ["$attempts", 1]},
+            "lease_until": _lease_end(lease_s),
+        }
+        taken: dict[str, Any] | None = self._collection(self._docs.request).find_one_and_update(
+            free, [{"$set": take}], sort=[("created_at", 1), ("order", 1)], return_document=ReturnDocument.AFTER
+        )
+        return taken
+
+    def _adopt_finished(self, claimed: ClaimedRequest) -> bool:
+        """Use a label that was written before its worker died, or lost its lease, on the last step."""
+        finished = self._collection(self._docs.label).find_one(
+            {"request": claimed.request_id, "status": LabelStatus.CONVERGED.value}
+        )
+        return finished is not None and self._settle(claimed, finished)
+
+    def _settle(self, claimed: ClaimedRequest, label: dict[str, Any]) -> bool:
+        """Name the request's outcome, if the request is still held under this token."""
+        state = DONE if label["status"] == LabelStatus.CONVERGED else FAILED
+        settled = self._collection(self._docs.request).update_one(
+            _held(claimed), {"$set": {"state": state, "label": label["_id"]}}
+        )
+        return bool(settled.matched_count)
+
+    def _labels(self, ids: Sequence[str]) -> dict[str, Label]:
+        return {
+            document.id: read_label(document)
+            for chunk in chunks(ids)
+            for document in self._docs.label.objects(id__in=chunk)
+        }
+
+    def _worker(self, name: str) -> str:
+        """Workers of different campaigns may have the same name."""
+        return f"{self.campaign}/{name}"
+
+
+def _held(claimed: ClaimedRequest) -> dict[str, Any]:
+    return {"_id": claimed.request_id, "token": claimed.token, "state": CLAIMED}
+
+
+def _lease_end(lease_s: float) -> dict[str, Any]:
+    return {"$add": ["$$NOW", round(1000 * lease_s)]}
+
+
+def _want(request: Any, campaign: str) -> Any:
+    return next(want for want in request.wanted_by if want.campaign == campaign)

@@ -1,0 +1,177 @@
+"""Frames, and how trajectories met them."""
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from ase import Atoms
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from al_loop.ids import canonical_order, content_id
+from al_loop.ledger.base import LedgerBase, chunks, raw
+from al_loop.ledger.codec import pack_atoms, unpack_atoms
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+
+_DUPLICATE_KEY = 11000
+
+
+class VisitLedger(LedgerBase):
+    """Frames and visits."""
+
+    def replace_visits(self, round_: int, roles: Collection[Role], visits: Sequence[Visit]) -> None:
+        """Make ``visits`` the round's only ones with these roles; unknown frames are stored first.
+
+        After a crash in the middle the same call leaves exactly what an undisturbed one would have left. A visit of
+        a frame that is stored in another order of atoms is turned to that order.
+
+        Raises:
+            ValueError: a visit has none of these roles.
+        """
+        strangers = sorted({visit.role for visit in visits} - set(roles))
+        if strangers:
+            raise ValueError(f"visits have roles {strangers}, expected only {sorted(roles)}")
+        stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(visits)})
+        batch = uuid.uuid4().hex
+        collection = self._collection(self._docs.visit)
+        documents: dict[str, dict[str, Any]] = {}
+        for order, visit in enumerate(visits):
+            indices = _turned(visit, stored_atoms[visit.frame_id])
+            document = self._visit_document(round_, order, batch, visit, indices)
+            documents.setdefault(document["_id"], document)
+        for chunk in chunks(documents.values()):
+            collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in chunk], ordered=False)
+        collection.delete_many(
+            {
+                "campaign": self.campaign,
+                "round": round_,
+                "role": {"$in": [role.value for role in roles]},
+                "batch": {"$ne": batch},
+            }
+        )
+
+    def visits(
+        self, round_: int | None = None, role: Role | None = None, kind: VerdictKind | None = None
+    ) -> list[Visit]:
+        """Visits in the order they were given, by round and role, with the atoms as they are stored."""
+        chosen = self._docs.visit.objects(campaign=self.campaign)
+        for name, value in (("round", round_), ("role", role), ("kind", kind)):
+            if value is not None:
+                chosen = chosen.filter(**{name: value})
+        documents = list(chosen.order_by("round", "role", "order").no_cache())
+        atoms = self.frames(document.frame for document in documents)
+        # Each visit has its own copy: two of one frame must not share what a caller may write to.
+        return [_visit(document, atoms[document.frame].copy()) for document in documents]
+
+    def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
+        """Lane -> kind -> number of visits of a round."""
+        chosen: dict[str, Any] = {"campaign": self.campaign, "round": round_}
+        if role is not None:
+            chosen["role"] = role.value
+        grouped = self._collection(self._docs.visit).aggregate(
+            [{"$match": chosen}, {"$group": {"_id": {"lane": "$lane", "kind": "$kind"}, "count": {"$sum": 1}}}]
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for group in sorted(grouped, key=lambda g: (g["_id"]["lane"], g["_id"]["kind"])):
+            counts.setdefault(group["_id"]["lane"], {})[group["_id"]["kind"]] = group["count"]
+        return counts
+
+    def frames(self, ids: Iterable[str]) -> dict[str, Atoms]:
+        """Structures by id, in the order of atoms that was stored first; unknown ids are left out."""
+        collection = self._collection(self._docs.frame)
+        return {
+            stored["_id"]: unpack_atoms(stored["atoms"])
+            for chunk in chunks(dict.fromkeys(ids))
+            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1})
+        }
+
+    def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
+        """Store frames that are unknown; returns all of them as they are stored."""
+        collection = self._collection(self._docs.frame)
+        known: set[str] = set()
+        for chunk in chunks(frames):
+            known |= {found["_id"] for found in collection.find({"_id": {"$in": chunk}}, {"_id": 1})}
+        for chunk in chunks((key for key in frames if key not in known), 1000):
+            try:
+                collection.insert_many([self._frame_document(key, frames[key]) for key in chunk], ordered=False)
+            except BulkWriteError as error:
+                known |= _inserted_by_others(error, chunk)
+        return {**frames, **self.frames(known)}
+
+    def _frame_document(self, frame_id: str, atoms: Atoms) -> dict[str, Any]:
+        return raw(
+            self._docs.frame(
+                id=frame_id,
+                atoms=pack_atoms(atoms),
+                natoms=len(atoms),
+                formula=atoms.get_chemical_formula(),
+            )
+        )
+
+    def _visit_document(
+        self, round_: int, order: int, batch: str, visit: Visit, indices: Sequence[int]
+    ) -> dict[str, Any]:
+        key = (self.campaign, round_, visit.role, visit.trajectory, visit.step, visit.frame_id)
+        return raw(
+            self._docs.visit(
+                id=content_id("visit", *key),
+                campaign=self.campaign,
+                round=round_,
+                role=visit.role.value,
+                order=order,
+                batch=batch,
+                frame=visit.frame_id,
+                system=visit.system,
+                trajectory=visit.trajectory,
+                step=visit.step,
+                temperature_K=float(visit.temperature_K),
+                kind=visit.verdict.kind.value,
+                lane=visit.verdict.lane.value,
+                reason=visit.verdict.reason,
+                atoms=[int(index) for index in indices],
+                stop=bool(visit.verdict.stop),
+                force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
+                latent_distance=_optional(visit.latent_distance),
+            )
+        )
+
+
+def _inserted_by_others(error: BulkWriteError, ids: Sequence[str]) -> set[str]:
+    """Frames that another process stored in the meantime; any other failure is raised."""
+    failures = (error.details or {}).get("writeErrors", [])
+    if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+        raise error
+    return {ids[failure["index"]] for failure in failures}
+
+
+def _turned(visit: Visit, stored: Atoms) -> Sequence[int]:
+    """The verdict's atom indices in the stored order of atoms."""
+    if stored is visit.atoms or not visit.verdict.atoms:
+        return visit.verdict.atoms
+    place = dict(zip(canonical_order(visit.atoms), canonical_order(stored), strict=True))
+    return [place[index] for index in visit.verdict.atoms]
+
+
+def _optional(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _visit(document: Any, atoms: Atoms) -> Visit:
+    return Visit(
+        frame_id=document.frame,
+        atoms=atoms,
+        role=Role(document.role),
+        system=document.system,
+        trajectory=document.trajectory,
+        step=document.step,
+        temperature_K=document.temperature_K,
+        verdict=Verdict(
+            kind=VerdictKind(document.kind),
+            lane=Lane(document.lane),
+            reason=document.reason or "",
+            atoms=tuple(document.atoms),
+            stop=document.stop,
+        ),
+        force_uncertainty_eV_per_A=document.force_uncertainty_eV_per_A,
+        latent_distance=document.latent_distance,
+    )
