@@ -1,0 +1,142 @@
+"""The command line. Each command is a thin function over Python; heavy libraries load inside the commands."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from al_loop.cli_errors import guarded, logged_to
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The campaign's YAML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+app = typer.Typer(
+    name="al-loop",
+    help="Active learning for machine-learned interatomic potentials.",
+    epilog="Start with: al-loop template molecule --output my.yaml. "
+    "Exit codes: 0 done, 2 bad input, 3 stopped by a guard, 1 anything else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point of ``al-loop``."""
+    app()
+
+
+@app.command()
+@guarded
+def run(
+    config_path: ConfigFile,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each round.")] = False,
+) -> None:
+    """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
+    from al_loop.config_file import load_config
+    from al_loop.logfile import LOG_NAME
+
+    config = load_config(config_path)
+    with logged_to(config.folder.expanduser() / LOG_NAME):
+        from rich.console import Console
+
+        from al_loop.campaign import Campaign
+        from al_loop.progress import terminal_progress
+        from al_loop.report import REPORT_NAME
+        from al_loop.round_report import as_dict
+        from al_loop.round_table import print_round
+
+        campaign = Campaign(config, terminal_progress(quiet=quiet))
+        console = Console()
+        for report in campaign.run():
+            if as_json:
+                typer.echo(json.dumps(as_dict(report)))
+            elif not quiet:
+                print_round(report, console)
+        if not (as_json or quiet):
+            typer.echo(f"All {config.rounds} rounds are done. Report: {campaign.folder / REPORT_NAME}")
+
+
+@app.command()
+@guarded
+def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
+    """Show how far a campaign is; it may be running."""
+    from al_loop.config_file import load_config
+    from al_loop.status import campaign_status, print_status
+
+    found = campaign_status(load_config(config_path))
+    if as_json:
+        typer.echo(json.dumps(found, allow_nan=False))
+    else:
+        print_status(found)
+
+
+@app.command()
+@guarded
+def report(config_path: ConfigFile) -> None:
+    """Write the report of a campaign: one HTML file in its folder."""
+    from al_loop.config_file import load_config
+    from al_loop.status import write_campaign_report
+
+    typer.echo(f"Report: {write_campaign_report(load_config(config_path))}")
+
+
+@app.command("check-config")
+@guarded
+def check_config(config_path: ConfigFile) -> None:
+    """Check a config, its structures, its engine and its foundation; nothing is written."""
+    from al_loop.config_file import load_config
+    from al_loop.doctor import check_campaign
+
+    config = load_config(config_path)
+    remark = check_campaign(config)
+    structures = len(config.systems) + len(config.hold_out.never_trained)
+    typer.echo(f"{config_path} is valid: campaign {config.name}, {structures} structure(s), {config.rounds} round(s).")
+    if remark:
+        typer.echo(remark)
+
+
+@app.command()
+@guarded
+def template(
+    kind: Annotated[str, typer.Argument(help="molecule, crystal, or full (every setting).")] = "molecule",
+    output: Annotated[Path | None, typer.Option(help="Write here; by default to standard output.")] = None,
+) -> None:
+    """Give a config to start from."""
+    from al_loop.config_templates import template_text, write_template
+
+    if output is None:
+        typer.echo(template_text(kind), nl=False)
+    else:
+        typer.echo(f"Wrote {write_template(kind, output)}; replace every FILL-IN, then: al-loop check-config {output}")
+
+
+@app.command()
+@guarded
+def schema() -> None:
+    """Print the JSON schema of a config, for editors."""
+    from al_loop.config_file import config_schema
+
+    typer.echo(json.dumps(config_schema(), indent=2))
+
+
+@app.command()
+@guarded
+def doctor(
+    config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Check what this needs.")] = None,
+) -> None:
+    """Show what is installed and reachable, and how to mend what is not."""
+    from al_loop.config_file import load_config
+    from al_loop.doctor import diagnose, print_findings
+
+    findings = diagnose(load_config(config_path) if config_path else None)
+    print_findings(findings)
+    if any(finding.blocks for finding in findings):
+        raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    main()

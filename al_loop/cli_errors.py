@@ -1,0 +1,80 @@
+"""From errors to exit codes: 0 done, 2 bad input, 3 stopped by a guard, 130 interrupted, 1 anything else."""
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from al_loop.errors import CampaignError, GuardStop, InputError
+from al_loop.logfile import EventLog
+from al_loop.masking import mask_uri
+from committee.errors import CommitteeError, FoundationError, StructureError
+from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BAD_INPUT = (InputError, FoundationError, StructureError, EngineNotInstalledError, EngineSettingsError)
+ON_PURPOSE = (CampaignError, CommitteeError, DFTInterfaceError)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that the command line promises for this error."""
+    if isinstance(error, BAD_INPUT):
+        return 2
+    if isinstance(error, GuardStop):
+        return 3
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Make a command end with one readable message and the right exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (*ON_PURPOSE, KeyboardInterrupt) as error:
+            _say(_message(error))
+            raise typer.Exit(exit_code(error)) from None
+
+    return run
+
+
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Write the traceback of an unexpected error into the campaign's log and tell where it is.
+
+    Args:
+        path: the log; without its folder the traceback goes to standard error.
+    """
+    try:
+        yield
+    except (typer.Exit, *BAD_INPUT, GuardStop):
+        raise
+    except KeyboardInterrupt:
+        _say("Interrupted. Nothing that was finished is lost: the same command resumes the campaign.")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if not path.parent.is_dir():
+            raise
+        EventLog(path).write("error", error=mask_uri(str(error)), traceback=mask_uri(traceback.format_exc()))
+        _say(f"{_message(error)}\nThe traceback is in the last line of {path}.")
+        raise typer.Exit(1) from None
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted."
+    if isinstance(error, ON_PURPOSE):
+        return mask_uri(str(error))
+    return mask_uri(f"{type(error).__name__}: {error}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"al-loop: {text}\n")

@@ -1,0 +1,139 @@
+"""Checks that concern more than one key of the config, or what the config points at."""
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from al_loop.config import Config, SystemSettings
+from al_loop.config_keys import nearest
+from al_loop.errors import InputError
+from al_loop.foundation_names import is_known, known_models
+from al_loop.structure_file import read_structure
+from committee.errors import UnknownElementError
+
+SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was meant
+
+
+def cross_check(config: Config) -> Iterator[str]:
+    """Yield one sentence for each problem of a config whose paths are absolute."""
+    yield from _same_names(config)
+    yield from _foundation(config)
+    yield from _orderings(config)
+    for dotted, system in systems_with_paths(config):
+        yield from _structure(dotted, system, config)
+
+
+def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
+    """Yield the dotted path and the settings of every structure, trained on or not."""
+    for index, system in enumerate(config.systems):
+        yield f"systems[{index}]", system
+    for index, system in enumerate(config.hold_out.never_trained):
+        yield f"hold_out.never_trained[{index}]", system
+
+
+def _same_names(config: Config) -> Iterator[str]:
+    counts = Counter(system.name for _, system in systems_with_paths(config))
+    for name, count in counts.items():
+        if count > 1:
+            yield f"systems: {count} structures are called {name!r}; give each its own 'name'"
+
+
+def _foundation(config: Config) -> Iterator[str]:
+    foundation = config.foundation
+    if Path(foundation.model).is_file() or is_known(foundation.kind, foundation.model):
+        return
+    names = known_models(foundation.kind)
+    yield (
+        f"foundation.model: {foundation.model!r} is neither a file nor a {foundation.kind} model"
+        f"{nearest(foundation.model, names)}; known names: {', '.join(names)}"
+    )
+
+
+def _orderings(config: Config) -> Iterator[str]:
+    committee, physics = config.committee, config.physics
+    if committee.fade_end <= committee.fade_onset:
+        yield (
+            f"committee.fade_end: received {committee.fade_end:g}, must be above committee.fade_onset"
+            f" ({committee.fade_onset:g})"
+        )
+    if physics.uncomputable_distance_factor >= physics.min_distance_factor:
+        yield (
+            f"physics.uncomputable_distance_factor: received {physics.uncomputable_distance_factor:g}, must be"
+            f" below physics.min_distance_factor ({physics.min_distance_factor:g})"
+        )
+
+
+def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
+    if "FILL-IN" in str(system.file):
+        yield f"{dotted}.file: still a placeholder (FILL-IN); put the path of your structure there"
+        return
+    try:
+        atoms = read_structure(system.file)
+    except InputError as error:
+        yield f"{dotted}.file: {error}"
+        return
+    yield from _cell(dotted, system, atoms)
+    yield from _electrons(dotted, system, atoms)
+    if config.label.engine.engine == "pyscf" and atoms.pbc.any():
+        yield (
+            f"{dotted}.file: {system.file} is periodic, but label.engine pyscf is for molecules;"
+            " use gpaw for crystals, or remove the cell"
+        )
+
+
+def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
+    if any(repeat < 1 for repeat in system.supercell):
+        yield f"{dotted}.supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more"
+    if any(not SMALLEST_STRAIN < strain < LARGEST_STRAIN for strain in system.strains):
+        yield (
+            f"{dotted}.strains: received {list(system.strains)}, expected fractions between -0.5 and 1 (0.03 is 3 %)"
+        )
+    if atoms.pbc.all():
+        return
+    if system.supercell != (1, 1, 1):
+        yield f"{dotted}.supercell: {system.file} is not periodic in three directions and cannot be repeated"
+    if any(strain != 0 for strain in system.strains):
+        yield f"{dotted}.strains: {system.file} has no periodic cell to strain; remove the key"
+
+
+def _electrons(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
+    if system.supercell != (1, 1, 1):
+        return
+    nuclei = int(atoms.numbers.sum())
+    electrons = nuclei - system.charge
+    if electrons < 0:
+        yield f"{dotted}.charge: received {system.charge:+d}, but the neutral structure has {nuclei} electrons"
+        return
+    unpaired = (system.spin_multiplicity or 1 + electrons % 2) - 1
+    if unpaired > electrons or (electrons - unpaired) % 2:
+        yield (
+            f"{dotted}.spin_multiplicity: {system.spin_multiplicity} is impossible with {electrons} electrons;"
+            f" use {'an odd' if electrons % 2 == 0 else 'an even'} number, or remove the key"
+        )
+
+
+def check_elements(config: Config, elements: Set[int]) -> None:
+    """Make sure that the foundation knows every element of every structure.
+
+    Args:
+        config: as ``load_config`` returns it (structure paths absolute).
+        elements: atomic numbers that the foundation was trained on.
+
+    Raises:
+        UnknownElementError: naming the elements, where they occur, and what the foundation knows.
+    """
+    problems = []
+    for dotted, system in systems_with_paths(config):
+        unknown = sorted(set(read_structure(system.file).numbers.tolist()) - elements)
+        if unknown:
+            symbols = ", ".join(chemical_symbols[number] for number in unknown)
+            problems.append(f"{dotted} ({system.name}) holds {symbols}")
+    if problems:
+        known = ", ".join(chemical_symbols[number] for number in sorted(elements))
+        raise UnknownElementError(
+            f"the foundation {config.foundation.model} was not trained on every element: {'; '.join(problems)}."
+            f" It knows {known}. Choose another foundation or remove the structure."
+        )

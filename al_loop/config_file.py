@@ -1,0 +1,64 @@
+"""Reading a campaign's config: every problem of the file at once, each with its cause and its remedy."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from al_loop.config import Config, SystemSettings
+from al_loop.config_checks import check_elements, cross_check
+from al_loop.config_problems import explain
+from al_loop.errors import InputError
+from al_loop.strict_yaml import read_yaml
+from committee.settings import resolve_path
+
+__all__ = ["check_elements", "config_schema", "load_config"]
+
+
+def load_config(path: Path) -> Config:
+    """Read, validate and cross-check a config file; nothing is written anywhere.
+
+    Returns:
+        The config with absolute paths of structures and of a foundation's checkpoint file (the config file gives
+        them relative to itself). ``folder`` stays as it was written.
+
+    Raises:
+        InputError: one message that lists everything that is wrong.
+    """
+    path = Path(path)
+    data = read_yaml(path)
+    try:
+        config = _with_absolute_paths(Config.model_validate(data), path.parent)
+    except ValidationError as error:
+        raise InputError(_message(path, explain(error, data))) from error
+    problems = [*explain(None, data), *cross_check(config)]
+    if problems:
+        raise InputError(_message(path, problems))
+    return config
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config file, for editors that check while one types."""
+    return Config.model_json_schema()
+
+
+def _message(path: Path, problems: list[str]) -> str:
+    if len(problems) == 1:
+        return f"{path}: {problems[0]}"
+    listed = "\n".join(f"  - {problem}" for problem in problems)
+    return f"{path}: {len(problems)} problems\n{listed}"
+
+
+def _with_absolute_paths(config: Config, base: Path) -> Config:
+    foundation, hold_out = config.foundation, config.hold_out
+    return config.model_copy(
+        update={
+            "foundation": foundation.model_copy(update={"model": resolve_path(foundation.model, base)}),
+            "systems": _resolved(config.systems, base),
+            "hold_out": hold_out.model_copy(update={"never_trained": _resolved(hold_out.never_trained, base)}),
+        }
+    )
+
+
+def _resolved(systems: tuple[SystemSettings, ...], base: Path) -> tuple[SystemSettings, ...]:
+    return tuple(system.model_copy(update={"file": (base / system.file.expanduser()).resolve()}) for system in systems)

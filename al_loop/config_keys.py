@@ -1,0 +1,106 @@
+"""Which keys a config may hold where: the settings classes seen as a tree of dotted paths."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from al_loop.config import Config
+
+Location = Sequence[int | str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the config.
+
+    Attributes:
+        dotted: the path as a user reads it, for example ``systems[0].file``.
+        models: the settings classes that may stand here; empty for a plain value.
+        field: the field that leads here, None at the top and below free-form values.
+    """
+
+    dotted: str
+    models: tuple[type[BaseModel], ...]
+    field: FieldInfo | None
+
+    @property
+    def keys(self) -> list[str]:
+        """Valid keys of the block that stands here."""
+        return sorted({name for model in self.models for name in model.model_fields})
+
+    @property
+    def description(self) -> str:
+        """The field's documentation, in one line."""
+        text = (self.field.description if self.field else None) or ""
+        return " ".join(text.replace("``", "").split()).rstrip(".")
+
+
+def place_at(location: Location) -> Place:
+    """Follow a pydantic error location; the tag of a discriminated union is no part of the user's path."""
+    place = Place("", (Config,), None)
+    for part in location:
+        place = _step(place, part)
+    return place
+
+
+def _step(place: Place, part: int | str) -> Place:
+    if isinstance(part, int):
+        return Place(f"{place.dotted}[{part}]", place.models, place.field)
+    tagged = tuple(model for model in place.models if part in _tags(model))
+    if tagged and not any(part in model.model_fields for model in place.models):
+        return Place(place.dotted, tagged, place.field)
+    dotted = f"{place.dotted}.{part}" if place.dotted else part
+    for model in place.models:
+        if part in model.model_fields:
+            field = model.model_fields[part]
+            return Place(dotted, tuple(_models_in(field.annotation)), field)
+    return Place(dotted, (), None)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        return
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    """Values that single the class out among its siblings (``kind: sevennet``, ``engine: pyscf``)."""
+    for name in ("kind", "engine"):
+        if name in model.model_fields:
+            return tuple(str(value) for value in get_args(model.model_fields[name].annotation))
+    return ()
+
+
+def suggest(key: str, place: Place) -> str:
+    """Say which key was probably meant where ``key`` is unknown."""
+    elsewhere = sorted(dotted for dotted in _all_keys() if dotted.rsplit(".", 1)[-1] == key)
+    if elsewhere:
+        return f"it belongs elsewhere: '{elsewhere[0]}'"
+    prefix = f"{place.dotted}." if place.dotted else ""
+    close = difflib.get_close_matches(key.lower(), [name.lower() for name in place.keys], n=1, cutoff=0.6)
+    if close:
+        name = next(name for name in place.keys if name.lower() == close[0])
+        return f"did you mean '{prefix}{name}'?"
+    return f"valid keys here: {', '.join(place.keys)}"
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    """Return `` (did you mean 'x'?)``, or nothing where no valid word is near."""
+    close = difflib.get_close_matches(word.lower(), valid, n=1, cutoff=0.7)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _all_keys() -> Iterator[str]:
+    """Dotted paths of all keys of all blocks."""
+    pending: list[tuple[str, type[BaseModel]]] = [("", Config)]
+    while pending:
+        prefix, model = pending.pop()
+        for name, field in model.model_fields.items():
+            yield f"{prefix}{name}"
+            pending += [(f"{prefix}{name}.", inner) for inner in _models_in(field.annotation)]

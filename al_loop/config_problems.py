@@ -1,0 +1,224 @@
+"""A validation error in words a chemist can act on: what was received, what was expected, what to do."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from al_loop.config_keys import Place, nearest, place_at, suggest
+
+_UNITS = {  # endings of key names, longest first
+    "_eV_per_A3": "eV/Å³",
+    "_eV_per_A": "eV/Å",
+    "_per_ps": "1/ps",
+    "_eV": "eV",
+    "_fs": "fs",
+    "_K": "K",
+    "_A": "Å",
+    "_s": "s",
+}
+_NUMBER_WITH_UNIT = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zÅµ/^°%][^\s]*)\s*$")
+_LONGEST = 60  # characters of a received value that are shown
+_MAPPING_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
+_WORDS = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text (put it in quotes if YAML reads it as something else)",
+    "path_type": "the path of a file or folder",
+    "finite_number": "a finite number",
+}
+
+
+def explain(error: ValidationError | None, data: object) -> list[str]:
+    """Return one sentence for each thing that is wrong with ``data``, whose validation gave ``error``."""
+    misread = dict(_misread_values(data))
+    details = error.errors(include_url=False) if error else []
+    broken = {tuple(detail["loc"]) for detail in details}
+    told = [
+        _explain_one(detail)
+        for detail in details
+        if not _is_echo(detail, broken) and place_at(detail["loc"]).dotted not in misread
+    ]
+    return told + list(misread.values())
+
+
+def _is_echo(detail: Any, broken: set[Any]) -> bool:
+    """Whether pydantic calls a list too short only because it threw out the items it complained about."""
+    location = tuple(detail["loc"])
+    return (
+        detail["type"] == "too_short"
+        and bool(detail["input"])
+        and any(other[: len(location)] == location and other != location for other in broken)
+    )
+
+
+def _explain_one(detail: Any) -> str:
+    place = place_at(detail["loc"])
+    kind: str = detail["type"]
+    if kind in _MAPPING_EXPECTED:
+        return _not_a_block(place, detail["input"])
+    if kind in _WORDS:
+        return _wrong_type(place, detail["input"], _WORDS[kind])
+    explained = _EXPLANATIONS.get(kind)
+    return explained(place, detail) if explained else f"{place.dotted or 'config'}: {detail['msg']}{_received(detail)}"
+
+
+def _received(detail: Any) -> str:
+    return f", received {show(detail['input'])}"
+
+
+def show(value: object) -> str:
+    """Return ``value`` as a user wrote it, cut to a readable length."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _about(place: Place) -> str:
+    return f" ({place.description})" if place.description else ""
+
+
+def _unknown_key(place: Place, detail: Any) -> str:
+    parent = place_at(detail["loc"][:-1])
+    return f"{place.dotted}: unknown key; {suggest(str(detail['loc'][-1]), parent)}"
+
+
+def _missing(place: Place, detail: Any) -> str:
+    if isinstance(detail["loc"][-1], int):
+        return f"{place_at(detail['loc'][:-1]).dotted}: too few values, received {show(detail['input'])}"
+    return f"{place.dotted}: missing; add it{_about(place)}"
+
+
+def _value_error(place: Place, detail: Any) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place.dotted}.{message}" if place.dotted else message
+
+
+def _unknown_tag(place: Place, detail: Any) -> str:
+    key, tag = detail["ctx"]["discriminator"].strip("'"), detail["ctx"]["tag"]
+    valid = [name.strip(" '") for name in detail["ctx"]["expected_tags"].split(",")]
+    return f"{place.dotted}.{key}: unknown {key} {tag!r}{nearest(tag, valid)}; valid: {', '.join(valid)}"
+
+
+def _no_tag(place: Place, detail: Any) -> str:
+    key = detail["ctx"]["discriminator"].strip("'")
+    received = list(detail["input"]) if isinstance(detail["input"], dict) else detail["input"]
+    return f"{place.dotted}.{key}: missing, received only {show(received)}; valid: {', '.join(_valid_tags(place, key))}"
+
+
+def _valid_tags(place: Place, key: str) -> list[str]:
+    return [str(tag) for model in place.models for tag in get_args(model.model_fields[key].annotation)]
+
+
+def _bound(words: str, name: str) -> Callable[[Place, Any], str]:
+    def explained(place: Place, detail: Any) -> str:
+        return (
+            f"{place.dotted}: received {show(detail['input'])}, must be {words} {detail['ctx'][name]:g}{_about(place)}"
+        )
+
+    return explained
+
+
+def _not_a_list(place: Place, detail: Any) -> str:
+    value = detail["input"]
+    match = _NUMBER_WITH_UNIT.match(value) if isinstance(value, str) else None
+    number = match.group(1) if match else value
+    unit = f"; {_without_unit(place)}" if match else ""
+    example = f", for example [{number}]" if isinstance(number, (int, float)) or match else ""
+    return f"{place.dotted}: expected a list{example}, received {show(value)}{unit}"
+
+
+def _too_short(place: Place, detail: Any) -> str:
+    return f"{place.dotted}: received {show(detail['input'])}, expected at least one entry{_about(place)}"
+
+
+def _too_long(place: Place, detail: Any) -> str:
+    return f"{place.dotted}: received {show(detail['input'])}, expected {detail['ctx']['max_length']} values"
+
+
+def _literal(place: Place, detail: Any) -> str:
+    valid = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+    value = detail["input"]
+    return f"{place.dotted}: unknown value {show(value)}{nearest(str(value), valid)}; valid: {', '.join(valid)}"
+
+
+def _pattern(place: Place, detail: Any) -> str:
+    return f"{place.dotted}: received {show(detail['input'])}, which is not allowed{_about(place)}"
+
+
+def _wrong_type(place: Place, value: object, expected: str) -> str:
+    match = _NUMBER_WITH_UNIT.match(value) if isinstance(value, str) else None
+    if match and "number" in expected:
+        return (
+            f"{place.dotted}: expected a number, received {show(value)}; {_without_unit(place)}: write {match.group(1)}"
+        )
+    return f"{place.dotted}: expected {expected}, received {show(value)}{_about(place)}"
+
+
+def _without_unit(place: Place) -> str:
+    key = re.sub(r"\[\d+\]$", "", place.dotted).rsplit(".", 1)[-1]
+    unit = next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), None)
+    if unit is None:
+        return "the number goes without unit"
+    return f"the number goes without unit (the key's name says it: {unit})"
+
+
+def _not_a_block(place: Place, value: object) -> str:
+    keys = place.keys
+    if not keys:
+        return f"{place.dotted}: expected 'key: value' lines, received {show(value)}"
+    tag = next((key for key in ("kind", "engine") if key in keys), keys[0])
+    example = value if isinstance(value, str) else "..."
+    return (
+        f"{place.dotted or 'config'}: expected a block with the keys {', '.join(keys)},"
+        f" received {show(value)}; write '{tag}: {example}' on an indented line below it"
+    )
+
+
+def _misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Find what pydantic would silently accept: true or false for a number, infinite numbers, NaN."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _misread_values(value, (*location, str(key)))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _misread_values(value, (*location, index))
+    elif isinstance(data, bool) or (isinstance(data, float) and not math.isfinite(data)):
+        place = place_at(location)
+        wants = set(_leaves(place.field.annotation)) if place.field and not place.models else set()
+        if wants & {int, float} and bool not in wants:
+            yield place.dotted, f"{place.dotted}: expected a finite number, received {show(data)}"
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
+
+
+_EXPLANATIONS: dict[str, Callable[[Place, Any], str]] = {
+    "extra_forbidden": _unknown_key,
+    "missing": _missing,
+    "value_error": _value_error,
+    "union_tag_invalid": _unknown_tag,
+    "union_tag_not_found": _no_tag,
+    "greater_than": _bound("above", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("below", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "tuple_type": _not_a_list,
+    "too_short": _too_short,
+    "too_long": _too_long,
+    "literal_error": _literal,
+    "string_pattern_mismatch": _pattern,
+}

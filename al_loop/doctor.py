@@ -1,0 +1,220 @@
+"""What is installed and reachable, and how to mend what is not."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from al_loop.config import Config
+from al_loop.config_checks import check_elements
+from al_loop.errors import InputError
+from al_loop.foundation_names import weights_at_hand
+from al_loop.masking import mask_uri
+from al_loop.versions import installed
+from committee.errors import CommitteeError
+from committee.settings import FairchemSettings
+from dft_interfaces.engines import build_engine, engine_installed
+from dft_interfaces.errors import DFTInterfaceError
+
+_REQUIRED = ("torch", "fairchem-core", "ase", "pyiron_base", "mongoengine")
+_EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
+_GPAW_INSTALL = "CC=g++ CXX=g++ pip install gpaw gpaw-data"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Attributes:
+        subject: what was looked at.
+        ok: it is there.
+        detail: version, place, or what is missing.
+        remedy: how to mend it, empty if ``ok``.
+        needed: the campaign (or every campaign) cannot do without.
+    """
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the campaign cannot start because of this."""
+        return self.needed and not self.ok
+
+
+def diagnose(config: Config | None = None) -> list[Finding]:
+    """Look at everything; with a config, what that campaign needs decides what is needed."""
+    findings = [_python(), *_packages(config), *_database(config), _compiler()]
+    if config is not None:
+        findings += [_engine(config), _foundation(config), _folder(config)]
+    return findings
+
+
+def print_findings(findings: list[Finding], console: Console | None = None) -> None:
+    """Print the table and a last line that says whether anything needed is missing."""
+    console = console or Console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else ("[bold red]missing[/]" if finding.needed else "[yellow]optional[/]")
+        text = escape(finding.detail)
+        if finding.remedy:
+            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+        table.add_row(mark, escape(finding.subject), text)
+    console.print(table, highlight=False)
+    blocking = [finding.subject for finding in findings if finding.blocks]
+    console.print(f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there.")
+
+
+def check_campaign(config: Config) -> str:
+    """Make sure that engine and foundation are there and know the elements; reads only.
+
+    Returns:
+        A remark on what could not be checked, empty if everything was.
+
+    Raises:
+        EngineNotInstalledError: the engine is missing.
+        EngineSettingsError: settings that the engine cannot carry out.
+        FoundationError: the foundation cannot be loaded.
+        UnknownElementError: the foundation does not know an element.
+    """
+    build_engine(config.label.engine)
+    if isinstance(config.foundation, FairchemSettings) and not weights_at_hand(config.foundation.model):
+        return f"Elements were not checked: the weights of {config.foundation.model} are fetched at the first run."
+    from committee.backbones import load_backbone
+
+    check_elements(config, load_backbone(config.foundation).elements)
+    return ""
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    if sys.version_info[:2] == (3, 11):
+        return Finding("python", True, version)
+    return Finding("python", False, version, "use Python 3.11: python3.11 -m venv .venv")
+
+
+def _packages(config: Config | None) -> Iterator[Finding]:
+    wanted = _extras_of(config)
+    for package in (*_REQUIRED, *_EXTRAS):
+        version = installed(package)
+        if version is not None:
+            yield Finding(package, True, version)
+            continue
+        remedy = f"pip install 'al-loop[{_EXTRAS[package]}]'" if package in _EXTRAS else f"pip install {package}"
+        remedy = _GPAW_INSTALL if package == "gpaw" else remedy
+        yield Finding(package, False, "not installed", remedy, package in _REQUIRED or package in wanted)
+
+
+def _extras_of(config: Config | None) -> set[str]:
+    if config is None:
+        return set()
+    foundation = {"sevenn"} if config.foundation.kind == "sevennet" else set()
+    return foundation | {config.label.engine.engine}
+
+
+def _database(config: Config | None) -> Iterator[Finding]:
+    uri = (config.store.uri if config else None) or os.environ.get("MONGODB_URI")
+    yield _server(uri) if uri else _private_server()
+
+
+def _server(uri: str) -> Finding:
+    from al_loop.ledger.connection import connected
+
+    try:
+        with connected(uri):
+            return Finding("MongoDB", True, f"answers at {mask_uri(uri)}")
+    except InputError as error:
+        return Finding("MongoDB", False, f"{mask_uri(uri)} cannot be used", str(error))
+
+
+def _private_server() -> Finding:
+    from al_loop.ledger.mongod import find_mongod
+
+    try:
+        program = find_mongod()
+    except InputError as error:
+        return Finding("mongod", False, "no MONGODB_URI and no mongod", str(error))
+    done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=30)
+    if done.returncode == 0:
+        return Finding("mongod", True, f"{done.stdout.splitlines()[0]}, {program}")
+    libraries = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    return Finding(
+        "mongod",
+        False,
+        f"{program} does not start: {' '.join(libraries)}",
+        "apt-get install libcurl4 libssl3, or set MONGODB_URI to a server of your own",
+    )
+
+
+def _compiler() -> Finding:
+    found = next((path for name in ("g++", "c++", "clang++") if (path := shutil.which(name))), None)
+    if found:
+        return Finding("C++ compiler", True, found, needed=False)
+    return Finding("C++ compiler", False, "only needed to build gpaw", "apt-get install g++", needed=False)
+
+
+def _engine(config: Config) -> Finding:
+    subject = f"engine {config.label.engine.engine}"
+    remedy = engine_installed(config.label.engine)
+    if remedy is not None:
+        return Finding(subject, False, "not installed", remedy)
+    try:
+        engine = build_engine(config.label.engine)
+    except DFTInterfaceError as error:
+        return Finding(subject, False, "cannot be used with these settings", str(error))
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and naming it is the point
+        return _broken(subject, error)
+    return Finding(subject, True, engine.level_of_theory.summary)
+
+
+def _foundation(config: Config) -> Finding:
+    settings = config.foundation
+    subject = f"foundation {settings.model}"
+    if isinstance(settings, FairchemSettings) and not weights_at_hand(settings.model):
+        return _gated(subject)
+    from committee.backbones import load_backbone
+
+    try:
+        backbone = load_backbone(settings)
+        check_elements(config, backbone.elements)
+    except (CommitteeError, InputError) as error:
+        return Finding(subject, False, "cannot be used", str(error))
+    except Exception as error:  # noqa: BLE001 - as for the engine
+        return _broken(subject, error)
+    return Finding(subject, True, f"{backbone.level_of_theory}; {len(backbone.elements)} elements")
+
+
+def _broken(subject: str, error: Exception) -> Finding:
+    return Finding(subject, False, f"broken: {type(error).__name__}: {error}", "install its library again")
+
+
+def _gated(subject: str) -> Finding:
+    if os.environ.get("HF_TOKEN"):
+        return Finding(subject, True, "weights are fetched at the first run (HF_TOKEN is set)")
+    return Finding(
+        subject,
+        False,
+        "weights are neither on this machine nor is HF_TOKEN set",
+        "accept the licence on the model's Hugging Face page and set HF_TOKEN; or give the path of a checkpoint",
+    )
+
+
+def _folder(config: Config) -> Finding:
+    folder = config.folder.expanduser().absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return Finding("folder", True, f"{folder} can be written")
+    return Finding("folder", False, f"{nearest} cannot be written", "set 'folder' to a place where you may write")

@@ -1,0 +1,44 @@
+"""Names of foundation models, known without importing a foundation's library."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_SEVENNET = ("7net-0", "7net-0_22may2024", "7net-l3i5", "7net-mf-0")  # those that the wheel ships
+
+
+def known_models(kind: str) -> tuple[str, ...]:
+    """Names that a foundation of this kind may have in place of a path; empty where nothing can be said."""
+    return _SEVENNET if kind == "sevennet" else tuple(_fairchem_registry())
+
+
+def is_known(kind: str, model: str) -> bool:
+    """Whether ``model`` is a registered name; True where the registry cannot be read."""
+    names = known_models(kind)
+    return not names or model.lower() in names
+
+
+def weights_at_hand(model: str) -> bool:
+    """Whether the weights of a fairchem model are on this machine: a checkpoint file, or fetched before."""
+    if Path(model).is_file():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    registry = _fairchem_registry()
+    if model not in registry:
+        return False
+    entry = registry[model]
+    name = "/".join(part for part in (entry.get("subfolder"), entry["filename"]) if part)
+    return isinstance(try_to_load_from_cache(entry["repo_id"], name), str)
+
+
+def _fairchem_registry() -> dict[str, dict[str, Any]]:
+    """Registered models, from the file that fairchem itself reads (importing fairchem takes seconds)."""
+    spec = find_spec("fairchem")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        registry = Path(folder) / "core" / "calculate" / "pretrained_models.json"
+        if registry.is_file():
+            models: dict[str, dict[str, Any]] = json.loads(registry.read_text(encoding="utf-8"))
+            return models
+    return {}

@@ -1,0 +1,21 @@
+"""Credentials never leave the config."""
+
+import re
+from typing import Any
+
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
+_SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
+
+
+def mask_uri(text: str) -> str:
+    """Replace user and password of every URI in a text by ``***``."""
+    return _USER.sub(r"\g<scheme>***@", text)
+
+
+def masked(value: Any) -> Any:
+    """Return plain nested data with credentials masked, in URIs and under keys that sound secret."""
+    if isinstance(value, dict):
+        return {key: "***" if _SECRET.search(str(key)) and item else masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item) for item in value]
+    return mask_uri(value) if isinstance(value, str) else value

@@ -1,0 +1,114 @@
+"""Figures over rounds. Each takes plain data and returns a PNG, or None where there is nothing to show."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.patches import Patch
+
+from al_loop.records import ErrorFigures, RoundReport
+from al_loop.report_style import FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
+
+
+def learning_curve(
+    rounds: Sequence[RoundReport], quantity: str, title: str, unit: str, factor: float = 1.0
+) -> bytes | None:
+    """Held-out error of foundation and served model against the number of training labels so far.
+
+    Args:
+        rounds: finished rounds in order.
+        quantity: ``force_mae`` or ``energy_mae``.
+        title: heading.
+        unit: of the plotted numbers.
+        factor: from the stored unit to the plotted one.
+    """
+    labels = np.cumsum([report.labels for report in rounds])
+    measured = [(n, r.held_out) for n, r in zip(labels, rounds, strict=True) if r.held_out is not None]
+    if not measured:
+        return None
+    x = [int(n) for n, _ in measured]
+    with axes(title) as panel:
+        for name, colour, marker in (("foundation", FOUNDATION, "s"), ("served", SERVED, "o")):
+            y = [factor * _figure(figures, f"{quantity}_{name}") for _, figures in measured]
+            panel.plot(x, y, marker=marker, color=colour, label=name, clip_on=False, markersize=5)
+            panel.annotate(
+                f"{y[-1]:.3g}",
+                (x[-1], y[-1]),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+            )
+        panel.set_yscale("log")
+        plain_log_ticks(panel.yaxis)
+        panel.set_xlabel("training labels")
+        panel.set_ylabel(f"mean absolute error ({unit})")
+        panel.set_xticks(sorted(set(x)))
+        panel.margins(x=0.1, y=0.15)
+        panel.legend()
+        return png(panel)
+
+
+def verdict_bars(rounds: Sequence[RoundReport]) -> bytes | None:
+    """Stacked verdict counts by lane for each round; discarded frames are hatched."""
+    if not any(report.frames for report in rounds):
+        return None
+    x = np.arange(len(rounds))
+    floor = np.zeros(len(rounds))
+    shown: dict[str, Patch] = {}
+    with axes("Verdicts by lane") as panel:
+        for lane, (name, colour) in LANES.items():
+            for kind in ("trusted", "suspect", "discard"):
+                heights = np.array([r.verdicts_by_lane.get(lane, {}).get(kind, 0) for r in rounds], dtype=float)
+                if not heights.any():
+                    continue
+                hatch = "////" if kind == "discard" else None
+                panel.bar(
+                    x,
+                    heights,
+                    0.62,
+                    bottom=floor,
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.8,
+                )
+                floor += heights
+                shown.setdefault(name, Patch(facecolor=colour, label=name))
+        panel.set_xticks(x, [str(report.round) for report in rounds])
+        panel.set_xlim(-0.6, max(len(rounds), 3) - 0.4)
+        panel.grid(visible=False, axis="x")
+        panel.set_xlabel("round")
+        panel.set_ylabel("frames")
+        panel.set_ylim(0, max(floor.max(), 1) * 1.05)
+        if any(report.verdicts.get("discard") for report in rounds):
+            shown["discarded"] = Patch(facecolor="#d5d9de", hatch="////", edgecolor="white", label="discarded")
+        panel.legend(handles=list(shown.values()), loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return png(panel)
+
+
+def seconds_bars(rounds: Sequence[RoundReport]) -> bytes | None:
+    """Stacked wall time by stage for each round."""
+    stages = list(dict.fromkeys(stage for report in rounds for stage in report.seconds))
+    if not stages:
+        return None
+    y = np.arange(len(rounds))
+    left = np.zeros(len(rounds))
+    colours = ["#1b5e9b", "#6f9bc4", "#4f8a72", "#a7c4b5", "#b4542d", "#dba98f", "#7a6aa8", "#b9bfc7"]
+    with axes("Wall time by stage") as panel:
+        for index, stage in enumerate(stages):
+            widths = np.array([report.seconds.get(stage, 0.0) for report in rounds])
+            colour = colours[index % len(colours)]
+            panel.barh(y, widths, 0.6, left=left, color=colour, label=stage, edgecolor="white", linewidth=0.8)
+            left += widths
+        panel.set_yticks(y, [str(report.round) for report in rounds])
+        panel.set_ylim(max(len(rounds), 3) - 0.4, -0.6)
+        panel.grid(visible=False, axis="y")
+        panel.set_xlabel("wall time (s)")
+        panel.set_ylabel("round")
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return png(panel)
+
+
+def _figure(figures: ErrorFigures | None, name: str) -> float:
+    value: float = getattr(figures, name)
+    return value

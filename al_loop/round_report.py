@@ -1,0 +1,75 @@
+"""A round's report as plain JSON and back."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from al_loop.ledger import Ledger
+from al_loop.records import ErrorFigures, RoundReport
+
+REPORT_STAGE = "report"  # the stage whose results are a round's report, written last
+
+
+def as_dict(report: RoundReport) -> dict[str, Any]:
+    """Return the JSON of one round in ``al-loop status --json``.
+
+    Besides the fields of RoundReport: ``force_mae_foundation`` and ``force_mae_served`` (eV/Å, held-out frames;
+    None before they are labelled). Numbers that are not finite become None, which JSON can say.
+    """
+    held_out = report.held_out
+    flat = {
+        "force_mae_foundation": held_out.force_mae_foundation if held_out else None,
+        "force_mae_served": held_out.force_mae_served if held_out else None,
+        "energy_mae_foundation": held_out.energy_mae_foundation if held_out else None,
+        "energy_mae_served": held_out.energy_mae_served if held_out else None,
+    }
+    plain: dict[str, Any] = jsonable({**asdict(report), **flat})
+    return plain
+
+
+def from_dict(data: dict[str, Any]) -> RoundReport:
+    """Rebuild a report from ``as_dict`` or ``dataclasses.asdict``; keys of other versions are ignored.
+
+    Raises:
+        ValueError: a field without default is missing.
+    """
+    known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
+    try:
+        return RoundReport(
+            **{
+                **known,
+                "held_out": _figures(data.get("held_out")),
+                "never_trained": {name: _figures(figures) for name, figures in data["never_trained"].items()},
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"no round report: {error}, received the keys {sorted(data)}") from error
+
+
+def finished_rounds(ledger: Ledger, fresh: Mapping[int, dict[str, Any]] | None = None) -> list[RoundReport]:
+    """Return the reports of finished rounds in order; ``fresh`` ones (``as_dict``) are about to be finished."""
+    stored = {round_: ledger.stage_results(round_, REPORT_STAGE) for round_ in ledger.rounds()}
+    reports = {**stored, **(fresh or {})}
+    return [from_dict(report) for _, report in sorted(reports.items()) if report is not None]
+
+
+def _figures(data: dict[str, Any] | None) -> ErrorFigures | None:
+    if data is None:
+        return None
+    frames = int(data["frames"])
+    errors = {key: math.nan if value is None else float(value) for key, value in data.items() if key != "frames"}
+    return ErrorFigures(frames=frames, **errors)
+
+
+def jsonable(value: Any) -> Any:
+    """Return ``value`` made of what JSON can say: numpy numbers become Python's, numbers that are not finite None."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

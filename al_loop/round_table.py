@@ -1,0 +1,98 @@
+"""What a round prints on the terminal."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from al_loop.records import ErrorFigures, RoundReport, VerdictKind
+
+
+def print_round(report: RoundReport, console: Console) -> None:
+    """Print one round."""
+    console.print(round_panel(report))
+
+
+def round_panel(report: RoundReport) -> RenderableType:
+    """Return everything a user wants to know about a round, as one renderable."""
+    parts: list[RenderableType] = [_facts(report), _verdicts(report)]
+    if report.held_out is not None or report.never_trained:
+        parts.append(_errors(report))
+    parts.append(_seconds(report))
+    return Panel(Group(*parts), title=f"round {report.round}", title_align="left", expand=False)
+
+
+def _facts(report: RoundReport) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("frames explored", str(report.frames))
+    table.add_row(
+        "labels",
+        f"{report.labels} to train on, {report.labels_held_out} held out, {_failed(report.labels_failed)}",
+    )
+    table.add_row("coverage", _coverage(report))
+    promised = report.promise.get("text") or report.promise.get("message")
+    if promised:
+        table.add_row("promise", escape(str(promised)))
+    table.add_row("promoted", escape(f"{'yes' if report.promoted else 'no'}: {report.promotion_reason}"))
+    return table
+
+
+def _failed(count: int) -> str:
+    return f"[red]{count} failed[/red]" if count else "none failed"
+
+
+def _coverage(report: RoundReport) -> str:
+    if report.coverage is None:
+        return "not enough labels yet"
+    return f"{report.coverage:.0%} of {report.coverage_frames} held-out frames within the calibrated bound"
+
+
+def _verdicts(report: RoundReport) -> Table:
+    kinds = [kind.value for kind in VerdictKind]
+    table = _table("verdicts")
+    table.add_column("lane")
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for lane, counts in sorted(report.verdicts_by_lane.items()):
+        name = "no objection" if lane == "none" else lane.replace("_", " ")
+        table.add_row(name, *(str(counts.get(kind, 0)) for kind in kinds))
+    table.add_section()
+    table.add_row("all", *(str(report.verdicts.get(kind, 0)) for kind in kinds))
+    return table
+
+
+def _errors(report: RoundReport) -> Table:
+    table = _table("mean absolute error against DFT, frames never trained on")
+    table.add_column("frames")
+    for heading in ("", "foundation", "served", "better"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    if report.held_out is not None:
+        _add_figures(table, "held out", report.held_out)
+    for name, figures in sorted(report.never_trained.items()):
+        _add_figures(table, escape(name), figures)
+    return table
+
+
+def _add_figures(table: Table, name: str, figures: ErrorFigures) -> None:
+    for quantity, digits, foundation, served in (
+        ("forces, eV/Å", 4, figures.force_mae_foundation, figures.force_mae_served),
+        ("energy, eV/atom", 5, figures.energy_mae_foundation, figures.energy_mae_served),
+    ):
+        label = f"{name} ({figures.frames})" if quantity.startswith("forces") else ""
+        table.add_row(label, quantity, f"{foundation:.{digits}f}", f"{served:.{digits}f}", _gain(foundation, served))
+
+
+def _gain(foundation: float, served: float) -> str:
+    return f"{foundation / served:.1f}x" if served > 0 and foundation > 0 else ""
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _seconds(report: RoundReport) -> Table:
+    table = Table.grid(padding=(0, 2))
+    stages = "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+    table.add_row("seconds", f"{stages}  (all {sum(report.seconds.values()):.1f})")
+    return table

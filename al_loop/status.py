@@ -1,0 +1,118 @@
+"""How far a campaign is, and its report: reading only."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from al_loop.config import Config
+from al_loop.errors import InputError
+from al_loop.folder import LOCK_NAME
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.logfile import LOG_NAME
+from al_loop.report import gather, write_report
+from al_loop.round_report import REPORT_STAGE, as_dict, finished_rounds, from_dict
+from al_loop.round_table import print_round
+
+
+def campaign_status(config: Config) -> dict[str, Any]:
+    """Return the JSON of ``al-loop status --json``.
+
+    Returns:
+        ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``rounds`` (finished rounds,
+        see ``round_report.as_dict``) and ``in_progress`` (the open round and its finished stages, or None).
+
+    Raises:
+        InputError: no campaign was ever started in the config's folder.
+    """
+    with existing_campaign(config) as ledger:
+        reports = finished_rounds(ledger)
+        in_progress = _in_progress(ledger)
+    folder = _folder(config)
+    stopped = "finished" if len(reports) >= config.rounds else "stopped"
+    return {
+        "campaign": config.name,
+        "folder": str(folder),
+        "state": "running" if is_running(folder) else stopped,
+        "rounds_asked_for": config.rounds,
+        "rounds": [as_dict(report) for report in reports],
+        "in_progress": in_progress,
+    }
+
+
+def write_campaign_report(config: Config) -> Path:
+    """Write the report of a campaign into its folder.
+
+    Raises:
+        InputError: no campaign was ever started in the config's folder.
+    """
+    with existing_campaign(config) as ledger:
+        data = gather(ledger)
+    folder = _folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # the campaign may have run on another machine
+        return write_report(data, folder)
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {folder} ({error.strerror}); make it writable") from error
+
+
+def print_status(status: dict[str, Any], console: Console | None = None) -> None:
+    """Print what ``campaign_status`` returned for a person."""
+    console = console or Console()
+    for report in status["rounds"]:
+        print_round(from_dict(report), console)
+    done, asked = len(status["rounds"]), status["rounds_asked_for"]
+    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {asked} rounds done", highlight=False)
+    open_round = status["in_progress"]
+    if open_round is not None:
+        stages = ", ".join(open_round["stages_done"])
+        console.print(f"round {open_round['round']} is open; finished stages: {stages}", highlight=False)
+    console.print(f"folder {status['folder']}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def existing_campaign(config: Config) -> Iterator[Ledger]:
+    """Open the ledger of a campaign that was started before; nothing is created where there is none.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = _folder(config)
+    own_server = not (config.store.uri or os.environ.get("MONGODB_URI"))
+    if own_server and not (folder / LOG_NAME).is_file():
+        raise InputError(_nothing_in(folder))
+    with open_ledger(config.store, folder, config.name) as ledger:
+        if ledger.campaign_config() is None:
+            raise InputError(_nothing_in(folder))
+        yield ledger
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the lock of the campaign's folder."""
+    try:
+        with (folder / LOCK_NAME).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _in_progress(ledger: Ledger) -> dict[str, Any] | None:
+    open_rounds = [round_ for round_ in ledger.rounds() if ledger.stage_results(round_, REPORT_STAGE) is None]
+    if not open_rounds:
+        return None
+    return {"round": open_rounds[-1], "stages_done": list(ledger.stages(open_rounds[-1]))}
+
+
+def _folder(config: Config) -> Path:
+    return config.folder.expanduser().resolve()
+
+
+def _nothing_in(folder: Path) -> str:
+    return f"no campaign in {folder}; start it with: al-loop run CONFIG (a relative folder counts from the current one)"

@@ -1,0 +1,78 @@
+"""YAML as people expect it: no duplicate keys, ``3e-3`` is a number, and no code is ever executed."""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from al_loop.errors import InputError
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, made strict about duplicate keys and generous about exponents."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' is given twice; keep one of the two", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
+
+# PyYAML follows YAML 1.1, where an exponent without a decimal point makes a string.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: no such file, a folder, not readable, not YAML, a duplicate key, or not a mapping.
+    """
+    text = _read_text(path)
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derived from the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{path} is not valid YAML{where}: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    if data is None:
+        raise InputError(f"{path} is empty; start from a template: al-loop template molecule --output {path}")
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{path} holds {_kind(data)} at its top level, expected 'key: value' lines;"
+            " see al-loop template for a complete example"
+        )
+    return data
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected a config file (YAML); name the file inside it")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"no config file {path}; check the path, or write one with: al-loop template molecule --output {path}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8 (byte {error.start}); is it really a YAML file?") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from error
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return f"a single value ({str(value)[:40]!r})"
