@@ -21,14 +21,13 @@ from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.records import RoundReport
 from al_loop.report import gather, write_report
-from al_loop.round_report import as_dict, from_dict
+from al_loop.round_report import REPORT_STAGE, as_dict, from_dict
 from al_loop.stages import MODELS, Stages
 from al_loop.starts import load_system
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
 
-REPORT_STAGE = "report"
 MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s")  # between two runs of the same campaign
 
 

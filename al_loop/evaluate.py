@@ -8,7 +8,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.records import ErrorFigures, LabelledFrame, Role
-from committee.potential import CommitteePotential, Prediction
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
 ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXPLORE: 3}

@@ -14,7 +14,8 @@ from al_loop.langevin import LangevinReplica
 from al_loop.physics import PhysicsLane
 from al_loop.records import Role, Verdict, Visit
 from al_loop.starts import Start
-from committee.potential import CommitteePotential, Prediction
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
 
 
 @dataclass

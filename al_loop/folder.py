@@ -9,6 +9,7 @@ from pathlib import Path
 from al_loop.errors import InputError
 
 LOCK_NAME = "campaign.lock"
+LOGS = "logs"  # of the workers
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from al_loop.config import Config
 from al_loop.errors import CampaignError
+from al_loop.folder import LOGS
 from al_loop.ledger import Ledger
 
 POLL_S = 0.25
@@ -26,14 +27,14 @@ class WorkerPool:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._logs = config.folder / "logs"
+        self._logs = config.folder / LOGS
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._starts: dict[str, int] = {}
 
     def __enter__(self) -> "WorkerPool":
         self._logs.mkdir(exist_ok=True)
         for number in range(self._config.label.workers):
-            self._start(f"worker-{number}")
+            self._start(f"worker_{number:03d}")
         return self
 
     def __exit__(
@@ -72,7 +73,7 @@ class WorkerPool:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "al_loop.worker", name],
+                [sys.executable, "-m", "al_loop.worker", name, str(self._starts.get(name, 0))],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -61,9 +61,7 @@ def select(
         weights = np.array([v.force_uncertainty_eV_per_A or 1.0 for v in physical])
         picks = farthest_points(points[: len(physical)], points[len(physical) :], weights, room)
         _add(chosen, [physical[i] for i in picks], "farthest point")
-    return Selection(
-        tuple(visit for visit, _ in chosen.values()), {fid: reason for fid, (_, reason) in chosen.items()}
-    )
+    return Selection(tuple(visit for visit, _ in chosen.values()), {fid: reason for fid, (_, reason) in chosen.items()})
 
 
 def frame_descriptors(frames: Sequence[Atoms], potential: CommitteePotential, batch: int = 32) -> Descriptors:
@@ -80,12 +78,10 @@ def frame_descriptors(frames: Sequence[Atoms], potential: CommitteePotential, ba
     ]
     points = np.asarray(rows, dtype=np.float64)
     spread = points.std(axis=0)
-    return (points - points.mean(axis=0)) / np.where(spread > 1e-8 * spread.max(initial=1e-300), spread, 1.0)
+    return np.asarray((points - points.mean(axis=0)) / np.where(spread > 1e-8 * spread.max(initial=1e-300), spread, 1.0))
 
 
-def farthest_points(
-    candidates: Descriptors, taken: Descriptors, weights: NDArray[np.float64], count: int
-) -> list[int]:
+def farthest_points(candidates: Descriptors, taken: Descriptors, weights: NDArray[np.float64], count: int) -> list[int]:
     """Greedy farthest-point sampling: each pick maximises weight x distance to everything taken before.
 
     Args:
@@ -117,11 +113,7 @@ def _audit(candidates: Sequence[Visit], settings: SelectSettings, rng: np.random
     """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
     share = settings.audit_fraction * settings.labels_per_round
     count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
-    return (
-        [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))]
-        if count
-        else []
-    )
+    return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
 
 
 def _add(chosen: dict[str, tuple[Visit, str]], visits: Sequence[Visit], reason: str) -> None:
