@@ -25,8 +25,7 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
         UnknownElementError: a frame holds an element outside ``elements``.
     """
     if len(frames) == 0:
-        msg = "Got no frames; give at least one structure."
-        raise StructureError(msg)
+        raise StructureError("Got no frames; give at least one structure.")
     for index, atoms in enumerate(frames):
         _check_numbers(index, atoms)
         _check_cell(index, atoms)
@@ -35,18 +34,15 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
 
 def _check_numbers(index: int, atoms: Atoms) -> None:
     if len(atoms) == 0:
-        msg = f"Frame {index} has no atoms; leave it out or check the file it came from."
-        raise StructureError(msg)
+        raise StructureError(f"Frame {index} has no atoms; leave it out or check the file it came from.")
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if len(bad):
-        msg = (
+        raise StructureError(
             f"Frame {index} has NaN or infinite positions at atoms {_shorten(bad)}; "
             "expected finite numbers in Å. If it came from MD, the trajectory blew up before this frame."
         )
-        raise StructureError(msg)
     if not np.isfinite(atoms.cell.array).all():
-        msg = f"Frame {index} has NaN or infinite numbers in its cell; expected finite numbers in Å."
-        raise StructureError(msg)
+        raise StructureError(f"Frame {index} has NaN or infinite numbers in its cell; expected finite numbers in Å.")
 
 
 def _check_cell(index: int, atoms: Atoms) -> None:
@@ -55,22 +51,20 @@ def _check_cell(index: int, atoms: Atoms) -> None:
     gram = np.linalg.det(vectors @ vectors.T) if len(vectors) else 1.0
     spanned = np.sqrt(max(gram, 0.0))
     if (lengths < _SHORTEST_VECTOR_A).any() or spanned < _FLATTEST_CELL * lengths.prod():
-        msg = (
+        raise StructureError(
             f"Frame {index} is periodic in {_directions(atoms)} but its cell {atoms.cell.array.tolist()} "
             "spans no volume there; set pbc to False in those directions or give a cell."
         )
-        raise StructureError(msg)
 
 
 def _check_elements(index: int, atoms: Atoms, elements: Set[int]) -> None:
     unknown = sorted(set(atoms.numbers.tolist()) - elements)
     if unknown:
-        msg = (
+        raise UnknownElementError(
             f"Frame {index} holds {', '.join(chemical_symbols[z] for z in unknown)}, which this foundation "
             f"does not know. It knows {' '.join(chemical_symbols[z] for z in sorted(elements))}. "
             "Choose a foundation trained on all elements of the system."
         )
-        raise UnknownElementError(msg)
 
 
 def _directions(atoms: Atoms) -> str:

@@ -8,9 +8,7 @@ from committee.settings import FairchemSettings, SevenNetSettings
 __all__ = ["load_backbone"]
 
 
-def load_backbone(
-    settings: SevenNetSettings | FairchemSettings, dtype: torch.dtype = torch.float32
-) -> Backbone:
+def load_backbone(settings: SevenNetSettings | FairchemSettings, dtype: torch.dtype = torch.float32) -> Backbone:
     """Load a frozen foundation model.
 
     Args:

@@ -9,14 +9,15 @@ from torch import Tensor
 
 
 def fingerprint_weights(weights: Iterable[tuple[str, Tensor]], settings: Mapping[str, Any]) -> str:
-    """SHA-256 over weights as they were stored, and over what else changes the answer.
+    """SHA-256 over weights in float32, and over what else changes the answer.
 
     Args:
-        weights: names and tensors, before any change of precision.
+        weights: names and tensors.
         settings: task, fidelity and the like; anything JSON can say.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(weights, key=lambda item: item[0]):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        stored = tensor.detach().cpu().float().contiguous()
+        digest.update(f"{name} {tuple(stored.shape)}".encode())
+        digest.update(stored.numpy().tobytes())
     return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""UMA, eSEN and every other eSCN-MD checkpoint of fairchem as a foundation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ase import Atoms
+from torch import Tensor, nn
+
+from committee.backbone import Evaluation
+from committee.backbones.charge_spin import read_charge_spin
+from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
+from committee.backbones.geometry import Leaves, keep_attached, make_leaves
+from committee.errors import StructureError
+from committee.settings import FairchemSettings
+from committee.structures import check_structures
+
+_LEVELS = {
+    "omat": "PBE(+U), VASP, OMat24 settings",
+    "omol": "ωB97M-V/def2-TZVPD, ORCA, OMol25 settings",
+    "oc20": "RPBE, VASP, OC20 settings, total energies",
+    "oc25": "RPBE-D3, VASP, OC25 settings",
+    "odac": "PBE-D3(BJ), VASP, ODAC25 settings",
+    "omc": "PBE-D3(BJ), VASP, OMC25 settings",
+}
+"""What a task's energies mean, as fairchem documents its data sets."""
+
+
+class FairchemBackbone:
+    """A frozen fairchem model with the pretrained head, normaliser and element references of one task.
+
+    Features are the l = 0 part of the node embedding, the input of the pretrained energy head. Energies are in
+    float64 whatever the precision of the model, as fairchem's own calculator returns them: totals of all
+    electrons would lose their last digits in float32.
+    """
+
+    def __init__(self, checkpoint: OpenCheckpoint, settings: FairchemSettings) -> None:
+        self.name = f"fairchem:{checkpoint.label}/{settings.task_name}"
+        self.fingerprint = checkpoint.fingerprint
+        self.level_of_theory = _LEVELS[settings.task_name]
+        self.elements = checkpoint.elements
+        self.dtype = checkpoint.dtype
+        self._settings = settings
+        self._task = checkpoint.energy_task
+        self._lone_atoms = checkpoint.lone_atoms
+        self._model: nn.Module = checkpoint.unit.model
+        self._device = torch.device(checkpoint.unit.device)
+        self._escn: nn.Module = checkpoint.escn
+        self.cutoff_A = float(checkpoint.escn.cutoff)
+        self.feature_size = int(checkpoint.escn.sphere_channels)
+
+    def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
+        """See :class:`committee.backbone.Backbone`.
+
+        Raises:
+            StructureError: also for charge and spin that are missing or make no sense for the task.
+        """
+        check_structures(frames, self.elements)
+        leaves = make_leaves(frames, self.dtype, self._device)
+        energy, features = self._forward(self._batch(frames, leaves))
+        energy = self._replace_lone_atoms(frames, energy)
+        return Evaluation(
+            positions=leaves.positions,
+            strain=leaves.strain,
+            energy=keep_attached(energy, leaves),
+            features=keep_attached(features, leaves),
+            atomic_numbers=leaves.atomic_numbers,
+            frame_index=leaves.frame_index,
+            volumes=leaves.volumes,
+        )
+
+    def to(self, dtype: torch.dtype) -> "FairchemBackbone":
+        """Return the same model in another precision.
+
+        The checkpoint is read again: tables that a model computes when it is built would keep the old digits.
+        """
+        return self if dtype == self.dtype else load_fairchem(self._settings, dtype)
+
+    def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
+        """Fairchem's batch of the frames, with strained positions and cells that follow the leaves."""
+        from fairchem.core.datasets.atomic_data import AtomicData, atomicdata_list_to_batch
+
+        batch = atomicdata_list_to_batch(
+            [
+                AtomicData.from_ase(
+                    _bare(index, atoms, self._settings.task_name),
+                    task_name=self._settings.task_name,
+                    r_data_keys=["spin", "charge"],
+                    target_dtype=self.dtype,
+                )
+                for index, atoms in enumerate(frames)
+            ]
+        ).to(self._device)
+        strain = leaves.symmetric_strain
+        # Fairchem wraps atoms into the cell: keep its values and add a zero that carries the derivative.
+        positions = batch.pos + (leaves.positions - leaves.positions.detach())
+        batch.pos = positions + torch.bmm(positions.unsqueeze(1), strain[leaves.frame_index]).squeeze(1)
+        batch.cell = batch.cell + torch.bmm(batch.cell, strain)
+        return batch
+
+    def _forward(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Energy (B,) and features (N, D); both come out of one pass, the features by way of a hook."""
+        seen: list[dict[str, Tensor]] = []
+        hook = self._escn.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        try:
+            outputs = self._model(batch)
+        finally:
+            hook.remove()
+        energy = self._task.normalizer.denorm(outputs[self._task.name]["energy"])
+        if self._task.element_references is not None:
+            energy = self._task.element_references.undo_refs(batch, energy)
+        return energy, seen[0]["node_embedding"].narrow(1, 0, 1).squeeze(1)
+
+    def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
+        """Take the energy of a single atom in vacuum from the reference table, as fairchem does."""
+        if self._lone_atoms is None:
+            return energy
+        table = self._lone_atoms
+        rows = [i for i, atoms in enumerate(frames) if len(atoms) == 1 and not atoms.pbc.any()]
+        energies = [_look_up(table, index, frames[index], self._settings.task_name) for index in rows]
+        replaced = energy.clone()
+        replaced[rows] = torch.tensor(energies, dtype=energy.dtype, device=energy.device)
+        return replaced
+
+
+def load_fairchem(settings: FairchemSettings, dtype: torch.dtype = torch.float32) -> FairchemBackbone:
+    """Load a registered model or a checkpoint file of fairchem.
+
+    A checkpoint is a pickle: opening a file that someone else made runs their code.
+
+    Raises:
+        FoundationError: the name is unknown, the weights cannot be fetched or read, the checkpoint lacks the
+            task, or it predicts forces that are not the derivative of its energy.
+    """
+    return FairchemBackbone(open_checkpoint(settings, dtype), settings)
+
+
+def _bare(index: int, atoms: Atoms, task_name: str) -> Atoms:
+    """Copy only what the model is asked about; the cell is completed, and labels stay behind."""
+    charge, spin = read_charge_spin(index, atoms, task_name)
+    return Atoms(
+        numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=atoms.cell.complete(),
+        pbc=atoms.pbc,
+        info={"charge": charge, "spin": spin},
+    )
+
+
+def _look_up(table: dict[int, dict[int, float]], index: int, atoms: Atoms, task_name: str) -> float:
+    charge = read_charge_spin(index, atoms, task_name)[0]
+    try:
+        return table[int(atoms.numbers[0])][charge]
+    except KeyError:
+        raise StructureError(
+            f"Frame {index} is a single {atoms.symbols[0]} atom of charge {charge}; task {task_name} has no "
+            "reference energy for it, and fairchem does not predict single atoms. Leave it out."
+        ) from None

@@ -1,0 +1,197 @@
+"""Opening a fairchem checkpoint so that its energies and features stay differentiable."""
+
+import pickle
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from committee.backbones.fingerprint import fingerprint_weights
+from committee.errors import FoundationError
+from committee.settings import FairchemSettings
+
+
+@dataclass(frozen=True)
+class OpenCheckpoint:
+    """What the adapter needs of an opened checkpoint.
+
+    Attributes:
+        label: registered name or file name.
+        fingerprint: of weights, model config, tasks, task name and lone-atom energies.
+        unit: fairchem's predict unit: frozen, on its device, without its own derivatives.
+        escn: the eSCN-MD backbone inside it.
+        energy_task: the task's energy, with normaliser and element references.
+        elements: elements of the task's element references, else all that the model has a place for.
+        lone_atoms: energies of single atoms in vacuum by element and charge, where fairchem looks them up;
+            None when they were not given or the model predicts them.
+        dtype: precision of the model.
+    """
+
+    label: str
+    fingerprint: str
+    unit: Any
+    escn: Any
+    energy_task: Any
+    elements: frozenset[int]
+    lone_atoms: dict[int, dict[int, float]] | None
+    dtype: torch.dtype
+
+
+def open_checkpoint(settings: FairchemSettings, dtype: torch.dtype) -> OpenCheckpoint:
+    """Open a registered model or a file.
+
+    Raises:
+        FoundationError: see :func:`committee.backbones.fairchem.load_fairchem`.
+    """
+    path, atom_references = _locate(settings.model)
+    stored, unit = _read(path, settings, dtype)
+    energy_task = _energy_task(unit, settings)
+    escn = _conserving_escn(unit, settings.model)
+    escn.regress_config.forces = escn.regress_config.stress = escn.regress_config.hessian = False
+    single = unit.model.module.supports_single_atoms
+    lone_atoms = None if single else _lone_atoms(atom_references, settings.task_name)
+    unit.model.module.prepare_for_inference(None, unit.inference_settings)
+    unit.model.requires_grad_(False)
+    unit.model.to(dtype)
+    unit.move_to_device()
+    meaning = {
+        "task_name": settings.task_name,
+        "model_config": _plain(stored.model_config),
+        "tasks_config": _plain(stored.tasks_config),
+        "lone_atoms": lone_atoms,
+    }
+    return OpenCheckpoint(
+        label=settings.model if path != settings.model else Path(path).name,
+        fingerprint=fingerprint_weights(_weights(stored.ema_state_dict), meaning),
+        unit=unit,
+        escn=escn,
+        energy_task=energy_task,
+        elements=_elements(energy_task, escn),
+        lone_atoms=lone_atoms,
+        dtype=dtype,
+    )
+
+
+def _locate(model: str) -> tuple[str, Any]:
+    """Path of the weights, and the registered energies of single atoms if there are any."""
+    from fairchem.core.calculate import pretrained_mlip
+
+    if Path(model).is_file():
+        return model, None
+    if model not in pretrained_mlip.available_models:
+        raise FoundationError(
+            f"fairchem model {model!r} is neither a file nor a registered name: "
+            f"{', '.join(pretrained_mlip.available_models)}. Correct the name or give the path of a checkpoint."
+        )
+    try:
+        resolved = pretrained_mlip.resolve_checkpoint(model)
+    except OSError as error:
+        raise FoundationError(
+            f"The weights of {model} could not be fetched ({type(error).__name__}). They are gated: accept the "
+            "licence at https://huggingface.co/facebook/UMA, make a token with read access and set HF_TOKEN to it. "
+            "Without a network, copy the checkpoint file here and give its path as the model."
+        ) from error
+    return resolved.path, resolved.atom_refs
+
+
+def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[Any, Any]:
+    from fairchem.core.units.mlip_unit import load_predict_unit
+    from fairchem.core.units.mlip_unit.api.inference import InferenceSettings
+    from hydra.errors import HydraException
+
+    # The preset "batch", except that recomputed activations would not survive a second derivative.
+    how = InferenceSettings(
+        base_precision_dtype=dtype,
+        execution_mode="general",
+        activation_checkpointing=False,
+        auto_add_default_untrained_tasks=False,
+    )
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        with _random_state_kept():  # fairchem seeds every global generator
+            unit = load_predict_unit(path, how, device=settings.device)
+        return stored, unit
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, HydraException, *_MALFORMED) as error:
+        raise FoundationError(
+            f"{path} cannot be read as a fairchem inference checkpoint ({type(error).__name__}: {error}); expected "
+            "a file that fairchem's load_predict_unit opens, such as inference_ckpt.pt of a training run."
+        ) from error
+
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - restored, not used
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _energy_task(unit: Any, settings: FairchemSettings) -> Any:
+    tasks = unit.dataset_to_tasks
+    energies = [task for task in tasks.get(settings.task_name, []) if task.property == "energy"]
+    if not energies:
+        raise FoundationError(
+            f"fairchem checkpoint {settings.model} has no energy for task {settings.task_name!r}; "
+            f"it holds the tasks {', '.join(sorted(tasks))}. Set task_name to one of them."
+        )
+    return energies[0]
+
+
+def _conserving_escn(unit: Any, model: str) -> Any:
+    from fairchem.core.models.uma.escn_md import eSCNMDBackbone
+
+    escn = unit.model.module.backbone
+    if not isinstance(escn, eSCNMDBackbone):
+        raise FoundationError(
+            f"fairchem checkpoint {model} holds a {type(escn).__name__}; features are known for eSCN-MD models only "
+            "(UMA, eSEN). Choose one of those."
+        )
+    if escn.regress_config.direct_forces:
+        raise FoundationError(
+            f"fairchem checkpoint {model} predicts forces directly: they are not the derivative of its energy, so no "
+            "correction of the energy could mend them. Choose the conserving variant of the model."
+        )
+    return escn
+
+
+def _elements(energy_task: Any, escn: Any) -> frozenset[int]:
+    """Elements whose fitted reference is not zero: a fit leaves zero for those absent from the data."""
+    if energy_task.element_references is None:
+        return frozenset(range(1, escn.max_num_elements))
+    references = energy_task.element_references.element_references[: escn.max_num_elements]
+    return frozenset(int(z) for z in references.nonzero().flatten() if z > 0)
+
+
+def _lone_atoms(references: Any, task_name: str) -> dict[int, dict[int, float]] | None:
+    """Energies by element and charge, from tables that may or may not tell charges apart."""
+    if references is None or f"{task_name}_elem_refs" not in references:
+        return None
+    table = _plain(references)[f"{task_name}_elem_refs"]
+    rows = enumerate(table) if isinstance(table, list) else table.items()
+    by_charge = ((int(z), row if isinstance(row, dict) else {0: row}) for z, row in rows)
+    return {z: {int(charge): float(energy) for charge, energy in row.items()} for z, row in by_charge}
+
+
+def _weights(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((name, tensor) for name, tensor in state.items() if name != "n_averaged")
+
+
+def _plain(config: Any) -> Any:
+    """Nested plain containers, whatever mixture of OmegaConf, tensors and arrays a checkpoint carries."""
+    from omegaconf import DictConfig, ListConfig
+
+    if isinstance(config, dict | DictConfig):
+        return {str(key): _plain(value) for key, value in config.items()}
+    if isinstance(config, list | tuple | ListConfig):
+        return [_plain(value) for value in config]
+    return config.tolist() if isinstance(config, Tensor | np.ndarray) else config

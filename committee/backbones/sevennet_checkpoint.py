@@ -1,0 +1,126 @@
+"""Opening a SevenNet checkpoint: which file, which fidelity, what its energies mean."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from committee.backbones.fingerprint import fingerprint_weights
+from committee.errors import FoundationError
+from committee.settings import SevenNetSettings
+
+_MATERIALS_PROJECT = "PBE(+U), VASP, Materials Project settings (MPtrj)"
+_LEVELS = {
+    "7net-0": _MATERIALS_PROJECT,
+    "7net-0_22may2024": _MATERIALS_PROJECT,
+    "7net-l3i5": _MATERIALS_PROJECT,
+    "7net-mf-0": "Materials Project settings, VASP, fidelity",
+}
+"""Checkpoints that the wheel ships, and what their energies mean."""
+
+_ANSWER_KEYS = ("cutoff", "cutoff_function", "radial_basis", "act_scalar", "act_gate", "act_radial")
+"""Parts of a checkpoint's config that change the answer and leave no trace in names or shapes of weights."""
+
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
+"""What opening and building a file that is no SevenNet checkpoint can raise, besides the errors of reading it."""
+
+
+@dataclass(frozen=True)
+class OpenSevenNet:
+    """What the adapter needs of an opened checkpoint.
+
+    Attributes:
+        model: SevenNet's sequence of modules up to the atomic energies, in float32.
+        name: as in ``Backbone``.
+        fingerprint: of weights, functional form, elements and fidelity.
+        level_of_theory: as in ``Backbone``.
+        modality: index of the fidelity; None where there is only one.
+    """
+
+    model: nn.Module
+    name: str
+    fingerprint: str
+    level_of_theory: str
+    modality: int | None
+
+
+def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
+    """Open a checkpoint that the wheel ships, or one from a file.
+
+    Raises:
+        FoundationError: see :func:`committee.backbones.sevennet.load_sevennet`.
+    """
+    path = _locate(settings.model)
+    config, model = _build(path, settings.model)
+    modality = _choose_fidelity(settings, model.modal_map)
+    model.delete_module_by_key("force_output")
+    model.delete_module_by_key("reduce_total_enegy")  # spelt so in SevenNet
+    model.set_is_batch_data(True)
+    label = Path(path).name if path == settings.model else settings.model.lower()
+    answer = {key: config.get(key) for key in _ANSWER_KEYS}
+    answer |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
+    return OpenSevenNet(
+        model=model,
+        name="sevennet:" + "/".join(filter(None, (label, settings.fidelity))),
+        fingerprint=fingerprint_weights(model.named_parameters(), answer),
+        level_of_theory=_describe(label, settings.fidelity),
+        modality=modality,
+    )
+
+
+def _locate(model: str) -> str:
+    try:
+        from sevenn.util import pretrained_name_to_path
+    except ModuleNotFoundError as error:
+        raise FoundationError(
+            "The foundation is SevenNet but the package sevenn is missing; run: pip install al-loop[sevennet]"
+        ) from error
+    if Path(model).is_file():
+        return model
+    if model.lower() in _LEVELS:
+        return str(pretrained_name_to_path(model))
+    raise FoundationError(
+        f"SevenNet model {model!r} is neither a file nor a name that the sevenn package ships: "
+        f"{', '.join(_LEVELS)}. For any other SevenNet model, download its checkpoint and give the path."
+    )
+
+
+def _build(path: str, model: str) -> tuple[dict[str, Any], Any]:
+    from sevenn.checkpoint import SevenNetCheckpoint
+
+    try:
+        checkpoint = SevenNetCheckpoint(path)
+        return checkpoint.config, checkpoint.build_model()
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, *_MALFORMED) as error:
+        raise _unreadable(model, error) from error
+
+
+def _unreadable(model: str, error: Exception) -> FoundationError:
+    return FoundationError(
+        f"{model} cannot be read as a SevenNet checkpoint ({type(error).__name__}: {error}); "
+        "expected a file written by SevenNet's training or shipped with the sevenn package."
+    )
+
+
+def _choose_fidelity(settings: SevenNetSettings, modal_map: dict[str, int] | None) -> int | None:
+    known = dict(modal_map or {})
+    if not known and settings.fidelity is None:
+        return None
+    if not known:
+        raise FoundationError(
+            f"SevenNet model {settings.model} has one fidelity only; leave out fidelity: {settings.fidelity}."
+        )
+    if settings.fidelity not in known:
+        raise FoundationError(
+            f"SevenNet model {settings.model} holds the fidelities {', '.join(sorted(known))}, "
+            f"got fidelity: {settings.fidelity}; set fidelity to one of them."
+        )
+    return known[settings.fidelity]
+
+
+def _describe(label: str, fidelity: str | None) -> str:
+    level = _LEVELS.get(label, f"as in the training data of {label}")
+    return level if fidelity is None else f"{level} {fidelity}"

@@ -1,0 +1,79 @@
+"""A shipped check that any foundation adapter keeps the ``Backbone`` contract.
+
+A new adapter's whole test may be: ``check_backbone(load_my_backbone())``.
+"""
+
+from collections.abc import Sequence, Set
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from committee import backbone_checks as checks
+from committee.backbone import Backbone
+from committee.backbone_checks import BackboneCheckError
+from committee.names import CHARGE, SPIN
+
+__all__ = ["BackboneCheckError", "check_backbone", "example_frames"]
+
+
+def check_backbone(
+    backbone: Backbone, frames: Sequence[Atoms] | None = None, *, rotation_tolerance: float = 1e-4
+) -> None:
+    """Check everything that the committee takes for granted about a foundation.
+
+    Names, shapes and dtypes; the caller's atoms are left alone; a batch answers as its frames one by one;
+    translation, rotation and permutation; a doubled cell; forces, stress and feature tangents against central
+    finite differences in float64; a lone atom; a molecule without a cell; what must be refused.
+
+    Args:
+        backbone: the adapter, in any precision that it supports.
+        frames: small structures of elements it knows; by default a molecule, a crystal and a one-atom crystal.
+        rotation_tolerance: eV and eV/Å by which a rotated frame may differ; raise it for models that are
+            invariant on a grid only.
+
+    Raises:
+        BackboneCheckError: the first broken promise, with the numbers.
+    """
+    chosen = example_frames(backbone.elements) if frames is None else [atoms.copy() for atoms in frames]
+    checks.check_identity(backbone)
+    checks.check_shapes(backbone, chosen)
+    checks.check_untouched(backbone, chosen)
+    checks.check_refusals(backbone, chosen[0])
+    exact = backbone.to(torch.float64)
+    checks.check_precision(backbone, exact)
+    checks.check_batch(exact, chosen)
+    checks.check_lone_atom(exact, chosen[0])
+    checks.check_doubled_cell(exact, chosen)
+    rng = np.random.default_rng(0)
+    for atoms in [*chosen, _without_cell(chosen[0])]:
+        checks.check_translation(exact, atoms, rng)
+        checks.check_permutation(exact, atoms, rng)
+        checks.check_rotation(exact, atoms, rng, rotation_tolerance)
+        checks.check_position_derivatives(exact, atoms, rng)
+        checks.check_strain_derivatives(exact, atoms, rng)
+
+
+def example_frames(elements: Set[int]) -> list[Atoms]:
+    """Return a distorted molecule, a distorted sheared crystal and a one-atom crystal of known elements.
+
+    Args:
+        elements: atomic numbers to build from; carbon, hydrogen, oxygen, sodium, chlorine and aluminium where
+            known, any others in their place where not.
+    """
+    rng = np.random.default_rng(7)
+    crystal = bulk("NaCl", "rocksalt", a=5.5)
+    crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.04 * rng.normal(size=(3, 3))), scale_atoms=True)
+    frames = [molecule("CH3OH"), crystal, bulk("Al", a=4.1)]
+    known = sorted(elements)
+    for atoms in frames:
+        atoms.numbers = [z if z in elements else known[z % len(known)] for z in atoms.numbers]
+        atoms.info = {CHARGE: 0, SPIN: 1}
+        if len(atoms) > 1:
+            atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)
+    return frames
+
+
+def _without_cell(atoms: Atoms) -> Atoms:
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, info=atoms.info)
