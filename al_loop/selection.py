@@ -12,6 +12,8 @@ from al_loop.records import Lane, VerdictKind, Visit
 from committee.potential import CommitteePotential
 
 SAME_POINT = 1e-9  # standardised feature units
+FLAT = 1e-8  # a feature that varies less, relative to the most varied one, carries no distance
+SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the choice
 
 Descriptors = NDArray[np.float64]
 
@@ -78,7 +80,8 @@ def frame_descriptors(frames: Sequence[Atoms], potential: CommitteePotential, ba
     ]
     points = np.asarray(rows, dtype=np.float64)
     spread = points.std(axis=0)
-    return np.asarray((points - points.mean(axis=0)) / np.where(spread > 1e-8 * spread.max(initial=1e-300), spread, 1.0))
+    spread[spread <= FLAT * spread.max(initial=0.0)] = 1.0
+    return np.asarray((points - points.mean(axis=0)) / spread)
 
 
 def farthest_points(candidates: Descriptors, taken: Descriptors, weights: NDArray[np.float64], count: int) -> list[int]:
@@ -111,7 +114,8 @@ def farthest_points(candidates: Descriptors, taken: Descriptors, weights: NDArra
 
 def _audit(candidates: Sequence[Visit], settings: SelectSettings, rng: np.random.Generator) -> list[Visit]:
     """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
-    share = settings.audit_fraction * settings.labels_per_round
+    uncalibrated = any(v.verdict.lane is Lane.UNCALIBRATED for v in candidates)
+    share = max(settings.audit_fraction, SEED_AUDIT * uncalibrated) * settings.labels_per_round
     count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
     return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
 

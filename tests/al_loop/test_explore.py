@@ -1,0 +1,76 @@
+"""Exploration in lockstep with a real foundation."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.explore import explore
+from al_loop.records import Lane, Role, VerdictKind
+from al_loop.starts import Start
+from committee.backbones import load_backbone
+from committee.potential import CommitteePotential
+from committee.settings import SevenNetSettings
+
+SETTINGS = ExploreSettings(temperatures_K=(300,), steps=12, check_every=4)
+
+
+@pytest.fixture(scope="module")
+def potential():
+    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+
+
+def start(atoms, name, seed=0, temperature_K=300.0):
+    return Start(name, f"{name}/0", atoms, atoms.copy(), temperature_K, (seed,))
+
+
+def run(potential, *starts, settings=SETTINGS, **physics):
+    return explore(potential, starts, settings, PhysicsSettings(**physics), Role.EXPLORE)
+
+
+def test_replicas_of_different_size_are_gated_every_few_steps(potential):
+    visits = run(potential, start(molecule("CH3OH"), "methanol"), start(bulk("Cu", cubic=True), "copper"))
+    assert [(v.trajectory, v.step) for v in visits] == [
+        (f"{name}/0", step) for name in ("copper", "methanol") for step in (4, 8, 12)
+    ]
+    assert {v.verdict.lane for v in visits} == {Lane.UNCALIBRATED}
+    assert not any(v.atoms.has("momenta") or v.atoms.calc for v in visits)
+
+
+def test_a_trajectory_does_not_depend_on_its_neighbours(potential):
+    alone = run(potential, start(molecule("CH3OH"), "methanol", seed=5))
+    together = run(potential, start(molecule("H2O"), "water"), start(molecule("CH3OH"), "methanol", seed=5))
+    together = [v for v in together if v.system == "methanol"]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.atoms.positions, other.atoms.positions, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_frames(potential):
+    first, second = (run(potential, start(molecule("CH3OH"), "methanol", seed=9)) for _ in range(2))
+    assert [v.frame_id for v in first] == [v.frame_id for v in second]
+
+
+def test_a_broken_trajectory_stops_alone_and_at_once(potential):
+    overlapping = molecule("CH3OH")
+    overlapping.set_distance(0, 2, 0.25, fix=0)
+    broken = Start("broken", "broken/0", overlapping, molecule("CH3OH"), 300.0, (1,))
+    visits = run(potential, broken, start(molecule("CH3OH"), "methanol"))
+    assert len([v for v in visits if v.system == "methanol"]) == 3
+    stopped = [v for v in visits if v.system == "broken"]
+    assert len(stopped) <= 1
+    assert all(v.verdict.lane is Lane.PHYSICS for v in stopped)
+
+
+def test_a_thermostat_at_20000_K_is_caught(potential):
+    hot = Start("hot", "hot/0", molecule("CH3OH"), molecule("CH3OH"), 20000.0, (2,))
+    settings = SETTINGS.model_copy(update={"steps": 50})
+    visits = run(potential, hot, settings=settings)
+    assert visits[-1].verdict.lane is Lane.PHYSICS
+    assert visits[-1].step < 50
+    assert visits[-1].verdict.kind in {VerdictKind.SUSPECT, VerdictKind.DISCARD}
+
+
+def test_the_bar_moves_once_a_step(potential):
+    steps = []
+    explore(potential, [start(molecule("H2O"), "water")], SETTINGS, PhysicsSettings(), Role.EXPLORE, steps.append)
+    assert steps == [1] * 12
