@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from al_loop.errors import InputError
 
@@ -92,7 +92,7 @@ def _why_not(program: Path, code: int, output: str, log: Path, log_start: int) -
             f"The MongoDB server {program} lacks a system library: {libraries[0]}. "
             f"Install it (Debian, Ubuntu: `apt-get install libcurl4 libssl3`), {_WITHOUT_IT}."
         )
-    reasons = "; ".join(_severe_lines(log, log_start)[-3:]) or " ".join(output.split()[-40:])
+    reasons = "; ".join(_severe_lines(log, log_start)[:2]) or " ".join(output.split()[-40:])
     return f"The MongoDB server {program} did not start (exit code {code}): {reasons}. {_remedy(log)}"
 
 
@@ -110,11 +110,12 @@ def _severe_lines(log: Path, start: int) -> list[str]:
             entries.append(json.loads(line))
         except ValueError:
             continue
-    return [
-        f"{entry.get('msg')} {json.dumps(entry.get('attr', {}))[:300]}"
-        for entry in entries
-        if entry.get("s") in _SEVERE
-    ]
+    return [" ".join(_sentence(entry).split()) for entry in entries if entry.get("s") in _SEVERE]
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    details = json.dumps(entry["attr"])[:300] if entry.get("attr") else ""
+    return f"{entry.get('msg', '')} {details}"
 
 
 def _remedy(log: Path) -> str:

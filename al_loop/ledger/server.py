@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from al_loop.errors import InputError
 from al_loop.ledger.mongod import find_mongod, launch
 
-ANSWER_TIMEOUT_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 2.0  # of a server at work; a slower one is waited for as long as it holds its data
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
 STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
