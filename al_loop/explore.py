@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from al_loop.ids import frame_id
 from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.gate import Gate
+from al_loop.ids import frame_id
 from al_loop.langevin import LangevinReplica
 from al_loop.physics import PhysicsLane
-from al_loop.records import Role, Verdict, Visit
+from al_loop.records import Verdict, Visit
 from al_loop.starts import Start
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -38,7 +38,6 @@ def explore(
     starts: Sequence[Start],
     settings: ExploreSettings,
     physics: PhysicsSettings,
-    role: Role,
     advance: Callable[[int], object] = lambda _: None,
 ) -> list[Visit]:
     """Run every trajectory to its end or to the first sign of broken physics.
@@ -48,7 +47,6 @@ def explore(
         starts: beginnings of the trajectories.
         settings: steps, time step, interval between gated frames.
         physics: limits of the physics lane.
-        role: what the frames are for.
         advance: called with 1 after each step of all trajectories.
 
     Returns:
@@ -62,7 +60,7 @@ def explore(
         check = step % settings.check_every == 0
         for trajectory in running if step else ():
             trajectory.replica.move(trajectory.forces)
-        running = _evaluable(running, step, role, visits)
+        running = _evaluable(running, step, visits)
         if not running:
             break
         exact = check and gate.calibration is not None
@@ -71,13 +69,13 @@ def explore(
             trajectory.forces = prediction.forces
             if step:
                 trajectory.replica.finish(prediction.forces)
-            visit = _gated(trajectory, prediction, gate, step, role, check=check)
+            visit = _gated(trajectory, prediction, gate, step, check=check)
             if visit is not None and step:  # the start itself is no exploration
                 visits.append(visit)
         running = [t for t in running if t.stopped is None]
         if step:
             advance(1)
-    return sorted(visits, key=lambda visit: (visit.trajectory, visit.step))
+    return sorted(visits, key=lambda visit: (visit.role, visit.trajectory, visit.step))
 
 
 def _begin(start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> _Trajectory:
@@ -93,18 +91,16 @@ def _begin(start: Start, settings: ExploreSettings, physics: PhysicsSettings) ->
     return _Trajectory(start, replica, lane, np.zeros_like(atoms.positions))
 
 
-def _evaluable(running: list[_Trajectory], step: int, role: Role, visits: list[Visit]) -> list[_Trajectory]:
+def _evaluable(running: list[_Trajectory], step: int, visits: list[Visit]) -> list[_Trajectory]:
     """Stop the trajectories whose positions no model could be asked about."""
     for trajectory in running:
         trajectory.stopped = trajectory.physics.check_step(trajectory.atoms, trajectory.forces)
         if trajectory.stopped is not None and step:
-            visits.append(_visit(trajectory, trajectory.stopped, step, role))
+            visits.append(_visit(trajectory, trajectory.stopped, step))
     return [t for t in running if t.stopped is None]
 
 
-def _gated(
-    trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: int, role: Role, *, check: bool
-) -> Visit | None:
+def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Visit | None:
     """Judge a frame where a check is due, or where the cheap physics check of every step fires."""
     physics = trajectory.physics
     found = (physics.check if check else physics.check_step)(trajectory.atoms, prediction.forces)
@@ -115,7 +111,7 @@ def _gated(
     assert verdict is not None  # noqa: S101 - found is not None where no check is due
     if verdict.stop:
         trajectory.stopped = verdict
-    return _visit(trajectory, verdict, step, role, sigma, prediction.latent_distance)
+    return _visit(trajectory, verdict, step, sigma, prediction.latent_distance)
 
 
 def _atom_uncertainty(prediction: Prediction) -> NDArray[np.float64] | None:
@@ -128,7 +124,6 @@ def _visit(
     trajectory: _Trajectory,
     verdict: Verdict,
     step: int,
-    role: Role,
     sigma: NDArray[np.float64] | None = None,
     distance: NDArray[np.float64] | None = None,
 ) -> Visit:
@@ -136,7 +131,7 @@ def _visit(
     return Visit(
         frame_id=frame_id(atoms),
         atoms=atoms,
-        role=role,
+        role=trajectory.start.role,
         system=trajectory.start.system,
         trajectory=trajectory.start.trajectory,
         step=step,

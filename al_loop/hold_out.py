@@ -1,16 +1,25 @@
 """HOLD OUT: frames from independent trajectories that are labelled once and never trained on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from al_loop.config import Config, ExploreSettings, SystemSettings
+from al_loop.config import Config, SystemSettings
 from al_loop.explore import explore
 from al_loop.records import Lane, Role, Visit
-from al_loop.starts import make_starts
+from al_loop.starts import Start, make_starts
 from committee.potential import CommitteePotential
 
 SEEDS = {Role.TEST: 2, Role.CALIBRATION: 3, Role.NEVER_TRAINED: 4}
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Trajectories of one role, and how many frames of each are wanted."""
+
+    starts: list[Start]
+    share: int
 
 
 def hold_out(
@@ -21,39 +30,42 @@ def hold_out(
     Args:
         config: the campaign.
         potential: the untrained committee.
-        advance: called with the number of trajectories whose frames were picked.
+        advance: called with 1 after each step of all trajectories.
     """
-    frames = config.hold_out
-    wanted = [
-        (Role.TEST, config.systems, frames.test_frames),
-        (Role.CALIBRATION, config.systems, frames.calibration_frames),
-        (Role.NEVER_TRAINED, frames.never_trained, frames.never_trained_frames * len(frames.never_trained)),
-    ]
-    picked = []
-    for role, systems, count in wanted:
-        if systems:
-            picked += _picked(config, potential, role, systems, count)
-        advance(1)
-    return picked
-
-
-def _picked(
-    config: Config, potential: CommitteePotential, role: Role, systems: Sequence[SystemSettings], count: int
-) -> list[Visit]:
-    starts = make_starts(systems, config.explore, (config.seed, SEEDS[role]), replicas=1)
-    share = -(-count // len(starts))
-    explore_settings = _long_enough(config.explore, share)
-    visits = explore(potential, starts, explore_settings, config.physics, role)
+    sets = _sets(config)
+    starts = [start for one in sets for start in one.starts]
+    settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
+    visits = explore(potential, starts, settings, config.physics, advance)
+    of_start: dict[tuple[Role, str], list[Visit]] = {(start.role, start.trajectory): [] for start in starts}
+    for visit in visits:
+        of_start[visit.role, visit.trajectory].append(visit)
     return [
         visit
-        for start in starts
-        for visit in _evenly([v for v in visits if v.trajectory == start.trajectory], share)
+        for one in sets
+        for start in one.starts
+        for visit in _evenly(of_start[start.role, start.trajectory], one.share)
     ]
 
 
-def _long_enough(settings: ExploreSettings, share: int) -> ExploreSettings:
-    """The same conditions with at least ``share`` checks."""
-    return settings.model_copy(update={"steps": max(settings.steps, share * settings.check_every)})
+def hold_out_steps(config: Config) -> int:
+    """MD steps: those of exploration, or more where a trajectory has to give more frames than it has checks."""
+    checks = max(one.share for one in _sets(config))
+    return max(config.explore.steps, checks * config.explore.check_every)
+
+
+def _sets(config: Config) -> list[_Set]:
+    frames = config.hold_out
+    never_trained = frames.never_trained_frames * len(frames.never_trained)
+    return [
+        _set(config, Role.TEST, config.systems, frames.test_frames),
+        _set(config, Role.CALIBRATION, config.systems, frames.calibration_frames),
+        _set(config, Role.NEVER_TRAINED, frames.never_trained, never_trained),
+    ]
+
+
+def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: int) -> _Set:
+    starts = make_starts(systems, config.explore, role, (config.seed, SEEDS[role]), replicas=1)
+    return _Set(starts, -(-count // len(starts)) if starts else 0)
 
 
 def _evenly(visits: Sequence[Visit], share: int) -> list[Visit]:

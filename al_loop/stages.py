@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from committee.checkpoint import load, save
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.evaluate import Evaluation, evaluate
 from al_loop.explore import explore
 from al_loop.figures import held_out_figures
-from al_loop.hold_out import hold_out
+from al_loop.hold_out import hold_out, hold_out_steps
 from al_loop.labelling import WorkerPool, wait_for_labels
 from al_loop.ledger import Ledger
 from al_loop.progress import Progress
@@ -24,6 +23,7 @@ from al_loop.selection import select
 from al_loop.starts import make_starts
 from committee.backbone import Backbone
 from committee.calibration import Calibration
+from committee.checkpoint import load, save
 from committee.potential import CommitteePotential
 from committee.training import TrainingFrame, train
 
@@ -78,7 +78,7 @@ class Stages:
         """Round 0 only: make the held-out frames and ask for their labels, which are worked on meanwhile."""
         if round_ > 0:
             return {}
-        with self._progress.stage("hold out", total=len(HELD_OUT), unit="sets") as advance:
+        with self._progress.stage("hold out", total=hold_out_steps(self._config), unit="steps") as advance:
             visits = hold_out(self._config, self._foundation, advance)
         self._ledger.replace_visits(round_, HELD_OUT, visits)
         for role in HELD_OUT:
@@ -88,9 +88,9 @@ class Stages:
     def explore(self, round_: int) -> dict[str, Any]:
         """Exploratory MD under the served model, every frame gated."""
         config = self._config
-        starts = make_starts(config.systems, config.explore, (config.seed, EXPLORE_SEED, round_))
+        starts = make_starts(config.systems, config.explore, Role.EXPLORE, (config.seed, EXPLORE_SEED, round_))
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
-            visits = explore(self._served(), starts, config.explore, config.physics, Role.EXPLORE, advance)
+            visits = explore(self._served(), starts, config.explore, config.physics, advance)
         if not visits or all(visit.verdict.kind is VerdictKind.DISCARD for visit in visits):
             raise GuardStop(
                 f"Round {round_}: all {len(starts)} trajectories broke before the first usable frame "
@@ -113,9 +113,7 @@ class Stages:
 
     def label(self, round_: int) -> dict[str, Any]:
         """Wait until every request of the round has ended."""
-        with self._progress.stage(
-            "label", total=self._ledger.open_requests(round_), unit="labels"
-        ) as advance:
+        with self._progress.stage("label", total=self._ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(self._ledger, self._pool, round_, advance)
         ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]

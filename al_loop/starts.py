@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import ExploreSettings, SystemSettings
+from al_loop.records import Role
 from al_loop.structure_file import read_structure
 
 
@@ -17,6 +18,7 @@ class Start:
     Attributes:
         system: name of the starting structure.
         trajectory: unique name within a round and role.
+        role: what its frames are for.
         atoms: displaced starting positions, ``charge`` and ``spin`` in ``atoms.info``.
         intact: the same structure before displacement, the reference of the physics lane.
         temperature_K: of the thermostat.
@@ -25,6 +27,7 @@ class Start:
 
     system: str
     trajectory: str
+    role: Role
     atoms: Atoms
     intact: Atoms
     temperature_K: float
@@ -51,6 +54,7 @@ def load_system(system: SystemSettings) -> Atoms:
 def make_starts(
     systems: Sequence[SystemSettings],
     explore: ExploreSettings,
+    role: Role,
     seed: Sequence[int],
     replicas: int | None = None,
 ) -> list[Start]:
@@ -59,11 +63,12 @@ def make_starts(
     Args:
         systems: the starting structures.
         explore: temperatures, replicas and displacement.
+        role: what the frames are for.
         seed: entropy that tells campaign, round and role apart.
         replicas: overrides ``explore.replicas``.
     """
     return [
-        _displaced(system.name, name, intact, temperature_K, (*seed, number), explore.rattle_A)
+        _displaced(system.name, name, role, intact, temperature_K, (*seed, number), explore.rattle_A)
         for number, (system, name, intact, temperature_K) in enumerate(
             _conditions(systems, explore, explore.replicas if replicas is None else replicas)
         )
@@ -85,9 +90,15 @@ def _conditions(
 
 
 def _displaced(
-    system: str, trajectory: str, intact: Atoms, temperature_K: float, seed: tuple[int, ...], rattle_A: float
+    system: str,
+    trajectory: str,
+    role: Role,
+    intact: Atoms,
+    temperature_K: float,
+    seed: tuple[int, ...],
+    rattle_A: float,
 ) -> Start:
     atoms = intact.copy()
     generator = np.random.default_rng([*seed, 0])
     atoms.positions += generator.normal(0.0, rattle_A, atoms.positions.shape)
-    return Start(system, trajectory, atoms, intact, temperature_K, (*seed, 1))
+    return Start(system, trajectory, role, atoms, intact, temperature_K, (*seed, 1))

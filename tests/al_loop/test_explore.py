@@ -21,11 +21,11 @@ def potential():
 
 
 def start(atoms, name, seed=0, temperature_K=300.0):
-    return Start(name, f"{name}/0", atoms, atoms.copy(), temperature_K, (seed,))
+    return Start(name, f"{name}/0", Role.EXPLORE, atoms, atoms.copy(), temperature_K, (seed,))
 
 
 def run(potential, *starts, settings=SETTINGS, **physics):
-    return explore(potential, starts, settings, PhysicsSettings(**physics), Role.EXPLORE)
+    return explore(potential, starts, settings, PhysicsSettings(**physics))
 
 
 def test_replicas_of_different_size_are_gated_every_few_steps(potential):
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_frames(potential):
 def test_a_broken_trajectory_stops_alone_and_at_once(potential):
     overlapping = molecule("CH3OH")
     overlapping.set_distance(0, 2, 0.25, fix=0)
-    broken = Start("broken", "broken/0", overlapping, molecule("CH3OH"), 300.0, (1,))
+    broken = Start("broken", "broken/0", Role.EXPLORE, overlapping, molecule("CH3OH"), 300.0, (1,))
     visits = run(potential, broken, start(molecule("CH3OH"), "methanol"))
     assert len([v for v in visits if v.system == "methanol"]) == 3
     stopped = [v for v in visits if v.system == "broken"]
@@ -62,7 +62,7 @@ def test_a_broken_trajectory_stops_alone_and_at_once(potential):
 
 
 def test_a_thermostat_at_20000_K_is_caught(potential):
-    hot = Start("hot", "hot/0", molecule("CH3OH"), molecule("CH3OH"), 20000.0, (2,))
+    hot = Start("hot", "hot/0", Role.EXPLORE, molecule("CH3OH"), molecule("CH3OH"), 20000.0, (2,))
     settings = SETTINGS.model_copy(update={"steps": 50})
     visits = run(potential, hot, settings=settings)
     assert visits[-1].verdict.lane is Lane.PHYSICS
@@ -72,5 +72,5 @@ def test_a_thermostat_at_20000_K_is_caught(potential):
 
 def test_the_bar_moves_once_a_step(potential):
     steps = []
-    explore(potential, [start(molecule("H2O"), "water")], SETTINGS, PhysicsSettings(), Role.EXPLORE, steps.append)
+    explore(potential, [start(molecule("H2O"), "water")], SETTINGS, PhysicsSettings(), steps.append)
     assert steps == [1] * 12
