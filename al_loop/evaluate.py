@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.records import ErrorFigures, LabelledFrame, Role
 from committee.potential import CommitteePotential
-from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
 ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXPLORE: 3}
@@ -128,8 +126,8 @@ def evaluate(
         served: the served model; its reference shifts put the foundation on DFT's zero.
         trained_compositions: chemical formulas whose shifts are known.
     """
-    before = predict_all(foundation, [frame.atoms for frame in frames])
-    after = predict_all(served, [frame.atoms for frame in frames])
+    before = foundation.predict([frame.atoms for frame in frames], "energy")
+    after = served.predict([frame.atoms for frame in frames], "exact")
     sizes = np.array([len(frame.atoms) for frame in frames])
     shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
     dft = (np.array([_energy(frame) for frame in frames]) - shifts) / sizes
@@ -142,7 +140,7 @@ def evaluate(
         energy_after[same] += (dft[same] - energy_after[same]).mean()
     return Evaluation(
         frames=tuple(frames),
-        forces_dft=np.concatenate([_forces(frame) for frame in frames]),
+        forces_dft=np.concatenate([dft_forces(frame) for frame in frames]),
         forces_foundation=np.concatenate([p.forces for p in before]),
         forces_served=np.concatenate([p.forces for p in after]),
         forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in after]),
@@ -152,15 +150,6 @@ def evaluate(
         energy_served=energy_after,
         atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in after]),
     )
-
-
-def predict_all(potential: CommitteePotential, frames: Sequence[Atoms], batch: int = 16) -> list[Prediction]:
-    """Predict any number of frames in batches, with exact uncertainties."""
-    return [
-        prediction
-        for begin in range(0, len(frames), batch)
-        for prediction in potential.predict(frames[begin : begin + batch], "exact")
-    ]
 
 
 def _largest(per_frame: Sequence[Array]) -> Array:
@@ -173,7 +162,8 @@ def _energy(frame: LabelledFrame) -> float:
     return frame.label.energy_eV
 
 
-def _forces(frame: LabelledFrame) -> Array:
+def dft_forces(frame: LabelledFrame) -> Array:
+    """Forces (n, 3) of a converged label, eV/Å."""
     if frame.label.forces_eV_per_A is None:
         raise ValueError(f"frame {frame.frame_id} has a label without forces")
     return frame.label.forces_eV_per_A

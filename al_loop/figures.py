@@ -26,9 +26,7 @@ def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | N
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
     return {
         "held_out": _plain(evaluation.figures(test)),
-        "never_trained": {
-            name: _plain(evaluation.figures(apart & evaluation.is_system(name))) for name in systems
-        },
+        "never_trained": {name: _plain(evaluation.figures(apart & evaluation.is_system(name))) for name in systems},
         **_reliability(evaluation, calibration, test),
     }
 
@@ -41,10 +39,8 @@ def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> Roun
         round_: the round.
         seconds: wall time by stage.
     """
-    by_lane = ledger.verdict_counts(round_)
-    totals = {
-        kind.value: sum(counts.get(kind.value, 0) for counts in by_lane.values()) for kind in VerdictKind
-    }
+    by_lane = ledger.verdict_counts(round_, Role.EXPLORE)
+    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in by_lane.values()) for kind in VerdictKind}
     ended = ledger.labelled(tuple(Role), (round_,), converged_only=False)
     figures = ledger.stage_results(round_, "evaluate") or {}
     promotion = ledger.stage_results(round_, "promote") or {}
@@ -58,9 +54,7 @@ def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> Roun
         labels_failed=sum(not f.converged for f in ended),
         labels_held_out=sum(f.converged and f.role is not Role.EXPLORE for f in ended),
         held_out=ErrorFigures(**held_out) if held_out else None,
-        never_trained={
-            name: ErrorFigures(**values) for name, values in figures.get("never_trained", {}).items()
-        },
+        never_trained={name: ErrorFigures(**values) for name, values in figures.get("never_trained", {}).items()},
         coverage=figures.get("coverage"),
         coverage_frames=figures.get("coverage_frames", 0),
         promise=figures.get("promise", {}),
@@ -70,9 +64,7 @@ def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> Roun
     )
 
 
-def _reliability(
-    evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]
-) -> dict[str, Any]:
+def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]) -> dict[str, Any]:
     """How often the calibrated bound held on test frames, and how often the tolerance among trusted ones."""
     if calibration is None or not test.any():
         return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}

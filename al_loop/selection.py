@@ -66,13 +66,9 @@ def select(
     return Selection(tuple(visit for visit, _ in chosen.values()), {fid: reason for fid, (_, reason) in chosen.items()})
 
 
-def frame_descriptors(frames: Sequence[Atoms], potential: CommitteePotential, batch: int = 32) -> Descriptors:
+def frame_descriptors(frames: Sequence[Atoms], potential: CommitteePotential) -> Descriptors:
     """Mean feature of each element in each frame, side by side, standardised over the frames: (f, elements x D)."""
-    features = [
-        prediction.features
-        for begin in range(0, len(frames), batch)
-        for prediction in potential.predict(frames[begin : begin + batch], "energy")
-    ]
+    features = [prediction.features for prediction in potential.predict(frames, "energy")]
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     rows = [
         np.concatenate([_mean_feature(h, atoms.numbers == z) for z in elements])

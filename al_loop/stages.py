@@ -152,15 +152,12 @@ class Stages:
     def promote(self, round_: int) -> dict[str, Any]:
         """Serve the candidate if it is better than what is served on frames neither has seen."""
         candidate = load(self._candidate_path(round_), self._backbone)
-        promotion = judge_candidate(
-            self._evaluated(candidate, (Role.CALIBRATION,)),
-            self._evaluated(self._served(), (Role.CALIBRATION,)),
-            self._config.promote,
-        )
+        frames = self._ledger.labelled((Role.CALIBRATION,))
+        promotion = judge_candidate(candidate, self._served(), frames, self._config.promote)
         if promotion.promoted:
             trained = self._ledger.stage_results(round_, "train") or {}
             self._ledger.serve_model(trained["model"], round_)
-        self._ledger.event("promotion", promotion.reason, round_)
+        self._ledger.event("promoted" if promotion.promoted else "candidate rejected", promotion.reason, round_)
         return asdict(promotion)
 
     def evaluate(self, round_: int) -> dict[str, Any]:
