@@ -130,7 +130,8 @@ def doctor(
 ) -> None:
     """Show what is installed and reachable, and how to mend what is not."""
     from al_loop.config_file import load_config
-    from al_loop.doctor import diagnose, print_findings
+    from al_loop.doctor import diagnose
+    from al_loop.findings import print_findings
 
     findings = diagnose(load_config(config_path) if config_path else None)
     print_findings(findings)

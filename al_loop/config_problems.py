@@ -1,13 +1,13 @@
 """A validation error in words a chemist can act on: what was received, what was expected, what to do."""
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from al_loop.config_keys import Place, nearest, place_at, suggest
+from al_loop.config_values import misread_values, show
 
 _UNITS = {  # endings of key names, longest first
     "_eV_per_A3": "eV/Å³",
@@ -20,7 +20,6 @@ _UNITS = {  # endings of key names, longest first
     "_s": "s",
 }
 _NUMBER_WITH_UNIT = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zÅµ/^°%][^\s]*)\s*$")
-_LONGEST = 60  # characters of a received value that are shown
 _MAPPING_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
 _WORDS = {
     "bool_parsing": "true or false",
@@ -38,15 +37,21 @@ _WORDS = {
 
 def explain(error: ValidationError | None, data: object) -> list[str]:
     """Return one sentence for each thing that is wrong with ``data``, whose validation gave ``error``."""
-    misread = dict(_misread_values(data))
+    misread = dict(misread_values(data))
     details = error.errors(include_url=False) if error else []
     broken = {tuple(detail["loc"]) for detail in details}
     told = [
-        _explain_one(detail)
-        for detail in details
-        if not _is_echo(detail, broken) and place_at(detail["loc"]).dotted not in misread
+        _explain_one(detail) for detail in details if not _is_echo(detail, broken) and not _is_told(detail, misread)
     ]
     return told + list(misread.values())
+
+
+def _is_told(detail: Any, misread: Collection[str]) -> bool:
+    """Whether a misread value, which is told apart, is the reason of this error."""
+    dotted = place_at(detail["loc"]).dotted
+    if detail["type"] == "value_error":
+        return any(place.startswith(dotted) for place in misread)
+    return dotted in misread
 
 
 def _is_echo(detail: Any, broken: set[Any]) -> bool:
@@ -72,14 +77,6 @@ def _explain_one(detail: Any) -> str:
 
 def _received(detail: Any) -> str:
     return f", received {show(detail['input'])}"
-
-
-def show(value: object) -> str:
-    """Return ``value`` as a user wrote it, cut to a readable length."""
-    if value is None:
-        return "nothing"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _about(place: Place) -> str:
@@ -181,29 +178,6 @@ def _not_a_block(place: Place, value: object) -> str:
         f"{place.dotted or 'config'}: expected a block with the keys {', '.join(keys)},"
         f" received {show(value)}; write '{tag}: {example}' on an indented line below it"
     )
-
-
-def _misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Find what pydantic would silently accept: true or false for a number, infinite numbers, NaN."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from _misread_values(value, (*location, str(key)))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _misread_values(value, (*location, index))
-    elif isinstance(data, bool) or (isinstance(data, float) and not math.isfinite(data)):
-        place = place_at(location)
-        wants = set(_leaves(place.field.annotation)) if place.field and not place.models else set()
-        if wants & {int, float} and bool not in wants:
-            yield place.dotted, f"{place.dotted}: expected a finite number, received {show(data)}"
-
-
-def _leaves(annotation: Any) -> Iterator[Any]:
-    arguments = get_args(annotation)
-    if not arguments:
-        yield annotation
-    for argument in arguments:
-        yield from _leaves(argument)
 
 
 _EXPLANATIONS: dict[str, Callable[[Place, Any], str]] = {

@@ -6,50 +6,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from al_loop.config import Config
 from al_loop.config_checks import check_elements
 from al_loop.errors import InputError
+from al_loop.findings import Finding
 from al_loop.foundation_names import weights_at_hand
 from al_loop.masking import mask_uri
 from al_loop.versions import installed
 from committee.errors import CommitteeError
 from committee.settings import FairchemSettings
-from dft_interfaces.engines import build_engine, engine_installed
+from dft_interfaces.engines import GPAW_INSTALL, build_engine, engine_installed
 from dft_interfaces.errors import DFTInterfaceError
 
 _REQUIRED = ("torch", "fairchem-core", "ase", "pyiron_base", "mongoengine")
 _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
-_GPAW_INSTALL = "CC=g++ CXX=g++ pip install gpaw gpaw-data"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's table.
-
-    Attributes:
-        subject: what was looked at.
-        ok: it is there.
-        detail: version, place, or what is missing.
-        remedy: how to mend it, empty if ``ok``.
-        needed: the campaign (or every campaign) cannot do without.
-    """
-
-    subject: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-    needed: bool = True
-
-    @property
-    def blocks(self) -> bool:
-        """Whether the campaign cannot start because of this."""
-        return self.needed and not self.ok
 
 
 def diagnose(config: Config | None = None) -> list[Finding]:
@@ -58,24 +29,6 @@ def diagnose(config: Config | None = None) -> list[Finding]:
     if config is not None:
         findings += [_engine(config), _foundation(config), _folder(config)]
     return findings
-
-
-def print_findings(findings: list[Finding], console: Console | None = None) -> None:
-    """Print the table and a last line that says whether anything needed is missing."""
-    console = console or Console()
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else ("[bold red]missing[/]" if finding.needed else "[yellow]optional[/]")
-        text = escape(finding.detail)
-        if finding.remedy:
-            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
-        table.add_row(mark, escape(finding.subject), text)
-    console.print(table, highlight=False)
-    blocking = [finding.subject for finding in findings if finding.blocks]
-    console.print(f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there.")
 
 
 def check_campaign(config: Config) -> str:
@@ -114,7 +67,7 @@ def _packages(config: Config | None) -> Iterator[Finding]:
             yield Finding(package, True, version)
             continue
         remedy = f"pip install 'al-loop[{_EXTRAS[package]}]'" if package in _EXTRAS else f"pip install {package}"
-        remedy = _GPAW_INSTALL if package == "gpaw" else remedy
+        remedy = GPAW_INSTALL if package == "gpaw" else remedy
         yield Finding(package, False, "not installed", remedy, package in _REQUIRED or package in wanted)
 
 

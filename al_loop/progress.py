@@ -58,6 +58,7 @@ class RichProgress:
         try:
             yield lambda count: bars.advance(task, count)
         finally:
+            bars.refresh()  # a short stage shows its last state too
             bars.remove_task(task)
             self._leave(bars)
 

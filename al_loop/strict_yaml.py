@@ -1,5 +1,6 @@
 """YAML as people expect it: no duplicate keys, ``3e-3`` is a number, and no code is ever executed."""
 
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -41,6 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     text = _read_text(path)
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derived from the safe loader
+        json.dumps(data, default=str, skipkeys=True)  # refuses anchors that contain themselves
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -1,0 +1,41 @@
+"""Values of a config as a user wrote them, and those that would be taken for something else."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from al_loop.config_keys import place_at
+from al_loop.masking import mask_uri
+
+_LONGEST = 60  # characters of a received value that are shown
+
+
+def show(value: object) -> str:
+    """Return ``value`` as a user wrote it, cut to a readable length."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else mask_uri(repr(value))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Find what pydantic would silently accept: true or false for a number, infinite numbers, NaN."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from misread_values(value, (*location, str(key)))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from misread_values(value, (*location, index))
+    elif isinstance(data, bool) or (isinstance(data, float) and not math.isfinite(data)):
+        place = place_at(location)
+        wants = set(_leaves(place.field.annotation)) if place.field and not place.models else set()
+        if wants & {int, float} and bool not in wants:
+            yield place.dotted, f"{place.dotted}: expected a finite number, received {show(data)}"
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)

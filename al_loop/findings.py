@@ -1,0 +1,50 @@
+"""What the doctor found, and the table it prints."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Attributes:
+        subject: what was looked at.
+        ok: it is there.
+        detail: version, place, or what is missing.
+        remedy: how to mend it, empty if ``ok``.
+        needed: the campaign (or every campaign) cannot do without.
+    """
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the campaign cannot start because of this."""
+        return self.needed and not self.ok
+
+
+def print_findings(findings: list[Finding], console: Console | None = None) -> None:
+    """Print the table and a last line that says whether anything needed is missing."""
+    console = console or Console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else ("[bold red]missing[/]" if finding.needed else "[yellow]optional[/]")
+        text = escape(finding.detail)
+        if finding.remedy:
+            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+        table.add_row(mark, escape(finding.subject), text)
+    console.print(table, highlight=False)
+    blocking = [finding.subject for finding in findings if finding.blocks]
+    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there."
+    console.print(verdict, markup=False, highlight=False)

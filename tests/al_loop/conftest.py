@@ -1,0 +1,107 @@
+"""A campaign's worth of synthetic results."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from numpy.typing import NDArray
+
+from al_loop.ledger import EventRecord
+from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport
+from al_loop.report import ReportData
+from dft_interfaces.label import Label, LabelStatus
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
+    return RoundReport(
+        round=round_,
+        frames=120,
+        verdicts={"trusted": 60, "suspect": 50, "discard": 10},
+        verdicts_by_lane={
+            "none": {"trusted": 60},
+            "force_uncertainty": {"suspect": 34},
+            "latent_distance": {"suspect": 12},
+            "physics": {"suspect": 4, "discard": 10},
+        },
+        labels=12,
+        labels_failed=1,
+        labels_held_out=38 if round_ == 0 else 0,
+        held_out=ErrorFigures(16, 0.25, force_mae, 0.0123, 0.0011),
+        never_trained={HOSTILE: ErrorFigures(6, 0.30, 0.20, 0.02, 0.011)},
+        coverage=0.9375,
+        coverage_frames=16,
+        promise={"text": "1 of 12 trusted test frames", "calibration": {"trust_threshold": 0.05}},
+        promoted=True,
+        promotion_reason="promoted: force MAE 0.031 < 0.05 eV/Å",
+        seconds={"explore": 12.3, "label": 80.0, "train": 20.2},
+    )
+
+
+def make_evaluation(frames: int = 30, atoms: int = 6) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    forces = rng.normal(size=(frames * atoms, 3))
+    energy = rng.normal(size=frames) * 0.02
+    return {
+        "forces_dft": forces,
+        "forces_foundation": forces + rng.normal(size=forces.shape) * 0.25,
+        "forces_served": forces + rng.normal(size=forces.shape) * 0.03,
+        "forces_uncertainty": np.abs(rng.normal(size=forces.shape)) * 0.03,
+        "frame_index": np.repeat(np.arange(frames), atoms),
+        "atomic_numbers": np.full(frames * atoms, 6),
+        "energy_dft": energy,
+        "energy_foundation": energy + rng.normal(size=frames) * 0.01,
+        "energy_served": energy + rng.normal(size=frames) * 0.001,
+        "role": np.arange(frames) % 3,
+        "max_force_error": np.exp(rng.normal(size=frames) - 3),
+        "max_force_uncertainty": np.exp(rng.normal(size=frames) - 3),
+        "latent_distance": np.ones(frames),
+    }
+
+
+def make_failure() -> LabelledFrame:
+    label = Label(LabelStatus.UNCONVERGED, "x", cost_s=33.3, message="SCF not converged after 100 cycles & <more>")
+    return LabelledFrame("abcdef0123456789", molecule("CH3OH"), Role.EXPLORE, 1, HOSTILE, "m/300K/0", label)
+
+
+def make_data() -> ReportData:
+    return ReportData(
+        config={
+            "name": "test",
+            "rounds": 3,
+            "foundation": {"kind": "sevennet", "model": "7net-0"},
+            "committee": {"members": 8},
+            "gate": {"force_tolerance_eV_per_A": 0.15, "confidence": 0.9},
+            "label": {"engine": {"engine": "pyscf"}},
+            "systems": [{"name": HOSTILE}],
+            "store": {"uri": "mongodb://me:hunter2@host/db"},
+        },
+        rounds=[make_report(0, 0.07), make_report(1)],
+        evaluations={1: make_evaluation()},
+        failures=[make_failure()],
+        events=[EventRecord("promotion", HOSTILE, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1)],
+    )
+
+
+@pytest.fixture
+def report() -> RoundReport:
+    return make_report()
+
+
+@pytest.fixture
+def reports() -> Callable[..., RoundReport]:
+    return make_report
+
+
+@pytest.fixture
+def report_data() -> ReportData:
+    return make_data()
+
+
+@pytest.fixture
+def hostile() -> str:
+    return HOSTILE

@@ -1,0 +1,341 @@
+"""Every bad config gives one readable message, exit code 2, and leaves the disk as it was."""
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk, molecule
+from typer.testing import CliRunner
+
+from al_loop.cli import app
+from al_loop.config import Config
+from al_loop.config_file import check_elements, config_schema, load_config
+from al_loop.config_templates import KINDS, template_text
+from al_loop.errors import InputError
+from committee.errors import UnknownElementError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MINIMAL: dict[str, Any] = {
+    "name": "test",
+    "folder": "runs/test",
+    "foundation": {"kind": "sevennet"},
+    "systems": [{"file": "methanol.xyz"}],
+    "explore": {"temperatures_K": [300]},
+    "label": {"engine": {"engine": "pyscf"}},
+}
+Edit = dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    molecule("CH3OH").write(tmp_path / "methanol.xyz")
+    bulk("NaCl", "rocksalt", a=5.64).write(tmp_path / "salt.xyz")
+    Atoms().write(tmp_path / "empty.xyz")
+    (tmp_path / "broken.xyz").write_text("2\n\nH 0 0 0\n")
+    (tmp_path / "notes.txt").write_text("nothing a chemist could use")
+    (tmp_path / "nan.xyz").write_text("1\n\nH 0 nan 0\n")
+    flat = bulk("Si")
+    flat.set_cell(np.diag([5.0, 5.0, 0.0]))
+    flat.write(tmp_path / "flat.xyz")
+    (tmp_path / "text.pdf").mkdir()
+    return tmp_path
+
+
+def write(folder: Path, edits: Edit) -> Path:
+    data = copy.deepcopy(MINIMAL)
+    for dotted, value in edits.items():
+        *blocks, key = dotted.split(".")
+        place = data
+        for block in blocks:
+            place = place.setdefault(block, {})
+        if value is DELETE:
+            del place[key]
+        else:
+            place[key] = value
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+DELETE = object()
+
+BAD: dict[str, tuple[Edit, list[str]]] = {
+    "unknown key": ({"explore.temperature_K": 300}, ["explore.temperature_K: unknown key", "'explore.temperatures_K'"]),
+    "unknown block": ({"foundations": 3}, ["foundations: unknown key", "did you mean 'foundation'"]),
+    "key of another block": ({"steps": 100}, ["steps: unknown key", "'explore.steps'"]),
+    "key unlike any": ({"gate.zzz": 1}, ["gate.zzz: unknown key", "valid keys here: confidence, discard_factor"]),
+    "unknown key of an engine": ({"label.engine.basiss": "x"}, ["label.engine.basiss", "'label.engine.basis'"]),
+    "missing block": ({"explore": DELETE}, ["explore: missing"]),
+    "missing name": ({"name": DELETE}, ["name: missing", "Name of the campaign"]),
+    "name with a slash": ({"name": "a/b"}, ["name: received 'a/b'", "letters, digits"]),
+    "unit on a list": ({"explore.temperatures_K": "300 K"}, ["temperatures_K", "'300 K'", "without unit", "[300]"]),
+    "unit in a list": ({"explore.temperatures_K": ["300 K"]}, ["temperatures_K[0]", "'300 K'", "write 300"]),
+    "unit on a number": ({"explore.timestep_fs": "0.5 fs"}, ["timestep_fs", "without unit", "fs", "write 0.5"]),
+    "number for a list": ({"explore.temperatures_K": 300}, ["expected a list, for example [300]", "received 300"]),
+    "no temperatures": ({"explore.temperatures_K": []}, ["temperatures_K: received []", "at least one"]),
+    "text for a number": ({"explore.steps": "many"}, ["explore.steps: expected a whole number", "'many'"]),
+    "fraction for a count": ({"rounds": 2.5}, ["rounds: expected a whole number", "2.5"]),
+    "true for a count": ({"committee.members": True}, ["committee.members: expected a finite number", "true"]),
+    "number for text": ({"foundation.model": 7}, ["foundation.model: expected text", "received 7"]),
+    "list for a block": ({"gate": [1]}, ["gate: expected a block", "[1]"]),
+    "null for a block": ({"select": None}, ["select: expected a block", "received nothing"]),
+    "name for an engine": ({"label.engine": "pyscf"}, ["label.engine: expected a block", "engine: pyscf"]),
+    "negative temperature": ({"explore.temperatures_K": [300, -5]}, ["temperatures_K", "above 0 K", "-5"]),
+    "absolute zero": ({"explore.temperatures_K": [0]}, ["temperatures_K", "above 0 K"]),
+    "NaN temperature": ({"explore.temperatures_K": [float("nan")]}, ["temperatures_K", "nan"]),
+    "infinite friction": ({"explore.friction_per_ps": float("inf")}, ["friction_per_ps", "finite", "inf"]),
+    "NaN tolerance": ({"gate.force_tolerance_eV_per_A": float("nan")}, ["force_tolerance_eV_per_A", "nan"]),
+    "K = 1": ({"committee.members": 1}, ["committee.members: received 1", "at least 2"]),
+    "percent": ({"gate.confidence": 90}, ["gate.confidence: received 90", "below 1"]),
+    "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "pyscf, gpaw, ase"]),
+    "no engine": ({"label.engine": {}}, ["label.engine.engine: missing", "valid: pyscf, gpaw, ase"]),
+    "unknown foundation": ({"foundation.kind": "mace"}, ["unknown kind 'mace'", "valid: sevennet, fairchem"]),
+    "unknown model": ({"foundation.model": "7net-1"}, ["'7net-1'", "did you mean '7net-0'", "7net-l3i5"]),
+    "unknown UMA": (
+        {"foundation": {"kind": "fairchem", "model": "uma-xl", "task_name": "omol"}},
+        ["foundation.model: 'uma-xl'", "uma-s-1p2p1"],
+    ),
+    "unknown task": (
+        {"foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omoll"}},
+        ["foundation.task_name: unknown value 'omoll'", "did you mean 'omol'"],
+    ),
+    "unknown device": ({"foundation.device": "tpu"}, ["foundation.device", "'tpu'", "cpu, cuda"]),
+    "no systems": ({"systems": []}, ["systems: received []", "at least one"]),
+    "no such structure": ({"systems": [{"file": "ethanol.xyz"}]}, ["systems[0].file", "ethanol.xyz", "does not exist"]),
+    "structure is a folder": ({"systems": [{"file": "text.pdf"}]}, ["systems[0].file", "is a folder"]),
+    "structure without atoms": ({"systems": [{"file": "empty.xyz"}]}, ["systems[0].file", "no atoms"]),
+    "truncated structure": ({"systems": [{"file": "broken.xyz"}]}, ["systems[0].file", "cannot be read by ASE"]),
+    "unknown format": ({"systems": [{"file": "notes.txt"}]}, ["systems[0].file", "notes.txt", "ASE"]),
+    "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "not finite"]),
+    "flat cell": (
+        {"systems": [{"file": "flat.xyz"}], "label.engine.engine": "gpaw"},
+        ["systems[0].file", "no volume"],
+    ),
+    "placeholder": ({"systems": [{"file": "FILL-IN/structure.xyz"}]}, ["systems[0].file", "still a placeholder"]),
+    "the same name twice": (
+        {"systems": [{"file": "methanol.xyz"}], "hold_out.never_trained": [{"file": "methanol.xyz"}]},
+        ["2 structures are called 'methanol'"],
+    ),
+    "structure apart is missing": (
+        {"hold_out.never_trained": [{"file": "gone.xyz"}]},
+        ["hold_out.never_trained[0].file", "does not exist"],
+    ),
+    "crystal for PySCF": ({"systems": [{"file": "salt.xyz"}]}, ["systems[0].file", "periodic", "gpaw"]),
+    "strained molecule": ({"systems": [{"file": "methanol.xyz", "strains": [0.1]}]}, ["systems[0].strains", "remove"]),
+    "repeated molecule": (
+        {"systems": [{"file": "methanol.xyz", "supercell": [2, 1, 1]}]},
+        ["systems[0].supercell", "not periodic"],
+    ),
+    "strain in percent": (
+        {"systems": [{"file": "salt.xyz", "strains": [3]}], "label.engine.engine": "gpaw"},
+        ["systems[0].strains", "fractions"],
+    ),
+    "two numbers for a supercell": (
+        {"systems": [{"file": "methanol.xyz", "supercell": [2, 1]}]},
+        ["systems[0].supercell: too few values", "[2, 1]"],
+    ),
+    "impossible spin": (
+        {"systems": [{"file": "methanol.xyz", "spin_multiplicity": 2}]},
+        ["systems[0].spin_multiplicity", "18 electrons", "an odd number"],
+    ),
+    "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
+    "fade ends before it starts": ({"committee.fade_end": 2.0}, ["committee.fade_end", "above committee.fade_onset"]),
+    "distances the wrong way round": (
+        {"physics.uncomputable_distance_factor": 0.7},
+        ["physics.uncomputable_distance_factor", "below physics.min_distance_factor"],
+    ),
+}
+
+BAD_TEXT: dict[str, tuple[str, list[str]]] = {
+    "not YAML": ("name: [unclosed\nfolder: x\n", ["not valid YAML", "line 2"]),
+    "a tab": ("name:\n\tfolder: x\n", ["not valid YAML", "line 2"]),
+    "a list": ("- name\n- folder\n", ["a list at its top level"]),
+    "a word": ("hello\n", ["'hello'", "key: value"]),
+    "empty": ("", ["is empty", "al-loop template"]),
+    "only comments": ("# nothing\n", ["is empty"]),
+    "a duplicate key": ("name: a\nname: b\n", ["'name' is given twice", "line 2"]),
+    "a duplicate key inside": ("explore:\n  steps: 1\n  steps: 2\n", ["'steps' is given twice", "line 3"]),
+    "an object": ("name: !!python/object/apply:os.getcwd []\n", ["not valid YAML", "python/object"]),
+    "control characters": ("name: a\x00b\n", ["not valid YAML"]),
+    "an impossible date": ("name: 2024-99-99\n", ["config.yaml"]),
+    "itself inside itself": ("a: &a [*a]\n", ["not valid YAML", "Circular"]),
+}
+
+
+def snapshot(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def refuses(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Check load_config and the command line alike; return the message."""
+    monkeypatch.chdir(path.parent)
+    before = snapshot(path.parent)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    for command in ("run", "check-config", "status", "report", "doctor"):
+        result = CliRunner().invoke(app, [command, str(path)])
+        assert result.exit_code == 2, result.output
+        assert str(caught.value) in result.stderr
+        assert "Traceback" not in result.output
+        assert result.stdout == ""
+    assert snapshot(path.parent) == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_value(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edits, expected = BAD[case]
+    message = refuses(write(folder, edits), monkeypatch)
+    for part in expected:
+        assert part in message
+    assert "problems" not in message  # one cause, one message
+
+
+@pytest.mark.parametrize("case", BAD_TEXT)
+def test_bad_file(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, expected = BAD_TEXT[case]
+    path = folder / "config.yaml"
+    path.write_text(text)
+    message = refuses(path, monkeypatch)
+    for part in expected:
+        assert part in message
+
+
+def make_missing(folder: Path) -> Path:
+    return folder / "nowhere.yaml"
+
+
+def make_folder(folder: Path) -> Path:
+    return folder / "text.pdf"
+
+
+def make_binary(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [(make_missing, "no config file"), (make_folder, "is a folder"), (make_binary, "not text in UTF-8")],
+)
+def test_not_a_config_file(
+    make: Callable[[Path], Path], expected: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expected in refuses(make(folder), monkeypatch)
+
+
+def test_all_problems_at_once(folder: Path) -> None:
+    path = write(folder, {"fold": 1, "committee.members": 1, "explore.temperatures_K": "300 K", "seed": -1})
+    with pytest.raises(InputError, match="4 problems") as caught:
+        load_config(path)
+    for part in ("fold: unknown key", "committee.members", "'300 K'", "seed: received -1"):
+        assert part in str(caught.value)
+
+
+def test_several_structures_are_checked_at_once(folder: Path) -> None:
+    path = write(folder, {"systems": [{"file": "a.xyz"}, {"file": "empty.xyz"}, {"file": "methanol.xyz"}]})
+    with pytest.raises(InputError, match="2 problems") as caught:
+        load_config(path)
+    assert "systems[0].file" in str(caught.value)
+    assert "systems[1].file" in str(caught.value)
+
+
+def test_paths_are_relative_to_the_config_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "weights.pth").write_bytes(b"weights")
+    path = write(
+        folder,
+        {"foundation.model": "weights.pth", "hold_out.never_trained": [{"file": "methanol.xyz", "name": "other"}]},
+    )
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = load_config(path)
+    assert config.systems[0].file == folder / "methanol.xyz"
+    assert config.hold_out.never_trained[0].file == folder / "methanol.xyz"
+    assert config.foundation.model == str(folder / "weights.pth")
+    assert config.folder == Path("runs/test")
+    assert config.systems[0].name == "methanol"
+
+
+def test_exponents_are_numbers(folder: Path) -> None:
+    path = write(folder, {})
+    path.write_text(path.read_text() + "train:\n  learning_rate: 3e-3\n  weight_decay: 1E-4\n")
+    assert load_config(path).train.learning_rate == 0.003
+
+
+def test_exponents_inside_free_form_arguments_are_numbers(folder: Path) -> None:
+    path = write(folder, {"label.engine": DELETE})
+    engine = "label:\n  engine:\n    engine: ase\n    calculator: ase.calculators.lj.LennardJones\n"
+    text = path.read_text().replace("label: {}\n", engine + "    arguments: {epsilon: 1e-2, smooth: true}\n")
+    path.write_text(text)
+    arguments = load_config(path).label.engine.model_dump()["arguments"]
+    assert arguments == {"epsilon": 0.01, "smooth": True}
+
+
+def test_secrets_of_a_uri_stay_out_of_messages(folder: Path) -> None:
+    path = write(folder, {"store.uri": ["mongodb://me:hunter2@host/db"]})
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert "store.uri: expected text" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_unknown_elements_are_named(folder: Path) -> None:
+    config = load_config(write(folder, {}))
+    check_elements(config, {1, 6, 8})
+    with pytest.raises(UnknownElementError, match=r"systems\[0\] \(methanol\) holds C, O.*It knows H, He"):
+        check_elements(config, {1, 2})
+
+
+def test_unknown_elements_among_the_never_trained(folder: Path) -> None:
+    molecule("SiH4").write(folder / "silane.xyz")
+    config = load_config(write(folder, {"hold_out.never_trained": [{"file": "silane.xyz"}]}))
+    with pytest.raises(UnknownElementError, match=r"never_trained\[0\] \(silane\) holds Si\."):
+        check_elements(config, {1, 6, 8})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_template_fails_loudly_until_it_is_filled(kind: str, folder: Path) -> None:
+    path = folder / "config.yaml"
+    path.write_text(template_text(kind))
+    with pytest.raises(InputError, match="still a placeholder"):
+        load_config(path)
+    structure = "salt.xyz" if kind == "crystal" else "methanol.xyz"
+    path.write_text(re.sub(r"FILL-IN/structure\.\w+", structure, template_text(kind)))
+    assert load_config(path).name.startswith("my-")
+
+
+def test_the_full_template_shows_every_setting_with_its_default(folder: Path) -> None:
+    text = template_text("full").replace("FILL-IN/structure.xyz", str(folder / "methanol.xyz"))
+    full = yaml.safe_load(text)
+    required = {key: full[key] for key in ("name", "folder", "foundation", "systems", "label")}
+    required["label"] = {"engine": {"engine": full["label"]["engine"]["engine"]}}
+    required["explore"] = {"temperatures_K": full["explore"]["temperatures_K"]}
+    minimal = json.loads(Config.model_validate(required).model_dump_json())
+    assert json.loads(Config.model_validate(full).model_dump_json()) == minimal
+    assert full.keys() == minimal.keys()
+    for block, defaults in minimal.items():
+        if isinstance(defaults, dict):
+            assert full[block].keys() == defaults.keys(), block
+    assert full["label"]["engine"].keys() == minimal["label"]["engine"].keys()
+    assert full["systems"][0].keys() == minimal["systems"][0].keys()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configs_that_come_along_are_valid(path: Path) -> None:
+    assert load_config(path).name
+
+
+def test_the_schema_describes_every_block() -> None:
+    schema = config_schema()
+    assert schema["additionalProperties"] is False
+    assert schema["properties"].keys() == Config.model_fields.keys()
+    assert schema["$defs"]["ExploreSettings"]["properties"]["temperatures_K"]["description"].startswith("One set")
