@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -176,7 +176,8 @@ def check_position_derivatives(backbone: Backbone, atoms: Atoms, rng: np.random.
         moved.positions += sign * _STEP * direction
         ends.append(backbone.evaluate([moved]))
     slope, feature_slope = _differences(ends)
-    _close("forces against finite differences", -np.sum(_numpy(forces) * direction), slope, _RELATIVE, relative=True)
+    work = -np.einsum("ni,ni->", _numpy(forces), direction)
+    _close("forces against finite differences", work, slope, _RELATIVE, relative=True)
     _close("feature tangents against finite differences", tangent, feature_slope, _RELATIVE, relative=True)
 
 
@@ -197,7 +198,7 @@ def check_strain_derivatives(backbone: Backbone, atoms: Atoms, rng: np.random.Ge
     slope, feature_slope = _differences(ends)
     _close("feature tangents against finite differences", tangent, feature_slope, _RELATIVE, relative=True)
     if atoms.pbc.all():
-        work = atoms.cell.volume * np.sum(_numpy(stress[0]) * direction)
+        work = atoms.cell.volume * np.einsum("ij,ij->", _numpy(stress[0]), direction)
         _close("stress against finite differences", work, slope, _RELATIVE, relative=True)
         _close("symmetry of the stress", stress, stress.transpose(1, 2), _FORCES_EV_A)
 
@@ -218,7 +219,7 @@ def _tangent(evaluation: Evaluation, leaf: Tensor, direction: Array) -> Tensor:
 def _differences(ends: Sequence[Evaluation]) -> tuple[Array, Array]:
     """Central differences of energy and features."""
     up, down = ends
-    energy = (_numpy(up.energy) - _numpy(down.energy))[0] / (2 * _STEP)
+    energy = (_numpy(up.energy) - _numpy(down.energy)) / (2 * _STEP)
     return energy, (_numpy(up.features) - _numpy(down.features)) / (2 * _STEP)
 
 
@@ -240,12 +241,12 @@ def _same(
     _close(f"forces after {what}", after.foundation()[0], expected, tolerance)
 
 
-def _numpy(values: Tensor | Array) -> Array:
+def _numpy(values: Tensor | ArrayLike) -> Array:
     return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
 
 
 def _close(
-    what: str, found: Tensor | Array, expected: Tensor | Array, tolerance: float, *, relative: bool = False
+    what: str, found: Tensor | ArrayLike, expected: Tensor | ArrayLike, tolerance: float, *, relative: bool = False
 ) -> None:
     got, wanted = _numpy(found), _numpy(expected)
     allowed = tolerance * (1 + np.abs(wanted).max()) if relative else tolerance

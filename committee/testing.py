@@ -36,8 +36,8 @@ def check_backbone(
     Raises:
         BackboneCheckError: the first broken promise, with the numbers.
     """
-    chosen = example_frames(backbone.elements) if frames is None else [atoms.copy() for atoms in frames]
     checks.check_identity(backbone)
+    chosen = example_frames(backbone.elements) if frames is None else [atoms.copy() for atoms in frames]
     checks.check_shapes(backbone, chosen)
     checks.check_untouched(backbone, chosen)
     checks.check_refusals(backbone, chosen[0])

@@ -40,7 +40,7 @@ class SevenNetBackbone:
         self._device = device
         self._model = model.to(device).eval().requires_grad_(False)
         self._last_gate = [key for key, _ in model.named_children() if key.endswith("equivariant_gate")][-1]
-        self.feature_size = int(model.get_submodule(self._last_gate).gate.irreps_out.dim)
+        self.feature_size = int(_of(model.get_submodule(self._last_gate), "gate").irreps_out.dim)
         self.dtype = next(model.parameters()).dtype
 
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:

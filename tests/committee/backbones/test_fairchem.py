@@ -1,0 +1,171 @@
+"""fairchem as a foundation: its own calculator's numbers from a real checkpoint, made here, without a network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from committee.backbones import load_backbone
+from committee.backbones.fairchem import FairchemBackbone
+from committee.errors import FoundationError, StructureError
+from committee.settings import FairchemSettings
+from committee.testing import check_backbone
+
+VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+def load(model: Path | str, task: str = "omat") -> FairchemBackbone:
+    return load_backbone(FairchemSettings(kind="fairchem", model=str(model), task_name=task))
+
+
+@pytest.mark.parametrize("checkpoint", ["dense_checkpoint", "experts_checkpoint"])
+@pytest.mark.parametrize("task", ["omat", "omol"])
+def test_contract(checkpoint: str, task: str, request: pytest.FixtureRequest) -> None:
+    check_backbone(load(request.getfixturevalue(checkpoint), task))
+
+
+@pytest.mark.parametrize("checkpoint", ["dense_checkpoint", "experts_checkpoint"])
+@pytest.mark.parametrize(("task", "info"), [("omat", {}), ("omol", {"charge": -1, "spin": 2})])
+def test_answers_as_its_own_calculator(
+    checkpoint: str, task: str, info: dict[str, int], varied_frames: list[Atoms], request: pytest.FixtureRequest
+) -> None:
+    from fairchem.core import FAIRChemCalculator
+    from fairchem.core.units.mlip_unit import load_predict_unit
+
+    path = request.getfixturevalue(checkpoint)
+    calculator = FAIRChemCalculator(load_predict_unit(path, inference_settings="batch", device="cpu"), task_name=task)
+    for atoms in varied_frames:
+        atoms.info = dict(info)
+    evaluation = load(path, task).evaluate(varied_frames)
+    forces, stress = evaluation.foundation()
+    for index, atoms in enumerate(varied_frames):
+        atoms.calc = calculator
+        error = evaluation.energy[index].item() - atoms.get_potential_energy()
+        assert abs(error) / len(atoms) < 1e-6
+        np.testing.assert_allclose(forces[evaluation.frame_index == index], atoms.get_forces(), rtol=0, atol=1e-5)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(stress[index].numpy()[VOIGT], atoms.get_stress(), rtol=0, atol=1e-7)
+
+
+def test_charge_and_spin_change_the_answer(dense_checkpoint: Path) -> None:
+    backbone = load(dense_checkpoint, "omol")
+    frames = []
+    for charge, spin in ((0, 1), (1, 2), (0, 3)):
+        atoms = molecule("H2O")
+        atoms.info = {"charge": charge, "spin": spin}
+        frames.append(atoms)
+    energies = backbone.evaluate(frames).energy.tolist()
+    assert len({round(energy, 6) for energy in energies}) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "info", "words"),
+    [
+        ("omol", {}, "no charge"),
+        ("omol", {"charge": 0}, "no spin"),
+        ("omol", {"charge": 0.5, "spin": 1}, "0.5"),
+        ("omol", {"charge": float("nan"), "spin": 1}, "nan"),
+        ("omol", {"charge": 0, "spin": 0}, "multiplicity"),
+        ("omol", {"charge": True, "spin": 1}, "True"),
+        ("omat", {"charge": 1}, "charge"),
+        ("omat", {"spin": 3}, "spin"),
+    ],
+)
+def test_charge_and_spin_are_never_guessed(
+    task: str, info: dict[str, float], words: str, dense_checkpoint: Path
+) -> None:
+    good, bad = molecule("H2O"), molecule("H2O")
+    good.info = {"charge": 0, "spin": 1}
+    bad.info = dict(info)
+    with pytest.raises(StructureError, match=words) as caught:
+        load(dense_checkpoint, task).evaluate([good, bad])
+    assert "Frame 1" in str(caught.value)
+
+
+def test_labels_in_info_are_left_alone(dense_checkpoint: Path) -> None:
+    atoms = molecule("H2O")
+    plain = load(dense_checkpoint).evaluate([atoms]).energy.item()
+    atoms.info = {"energy": "not a number", "spin": np.int64(1)}
+    assert load(dense_checkpoint).evaluate([atoms]).energy.item() == pytest.approx(plain, abs=1e-6)
+
+
+def test_elements_are_those_with_a_reference(dense_checkpoint: Path) -> None:
+    assert load(dense_checkpoint).elements == frozenset(range(1, 84))
+
+
+def test_single_atoms_in_vacuum_take_registered_energies(
+    experts_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fairchem.core import FAIRChemCalculator
+    from fairchem.core.calculate import pretrained_mlip
+    from fairchem.core.units.mlip_unit import load_predict_unit
+
+    references = {"omol_elem_refs": {8: {0: -2043.5, -1: -2045.0}}, "omat_elem_refs": [0.0, -1.1, -0.5]}
+    resolved = pretrained_mlip.ResolvedCheckpoint(str(experts_checkpoint), references)
+    monkeypatch.setattr(pretrained_mlip, "resolve_checkpoint", lambda _name: resolved)
+    unit = load_predict_unit(experts_checkpoint, "batch", device="cpu", atom_refs=references)
+    backbone, calculator = load("uma-s-1p2p1", "omol"), FAIRChemCalculator(unit, task_name="omol")
+    atoms, water = Atoms("O", info={"charge": -1, "spin": 2}), molecule("H2O")
+    water.info = {"charge": 0, "spin": 1}
+    evaluation = backbone.evaluate([water, atoms])
+    atoms.calc = calculator
+    assert evaluation.energy[1].item() == atoms.get_potential_energy() == -2045.0
+    assert evaluation.foundation()[0][3].tolist() == [0.0, 0.0, 0.0]
+    plain = load(experts_checkpoint, "omol").evaluate([water]).energy.item()
+    assert evaluation.energy[0].item() == pytest.approx(plain, abs=1e-6)
+    atoms.info["charge"] = 2
+    with pytest.raises(StructureError, match="single O atom of charge 2"):
+        backbone.evaluate([atoms])
+    assert load("uma-s-1p2p1", "omat").evaluate([Atoms("He")]).energy.item() == -0.5
+
+
+def test_fingerprint_follows_weights_and_task(dense_checkpoint: Path, make_checkpoint: Callable[..., Path]) -> None:
+    here, again = load(dense_checkpoint), load(make_checkpoint("again"))
+    assert here.fingerprint == again.fingerprint
+    others = [load(dense_checkpoint, "omol"), load(make_checkpoint("other", seed=1))]
+    assert len({here.fingerprint, *(other.fingerprint for other in others)}) == 3
+
+
+def test_loading_leaves_global_random_numbers_alone(dense_checkpoint: Path) -> None:
+    before = torch.random.get_rng_state()
+    load(dense_checkpoint)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(FoundationError, match=r"uma-s-9.*uma-s-1p2p1"):
+        load("uma-s-9")
+
+
+def test_gated_weights_explain_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from fairchem.core.calculate import pretrained_mlip
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(pretrained_mlip, "CACHE_DIR", str(tmp_path))
+    with pytest.raises(FoundationError) as caught:
+        load("uma-s-1p2p1")
+    message = str(caught.value)
+    assert all(word in message for word in ("HF_TOKEN", "https://huggingface.co/facebook/UMA", "path", "licence"))
+
+
+def test_task_that_the_checkpoint_lacks(dense_checkpoint: Path) -> None:
+    with pytest.raises(FoundationError, match=r"'oc20'; it holds the tasks omat, omol"):
+        load(dense_checkpoint, "oc20")
+
+
+def test_direct_forces_are_refused(make_checkpoint: Callable[..., Path]) -> None:
+    with pytest.raises(FoundationError, match="conserving"):
+        load(make_checkpoint("direct", direct_forces=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04]\x94."])
+def test_unreadable_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.pt"
+    path.write_bytes(content)
+    with pytest.raises(FoundationError, match=r"broken\.pt cannot be read as a fairchem inference checkpoint"):
+        load(path)
