@@ -1,7 +1,7 @@
 """Label requests: asked for once, claimed by one worker at a time, answered once."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ from pymongo import ReturnDocument, UpdateOne
 from al_loop.ids import request_id
 from al_loop.ledger.base import chunks, now, raw
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
-from al_loop.ledger.outcomes import checked, label_document, read_label
+from al_loop.ledger.outcomes import checked, label_document
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.visits import VisitLedger
-from al_loop.records import LabelledFrame, Role, Visit
+from al_loop.records import Role, Visit
 from dft_interfaces.label import Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
@@ -21,7 +21,7 @@ _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 class RequestLedger(VisitLedger):
-    """Requests and labels."""
+    """Requests, from asking to the outcome."""
 
     def request_labels(self, round_: int, role: Role, visits: Sequence[Visit], level: str) -> None:
         """Ask for the labels of visited frames, which ``replace_visits`` has stored; asking again changes nothing.
@@ -160,45 +160,6 @@ class RequestLedger(VisitLedger):
         chosen = {"wanted_by": {"$elemMatch": want}, "state": {"$in": [PENDING, CLAIMED]}}
         return int(self._collection(self._docs.request).count_documents(chosen))
 
-    def labelled(
-        self, roles: Collection[Role], rounds: Collection[int] | None = None, *, converged_only: bool = True
-    ) -> list[LabelledFrame]:
-        """Frames with their outcome, by round, role and the order in which they were asked for.
-
-        Args:
-            roles: what they were asked for.
-            rounds: which rounds asked; all by default.
-            converged_only: without calculations that gave no label.
-        """
-        chosen: dict[str, Any] = {"campaign": self.campaign, "role": {"$in": [role.value for role in roles]}}
-        if rounds is not None:
-            chosen["round"] = {"$in": list(rounds)}
-        states = [DONE] if converged_only else [DONE, FAILED]
-        requests = list(
-            self._docs.request.objects(__raw__={"wanted_by": {"$elemMatch": chosen}, "state": {"$in": states}})
-        )
-        atoms = self.frames(request.frame for request in requests)
-        labels = self._labels([request.label for request in requests])
-        found = [(_want(request, self.campaign), request) for request in requests]
-        found.sort(key=lambda pair: (pair[0].round, pair[0].role, pair[0].order, pair[1].frame))
-        return [
-            LabelledFrame(
-                frame_id=request.frame,
-                atoms=atoms[request.frame],
-                role=Role(want.role),
-                round=want.round,
-                system=want.system,
-                trajectory=want.trajectory,
-                label=labels[request.label],
-            )
-            for want, request in found
-        ]
-
-    def duplicate_executions(self) -> int:
-        """How many calculations of this campaign came after their lease was lost."""
-        chosen = {"campaign": self.campaign, "superseded": True}
-        return int(self._collection(self._docs.label).count_documents(chosen))
-
     def _take(self, worker: str, level: str, lease_s: float) -> dict[str, Any] | None:
         name = self._worker(worker)
         free = {
@@ -222,10 +183,12 @@ class RequestLedger(VisitLedger):
 
     def _adopt_finished(self, claimed: ClaimedRequest) -> bool:
         """Use a label that was written before its worker died, or lost its lease, on the last step."""
-        finished = self._collection(self._docs.label).find_one(
-            {"request": claimed.request_id, "status": LabelStatus.CONVERGED.value}
-        )
-        return finished is not None and self._settle(claimed, finished)
+        labels = self._collection(self._docs.label)
+        finished = labels.find_one({"request": claimed.request_id, "status": LabelStatus.CONVERGED.value})
+        if finished is None or not self._settle(claimed, finished):
+            return False
+        labels.update_one({"_id": finished["_id"]}, {"$set": {"superseded": False}})
+        return True
 
     def _settle(self, claimed: ClaimedRequest, label: dict[str, Any]) -> bool:
         """Name the request's outcome, if the request is still held under this token."""
@@ -234,13 +197,6 @@ class RequestLedger(VisitLedger):
             _held(claimed), {"$set": {"state": state, "label": label["_id"]}}
         )
         return bool(settled.matched_count)
-
-    def _labels(self, ids: Sequence[str]) -> dict[str, Label]:
-        return {
-            document.id: read_label(document)
-            for chunk in chunks(ids)
-            for document in self._docs.label.objects(id__in=chunk)
-        }
 
     def _worker(self, name: str) -> str:
         """Workers of different campaigns may have the same name."""
@@ -253,7 +209,3 @@ def _held(claimed: ClaimedRequest) -> dict[str, Any]:
 
 def _lease_end(lease_s: float) -> dict[str, Any]:
     return {"$add": ["$$NOW", round(1000 * lease_s)]}
-
-
-def _want(request: Any, campaign: str) -> Any:
-    return next(want for want in request.wanted_by if want.campaign == campaign)

@@ -9,13 +9,14 @@ from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger.connection import connected
 from al_loop.ledger.documents import SCHEMA_VERSION
+from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
 from al_loop.ledger.requests import RequestLedger
 from al_loop.ledger.rounds import RoundLedger
 from al_loop.ledger.server import held_server
 
 
-class Ledger(RoundLedger, RequestLedger, ModelLedger, EventLedger, ArrayLedger):
+class Ledger(RoundLedger, RequestLedger, LabelLedger, ModelLedger, EventLedger, ArrayLedger):
     """One campaign's ledger. Frames, requests and labels are shared with other campaigns on the same database.
 
     Safe for several processes, each of which opens its own, and for threads of one process.
