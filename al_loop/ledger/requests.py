@@ -1,5 +1,6 @@
 """Label requests: asked for once, claimed by one worker at a time, answered once."""
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -130,11 +131,12 @@ class RequestLedger(VisitLedger):
         labels.update_one({"_id": document["_id"]}, {"$set": {"superseded": True}})
         return False
 
-    def release_dead(self, worker_prefix: str, *, count_attempt: bool = False) -> int:
+    def release_dead(self, worker: str, *, count_attempt: bool = False) -> int:
         """Give back what dead workers of this campaign hold, without waiting for their leases.
 
         Args:
-            worker_prefix: how the dead workers' names begin.
+            worker: name of the dead worker; ``worker`` means ``worker-0`` and ``worker-0-17`` too, ``worker-1`` never
+                ``worker-10``.
             count_attempt: the request may have killed its worker. Without it (the whole campaign was killed) the
                 attempt does not count.
 
@@ -144,11 +146,11 @@ class RequestLedger(VisitLedger):
         released: Any = {"state": PENDING, "lease_until": _NEVER, "token": None}
         if not count_attempt:
             released["attempts"] = {"$subtract": ["$attempts", 1]}
-        name = self._worker(worker_prefix)
+        name = re.escape(self._worker(worker))
         chosen = {
             "wanted_by.campaign": self.campaign,
             "state": CLAIMED,
-            "$expr": {"$eq": [{"$indexOfBytes": ["$worker", {"$literal": name}]}, 0]},
+            "worker": {"$regex": f"^{name}(-|$)"},
         }
         return int(self._collection(self._docs.request).update_many(chosen, [{"$set": released}]).modified_count)
 
