@@ -72,9 +72,7 @@ def _forces_problem(label: Label, atom_count: int) -> str | None:
     if forces is None:
         return "received no forces, expected one force for each atom"
     if np.shape(forces) != (atom_count, 3):
-        return (
-            f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms"
-        )
+        return f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms"
     bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
     if len(bad):
         return f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å"

@@ -132,9 +132,7 @@ class LabelRunner:
 
     def _require_fit(self, request_id: str, label: Label, atoms: Atoms) -> None:
         """Refuse a finished label of another level or structure: neither to use it nor to overwrite it is right."""
-        fits = (
-            label.level_of_theory == self._level.fingerprint and checked(label, atoms, self._level) is label
-        )
+        fits = label.level_of_theory == self._level.fingerprint and checked(label, atoms, self._level) is label
         if not fits:
             raise DFTInterfaceError(
                 f"the finished result of request {request_id} (level {label.level_of_theory}) does not belong to this "

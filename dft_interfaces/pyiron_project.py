@@ -78,9 +78,7 @@ def require_main_thread() -> None:
         DFTInterfaceError: called from another thread than the main one.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise DFTInterfaceError(
-            "labels run as pyiron jobs only in a process's main thread; start a worker process"
-        )
+        raise DFTInterfaceError("labels run as pyiron jobs only in a process's main thread; start a worker process")
 
 
 @contextmanager

@@ -22,9 +22,7 @@ def result_path(folder: Path, request_id: str) -> Path:
         DFTInterfaceError: an id that is no plain file name.
     """
     if not _SAFE_ID.fullmatch(request_id):
-        raise DFTInterfaceError(
-            f"received the request id {request_id!r}, expected up to 128 letters, digits, - and _"
-        )
+        raise DFTInterfaceError(f"received the request id {request_id!r}, expected up to 128 letters, digits, - and _")
     return folder / "results" / f"{request_id}.json"
 
 
@@ -32,9 +30,7 @@ def write_result(folder: Path, request_id: str, label: Label) -> Path:
     """Write a result so that a crash leaves either the old file or the new one, never a part."""
     path = result_path(folder, request_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        {"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}, allow_nan=False
-    )
+    text = json.dumps({"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}, allow_nan=False)
     handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -33,8 +33,10 @@ class GPAWSettings(Settings):
     xc: str = "PBE"
     cutoff_eV: float = Field(600.0, gt=0)
     """Plane-wave cutoff. 600 eV or more with O or H (400 eV gives wrong forces on oxygen)."""
-    kpoint_density_A: float = Field(3.0, gt=0)
-    """k-points times lattice parameter, Å; the mesh follows the cell."""
+    kpoint_density_A: float = Field(20.0, gt=0)
+    """k-points times lattice spacing, Å, rounded up; the mesh follows the cell (20 gives 4x4x4 for 5.43 Å silicon).
+    About 10 is enough for insulators, 30 or more for metals. Keep it off a multiple of a lattice parameter: strained
+    copies would fall on different meshes."""
     smearing_eV: float = Field(0.1, ge=0)
     """Fermi-Dirac width."""
     max_cycles: int = Field(200, ge=1)
@@ -50,6 +52,4 @@ class ASECalculatorSettings(Settings):
     """Keyword arguments of the calculator."""
 
 
-EngineSettings = Annotated[
-    PySCFSettings | GPAWSettings | ASECalculatorSettings, Field(discriminator="engine")
-]
+EngineSettings = Annotated[PySCFSettings | GPAWSettings | ASECalculatorSettings, Field(discriminator="engine")]

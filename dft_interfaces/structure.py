@@ -26,9 +26,7 @@ def require_computable(atoms: Atoms) -> None:
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise CannotCalculateError("received positions or a cell with non-finite numbers")
     lengths = atoms.cell.lengths()
-    if (lengths[atoms.pbc] < MIN_DISTANCE_A).any() or (
-        atoms.pbc.all() and not atoms.cell.volume > MIN_DISTANCE_A**3
-    ):
+    if (lengths[atoms.pbc] < MIN_DISTANCE_A).any() or (atoms.pbc.all() and not atoms.cell.volume > MIN_DISTANCE_A**3):
         raise CannotCalculateError(
             f"received a flat cell for periodic directions (lengths {np.round(lengths, 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"

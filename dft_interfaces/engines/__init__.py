@@ -42,8 +42,8 @@ def engine_installed(settings: PySCFSettings | GPAWSettings | ASECalculatorSetti
         return None if find_spec("pyscf") else _missing("pyscf", "pyscf", "pip install pyscf")
     if isinstance(settings, GPAWSettings):
         return _gpaw_remedy()
-    library = settings.calculator.partition(".")[0]
-    if library.isidentifier() and find_spec(library) is None:
+    library, dot, _ = settings.calculator.partition(".")
+    if dot and library.isidentifier() and find_spec(library) is None:
         return _missing(settings.calculator, library, f"pip install {library}")
     return None
 

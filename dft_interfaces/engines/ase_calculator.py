@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFError
+from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFError, all_changes
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled
@@ -19,6 +19,7 @@ from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.label import Label, LevelOfTheory
 from dft_interfaces.settings import ASECalculatorSettings
 
+MODEL_WORDS = ("model", "checkpoint", "potential", "weights")
 PROPERTIES = frozenset({"energy", "forces", "stress"})
 
 
@@ -56,15 +57,21 @@ class ASECalculatorEngine:
         return labelled(atoms, self.level_of_theory, self._calculate)
 
     def _calculate(self, atoms: Atoms) -> Numbers:
+        wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
         with self._ready() as calculator, redirect_stdout(io.StringIO()):
-            atoms.calc = calculator
+            if hasattr(calculator, "reset"):
+                calculator.reset()
             try:
-                energy = atoms.get_potential_energy(force_consistent="free_energy" in self._implemented)
-                forces = atoms.get_forces()
-                stress = atoms.get_stress() if "stress" in self.properties and atoms.pbc.all() else None
+                # One request for everything: asked one by one, some codes would run once for each property.
+                calculator.calculate(atoms, sorted(wanted), list(all_changes))
             except SCFError as error:
                 raise UnconvergedError(f"SCF not converged: {error}") from error
-        return Numbers(float(energy), forces, stress)
+            results: dict[str, Any] = dict(calculator.results)
+        missing = wanted - set(results)
+        if missing:
+            raise RuntimeError(f"the calculator returned {sorted(results)}, expected {sorted(missing)} too")
+        energy: Any = results.get("free_energy", results["energy"])
+        return Numbers(float(energy), results["forces"], results["stress"] if "stress" in wanted else None)
 
     @contextmanager
     def _ready(self) -> Iterator[Any]:
@@ -124,7 +131,7 @@ def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:
 
 
 def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
-    arguments = {key: _argument_identity(value) for key, value in settings.arguments.items()}
+    arguments = {key: _argument_identity(key, value) for key, value in settings.arguments.items()}
     words = ", ".join(f"{key}={value}" for key, value in settings.arguments.items())
     return LevelOfTheory(
         code="ase",
@@ -133,9 +140,13 @@ def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
     )
 
 
-def _argument_identity(value: Any) -> Any:
-    """Replace the path of a file by the hash of what it holds: a model that was retrained is another level."""
-    if not isinstance(value, str) or not Path(value).expanduser().is_file():
+def _argument_identity(key: str, value: Any) -> Any:
+    """Replace the path of a model file by the hash of what it holds: a model that was retrained is another level.
+
+    Only arguments whose name says that they name a model: other files may be logs that change with every label.
+    """
+    names_a_model = any(word in key.lower() for word in MODEL_WORDS)
+    if not (names_a_model and isinstance(value, str) and Path(value).expanduser().is_file()):
         return value
     with Path(value).expanduser().open("rb") as file:
         return {"file_sha256": hashlib.file_digest(file, "sha256").hexdigest()}

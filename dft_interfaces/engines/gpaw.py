@@ -55,23 +55,20 @@ class GPAWEngine:
             raise UnconvergedError(
                 f"SCF not converged within {self._settings.max_cycles} cycles\n{last_lines(log.getvalue())}"
             ) from error
+        except FileNotFoundError as error:
+            raise CannotCalculateError(f"GPAW has no atomic setup for one of the elements: {error}") from error
 
     def _calculator(self, atoms: Atoms, log: io.StringIO) -> GPAW:
-        try:
-            return GPAW(
-                mode=PW(self._settings.cutoff_eV),
-                xc=self._settings.xc,
-                kpts={"size": kpoint_mesh(atoms, self._settings.kpoint_density_A), "gamma": True},
-                occupations=FermiDirac(self._settings.smearing_eV),
-                maxiter=self._settings.max_cycles,
-                # Frames of a trajectory have no symmetry; nearly symmetric ones must not be rounded to it.
-                symmetry={"point_group": False},
-                txt=log,
-            )
-        except FileNotFoundError as error:
-            raise CannotCalculateError(
-                f"GPAW has no atomic setup for one of the elements: {error}"
-            ) from error
+        return GPAW(
+            mode=PW(self._settings.cutoff_eV),
+            xc=self._settings.xc,
+            kpts={"size": kpoint_mesh(atoms, self._settings.kpoint_density_A), "gamma": True},
+            occupations=FermiDirac(self._settings.smearing_eV),
+            maxiter=self._settings.max_cycles,
+            # Frames of a trajectory have no symmetry; nearly symmetric ones must not be rounded to it.
+            symmetry={"point_group": False},
+            txt=log,
+        )
 
     def _require_suitable(self, atoms: Atoms) -> None:
         if not atoms.pbc.all():

@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,8 @@ class PySCFEngine:
                 "to False, or use engine gpaw for crystals"
             )
         log = io.StringIO()
-        with lib.with_omp_threads(1):
+        # PySCF repeats its warnings on the error stream when its log goes elsewhere.
+        with lib.with_omp_threads(1), redirect_stderr(log):
             mean_field = self._mean_field(_molecule(atoms, self._settings.basis, log))
             energy = mean_field.kernel()
             if not mean_field.converged:
@@ -97,9 +100,11 @@ def _core_potentials(basis: str, elements: set[str]) -> dict[str, Any]:
     return {element: potential for element, potential in loaded.items() if potential}
 
 
-def _no_adverts() -> warnings.catch_warnings[None]:
+@contextmanager
+def _no_adverts() -> Iterator[None]:
     """Silence PySCF's suggestions to install another package for what it does not know."""
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        yield
 
 
 def _check_functional(xc: str) -> None:

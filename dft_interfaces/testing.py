@@ -1,0 +1,184 @@
+"""The contract of a DFT engine as a check that any new engine can be put through."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from dft_interfaces.engine import DFTEngine
+from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.label import Label, LabelStatus
+
+_PROBING_STRAIN = np.array([1.0, -0.6, 0.3, 0.8, -0.5, 0.4])
+"""A direction (Voigt) in which every swap of components and every sign shows."""
+
+_WRONG_CONVENTIONS = {
+    "the opposite sign": lambda s: -s,
+    "shear components in the order xy xz yz": lambda s: s[[0, 1, 2, 5, 4, 3]],
+    "shear components in the order xy yz xz": lambda s: s[[0, 1, 2, 5, 3, 4]],
+}
+
+
+class EngineContractError(DFTInterfaceError):
+    """An engine does not keep the contract; the message says which part."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How closely derivatives must agree with finite differences.
+
+    Attributes:
+        forces_eV_per_A: for forces: of permuted atoms, and against the energy.
+        stress_eV_per_A3: for the stress against the energy.
+        displacement_A: step of the finite differences of positions.
+        strain: step of the finite differences of the cell.
+    """
+
+    forces_eV_per_A: float = 5e-3
+    stress_eV_per_A3: float = 1e-4
+    displacement_A: float = 0.01
+    strain: float = 0.005
+
+
+def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None = None) -> Label:
+    """Put an engine through its contract with 4 calculations, 6 if it has stress.
+
+    Checks shapes and finiteness, that the caller's atoms stay as they are, that permuted atoms get permuted forces,
+    that one force is the finite difference of the energy, that the stress has the sign and the Voigt order of the
+    energy's derivative with strain, a stable level of theory, and that a failed calculation is a value.
+
+    Args:
+        engine: the engine.
+        atoms: a structure without symmetry, two atoms or more; periodic and sheared if the engine has stress.
+        tolerances: how closely derivatives must agree; depends on cutoffs and grids.
+
+    Returns:
+        The label of ``atoms``.
+
+    Raises:
+        EngineContractError: some part of the contract is not kept, or the structure cannot show it.
+    """
+    limits = tolerances or Tolerances()
+    _check_level(engine)
+    label = _check_label(engine, atoms)
+    _check_permutation(engine, atoms, label, limits)
+    _check_force(engine, atoms, label, limits)
+    if label.stress_eV_per_A3 is not None:
+        _check_stress(engine, atoms, label.stress_eV_per_A3, limits)
+    _check_failure_is_a_value(engine, atoms)
+    _check_level(engine, label.level_of_theory)
+    return label
+
+
+def _check_level(engine: DFTEngine, expected: str | None = None) -> None:
+    level = engine.level_of_theory
+    json.dumps(level.parameters, allow_nan=False)
+    _require(level.fingerprint == (expected or level.fingerprint), "the level of theory changed during a calculation")
+    _require(bool(level.summary), "the level of theory has no summary")
+    _require({"energy", "forces"} <= engine.properties, f"properties are {set(engine.properties)}")
+
+
+def _check_label(engine: DFTEngine, atoms: Atoms) -> Label:
+    _require(len(atoms) > 1, "give a structure of two atoms or more")
+    given = atoms.copy()
+    label = _converged(engine, given)
+    same = given == atoms and given.calc is None and given.info.keys() == atoms.info.keys()
+    _require(same and given.arrays.keys() == atoms.arrays.keys(), "the engine changed the caller's atoms")
+    _require(label.cost_s > 0, f"cost_s is {label.cost_s}, expected seconds")
+    with_stress = "stress" in engine.properties and bool(atoms.pbc.all())
+    _require((label.stress_eV_per_A3 is not None) == with_stress, "stress and the engine's properties disagree")
+    return label
+
+
+def _check_permutation(engine: DFTEngine, atoms: Atoms, label: Label, limits: Tolerances) -> None:
+    order = np.roll(np.arange(len(atoms)), 1)
+    error = np.abs(_forces(_converged(engine, atoms[order])) - _forces(label)[order]).max()
+    _require(error <= limits.forces_eV_per_A, f"forces of permuted atoms differ by {error:.2e} eV/Å")
+
+
+def _check_force(engine: DFTEngine, atoms: Atoms, label: Label, limits: Tolerances) -> None:
+    forces = _forces(label)
+    atom, axis = np.unravel_index(np.abs(forces).argmax(), forces.shape)
+    given = float(forces[atom, axis])
+    _require(abs(given) > 4 * limits.forces_eV_per_A, f"the largest force is {given:.2e} eV/Å: displace the atoms")
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[atom, axis] += sign * limits.displacement_A
+        energies.append(_energy(_converged(engine, moved)))
+    expected = -(energies[0] - energies[1]) / (2 * limits.displacement_A)
+    _require(
+        abs(given - expected) <= limits.forces_eV_per_A,
+        f"force {given:.5f} eV/Å on atom {atom}, axis {axis}; the energy's finite difference is {expected:.5f}",
+    )
+
+
+def _check_stress(engine: DFTEngine, atoms: Atoms, stress: NDArray[np.float64], limits: Tolerances) -> None:
+    given = _along(stress)
+    for name, convention in _WRONG_CONVENTIONS.items():
+        contrast = abs(_along(convention(stress)) - given)
+        _require(
+            contrast > 2 * limits.stress_eV_per_A3,
+            f"this structure cannot tell {name} from the right ones: shear the cell and displace the atoms",
+        )
+    plus, minus = (_energy(_converged(engine, _strained(atoms, sign * limits.strain))) for sign in (1, -1))
+    expected = (plus - minus) / (2 * limits.strain * atoms.cell.volume)
+    _require(
+        abs(given - expected) <= limits.stress_eV_per_A3,
+        f"stress along the probing strain {given:.6f} eV/Å³; the energy's finite difference is {expected:.6f} "
+        "(stress = dE/dstrain / volume, Voigt xx yy zz yz xz xy)",
+    )
+
+
+def _check_failure_is_a_value(engine: DFTEngine, atoms: Atoms) -> None:
+    broken = atoms.copy()
+    broken.positions[0, 0] = np.nan
+    for structure in (broken, Atoms()):
+        label = engine.label(structure)
+        _require(label.status in {LabelStatus.FAILED, LabelStatus.REJECTED}, f"a broken structure is {label.status}")
+        _require(bool(label.message), "a failed label has no message")
+        _require(label.energy_eV is None and label.forces_eV_per_A is None, "a failed label carries numbers")
+
+
+def _strained(atoms: Atoms, amplitude: float) -> Atoms:
+    strained = atoms.copy()
+    deformation = np.eye(3) + amplitude * voigt_6_to_full_3x3_stress(_PROBING_STRAIN)
+    strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+    return strained
+
+
+def _along(stress: NDArray[np.float64]) -> float:
+    """Return the derivative of the energy per volume along the probing strain."""
+    return float((voigt_6_to_full_3x3_stress(stress) * voigt_6_to_full_3x3_stress(_PROBING_STRAIN)).sum())
+
+
+def _converged(engine: DFTEngine, atoms: Atoms) -> Label:
+    label = engine.label(atoms)
+    _require(label.status is LabelStatus.CONVERGED, f"the calculation is {label.status}: {label.message}")
+    _require(label.level_of_theory == engine.level_of_theory.fingerprint, "a label has another level of theory")
+    _require(isinstance(label.energy_eV, float) and np.isfinite(label.energy_eV), f"energy is {label.energy_eV!r}")
+    shape = None if label.forces_eV_per_A is None else np.shape(label.forces_eV_per_A)
+    _require(shape == (len(atoms), 3), f"forces have the shape {shape}, expected ({len(atoms)}, 3)")
+    _require(bool(np.isfinite(_forces(label)).all()), "forces are not finite")
+    if label.stress_eV_per_A3 is not None:
+        good = label.stress_eV_per_A3.shape == (6,) and bool(np.isfinite(label.stress_eV_per_A3).all())
+        _require(good, f"stress is {label.stress_eV_per_A3}")
+    return label
+
+
+def _energy(label: Label) -> float:
+    _require(label.energy_eV is not None, "a converged label has no energy")
+    return float(label.energy_eV or 0.0)
+
+
+def _forces(label: Label) -> NDArray[np.float64]:
+    _require(label.forces_eV_per_A is not None, "a converged label has no forces")
+    return np.asarray(label.forces_eV_per_A)
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise EngineContractError(otherwise)

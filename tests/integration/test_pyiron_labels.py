@@ -1,0 +1,232 @@
+"""Labels through real pyiron_base jobs, each worker in a process of its own."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from dft_interfaces.engines import build_engine
+from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label_json import label_from_dict
+from dft_interfaces.pyiron_labels import LabelRunner, finished_label
+from dft_interfaces.result_files import result_path, write_result
+from dft_interfaces.settings import ASECalculatorSettings, PySCFSettings
+
+HERE = Path(__file__).parent
+PATIENCE_S = 120
+EMT = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT")
+
+
+def structure(request_id):
+    """What ``label_program.py`` makes of a request."""
+    name, seed = request_id.split("-")
+    atoms = bulk(name, cubic=True)
+    atoms.rattle(0.05, seed=int(seed))
+    return atoms
+
+
+class Workers:
+    """Starts label programs on one folder, with a home and a current folder of their own."""
+
+    def __init__(self, tmp_path):
+        self.folder = tmp_path / "dft"
+        self.home = tmp_path / "home"
+        self.current = tmp_path / "current"
+        self.count_file = tmp_path / "count.txt"
+        for path in (self.home, self.current):
+            path.mkdir()
+
+    def counting(self, pause_s=0.0):
+        return ASECalculatorSettings(
+            engine="ase",
+            calculator="counting_emt.CountingEMT",
+            arguments={"count_file": str(self.count_file), "pause_s": pause_s},
+        )
+
+    def calculations(self):
+        return len(self.count_file.read_text().split()) if self.count_file.exists() else 0
+
+    def start(self, *requests, settings, worker="worker"):
+        environment = {**os.environ, "PYTHONPATH": str(HERE), "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
+        environment["PYIRONSQLTYPE"] = "Postgres"  # a user's own pyiron must not leak in
+        program = str(HERE / "label_program.py")
+        return subprocess.Popen(
+            [sys.executable, program, str(self.folder), worker, settings.model_dump_json(), *requests],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=self.current,
+        )
+
+    def finish(self, process):
+        output, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, errors
+        return [label_from_dict(json.loads(line)) for line in output.splitlines()]
+
+    def run(self, *requests, settings, worker="worker"):
+        return self.finish(self.start(*requests, settings=settings, worker=worker))
+
+    def jobs(self, worker="worker"):
+        path = self.folder / "workers" / worker / "jobs.db"
+        if not path.exists():
+            return []
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            if not database.execute("select name from sqlite_master where name = 'jobs_pyiron'").fetchall():
+                return []
+            return [status for (status,) in database.execute("select status from jobs_pyiron")]
+
+    def kill_while_running(self, *requests, settings):
+        process = self.start(*requests, settings=settings)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.jobs() != ["running"]:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def workers(tmp_path):
+    return Workers(tmp_path)
+
+
+def test_a_label_is_that_of_the_engine_and_everything_lies_in_its_folder(workers):
+    (label,) = workers.run("Cu-1", settings=EMT)
+    expected = build_engine(EMT).label(structure("Cu-1"))
+    assert label.energy_eV == expected.energy_eV
+    assert np.array_equal(label.forces_eV_per_A, expected.forces_eV_per_A)
+    assert np.array_equal(label.stress_eV_per_A3, expected.stress_eV_per_A3)
+    assert workers.jobs() == ["finished"]
+    assert list(workers.home.iterdir()) == list(workers.current.iterdir()) == []
+    assert finished_label(workers.folder, "Cu-1").energy_eV == label.energy_eV
+
+
+def test_a_finished_label_is_never_calculated_again(workers):
+    settings = workers.counting()
+    first = workers.run("Cu-1", "Cu-2", "Cu-1", settings=settings)
+    assert first[0].energy_eV == first[2].energy_eV != first[1].energy_eV
+    again = workers.run("Cu-1", settings=settings)
+    elsewhere = workers.run("Cu-1", settings=settings, worker="another")
+    assert {first[0].cost_s, again[0].cost_s, elsewhere[0].cost_s} == {first[0].cost_s}
+    assert workers.calculations() == 2
+
+
+def test_kill_in_the_middle_and_the_same_call_again(workers):
+    settings = workers.counting(pause_s=2.0)
+    workers.kill_while_running("Cu-1", settings=settings)
+    assert finished_label(workers.folder, "Cu-1") is None
+    assert workers.calculations() == 0
+    (label,) = workers.run("Cu-1", settings=settings)
+    assert label.status is LabelStatus.CONVERGED
+    assert workers.calculations() == 1
+    assert workers.jobs() == ["finished"]
+
+
+def test_what_a_crash_may_leave_behind(workers):
+    settings = workers.counting()
+    (label,) = workers.run("Cu-1", settings=settings)
+    home = workers.folder / "workers" / "worker"
+
+    # Killed between the result file and pyiron's own bookkeeping.
+    with sqlite3.connect(home / "jobs.db") as database:
+        database.execute("update jobs_pyiron set status = 'running'")
+    assert workers.run("Cu-1", settings=settings)[0].cost_s == label.cost_s
+
+    # The result is lost, the job is not.
+    result_path(workers.folder, "Cu-1").unlink()
+    with sqlite3.connect(home / "jobs.db") as database:
+        database.execute("update jobs_pyiron set status = 'finished'")
+    assert workers.run("Cu-1", settings=settings)[0].cost_s == label.cost_s
+    assert finished_label(workers.folder, "Cu-1").cost_s == label.cost_s
+    assert workers.calculations() == 1
+
+    # Only damaged files are left of both.
+    for path in [result_path(workers.folder, "Cu-1"), *home.glob("jobs/*.h5")]:
+        path.write_bytes(path.read_bytes()[:100])
+    assert workers.run("Cu-1", settings=settings)[0].energy_eV == label.energy_eV
+    assert workers.calculations() == 2
+    assert workers.jobs() == ["finished"]
+
+
+def test_a_failure_is_a_label_with_its_traceback_and_may_be_tried_again(workers):
+    labels = workers.run("Si-1", "Cu-1", "Si-1", settings=EMT)
+    assert [label.status for label in labels] == [LabelStatus.FAILED, LabelStatus.CONVERGED, LabelStatus.FAILED]
+    assert "Traceback" in labels[0].message
+    assert "No EMT-potential for Si" in labels[0].message
+    assert finished_label(workers.folder, "Si-1") is None
+    assert sorted(workers.jobs()) == ["aborted", "finished"]
+
+
+def test_an_unconverged_calculation_is_finished_and_says_so(workers):
+    settings = PySCFSettings(engine="pyscf", max_cycles=2)
+    first, second = workers.run("water-1", "water-1", settings=settings)
+    assert first.status is LabelStatus.UNCONVERGED
+    assert "cycle= 2 E= " in first.message
+    assert first.cost_s == second.cost_s
+    assert workers.jobs() == ["not_converged"]
+
+
+def test_four_workers_at_once_two_of_them_on_the_same_requests(workers):
+    requests = {name: [f"Cu-{10 * number + i}" for i in range(6)] for number, name in enumerate(("a", "b", "c"))}
+    requests["d"] = requests["c"]
+    processes = {name: workers.start(*ids, settings=EMT, worker=name) for name, ids in requests.items()}
+    labels = {name: workers.finish(process) for name, process in processes.items()}
+    engine = build_engine(EMT)
+    for name, ids in requests.items():
+        assert [label.energy_eV for label in labels[name]] == [engine.label(structure(i)).energy_eV for i in ids]
+    assert len(list((workers.folder / "results").iterdir())) == 18
+
+
+def test_a_worker_name_belongs_to_one_process(workers):
+    first = workers.start("Cu-1", settings=workers.counting(pause_s=3.0))
+    while workers.jobs() != ["running"]:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.05)
+    second = workers.start("Cu-2", settings=workers.counting(pause_s=3.0))
+    errors = second.communicate(timeout=PATIENCE_S)[1]
+    assert second.returncode != 0
+    assert "the worker name worker is in use" in errors
+    assert workers.finish(first)[0].status is LabelStatus.CONVERGED
+
+
+def test_a_result_of_another_level_is_neither_used_nor_overwritten(workers):
+    foreign = Label(LabelStatus.CONVERGED, "0" * 16, energy_eV=1.0, forces_eV_per_A=np.zeros((4, 3)))
+    write_result(workers.folder, "Cu-1", foreign)
+    process = workers.start("Cu-1", settings=EMT)
+    assert "does not belong to this structure" in process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode != 0
+    assert finished_label(workers.folder, "Cu-1").energy_eV == 1.0
+
+
+def test_only_the_main_thread_may_run_labels(tmp_path):
+    errors = []
+
+    def start():
+        try:
+            LabelRunner(tmp_path, EMT, "worker")
+        except DFTInterfaceError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert "main thread" in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../up", "worker 1", "1st"])
+def test_worker_names_that_are_no_folder_names(name, tmp_path):
+    with pytest.raises(DFTInterfaceError, match="worker name"):
+        LabelRunner(tmp_path, EMT, name)
