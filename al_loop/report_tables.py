@@ -37,8 +37,7 @@ def figures_of(
 
 def threshold_of(report: RoundReport | None) -> float | None:
     """Return the force uncertainty (eV/Å) above which a frame is suspect, None before calibration."""
-    calibration = report.promise.get("calibration") if report else None
-    value = calibration.get("trust_threshold") if isinstance(calibration, dict) else None
+    value = report.promise.get("threshold_eV_per_A") if report else None
     return float(value) if value is not None else None
 
 
