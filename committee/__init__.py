@@ -1,1 +1,53 @@
-"""A committee of residual heads around one frozen foundation model."""
+"""A calibrated committee of residual heads on one frozen foundation potential."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from committee.backbones import load_backbone
+    from committee.calculator import CommitteeCalculator
+    from committee.calibration import Calibration
+    from committee.checkpoint import load, save
+    from committee.potential import CommitteePotential
+    from committee.prediction import Prediction
+    from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings, TrainingSettings
+    from committee.training import TrainingFrame, train
+
+__all__ = [
+    "Calibration",
+    "CommitteeCalculator",
+    "CommitteePotential",
+    "CommitteeSettings",
+    "FairchemSettings",
+    "Prediction",
+    "SevenNetSettings",
+    "TrainingFrame",
+    "TrainingSettings",
+    "load",
+    "load_backbone",
+    "save",
+    "train",
+]
+
+_HOMES = {
+    "Calibration": "calibration",
+    "CommitteeCalculator": "calculator",
+    "CommitteePotential": "potential",
+    "CommitteeSettings": "settings",
+    "FairchemSettings": "settings",
+    "Prediction": "prediction",
+    "SevenNetSettings": "settings",
+    "TrainingFrame": "training",
+    "TrainingSettings": "settings",
+    "load": "checkpoint",
+    "load_backbone": "backbones",
+    "save": "checkpoint",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: torch takes seconds, and ``import committee.settings`` must not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'committee' has no attribute {name!r}")
+    return getattr(import_module(f"committee.{_HOMES[name]}"), name)

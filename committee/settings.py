@@ -56,8 +56,8 @@ class TrainingSettings(Settings):
     """The dense fit of the heads on cached features and tangents."""
 
     epochs: int = Field(400, ge=1)
-    """Full-batch Adam steps at most; early stopping usually ends sooner."""
-    learning_rate: float = Field(3e-3, gt=0)
+    """Full-batch AdamW steps, with a cosine schedule of the learning rate."""
+    learning_rate: float = Field(5e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     energy_weight: float = Field(1.0, ge=0)
     """Weight of the squared error of the energy per atom (eV/atom)."""

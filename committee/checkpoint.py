@@ -1,0 +1,200 @@
+"""A committee on disk: tensors as safetensors, everything else as JSON. Loading executes no code."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from committee.backbone import Backbone
+from committee.backbones import load_backbone
+from committee.calibration import Calibration
+from committee.errors import CheckpointError
+from committee.heads import ResidualHeads
+from committee.latent import LatentDistance
+from committee.potential import CommitteePotential, Provenance
+from committee.reference_shifts import ReferenceShifts
+from committee.settings import CommitteeSettings, SevenNetSettings
+
+SCHEMA_VERSION = 1
+SHIPPED_SEVENNET = frozenset({"7net-0", "7net-l3i5", "7net-mf-0"})
+TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
+LATENT = ("elements_", "means_", "whiteners_", "scales_")
+
+
+def save(potential: CommitteePotential, folder: Path | str) -> None:
+    """Write a committee; what was there is replaced only once the new files are complete.
+
+    Args:
+        potential: the committee; of the foundation only name and fingerprint are kept.
+        folder: where; created.
+
+    Raises:
+        CheckpointError: the folder holds something else.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tensors = save_tensors(_tensors(potential))
+    description = _description(potential, hashlib.sha256(tensors).hexdigest())
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (temporary / TENSORS).write_bytes(tensors)
+        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, allow_nan=False), encoding="utf-8")
+        temporary.chmod(0o755)
+        _put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePotential:
+    """Open a committee.
+
+    Args:
+        folder: what ``save`` wrote.
+        backbone: the foundation it was trained on. If not given it is loaded by name, which is possible for
+            SevenNet models that the wheel ships; any other must be passed.
+
+    Raises:
+        CheckpointError: missing, truncated, edited, of a newer version, or made on another foundation.
+    """
+    folder = Path(folder)
+    description, content = _read(folder)
+    try:
+        backbone = _backbone(description, backbone)
+        return _assemble(description, content, backbone)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise _damaged(folder, error) from error
+
+
+def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
+    tensors = {f"heads.{name}": value.contiguous() for name, value in potential.heads.state_dict().items()}
+    if potential.latent is not None:
+        for name in LATENT:
+            tensors[f"latent.{name}"] = torch.as_tensor(getattr(potential.latent, name)).contiguous()
+    return tensors
+
+
+def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str, Any]:
+    backbone, shifts = potential.backbone, potential.shifts
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tensors_sha256": tensors_sha256,
+        "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint},
+        "committee": potential.settings.model_dump(mode="json"),
+        "elements": list(potential.heads.elements),
+        "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
+        "provenance": asdict(potential.provenance),
+        "calibration": None if potential.calibration is None else potential.calibration.to_dict(),
+    }
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Swap folders by renaming; a folder cannot be renamed onto one that is not empty."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    if not (folder / DESCRIPTION).is_file() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} holds something that is no committee checkpoint; choose another folder.")
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    folder.rename(old / folder.name)
+    temporary.rename(folder)
+    shutil.rmtree(old)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        content = (folder / TENSORS).read_bytes()
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(f"{folder} is no committee checkpoint: {missing} is missing.") from error
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+    version = description.get("schema_version") if isinstance(description, dict) else None
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
+            "upgrade the package or train again."
+        )
+    if hashlib.sha256(content).hexdigest() != description.get("tensors_sha256"):
+        raise CheckpointError(
+            f"{folder / TENSORS} was truncated or edited: its SHA-256 differs; restore it or train again."
+        )
+    try:
+        return description, load_tensors(content)
+    except SafetensorError as error:
+        raise _damaged(folder, error) from error
+
+
+def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:
+    """Return the foundation the heads belong to, or say which one is needed."""
+    needed = description["backbone"]
+    backbone = backbone or _load_shipped(str(needed["name"]))
+    if backbone.fingerprint != needed["fingerprint"]:
+        raise CheckpointError(
+            f"These heads were trained on {needed['name']} (fingerprint {needed['fingerprint'][:12]}), received "
+            f"{backbone.name} ({backbone.fingerprint[:12]}); pass the foundation they were trained on."
+        )
+    return backbone
+
+
+def _load_shipped(name: str) -> Backbone:
+    """Load a foundation by the name of weights that come with a package.
+
+    Foundation checkpoints are pickles, and a pickle runs code: a path that a checkpoint names is opened only by a
+    user who passes it, and so is a file in the current folder that has the name of a shipped model.
+    """
+    kind, _, rest = name.partition(":")
+    model, _, fidelity = rest.partition("/")
+    if kind == "sevennet" and model in SHIPPED_SEVENNET and not Path(model).exists():
+        return load_backbone(SevenNetSettings(kind="sevennet", model=model, fidelity=fidelity or None))
+    raise CheckpointError(
+        f"These heads need the foundation {name}. Its weights are not opened on the word of a checkpoint, "
+        "since opening them runs code: load it yourself and pass it, load(folder, backbone=load_backbone(...))."
+    )
+
+
+def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], backbone: Backbone) -> CommitteePotential:
+    settings = CommitteeSettings.model_validate(description["committee"])
+    heads = ResidualHeads(settings, backbone.feature_size, tuple(description["elements"]), seed=0)
+    heads.to(tensors["heads.mean"].dtype)
+    heads.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("heads.")})
+    shifts = description["shifts"]
+    calibration = description["calibration"]
+    return CommitteePotential(
+        backbone,
+        settings,
+        heads,
+        _latent(tensors),
+        ReferenceShifts(
+            {int(z): float(value) for z, value in shifts["eV_per_atom"].items()},
+            tuple(shifts["undetermined"]),
+            float(shifts["residual_spread_eV_per_atom"]),
+        ),
+        Provenance(**description["provenance"]),
+        None if calibration is None else Calibration.from_dict(calibration),
+    )
+
+
+def _latent(tensors: Mapping[str, Tensor]) -> LatentDistance | None:
+    if "latent.means_" not in tensors:
+        return None
+    latent = LatentDistance()
+    for name in LATENT:
+        setattr(latent, name, tensors[f"latent.{name}"].numpy().copy())
+    return latent
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{folder} is damaged ({type(error).__name__}: {error}); restore it or train again.")

@@ -1,0 +1,241 @@
+"""The committee potential: one frozen foundation and K residual heads."""
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import Tensor
+
+from committee.backbone import Backbone, Evaluation
+from committee.calibration import Calibration
+from committee.correction import Correction, correct, pull_back
+from committee.heads import ResidualHeads
+from committee.latent import LatentDistance
+from committee.prediction import Prediction
+from committee.reference_shifts import ReferenceShifts
+from committee.settings import CommitteeSettings
+from committee.tangents import VOIGT
+
+__all__ = ["CommitteePotential", "Prediction", "Provenance", "Uncertainty"]
+
+Uncertainty = Literal["energy", "probe", "exact"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a potential comes from.
+
+    Attributes:
+        level_of_theory: what its energies mean.
+        training_hash: SHA-256 of the labels it was trained on; empty if untrained.
+        training_frames: number of them.
+    """
+
+    level_of_theory: str
+    training_hash: str = ""
+    training_frames: int = 0
+
+
+class CommitteePotential:
+    """E = E_foundation + Σ_i f(d_i) mean_k δ_k(h_i, Z_i) + Σ_i ε(Z_i), with the spread of the δ_k as uncertainty.
+
+    Attributes:
+        backbone: the frozen foundation.
+        settings: the committee's settings.
+        heads: the K residual heads.
+        latent: the fitted latent distance; None before the first training.
+        shifts: reference shifts ε.
+        provenance: level of theory and training set.
+        calibration: what the uncertainty means in eV/Å of true error; None until it was calibrated.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: CommitteeSettings,
+        heads: ResidualHeads,
+        latent: LatentDistance | None,
+        shifts: ReferenceShifts,
+        provenance: Provenance,
+        calibration: Calibration | None = None,
+    ):
+        self.backbone = backbone
+        self.settings = settings
+        self.heads = heads.to(backbone.dtype).requires_grad_(False)
+        self.latent = latent
+        self.metric = None if latent is None else latent.metric(backbone.dtype)
+        self.shifts = shifts
+        self.provenance = provenance
+        self.calibration = calibration
+
+    @classmethod
+    def untrained(cls, backbone: Backbone, settings: CommitteeSettings | None = None, seed: int = 0) -> Self:
+        """Return a committee whose mean is the foundation's own number."""
+        settings = settings or CommitteeSettings()
+        heads = ResidualHeads(settings, backbone.feature_size, tuple(sorted(backbone.elements)), seed)
+        return cls(backbone, settings, heads, None, ReferenceShifts(), Provenance(backbone.level_of_theory))
+
+    def with_calibration(self, calibration: Calibration | None) -> Self:
+        """Return the same potential with another calibration."""
+        other = copy(self)
+        other.calibration = calibration
+        return other
+
+    def predict(
+        self,
+        frames: Sequence[Atoms],
+        uncertainty: Uncertainty = "energy",
+        *,
+        foundation: bool = False,
+        probes: int = 1,
+        seed: int = 0,
+        batch_atoms: int = 256,
+    ) -> list[Prediction]:
+        """Predict frames of any sizes and compositions.
+
+        Args:
+            frames: structures; they are not modified.
+            uncertainty: ``energy`` costs nothing beyond the mean; ``probe`` adds one backward pass per probe and
+                estimates the force variance without bias but with noise (a screen); ``exact`` adds K - 1.
+            foundation: also return the foundation's forces (one more backward pass).
+            probes: number of probes to average.
+            seed: of the probes.
+            batch_atoms: frames are evaluated together up to this many atoms.
+
+        Raises:
+            StructureError: a structure that no model could be asked about.
+            UnknownElementError: an element outside the foundation.
+        """
+        if uncertainty not in {"energy", "probe", "exact"}:
+            raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
+        generator = torch.Generator().manual_seed(seed)
+        predictions: list[Prediction] = []
+        for batch in _batches(frames, batch_atoms):
+            evaluation = self.backbone.evaluate(batch)
+            predictions += self._predict(batch, evaluation, uncertainty, foundation, probes, generator)
+        return predictions
+
+    def _predict(
+        self,
+        frames: Sequence[Atoms],
+        evaluation: Evaluation,
+        uncertainty: Uncertainty,
+        foundation: bool,
+        probes: int,
+        generator: torch.Generator,
+    ) -> list[Prediction]:
+        correction = correct(evaluation, self.heads, self.metric, self.settings)
+        foundation_forces = evaluation.foundation(retain_graph=True)[0] if foundation else None
+        forces, stress = _mean_derivatives(evaluation, correction, retain_graph=uncertainty != "energy")
+        spread = _Spread()
+        if uncertainty == "exact":
+            spread = _exact_spread(evaluation, correction, forces, stress)
+        elif uncertainty == "probe":
+            spread = _probed_spread(evaluation, correction, probes, generator)
+        sizes = torch.bincount(evaluation.frame_index, minlength=len(frames)).tolist()
+        rows = np.cumsum([0, *sizes])
+        return [
+            self._frame(
+                atoms, b, slice(rows[b], rows[b + 1]), evaluation, correction, forces, stress, spread, foundation_forces
+            )
+            for b, atoms in enumerate(frames)
+        ]
+
+    def _frame(
+        self,
+        atoms: Atoms,
+        b: int,
+        mine: slice,
+        evaluation: Evaluation,
+        correction: Correction,
+        forces: Tensor,
+        stress: Tensor,
+        spread: "_Spread",
+        foundation_forces: Tensor | None,
+    ) -> Prediction:
+        """Cut frame b out of the batch; energies are summed in float64, where 1e5 eV of shifts lose nothing."""
+        foundation_energy = float(evaluation.energy[b].detach())
+        energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
+        ensemble = energy + _array(correction.deviations[:, b])
+        periodic = bool(torch.isfinite(evaluation.volumes[b]))
+        return Prediction(
+            energy=energy,
+            forces=_array(forces[mine]),
+            stress=_voigt(stress[b]) if periodic else None,
+            latent_distance=None if correction.distance is None else _array(correction.distance[mine]),
+            energy_uncertainty=float(ensemble.std(ddof=1)),
+            energy_ensemble=ensemble,
+            forces_uncertainty=_cut(spread.forces_std, mine),
+            forces_ensemble=_cut(spread.forces, (slice(None), mine)),
+            stress_uncertainty=_voigt(spread.stress_std[b]) if periodic and spread.stress_std is not None else None,
+            stress_ensemble=_voigt(spread.stress[:, b]) if periodic and spread.stress is not None else None,
+            features=_array(evaluation.features[mine]),
+            foundation_energy=foundation_energy,
+            foundation_forces=_cut(foundation_forces, mine),
+        )
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Force and stress spreads of a batch, as far as they were asked for."""
+
+    forces_std: Tensor | None = None
+    stress_std: Tensor | None = None
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+
+
+def _mean_derivatives(evaluation: Evaluation, correction: Correction, *, retain_graph: bool) -> tuple[Tensor, Tensor]:
+    """Forces and stress of the served energy in one backward pass."""
+    if evaluation.closed_forces is None or evaluation.closed_stress is None:
+        return evaluation.derivatives((evaluation.energy + correction.mean).sum(), retain_graph=retain_graph)
+    forces, stress = evaluation.derivatives(correction.mean.sum(), retain_graph=retain_graph)
+    return evaluation.closed_forces + forces, evaluation.closed_stress + stress
+
+
+def _exact_spread(evaluation: Evaluation, correction: Correction, forces: Tensor, stress: Tensor) -> _Spread:
+    """Every member's forces from K - 1 products, since the deviations sum to zero."""
+    pulled_forces, pulled_stress = pull_back(evaluation, correction.deviation_slopes[:-1])
+    member_forces = forces + torch.cat([pulled_forces, -pulled_forces.sum(0, keepdim=True)])
+    member_stress = stress + torch.cat([pulled_stress, -pulled_stress.sum(0, keepdim=True)])
+    return _Spread(member_forces.std(0), member_stress.std(0), member_forces, member_stress)
+
+
+def _probed_spread(evaluation: Evaluation, correction: Correction, probes: int, generator: torch.Generator) -> _Spread:
+    """Estimate the variance from g = Σ_k v_k (F_k - F̄) / √(K - 1) with v ~ N(0, 1): E[g∘g] is the variance (ddof 1)."""
+    members = len(correction.deviations)
+    weights = torch.randn(probes, members, generator=generator, dtype=torch.float64) / (members - 1) ** 0.5
+    slopes = torch.einsum("pk,knd->pnd", weights.to(correction.deviation_slopes), correction.deviation_slopes)
+    forces, stress = pull_back(evaluation, slopes)
+    return _Spread(forces.square().mean(0).sqrt(), stress.square().mean(0).sqrt())
+
+
+def _batches(frames: Sequence[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:
+    batch: list[Atoms] = []
+    for atoms in frames:
+        if batch and sum(map(len, batch)) + len(atoms) > batch_atoms:
+            yield batch
+            batch = []
+        batch.append(atoms)
+    if batch:
+        yield batch
+
+
+def _array(tensor: Tensor) -> NDArray[np.float64]:
+    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
+
+
+def _cut(tensor: Tensor | None, index: slice | tuple[slice, slice]) -> NDArray[np.float64] | None:
+    return None if tensor is None else _array(tensor[index])
+
+
+def _voigt(stress: Tensor) -> NDArray[np.float64]:
+    """(..., 3, 3) -> (..., 6) in ASE's order."""
+    rows, columns = zip(*VOIGT, strict=True)
+    symmetric = (stress + stress.transpose(-1, -2)) / 2
+    return _array(symmetric[..., list(rows), list(columns)])

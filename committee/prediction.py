@@ -1,0 +1,78 @@
+"""One frame's answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from committee import names
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the committee says of one frame of n atoms; names, shapes and units as in ``committee.names``.
+
+    The mean is what is served: foundation plus faded correction. The spread is that of the unfaded heads, since a
+    correction that was faded away is no reason to be sure: member k of an ensemble is the mean plus (unfaded member k
+    minus unfaded mean), so that mean and standard deviation (ddof 1) of an ensemble are the numbers reported.
+
+    Attributes:
+        energy: eV.
+        forces: (n, 3) eV/Å.
+        stress: (6,) eV/Å³, None unless periodic in three directions.
+        latent_distance: (n,), None before the first training.
+        energy_uncertainty: eV.
+        energy_ensemble: (K,) eV.
+        forces_uncertainty: (n, 3) eV/Å; None in mode ``energy``, an unbiased variance's noisy root in mode ``probe``.
+        forces_ensemble: (K, n, 3) eV/Å, mode ``exact`` only.
+        stress_uncertainty: (6,) eV/Å³, as the forces'.
+        stress_ensemble: (K, 6) eV/Å³, as the forces'.
+        features: (n, D).
+        foundation_energy: eV, without the reference shifts.
+        foundation_forces: (n, 3) eV/Å where they were asked for.
+    """
+
+    energy: float
+    forces: Array
+    stress: Array | None
+    latent_distance: Array | None
+    energy_uncertainty: float
+    energy_ensemble: Array
+    forces_uncertainty: Array | None
+    forces_ensemble: Array | None
+    stress_uncertainty: Array | None
+    stress_ensemble: Array | None
+    features: Array
+    foundation_energy: float
+    foundation_forces: Array | None
+
+    @property
+    def atomic_force_uncertainty(self) -> Array:
+        """(n,) eV/Å: norm over the components of each atom's force uncertainty.
+
+        Raises:
+            ValueError: the prediction was made without force uncertainties.
+        """
+        if self.forces_uncertainty is None:
+            raise ValueError("No force uncertainty was asked for; predict with uncertainty='exact' or 'probe'.")
+        norms: Array = np.linalg.norm(self.forces_uncertainty, axis=1)
+        return norms
+
+    def results(self) -> dict[str, float | Array]:
+        """Everything that is there, under its name in ``committee.names``."""
+        values: dict[str, float | Array | None] = {
+            names.ENERGY: self.energy,
+            names.FREE_ENERGY: self.energy,
+            names.FORCES: self.forces,
+            names.STRESS: self.stress,
+            names.ENERGY_UNCERTAINTY: self.energy_uncertainty,
+            names.FORCES_UNCERTAINTY: self.forces_uncertainty,
+            names.STRESS_UNCERTAINTY: self.stress_uncertainty,
+            names.ENERGY_ENSEMBLE: self.energy_ensemble,
+            names.FORCES_ENSEMBLE: self.forces_ensemble,
+            names.STRESS_ENSEMBLE: self.stress_ensemble,
+            names.LATENT_DISTANCE: self.latent_distance,
+        }
+        return {name: value for name, value in values.items() if value is not None}

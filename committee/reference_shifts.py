@@ -1,0 +1,83 @@
+"""Per-element energy shifts between the labelling code and the foundation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from committee.errors import TrainingDataError
+
+RANK_TOLERANCE = 1e-10  # relative; compositions are integers, so true zeros are far below
+
+
+@dataclass(frozen=True)
+class ReferenceShifts:
+    """ε of E = E_foundation + Σ_i ε(Z_i), and how well it is known.
+
+    Attributes:
+        eV_per_atom: atomic number -> shift, eV; an element that is not listed has shift 0.
+        undetermined: symbols of elements whose single shifts the data cannot tell apart.
+        residual_spread_eV_per_atom: standard deviation over frames of what the shifts leave, eV/atom.
+    """
+
+    eV_per_atom: Mapping[int, float] = field(default_factory=dict)
+    undetermined: tuple[str, ...] = ()
+    residual_spread_eV_per_atom: float = 0.0
+
+    @classmethod
+    def fit(
+        cls, atomic_numbers: Sequence[NDArray[np.integer]], differences_eV: NDArray[np.float64]
+    ) -> "ReferenceShifts":
+        """Fit by minimum-norm least squares.
+
+        A ridge would leave whole eV per atom when two codes differ by 500 eV per atom; the minimum-norm solution is
+        exact wherever the compositions determine the sum, and splits evenly what they do not.
+
+        Args:
+            atomic_numbers: of each of B frames, (n_b,).
+            differences_eV: (B,) label minus foundation, total energies.
+
+        Raises:
+            TrainingDataError: no frame, or a difference that is not finite.
+        """
+        differences = np.asarray(differences_eV, dtype=np.float64)
+        if len(atomic_numbers) == 0 or differences.shape != (len(atomic_numbers),):
+            raise TrainingDataError(
+                f"Reference shifts need one energy difference per frame, received {len(atomic_numbers)} frames "
+                f"and differences of shape {differences.shape}."
+            )
+        if not np.isfinite(differences).all():
+            raise TrainingDataError("Reference shifts need finite energies; remove the labels with NaN or infinity.")
+        elements = np.unique(np.concatenate(list(atomic_numbers)))
+        counts = np.array([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], dtype=float)
+        shifts = np.linalg.lstsq(counts, differences, rcond=RANK_TOLERANCE)[0]
+        residuals = (differences - counts @ shifts) / counts.sum(1)
+        return cls(
+            {int(z): float(shift) for z, shift in zip(elements, shifts, strict=True)},
+            tuple(chemical_symbols[z] for z in elements[_undetermined(counts)]),
+            float(np.std(residuals)),
+        )
+
+    def total_eV(self, atomic_numbers: NDArray[np.integer]) -> float:
+        """Σ_i ε(Z_i) of one frame, eV."""
+        return float(sum(self.eV_per_atom.get(int(z), 0.0) for z in atomic_numbers))
+
+    @property
+    def warning(self) -> str:
+        """What a user should know about elements that the data cannot tell apart; empty if all is determined."""
+        if not self.undetermined:
+            return ""
+        return (
+            f"The labels do not tell the reference shifts of {', '.join(self.undetermined)} apart: energies are right "
+            "for the compositions trained on and unknown by a constant for others. "
+            "Label a frame of another composition."
+        )
+
+
+def _undetermined(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """True for each element whose unit vector has a part in the null space of the composition matrix."""
+    _, values, directions = np.linalg.svd(counts, full_matrices=True)
+    rank = int(np.sum(values > RANK_TOLERANCE * values.max()))
+    return np.asarray(np.square(directions[rank:]).sum(0) > RANK_TOLERANCE)

@@ -1,0 +1,178 @@
+"""What retraining needs of the foundation, computed once per labelled frame and kept on disk."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+from torch import Tensor
+
+from committee.backbone import Backbone, Evaluation
+from committee.names import CHARGE, SPIN
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+DIRECTIONS_AT_ONCE = 32
+ATOMS_AT_ONCE = 64
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """One frame seen through the foundation.
+
+    Attributes:
+        structure: SHA-256 of the structure, so that an id that was given to another one is noticed.
+        energy: () foundation energy, eV, float64.
+        forces: (n, 3) eV/Å.
+        stress: (6,) eV/Å³; NaN unless periodic in three directions.
+        features: (n, D) h.
+        tangents: (M, n, D) ∂h along M directions: 3n positions (1/Å), then 6 strains if periodic in three directions.
+        volume: () Å³; NaN unless periodic in three directions.
+    """
+
+    structure: str
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float32]
+    stress: NDArray[np.float32]
+    features: NDArray[np.float32]
+    tangents: NDArray[np.float32]
+    volume: NDArray[np.float64]
+
+
+def cached_tangents(
+    backbone: Backbone,
+    frames: Sequence[tuple[str, Atoms]],
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Tangents]:
+    """Read each frame's tangents from the cache, computing (in batches) and storing those that are not there.
+
+    Args:
+        backbone: the frozen foundation.
+        frames: (id, structure) pairs; ids are file names.
+        folder: the cache; files lie under ``folder/<backbone fingerprint>/<id>.npz``.
+        progress: called with (frames done, frames in all).
+    """
+    folder = folder / backbone.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [_read(folder / f"{name}.npz", structure_hash(atoms)) for name, atoms in frames]
+    missing = [i for i, entry in enumerate(found) if entry is None]
+    done = len(frames) - len(missing)
+    for batch in _batches(missing, [atoms for _, atoms in frames]):
+        for i, computed in zip(batch, compute_tangents(backbone, [frames[i][1] for i in batch]), strict=True):
+            _write(folder / f"{frames[i][0]}.npz", computed)
+            found[i] = computed
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(frames))
+    return [entry for entry in found if entry is not None]
+
+
+def compute_tangents(backbone: Backbone, frames: Sequence[Atoms]) -> list[Tangents]:
+    """Evaluate frames of one size and one periodicity together.
+
+    Direction j moves coordinate j of every frame at once; frames do not see each other, so one product serves all.
+    """
+    evaluation = backbone.evaluate(frames)
+    periodic = bool(torch.isfinite(evaluation.volumes).all())
+    forces, stress = evaluation.foundation(retain_graph=True)
+    n_frames, n_atoms = len(frames), len(frames[0])
+    tangents = _directional_derivatives(evaluation, n_atoms, periodic).unflatten(1, (n_frames, n_atoms))
+    features = evaluation.features.detach().unflatten(0, (n_frames, n_atoms))
+    return [
+        Tangents(
+            structure=structure_hash(atoms),
+            energy=_array(evaluation.energy[b], np.float64),
+            forces=_array(forces.reshape(n_frames, n_atoms, 3)[b], np.float32),
+            stress=full_3x3_to_voigt_6_stress(_array(stress[b], np.float64)).astype(np.float32),
+            features=_array(features[b], np.float32),
+            tangents=_array(tangents[:, b], np.float32),
+            volume=_array(evaluation.volumes[b], np.float64),
+        )
+        for b, atoms in enumerate(frames)
+    ]
+
+
+def structure_hash(atoms: Atoms) -> str:
+    """SHA-256 of all that the foundation's answer depends on, in this order of atoms."""
+    digest = hashlib.sha256()
+    for array in (atoms.numbers.astype("<i8"), atoms.positions.astype("<f8"), np.asarray(atoms.cell.array, "<f8")):
+        digest.update(array.tobytes())
+    digest.update(repr((atoms.pbc.tolist(), [str(atoms.info.get(key)) for key in (CHARGE, SPIN)])).encode())
+    return digest.hexdigest()
+
+
+def _directional_derivatives(evaluation: Evaluation, n_atoms: int, periodic: bool) -> Tensor:
+    """∂h along every direction, (M, N, D), by differentiating u -> Σ u·∂h/∂x (linear in u) once more."""
+    probe = torch.zeros_like(evaluation.features, requires_grad=True)
+    pulled = torch.autograd.grad(
+        evaluation.features, (evaluation.positions, evaluation.strain), probe, create_graph=True, materialize_grads=True
+    )
+    directions = _directions(evaluation, n_atoms, periodic)
+    chunks = [
+        torch.autograd.grad(pulled, probe, chunk, retain_graph=True, is_grads_batched=True, materialize_grads=True)[0]
+        for chunk in zip(*(part.split(DIRECTIONS_AT_ONCE) for part in directions), strict=True)
+    ]
+    return torch.cat([chunk.detach() for chunk in chunks])
+
+
+def _directions(evaluation: Evaluation, n_atoms: int, periodic: bool) -> tuple[Tensor, Tensor]:
+    """Unit displacements of every coordinate, then unit strains: (M, N, 3) and (M, B, 3, 3)."""
+    n_frames = evaluation.n_frames
+    n_moves, n_strains = 3 * n_atoms, len(VOIGT) if periodic else 0
+    moves = evaluation.positions.new_zeros(n_moves + n_strains, n_frames, n_atoms, 3)
+    moves[:n_moves] = torch.eye(n_moves, dtype=moves.dtype, device=moves.device).reshape(n_moves, 1, n_atoms, 3)
+    strains = evaluation.strain.new_zeros(n_moves + n_strains, n_frames, 3, 3)
+    for j, (row, column) in enumerate(VOIGT[:n_strains]):
+        strains[n_moves + j, :, row, column] = 1
+    return moves.reshape(-1, n_frames * n_atoms, 3), strains
+
+
+def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
+    """Split into batches of frames of one size and periodicity with a bounded number of atoms."""
+    kinds: dict[tuple[int, bool], list[int]] = {}
+    for i in indices:
+        kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
+    batches = []
+    for (n_atoms, _), members in kinds.items():
+        size = max(1, ATOMS_AT_ONCE // n_atoms)
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    return batches
+
+
+def _array(tensor: Tensor, dtype: type[_Number]) -> NDArray[_Number]:
+    return tensor.detach().cpu().numpy().astype(dtype)
+
+
+def _write(path: Path, tangents: Tangents) -> None:
+    """Write beside the target and rename, so that a reader never sees half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **{field.name: getattr(tangents, field.name) for field in fields(Tangents)})
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path, structure: str) -> Tangents | None:
+    """Return the stored entry, or None if there is none, it is damaged or belongs to another structure."""
+    try:
+        # Opened here, since numpy leaves the file open when it turns out to be no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            content = {field.name: file[field.name] for field in fields(Tangents)}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    stored = Tangents(**{**content, "structure": str(content["structure"])})
+    return stored if stored.structure == structure else None
