@@ -82,11 +82,12 @@ def data_uri(image: bytes) -> str:
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Write 0.05 rather than 5 × 10⁻² on a logarithmic axis; ticks at 2 and 5 too where it is short."""
+    """Write 0.05 rather than 5 × 10⁻² on a logarithmic axis; more ticks where it is short."""
 
     def minor(value: float, _position: int | None = None) -> str:
         low, high = sorted(axis.get_view_interval())
-        return f"{value:g}" if high < 100 * low and f"{value:e}"[0] in "25" else ""
+        shown = "23457" if high < 10 * low else "25" if high < 100 * low else ""
+        return f"{value:g}" if f"{value:e}"[0] in shown else ""
 
     axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
     axis.set_minor_formatter(FuncFormatter(minor))
