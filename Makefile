@@ -19,5 +19,5 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
-	CC=g++ CXX=g++ GPAW_BUILD_JOBS=2 $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	CC=g++ CXX=g++ $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@

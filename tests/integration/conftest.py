@@ -27,15 +27,17 @@ class SmallCampaign:
     folder: Path
     count_file: Path
 
+    def environment(self, **more):
+        inherited = {key: value for key, value in os.environ.items() if key != "MONGODB_URI"}
+        return {**inherited, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", **more}
+
     def start(self, *arguments):
-        environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-        environment.pop("MONGODB_URI", None)
         with (self.config.parent / "output.txt").open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "al_loop.cli", "run", str(self.config), *arguments],
                 stdout=output,
                 stderr=output,
-                env=environment,
+                env=self.environment(),
                 cwd=self.config.parent,
             )
 
@@ -46,11 +48,7 @@ class SmallCampaign:
     def kill_in(self, stage, round_=0, delay_s=0.05, *, workers=False):
         """Start, wait until the log says that a stage began, and kill -9, the workers too if asked."""
         process = self.start()
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.began(stage, round_):
-            assert process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.002)
+        self.wait_for(stage, round_)
         time.sleep(delay_s)
         children = psutil.Process(process.pid).children() if workers else []
         process.kill()
@@ -58,6 +56,13 @@ class SmallCampaign:
             if "al_loop.worker" in child.cmdline():
                 child.kill()
         process.wait()
+
+    def wait_for(self, stage, round_=0):
+        """Return when the log says that a stage began."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.began(stage, round_):
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.002)
 
     def began(self, stage, round_):
         log = self.folder / "log.jsonl"
@@ -73,6 +78,7 @@ class SmallCampaign:
             text=True,
             check=True,
             cwd=self.config.parent,
+            env=self.environment(),
         )
         return json.loads(result.stdout)
 

@@ -19,3 +19,10 @@ class CountingEMT(EMT):
         time.sleep(self._pause_s)
         with self._count_file.open("a") as file:
             file.write(f"{self.results['energy']!r}\n")
+
+
+class BrokenEMT(EMT):
+    """EMT that fails every time."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=("positions",)):
+        raise RuntimeError("EMT is broken")
