@@ -99,9 +99,7 @@ class PhysicsLane:
         return self._non_finite(atoms, forces) or self._runaway(atoms)
 
     def _non_finite(self, atoms: Atoms, forces: NDArray[np.float64] | None) -> Verdict | None:
-        arrays = [atoms.positions, atoms.cell.array, atoms.get_momenta()] + (
-            [] if forces is None else [forces]
-        )
+        arrays = [atoms.positions, atoms.cell.array, atoms.get_momenta()] + ([] if forces is None else [forces])
         if all(np.isfinite(array).all() for array in arrays):
             return None
         return _discard("non-finite positions, velocities or forces")
@@ -112,9 +110,7 @@ class PhysicsLane:
         closest = int(np.argmin(bonding.ratio))
         ratio = float(bonding.ratio[closest])
         atoms = (int(bonding.first[closest]), int(bonding.second[closest]))
-        reason = (
-            f"close contact: {ratio:.2f} of the sum of covalent radii between atoms {atoms[0]} and {atoms[1]}"
-        )
+        reason = f"close contact: {ratio:.2f} of the sum of covalent radii between atoms {atoms[0]} and {atoms[1]}"
         if ratio < self._settings.uncomputable_distance_factor:
             return _discard(reason, atoms)
         if ratio < self._settings.min_distance_factor:
