@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from al_loop.campaign import Campaign
     from al_loop.config import Config
-    from al_loop.config_file import load_config
+    from al_loop.config.file import load_config
 
 __all__ = ["Campaign", "Config", "load_config"]
 
-_HOMES = {"Campaign": "al_loop.campaign", "Config": "al_loop.config", "load_config": "al_loop.config_file"}
+_HOMES = {"Campaign": "al_loop.campaign", "Config": "al_loop.config", "load_config": "al_loop.config.file"}
 
 
 def __getattr__(name: str) -> Any:

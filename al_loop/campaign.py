@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from al_loop.config import Config
-from al_loop.config_file import check_elements, load_config
+from al_loop.config.file import check_elements, load_config
 from al_loop.errors import InputError
-from al_loop.figures import round_report
 from al_loop.folder import locked_folder, remove_if_unused
 from al_loop.ids import frame_id
-from al_loop.labelling import WorkerPool
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME, EventLog
+from al_loop.loop.labelling import WorkerPool
+from al_loop.loop.round_report import round_report
+from al_loop.loop.stages import MODELS, Stages
+from al_loop.loop.starts import load_system
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.records import RoundReport
-from al_loop.report import gather, write_report
-from al_loop.round_report import REPORT_STAGE, as_dict, from_dict
-from al_loop.stages import MODELS, Stages
-from al_loop.starts import load_system
+from al_loop.report.page import gather, write_report
+from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from al_loop import Campaign
-from al_loop.config_file import load_config
+from al_loop.config.file import load_config
 from al_loop.progress import terminal_progress
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from al_loop.ledger import EventRecord
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport
-from al_loop.report import ReportData
+from al_loop.report.page import ReportData
 from dft_interfaces.label import Label, LabelStatus
 
 HOSTILE = "<script>alert('x')</script>"

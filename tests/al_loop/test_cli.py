@@ -13,16 +13,16 @@ from ase.build import molecule
 from typer.testing import CliRunner
 
 from al_loop.cli import app
-from al_loop.cli_errors import exit_code, guarded, logged_to
+from al_loop.cli.errors import exit_code, guarded, logged_to
 from al_loop.config import Config, StoreSettings
-from al_loop.config_file import config_schema, load_config
-from al_loop.config_templates import KINDS
+from al_loop.config.file import config_schema, load_config
+from al_loop.config.template import KINDS
 from al_loop.errors import CampaignError, GuardStop, InputError
 from al_loop.folder import locked_folder
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME, EventLog, read_events
 from al_loop.records import RoundReport
-from al_loop.round_report import REPORT_STAGE, as_dict
+from al_loop.report.round_json import REPORT_STAGE, as_dict
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 
@@ -89,7 +89,7 @@ def test_help_loads_no_heavy_library() -> None:
 def test_the_package_exports_lazily() -> None:
     code = (
         "import sys, al_loop\nassert 'torch' not in sys.modules and 'pydantic' not in sys.modules\n"
-        "import al_loop.config_file\nfrom al_loop import Campaign, Config, load_config\n"
+        "import al_loop.config.file\nfrom al_loop import Campaign, Config, load_config\n"
         "assert callable(load_config) and Config.__name__ == 'Config' and Campaign.__name__ == 'Campaign'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

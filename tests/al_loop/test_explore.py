@@ -5,9 +5,9 @@ import pytest
 from ase.build import bulk, molecule
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.explore import explore
+from al_loop.loop.explore import explore
+from al_loop.loop.starts import Start
 from al_loop.records import Lane, Role, VerdictKind
-from al_loop.starts import Start
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from al_loop.gate import Gate
+from al_loop.loop.gate import Gate
 from al_loop.records import Lane, Verdict, VerdictKind
 from committee.calibration import Calibration
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config_file import check_elements, config_schema, load_config
-from al_loop.config_templates import KINDS, template_text
+from al_loop.config.file import check_elements, config_schema, load_config
+from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
 

@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from al_loop.records import RoundReport
-from al_loop.report import ReportData, render_report, write_report
-from al_loop.report_figures import learning_curve, verdict_bars
-from al_loop.report_scatter import force_parity, uncertainty_against_error
-from al_loop.report_tables import coverage_interval
+from al_loop.report.figures import learning_curve, verdict_bars
+from al_loop.report.page import ReportData, render_report, write_report
+from al_loop.report.scatter import force_parity, uncertainty_against_error
+from al_loop.report.tables import coverage_interval
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from al_loop.config import Config, SystemSettings
-from al_loop.explore import explore
+from al_loop.loop.explore import explore
+from al_loop.loop.starts import Start, make_starts
 from al_loop.records import Lane, Role, Visit
-from al_loop.starts import Start, make_starts
 from committee.potential import CommitteePotential
 
 SEEDS = {Role.TEST: 2, Role.CALIBRATION: 3, Role.NEVER_TRAINED: 4}

@@ -1,7 +1,7 @@
 """A worker process: claims label requests from the ledger and calculates them, one at a time.
 
-Started by the campaign as ``python -m al_loop.worker NAME RESTARTS``; the configuration comes through standard input,
-so that no credential stands in the process table, and the end of standard input tells the worker to leave.
+Started by the campaign as ``python -m al_loop.loop.worker NAME RESTARTS``; the configuration comes through standard
+input, so that no credential stands in the process table, and the end of standard input tells the worker to leave.
 """
 
 import fcntl

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from al_loop.config import PromoteSettings
-from al_loop.evaluate import dft_forces
+from al_loop.loop.evaluate import dft_forces
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from al_loop.config_keys import place_at
+from al_loop.config.keys import place_at
 from al_loop.masking import mask_uri
 
 _LONGEST = 60  # characters of a received value that are shown

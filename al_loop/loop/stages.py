@@ -10,17 +10,17 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
-from al_loop.evaluate import Evaluation, evaluate
-from al_loop.explore import explore
-from al_loop.figures import held_out_figures
-from al_loop.hold_out import hold_out, hold_out_steps
-from al_loop.labelling import WorkerPool, wait_for_labels
 from al_loop.ledger import Ledger
+from al_loop.loop.evaluate import Evaluation, evaluate
+from al_loop.loop.explore import explore
+from al_loop.loop.hold_out import hold_out, hold_out_steps
+from al_loop.loop.labelling import WorkerPool, wait_for_labels
+from al_loop.loop.promote import judge_candidate
+from al_loop.loop.round_report import held_out_figures
+from al_loop.loop.selection import select
+from al_loop.loop.starts import make_starts
 from al_loop.progress import Progress
-from al_loop.promote import judge_candidate
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
-from al_loop.selection import select
-from al_loop.starts import make_starts
 from committee.backbone import Backbone
 from committee.calibration import Calibration
 from committee.checkpoint import load, save

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from al_loop.cli.findings import Finding
 from al_loop.config import Config
-from al_loop.config_checks import check_elements
+from al_loop.config.checks import check_elements
+from al_loop.config.foundation_names import weights_at_hand
 from al_loop.errors import InputError
-from al_loop.findings import Finding
-from al_loop.foundation_names import weights_at_hand
 from al_loop.masking import mask_uri
 from al_loop.versions import installed
 from committee.errors import CommitteeError

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from al_loop.config_keys import Place, nearest, place_at, suggest
-from al_loop.config_values import misread_values, show
+from al_loop.config.keys import Place, nearest, place_at, suggest
+from al_loop.config.values import misread_values, show
 
 _UNITS = {  # endings of key names, longest first
     "_eV_per_A3": "eV/Å³",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from al_loop.records import RoundReport
-from al_loop.report_figures import learning_curve, seconds_bars, verdict_bars
-from al_loop.report_scatter import energy_parity, force_parity, uncertainty_against_error
+from al_loop.report.figures import learning_curve, seconds_bars, verdict_bars
+from al_loop.report.scatter import energy_parity, force_parity, uncertainty_against_error
 
 _Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 

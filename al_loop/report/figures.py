@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from al_loop.records import ErrorFigures, RoundReport
-from al_loop.report_style import FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
+from al_loop.report.style import FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
 
 
 def learning_curve(

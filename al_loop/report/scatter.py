@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.report_style import ACCENT, FOUNDATION, GOOD, INK, SERVED, axes, plain_log_ticks, png
+from al_loop.report.style import ACCENT, FOUNDATION, GOOD, INK, SERVED, axes, plain_log_ticks, png
 
 Arrays = dict[str, NDArray[Any]]
 TEST, CALIBRATION, NEVER_TRAINED = 0, 1, 2  # codes of the array "role"

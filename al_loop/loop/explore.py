@@ -8,12 +8,12 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.gate import Gate
 from al_loop.ids import frame_id
-from al_loop.langevin import LangevinReplica
-from al_loop.physics import PhysicsLane
+from al_loop.loop.gate import Gate
+from al_loop.loop.langevin import LangevinReplica
+from al_loop.loop.physics import PhysicsLane
+from al_loop.loop.starts import Start
 from al_loop.records import Verdict, Visit
-from al_loop.starts import Start
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 

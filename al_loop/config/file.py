@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config_checks import check_elements, cross_check
-from al_loop.config_problems import explain
+from al_loop.config.checks import check_elements, cross_check
+from al_loop.config.problems import explain
+from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
-from al_loop.strict_yaml import read_yaml
 from committee.settings import resolve_path
 
 __all__ = ["check_elements", "config_schema", "load_config"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from al_loop.cli_errors import guarded, logged_to
+from al_loop.cli.errors import guarded, logged_to
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The campaign's YAML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -36,7 +36,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each round.")] = False,
 ) -> None:
     """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
-    from al_loop.config_file import load_config
+    from al_loop.config.file import load_config
     from al_loop.logfile import LOG_NAME
 
     config = load_config(config_path)
@@ -44,10 +44,10 @@ def run(
         from rich.console import Console
 
         from al_loop.campaign import Campaign
+        from al_loop.cli.round_table import print_round
         from al_loop.progress import terminal_progress
-        from al_loop.report import REPORT_NAME
-        from al_loop.round_report import as_dict
-        from al_loop.round_table import print_round
+        from al_loop.report.page import REPORT_NAME
+        from al_loop.report.round_json import as_dict
 
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
@@ -64,8 +64,8 @@ def run(
 @guarded
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show how far a campaign is; it may be running."""
-    from al_loop.config_file import load_config
-    from al_loop.status import campaign_status, print_status
+    from al_loop.cli.status import campaign_status, print_status
+    from al_loop.config.file import load_config
 
     found = campaign_status(load_config(config_path))
     if as_json:
@@ -78,8 +78,8 @@ def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
 @guarded
 def report(config_path: ConfigFile) -> None:
     """Write the report of a campaign: one HTML file in its folder."""
-    from al_loop.config_file import load_config
-    from al_loop.status import write_campaign_report
+    from al_loop.cli.status import write_campaign_report
+    from al_loop.config.file import load_config
 
     typer.echo(f"Report: {write_campaign_report(load_config(config_path))}")
 
@@ -88,8 +88,8 @@ def report(config_path: ConfigFile) -> None:
 @guarded
 def check_config(config_path: ConfigFile) -> None:
     """Check a config, its structures, its engine and its foundation; nothing is written."""
-    from al_loop.config_file import load_config
-    from al_loop.doctor import check_campaign
+    from al_loop.cli.doctor import check_campaign
+    from al_loop.config.file import load_config
 
     config = load_config(config_path)
     remark = check_campaign(config)
@@ -106,7 +106,7 @@ def template(
     output: Annotated[Path | None, typer.Option(help="Write here; by default to standard output.")] = None,
 ) -> None:
     """Give a config to start from."""
-    from al_loop.config_templates import template_text, write_template
+    from al_loop.config.template import template_text, write_template
 
     if output is None:
         typer.echo(template_text(kind), nl=False)
@@ -118,7 +118,7 @@ def template(
 @guarded
 def schema() -> None:
     """Print the JSON schema of a config, for editors."""
-    from al_loop.config_file import config_schema
+    from al_loop.config.file import config_schema
 
     typer.echo(json.dumps(config_schema(), indent=2))
 
@@ -129,15 +129,11 @@ def doctor(
     config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Check what this needs.")] = None,
 ) -> None:
     """Show what is installed and reachable, and how to mend what is not."""
-    from al_loop.config_file import load_config
-    from al_loop.doctor import diagnose
-    from al_loop.findings import print_findings
+    from al_loop.cli.doctor import diagnose
+    from al_loop.cli.findings import print_findings
+    from al_loop.config.file import load_config
 
     findings = diagnose(load_config(config_path) if config_path else None)
     print_findings(findings)
     if any(finding.blocks for finding in findings):
         raise typer.Exit(2)
-
-
-if __name__ == "__main__":
-    main()

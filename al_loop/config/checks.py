@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config_keys import nearest
+from al_loop.config.foundation_names import is_known, known_models
+from al_loop.config.keys import nearest
+from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
-from al_loop.foundation_names import is_known, known_models
-from al_loop.structure_file import read_structure
 from committee.errors import UnknownElementError
 
 SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was meant

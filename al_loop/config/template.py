@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from al_loop.config_keys import nearest
+from al_loop.config.keys import nearest
 from al_loop.errors import InputError
 
 KINDS = ("molecule", "crystal", "full")
@@ -17,7 +17,7 @@ def template_text(kind: str) -> str:
     """
     if kind not in KINDS:
         raise InputError(f"no template {kind!r}{nearest(kind, KINDS)}; there are: {', '.join(KINDS)}")
-    return (files("al_loop") / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
+    return (files("al_loop.config") / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
 
 
 def write_template(kind: str, path: Path) -> Path:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.evaluate import Evaluation
 from al_loop.ledger import Ledger
+from al_loop.loop.evaluate import Evaluation
 from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration
 

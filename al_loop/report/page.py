@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from al_loop.ledger import EventRecord, Ledger
 from al_loop.masking import masked
 from al_loop.records import LabelledFrame, Role, RoundReport
-from al_loop.report_style import LANES, data_uri
-from al_loop.report_tables import coverage_interval, figures_of, threshold_of, totals_of
-from al_loop.round_report import finished_rounds
+from al_loop.report.round_json import finished_rounds
+from al_loop.report.style import LANES, data_uri
+from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
 from al_loop.versions import installed_versions
 
 REPORT_NAME = "report.html"
@@ -79,7 +79,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
 def render_report(data: ReportData) -> str:
     """Return the report as HTML without references to anything outside of it."""
     environment = Environment(
-        loader=PackageLoader("al_loop"),
+        loader=PackageLoader("al_loop.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

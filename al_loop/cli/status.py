@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.console import Console
 
+from al_loop.cli.round_table import print_round
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.folder import LOCK_NAME
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME
-from al_loop.report import gather, write_report
-from al_loop.round_report import REPORT_STAGE, as_dict, finished_rounds, from_dict
-from al_loop.round_table import print_round
+from al_loop.report.page import gather, write_report
+from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
 
     Returns:
         ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``rounds`` (finished rounds,
-        see ``round_report.as_dict``) and ``in_progress`` (the open round and its finished stages, or None).
+        see ``round_json.as_dict``) and ``in_progress`` (the open round and its finished stages, or None).
 
     Raises:
         InputError: no campaign was ever started in the config's folder.

@@ -7,8 +7,8 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import ExploreSettings, SystemSettings
+from al_loop.config.structure_file import read_structure
 from al_loop.records import Role
-from al_loop.structure_file import read_structure
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from al_loop.cli.round_table import print_round
 from al_loop.records import ErrorFigures, RoundReport
-from al_loop.round_report import as_dict, from_dict, jsonable
-from al_loop.round_table import print_round
+from al_loop.report.round_json import as_dict, from_dict, jsonable
 
 
 def test_json_and_back(report: RoundReport) -> None:

@@ -1,0 +1,1 @@
+"""The report of a campaign: one HTML file, and the JSON of its rounds."""
