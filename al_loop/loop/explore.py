@@ -1,7 +1,7 @@
 """EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +13,7 @@ from al_loop.loop.gate import Gate
 from al_loop.loop.langevin import LangevinReplica
 from al_loop.loop.physics import PhysicsLane
 from al_loop.loop.starts import Start
-from al_loop.records import Verdict, Visit
+from al_loop.records import Lane, Verdict, VerdictKind, Visit
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -50,8 +50,8 @@ def explore(
         advance: called with 1 after each step of all trajectories.
 
     Returns:
-        The gated frames of all trajectories, every ``check_every`` steps. A trajectory that the physics lane or
-        the discard threshold stops ends with the frame it was stopped at.
+        The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
+        lane or the discard threshold stops ends with the frame it was stopped at.
     """
     gate = Gate(potential.calibration)
     running = [_begin(start, settings, physics) for start in starts]
@@ -70,7 +70,7 @@ def explore(
             if step:
                 trajectory.replica.finish(prediction.forces)
             visit = _gated(trajectory, prediction, gate, step, check=check)
-            if visit is not None and step:  # the start itself is no exploration
+            if visit is not None:
                 visits.append(visit)
         running = [t for t in running if t.stopped is None]
         if step:
@@ -95,7 +95,7 @@ def _evaluable(running: list[_Trajectory], step: int, visits: list[Visit]) -> li
     """Stop the trajectories whose positions no model could be asked about."""
     for trajectory in running:
         trajectory.stopped = trajectory.physics.check_step(trajectory.atoms, trajectory.forces)
-        if trajectory.stopped is not None and step:
+        if trajectory.stopped is not None:
             visits.append(_visit(trajectory, trajectory.stopped, step))
     return [t for t in running if t.stopped is None]
 
@@ -104,14 +104,24 @@ def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: in
     """Judge a frame where a check is due, or where the cheap physics check of every step fires."""
     physics = trajectory.physics
     found = (physics.check if check else physics.check_step)(trajectory.atoms, prediction.forces)
-    if not check and found is None:
-        return None
     sigma = _atom_uncertainty(prediction)
-    verdict = gate.judge(found, sigma, prediction.latent_distance) if check else found
-    assert verdict is not None  # noqa: S101 - found is not None where no check is due
+    if check:
+        verdict = gate.judge(found, sigma, prediction.latent_distance)
+        verdict = verdict if step else _at_start(verdict, sigma)
+    elif found is not None:
+        verdict = found
+    else:
+        return None
     if verdict.stop:
         trajectory.stopped = verdict
     return _visit(trajectory, verdict, step, sigma, prediction.latent_distance)
+
+
+def _at_start(verdict: Verdict, sigma: NDArray[np.float64] | None) -> Verdict:
+    """A starting structure is never discarded for its uncertainty: the model would never learn it."""
+    if verdict.lane is not Lane.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
+        return verdict
+    return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
 
 
 def _atom_uncertainty(prediction: Prediction) -> NDArray[np.float64] | None:

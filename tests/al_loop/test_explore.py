@@ -1,5 +1,7 @@
 """Exploration in lockstep with a real foundation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
@@ -9,8 +11,10 @@ from al_loop.loop.explore import explore
 from al_loop.loop.starts import Start
 from al_loop.records import Lane, Role, VerdictKind
 from committee.backbones import load_backbone
+from committee.calibration import Calibration
 from committee.potential import CommitteePotential
-from committee.settings import SevenNetSettings
+from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
+from committee.training import TrainingFrame, train
 
 SETTINGS = ExploreSettings(temperatures_K=(300,), steps=12, check_every=4)
 
@@ -31,7 +35,7 @@ def run(potential, *starts, settings=SETTINGS, **physics):
 def test_replicas_of_different_size_are_gated_every_few_steps(potential):
     visits = run(potential, start(molecule("CH3OH"), "methanol"), start(bulk("Cu", cubic=True), "copper"))
     assert [(v.trajectory, v.step) for v in visits] == [
-        (f"{name}/0", step) for name in ("copper", "methanol") for step in (4, 8, 12)
+        (f"{name}/0", step) for name in ("copper", "methanol") for step in (0, 4, 8, 12)
     ]
     assert {v.verdict.lane for v in visits} == {Lane.UNCALIBRATED}
     assert not any(v.atoms.has("momenta") or v.atoms.calc for v in visits)
@@ -55,9 +59,9 @@ def test_a_broken_trajectory_stops_alone_and_at_once(potential):
     overlapping.set_distance(0, 2, 0.25, fix=0)
     broken = Start("broken", "broken/0", Role.EXPLORE, overlapping, molecule("CH3OH"), 300.0, (1,))
     visits = run(potential, broken, start(molecule("CH3OH"), "methanol"))
-    assert len([v for v in visits if v.system == "methanol"]) == 3
+    assert len([v for v in visits if v.system == "methanol"]) == 4
     stopped = [v for v in visits if v.system == "broken"]
-    assert len(stopped) <= 1
+    assert [v.step for v in stopped] == [0]
     assert all(v.verdict.lane is Lane.PHYSICS for v in stopped)
 
 
@@ -74,3 +78,24 @@ def test_the_bar_moves_once_a_step(potential):
     steps = []
     explore(potential, [start(molecule("H2O"), "water")], SETTINGS, PhysicsSettings(), steps.append)
     assert steps == [1] * 12
+
+
+def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
+    """A committee whose every spread lies beyond the discard threshold must still be able to learn."""
+    frames = [molecule("CH3OH") for _ in range(4)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    labels = [TrainingFrame(str(i), atoms, -30.0, np.zeros((6, 3)), group=str(i)) for i, atoms in enumerate(frames)]
+    trained = train(
+        potential.backbone,
+        labels,
+        committee=CommitteeSettings(members=2, hidden_channels=4),
+        training=TrainingSettings(epochs=2),
+        cache_folder=tmp_path,
+        seed=0,
+    )
+    ones = [np.ones(6)] * 12
+    calibration = Calibration.fit(ones, ones, ones, tolerance_eV_per_A=0.2)
+    unsure = trained.with_calibration(replace(calibration, trust_threshold=-2.0, discard_threshold=-1.0))
+    visits = run(unsure, start(molecule("CH3OH"), "methanol"))
+    assert [(v.step, v.verdict.kind) for v in visits] == [(0, VerdictKind.SUSPECT), (4, VerdictKind.DISCARD)]
