@@ -28,7 +28,8 @@ from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
 
-MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s")  # between two runs of the same campaign
+# Between two runs of the same campaign.
+MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s", "label.max_failed_fraction")
 
 
 @dataclass(frozen=True)

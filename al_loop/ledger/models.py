@@ -60,8 +60,16 @@ class ModelLedger(LedgerBase):
             upsert=True,
         )
 
-    def served_model(self) -> ModelRecord | None:
-        """The model that is served, None before the first promotion."""
+    def served_model(self, before: int | None = None) -> ModelRecord | None:
+        """The model that is served, None before the first promotion.
+
+        Args:
+            before: the one that was served when this round began, whatever the round has promoted since.
+        """
+        if before is not None:
+            earlier = self._docs.model.objects(campaign=self.campaign, served_since__lt=before)
+            stored = earlier.order_by("-served_since").first()
+            return None if stored is None else _model(stored)
         campaign = self._docs.campaign.objects(id=self.campaign).first()
         if campaign is None or campaign.served_model is None:
             return None

@@ -63,10 +63,6 @@ class RoundLedger(LedgerBase):
             stored.round for stored in self._docs.round.objects(campaign=self.campaign).order_by("round").only("round")
         ]
 
-    def last_round(self) -> int | None:
-        """The newest of ``rounds``."""
-        return max(self.rounds(), default=None)
-
     def _stages(self, round_: int) -> dict[str, Stage]:
         stored = self._docs.round.objects(id=f"{self.campaign}/{round_}").first()
         return {} if stored is None else dict(stored.stages)

@@ -80,6 +80,11 @@ class Stages:
             return {}
         with self._progress.stage("hold out", total=hold_out_steps(self._config), unit="steps") as advance:
             visits = hold_out(self._config, self._foundation, advance)
+        if not all(any(v.role is role for v in visits) for role in (Role.TEST, Role.CALIBRATION)):
+            raise GuardStop(
+                "All held-out trajectories broke before the first usable frame: nothing could ever be measured or "
+                "promoted. Check the starting structures, lower temperatures_K or timestep_fs, and run again."
+            )
         self._ledger.replace_visits(round_, HELD_OUT, visits)
         for role in HELD_OUT:
             self._request(round_, role, [v for v in visits if v.role is role])
@@ -95,7 +100,7 @@ class Stages:
             raise GuardStop(
                 f"Round {round_}: all {len(starts)} trajectories broke before the first usable frame "
                 f"({visits[0].verdict.reason if visits else 'at the start'}). "
-                "Check the starting structures, lower temperatures_K or timestep_fs."
+                "Check the starting structures, lower temperatures_K or timestep_fs, and start anew in another folder."
             )
         self._ledger.replace_visits(round_, (Role.EXPLORE,), visits)
         return {"frames": len(visits)}
@@ -117,13 +122,12 @@ class Stages:
             wait_for_labels(self._ledger, self._pool, round_, advance)
         ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]
-        for frame in failed:
-            self._ledger.event("label failed", frame.label.message, round_, frame_id=frame.frame_id)
         limit = self._config.label.max_failed_fraction
         if ended and len(failed) > limit * len(ended):
             raise GuardStop(
                 f"Round {round_}: {len(failed)} of {len(ended)} calculations failed (at most {limit:.0%} may). "
-                f"The first: {failed[0].label.message.strip().splitlines()[-1]}"
+                f"The first: {_last_line(failed[0].label.message)}. Mend the cause and start anew in another folder, "
+                "or raise label.max_failed_fraction and run the same command again."
             )
         return {"labelled": len(ended) - len(failed), "failed": len(failed)}
 
@@ -153,7 +157,8 @@ class Stages:
         """Serve the candidate if it is better than what is served on frames neither has seen."""
         candidate = load(self._candidate_path(round_), self._backbone)
         frames = self._ledger.labelled((Role.CALIBRATION,))
-        promotion = judge_candidate(candidate, self._served(), frames, self._config.promote)
+        # Not what is served now: after a crash that may be the candidate itself.
+        promotion = judge_candidate(candidate, self._served(before=round_), frames, self._config.promote)
         if promotion.promoted:
             trained = self._ledger.stage_results(round_, "train") or {}
             self._ledger.serve_model(trained["model"], round_)
@@ -202,8 +207,8 @@ class Stages:
     def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
         self._ledger.request_labels(round_, role, visits, self._level)
 
-    def _served(self) -> CommitteePotential:
-        model = self._ledger.served_model()
+    def _served(self, before: int | None = None) -> CommitteePotential:
+        model = self._ledger.served_model(before)
         if model is None:
             return self._foundation
         if self._served_cache is None or self._served_cache[0] != model.path:
@@ -225,6 +230,10 @@ def _training_frame(frame: LabelledFrame) -> TrainingFrame:
         stress_eV_per_A3=frame.label.stress_eV_per_A3,
         group=f"{frame.round}/{frame.trajectory}",
     )
+
+
+def _last_line(message: str) -> str:
+    return (message.strip().splitlines() or ["no message"])[-1]
 
 
 def _incremental(advance: Callable[[int], object]) -> Callable[[int, int], None]:

@@ -58,7 +58,6 @@ def test_a_campaign_starts_once(ledger: Ledger) -> None:
 
 
 def test_stages_are_done_when_they_say_so(ledger: Ledger) -> None:
-    assert ledger.last_round() is None
     assert ledger.stage_results(0, "explore") is None
     ledger.finish_stage(0, "explore", 1.5, {})
     ledger.finish_stage(0, "train", np.float64(2.0), {"mae": np.float32(0.5), "loss": float("nan")})
@@ -67,7 +66,7 @@ def test_stages_are_done_when_they_say_so(ledger: Ledger) -> None:
     assert list(ledger.stages(0)) == ["explore", "train"]
     assert ledger.stages(0)["train"]["seconds"] == 2.0
     assert np.isnan(ledger.stages(0)["train"]["results"]["loss"])
-    assert (ledger.rounds(), ledger.last_round()) == ([0, 1], 1)
+    assert ledger.rounds() == [0, 1]
 
 
 def test_a_stage_may_be_finished_again(ledger: Ledger) -> None:
@@ -251,6 +250,7 @@ def test_models_are_recorded_and_served(ledger: Ledger) -> None:
     served = ledger.served_model()
     assert served is not None
     assert (served.model_id, served.round, served.path, served.served_since) == (second, 1, "round-001", 1)
+    assert [ledger.served_model(before=round_) for round_ in (0, 1, 2)] == [None, *ledger.models()]
     assert [(model.model_id, model.info) for model in ledger.models()] == [(first, {"labels": 13}), (second, {})]
     with pytest.raises(ValueError, match="no model nonsense"):
         ledger.serve_model("nonsense", 1)
