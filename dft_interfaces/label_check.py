@@ -28,14 +28,24 @@ def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
     """
     if label.status is not LabelStatus.CONVERGED:
         return label
-    problem = (
+    problem = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label)
+    return label if problem is None else rejected(label, problem)
+
+
+def flaw(label: Label, atom_count: int, level: str) -> str | None:
+    """Return why the numbers of a converged label are no label of this structure and level, None if they are.
+
+    Args:
+        label: of any origin.
+        atom_count: atoms of the structure.
+        level: fingerprint of the level of theory.
+    """
+    return (
         _level_problem(label, level)
         or _energy_problem(label)
-        or _forces_problem(label, len(atoms))
+        or _forces_problem(label, atom_count)
         or _stress_problem(label)
-        or _net_force_problem(label)
     )
-    return label if problem is None else rejected(label, problem)
 
 
 def rejected(label: Label, reason: str) -> Label:
@@ -50,13 +60,10 @@ def rejected(label: Label, reason: str) -> Label:
     )
 
 
-def _level_problem(label: Label, level: LevelOfTheory) -> str | None:
-    if label.level_of_theory == level.fingerprint:
+def _level_problem(label: Label, level: str) -> str | None:
+    if label.level_of_theory == level:
         return None
-    return (
-        f"received a label of level of theory {label.level_of_theory}, expected {level.fingerprint} "
-        f"({level.summary}); levels never mix"
-    )
+    return f"received a label of level of theory {label.level_of_theory}, expected {level}; levels never mix"
 
 
 def _energy_problem(label: Label) -> str | None:

@@ -1,6 +1,5 @@
 """Labels as they are stored, checked at the ledger's door."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +9,7 @@ from al_loop.ledger.base import now, raw
 from al_loop.ledger.codec import pack_floats, unpack_floats
 from al_loop.ledger.records import ClaimedRequest
 from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label_check import flaw, rejected
 
 _MESSAGE_CHARACTERS: Final = 20_000  # the end of an engine's output says why it failed
 
@@ -18,8 +18,8 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
     """The label, or a rejection if it claims to be converged and cannot be trained on."""
     if label.status is not LabelStatus.CONVERGED:
         return label
-    flaw = _flaw(label, claimed)
-    return label if flaw is None else replace(label, status=LabelStatus.REJECTED, message=flaw)
+    reason = flaw(label, len(claimed.atoms), claimed.level)
+    return label if reason is None else rejected(label, reason)
 
 
 def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
@@ -60,23 +60,6 @@ def read_label(document: Any) -> Label:
         cost_s=document.cost_s,
         message=document.message or "",
     )
-
-
-def _flaw(label: Label, claimed: ClaimedRequest) -> str | None:
-    if label.level_of_theory != claimed.level:
-        return f"rejected: level of theory {label.level_of_theory}, asked for {claimed.level}"
-    expected = {"energy": (), "forces": (len(claimed.atoms), 3), "stress": (6,)}
-    received = {"energy": label.energy_eV, "forces": label.forces_eV_per_A, "stress": label.stress_eV_per_A3}
-    for name, values in received.items():
-        if values is None:
-            if name == "energy":
-                return "rejected: converged without an energy"
-            continue
-        if np.shape(values) != expected[name]:
-            return f"rejected: {name} of shape {np.shape(values)}, expected {expected[name]}"
-        if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
-            return f"rejected: {name} with non-finite numbers"
-    return None
 
 
 def _packed(values: Any) -> bytes | None:

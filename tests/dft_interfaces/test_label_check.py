@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -46,8 +47,7 @@ def test_an_unusable_label_is_rejected_with_its_reason(change, words):
     assert (label.energy_eV, label.forces_eV_per_A, label.stress_eV_per_A3) == (None, None, None)
     assert label.cost_s == GOOD.cost_s
     assert label.message.endswith("the engine's lines")
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(label.message)
+    assert re.search(words, label.message)
 
 
 def test_grid_noise_in_the_net_force_passes_and_grows_with_the_forces():
