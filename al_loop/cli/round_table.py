@@ -31,7 +31,7 @@ def _facts(report: RoundReport) -> Table:
         f"{report.labels} to train on, {report.labels_held_out} held out, {_failed(report.labels_failed)}",
     )
     table.add_row("coverage", _coverage(report))
-    promised = report.promise.get("text") or report.promise.get("message")
+    promised = report.promise.get("text")
     if promised:
         table.add_row("promise", escape(str(promised)))
     table.add_row("promoted", escape(f"{'yes' if report.promoted else 'no'}: {report.promotion_reason}"))

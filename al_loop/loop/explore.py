@@ -104,7 +104,7 @@ def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: in
     """Judge a frame where a check is due, or where the cheap physics check of every step fires."""
     physics = trajectory.physics
     found = (physics.check if check else physics.check_step)(trajectory.atoms, prediction.forces)
-    sigma = _atom_uncertainty(prediction)
+    sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
     if check:
         verdict = gate.judge(found, sigma, prediction.latent_distance)
         verdict = verdict if step else _at_start(verdict, sigma)
@@ -122,12 +122,6 @@ def _at_start(verdict: Verdict, sigma: NDArray[np.float64] | None) -> Verdict:
     if verdict.lane is not Lane.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
         return verdict
     return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
-
-
-def _atom_uncertainty(prediction: Prediction) -> NDArray[np.float64] | None:
-    if prediction.forces_uncertainty is None:
-        return None
-    return np.asarray(np.linalg.norm(prediction.forces_uncertainty, axis=1))
 
 
 def _visit(

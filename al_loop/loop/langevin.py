@@ -63,8 +63,3 @@ class LangevinReplica:
 
     def _kick(self, forces: Array) -> None:
         self._velocities += self._c1 * forces / self._masses - self._c2 * self._velocities + self._random_velocity
-
-    @property
-    def kinetic_temperature_K(self) -> float:
-        """Instantaneous temperature."""
-        return float(self.atoms.get_temperature())

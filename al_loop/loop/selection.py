@@ -60,7 +60,7 @@ def select(
     if room > 0 and physical:
         taken = [*known, *(visit.atoms for visit, _ in chosen.values())]
         points = frame_descriptors([*(v.atoms for v in physical), *taken], potential)
-        weights = np.array([v.force_uncertainty_eV_per_A or 1.0 for v in physical])
+        weights = np.array([_weight(v) for v in physical])
         picks = farthest_points(points[: len(physical)], points[len(physical) :], weights, room)
         _add(chosen, [physical[i] for i in picks], "farthest point")
     return Selection(tuple(visit for visit, _ in chosen.values()), {fid: reason for fid, (_, reason) in chosen.items()})
@@ -119,6 +119,11 @@ def _audit(candidates: Sequence[Visit], settings: SelectSettings, rng: np.random
 def _add(chosen: dict[str, tuple[Visit, str]], visits: Sequence[Visit], reason: str) -> None:
     for visit in visits:
         chosen.setdefault(visit.frame_id, (visit, reason))
+
+
+def _weight(visit: Visit) -> float:
+    """Largest force uncertainty; all the same where nothing is known about it."""
+    return 1.0 if visit.force_uncertainty_eV_per_A is None else visit.force_uncertainty_eV_per_A
 
 
 def _mean_feature(features: NDArray[np.float64], members: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """REPORT: one self-contained HTML file on a campaign, from plain data."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ class ReportData:
     Attributes:
         config: the campaign's config as plain data.
         rounds: finished rounds in order.
-        evaluations: arrays over the held-out frames by round (``al_loop.evaluate.Evaluation.arrays``).
+        evaluations: arrays over the held-out frames by round (``al_loop.loop.evaluate.Evaluation.arrays``).
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
     """
@@ -40,15 +40,10 @@ class ReportData:
     events: list[EventRecord] = field(default_factory=list)
 
 
-def gather(ledger: Ledger, fresh: Mapping[int, dict[str, Any]] | None = None) -> ReportData:
-    """Read everything a report shows.
-
-    Args:
-        ledger: the campaign's ledger.
-        fresh: reports (``as_dict``) of rounds that are about to be finished, by round.
-    """
+def gather(ledger: Ledger) -> ReportData:
+    """Read everything a report shows."""
     ended = ledger.labelled(tuple(Role), converged_only=False)
-    rounds = finished_rounds(ledger, fresh)
+    rounds = finished_rounds(ledger)
     return ReportData(
         config=ledger.campaign_config() or {},
         rounds=rounds,

@@ -1,7 +1,6 @@
 """A round's report as plain JSON and back."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -47,11 +46,10 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
         raise ValueError(f"no round report: {error}, received the keys {sorted(data)}") from error
 
 
-def finished_rounds(ledger: Ledger, fresh: Mapping[int, dict[str, Any]] | None = None) -> list[RoundReport]:
-    """Return the reports of finished rounds in order; ``fresh`` ones (``as_dict``) are about to be finished."""
-    stored = {round_: ledger.stage_results(round_, REPORT_STAGE) for round_ in ledger.rounds()}
-    reports = {**stored, **(fresh or {})}
-    return [from_dict(report) for _, report in sorted(reports.items()) if report is not None]
+def finished_rounds(ledger: Ledger) -> list[RoundReport]:
+    """Return the reports of finished rounds in order."""
+    reports = (ledger.stage_results(round_, REPORT_STAGE) for round_ in ledger.rounds())
+    return [from_dict(report) for report in reports if report is not None]
 
 
 def _figures(data: dict[str, Any] | None) -> ErrorFigures | None:
