@@ -78,7 +78,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
 
 
 def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
-    tensors = {f"heads.{name}": value.contiguous() for name, value in potential.heads.state_dict().items()}
+    tensors = {f"heads.{name}": value.cpu().contiguous() for name, value in potential.heads.state_dict().items()}
     if potential.latent is not None:
         for name in LATENT:
             tensors[f"latent.{name}"] = torch.as_tensor(getattr(potential.latent, name)).contiguous()

@@ -13,7 +13,7 @@ from committee.latent import LatentMetric
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.tangents import Tangents
 
-STRESS_SCALE = 100.0  # makes a stress of 0.01 eV/Å³ (1.6 GPa) weigh like a force of 1 eV/Å
+STRESS_SCALE = 20.0  # Å³; stress costs forces: a scale of 100 raised their error by half and mended stress no further
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,24 @@ class ResidualHeads(nn.Module):
         """Row of each atom's element in the per-element tables."""
         return self.row_of_element[atomic_numbers]
 
-    def standardise_by(self, features: Tensor, rows: Tensor) -> None:
-        """Set mean and scale of the inputs from training atoms: features (N, D), element rows (N,)."""
+    def standardise_by(self, features: Tensor, rows: Tensor, settled: frozenset[int] = frozenset()) -> None:
+        """Set mean and scale of the inputs from training atoms: features (N, D), element rows (N,).
+
+        Elements in ``settled`` (atomic numbers) keep theirs, since trained weights rest on them.
+
+        The scale is the geometric mean of a feature's own spread and that of all features of the element: by its own
+        spread alone every feature counts alike, noise included, and the common one drowns all but the largest
+        (either costs 10 to 40 % of the force error with a few dozen labels).
+        """
         pooled = features.std(0, correction=0).clamp_min(1e-12)
         for row in rows.unique().tolist():
+            if self.elements[row] in settled:
+                continue
             mine = features[rows == row]
             self.mean[row] = mine.mean(0)
             spread = mine.std(0, correction=0) if len(mine) > 1 else pooled
-            self.scale[row] = spread.square().mean().sqrt().clamp_min(1e-6)
+            common = spread.square().mean().sqrt().clamp_min(1e-6)
+            self.scale[row] = (spread.clamp_min(1e-3 * common) * common).sqrt()
 
     def raw(self, features: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Values (K, N) before centring and slopes with respect to the unstandardised features (K, N, D)."""

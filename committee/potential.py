@@ -129,7 +129,9 @@ class CommitteePotential:
         probes: int,
         generator: torch.Generator,
     ) -> list[Prediction]:
-        correction = correct(evaluation, self.heads, self.metric, self.settings)
+        device = evaluation.features.device
+        metric = None if self.metric is None else self.metric.to(device)
+        correction = correct(evaluation, self.heads.to(device), metric, self.settings)
         foundation_forces = evaluation.foundation(retain_graph=True)[0] if foundation else None
         forces, stress = _mean_derivatives(evaluation, correction, retain_graph=uncertainty != "energy")
         spread = _Spread()

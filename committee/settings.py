@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -46,10 +46,16 @@ class CommitteeSettings(Settings):
     """Width of each head's hidden layers."""
     prior_scale_eV: float = Field(0.0, ge=0)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
-    fade_onset: float = Field(3.0, gt=0)
+    fade_onset: float = Field(2.0, gt=0)
     """Latent distance (1 = typical of known frames) at which the correction starts to fade out."""
-    fade_end: float = Field(12.0, gt=0)
+    fade_end: float = Field(6.0, gt=0)
     """Latent distance beyond which only the foundation is left."""
+
+    @model_validator(mode="after")
+    def _fade_ends_after_its_onset(self) -> "CommitteeSettings":
+        if not self.fade_end > self.fade_onset:
+            raise ValueError(f"fade_end must be above fade_onset {self.fade_onset:g}, received {self.fade_end:g}")
+        return self
 
 
 class TrainingSettings(Settings):
@@ -59,12 +65,12 @@ class TrainingSettings(Settings):
     """Full-batch AdamW steps, with a cosine schedule of the learning rate."""
     learning_rate: float = Field(5e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    energy_weight: float = Field(1.0, ge=0)
+    energy_weight: float = Field(10.0, ge=0)
     """Weight of the squared error of the energy per atom (eV/atom)."""
     forces_weight: float = Field(1.0, ge=0)
     """Weight of the squared error of a force component (eV/Å)."""
     stress_weight: float = Field(1.0, ge=0)
-    """Weight of the squared error of a stress component (eV/Å³, scaled by 100)."""
+    """Weight of the squared error of a stress component (eV/Å³, scaled by 20)."""
 
 
 def resolve_path(model: str, base: Path) -> str:

@@ -88,7 +88,7 @@ def train(
         committee,
         training,
     )
-    heads.standardise_by(data.features, data.rows)
+    heads.standardise_by(data.features, data.rows, _settled(warm_start))
     fit_heads(heads, data, training, seed, progress)
     left = data.mean_energies(heads).numpy()
     shifts = _shifts(frames, np.array([float(entry.energy) for entry in seen]) + left)
@@ -129,6 +129,13 @@ def _latent(frames: Sequence[TrainingFrame], seen: Sequence[Tangents]) -> Latent
 def _target(frame: TrainingFrame, seen: Tangents, shifts: ReferenceShifts, settings: TrainingSettings) -> Target:
     missing = frame.energy_eV - float(seen.energy) - shifts.total_eV(frame.atoms.numbers)
     return Target.of(seen, missing, frame.forces_eV_per_A, frame.stress_eV_per_A3, settings)
+
+
+def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
+    """Elements whose inputs keep their mean and scale."""
+    if warm_start is None or warm_start.latent is None:
+        return frozenset()
+    return frozenset(int(z) for z in warm_start.latent.elements_)
 
 
 def _heads(

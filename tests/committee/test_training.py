@@ -144,3 +144,12 @@ def test_bad_labels_are_refused_before_anything_is_written(backbone, frames, tmp
 def test_no_frames_are_refused(backbone, tmp_path):
     with pytest.raises(TrainingDataError, match="at least one"):
         fit(backbone, [], tmp_path)
+
+
+def test_warm_start_keeps_the_inputs_of_known_elements_and_learns_new_ones(backbone, frames, tmp_path):
+    molecules, crystals = frames[:4], frames[4:]
+    served = fit(backbone, molecules, tmp_path)
+    warm = fit(backbone, molecules[:2] + crystals, tmp_path, warm_start=served)
+    rows = {z: warm.heads.elements.index(z) for z in (6, 17)}
+    assert np.array_equal(warm.heads.mean[rows[6]], served.heads.mean[rows[6]])
+    assert not np.array_equal(warm.heads.mean[rows[17]], served.heads.mean[rows[17]])
