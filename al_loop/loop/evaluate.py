@@ -22,7 +22,7 @@ class Evaluation:
         forces_dft: (N, 3) eV/Å.
         forces_foundation: (N, 3) eV/Å.
         forces_served: (N, 3) eV/Å.
-        forces_uncertainty: (N, 3) eV/Å, NaN before the first training.
+        forces_uncertainty: (N, 3) eV/Å; before the first training that of the priors, zero without them.
         frame_index: (N,) frame of each atom.
         energy_dft: (f,) eV/atom above the reference shifts.
         energy_foundation: (f,) eV/atom.
@@ -110,11 +110,10 @@ class Evaluation:
 
 def evaluate(
     frames: Sequence[LabelledFrame],
-    foundation: CommitteePotential,
     served: CommitteePotential,
     trained_compositions: frozenset[str],
 ) -> Evaluation:
-    """Predict labelled frames with the foundation and with the served model.
+    """Predict labelled frames with the served model and with the foundation under it.
 
     Energies are compared above the served model's reference shifts. The shifts of a composition that was never
     trained on cannot be known, so there both models are compared in relative energies: each model's mean
@@ -122,17 +121,15 @@ def evaluate(
 
     Args:
         frames: labelled frames, at least one, all converged.
-        foundation: the untrained committee.
-        served: the served model; its reference shifts put the foundation on DFT's zero.
+        served: the served model; its reference shifts put its foundation on DFT's zero.
         trained_compositions: chemical formulas whose shifts are known.
     """
-    before = foundation.predict([frame.atoms for frame in frames], "energy")
-    after = served.predict([frame.atoms for frame in frames], "exact")
+    predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
     sizes = np.array([len(frame.atoms) for frame in frames])
     shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
     dft = (np.array([_energy(frame) for frame in frames]) - shifts) / sizes
-    energy_before = np.array([p.energy for p in before]) / sizes
-    energy_after = (np.array([p.energy for p in after]) - shifts) / sizes
+    energy_before = np.array([p.foundation_energy for p in predictions]) / sizes
+    energy_after = (np.array([p.energy for p in predictions]) - shifts) / sizes
     compositions = np.array([frame.atoms.get_chemical_formula() for frame in frames])
     for composition in set(compositions) - trained_compositions:
         same = compositions == composition
@@ -141,14 +138,14 @@ def evaluate(
     return Evaluation(
         frames=tuple(frames),
         forces_dft=np.concatenate([dft_forces(frame) for frame in frames]),
-        forces_foundation=np.concatenate([p.forces for p in before]),
-        forces_served=np.concatenate([p.forces for p in after]),
-        forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in after]),
+        forces_foundation=np.concatenate([_or_nan(p.foundation_forces, p.forces.shape) for p in predictions]),
+        forces_served=np.concatenate([p.forces for p in predictions]),
+        forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in predictions]),
         frame_index=np.repeat(np.arange(len(frames)), sizes),
         energy_dft=dft,
         energy_foundation=energy_before,
         energy_served=energy_after,
-        atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in after]),
+        atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in predictions]),
     )
 
 

@@ -200,9 +200,7 @@ class Stages:
             return None
         trained = {frame.atoms.get_chemical_formula() for frame in self._ledger.labelled((Role.EXPLORE,))}
         known = frozenset(trained) if potential is not self._foundation else frozenset()
-        return evaluate(
-            sorted(frames, key=lambda f: (f.role, f.system, f.frame_id)), self._foundation, potential, known
-        )
+        return evaluate(sorted(frames, key=lambda f: (f.role, f.system, f.frame_id)), potential, known)
 
     def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
         self._ledger.request_labels(round_, role, visits, self._level)

@@ -2,6 +2,9 @@
 
 import pytest
 
+from al_loop import load_config
+from al_loop.ledger import open_ledger
+
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
 
 
@@ -58,3 +61,24 @@ def test_more_rounds_can_be_asked_for_later(small_campaign):
     campaign = small_campaign(rounds=2)
     campaign.finish()
     assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
+
+
+def test_a_promotion_that_was_cut_off_before_it_was_noted_ends_the_same(small_campaign):
+    campaign = small_campaign()
+    campaign.finish()
+    config = load_config(campaign.config)
+    with open_ledger(config.store, config.folder, config.name) as ledger:
+        before = ledger.stage_results(0, "promote")
+        forget(ledger, "promote", "evaluate", "report")
+        assert ledger.stage_results(0, "promote") is None
+    campaign.finish()
+    with open_ledger(config.store, config.folder, config.name) as ledger:
+        assert ledger.stage_results(0, "promote") == before
+    assert before["promoted"]
+    assert before["force_mae_candidate"] < before["force_mae_served"]
+
+
+def forget(ledger, *stages):
+    """Leave the ledger as a kill after the last write of a stage would, before the stage is noted as done."""
+    rounds = ledger._collection(ledger._docs.round)
+    rounds.update_one({"_id": f"{ledger.campaign}/0"}, {"$unset": {f"stages.{stage}": 1 for stage in stages}})
