@@ -27,6 +27,7 @@ from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
+from dft_interfaces.label import LevelOfTheory
 
 # Between two runs of the same campaign.
 MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s", "label.max_failed_fraction")
@@ -37,7 +38,7 @@ class _Prepared:
     """What must be in order before anything is written."""
 
     backbone: Backbone
-    level: str
+    level: LevelOfTheory
     description: dict[str, Any]
 
 
@@ -97,7 +98,7 @@ class Campaign:
         engine = build_engine(self.config.label.engine)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)
-        return _Prepared(backbone, engine.level_of_theory.fingerprint, _description(self.config))
+        return _Prepared(backbone, engine.level_of_theory, _description(self.config))
 
     def _begin(self, ledger: Ledger, description: dict[str, Any]) -> None:
         """Store the configuration, or refuse another one than the campaign was started with."""

@@ -26,6 +26,7 @@ from committee.calibration import Calibration
 from committee.checkpoint import load, save
 from committee.potential import CommitteePotential
 from committee.training import TrainingFrame, train
+from dft_interfaces.label import LevelOfTheory
 
 MODELS = "models"
 HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
@@ -38,7 +39,7 @@ class Stages:
     Args:
         config: the campaign, with an absolute folder.
         backbone: the foundation.
-        level: fingerprint of the engine's level of theory.
+        level: the engine's level of theory.
         ledger: where everything is written.
         pool: the labelling workers.
         progress: shows how far a stage is.
@@ -48,7 +49,7 @@ class Stages:
         self,
         config: Config,
         backbone: Backbone,
-        level: str,
+        level: LevelOfTheory,
         ledger: Ledger,
         pool: WorkerPool,
         progress: Progress,
@@ -95,7 +96,7 @@ class Stages:
         config = self._config
         starts = make_starts(config.systems, config.explore, Role.EXPLORE, (config.seed, EXPLORE_SEED, round_))
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
-            visits = explore(self._served(), starts, config.explore, config.physics, advance)
+            visits = explore(self._served_in(round_), starts, config.explore, config.physics, advance)
         if not visits or all(visit.verdict.kind is VerdictKind.DISCARD for visit in visits):
             raise GuardStop(
                 f"Round {round_}: all {len(starts)} trajectories broke before the first usable frame "
@@ -112,7 +113,7 @@ class Stages:
         not_again = {v.frame_id for role in HELD_OUT for v in self._ledger.visits(role=role)}
         visits = [v for v in self._ledger.visits(round_, Role.EXPLORE) if v.frame_id not in not_again]
         rng = np.random.default_rng([self._config.seed, SELECT_SEED, round_])
-        chosen = select(visits, known, self._served(), self._config.select, rng)
+        chosen = select(visits, known, self._served_in(round_), self._config.select, rng)
         self._request(round_, Role.EXPLORE, list(chosen.visits))
         return {"selected": len(chosen.visits), "reasons": dict(Counter(chosen.reasons.values()))}
 
@@ -145,6 +146,7 @@ class Stages:
                 training=self._config.train,
                 cache_folder=self._config.folder / "tangents",
                 seed=self._config.seed + TRAIN_SEED,
+                level_of_theory=f"{self._level.code}: {self._level.summary}",
                 progress=_incremental(advance),
             )
         candidate = candidate.with_calibration(self._calibrate(candidate))
@@ -157,8 +159,7 @@ class Stages:
         """Serve the candidate if it is better than what is served on frames neither has seen."""
         candidate = load(self._candidate_path(round_), self._backbone)
         frames = self._ledger.labelled((Role.CALIBRATION,))
-        # Not what is served now: after a crash that may be the candidate itself.
-        promotion = judge_candidate(candidate, self._served(before=round_), frames, self._config.promote)
+        promotion = judge_candidate(candidate, self._served_in(round_), frames, self._config.promote)
         if promotion.promoted:
             trained = self._ledger.stage_results(round_, "train") or {}
             self._ledger.serve_model(trained["model"], round_)
@@ -167,7 +168,7 @@ class Stages:
 
     def evaluate(self, round_: int) -> dict[str, Any]:
         """Measure the served model on held-out frames."""
-        served = self._served()
+        served = self._served_in(round_ + 1)
         evaluation = self._evaluated(served, HELD_OUT)
         if evaluation is None:
             return held_out_figures(None, None)
@@ -181,8 +182,8 @@ class Stages:
 
     def _calibrate(self, candidate: CommitteePotential) -> Calibration | None:
         evaluation = self._evaluated(candidate, (Role.CALIBRATION,))
-        if evaluation is None:
-            return None
+        if evaluation is None or not np.isfinite(evaluation.forces_served).all():
+            return None  # nothing to calibrate on, or a candidate that will not be promoted
         gate = self._config.gate
         return Calibration.fit(
             evaluation.atom_errors(),
@@ -203,10 +204,11 @@ class Stages:
         return evaluate(sorted(frames, key=lambda f: (f.role, f.system, f.frame_id)), potential, known)
 
     def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
-        self._ledger.request_labels(round_, role, visits, self._level)
+        self._ledger.request_labels(round_, role, visits, self._level.fingerprint)
 
-    def _served(self, before: int | None = None) -> CommitteePotential:
-        model = self._ledger.served_model(before)
+    def _served_in(self, round_: int) -> CommitteePotential:
+        """The model that was served when a round began, whatever it has promoted before a crash."""
+        model = self._ledger.served_model(before=round_)
         if model is None:
             return self._foundation
         if self._served_cache is None or self._served_cache[0] != model.path:

@@ -63,19 +63,23 @@ def test_more_rounds_can_be_asked_for_later(small_campaign):
     assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
 
 
-def test_a_promotion_that_was_cut_off_before_it_was_noted_ends_the_same(small_campaign):
+def test_a_stage_that_was_cut_off_before_it_was_noted_ends_the_same(small_campaign):
+    """Kill -9 between the last write of a stage and its "done", for each stage of one campaign."""
     campaign = small_campaign()
     campaign.finish()
     config = load_config(campaign.config)
-    with open_ledger(config.store, config.folder, config.name) as ledger:
-        before = ledger.stage_results(0, "promote")
-        forget(ledger, "promote", "evaluate", "report")
-        assert ledger.stage_results(0, "promote") is None
-    campaign.finish()
-    with open_ledger(config.store, config.folder, config.name) as ledger:
-        assert ledger.stage_results(0, "promote") == before
-    assert before["promoted"]
-    assert before["force_mae_candidate"] < before["force_mae_served"]
+    for number in reversed(range(len(STAGES))):
+        with open_ledger(config.store, config.folder, config.name) as ledger:
+            before = {stage: ledger.stage_results(0, stage) for stage in STAGES[:-1]}
+            forget(ledger, *STAGES[number:])
+            assert ledger.stage_results(0, STAGES[number]) is None
+        campaign.finish()
+        with open_ledger(config.store, config.folder, config.name) as ledger:
+            assert {stage: ledger.stage_results(0, stage) for stage in STAGES[:-1]} == before
+        assert len(campaign.calculations()) == 19
+        assert set(campaign.calculations().values()) == {1}
+    assert before["promote"]["promoted"]
+    assert before["promote"]["force_mae_candidate"] < before["promote"]["force_mae_served"]
 
 
 def forget(ledger, *stages):
