@@ -12,7 +12,7 @@ import torch
 from al_loop.config import Config
 from al_loop.config.file import check_elements, load_config
 from al_loop.errors import InputError
-from al_loop.folder import locked_folder, remove_if_unused
+from al_loop.folder import locked_folder
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME, EventLog
@@ -76,19 +76,21 @@ class Campaign:
             GuardStop: a guard ended the campaign.
         """
         prepared = self._prepare()
-        existed = self.folder.exists()
-        with locked_folder(self.folder):
-            try:
-                with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
-                    self._begin(ledger, prepared.description)
-                    yield from self._rounds(ledger, prepared)
-            except InputError:
-                if not existed:
-                    remove_if_unused(self.folder)
-                raise
+        with (
+            locked_folder(self.folder),
+            open_ledger(self.config.store, self.folder, self.config.name) as ledger,
+        ):
+            self._begin(ledger, prepared.description)
+            yield from self._rounds(ledger, prepared)
 
     def served_model(self) -> Path | None:
-        """Folder of the served model's checkpoint, None before the first promotion."""
+        """Folder of the served model's checkpoint, None before the first promotion.
+
+        Raises:
+            InputError: no campaign was ever started in the folder.
+        """
+        if not (self.folder / LOG_NAME).exists():
+            raise InputError(f"There is no campaign in {self.folder}. Start it with run().")
         with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
             model = ledger.served_model()
         return None if model is None else self.folder / MODELS / model.path

@@ -2,13 +2,15 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from al_loop.errors import InputError
 
 LOCK_NAME = "campaign.lock"
+LEDGER = "ledger"  # of the private server
 LOGS = "logs"  # of the workers
 
 
@@ -21,6 +23,7 @@ def locked_folder(folder: Path) -> Iterator[Path]:
     """
     lock_path = folder / LOCK_NAME
     try:
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         handle = lock_path.open("a+")
     except OSError as error:
@@ -39,11 +42,18 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
-        yield folder
+        try:
+            yield folder
+        except InputError:
+            _remove_unused(folder, created)
+            raise
 
 
-def remove_if_unused(folder: Path) -> None:
-    """Take away a folder that holds nothing but the lock: a start that failed changes nothing."""
-    if {path.name for path in folder.iterdir()} <= {LOCK_NAME}:
-        (folder / LOCK_NAME).unlink(missing_ok=True)
-        folder.rmdir()
+def _remove_unused(folder: Path, created: list[Path]) -> None:
+    """Take away what a start that failed has created; a folder with a campaign in it stays."""
+    if folder not in created or not {path.name for path in folder.iterdir()} <= {LOCK_NAME, LEDGER}:
+        return
+    shutil.rmtree(folder)
+    with suppress(OSError):  # somebody put something else there meanwhile
+        for parent in created[1:]:
+            parent.rmdir()

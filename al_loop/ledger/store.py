@@ -7,6 +7,7 @@ from pathlib import Path
 
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
+from al_loop.folder import LEDGER
 from al_loop.ledger.connection import connected
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.labels import LabelLedger
@@ -37,7 +38,7 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
         InputError: the server does not answer or start, or a newer version wrote this ledger.
     """
     with ExitStack() as stack:
-        uri = store.uri or os.environ.get("MONGODB_URI") or stack.enter_context(held_server(folder / "ledger"))
+        uri = store.uri or os.environ.get("MONGODB_URI") or stack.enter_context(held_server(folder / LEDGER))
         ledger = Ledger(stack.enter_context(connected(uri)), campaign)
         _refuse_newer(ledger)
         ledger.ensure_indexes()
