@@ -15,10 +15,13 @@ test: setup
 
 setup: .venv/.installed
 
-# gpaw is built from its source distribution and needs a C++ compiler in place of the C one.
+# gpaw is built from its source distribution and needs a C++ compiler in place of the C one. With GPAW_BUILD_JOBS its
+# wheel comes out without the compiled part, and pip's cache keeps such a wheel: it is then built once more, uncached.
+PIP_INSTALL := env -u GPAW_BUILD_JOBS CC=g++ CXX=g++ $(BIN)/python -m pip install --quiet --quiet -c constraints.txt
+
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --quiet torch==2.13.0 -c constraints.txt
-	CC=g++ CXX=g++ $(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[$(EXTRAS)]'
-	$(BIN)/python -c "import _gpaw"  # a wheel without its compiled part installs in silence
+	$(PIP_INSTALL) torch==2.13.0
+	$(PIP_INSTALL) -e '.[$(EXTRAS)]'
+	$(BIN)/python -c "import _gpaw" || $(PIP_INSTALL) --force-reinstall --no-deps --no-cache-dir gpaw
 	touch $@

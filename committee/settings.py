@@ -40,7 +40,7 @@ FoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discri
 class CommitteeSettings(Settings):
     """The K residual heads."""
 
-    members: int = Field(8, ge=2)
+    members: int = Field(8, ge=2, le=1024)
     """K. More members give a steadier uncertainty at a slightly higher price."""
     hidden_channels: int = Field(64, ge=1)
     """Width of each head's hidden layers."""

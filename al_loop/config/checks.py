@@ -19,6 +19,7 @@ SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was mean
 
 def cross_check(config: Config) -> Iterator[str]:
     """Yield one sentence for each problem of a config whose paths are absolute."""
+    yield from _folder(config)
     yield from _same_names(config)
     yield from _foundation(config)
     yield from _orderings(config)
@@ -32,6 +33,11 @@ def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
         yield f"systems[{index}]", system
     for index, system in enumerate(config.hold_out.never_trained):
         yield f"hold_out.never_trained[{index}]", system
+
+
+def _folder(config: Config) -> Iterator[str]:
+    if "\0" in str(config.folder):
+        yield f"folder: received {str(config.folder)!r}, which holds a NUL character; no path can"
 
 
 def _same_names(config: Config) -> Iterator[str]:
@@ -53,11 +59,11 @@ def _foundation(config: Config) -> Iterator[str]:
 
 
 def _orderings(config: Config) -> Iterator[str]:
-    committee, physics = config.committee, config.physics
-    if committee.fade_end <= committee.fade_onset:
+    physics, explore = config.physics, config.explore
+    if explore.check_every > explore.steps:
         yield (
-            f"committee.fade_end: received {committee.fade_end:g}, must be above committee.fade_onset"
-            f" ({committee.fade_onset:g})"
+            f"explore.check_every: received {explore.check_every}, must be at most explore.steps ({explore.steps}):"
+            " no frame would ever be looked at"
         )
     if physics.uncomputable_distance_factor >= physics.min_distance_factor:
         yield (
@@ -77,10 +83,24 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
         return
     yield from _cell(dotted, system, atoms)
     yield from _electrons(dotted, system, atoms)
-    if config.label.engine.engine == "pyscf" and atoms.pbc.any():
+    yield from _engine(dotted, system, config.label.engine.engine, atoms)
+
+
+def _engine(dotted: str, system: SystemSettings, engine: str, atoms: Atoms) -> Iterator[str]:
+    if engine == "pyscf" and atoms.pbc.any():
         yield (
             f"{dotted}.file: {system.file} is periodic, but label.engine pyscf is for molecules;"
             " use gpaw for crystals, or remove the cell"
+        )
+    if engine == "gpaw" and not atoms.pbc.all():
+        yield (
+            f"{dotted}.file: {system.file} has pbc {atoms.pbc.tolist()}, but label.engine gpaw needs all three"
+            ' directions periodic; use pyscf for molecules, give slabs and chains vacuum and pbc "T T T"'
+        )
+    if engine == "gpaw" and system.charge != 0:
+        yield (
+            f"{dotted}.charge: received {system.charge:+d}, but label.engine gpaw calculates neutral cells only:"
+            " the energy of a charged one depends on its background; remove the key"
         )
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from committee.backbone import Backbone
+from committee.errors import FoundationError
 from committee.settings import FairchemSettings, SevenNetSettings
 
 __all__ = ["load_backbone"]
@@ -16,8 +17,14 @@ def load_backbone(settings: SevenNetSettings | FairchemSettings, dtype: torch.dt
         dtype: floating-point type of the evaluation; float64 for finite differences.
 
     Raises:
-        FoundationError: its library is not installed, or its name or weights cannot be found or read.
+        FoundationError: its library is not installed, its name or weights cannot be found or read, or the machine
+            lacks the device.
     """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise FoundationError(
+            f"foundation.device: received cuda, but torch {torch.__version__} finds no CUDA device here; "
+            "set device: cpu, or install a CUDA build of torch on a machine with a GPU and its driver"
+        )
     if isinstance(settings, SevenNetSettings):
         from committee.backbones.sevennet import load_sevennet
 

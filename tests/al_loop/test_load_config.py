@@ -41,6 +41,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "broken.xyz").write_text("2\n\nH 0 0 0\n")
     (tmp_path / "notes.txt").write_text("nothing a chemist could use")
     (tmp_path / "nan.xyz").write_text("1\n\nH 0 nan 0\n")
+    slab = bulk("Si")
+    slab.pbc = (True, True, False)
+    slab.write(tmp_path / "slab.xyz")
     flat = bulk("Si")
     flat.set_cell(np.diag([5.0, 5.0, 0.0]))
     flat.write(tmp_path / "flat.xyz")
@@ -92,6 +95,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "NaN temperature": ({"explore.temperatures_K": [float("nan")]}, ["temperatures_K", "nan"]),
     "infinite friction": ({"explore.friction_per_ps": float("inf")}, ["friction_per_ps", "finite", "inf"]),
     "NaN tolerance": ({"gate.force_tolerance_eV_per_A": float("nan")}, ["force_tolerance_eV_per_A", "nan"]),
+    "more members than memory": ({"committee.members": 10**9}, ["committee.members: received 1000000000", "at most"]),
     "K = 1": ({"committee.members": 1}, ["committee.members: received 1", "at least 2"]),
     "percent": ({"gate.confidence": 90}, ["gate.confidence: received 90", "below 1"]),
     "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "pyscf, gpaw, ase"]),
@@ -128,6 +132,21 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["hold_out.never_trained[0].file", "does not exist"],
     ),
     "crystal for PySCF": ({"systems": [{"file": "salt.xyz"}]}, ["systems[0].file", "periodic", "gpaw"]),
+    "molecule for GPAW": ({"label.engine.engine": "gpaw"}, ["systems[0].file", "all three directions", "pyscf"]),
+    "slab for GPAW": (
+        {"systems": [{"file": "slab.xyz"}], "label.engine.engine": "gpaw"},
+        ["systems[0].file", "[True, True, False]", "vacuum"],
+    ),
+    "charged crystal for GPAW": (
+        {"systems": [{"file": "salt.xyz", "charge": 1}], "label.engine.engine": "gpaw"},
+        ["systems[0].charge: received +1", "neutral"],
+    ),
+    "no check in a whole trajectory": (
+        {"explore.steps": 5, "explore.check_every": 10},
+        ["explore.check_every: received 10", "explore.steps (5)"],
+    ),
+    "seed beyond 32 bits": ({"seed": 2**70}, ["seed: received", "below"]),
+    "NUL in a path": ({"folder": "a\0b"}, ["folder: received", "NUL"]),
     "strained molecule": ({"systems": [{"file": "methanol.xyz", "strains": [0.1]}]}, ["systems[0].strains", "remove"]),
     "repeated molecule": (
         {"systems": [{"file": "methanol.xyz", "supercell": [2, 1, 1]}]},
@@ -146,7 +165,10 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["systems[0].spin_multiplicity", "18 electrons", "an odd number"],
     ),
     "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
-    "fade ends before it starts": ({"committee.fade_end": 2.0}, ["committee.fade_end", "above committee.fade_onset"]),
+    "fade ends before it starts": (
+        {"committee.fade_end": 2.0},
+        ["committee.fade_end must be above fade_onset 2", "received 2"],
+    ),
     "distances the wrong way round": (
         {"physics.uncomputable_distance_factor": 0.7},
         ["physics.uncomputable_distance_factor", "below physics.min_distance_factor"],

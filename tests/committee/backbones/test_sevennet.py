@@ -149,3 +149,9 @@ def _leaves(node: torch.autograd.graph.Node | None) -> list[torch.Tensor]:
             found.append(current.variable)
         stack += [parent for parent, _ in current.next_functions]
     return found
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device, so nothing is missing")
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(FoundationError, match=r"foundation\.device: received cuda.*set device: cpu"):
+        load_backbone(SevenNetSettings(kind="sevennet", device="cuda"))
