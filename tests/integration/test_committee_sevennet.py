@@ -68,7 +68,7 @@ def test_checkpoint_opens_without_being_given_the_foundation(potential, labelled
     save(potential, tmp_path / "model")
     opened = load(tmp_path / "model")
     one, two = (p.predict([labelled[9].atoms], "exact")[0] for p in (potential, opened))
-    assert one.energy == two.energy
+    assert one.energy == pytest.approx(two.energy, abs=1e-4)
     # SevenNet on several threads does not repeat its own forces bit for bit.
     np.testing.assert_allclose(one.forces_ensemble, two.forces_ensemble, atol=2e-5)
 
