@@ -1,6 +1,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS := sevennet,pyscf,gpaw,mongod,dev
+EXTRAS := sevennet,chgnet,tblite,pyscf,gpaw,mongod,dev
 
 .PHONY: run test setup
 

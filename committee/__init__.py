@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from committee.checkpoint import load, save
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
-    from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings, TrainingSettings
+    from committee.settings import (
+        CalculatorSettings,
+        CommitteeSettings,
+        FairchemSettings,
+        SevenNetSettings,
+        TrainingSettings,
+    )
     from committee.training import TrainingFrame, train
 
 __all__ = [
+    "CalculatorSettings",
     "Calibration",
     "CommitteeCalculator",
     "CommitteePotential",
@@ -30,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CalculatorSettings": "settings",
     "Calibration": "calibration",
     "CommitteeCalculator": "calculator",
     "CommitteePotential": "potential",

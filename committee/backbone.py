@@ -22,7 +22,7 @@ class Evaluation:
         frame_index: (N,) int64, the frame each atom belongs to.
         volumes: (B,) Å³; NaN for a frame that is not periodic in three directions.
         closed_forces: (N, 3) eV/Å of a foundation that gives no graph, else None.
-        closed_stress: (B, 3, 3) eV/Å³ of a foundation that gives no graph, else None.
+        closed_stress: (B, 3, 3) eV/Å³ of a foundation that gives no graph, NaN where it has none, else None.
     """
 
     positions: Tensor

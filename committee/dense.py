@@ -39,14 +39,17 @@ class Target:
         stress: np.ndarray[tuple[int], np.dtype[np.float64]] | None,
         settings: TrainingSettings,
     ) -> "Target":
-        """Express a label's forces and stress as slopes of the energy: -F along positions, V σ along strains."""
+        """Express a label's forces and stress as slopes of the energy: -F along positions, V σ along strains.
+
+        A stress that the foundation has none of (a closed one may not) cannot be corrected and gets no weight.
+        """
         n_moves = seen.forces.size
         slopes = np.full(len(seen.tangents), np.nan)
         weights = np.zeros(len(seen.tangents))
         if forces is not None:
             slopes[:n_moves] = (seen.forces - forces).ravel()
             weights[:n_moves] = settings.forces_weight / n_moves
-        if stress is not None and len(slopes) > n_moves:
+        if stress is not None and len(slopes) > n_moves and np.isfinite(seen.stress).all():
             slopes[n_moves:] = float(seen.volume) * (stress - seen.stress)
             weights[n_moves:] = settings.stress_weight * (STRESS_SCALE / float(seen.volume)) ** 2 / 6
         return cls(energy_eV, slopes, weights)

@@ -17,6 +17,10 @@ class FoundationError(CommitteeError):
     """A foundation that is unknown, not installed, or whose weights are missing."""
 
 
+class FoundationAnswerError(CommitteeError):
+    """A foundation that failed on a structure, or answered with NaN."""
+
+
 class CheckpointError(CommitteeError):
     """A committee checkpoint that is truncated, edited, or made for another foundation."""
 

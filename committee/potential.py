@@ -164,18 +164,18 @@ class CommitteePotential:
         foundation_energy = float(evaluation.energy[b].detach())
         energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
         ensemble = energy + _array(correction.deviations[:, b])
-        periodic = bool(torch.isfinite(evaluation.volumes[b]))
+        stressed = _has_stress(evaluation, b)
         return Prediction(
             energy=energy,
             forces=_array(forces[mine]),
-            stress=_voigt(stress[b]) if periodic else None,
+            stress=_voigt(stress[b]) if stressed else None,
             latent_distance=None if correction.distance is None else _array(correction.distance[mine]),
             energy_uncertainty=float(ensemble.std(ddof=1)),
             energy_ensemble=ensemble,
             forces_uncertainty=_cut(spread.forces_std, mine),
             forces_ensemble=_cut(spread.forces, (slice(None), mine)),
-            stress_uncertainty=_voigt(spread.stress_std[b]) if periodic and spread.stress_std is not None else None,
-            stress_ensemble=_voigt(spread.stress[:, b]) if periodic and spread.stress is not None else None,
+            stress_uncertainty=_voigt(spread.stress_std[b]) if stressed and spread.stress_std is not None else None,
+            stress_ensemble=_voigt(spread.stress[:, b]) if stressed and spread.stress is not None else None,
             features=_array(evaluation.features[mine]),
             foundation_energy=foundation_energy,
             foundation_forces=_cut(foundation_forces, mine),
@@ -190,6 +190,12 @@ class _Spread:
     stress_std: Tensor | None = None
     forces: Tensor | None = None
     stress: Tensor | None = None
+
+
+def _has_stress(evaluation: Evaluation, b: int) -> bool:
+    """Whether frame b is periodic in three directions and its foundation gives a stress (a closed one may not)."""
+    closed = evaluation.closed_stress
+    return bool(torch.isfinite(evaluation.volumes[b])) and (closed is None or bool(torch.isfinite(closed[b]).all()))
 
 
 def _mean_derivatives(evaluation: Evaluation, correction: Correction, *, retain_graph: bool) -> tuple[Tensor, Tensor]:

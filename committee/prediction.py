@@ -21,7 +21,7 @@ class Prediction:
     Attributes:
         energy: eV.
         forces: (n, 3) eV/Å.
-        stress: (6,) eV/Å³, None unless periodic in three directions.
+        stress: (6,) eV/Å³, None unless periodic in three directions and known to the foundation.
         latent_distance: (n,), None before the first training.
         energy_uncertainty: eV.
         energy_ensemble: (K,) eV.

@@ -1,9 +1,13 @@
 """What a user may set about the model. Each class is the documentation of its block in the YAML file."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMPORT_PATH = "import_path"
+_FILE_WORDS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
 
 class Settings(BaseModel):
@@ -34,7 +38,37 @@ class FairchemSettings(Settings):
     device: Literal["cpu", "cuda"] = "cpu"
 
 
-FoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discriminator="kind")]
+OpenFoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discriminator="kind")]
+
+
+class CalculatorSettings(Settings):
+    """Any ASE calculator as the foundation's energy, forces and stress, with features from an open foundation.
+
+    The way to correct closed models (Matlantis PFP), and any other force field that ASE can call.
+    """
+
+    kind: Literal["calculator"]
+    import_path: str
+    """Import path of the calculator class, such as ``tblite.ase.TBLite``. It runs code: name only what you trust."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the calculator. A value of the form ``{import_path: ..., arguments: {...}}`` is built
+    first; without ``arguments`` the named object is passed as it is."""
+    features: OpenFoundationSettings
+    """The open foundation that gives the features: the heads see atoms through it."""
+    elements: tuple[str, ...] = ()
+    """Symbols of the elements that the calculator knows; by default those of the features."""
+    level_of_theory: str = ""
+    """What the calculator's energies mean, in words, for the report."""
+
+    @model_validator(mode="after")
+    def _elements_exist(self) -> "CalculatorSettings":
+        unknown = [symbol for symbol in self.elements if symbol not in chemical_symbols[1:]]
+        if unknown:
+            raise ValueError(f"elements: expected symbols such as Na, received {', '.join(unknown)}")
+        return self
+
+
+FoundationSettings = Annotated[SevenNetSettings | FairchemSettings | CalculatorSettings, Field(discriminator="kind")]
 
 
 class CommitteeSettings(Settings):
@@ -77,3 +111,26 @@ def resolve_path(model: str, base: Path) -> str:
     """Return ``model`` as an absolute path if such a file exists beside the config, unchanged otherwise."""
     candidate = (base / model).expanduser()
     return str(candidate.resolve()) if candidate.is_file() else model
+
+
+def resolve_arguments(arguments: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Return a calculator's arguments with absolute paths where they name files beside the config."""
+    return {key: _resolve_argument(key, value, base) for key, value in arguments.items()}
+
+
+def is_named_object(value: object) -> bool:
+    """Whether an argument stands for an object: ``{import_path: ...}``, with or without ``arguments``."""
+    return isinstance(value, dict) and set(value) in ({IMPORT_PATH}, {IMPORT_PATH, "arguments"})
+
+
+def names_a_file(key: str) -> bool:
+    """Whether an argument of this name is the path of a model, rather than of a log that changes with every call."""
+    return any(word in key.lower() for word in _FILE_WORDS) and key != IMPORT_PATH
+
+
+def _resolve_argument(key: str, value: Any, base: Path) -> Any:
+    if isinstance(value, dict):
+        return resolve_arguments(value, base)
+    if isinstance(value, list):
+        return [_resolve_argument(key, item, base) for item in value]
+    return resolve_path(value, base) if isinstance(value, str) and names_a_file(key) else value

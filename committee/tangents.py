@@ -33,7 +33,7 @@ class Tangents:
         structure: SHA-256 of the structure, so that an id that was given to another one is noticed.
         energy: () foundation energy, eV, float64.
         forces: (n, 3) eV/Å.
-        stress: (6,) eV/Å³; NaN unless periodic in three directions.
+        stress: (6,) eV/Å³; NaN unless periodic in three directions and known to the foundation.
         features: (n, D) h.
         tangents: (M, n, D) ∂h along M directions: 3n positions (1/Å), then 6 strains if periodic in three directions.
         volume: () Å³; NaN unless periodic in three directions.

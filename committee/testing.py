@@ -12,14 +12,19 @@ from ase.build import bulk, molecule
 
 from committee import backbone_checks as checks
 from committee.backbone import Backbone
-from committee.backbone_checks import BackboneCheckError
+from committee.backbone_checks import DOUBLE, SINGLE, BackboneCheckError
 from committee.names import CHARGE, SPIN
 
 __all__ = ["BackboneCheckError", "check_backbone", "example_frames"]
 
 
 def check_backbone(
-    backbone: Backbone, frames: Sequence[Atoms] | None = None, *, rotation_tolerance: float = 1e-4
+    backbone: Backbone,
+    frames: Sequence[Atoms] | None = None,
+    *,
+    rotation_tolerance: float = 1e-4,
+    single_precision: bool = False,
+    periodic_only: bool = False,
 ) -> None:
     """Check everything that the committee takes for granted about a foundation.
 
@@ -32,6 +37,10 @@ def check_backbone(
         frames: small structures of elements it knows; by default a molecule, a crystal and a one-atom crystal.
         rotation_tolerance: eV and eV/Å by which a rotated frame may differ; raise it for models that are
             invariant on a grid only.
+        single_precision: the foundation is a closed calculator that works in float32 whatever it is asked: its
+            energies and forces are compared to float32's digits, its features as ever.
+        periodic_only: the foundation cannot be asked about a frame without a cell; a lone atom and a molecule
+            without a cell are then left out.
 
     Raises:
         BackboneCheckError: the first broken promise, with the numbers.
@@ -43,16 +52,18 @@ def check_backbone(
     checks.check_refusals(backbone, chosen[0])
     exact = backbone.to(torch.float64)
     checks.check_precision(backbone, exact)
-    checks.check_batch(exact, chosen)
-    checks.check_lone_atom(exact, chosen[0])
-    checks.check_doubled_cell(exact, chosen)
+    precision = SINGLE if single_precision else DOUBLE
+    checks.check_batch(exact, chosen, precision)
+    if not periodic_only:
+        checks.check_lone_atom(exact, chosen[0])
+    checks.check_doubled_cell(exact, chosen, precision)
     rng = np.random.default_rng(0)
-    for atoms in [*chosen, _without_cell(chosen[0])]:
-        checks.check_translation(exact, atoms, rng)
-        checks.check_permutation(exact, atoms, rng)
-        checks.check_rotation(exact, atoms, rng, rotation_tolerance)
-        checks.check_position_derivatives(exact, atoms, rng)
-        checks.check_strain_derivatives(exact, atoms, rng)
+    for atoms in chosen if periodic_only else [*chosen, _without_cell(chosen[0])]:
+        checks.check_translation(exact, atoms, rng, precision)
+        checks.check_permutation(exact, atoms, rng, precision)
+        checks.check_rotation(exact, atoms, rng, max(rotation_tolerance, precision.forces_eV_per_A))
+        checks.check_position_derivatives(exact, atoms, rng, precision)
+        checks.check_strain_derivatives(exact, atoms, rng, precision)
 
 
 def example_frames(elements: Set[int]) -> list[Atoms]:

@@ -6,18 +6,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from al_loop.cli.findings import Finding
 from al_loop.config import Config
 from al_loop.config.checks import check_elements
-from al_loop.config.foundation_names import weights_at_hand
+from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.masking import mask_uri
 from al_loop.versions import installed
 from committee.errors import CommitteeError
-from committee.settings import FairchemSettings
+from committee.settings import CalculatorSettings, FairchemSettings
 from dft_interfaces.engines import GPAW_INSTALL, build_engine, engine_installed
 from dft_interfaces.errors import DFTInterfaceError
+
+if TYPE_CHECKING:
+    from committee.backbone import Backbone  # imports torch
 
 _REQUIRED = ("torch", "fairchem-core", "ase", "pyiron_base", "mongoengine")
 _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
@@ -44,8 +48,9 @@ def check_campaign(config: Config) -> str:
         UnknownElementError: the foundation does not know an element.
     """
     build_engine(config.label.engine)
-    if isinstance(config.foundation, FairchemSettings) and not weights_at_hand(config.foundation.model):
-        return f"Elements were not checked: the weights of {config.foundation.model} are fetched at the first run."
+    _, weights = open_model(config.foundation)
+    if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
+        return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
     from committee.backbones import load_backbone
 
     check_elements(config, load_backbone(config.foundation).elements)
@@ -74,7 +79,7 @@ def _packages(config: Config | None) -> Iterator[Finding]:
 def _extras_of(config: Config | None) -> set[str]:
     if config is None:
         return set()
-    foundation = {"sevenn"} if config.foundation.kind == "sevennet" else set()
+    foundation = {"sevenn"} if open_model(config.foundation)[1].kind == "sevennet" else set()
     return foundation | {config.label.engine.engine}
 
 
@@ -135,19 +140,29 @@ def _engine(config: Config) -> Finding:
 
 def _foundation(config: Config) -> Finding:
     settings = config.foundation
-    subject = f"foundation {settings.model}"
-    if isinstance(settings, FairchemSettings) and not weights_at_hand(settings.model):
+    subject = f"foundation {foundation_name(settings)}"
+    _, weights = open_model(settings)
+    if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return _gated(subject)
     from committee.backbones import load_backbone
 
     try:
         backbone = load_backbone(settings)
         check_elements(config, backbone.elements)
+        if isinstance(settings, CalculatorSettings):
+            _ask_once(config, backbone)
     except (CommitteeError, InputError) as error:
         return Finding(subject, False, "cannot be used", str(error))
     except Exception as error:  # noqa: BLE001 - as for the engine
         return _broken(subject, error)
     return Finding(subject, True, f"{backbone.level_of_theory}; {len(backbone.elements)} elements")
+
+
+def _ask_once(config: Config, backbone: "Backbone") -> None:
+    """Evaluate the first structure: a closed model may want a licence, a server or a cell."""
+    from al_loop.loop.starts import load_system
+
+    backbone.evaluate([load_system(config.systems[0])])
 
 
 def _broken(subject: str, error: Exception) -> Finding:

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import is_known, known_models
+from al_loop.config.foundation_names import foundation_name, is_known, known_models, open_model
 from al_loop.config.keys import nearest
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
@@ -48,12 +48,12 @@ def _same_names(config: Config) -> Iterator[str]:
 
 
 def _foundation(config: Config) -> Iterator[str]:
-    foundation = config.foundation
+    dotted, foundation = open_model(config.foundation)
     if Path(foundation.model).is_file() or is_known(foundation.kind, foundation.model):
         return
     names = known_models(foundation.kind)
     yield (
-        f"foundation.model: {foundation.model!r} is neither a file nor a {foundation.kind} model"
+        f"{dotted}.model: {foundation.model!r} is neither a file nor a {foundation.kind} model"
         f"{nearest(foundation.model, names)}; known names: {', '.join(names)}"
     )
 
@@ -154,6 +154,6 @@ def check_elements(config: Config, elements: Set[int]) -> None:
     if problems:
         known = ", ".join(chemical_symbols[number] for number in sorted(elements))
         raise UnknownElementError(
-            f"the foundation {config.foundation.model} was not trained on every element: {'; '.join(problems)}."
-            f" It knows {known}. Choose another foundation or remove the structure."
+            f"the foundation {foundation_name(config.foundation)} was not trained on every element:"
+            f" {'; '.join(problems)}. It knows {known}. Choose another foundation or remove the structure."
         )

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from al_loop.config import Config, SystemSettings
 from al_loop.config.checks import check_elements, cross_check
+from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
-from committee.settings import resolve_path
 
 __all__ = ["check_elements", "config_schema", "load_config"]
 
@@ -50,10 +50,10 @@ def _message(path: Path, problems: list[str]) -> str:
 
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:
-    foundation, hold_out = config.foundation, config.hold_out
+    hold_out = config.hold_out
     return config.model_copy(
         update={
-            "foundation": foundation.model_copy(update={"model": resolve_path(foundation.model, base)}),
+            "foundation": with_absolute_paths(config.foundation, base),
             "systems": _resolved(config.systems, base),
             "hold_out": hold_out.model_copy(update={"never_trained": _resolved(hold_out.never_trained, base)}),
         }

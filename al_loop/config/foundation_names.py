@@ -5,7 +5,38 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings, resolve_arguments, resolve_path
+
 _SEVENNET = ("7net-0", "7net-0_22may2024", "7net-l3i5", "7net-mf-0")  # those that the wheel ships
+
+
+def open_model(
+    foundation: SevenNetSettings | FairchemSettings | CalculatorSettings,
+) -> tuple[str, SevenNetSettings | FairchemSettings]:
+    """Where in the config the model with open weights stands, and its settings: a calculator has one for features."""
+    if isinstance(foundation, CalculatorSettings):
+        return "foundation.features", foundation.features
+    return "foundation", foundation
+
+
+def foundation_name(foundation: SevenNetSettings | FairchemSettings | CalculatorSettings) -> str:
+    """How messages call a foundation."""
+    return foundation.import_path if isinstance(foundation, CalculatorSettings) else foundation.model
+
+
+def with_absolute_paths(
+    foundation: SevenNetSettings | FairchemSettings | CalculatorSettings, base: Path
+) -> SevenNetSettings | FairchemSettings | CalculatorSettings:
+    """Resolve the model files that a foundation's settings name relative to the config's folder."""
+    if isinstance(foundation, CalculatorSettings):
+        features = foundation.features
+        return foundation.model_copy(
+            update={
+                "features": features.model_copy(update={"model": resolve_path(features.model, base)}),
+                "arguments": resolve_arguments(foundation.arguments, base),
+            }
+        )
+    return foundation.model_copy(update={"model": resolve_path(foundation.model, base)})
 
 
 def known_models(kind: str) -> tuple[str, ...]:

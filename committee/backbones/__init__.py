@@ -4,12 +4,14 @@ import torch
 
 from committee.backbone import Backbone
 from committee.errors import FoundationError
-from committee.settings import FairchemSettings, SevenNetSettings
+from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
 
 __all__ = ["load_backbone"]
 
 
-def load_backbone(settings: SevenNetSettings | FairchemSettings, dtype: torch.dtype = torch.float32) -> Backbone:
+def load_backbone(
+    settings: SevenNetSettings | FairchemSettings | CalculatorSettings, dtype: torch.dtype = torch.float32
+) -> Backbone:
     """Load a frozen foundation model.
 
     Args:
@@ -20,6 +22,10 @@ def load_backbone(settings: SevenNetSettings | FairchemSettings, dtype: torch.dt
         FoundationError: its library is not installed, its name or weights cannot be found or read, or the machine
             lacks the device.
     """
+    if isinstance(settings, CalculatorSettings):
+        from committee.backbones.calculator import load_calculator
+
+        return load_calculator(settings, load_backbone(settings.features, dtype))
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise FoundationError(
             f"foundation.device: received cuda, but torch {torch.__version__} finds no CUDA device here; "

@@ -101,6 +101,32 @@ def test_elements_that_the_foundation_does_not_know(tmp_path: Path) -> None:
     assert "Po, Rn" in result.stderr
 
 
+def calculator(import_path: str) -> str:
+    return f"{{kind: calculator, import_path: {import_path}, features: {SEVENNET}}}"
+
+
+def test_a_calculator_is_asked_about_the_first_structure(tmp_path: Path) -> None:
+    found = finding(diagnose(config_of(tmp_path, calculator("ase.calculators.lj.LennardJones"))), "foundation ase")
+    assert found.ok
+    assert "as ase.calculators.lj.LennardJones" in found.detail
+    failing = finding(diagnose(config_of(tmp_path, calculator("ase.calculators.emt.EMT"))), "foundation ase")
+    assert failing.blocks is False  # EMT has parameters for C, O and H
+    (tmp_path / "start.xyz").write_text("2\n\nNa 0 0 0\nCl 0 0 2.5\n")
+    failing = finding(diagnose(config_of(tmp_path, calculator("ase.calculators.emt.EMT"))), "foundation ase")
+    assert failing.blocks
+    assert "ase.calculators.emt.EMT; on frame 0 (NaCl) it failed" in failing.remedy
+
+
+def test_a_calculator_that_is_not_installed(tmp_path: Path) -> None:
+    config = config_of(tmp_path, calculator("pfp_api_client.pfp.calculators.ase_calculator.ASECalculator"))
+    missing = finding(diagnose(config), "foundation pfp_api_client")
+    assert missing.blocks
+    assert "install its package" in missing.remedy
+    result = CliRunner().invoke(app, ["check-config", str(tmp_path / "config.yaml")])
+    assert result.exit_code == 2
+    assert "pfp_api_client" in result.stderr
+
+
 def test_a_valid_config(tmp_path: Path) -> None:
     config_of(tmp_path)
     before = sorted(tmp_path.rglob("*"))

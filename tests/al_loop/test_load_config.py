@@ -20,6 +20,7 @@ from al_loop.config.file import check_elements, config_schema, load_config
 from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
+from committee.settings import CalculatorSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL: dict[str, Any] = {
@@ -100,11 +101,51 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "percent": ({"gate.confidence": 90}, ["gate.confidence: received 90", "below 1"]),
     "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "pyscf, gpaw, ase"]),
     "no engine": ({"label.engine": {}}, ["label.engine.engine: missing", "valid: pyscf, gpaw, ase"]),
-    "unknown foundation": ({"foundation.kind": "mace"}, ["unknown kind 'mace'", "valid: sevennet, fairchem"]),
+    "unknown foundation": ({"foundation.kind": "mace"}, ["kind 'mace'", "valid: sevennet, fairchem, calculator"]),
     "unknown model": ({"foundation.model": "7net-1"}, ["'7net-1'", "did you mean '7net-0'", "7net-l3i5"]),
     "unknown UMA": (
         {"foundation": {"kind": "fairchem", "model": "uma-xl", "task_name": "omol"}},
         ["foundation.model: 'uma-xl'", "uma-s-1p2p1"],
+    ),
+    "unknown features": (
+        {"foundation": {"kind": "calculator", "import_path": "ase.calculators.emt.EMT", "features": {"kind": "mace"}}},
+        ["foundation.features.kind: unknown kind 'mace'", "valid: sevennet, fairchem"],
+    ),
+    "unknown model of features": (
+        {
+            "foundation": {
+                "kind": "calculator",
+                "import_path": "ase.calculators.emt.EMT",
+                "features": {"kind": "sevennet", "model": "7net-1"},
+            }
+        },
+        ["foundation.features.model: '7net-1'", "did you mean '7net-0'"],
+    ),
+    "no features": (
+        {"foundation": {"kind": "calculator", "import_path": "ase.calculators.emt.EMT"}},
+        ["foundation.features: missing"],
+    ),
+    "unknown key of a calculator": (
+        {
+            "foundation": {
+                "kind": "calculator",
+                "import_pth": "x.Y",
+                "import_path": "x.Y",
+                "features": {"kind": "sevennet"},
+            }
+        },
+        ["foundation.import_pth: unknown key", "did you mean 'foundation.import_path'"],
+    ),
+    "no such element": (
+        {
+            "foundation": {
+                "kind": "calculator",
+                "import_path": "x.Y",
+                "features": {"kind": "sevennet"},
+                "elements": ["Natrium"],
+            }
+        },
+        ["foundation.elements: expected symbols such as Na, received Natrium"],
     ),
     "unknown task": (
         {"foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omoll"}},
@@ -285,6 +326,24 @@ def test_paths_are_relative_to_the_config_file(folder: Path, monkeypatch: pytest
     assert config.foundation.model == str(folder / "weights.pth")
     assert config.folder == Path("runs/test")
     assert config.systems[0].name == "methanol"
+
+
+def test_model_files_of_a_calculator_are_relative_to_the_config_file(folder: Path) -> None:
+    for name in ("weights.pth", "deep.pt", "mode"):
+        (folder / name).write_bytes(b"weights")
+    nested = {"import_path": "x.Estimator", "arguments": {"model_path": "deep.pt", "mode": "mode"}}
+    foundation = {
+        "kind": "calculator",
+        "import_path": "x.Y",
+        "arguments": {"estimator": nested, "model_paths": ["deep.pt", "elsewhere.pt"]},
+        "features": {"kind": "sevennet", "model": "weights.pth"},
+    }
+    config = load_config(write(folder, {"foundation": foundation}))
+    settings = config.foundation
+    assert isinstance(settings, CalculatorSettings)
+    assert settings.features.model == str(folder / "weights.pth")
+    assert settings.arguments["model_paths"] == [str(folder / "deep.pt"), "elsewhere.pt"]
+    assert settings.arguments["estimator"]["arguments"] == {"model_path": str(folder / "deep.pt"), "mode": "mode"}
 
 
 def test_exponents_are_numbers(folder: Path) -> None:

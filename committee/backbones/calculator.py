@@ -1,0 +1,193 @@
+"""Any ASE calculator as a foundation, closed models included: its numbers, with features from an open model."""
+
+import hashlib
+import inspect
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, FileIOCalculator, all_changes
+from ase.calculators.genericfileio import GenericFileIOCalculator
+from ase.data import atomic_numbers
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from committee.backbone import Backbone, Evaluation
+from committee.backbones.named_objects import call, identity, resolve
+from committee.errors import FoundationAnswerError, FoundationError
+from committee.settings import CalculatorSettings
+from committee.structures import check_structures
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the calculator says of one frame: energy in eV, forces (n, 3), stress (3, 3), NaN where it has none."""
+
+    energy: float
+    forces: Array
+    stress: Array
+
+
+class CalculatorBackbone:
+    """Energy, forces and stress of an ASE calculator, in float64; features of an open foundation.
+
+    The energy is the free energy where the calculator has one: forces are its derivative. Stress is NaN where the
+    calculator has none and for frames that are not periodic in three directions. The calculator sees the frames one
+    by one, as copies, wrapped into their cells, and is told each time that everything changed.
+
+    Args:
+        settings: what the user's config names.
+        calculator: it, made.
+        features: the open foundation.
+    """
+
+    def __init__(self, settings: CalculatorSettings, calculator: Any, features: Backbone) -> None:
+        self.name = f"calculator:{settings.import_path}+{features.name}"
+        self.fingerprint = _fingerprint(settings, features)
+        self.elements = _elements(settings, features)
+        self.cutoff_A = features.cutoff_A
+        self.feature_size = features.feature_size
+        self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_words(settings.arguments)})"
+        self.dtype = features.dtype
+        self._settings = settings
+        self._calculator = calculator
+        self._features = features
+        self._stressed = "stress" in calculator.implemented_properties
+        self._writes_files = isinstance(calculator, FileIOCalculator | GenericFileIOCalculator)
+
+    def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
+        """See :class:`committee.backbone.Backbone`.
+
+        Raises:
+            FoundationAnswerError: the calculator fails on a frame, leaves something out, or answers with NaN.
+        """
+        check_structures(frames, self.elements)
+        answers = [self._ask(index, atoms) for index, atoms in enumerate(frames)]
+        seen = self._features.evaluate(frames)
+        device = seen.features.device
+        return replace(
+            seen,
+            energy=torch.tensor([answer.energy for answer in answers], dtype=torch.float64, device=device),
+            closed_forces=torch.from_numpy(np.concatenate([answer.forces for answer in answers])).to(device),
+            closed_stress=torch.from_numpy(np.stack([answer.stress for answer in answers])).to(device),
+        )
+
+    def to(self, dtype: torch.dtype) -> "CalculatorBackbone":
+        """Return the same foundation with features in another precision; the calculator keeps its own."""
+        if dtype == self.dtype:
+            return self
+        return CalculatorBackbone(self._settings, self._calculator, self._features.to(dtype))
+
+    def _ask(self, index: int, atoms: Atoms) -> _Answer:
+        wanted = ["energy", "forces"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
+        copied = atoms.copy()
+        copied.wrap()  # some servers refuse atoms far outside the cell, and trajectories drift
+        try:
+            with self._own_folder():
+                # One request for everything: asked one by one, some codes would run once for each property.
+                self._calculator.calculate(copied, wanted, list(all_changes))
+            results = dict(self._calculator.results)
+        except Exception as error:
+            raise FoundationAnswerError(
+                f"{self._on(index, atoms)} it failed: {type(error).__name__}: {error}. "
+                "Leave the structure out, or choose a foundation that can evaluate it."
+            ) from error
+        missing = sorted(set(wanted) - set(results))
+        if missing:
+            raise FoundationAnswerError(f"{self._on(index, atoms)} it returned no {', '.join(missing)}.")
+        return self._checked(index, atoms, results, stressed="stress" in wanted)
+
+    def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Answer:
+        answer = _Answer(
+            energy=float(results.get("free_energy", results["energy"])),
+            forces=np.array(results["forces"], dtype=np.float64),
+            stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
+        )
+        if answer.forces.shape != (len(atoms), 3):
+            raise FoundationAnswerError(
+                f"{self._on(index, atoms)} it returned forces of shape {answer.forces.shape}, expected {len(atoms), 3}."
+            )
+        bad = [
+            name
+            for name in ("energy", "forces", *(["stress"] if stressed else []))
+            if not np.isfinite(getattr(answer, name)).all()
+        ]
+        if bad:
+            raise FoundationAnswerError(f"{self._on(index, atoms)} it returned NaN or infinite {', '.join(bad)}.")
+        return answer
+
+    def _on(self, index: int, atoms: Atoms) -> str:
+        return f"The foundation is the calculator {self._settings.import_path}; on frame {index} ({atoms.symbols})"
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        """Give a code that writes files a folder of its own for one calculation."""
+        if not self._writes_files or "directory" in self._settings.arguments:
+            yield
+            return
+        with TemporaryDirectory(prefix="foundation-") as folder:
+            self._calculator.directory = folder
+            yield
+
+
+def load_calculator(settings: CalculatorSettings, features: Backbone) -> CalculatorBackbone:
+    """Make the calculator that a user's own config names.
+
+    Raises:
+        FoundationError: the path names no ASE calculator class, its library cannot be imported, it refuses its
+            arguments, or it has no energy or forces.
+    """
+    path = settings.import_path
+    found = resolve(path)
+    if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
+        raise FoundationError(
+            f"foundation.import_path: {path} is {found!r}, expected a subclass of "
+            "ase.calculators.calculator.Calculator; what it is made from goes into arguments"
+        )
+    with redirect_stdout(io.StringIO()):  # some announce themselves
+        calculator = call(path, found, settings.arguments)
+    lacking = {"energy", "forces"} - set(calculator.implemented_properties)
+    if lacking:
+        raise FoundationError(
+            f"foundation.import_path: {path} has {sorted(calculator.implemented_properties)}, "
+            f"but a foundation needs {' and '.join(sorted(lacking))} too"
+        )
+    return CalculatorBackbone(settings, calculator, features)
+
+
+def _full_stress(stress: Any) -> Array:
+    """(6,), (9,) or (3, 3) -> (3, 3)."""
+    values = np.array(stress, dtype=np.float64)
+    full: Array = voigt_6_to_full_3x3_stress(values) if values.shape == (6,) else values.reshape(3, 3)
+    return full
+
+
+def _elements(settings: CalculatorSettings, features: Backbone) -> frozenset[int]:
+    if not settings.elements:
+        return features.elements
+    chosen = frozenset(atomic_numbers[symbol] for symbol in settings.elements)
+    unknown = [symbol for symbol in settings.elements if atomic_numbers[symbol] not in features.elements]
+    if unknown:
+        raise FoundationError(
+            f"foundation.elements: {', '.join(unknown)} not known to {features.name}, which the features come from; "
+            "remove them or choose other features"
+        )
+    return chosen
+
+
+def _fingerprint(settings: CalculatorSettings, features: Backbone) -> str:
+    told = {"calculator": identity(settings.import_path, settings.arguments), "features": features.fingerprint}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _words(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in arguments.items())
