@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -97,6 +97,38 @@ def check_config(config_path: ConfigFile) -> None:
     typer.echo(f"{config_path} is valid: campaign {config.name}, {structures} structure(s), {config.rounds} round(s).")
     if remark:
         typer.echo(remark)
+
+
+@app.command()
+@guarded
+def predict(
+    frames: Annotated[Path, typer.Argument(metavar="FRAMES", help="Labelled frames, such as frames.extxyz.")],
+    foundation: Annotated[
+        list[str],
+        typer.Option(help="sevennet:MODEL[:FIDELITY], fairchem:MODEL:TASK, or a campaign's YAML. Repeat to compare."),
+    ],
+    energy_key: Annotated[str, typer.Option(help="Name of the energies, eV.")] = "REF_energy",
+    forces_key: Annotated[str, typer.Option(help="Name of the forces, eV/Å.")] = "REF_forces",
+    stress_key: Annotated[str, typer.Option(help="Name of the stresses, eV/Å³.")] = "REF_stress",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where models named by a word run.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Compare foundations on your own labelled frames and say which to start from."""
+    from dataclasses import asdict
+
+    from al_loop.foundation_text import parse_foundation
+    from al_loop.labelled_file import LabelKeys, read_labelled
+
+    chosen = [parse_foundation(text, device) for text in foundation]
+    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key))
+    from al_loop.cli.comparison_table import print_comparison
+    from al_loop.compare import compare_foundations
+
+    comparison = compare_foundations(labelled, chosen)
+    if as_json:
+        typer.echo(json.dumps(asdict(comparison), allow_nan=False))
+    else:
+        print_comparison(comparison)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from al_loop.report.round_json import REPORT_STAGE, as_dict
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 
-COMMANDS = ("run", "status", "report", "check-config", "template", "schema", "doctor")
+COMMANDS = ("run", "status", "report", "predict", "check-config", "template", "schema", "doctor")
 CONFIG = """
 name: test
 folder: {folder}
