@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from committee.calculator import CommitteeCalculator
     from committee.calibration import Calibration
     from committee.checkpoint import load, save
+    from committee.export import export_fairchem
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
     from committee.settings import (
@@ -30,6 +31,7 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "export_fairchem",
     "load",
     "load_backbone",
     "save",
@@ -47,6 +49,7 @@ _HOMES = {
     "SevenNetSettings": "settings",
     "TrainingFrame": "training",
     "TrainingSettings": "settings",
+    "export_fairchem": "export",
     "load": "checkpoint",
     "load_backbone": "backbones",
     "save": "checkpoint",

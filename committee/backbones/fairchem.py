@@ -32,6 +32,10 @@ class FairchemBackbone:
     Features are the l = 0 part of the node embedding, the input of the pretrained energy head. Energies are in
     float64 whatever the precision of the model, as fairchem's own calculator returns them: totals of all
     electrons would lose their last digits in float32.
+
+    Attributes:
+        settings: how it was opened.
+        energy_task: fairchem's task of the energy: name, normaliser and element references.
     """
 
     def __init__(self, checkpoint: OpenCheckpoint, settings: FairchemSettings) -> None:
@@ -40,8 +44,8 @@ class FairchemBackbone:
         self.level_of_theory = _LEVELS[settings.task_name]
         self.elements = checkpoint.elements
         self.dtype = checkpoint.dtype
-        self._settings = settings
-        self._task = checkpoint.energy_task
+        self.settings = settings
+        self.energy_task = checkpoint.energy_task
         self._lone_atoms = checkpoint.lone_atoms
         self._model: nn.Module = checkpoint.unit.model
         self._device = torch.device(checkpoint.unit.device)
@@ -74,7 +78,7 @@ class FairchemBackbone:
 
         The checkpoint is read again: tables that a model computes when it is built would keep the old digits.
         """
-        return self if dtype == self.dtype else load_fairchem(self._settings, dtype)
+        return self if dtype == self.dtype else load_fairchem(self.settings, dtype)
 
     def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
         """Fairchem's batch of the frames, with strained positions and cells that follow the leaves."""
@@ -83,8 +87,8 @@ class FairchemBackbone:
         batch = atomicdata_list_to_batch(
             [
                 AtomicData.from_ase(
-                    _bare(index, atoms, self._settings.task_name),
-                    task_name=self._settings.task_name,
+                    _bare(index, atoms, self.settings.task_name),
+                    task_name=self.settings.task_name,
                     r_data_keys=["spin", "charge"],
                     target_dtype=self.dtype,
                 )
@@ -106,9 +110,9 @@ class FairchemBackbone:
             outputs = self._model(batch)
         finally:
             hook.remove()
-        energy = self._task.normalizer.denorm(outputs[self._task.name]["energy"])
-        if self._task.element_references is not None:
-            energy = self._task.element_references.undo_refs(batch, energy)
+        energy = self.energy_task.normalizer.denorm(outputs[self.energy_task.name]["energy"])
+        if self.energy_task.element_references is not None:
+            energy = self.energy_task.element_references.undo_refs(batch, energy)
         return energy, seen[0]["node_embedding"].narrow(1, 0, 1).squeeze(1)
 
     def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class FairchemBackbone:
             return energy
         table = self._lone_atoms
         rows = [i for i, atoms in enumerate(frames) if len(atoms) == 1 and not atoms.pbc.any()]
-        energies = [_look_up(table, index, frames[index], self._settings.task_name) for index in rows]
+        energies = [_look_up(table, index, frames[index], self.settings.task_name) for index in rows]
         replaced = energy.clone()
         replaced[rows] = torch.tensor(energies, dtype=energy.dtype, device=energy.device)
         return replaced

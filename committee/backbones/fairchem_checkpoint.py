@@ -54,21 +54,14 @@ def open_checkpoint(settings: FairchemSettings, dtype: torch.dtype) -> OpenCheck
     energy_task = _energy_task(unit, settings)
     escn = _conserving_escn(unit, settings.model)
     escn.regress_config.forces = escn.regress_config.stress = escn.regress_config.hessian = False
-    single = unit.model.module.supports_single_atoms
-    lone_atoms = None if single else _lone_atoms(atom_references, settings.task_name)
+    lone_atoms = _lone_atoms(stored, atom_references, settings.task_name)
     unit.model.module.prepare_for_inference(None, unit.inference_settings)
     unit.model.requires_grad_(False)
     unit.model.to(dtype)
     unit.move_to_device()
-    meaning = {
-        "task_name": settings.task_name,
-        "model_config": _plain(stored.model_config),
-        "tasks_config": _plain(stored.tasks_config),
-        "lone_atoms": lone_atoms,
-    }
     return OpenCheckpoint(
         label=settings.model if path != settings.model else Path(path).name,
-        fingerprint=fingerprint_weights(_weights(stored.ema_state_dict), meaning),
+        fingerprint=_fingerprint(stored, settings, lone_atoms),
         unit=unit,
         escn=escn,
         energy_task=energy_task,
@@ -76,6 +69,34 @@ def open_checkpoint(settings: FairchemSettings, dtype: torch.dtype) -> OpenCheck
         lone_atoms=lone_atoms,
         dtype=dtype,
     )
+
+
+def read_stored(settings: FairchemSettings) -> tuple[Any, str]:
+    """Read a checkpoint's own content again.
+
+    Returns:
+        fairchem's ``MLIPInferenceCheckpoint`` and the fingerprint that a foundation opened from it has.
+
+    Raises:
+        FoundationError: the weights cannot be fetched or read.
+    """
+    path, atom_references = _locate(settings.model)
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, *_MALFORMED) as error:
+        raise _unreadable(path, error) from error
+    return stored, _fingerprint(stored, settings, _lone_atoms(stored, atom_references, settings.task_name))
+
+
+def plain(config: Any) -> Any:
+    """Nested plain containers, whatever mixture of OmegaConf, tensors and arrays a checkpoint carries."""
+    from omegaconf import DictConfig, ListConfig
+
+    if isinstance(config, dict | DictConfig):
+        return {str(key): plain(value) for key, value in config.items()}
+    if isinstance(config, list | tuple | ListConfig):
+        return [plain(value) for value in config]
+    return config.tolist() if isinstance(config, Tensor | np.ndarray) else config
 
 
 def _locate(model: str) -> tuple[str, Any]:
@@ -114,21 +135,26 @@ def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[An
     )
     try:
         stored = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-        with _random_state_kept():  # fairchem seeds every global generator
+        with random_state_kept():
             unit = load_predict_unit(path, how, device=settings.device)
         return stored, unit
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, HydraException, *_MALFORMED) as error:
-        raise FoundationError(
-            f"{path} cannot be read as a fairchem inference checkpoint ({type(error).__name__}: {error}); expected "
-            "a file that fairchem's load_predict_unit opens, such as inference_ckpt.pt of a training run."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> FoundationError:
+    return FoundationError(
+        f"{path} cannot be read as a fairchem inference checkpoint ({type(error).__name__}: {error}); expected "
+        "a file that fairchem's load_predict_unit opens, such as inference_ckpt.pt of a training run."
+    )
 
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
+    """Restore the global random numbers, which fairchem seeds and draws from when it builds a model."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - restored, not used
     with torch.random.fork_rng():
         yield
@@ -172,26 +198,27 @@ def _elements(energy_task: Any, escn: Any) -> frozenset[int]:
     return frozenset(int(z) for z in references.nonzero().flatten() if z > 0)
 
 
-def _lone_atoms(references: Any, task_name: str) -> dict[int, dict[int, float]] | None:
+def _lone_atoms(stored: Any, references: Any, task_name: str) -> dict[int, dict[int, float]] | None:
     """Energies by element and charge, from tables that may or may not tell charges apart."""
+    if stored.model_config.get("supports_single_atoms", False):
+        return None
     if references is None or f"{task_name}_elem_refs" not in references:
         return None
-    table = _plain(references)[f"{task_name}_elem_refs"]
+    table = plain(references)[f"{task_name}_elem_refs"]
     rows = enumerate(table) if isinstance(table, list) else table.items()
     by_charge = ((int(z), row if isinstance(row, dict) else {0: row}) for z, row in rows)
     return {z: {int(charge): float(energy) for charge, energy in row.items()} for z, row in by_charge}
 
 
+def _fingerprint(stored: Any, settings: FairchemSettings, lone_atoms: dict[int, dict[int, float]] | None) -> str:
+    meaning = {
+        "task_name": settings.task_name,
+        "model_config": plain(stored.model_config),
+        "tasks_config": plain(stored.tasks_config),
+        "lone_atoms": lone_atoms,
+    }
+    return fingerprint_weights(_weights(stored.ema_state_dict), meaning)
+
+
 def _weights(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     return ((name, tensor) for name, tensor in state.items() if name != "n_averaged")
-
-
-def _plain(config: Any) -> Any:
-    """Nested plain containers, whatever mixture of OmegaConf, tensors and arrays a checkpoint carries."""
-    from omegaconf import DictConfig, ListConfig
-
-    if isinstance(config, dict | DictConfig):
-        return {str(key): _plain(value) for key, value in config.items()}
-    if isinstance(config, list | tuple | ListConfig):
-        return [_plain(value) for value in config]
-    return config.tolist() if isinstance(config, Tensor | np.ndarray) else config

@@ -1,0 +1,165 @@
+"""A trained committee as a fairchem inference checkpoint."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from committee.backbones.fairchem import FairchemBackbone
+from committee.backbones.fairchem_checkpoint import plain, random_state_kept, read_stored
+from committee.errors import CheckpointError
+from committee.fairchem_head import ENERGY_BLOCK, IMPORT_PATH
+from committee.heads import MAX_ATOMIC_NUMBER
+from committee.potential import CommitteePotential
+
+_FOUNDATION_PARTS = ("foundation_head.", "foundation_block.")
+_HEADS, _METRIC = "heads.", "metric."
+
+
+def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
+    """Write backbone, original head and committee as one file for ``load_predict_unit``.
+
+    ``FAIRChemCalculator`` on the file gives the committee's mean energy, forces and stress for the committee's task,
+    reference shifts included; other tasks answer as before. Uncertainties and calibration stay behind: they need
+    this package's own checkpoint. So do the energies of single atoms in vacuum, which fairchem keeps apart from
+    its checkpoints. Opening the file needs this package beside fairchem. It is a pickle, as fairchem's own.
+
+    Args:
+        potential: a committee on a fairchem foundation, whose weights are where they were when it was opened.
+        path: of the file; what was there is replaced once the new file is complete.
+
+    Raises:
+        CheckpointError: another kind of foundation, or one whose head cannot be corrected.
+        FoundationError: the foundation's weights cannot be read any more.
+    """
+    backbone = potential.backbone
+    if not isinstance(backbone, FairchemBackbone):
+        raise CheckpointError(
+            f"Only a committee on a fairchem foundation can be a fairchem checkpoint; this one stands on "
+            f"{backbone.name}. Share the folder that committee.save writes instead."
+        )
+    stored, fingerprint = read_stored(backbone.settings)
+    if fingerprint != backbone.fingerprint:
+        raise CheckpointError(
+            f"The weights of {backbone.name} have changed since the committee was opened; open the foundation again."
+        )
+    _write(_assemble(stored, potential, backbone), Path(path))
+
+
+def _assemble(stored: Any, potential: CommitteePotential, backbone: FairchemBackbone) -> Any:
+    from fairchem.core.units.mlip_unit.api.inference import MLIPInferenceCheckpoint
+
+    config = _with_head(stored.model_config, potential, backbone)
+    state = _state(_instantiate(config), stored.ema_state_dict, potential)
+    return MLIPInferenceCheckpoint(
+        model_config=config,
+        model_state_dict=state,
+        ema_state_dict={
+            "n_averaged": torch.tensor(1),
+            **{f"module.{name}": value for name, value in state.items()},
+        },
+        tasks_config=_with_shifts(stored.tasks_config, potential, backbone),
+    )
+
+
+def _with_head(config: Mapping[str, Any], potential: CommitteePotential, backbone: FairchemBackbone) -> dict[str, Any]:
+    """Copy the model's config with the committee around the head that makes the energy."""
+    corrected: dict[str, Any] = plain(config)
+    name = _energy_head(_instantiate(corrected))
+    corrected["heads"][name] = {
+        "module": IMPORT_PATH,
+        "foundation": corrected["heads"][name],
+        "task_name": backbone.settings.task_name,
+        # The priors cancel in the mean, and the mean is all that travels.
+        "committee": {**potential.settings.model_dump(mode="json"), "prior_scale_eV": 0.0},
+        "elements": list(potential.heads.elements),
+        "known_elements": [] if potential.metric is None else list(potential.metric.elements),
+        "rmsd": float(backbone.energy_task.normalizer.rmsd),
+    }
+    return corrected
+
+
+def _energy_head(model: nn.Module) -> str:
+    """Name of the only head that makes an energy in the way that can be corrected."""
+    heads = dict(model.get_submodule("output_heads").named_children())
+    blocks = {
+        name: sum(path.split(".")[-1] == ENERGY_BLOCK for path, _ in head.named_modules())
+        for name, head in heads.items()
+    }
+    able = [name for name, count in blocks.items() if count == 1]
+    if len(able) != 1:
+        raise CheckpointError(
+            f"The foundation's heads {', '.join(heads)} hold {len(able)} MLP energy blocks; a committee can be "
+            "exported where there is exactly one. Share the folder that committee.save writes instead."
+        )
+    return able[0]
+
+
+def _instantiate(config: Mapping[str, Any]) -> nn.Module:
+    import hydra
+
+    with random_state_kept():
+        model: nn.Module = hydra.utils.instantiate(config)
+    return model
+
+
+def _state(model: nn.Module, averaged: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
+    """Every tensor of the new model: the foundation's by their old names, the committee's from the potential."""
+    committee = {f"{_HEADS}{name}": value for name, value in potential.heads.state_dict().items()}
+    if potential.metric is not None:
+        committee |= {f"{_METRIC}{name}": value for name, value in potential.metric.state_dict().items()}
+    foundation = {_without_wrappers(name): value for name, value in averaged.items()}
+    state = {}
+    for name in model.state_dict():
+        own = name.split(".", 2)[-1] if name.startswith("output_heads.") else ""
+        value = committee[own] if own in committee else foundation[_foundation_name(name)]
+        state[name] = value.detach().cpu().clone()
+    return state
+
+
+def _without_wrappers(name: str) -> str:
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
+
+
+def _foundation_name(name: str) -> str:
+    for part in _FOUNDATION_PARTS:
+        name = name.replace(part, "")
+    return name
+
+
+def _with_shifts(tasks: Any, potential: CommitteePotential, backbone: FairchemBackbone) -> list[dict[str, Any]]:
+    """Copy the tasks with the reference shifts added to the element references of the committee's energy."""
+    copies: list[dict[str, Any]] = [plain(task) for task in tasks]
+    references = backbone.energy_task.element_references
+    table = [0.0] * (MAX_ATOMIC_NUMBER + 1) if references is None else references.element_references.tolist()
+    for element, shift in potential.shifts.eV_per_atom.items():
+        table[element] += shift
+    for task in copies:
+        if task["name"] == backbone.energy_task.name:
+            task["element_references"] = {
+                "_target_": "fairchem.core.modules.normalization.element_references.ElementReferences",
+                "element_references": {
+                    "_target_": "torch.tensor",
+                    "data": table,
+                    "dtype": {"_target_": "hydra.utils.get_object", "path": "torch.float64"},
+                },
+            }
+    return copies
+
+
+def _write(checkpoint: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(checkpoint, file)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""A trained committee as a fairchem checkpoint: fairchem's own calculator gives the committee's mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings, train
+from committee.backbones import load_backbone
+from committee.backbones.fairchem import FairchemBackbone
+from committee.errors import CheckpointError
+from committee.export import export_fairchem
+from committee.settings import SevenNetSettings
+
+SALT = {"omat": {}, "omol": {"charge": -1, "spin": 2}}
+
+
+def load(path: Path, task: str) -> FairchemBackbone:
+    backbone = load_backbone(FairchemSettings(kind="fairchem", model=str(path), task_name=task))
+    assert isinstance(backbone, FairchemBackbone)
+    return backbone
+
+
+def salt(task: str, seed: int, size: int = 1) -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True) if task == "omat" else molecule("CH3Cl")
+    atoms = atoms.repeat((size, 1, 1)) if task == "omat" else atoms
+    atoms.rattle(0.1, seed=seed)
+    atoms.info = dict(SALT[task])
+    return atoms
+
+
+def trained(path: Path, task: str, cache: Path, prior_eV: float = 0.0) -> CommitteePotential:
+    """A committee whose labels are a thousand eV off and stiffer than the foundation."""
+    backbone = load(path, task)
+    frames = []
+    for seed in range(3):
+        atoms = salt(task, seed)
+        evaluation = backbone.evaluate([atoms])
+        energy, forces = evaluation.energy.item(), evaluation.foundation()[0].numpy()
+        frames.append(TrainingFrame(str(seed), atoms, energy - 1000.0, 1.5 * forces.astype(float)))
+    return train(
+        backbone,
+        frames,
+        committee=CommitteeSettings(members=3, hidden_channels=8, prior_scale_eV=prior_eV),
+        training=TrainingSettings(epochs=30),
+        cache_folder=cache,
+        seed=0,
+    )
+
+
+def fairchem_calculator(path: Path, task: str) -> Any:
+    from fairchem.core import FAIRChemCalculator
+    from fairchem.core.units.mlip_unit import load_predict_unit
+
+    return FAIRChemCalculator(load_predict_unit(str(path), inference_settings="batch", device="cpu"), task_name=task)
+
+
+def assert_same(potential: CommitteePotential, calculator: Any, atoms: Atoms) -> None:
+    wanted = potential.predict([atoms])[0]
+    asked = atoms.copy()
+    asked.calc = calculator
+    assert abs(asked.get_potential_energy() - wanted.energy) / len(atoms) < 1e-5
+    np.testing.assert_allclose(asked.get_forces(), wanted.forces, rtol=0, atol=1e-5)
+    if wanted.stress is not None:
+        np.testing.assert_allclose(asked.get_stress(), wanted.stress, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("checkpoint", ["dense_checkpoint", "experts_checkpoint"])
+@pytest.mark.parametrize("task", ["omat", "omol"])
+def test_fairchem_gives_the_committees_mean(
+    checkpoint: str, task: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    path = request.getfixturevalue(checkpoint)
+    potential = trained(path, task, tmp_path / "cache", prior_eV=0.1)
+    exported = tmp_path / "out" / "committee.pt"
+    export_fairchem(potential, exported)
+    calculator = fairchem_calculator(exported, task)
+    foundation = load(path, task)
+    for atoms in (salt(task, 7), salt(task, 8, size=2)):
+        assert_same(potential, calculator, atoms)
+    evaluation = foundation.evaluate([salt(task, 7)])
+    corrected = potential.predict([salt(task, 7)])[0]
+    assert np.abs(corrected.forces - evaluation.foundation()[0].numpy()).max() > 1e-2
+    assert corrected.energy < evaluation.energy.item() - 500
+
+
+def test_another_task_answers_as_before(dense_checkpoint: Path, tmp_path: Path) -> None:
+    export_fairchem(trained(dense_checkpoint, "omat", tmp_path / "cache"), tmp_path / "committee.pt")
+    atoms = salt("omol", 7)
+    before, after = (load(path, "omol").evaluate([atoms]) for path in (dense_checkpoint, tmp_path / "committee.pt"))
+    assert after.energy.item() == pytest.approx(before.energy.item(), abs=1e-6)
+    np.testing.assert_allclose(after.foundation()[0], before.foundation()[0], rtol=0, atol=1e-6)
+
+
+def test_faded_far_from_the_labels(dense_checkpoint: Path, tmp_path: Path) -> None:
+    """The latent distance travels too: elsewhere only the foundation and its shifts are left."""
+    potential = trained(dense_checkpoint, "omat", tmp_path / "cache")
+    export_fairchem(potential, tmp_path / "committee.pt")
+    atoms = salt("omat", 3)
+    atoms.rattle(0.8, seed=1)
+    far = potential.predict([atoms])[0]
+    assert far.latent_distance is not None
+    assert far.latent_distance.min() > potential.settings.fade_end
+    assert_same(potential, fairchem_calculator(tmp_path / "committee.pt", "omat"), atoms)
+
+
+def test_untrained_is_the_foundation(dense_checkpoint: Path, tmp_path: Path) -> None:
+    potential = CommitteePotential.untrained(load(dense_checkpoint, "omat"))
+    export_fairchem(potential, tmp_path / "committee.pt")
+    assert_same(potential, fairchem_calculator(tmp_path / "committee.pt", "omat"), salt("omat", 7))
+
+
+def test_an_export_is_a_foundation_again(dense_checkpoint: Path, tmp_path: Path) -> None:
+    potential = trained(dense_checkpoint, "omat", tmp_path / "cache")
+    export_fairchem(potential, tmp_path / "committee.pt")
+    again = load(tmp_path / "committee.pt", "omat")
+    atoms = salt("omat", 7)
+    evaluation = again.evaluate([atoms])
+    np.testing.assert_allclose(evaluation.foundation()[0], potential.predict([atoms])[0].forces, rtol=0, atol=1e-5)
+    assert again.fingerprint != potential.backbone.fingerprint
+
+
+def test_another_kind_of_foundation(tmp_path: Path) -> None:
+    potential = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+    with pytest.raises(CheckpointError, match=r"sevennet:7net-0.*committee\.save"):
+        export_fairchem(potential, tmp_path / "committee.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_changed(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    path.write_bytes(make_checkpoint("one").read_bytes())
+    potential = CommitteePotential.untrained(load(path, "omat"))
+    path.write_bytes(make_checkpoint("two", seed=2).read_bytes())
+    with pytest.raises(CheckpointError, match="have changed"):
+        export_fairchem(potential, tmp_path / "committee.pt")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.pt"]
