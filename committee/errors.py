@@ -18,7 +18,29 @@ class FoundationError(CommitteeError):
 
 
 class FoundationAnswerError(CommitteeError):
-    """A foundation that failed on a structure, or answered with NaN."""
+    """A foundation that failed on a structure, or answered with NaN.
+
+    Args:
+        foundation: which one, in words.
+        frame_index: position of the frame among those that were asked for together; the others are sound as far as
+            they were asked, so leave this one out and ask again.
+        formula: of the frame.
+        reason: what went wrong, continuing "on this frame ...".
+    """
+
+    def __init__(self, foundation: str, frame_index: int, formula: str, reason: str):
+        super().__init__(foundation, frame_index, formula, reason)
+        self.foundation = foundation
+        self.frame_index = frame_index
+        self.formula = formula
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The foundation is {self.foundation}; on frame {self.frame_index} ({self.formula}) {self.reason}"
+
+    def later_by(self, frames: int) -> "FoundationAnswerError":
+        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
+        return FoundationAnswerError(self.foundation, self.frame_index + frames, self.formula, self.reason)
 
 
 class CheckpointError(CommitteeError):

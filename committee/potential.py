@@ -14,6 +14,7 @@ from torch import Tensor
 from committee.backbone import Backbone, Evaluation
 from committee.calibration import Calibration
 from committee.correction import Correction, correct, pull_back
+from committee.errors import FoundationAnswerError
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
 from committee.prediction import Prediction
@@ -110,15 +111,23 @@ class CommitteePotential:
         Raises:
             StructureError: a structure that no model could be asked about.
             UnknownElementError: an element outside the foundation.
+            FoundationAnswerError: the foundation failed on a frame; its ``frame_index`` says which of ``frames``.
         """
         if uncertainty not in {"energy", "probe", "exact"}:
             raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
         generator = torch.Generator().manual_seed(seed)
         predictions: list[Prediction] = []
         for batch in _batches(frames, batch_atoms):
-            evaluation = self.backbone.evaluate(batch)
+            evaluation = self._evaluate(batch, len(predictions))
             predictions += self._predict(batch, evaluation, uncertainty, foundation, probes, generator)
         return predictions
+
+    def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
+        """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
+        try:
+            return self.backbone.evaluate(batch)
+        except FoundationAnswerError as error:
+            raise error.later_by(start) from error.__cause__
 
     def _predict(
         self,
@@ -170,7 +179,7 @@ class CommitteePotential:
             forces=_array(forces[mine]),
             stress=_voigt(stress[b]) if stressed else None,
             latent_distance=None if correction.distance is None else _array(correction.distance[mine]),
-            energy_uncertainty=float(ensemble.std(ddof=1)),
+            energy_uncertainty=float(correction.deviations[:, b].double().std(correction=1)),
             energy_ensemble=ensemble,
             forces_uncertainty=_cut(spread.forces_std, mine),
             forces_ensemble=_cut(spread.forces, (slice(None), mine)),

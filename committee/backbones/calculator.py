@@ -97,13 +97,15 @@ class CalculatorBackbone:
                 self._calculator.calculate(copied, wanted, list(all_changes))
             results = dict(self._calculator.results)
         except Exception as error:
-            raise FoundationAnswerError(
-                f"{self._on(index, atoms)} it failed: {type(error).__name__}: {error}. "
-                "Leave the structure out, or choose a foundation that can evaluate it."
+            raise self._error(
+                index,
+                atoms,
+                f"it failed: {type(error).__name__}: {error}. "
+                "Leave the structure out, or choose a foundation that can evaluate it.",
             ) from error
         missing = sorted(set(wanted) - set(results))
         if missing:
-            raise FoundationAnswerError(f"{self._on(index, atoms)} it returned no {', '.join(missing)}.")
+            raise self._error(index, atoms, f"it returned no {', '.join(missing)}.")
         return self._checked(index, atoms, results, stressed="stress" in wanted)
 
     def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Answer:
@@ -113,8 +115,8 @@ class CalculatorBackbone:
             stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
         )
         if answer.forces.shape != (len(atoms), 3):
-            raise FoundationAnswerError(
-                f"{self._on(index, atoms)} it returned forces of shape {answer.forces.shape}, expected {len(atoms), 3}."
+            raise self._error(
+                index, atoms, f"it returned forces of shape {answer.forces.shape}, expected {len(atoms), 3}."
             )
         bad = [
             name
@@ -122,11 +124,11 @@ class CalculatorBackbone:
             if not np.isfinite(getattr(answer, name)).all()
         ]
         if bad:
-            raise FoundationAnswerError(f"{self._on(index, atoms)} it returned NaN or infinite {', '.join(bad)}.")
+            raise self._error(index, atoms, f"it returned NaN or infinite {', '.join(bad)}.")
         return answer
 
-    def _on(self, index: int, atoms: Atoms) -> str:
-        return f"The foundation is the calculator {self._settings.import_path}; on frame {index} ({atoms.symbols})"
+    def _error(self, index: int, atoms: Atoms, reason: str) -> FoundationAnswerError:
+        return FoundationAnswerError(f"the calculator {self._settings.import_path}", index, str(atoms.symbols), reason)
 
     @contextmanager
     def _own_folder(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.build import make_supercell
 
 from committee.correction import correct
+from committee.errors import FoundationAnswerError
 from committee.fade import fade
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
@@ -220,6 +221,39 @@ def test_element_never_trained_on_is_left_to_the_foundation(trained):
 def test_unknown_mode_is_refused(trained, structures):
     with pytest.raises(ValueError, match="'energy', 'probe' or 'exact'"):
         trained.predict(structures, "variance")
+
+
+def test_a_frame_that_the_foundation_fails_on_is_named_whatever_the_batch(trained, structures, monkeypatch):
+    """The index counts from the first frame asked for; without that frame the others are answered."""
+    answer = trained.backbone.evaluate
+
+    def evaluate(frames):
+        for index, atoms in enumerate(frames):
+            if np.abs(atoms.positions).max() > 1e4:
+                raise FoundationAnswerError("a model of finite reach", index, str(atoms.symbols), "it failed.")
+        return answer(frames)
+
+    monkeypatch.setattr(trained.backbone, "evaluate", evaluate)
+    frames = [atoms.copy() for atoms in structures]
+    frames[2].positions += 1e5
+    for batch_atoms in (1, 16, 256):
+        with pytest.raises(FoundationAnswerError, match=r"on frame 2 \(COH4\) it failed") as caught:
+            trained.predict(frames, batch_atoms=batch_atoms)
+        assert caught.value.frame_index == 2
+    del frames[2]
+    assert len(trained.predict(frames, batch_atoms=16)) == 3
+
+
+def test_nan_of_one_frame_stays_in_that_frame(trained, structures):
+    frames = [atoms.copy() for atoms in structures]
+    frames[1].positions[0] = frames[1].positions[1]
+    together = trained.predict(frames, "exact")
+    assert np.isnan(together[1].energy)
+    assert np.isnan(together[1].forces).any()
+    for b in (0, 2, 3):
+        alone = trained.predict([frames[b]], "exact")[0]
+        assert together[b].energy == pytest.approx(alone.energy, abs=1e-9)
+        np.testing.assert_allclose(together[b].forces_ensemble, alone.forces_ensemble, atol=1e-10)
 
 
 def _without(latent, element):
