@@ -1,0 +1,295 @@
+"""The labelled frames that the figures rest on, made once and kept in ``benchmarks/.cache``.
+
+    python benchmarks/systems.py [--system nacl|ethanol|distilled] [--quick] [--temperature K]
+
+Every frame comes from one of several independent Langevin trajectories per temperature; a trajectory is a group, and a
+split never has frames of one group on both sides. ``--temperature`` makes one temperature only, so that several can be
+made side by side.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.io import read, write
+
+from al_loop.loop.langevin import LangevinReplica
+from committee.settings import FairchemSettings, FoundationSettings, SevenNetSettings
+from committee.training import TrainingFrame
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / "benchmarks" / ".cache"
+DISTILLED = ROOT / "tests" / "data" / "distilled" / "distilled.pt"
+SEVENNET = SevenNetSettings(kind="sevennet", model="7net-0")
+TEACHER = SevenNetSettings(kind="sevennet", model="7net-l3i5")
+
+Results = tuple[float, np.ndarray, np.ndarray | None]  # energy eV, forces eV/Å, stress eV/Å³
+Model = Callable[[Atoms], Results]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is made.
+
+    Attributes:
+        start: structure that every trajectory starts from.
+        driver: energy and forces of the dynamics.
+        teacher: the labels; the same as the driver where None.
+        temperatures_K: the three of the learning task, ascending.
+        between_K: a fourth one, between the lowest two, for the extrapolation figures.
+        timestep_fs: of the dynamics.
+        interval: steps between two frames (a third of it in the small set).
+    """
+
+    start: Callable[[], Atoms]
+    driver: Callable[[], Model]
+    teacher: Callable[[], Model] | None
+    temperatures_K: tuple[int, int, int]
+    between_K: int
+    timestep_fs: float
+    interval: int
+
+
+@dataclass(frozen=True)
+class System:
+    """A data set with the foundation to be corrected on it."""
+
+    name: str
+    data: str
+    foundation: FoundationSettings
+
+    @property
+    def recipe(self) -> Recipe:
+        return RECIPES[self.data]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Trajectories per temperature, frames of each, steps before the first one, and the divisor of the interval."""
+
+    trajectories: int
+    frames: int
+    settling: int
+    hurry: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A labelled frame and where it comes from."""
+
+    training: TrainingFrame
+    temperature_K: int
+    trajectory: int
+
+    @property
+    def forces(self) -> np.ndarray:
+        """(n, 3) label, eV/Å."""
+        assert self.training.forces_eV_per_A is not None
+        return self.training.forces_eV_per_A
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frames to fit, and frames of other trajectories."""
+
+    train: list[Frame]
+    held_out: list[Frame]
+
+
+FULL, QUICK = Sizes(12, 10, 60, 1), Sizes(3, 3, 15, 3)
+
+
+def sevennet(settings: SevenNetSettings) -> Model:
+    """A SevenNet checkpoint as a function of one frame."""
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    from committee.backbones import load_backbone
+
+    backbone = load_backbone(settings)
+
+    def model(atoms: Atoms) -> Results:
+        evaluation = backbone.evaluate([atoms])
+        forces, stress = evaluation.foundation()
+        return (
+            float(evaluation.energy[0].detach()),
+            forces.numpy().astype(float),
+            full_3x3_to_voigt_6_stress(stress[0].numpy().astype(float)),
+        )
+
+    return model
+
+
+def gfn2() -> Model:
+    """GFN2-xTB through tblite."""
+    from tblite.ase import TBLite
+
+    calculator = TBLite(method="GFN2-xTB", verbosity=0)
+
+    def model(atoms: Atoms) -> Results:
+        calculator.calculate(atoms, properties=["energy", "forces"])
+        return calculator.results["energy"], calculator.results["forces"].copy(), None
+
+    return model
+
+
+RECIPES = {
+    "nacl": Recipe(
+        start=lambda: bulk("NaCl", "rocksalt", 5.7, cubic=True),
+        driver=lambda: sevennet(SEVENNET),
+        teacher=lambda: sevennet(TEACHER),
+        temperatures_K=(600, 1500, 3000),
+        between_K=900,
+        timestep_fs=2.0,
+        interval=20,
+    ),
+    "ethanol": Recipe(
+        start=lambda: read(ROOT / "configs" / "structures" / "ethanol.xyz"),
+        driver=gfn2,
+        teacher=None,
+        temperatures_K=(300, 600, 1000),
+        between_K=450,
+        timestep_fs=0.5,
+        interval=50,
+    ),
+}
+SYSTEMS = {
+    "nacl": System("nacl", "nacl", SEVENNET),
+    "ethanol": System("ethanol", "ethanol", SEVENNET),
+    "distilled": System(
+        "distilled", "nacl", FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat")
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every statistical script takes."""
+    parser.add_argument("--system", choices=SYSTEMS, action="append", help="default: all that are present, ethanol if quick")
+    parser.add_argument("--quick", action="store_true", help="few small trajectories: shows that it runs")
+
+
+def chosen_systems(arguments: argparse.Namespace) -> list[System]:
+    """Return the systems asked for, or all whose foundation is there."""
+    present = ["ethanol"] if arguments.quick else [name for name in SYSTEMS if name != "distilled" or DISTILLED.is_file()]
+    names = arguments.system or present
+    return [SYSTEMS[name] for name in names]
+
+
+def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, quick: bool = False) -> list[Frame]:
+    """Read a system's frames, making those that are not in the cache.
+
+    Args:
+        system: which one.
+        temperatures_K: the recipe's three if not given.
+        quick: the small set.
+    """
+    recipe, sizes = system.recipe, QUICK if quick else FULL
+    folder = CACHE / "frames" / (f"{system.data}-quick" if quick else system.data)
+    chosen = temperatures_K or recipe.temperatures_K
+    return [frame for temperature in chosen for frame in _at(recipe, folder, temperature, sizes)]
+
+
+def split(frames: Sequence[Frame], per_temperature: int, seed: int) -> Split:
+    """Choose a third of the trajectories of each temperature to fit on, and frames of them evenly.
+
+    Args:
+        frames: of any temperatures.
+        per_temperature: number of frames to fit for each temperature.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    train: list[Frame] = []
+    held_out: list[Frame] = []
+    for temperature in sorted({frame.temperature_K for frame in frames}):
+        mine = [frame for frame in frames if frame.temperature_K == temperature]
+        numbers = sorted({frame.trajectory for frame in mine})
+        fitted = set(rng.permutation(numbers)[: max(1, len(numbers) // 3)].tolist())
+        pool = [frame for frame in mine if frame.trajectory in fitted]
+        picked = np.linspace(0, len(pool) - 1, min(per_temperature, len(pool))).round().astype(int)
+        train += [pool[i] for i in picked]
+        held_out += [frame for frame in mine if frame.trajectory not in fitted]
+    return Split(train, held_out)
+
+
+def _at(recipe: Recipe, folder: Path, temperature_K: int, sizes: Sizes) -> list[Frame]:
+    path = folder / f"{temperature_K}.extxyz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path, recipe, temperature_K, sizes)
+    name = f"{folder.name}-{temperature_K}"
+    return [_frame(atoms, f"{name}-{i:03d}", temperature_K) for i, atoms in enumerate(read(path, ":"))]
+
+
+def _frame(atoms: Atoms, name: str, temperature_K: int) -> Frame:
+    trajectory = int(atoms.info["trajectory"])
+    stress = atoms.info.get("REF_stress")
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    training = TrainingFrame(
+        id=name,
+        atoms=bare,
+        energy_eV=float(atoms.info["REF_energy"]),
+        forces_eV_per_A=atoms.arrays["REF_forces"],
+        stress_eV_per_A3=None if stress is None else np.asarray(stress, dtype=float),
+        group=f"{temperature_K}/{trajectory}",
+    )
+    return Frame(training, temperature_K, trajectory)
+
+
+def _make(path: Path, recipe: Recipe, temperature_K: int, sizes: Sizes) -> None:
+    """Run the trajectories of one temperature, label their frames, and write the file when all is done."""
+    driver = recipe.driver()
+    frames = []
+    for trajectory in range(sizes.trajectories):
+        for atoms, results in _trajectory(recipe, driver, temperature_K, trajectory, sizes):
+            frames.append((trajectory, atoms, results))
+    teacher = recipe.teacher() if recipe.teacher is not None else None
+    labelled = [_labelled(n, atoms, results if teacher is None else teacher(atoms)) for n, atoms, results in frames]
+    temporary = path.with_suffix(".tmp")
+    write(temporary, labelled, format="extxyz")
+    temporary.replace(path)
+
+
+def _trajectory(
+    recipe: Recipe, driver: Model, temperature_K: int, trajectory: int, sizes: Sizes
+) -> list[tuple[Atoms, Results]]:
+    rng = np.random.default_rng([temperature_K, trajectory])
+    atoms = recipe.start()
+    replica = LangevinReplica(atoms, temperature_K, recipe.timestep_fs, 20.0, rng)
+    results = driver(atoms)
+    interval = recipe.interval // sizes.hurry
+    kept = []
+    for step in range(1, sizes.settling + sizes.frames * interval + 1):
+        replica.move(results[1])
+        results = driver(atoms)
+        replica.finish(results[1])
+        if step > sizes.settling and (step - sizes.settling) % interval == 0:
+            kept.append((atoms.copy(), results))
+    return kept
+
+
+def _labelled(trajectory: int, atoms: Atoms, results: Results) -> Atoms:
+    energy, forces, stress = results
+    frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    frame.info.update({"trajectory": trajectory, "REF_energy": energy})
+    frame.arrays["REF_forces"] = forces
+    if stress is not None:
+        frame.info["REF_stress"] = stress
+    return frame
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--temperature", type=int, action="append")
+    arguments = parser.parse_args()
+    for system in chosen_systems(arguments):
+        chosen = arguments.temperature or (*system.recipe.temperatures_K, system.recipe.between_K)
+        frames = load_frames(system, chosen, quick=arguments.quick)
+        print(system.name, len(frames), "frames at", chosen, "K")
+
+
+if __name__ == "__main__":
+    main()
