@@ -36,6 +36,9 @@ class FairchemSettings(Settings):
     task_name: Literal["omat", "omol", "oc20", "oc25", "odac", "omc"]
     """The task, which fixes the level of theory: omat for crystals, omol for molecules."""
     device: Literal["cpu", "cuda"] = "cpu"
+    merge_experts: bool = False
+    """Merge the experts of a UMA model while all frames of a batch share composition, charge and spin: faster
+    for one long trajectory, at twice the memory. Other batches, and models without experts, are not affected."""
 
 
 OpenFoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discriminator="kind")]
@@ -105,6 +108,25 @@ class TrainingSettings(Settings):
     """Weight of the squared error of a force component (eV/Å)."""
     stress_weight: float = Field(1.0, ge=0)
     """Weight of the squared error of a stress component (eV/Å³, scaled by 20)."""
+    loss: Literal["squared", "huber", "likelihood"] = "squared"
+    """squared: the default. huber: for labels of which a few may be wrong. likelihood: Gaussian negative
+    log-likelihood of the forces under the committee's own mean and spread, over the second half of the epochs."""
+    huber_threshold_eV_per_A: float = Field(0.1, gt=0)
+    """Errors of a force component beyond this (eV/Å) count linearly instead of squared; the same number bounds
+    energies per atom (eV) and stresses times 20 Å³. Set it above the errors that good labels leave."""
+    likelihood_floor_eV_per_A: float = Field(0.01, gt=0)
+    """Smallest standard deviation of a force component that the likelihood believes in: the noise of the labels."""
+    exact_up_to_atoms: int = Field(32, ge=1)
+    """Frames of up to so many atoms keep their exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
+    32 atoms and 128 features, growing with n². Larger frames are sketched, which only the squared loss allows."""
+    sketch_directions: int = Field(96, ge=1)
+    """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
+    The computing time of a frame grows with the number of directions; so does what its forces teach."""
+    validation_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of the frames, by whole trajectories, that is held back to stop early. 0 trains on everything: with a
+    few dozen labels each of them is worth more in the fit."""
+    patience_epochs: int = Field(100, ge=1)
+    """Stop after so many epochs without progress on the frames held back; the best heads are kept."""
 
 
 def resolve_path(model: str, base: Path) -> str:

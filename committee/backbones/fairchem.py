@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from committee.backbone import Evaluation
 from committee.backbones.charge_spin import read_charge_spin
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
+from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
 from committee.errors import StructureError
 from committee.settings import FairchemSettings
@@ -47,9 +48,10 @@ class FairchemBackbone:
         self.settings = settings
         self.energy_task = checkpoint.energy_task
         self._lone_atoms = checkpoint.lone_atoms
-        self._model: nn.Module = checkpoint.unit.model
+        self._model: nn.Module = checkpoint.unit.model.module
         self._device = torch.device(checkpoint.unit.device)
-        self._escn: nn.Module = checkpoint.escn
+        merging = settings.merge_experts and is_mixture(checkpoint.escn)
+        self._merged = MergedExperts(checkpoint.unit, checkpoint.dtype) if merging else None
         self.cutoff_A = float(checkpoint.escn.cutoff)
         self.feature_size = int(checkpoint.escn.sphere_channels)
 
@@ -61,7 +63,7 @@ class FairchemBackbone:
         """
         check_structures(frames, self.elements)
         leaves = make_leaves(frames, self.dtype, self._device)
-        energy, features = self._forward(self._batch(frames, leaves))
+        energy, features = self._forward(frames, self._batch(frames, leaves))
         energy = self._replace_lone_atoms(frames, energy)
         return Evaluation(
             positions=leaves.positions,
@@ -102,18 +104,28 @@ class FairchemBackbone:
         batch.cell = batch.cell + torch.bmm(batch.cell, strain)
         return batch
 
-    def _forward(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _forward(self, frames: Sequence[Atoms], batch: Any) -> tuple[Tensor, Tensor]:
         """Energy (B,) and features (N, D); both come out of one pass, the features by way of a hook."""
         seen: list[dict[str, Tensor]] = []
-        hook = self._escn.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        model = self._model_for(frames, batch)
+        backbone = model.get_submodule("backbone")
+        hook = backbone.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         try:
-            outputs = self._model(batch)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)  # fairchem turns each edge's frame by a random angle: the last digits follow it
+                outputs = model(batch)
         finally:
             hook.remove()
         energy = self.energy_task.normalizer.denorm(outputs[self.energy_task.name]["energy"])
         if self.energy_task.element_references is not None:
             energy = self.energy_task.element_references.undo_refs(batch, energy)
         return energy, seen[0]["node_embedding"].narrow(1, 0, 1).squeeze(1)
+
+    def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
+        if self._merged is None:
+            return self._model
+        first = frames[:1]
+        return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self._device)))
 
     def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
         """Take the energy of a single atom in vacuum from the reference table, as fairchem does."""

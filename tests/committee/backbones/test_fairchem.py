@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from committee.backbones import load_backbone
 from committee.backbones.fairchem import FairchemBackbone
@@ -136,6 +136,16 @@ def test_loading_leaves_global_random_numbers_alone(dense_checkpoint: Path) -> N
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_evaluating_repeats_bit_for_bit_and_draws_nothing(
+    dense_checkpoint: Path, varied_frames: list[Atoms], one_thread: None
+) -> None:
+    backbone = load(dense_checkpoint)
+    before = torch.random.get_rng_state()
+    energies = [backbone.evaluate(varied_frames).energy for _ in range(2)]
+    assert torch.equal(*energies)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(FoundationError, match=r"uma-s-9.*uma-s-1p2p1"):
         load("uma-s-9")
@@ -169,3 +179,54 @@ def test_unreadable_file(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(FoundationError, match=r"broken\.pt cannot be read as a fairchem inference checkpoint"):
         load(path)
+
+
+@pytest.mark.parametrize(("task", "info"), [("omat", {}), ("omol", {"charge": -1, "spin": 2})])
+def test_merged_experts_answer_as_the_mixture(task: str, info: dict[str, int], experts_checkpoint: Path) -> None:
+    mixture = load(experts_checkpoint, task).to(torch.float64)
+    settings = FairchemSettings(kind="fairchem", model=str(experts_checkpoint), task_name=task, merge_experts=True)
+    merging = load_backbone(settings).to(torch.float64)
+    before = torch.random.get_rng_state()
+    salt, water = bulk("NaCl", "rocksalt", a=5.6), molecule("H2O")
+    salts = [salt.copy() for _ in range(2)]
+    for seed, atoms in enumerate(salts):
+        atoms.rattle(0.1, seed=seed)
+    # Merged for salt; unmerged; merged for water, for another charge, and for salt again.
+    charged = water.copy()
+    for atoms in (*salts, water, charged):
+        atoms.info = dict(info)
+    if task == "omol":
+        charged.info = {"charge": 1, "spin": 2}
+    for frames in (salts, [*salts, water], [water], [water, charged], [charged], salts):
+        wanted, found = mixture.evaluate(frames), merging.evaluate(frames)
+        torch.testing.assert_close(found.energy, wanted.energy, rtol=0, atol=1e-9)
+        torch.testing.assert_close(found.features, wanted.features, rtol=0, atol=1e-9)
+        for one, other in zip(found.foundation(), wanted.foundation(), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-9, equal_nan=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_merged_experts_keep_the_contract(experts_checkpoint: Path) -> None:
+    settings = FairchemSettings(kind="fairchem", model=str(experts_checkpoint), task_name="omat", merge_experts=True)
+    check_backbone(load_backbone(settings))
+
+
+def test_experts_are_merged_once(experts_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairchem.core.models.uma.escn_moe import eSCNMDMoeBackbone
+
+    merged = []
+    original = eSCNMDMoeBackbone.merge_MOLE_model
+    monkeypatch.setattr(
+        eSCNMDMoeBackbone, "merge_MOLE_model", lambda self, data: merged.append(data) or original(self, data)
+    )
+    settings = FairchemSettings(kind="fairchem", model=str(experts_checkpoint), task_name="omat", merge_experts=True)
+    backbone = load_backbone(settings)
+    atoms = molecule("H2O")
+    for step in range(3):
+        atoms.rattle(0.01, seed=step)
+        backbone.evaluate([atoms, atoms])
+    assert len(merged) == 1
+    backbone.evaluate([atoms, molecule("CH3OH")])
+    assert len(merged) == 1
+    backbone.evaluate([molecule("CH3OH")])
+    assert len(merged) == 2

@@ -1,0 +1,82 @@
+"""Experts of a fairchem model merged into one, for as long as what they are mixed by does not change."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from committee.backbones.fairchem_checkpoint import random_state_kept
+
+_Mixture = tuple[tuple[int, ...], int, int]
+
+
+class MergedExperts:
+    """A mixture-of-experts model, and its merged form for the composition, charge and spin seen last.
+
+    Args:
+        unit: fairchem's predict unit, prepared for inference without merging.
+        dtype: precision of the model.
+    """
+
+    def __init__(self, unit: Any, dtype: torch.dtype) -> None:
+        self._mixed: nn.Module = unit.model.module
+        self._settings = replace(unit.inference_settings, merge_mole=True)
+        self._dtype = dtype
+        self._mixture: _Mixture | None = None
+        self._merged: nn.Module | None = None
+
+    def model_for(self, batch: Any, make_first: Callable[[], Any]) -> nn.Module:
+        """Return the merged model if all frames mix the experts alike, else the mixture itself.
+
+        Args:
+            batch: fairchem's batch of all frames.
+            make_first: returns fairchem's batch of the first frame alone; called only if there is something to merge.
+        """
+        mixture = _common_mixture(batch)
+        if mixture is None:
+            return self._mixed
+        if self._merged is None or mixture != self._mixture:
+            self._merged, self._mixture = self._merge(make_first()), mixture
+        return self._merged
+
+    def _merge(self, first: Any) -> nn.Module:
+        merged = deepcopy(self._mixed)
+        prepare: Any = merged.prepare_for_inference
+        with torch.no_grad(), random_state_kept(), _default_dtype(self._dtype):
+            prepare(first, self._settings)
+        merged.requires_grad_(False)
+        regress: Any = merged.get_submodule("backbone").regress_config
+        regress.forces = regress.stress = regress.hessian = False
+        return merged.to(self._dtype)
+
+
+def is_mixture(escn: Any) -> bool:
+    """Whether a backbone mixes experts."""
+    return getattr(escn, "num_experts", 0) > 0
+
+
+def _common_mixture(batch: Any) -> _Mixture | None:
+    """Composition, charge and spin of every frame, None if they differ.
+
+    Whole compositions are compared rather than ratios: one generation of UMA mixes by the number of atoms too.
+    """
+    compositions = {tuple(sorted(numbers.tolist())) for numbers in batch.atomic_numbers.split(batch.natoms.tolist())}
+    states = {(int(charge), int(spin)) for charge, spin in zip(batch.charge, batch.spin, strict=True)}
+    if len(compositions) != 1 or len(states) != 1:
+        return None
+    return (compositions.pop(), *states.pop())
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Tables that a model computes when it is built take the default precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
