@@ -167,15 +167,16 @@ SYSTEMS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every statistical script takes."""
-    parser.add_argument("--system", choices=SYSTEMS, action="append", help="default: all that are present, ethanol if quick")
+    parser.add_argument(
+        "--system", choices=SYSTEMS, action="append", help="default: all that are present; ethanol if quick"
+    )
     parser.add_argument("--quick", action="store_true", help="few small trajectories: shows that it runs")
 
 
 def chosen_systems(arguments: argparse.Namespace) -> list[System]:
     """Return the systems asked for, or all whose foundation is there."""
-    present = ["ethanol"] if arguments.quick else [name for name in SYSTEMS if name != "distilled" or DISTILLED.is_file()]
-    names = arguments.system or present
-    return [SYSTEMS[name] for name in names]
+    present = [name for name in SYSTEMS if name != "distilled" or DISTILLED.is_file()]
+    return [SYSTEMS[name] for name in arguments.system or (["ethanol"] if arguments.quick else present)]
 
 
 def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, quick: bool = False) -> list[Frame]:
@@ -190,6 +191,11 @@ def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, 
     folder = CACHE / "frames" / (f"{system.data}-quick" if quick else system.data)
     chosen = temperatures_K or recipe.temperatures_K
     return [frame for temperature in chosen for frame in _at(recipe, folder, temperature, sizes)]
+
+
+def load_between(system: System, *, quick: bool = False) -> list[Frame]:
+    """Frames of the temperature that nothing is ever fitted on."""
+    return load_frames(system, [system.recipe.between_K], quick=quick)
 
 
 def split(frames: Sequence[Frame], per_temperature: int, seed: int) -> Split:
@@ -242,7 +248,8 @@ def _make(path: Path, recipe: Recipe, temperature_K: int, sizes: Sizes) -> None:
     """Run the trajectories of one temperature, label their frames, and write the file when all is done."""
     driver = recipe.driver()
     frames = []
-    for trajectory in range(sizes.trajectories):
+    trajectories = max(2, sizes.trajectories // 3) if temperature_K == recipe.between_K else sizes.trajectories
+    for trajectory in range(trajectories):
         for atoms, results in _trajectory(recipe, driver, temperature_K, trajectory, sizes):
             frames.append((trajectory, atoms, results))
     teacher = recipe.teacher() if recipe.teacher is not None else None

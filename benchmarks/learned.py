@@ -1,0 +1,124 @@
+"""Fits on the benchmark's frames, and what they say of other frames, without touching the foundation again.
+
+Forces of every member follow from cached features and tangents, as in training: five seeds cost five dense fits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from systems import CACHE, Frame, System
+
+from committee.backbone import Backbone
+from committee.backbones import load_backbone
+from committee.fade import fade
+from committee.potential import CommitteePotential
+from committee.settings import CommitteeSettings, TrainingSettings
+from committee.tangents import Tangents, cached_tangents
+from committee.training import train
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a potential says of frames, per frame, and how wrong it is.
+
+    Attributes:
+        errors: (n,) norm of each atom's force error, eV/Å.
+        sigmas: (n,) norm of each atom's force spread, eV/Å.
+        distances: (n,) latent distance.
+        components: (n, 3) force error, eV/Å.
+        foundation: (n, 3) the foundation's force error, eV/Å.
+        temperatures_K: (frames,).
+    """
+
+    errors: list[Array]
+    sigmas: list[Array]
+    distances: list[Array]
+    components: list[Array]
+    foundation: list[Array]
+    temperatures_K: Array
+
+    def select(self, chosen: Array) -> "Outcome":
+        """The frames at these indices or under this mask."""
+        rows = np.arange(len(self.errors))[chosen]
+        lists = (self.errors, self.sigmas, self.distances, self.components, self.foundation)
+        return Outcome(*([values[i] for i in rows] for values in lists), self.temperatures_K[rows])
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error of the force components, eV/Å."""
+        return float(np.abs(np.concatenate(self.components)).mean())
+
+    @property
+    def foundation_mae(self) -> float:
+        """The foundation's, eV/Å."""
+        return float(np.abs(np.concatenate(self.foundation)).mean())
+
+    @property
+    def worst(self) -> Array:
+        """(frames,) largest error on any atom, eV/Å."""
+        return np.array([values.max() for values in self.errors])
+
+
+def backbone_of(system: System) -> Backbone:
+    """Load a system's foundation."""
+    return load_backbone(system.foundation)
+
+
+def fit(
+    backbone: Backbone,
+    frames: Sequence[Frame],
+    seed: int,
+    committee: CommitteeSettings | None = None,
+    training: TrainingSettings | None = None,
+) -> CommitteePotential:
+    """Train with the product's defaults unless told otherwise."""
+    return train(
+        backbone,
+        [frame.training for frame in frames],
+        committee=committee or CommitteeSettings(),
+        training=training or TrainingSettings(),
+        cache_folder=CACHE / "tangents",
+        seed=seed,
+    )
+
+
+def tangents(backbone: Backbone, frames: Sequence[Frame]) -> list[Tangents]:
+    """The frames seen through the foundation, from the cache."""
+    return cached_tangents(backbone, [(f.training.id, f.training.atoms) for f in frames], CACHE / "tangents")
+
+
+def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
+    """Errors, spreads and distances of frames, all in one dense product per frame."""
+    errors, sigmas, distances, components, foundation = [], [], [], [], []
+    for frame, seen in zip(frames, tangents(potential.backbone, frames), strict=True):
+        mean, members, distance = _forces(potential, frame, seen)
+        wrong = mean - frame.forces
+        errors.append(np.linalg.norm(wrong, axis=1))
+        sigmas.append(np.linalg.norm(members.std(0, ddof=1), axis=1))
+        distances.append(distance)
+        components.append(wrong)
+        foundation.append(seen.forces - frame.forces)
+    return Outcome(
+        errors, sigmas, distances, components, foundation, np.array([frame.temperature_K for frame in frames])
+    )
+
+
+def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tuple[Array, Array, Array]:
+    """Served forces (n, 3), unfaded members' forces (K, n, 3) and latent distances (n,)."""
+    assert potential.metric is not None
+    heads, settings = potential.heads, potential.settings
+    numbers = torch.as_tensor(frame.training.atoms.numbers)
+    leaf = torch.as_tensor(seen.features).requires_grad_()
+    distance = potential.metric(leaf, numbers)
+    faded = heads.mean_value(leaf, heads.rows(numbers)) * fade(distance, settings.fade_onset, settings.fade_end)
+    mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
+    with torch.no_grad():
+        _, slopes = heads(leaf, heads.rows(numbers))
+        moves = torch.as_tensor(seen.tangents[: 3 * len(numbers)])
+        mean = -torch.einsum("mnd,nd->m", moves, mean_slope).reshape(-1, 3)
+        members = -torch.einsum("mnd,knd->km", moves, slopes).reshape(len(slopes), -1, 3)
+    return seen.forces + mean.numpy().astype(float), members.numpy().astype(float), distance.detach().numpy()
