@@ -100,7 +100,7 @@ class Split:
     held_out: list[Frame]
 
 
-FULL, QUICK = Sizes(12, 10, 60, 1), Sizes(3, 3, 15, 3)
+FULL, QUICK = Sizes(12, 10, 30, 1), Sizes(3, 3, 15, 3)
 
 
 def sevennet(settings: SevenNetSettings) -> Model:
@@ -143,8 +143,8 @@ RECIPES = {
         teacher=lambda: sevennet(TEACHER),
         temperatures_K=(600, 1500, 3000),
         between_K=900,
-        timestep_fs=2.0,
-        interval=20,
+        timestep_fs=4.0,
+        interval=10,
     ),
     "ethanol": Recipe(
         start=lambda: read(ROOT / "configs" / "structures" / "ethanol.xyz"),
