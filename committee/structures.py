@@ -5,9 +5,19 @@ from collections.abc import Sequence, Set
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.geometry import complete_cell, minkowski_reduce
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from committee.errors import StructureError, UnknownElementError
 
+MIN_DISTANCE_A = 0.2
+"""Nuclei never come this close. Below it foundations answer with NaN, or with a number that means nothing
+(SevenNet-0 with 5e9 eV for Cu at 0.05 Å), and labelling engines refuse."""
+
+Array = NDArray[np.float64]
+
+_HALF_A_CELL = 0.5  # within it, two atoms have one shortest distance only, and no atom is near its own images
 _SHORTEST_VECTOR_A = 1e-3
 _FLATTEST_CELL = 1e-6  # volume over the product of the lattice vectors' lengths
 
@@ -20,8 +30,8 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
         elements: atomic numbers that the foundation was trained on.
 
     Raises:
-        StructureError: no frames, a frame without atoms, NaN or infinite positions or cell, or periodic
-            directions whose lattice vectors span nothing.
+        StructureError: no frames, a frame without atoms, NaN or infinite positions or cell, periodic directions
+            whose lattice vectors span nothing, or atoms closer than ``MIN_DISTANCE_A``.
         UnknownElementError: a frame holds an element outside ``elements``.
     """
     if len(frames) == 0:
@@ -30,6 +40,7 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
         _check_numbers(index, atoms)
         _check_cell(index, atoms)
         _check_elements(index, atoms, elements)
+        _check_distances(index, atoms)
 
 
 def _check_numbers(index: int, atoms: Atoms) -> None:
@@ -65,6 +76,57 @@ def _check_elements(index: int, atoms: Atoms, elements: Set[int]) -> None:
             f"does not know. It knows {' '.join(chemical_symbols[z] for z in sorted(elements))}. "
             "Choose a foundation trained on all elements of the system."
         )
+
+
+def _check_distances(index: int, atoms: Atoms) -> None:
+    cell, to_fractions, reach = _reduced(atoms)
+    if reach >= _HALF_A_CELL:
+        shortest = float(np.linalg.norm(cell[atoms.pbc], axis=1).min())
+        raise StructureError(
+            f"Frame {index} repeats itself every {shortest:.3g} Å, so that atoms sit on their own images; its cell is "
+            f"{atoms.cell.array.tolist()}. Give the cell in Å, or set pbc to False in that direction."
+        )
+    first, second, distances = _overlaps(atoms, cell, to_fractions, reach)
+    if not len(distances):
+        return
+    worst = int(np.argmin(distances))
+    raise StructureError(
+        f"Frame {index} has atoms {first[worst]} and {second[worst]} {distances[worst]:.3g} Å apart (periodic images "
+        f"included); no model answers below {MIN_DISTANCE_A} Å. Remove doubled atoms and check the cell; if the frame "
+        "came from MD, the trajectory broke before it."
+    )
+
+
+def _reduced(atoms: Atoms) -> tuple[Array, Array, float]:
+    """A cell (3, 3) of the same lattice, its inverse, and the fraction of it that ``MIN_DISTANCE_A`` can span."""
+    cell: Array = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    to_fractions, reach = _inverse(cell)
+    if reach >= _HALF_A_CELL:  # a lopsided cell, such as that of a vicinal surface
+        cell = minkowski_reduce(cell, atoms.pbc)[0]
+        to_fractions, reach = _inverse(cell)
+    return cell, to_fractions, reach
+
+
+def _inverse(cell: Array) -> tuple[Array, float]:
+    to_fractions = np.asarray(np.linalg.inv(cell), dtype=np.float64)
+    return to_fractions, MIN_DISTANCE_A * float(np.linalg.norm(to_fractions, 2))
+
+
+def _overlaps(
+    atoms: Atoms, cell: Array, to_fractions: Array, reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Pairs closer than ``MIN_DISTANCE_A``: indices (p,), (p,) and distances (p,) in Å.
+
+    A tree in fractional coordinates is 25 times faster than a neighbour list for 64 atoms, which counts in MD.
+    """
+    fractions = atoms.positions @ to_fractions
+    fractions[:, atoms.pbc] %= 1.0
+    fractions[:, atoms.pbc] %= 1.0  # what lies just below zero became one, which is outside the box
+    pairs = cKDTree(fractions, boxsize=np.where(atoms.pbc, 1.0, 0.0)).query_pairs(reach, output_type="ndarray")
+    apart = fractions[pairs[:, 0]] - fractions[pairs[:, 1]]
+    distances = np.linalg.norm((apart - np.where(atoms.pbc, np.round(apart), 0.0)) @ cell, axis=1)
+    close = distances < MIN_DISTANCE_A
+    return pairs[close, 0], pairs[close, 1], distances[close]
 
 
 def _directions(atoms: Atoms) -> str:

@@ -20,10 +20,33 @@ EVERYTHING = frozenset(range(1, 119))
         fcc111("Al", (1, 1, 2)),  # no third vector at all
         Atoms("H", cell=[0, 0, 1.2], pbc=(False, False, True)),
         Atoms("Cu", cell=-3.0 * np.eye(3), pbc=True),
+        Atoms("Cu", cell=[[2.5, 0, 0], [0, 2.5, 0], [55, 0, 2.5]], pbc=True),  # lopsided, of a steep surface
+        Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.25]]),
+        Atoms("H2", positions=[[0, 0, 0], [5, 0, 0]], cell=[5, 5, 5], pbc=(False, True, True)),
+        Atoms("H2", positions=[[0, 0, -1e5], [0, 0, 1e5]]),
     ],
 )
 def test_sound_structures_pass(atoms: Atoms) -> None:
     check_structures([atoms], EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (Atoms("H2"), "atoms 0 and 1 0 Å apart"),
+        (Atoms("OH2", positions=[[0, 0, 0], [0, 0, 1], [0.03, 0.04, 1]]), "atoms 1 and 2 0.05 Å apart"),
+        (Atoms("H2", positions=[[-1e-18, 0, 0], [5, 0, 0]], cell=[5, 5, 5], pbc=True), "atoms 0 and 1 .* Å apart"),
+        (Atoms("H2", positions=[[0.1, 9, 9], [4.95, -1, -1]], cell=[5, 5, 5], pbc=True), "0.15 Å apart"),
+        (Atoms("H2", positions=[[0, 0, 7], [-5, 0, 7.1]], cell=[5, 5, 0], pbc=(True, True, False)), "0.1 Å apart"),
+        (Atoms("Cu2", [[0, 0, 0], [50.1, 0, 0]], cell=[[2.5, 0, 0], [0, 2.5, 0], [55, 0, 2.5]], pbc=True), "0.1 Å"),
+        (Atoms("Cu", cell=[0.1, 4, 4], pbc=True), "repeats itself every 0.1 Å"),
+        (Atoms("Cu", cell=[[4, 0, 0], [4, 0.1, 0], [0, 0, 4]], pbc=True), "repeats itself every 0.1 Å"),
+    ],
+)
+def test_atoms_in_one_place_are_refused(atoms: Atoms, words: str) -> None:
+    with pytest.raises(StructureError, match=words) as caught:
+        check_structures([molecule("H2O"), atoms], EVERYTHING)
+    assert "Frame 1 " in str(caught.value)
 
 
 def _with(atoms: Atoms, **changes: object) -> Atoms:
