@@ -42,6 +42,7 @@ class Recipe:
         temperatures_K: the three of the learning task, ascending.
         between_K: a fourth one, between the lowest two, for the extrapolation figures.
         timestep_fs: of the dynamics.
+        settling: steps before the first frame (a third of it in the small set).
         interval: steps between two frames (a third of it in the small set).
     """
 
@@ -51,6 +52,7 @@ class Recipe:
     temperatures_K: tuple[int, int, int]
     between_K: int
     timestep_fs: float
+    settling: int
     interval: int
 
 
@@ -69,11 +71,10 @@ class System:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Trajectories per temperature, frames of each, steps before the first one, and the divisor of the interval."""
+    """Trajectories per temperature, frames of each, and the divisor of all numbers of steps."""
 
     trajectories: int
     frames: int
-    settling: int
     hurry: int
 
 
@@ -100,7 +101,7 @@ class Split:
     held_out: list[Frame]
 
 
-FULL, QUICK = Sizes(12, 10, 30, 1), Sizes(3, 3, 15, 3)
+FULL, QUICK = Sizes(12, 10, 1), Sizes(3, 3, 3)
 
 
 def sevennet(settings: SevenNetSettings) -> Model:
@@ -144,6 +145,7 @@ RECIPES = {
         temperatures_K=(600, 1500, 3000),
         between_K=900,
         timestep_fs=4.0,
+        settling=30,
         interval=10,
     ),
     "ethanol": Recipe(
@@ -153,6 +155,7 @@ RECIPES = {
         temperatures_K=(300, 600, 1000),
         between_K=450,
         timestep_fs=0.5,
+        settling=200,
         interval=50,
     ),
 }
@@ -266,13 +269,13 @@ def _trajectory(
     atoms = recipe.start()
     replica = LangevinReplica(atoms, temperature_K, recipe.timestep_fs, 20.0, rng)
     results = driver(atoms)
-    interval = recipe.interval // sizes.hurry
+    settling, interval = recipe.settling // sizes.hurry, recipe.interval // sizes.hurry
     kept = []
-    for step in range(1, sizes.settling + sizes.frames * interval + 1):
+    for step in range(1, settling + sizes.frames * interval + 1):
         replica.move(results[1])
         results = driver(atoms)
         replica.finish(results[1])
-        if step > sizes.settling and (step - sizes.settling) % interval == 0:
+        if step > settling and (step - settling) % interval == 0:
             kept.append((atoms.copy(), results))
     return kept
 
