@@ -6,7 +6,25 @@ class CommitteeError(Exception):
 
 
 class StructureError(CommitteeError, ValueError):
-    """A structure that no model could be asked about: empty, NaN positions, a flat periodic cell."""
+    """A structure that no model could be asked about: empty, NaN positions, a flat periodic cell, overlapping atoms.
+
+    Args:
+        reason: what is wrong and what to do; with an index it continues "Frame 3 ...".
+        frame_index: position of the frame among those that were asked for together; None if it is about no single one.
+    """
+
+    def __init__(self, reason: str, frame_index: int | None = None):
+        super().__init__(reason, frame_index)
+        self.reason = reason
+        self.frame_index = frame_index
+
+    def __str__(self) -> str:
+        return self.reason if self.frame_index is None else f"Frame {self.frame_index} {self.reason}"
+
+    def later_by(self, frames: int) -> "StructureError":
+        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
+        index = None if self.frame_index is None else self.frame_index + frames
+        return type(self)(self.reason, index)
 
 
 class UnknownElementError(StructureError):

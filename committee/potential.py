@@ -14,7 +14,7 @@ from torch import Tensor
 from committee.backbone import Backbone, Evaluation
 from committee.calibration import Calibration
 from committee.correction import Correction, correct, pull_back
-from committee.errors import FoundationAnswerError
+from committee.errors import FoundationAnswerError, StructureError
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
 from committee.prediction import Prediction
@@ -109,9 +109,9 @@ class CommitteePotential:
             batch_atoms: frames are evaluated together up to this many atoms.
 
         Raises:
-            StructureError: a structure that no model could be asked about.
+            StructureError: a structure that no model could be asked about; ``frame_index`` says which of ``frames``.
             UnknownElementError: an element outside the foundation.
-            FoundationAnswerError: the foundation failed on a frame; its ``frame_index`` says which of ``frames``.
+            FoundationAnswerError: the foundation failed on a frame.
         """
         if uncertainty not in {"energy", "probe", "exact"}:
             raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
@@ -126,7 +126,7 @@ class CommitteePotential:
         """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
         try:
             return self.backbone.evaluate(batch)
-        except FoundationAnswerError as error:
+        except (StructureError, FoundationAnswerError) as error:
             raise error.later_by(start) from error.__cause__
 
     def _predict(

@@ -45,15 +45,16 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
 
 def _check_numbers(index: int, atoms: Atoms) -> None:
     if len(atoms) == 0:
-        raise StructureError(f"Frame {index} has no atoms; leave it out or check the file it came from.")
+        raise StructureError("has no atoms; leave it out or check the file it came from.", index)
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if len(bad):
         raise StructureError(
-            f"Frame {index} has NaN or infinite positions at atoms {_shorten(bad)}; "
-            "expected finite numbers in Å. If it came from MD, the trajectory blew up before this frame."
+            f"has NaN or infinite positions at atoms {_shorten(bad)}; "
+            "expected finite numbers in Å. If it came from MD, the trajectory blew up before this frame.",
+            index,
         )
     if not np.isfinite(atoms.cell.array).all():
-        raise StructureError(f"Frame {index} has NaN or infinite numbers in its cell; expected finite numbers in Å.")
+        raise StructureError("has NaN or infinite numbers in its cell; expected finite numbers in Å.", index)
 
 
 def _check_cell(index: int, atoms: Atoms) -> None:
@@ -63,8 +64,9 @@ def _check_cell(index: int, atoms: Atoms) -> None:
     spanned = np.sqrt(max(gram, 0.0))
     if (lengths < _SHORTEST_VECTOR_A).any() or spanned < _FLATTEST_CELL * lengths.prod():
         raise StructureError(
-            f"Frame {index} is periodic in {_directions(atoms)} but its cell {atoms.cell.array.tolist()} "
-            "spans no volume there; set pbc to False in those directions or give a cell."
+            f"is periodic in {_directions(atoms)} but its cell {atoms.cell.array.tolist()} "
+            "spans no volume there; set pbc to False in those directions or give a cell.",
+            index,
         )
 
 
@@ -72,9 +74,10 @@ def _check_elements(index: int, atoms: Atoms, elements: Set[int]) -> None:
     unknown = sorted(set(atoms.numbers.tolist()) - elements)
     if unknown:
         raise UnknownElementError(
-            f"Frame {index} holds {', '.join(chemical_symbols[z] for z in unknown)}, which this foundation "
+            f"holds {', '.join(chemical_symbols[z] for z in unknown)}, which this foundation "
             f"does not know. It knows {' '.join(chemical_symbols[z] for z in sorted(elements))}. "
-            "Choose a foundation trained on all elements of the system."
+            "Choose a foundation trained on all elements of the system.",
+            index,
         )
 
 
@@ -83,17 +86,19 @@ def _check_distances(index: int, atoms: Atoms) -> None:
     if reach >= _HALF_A_CELL:
         shortest = float(np.linalg.norm(cell[atoms.pbc], axis=1).min())
         raise StructureError(
-            f"Frame {index} repeats itself every {shortest:.3g} Å, so that atoms sit on their own images; its cell is "
-            f"{atoms.cell.array.tolist()}. Give the cell in Å, or set pbc to False in that direction."
+            f"repeats itself every {shortest:.3g} Å, so that atoms sit on their own images; its cell is "
+            f"{atoms.cell.array.tolist()}. Give the cell in Å, or set pbc to False in that direction.",
+            index,
         )
     first, second, distances = _overlaps(atoms, cell, to_fractions, reach)
     if not len(distances):
         return
     worst = int(np.argmin(distances))
     raise StructureError(
-        f"Frame {index} has atoms {first[worst]} and {second[worst]} {distances[worst]:.3g} Å apart (periodic images "
-        f"included); no model answers below {MIN_DISTANCE_A} Å. Remove doubled atoms and check the cell; if the frame "
-        "came from MD, the trajectory broke before it."
+        f"has atoms {first[worst]} and {second[worst]} {distances[worst]:.3g} Å apart (periodic images included); no "
+        f"model answers below {MIN_DISTANCE_A} Å. Remove doubled atoms and check the cell; if the frame came from MD, "
+        "the trajectory broke before it.",
+        index,
     )
 
 

@@ -33,8 +33,9 @@ def read_charge_spin(index: int, atoms: Atoms, task_name: str) -> tuple[int, int
     for key, neutral in ((CHARGE, (0,)), (SPIN, (0, 1))):
         if atoms.info.get(key, 0) not in neutral:
             raise StructureError(
-                f"Frame {index} has atoms.info[{key!r}] = {atoms.info[key]!r}, but task {task_name} was trained on "
-                f"neutral frames and knows no {key}; remove it, or choose task_name: {_MOLECULES}."
+                f"has atoms.info[{key!r}] = {atoms.info[key]!r}, but task {task_name} was trained on "
+                f"neutral frames and knows no {key}; remove it, or choose task_name: {_MOLECULES}.",
+                index,
             )
     return 0, 0
 
@@ -44,8 +45,9 @@ def _require(index: int, info: Mapping[str, Any], key: str, allowed: range) -> i
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer) or value not in allowed:
         found = f"atoms.info[{key!r}] = {value!r}" if key in info else f"no {key} in atoms.info"
         raise StructureError(
-            f"Frame {index} has {found}; task {_MOLECULES} needs whole numbers: charge in e from {_CHARGES[0]} to "
+            f"has {found}; task {_MOLECULES} needs whole numbers: charge in e from {_CHARGES[0]} to "
             f"{_CHARGES[-1]} and spin as multiplicity 2S + 1 from 1 to {_MULTIPLICITIES[-1]}, for a neutral "
-            'closed-shell molecule atoms.info["charge"] = 0 and atoms.info["spin"] = 1.'
+            'closed-shell molecule atoms.info["charge"] = 0 and atoms.info["spin"] = 1.',
+            index,
         )
     return int(value)

@@ -169,6 +169,7 @@ def _look_up(table: dict[int, dict[int, float]], index: int, atoms: Atoms, task_
         return table[int(atoms.numbers[0])][charge]
     except KeyError:
         raise StructureError(
-            f"Frame {index} is a single {atoms.symbols[0]} atom of charge {charge}; task {task_name} has no "
-            "reference energy for it, and fairchem does not predict single atoms. Leave it out."
+            f"is a single {atoms.symbols[0]} atom of charge {charge}; task {task_name} has no "
+            "reference energy for it, and fairchem does not predict single atoms. Leave it out.",
+            index,
         ) from None
