@@ -5,67 +5,76 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from committee.fade import fade
 from committee.heads import ResidualHeads
 from committee.latent import LatentMetric
+from committee.losses import STRESS_SCALE, DirectionErrors, Errors
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.tangents import Tangents
 
-STRESS_SCALE = 20.0  # Å³; stress costs forces: a scale of 100 raised their error by half and mended stress no further
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the committee must add to the foundation for one frame; NaN where there is no label.
+    """What the committee must add to the foundation for one frame; 0 where there is no label.
 
     Attributes:
-        energy_eV: label minus foundation minus reference shifts.
-        slopes: (M,) derivative of the missing energy along the frame's M directions.
-        slope_weights: (M,) weight of each squared slope error.
+        energy_eV: label minus foundation minus reference shifts; NaN without a label.
+        slopes: (M,) derivative of the missing energy along the frame's directions, times ``scales``.
+        scales: (M,) 1 for displacements; for strains what makes a slope a stress times ``STRESS_SCALE``.
+        weights: (M,) weight of each squared error of a slope, 0 without a label.
     """
 
     energy_eV: float
-    slopes: np.ndarray[tuple[int], np.dtype[np.float64]]
-    slope_weights: np.ndarray[tuple[int], np.dtype[np.float64]]
+    slopes: Array
+    scales: Array
+    weights: Array
 
     @classmethod
     def of(
         cls,
         seen: Tangents,
         energy_eV: float,
-        forces: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None,
-        stress: np.ndarray[tuple[int], np.dtype[np.float64]] | None,
+        forces: Array | None,
+        stress: Array | None,
         settings: TrainingSettings,
     ) -> "Target":
-        """Express a label's forces and stress as slopes of the energy: -F along positions, V σ along strains.
+        """Express a label's forces and stress as slopes of the energy: -F along displacements, V σ along strains.
 
         A stress that the foundation has none of (a closed one may not) cannot be corrected and gets no weight.
         """
-        n_moves = seen.forces.size
-        slopes = np.full(len(seen.tangents), np.nan)
-        weights = np.zeros(len(seen.tangents))
+        n_moves, n_directions = seen.n_moves, len(seen.tangents)
+        slopes, scales, weights = np.zeros(n_directions), np.ones(n_directions), np.zeros(n_directions)
         if forces is not None:
-            slopes[:n_moves] = (seen.forces - forces).ravel()
-            weights[:n_moves] = settings.forces_weight / n_moves
-        if stress is not None and len(slopes) > n_moves and np.isfinite(seen.stress).all():
-            slopes[n_moves:] = float(seen.volume) * (stress - seen.stress)
-            weights[n_moves:] = settings.stress_weight * (STRESS_SCALE / float(seen.volume)) ** 2 / 6
-        return cls(energy_eV, slopes, weights)
+            missing = seen.forces - forces
+            along = np.einsum("mnc,nc->m", seen.sketch, missing) if len(seen.sketch) else missing.ravel()
+            slopes[:n_moves] = along
+            # The sum of squares over m random directions is m times that over the components.
+            weights[:n_moves] = settings.forces_weight / missing.size / max(len(seen.sketch), 1)
+        if n_directions > n_moves:
+            scales[n_moves:] = STRESS_SCALE / float(seen.volume)
+            if stress is not None and np.isfinite(seen.stress).all():
+                slopes[n_moves:] = STRESS_SCALE * (stress - seen.stress)
+                weights[n_moves:] = settings.stress_weight / 6
+        return cls(energy_eV, slopes, scales, weights)
 
 
 @dataclass(frozen=True)
 class Block:
-    """B frames of one shape (n atoms, M directions).
+    """B frames of one shape (n atoms, M directions of which the first are displacements).
 
     Attributes:
         frames: (B,) index of each frame.
         atoms: (B n,) index of each atom.
-        tangents: (B, M, n D) derivative of the features along each direction.
-        fade_slopes: (B, M, n) derivative of the fade along each direction, or None where it is zero throughout.
+        tangents: (B, M, n D) scaled derivative of the features along each direction.
+        fade_slopes: (B, M, n) scaled derivative of the fade along each direction, or None where it is zero throughout.
         slopes: (B, M) target, 0 where there is none.
-        slope_weights: (B, M), 0 where there is no target.
+        weights: (B, M), 0 where there is no target.
+        n_moves: number of displacements.
     """
 
     frames: Tensor
@@ -73,7 +82,8 @@ class Block:
     tangents: Tensor
     fade_slopes: Tensor | None
     slopes: Tensor
-    slope_weights: Tensor
+    weights: Tensor
+    n_moves: int
 
 
 @dataclass(frozen=True)
@@ -84,37 +94,32 @@ class DenseData:
         features: (N, D).
         rows: (N,) element rows.
         frame_index: (N,).
+        sizes: (B,) number of atoms.
         fades: (N,) factor of each atom's correction.
         energies: (B,) target, eV, 0 where there is none.
-        energy_weights: (B,) weight of the squared energy error, already divided by n².
+        energy_weights: (B,) weight of the squared error of the energy per atom.
         blocks: the frames again, grouped by shape.
     """
 
     features: Tensor
     rows: Tensor
     frame_index: Tensor
+    sizes: Tensor
     fades: Tensor
     energies: Tensor
     energy_weights: Tensor
     blocks: tuple[Block, ...]
 
-    def mean_energies(self, heads: ResidualHeads) -> Tensor:
-        """Faded mean correction of each frame, (B,) eV."""
-        with torch.no_grad():
-            values = heads.mean_value(self.features, self.rows) * self.fades
-            return torch.zeros_like(self.energies).index_add(0, self.frame_index, values)
-
-    def member_losses(self, heads: ResidualHeads) -> Tensor:
-        """Weighted squared error of each member on each frame, (K, B); centring is part of the prediction."""
+    def errors(self, heads: ResidualHeads) -> Errors:
+        """Return each member's errors; centring is part of the prediction."""
         values, slopes = heads(self.features, self.rows)
         energies = values.new_zeros(len(values), len(self.energies)).index_add(1, self.frame_index, values * self.fades)
-        losses: Tensor = self.energy_weights * (energies - self.energies).square()
         faded = slopes * self.fades[:, None]
-        for block in self.blocks:
-            along = _along(block, faded, values)
-            errors = (block.slope_weights * (along - block.slopes).square()).sum(-1)
-            losses = losses.index_add(1, block.frames, errors)
-        return losses
+        directions = [
+            DirectionErrors(block.frames, _along(block, faded, values) - block.slopes, block.weights, block.n_moves)
+            for block in self.blocks
+        ]
+        return Errors((energies - self.energies) / self.sizes, self.energy_weights, directions)
 
 
 def _along(block: Block, faded_slopes: Tensor, values: Tensor) -> Tensor:
@@ -130,7 +135,7 @@ def _along(block: Block, faded_slopes: Tensor, values: Tensor) -> Tensor:
 
 def dense_data(
     seen: Sequence[Tangents],
-    atomic_numbers: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]],
+    atomic_numbers: Sequence[NDArray[np.int64]],
     targets: Sequence[Target],
     heads: ResidualHeads,
     metric: LatentMetric,
@@ -150,33 +155,37 @@ def dense_data(
         features=features,
         rows=heads.rows(numbers),
         frame_index=torch.repeat_interleave(torch.arange(len(seen)), sizes),
+        sizes=sizes,
         fades=fades.detach().float(),
         energies=energies.nan_to_num(),
-        energy_weights=training.energy_weight * torch.isfinite(energies) / sizes**2,
+        energy_weights=training.energy_weight * torch.isfinite(energies).float(),
         blocks=tuple(_blocks(seen, targets, starts, fade_gradients)),
     )
 
 
 def _blocks(seen: Sequence[Tangents], targets: Sequence[Target], starts: Tensor, fade_gradients: Tensor) -> list[Block]:
-    shapes: dict[tuple[int, ...], list[int]] = {}
+    shapes: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, entry in enumerate(seen):
-        shapes.setdefault(entry.tangents.shape, []).append(i)
+        shapes.setdefault((entry.tangents.shape, entry.n_moves), []).append(i)
     blocks = []
-    for (directions, n_atoms, _), frames in shapes.items():
+    for ((directions, n_atoms, _), n_moves), frames in shapes.items():
         index = torch.tensor(frames)
         atoms = (starts[index][:, None] + torch.arange(n_atoms)).flatten()
-        tangents = torch.as_tensor(np.stack([seen[i].tangents for i in frames]))
+        slopes, scales, weights = (
+            torch.as_tensor(np.stack([getattr(targets[i], name) for i in frames]), dtype=torch.float32)
+            for name in ("slopes", "scales", "weights")
+        )
+        tangents = torch.as_tensor(np.stack([seen[i].tangents for i in frames])) * scales[:, :, None, None]
         gradients = fade_gradients[atoms].reshape(len(frames), 1, n_atoms, -1)
-        slopes = torch.as_tensor(np.stack([targets[i].slopes for i in frames]), dtype=torch.float32)
-        weights = torch.as_tensor(np.stack([targets[i].slope_weights for i in frames]), dtype=torch.float32)
         blocks.append(
             Block(
                 frames=index,
                 atoms=atoms,
                 tangents=tangents.reshape(len(frames), directions, -1),
                 fade_slopes=(tangents * gradients).sum(-1) if bool(gradients.any()) else None,
-                slopes=slopes.nan_to_num(),
-                slope_weights=weights,
+                slopes=slopes,
+                weights=weights,
+                n_moves=n_moves,
             )
         )
     return blocks

@@ -1,8 +1,6 @@
 """What retraining needs of the foundation, computed once per labelled frame and kept on disk."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,8 +14,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
+from committee.atomic_write import replacing
 from committee.backbone import Backbone, Evaluation
 from committee.names import CHARGE, SPIN
+from committee.settings import TrainingSettings
+from committee.sketch import sketch_of
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 ATOMS_AT_ONCE = 64
@@ -35,7 +36,9 @@ class Tangents:
         forces: (n, 3) eV/Å.
         stress: (6,) eV/Å³; NaN unless periodic in three directions and known to the foundation.
         features: (n, D) h.
-        tangents: (M, n, D) ∂h along M directions: 3n positions (1/Å), then 6 strains if periodic in three directions.
+        sketch: (m, n, 3) the random displacements that stand for the 3n coordinates; (0, n, 3) where all of them do.
+        tangents: (M, n, D) ∂h along M directions: 3n coordinates or m sketched displacements (1/Å), then 6 strains if
+            periodic in three directions.
         volume: () Å³; NaN unless periodic in three directions.
     """
 
@@ -44,49 +47,75 @@ class Tangents:
     forces: NDArray[np.float32]
     stress: NDArray[np.float32]
     features: NDArray[np.float32]
+    sketch: NDArray[np.float32]
     tangents: NDArray[np.float32]
     volume: NDArray[np.float64]
+
+    @property
+    def n_moves(self) -> int:
+        """Number of directions that move atoms; the others strain the cell."""
+        return len(self.sketch) or self.forces.size
 
 
 def cached_tangents(
     backbone: Backbone,
     frames: Sequence[tuple[str, Atoms]],
     folder: Path,
+    settings: TrainingSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Tangents]:
     """Read each frame's tangents from the cache, computing (in batches) and storing those that are not there.
+
+    An entry counts as there if it belongs to the same structure and holds the directions that the settings ask for.
 
     Args:
         backbone: the frozen foundation.
         frames: (id, structure) pairs; ids are file names.
         folder: the cache; files lie under ``folder/<backbone fingerprint>/<id>.npz``.
+        settings: which frames are sketched, and how.
         progress: called with (frames done, frames in all).
     """
+    settings = settings or TrainingSettings()
     folder = folder / backbone.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
-    found = [_read(folder / f"{name}.npz", structure_hash(atoms)) for name, atoms in frames]
+    hashes = [structure_hash(atoms) for _, atoms in frames]
+    sketches = [sketch_of(atoms, digest, settings) for (_, atoms), digest in zip(frames, hashes, strict=True)]
+    found = [
+        _read(folder / f"{name}.npz", digest, sketch)
+        for (name, _), digest, sketch in zip(frames, hashes, sketches, strict=True)
+    ]
     missing = [i for i, entry in enumerate(found) if entry is None]
     done = len(frames) - len(missing)
     for batch in _batches(missing, [atoms for _, atoms in frames]):
-        for i, computed in zip(batch, compute_tangents(backbone, [frames[i][1] for i in batch]), strict=True):
-            _write(folder / f"{frames[i][0]}.npz", computed)
-            found[i] = computed
+        batch_sketches = np.stack([sketches[i] for i in batch])
+        computed = compute_tangents(backbone, [frames[i][1] for i in batch], batch_sketches)
+        for i, entry in zip(batch, computed, strict=True):
+            _write(folder / f"{frames[i][0]}.npz", entry)
+            found[i] = entry
         done += len(batch)
         if progress is not None:
             progress(done, len(frames))
     return [entry for entry in found if entry is not None]
 
 
-def compute_tangents(backbone: Backbone, frames: Sequence[Atoms]) -> list[Tangents]:
-    """Evaluate frames of one size and one periodicity together.
+def compute_tangents(
+    backbone: Backbone, frames: Sequence[Atoms], sketches: NDArray[np.float32] | None = None
+) -> list[Tangents]:
+    """Evaluate B frames of n atoms and one periodicity together.
 
-    Direction j moves coordinate j of every frame at once; frames do not see each other, so one product serves all.
+    Direction j moves every frame at once; frames do not see each other, so one product serves all.
+
+    Args:
+        backbone: the frozen foundation.
+        frames: B structures.
+        sketches: (B, m, n, 3) displacements of each frame; with none of them (m = 0) every coordinate is moved.
     """
-    evaluation = backbone.evaluate(frames)
-    periodic = bool(torch.isfinite(evaluation.volumes).all())
-    forces, stress = evaluation.foundation(retain_graph=True)
     n_frames, n_atoms = len(frames), len(frames[0])
-    tangents = _directional_derivatives(evaluation, n_atoms, periodic).unflatten(1, (n_frames, n_atoms))
+    if sketches is None:
+        sketches = np.zeros((n_frames, 0, n_atoms, 3), dtype=np.float32)
+    evaluation = backbone.evaluate(frames)
+    forces, stress = evaluation.foundation(retain_graph=True)
+    tangents = _directional_derivatives(evaluation, sketches).unflatten(1, (n_frames, n_atoms))
     features = evaluation.features.detach().unflatten(0, (n_frames, n_atoms))
     return [
         Tangents(
@@ -95,6 +124,7 @@ def compute_tangents(backbone: Backbone, frames: Sequence[Atoms]) -> list[Tangen
             forces=_array(forces.reshape(n_frames, n_atoms, 3)[b], np.float32),
             stress=full_3x3_to_voigt_6_stress(_array(stress[b], np.float64)).astype(np.float32),
             features=_array(features[b], np.float32),
+            sketch=sketches[b],
             tangents=_array(tangents[:, b], np.float32),
             volume=_array(evaluation.volumes[b], np.float64),
         )
@@ -111,7 +141,7 @@ def structure_hash(atoms: Atoms) -> str:
     return digest.hexdigest()
 
 
-def _directional_derivatives(evaluation: Evaluation, n_atoms: int, periodic: bool) -> Tensor:
+def _directional_derivatives(evaluation: Evaluation, sketches: NDArray[np.float32]) -> Tensor:
     """∂h along every direction, (M, N, D), by differentiating u -> Σ u·∂h/∂x (linear in u) once more.
 
     One direction after another: batching frames keeps a core busy, while batching directions as well only takes
@@ -121,7 +151,7 @@ def _directional_derivatives(evaluation: Evaluation, n_atoms: int, periodic: boo
     pulled = torch.autograd.grad(
         evaluation.features, (evaluation.positions, evaluation.strain), probe, create_graph=True, materialize_grads=True
     )
-    directions = zip(*_directions(evaluation, n_atoms, periodic), strict=True)
+    directions = zip(*_directions(evaluation, sketches), strict=True)
     return torch.stack(
         [
             torch.autograd.grad(pulled, probe, direction, retain_graph=True, materialize_grads=True)[0]
@@ -130,20 +160,23 @@ def _directional_derivatives(evaluation: Evaluation, n_atoms: int, periodic: boo
     )
 
 
-def _directions(evaluation: Evaluation, n_atoms: int, periodic: bool) -> tuple[Tensor, Tensor]:
-    """Unit displacements of every coordinate, then unit strains: (M, N, 3) and (M, B, 3, 3)."""
-    n_frames = evaluation.n_frames
-    n_moves, n_strains = 3 * n_atoms, len(VOIGT) if periodic else 0
-    moves = evaluation.positions.new_zeros(n_moves + n_strains, n_frames, n_atoms, 3)
-    moves[:n_moves] = torch.eye(n_moves, dtype=moves.dtype, device=moves.device).reshape(n_moves, 1, n_atoms, 3)
-    strains = evaluation.strain.new_zeros(n_moves + n_strains, n_frames, 3, 3)
+def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Displacements, then unit strains: (M, N, 3) and (M, B, 3, 3)."""
+    n_frames, _, n_atoms, _ = sketches.shape
+    moves = torch.as_tensor(sketches).to(evaluation.positions).transpose(0, 1)
+    if len(moves) == 0:
+        unit = torch.eye(3 * n_atoms, dtype=moves.dtype, device=moves.device)
+        moves = unit.reshape(-1, 1, n_atoms, 3).expand(-1, n_frames, -1, -1)
+    n_strains = len(VOIGT) if bool(torch.isfinite(evaluation.volumes).all()) else 0
+    strains = evaluation.strain.new_zeros(len(moves) + n_strains, n_frames, 3, 3)
     for j, (row, column) in enumerate(VOIGT[:n_strains]):
-        strains[n_moves + j, :, row, column] = 1
-    return moves.reshape(-1, n_frames * n_atoms, 3), strains
+        strains[len(moves) + j, :, row, column] = 1
+    still = moves.new_zeros(n_strains, *moves.shape[1:])
+    return torch.cat([moves, still]).reshape(-1, n_frames * n_atoms, 3), strains
 
 
 def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
-    """Split into batches of frames of one size and periodicity with a bounded number of atoms."""
+    """Split into batches of frames of one size (so of one number of directions) and periodicity, of bounded size."""
     kinds: dict[tuple[int, bool], list[int]] = {}
     for i in indices:
         kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
@@ -159,19 +192,12 @@ def _array(tensor: Tensor, dtype: type[_Number]) -> NDArray[_Number]:
 
 
 def _write(path: Path, tangents: Tangents) -> None:
-    """Write beside the target and rename, so that a reader never sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{field.name: getattr(tangents, field.name) for field in fields(Tangents)})
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, **{field.name: getattr(tangents, field.name) for field in fields(Tangents)})
 
 
-def _read(path: Path, structure: str) -> Tangents | None:
-    """Return the stored entry, or None if there is none, it is damaged or belongs to another structure."""
+def _read(path: Path, structure: str, sketch: NDArray[np.float32]) -> Tangents | None:
+    """Return the stored entry, or None if there is none, it is damaged, or of another structure or sketch."""
     try:
         # Opened here, since numpy leaves the file open when it turns out to be no archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -179,4 +205,4 @@ def _read(path: Path, structure: str) -> Tangents | None:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     stored = Tangents(**{**content, "structure": str(content["structure"])})
-    return stored if stored.structure == structure else None
+    return stored if stored.structure == structure and np.array_equal(stored.sketch, sketch) else None

@@ -1,48 +1,26 @@
 """Training: reference shifts, latent distance, then a dense fit of the heads that never touches the foundation."""
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms
-from numpy.typing import NDArray
-
 from committee.backbone import Backbone
-from committee.dense import Target, dense_data
 from committee.errors import TrainingDataError
 from committee.fitting import fit_heads
 from committee.heads import ResidualHeads
-from committee.latent import LatentDistance
 from committee.potential import CommitteePotential, Provenance
 from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.tangents import Tangents, cached_tangents, structure_hash
+from committee.sketch import is_exact
+from committee.tangents import cached_tangents
+from committee.training_frame import TrainingFrame, check_frames, common_level_of_theory, label_hash, training_hash
+from committee.training_set import TrainingSet
+from committee.training_state import StateFile
+from committee.validation import held_back_score, split_by_group
 
-Array = NDArray[np.float64]
+__all__ = ["TrainingFrame", "train", "training_hash"]
 
-
-@dataclass(frozen=True)
-class TrainingFrame:
-    """A labelled frame of n atoms.
-
-    Attributes:
-        id: names the frame's file in the cache of tangents.
-        atoms: the structure.
-        energy_eV: total energy of the labelling code; NaN if there is none.
-        forces_eV_per_A: (n, 3), or None.
-        stress_eV_per_A3: (6,) in ASE's order, or None.
-        group: what the frame shares with others that are not independent of it, for example its trajectory.
-    """
-
-    id: str
-    atoms: Atoms
-    energy_eV: float
-    forces_eV_per_A: Array | None = None
-    stress_eV_per_A3: Array | None = None
-    group: str = ""
+_FIT_VERSION = 1  # part of a saved state's key: raise it when the same inputs give another fit
 
 
 def train(
@@ -59,83 +37,65 @@ def train(
 ) -> CommitteePotential:
     """Train a committee; deterministic under the seed on one machine.
 
+    A training that was interrupted goes on where it was when it is asked for again with the same inputs, and ends
+    with the same heads.
+
     Args:
         backbone: the frozen foundation.
         frames: labelled frames.
         committee: the heads.
         training: the fit.
-        cache_folder: where tangents are kept between trainings.
-        seed: of the heads and of the bootstrap weights.
-        level_of_theory: of the labels, in words; the foundation's own if not given.
+        cache_folder: where tangents are kept between trainings, and a training's state until it ends.
+        seed: of the heads, of the bootstrap weights and of the choice of trajectories held back.
+        level_of_theory: of the labels, in words; what the frames say, or else the foundation's own, if not given.
         warm_start: start from the heads of this committee (same foundation and settings) instead of fresh ones.
         progress: called with (done, total): frames while tangents are computed, then epochs.
 
     Raises:
-        TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat.
+        TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat,
+            labels of several levels of theory, or frames too large for any but the squared loss.
         StructureError: a structure that no model could be asked about.
     """
-    _check(frames)
-    seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, progress)
-    shifts = _shifts(frames, np.array([float(entry.energy) for entry in seen]))
-    latent = _latent(frames, seen)
+    check_frames(frames)
+    _check_loss(frames, training)
+    level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, warm_start)
-    data = dense_data(
-        seen,
-        [frame.atoms.numbers for frame in frames],
-        [_target(frame, entry, shifts, training) for frame, entry in zip(frames, seen, strict=True)],
-        heads,
-        latent.metric(),
-        committee,
+    state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads))
+    seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, training, progress)
+    labelled = TrainingSet(frames, seen)
+    groups = [frame.independent_group for frame in frames]
+    kept, held = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
+    # Nothing of the fit, latent distance and scale of the inputs included, knows the frames held back.
+    shifts, latent = kept.shifts(), kept.latent()
+    data = kept.dense(heads, shifts, latent, committee, training)
+    heads.standardise_by(data.features, data.rows, _settled(warm_start))
+
+    def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
+        provenance = Provenance(level, training_hash(frames), len(frames))
+        return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
+
+    score = held_back_score(
+        held,
+        lambda part: part.dense(heads, shifts, latent, committee, training),
+        lambda heads: potential(heads, shifts),
         training,
     )
-    heads.standardise_by(data.features, data.rows, _settled(warm_start))
-    fit_heads(heads, data, training, seed, progress)
-    left = data.mean_energies(heads).numpy()
-    shifts = _shifts(frames, np.array([float(entry.energy) for entry in seen]) + left)
-    provenance = Provenance(level_of_theory or backbone.level_of_theory, training_hash(frames), len(frames))
-    return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
+    fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
+    state.remove()
+    return potential(heads, labelled.shifts(labelled.corrections_eV(heads, latent, committee)))
 
 
-def training_hash(frames: Sequence[TrainingFrame]) -> str:
-    """SHA-256 of structures and labels, whatever their order."""
-    digests = []
+def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> None:
+    if training.loss == "squared":
+        return
     for frame in frames:
-        digest = hashlib.sha256(structure_hash(frame.atoms).encode())
-        for label in (frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3):
-            digest.update(b"none" if label is None else np.asarray(label, dtype="<f8").tobytes())
-        digests.append(digest.hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
-
-
-def _shifts(frames: Sequence[TrainingFrame], model_eV: Array) -> ReferenceShifts:
-    """Reference shifts from the frames that have an energy; none if no frame has one."""
-    chosen = [i for i, frame in enumerate(frames) if np.isfinite(frame.energy_eV)]
-    if not chosen:
-        return ReferenceShifts()
-    differences = np.array([frames[i].energy_eV - model_eV[i] for i in chosen])
-    return ReferenceShifts.fit([frames[i].atoms.numbers for i in chosen], differences)
-
-
-def _latent(frames: Sequence[TrainingFrame], seen: Sequence[Tangents]) -> LatentDistance:
-    names = {frame.group or frame.id: number for number, frame in enumerate(frames)}
-    groups = [np.full(len(frame.atoms), names[frame.group or frame.id]) for frame in frames]
-    return LatentDistance().fit(
-        np.concatenate([entry.features for entry in seen]),
-        np.concatenate([frame.atoms.numbers for frame in frames]),
-        np.concatenate(groups),
-    )
-
-
-def _target(frame: TrainingFrame, seen: Tangents, shifts: ReferenceShifts, settings: TrainingSettings) -> Target:
-    missing = frame.energy_eV - float(seen.energy) - shifts.total_eV(frame.atoms.numbers)
-    return Target.of(seen, missing, frame.forces_eV_per_A, frame.stress_eV_per_A3, settings)
-
-
-def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
-    """Elements whose inputs keep their mean and scale."""
-    if warm_start is None or warm_start.latent is None:
-        return frozenset()
-    return frozenset(int(z) for z in warm_start.latent.elements_)
+        if not is_exact(len(frame.atoms), training):
+            raise TrainingDataError(
+                f"Frame {frame.id} has {len(frame.atoms)} atoms; above exact_up_to_atoms = "
+                f"{training.exact_up_to_atoms} forces are known along random directions only, which give the squared "
+                f"loss and not loss = {training.loss!r}. Raise exact_up_to_atoms (memory grows with its square) or "
+                "set loss to squared."
+            )
 
 
 def _heads(
@@ -153,28 +113,26 @@ def _heads(
     return heads
 
 
-def _check(frames: Sequence[TrainingFrame]) -> None:
-    if not frames:
-        raise TrainingDataError("Training needs at least one labelled frame, received none.")
-    if len({frame.id for frame in frames}) != len(frames):
-        raise TrainingDataError("Training frames need ids of their own; some repeat.")
+def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
+    """Elements whose inputs keep their mean and scale."""
+    if warm_start is None or warm_start.latent is None:
+        return frozenset()
+    return frozenset(int(z) for z in warm_start.latent.elements_)
+
+
+def _key(
+    backbone: Backbone,
+    frames: Sequence[TrainingFrame],
+    committee: CommitteeSettings,
+    training: TrainingSettings,
+    seed: int,
+    heads: ResidualHeads,
+) -> str:
+    """SHA-256 of all that a fit depends on, the order of the frames included."""
+    digest = hashlib.sha256(f"{_FIT_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
+    digest.update((committee.model_dump_json() + training.model_dump_json()).encode())
     for frame in frames:
-        _check_frame(frame)
-
-
-def _check_frame(frame: TrainingFrame) -> None:
-    n_atoms = len(frame.atoms)
-    if not re.fullmatch(r"[\w-][\w.-]*", frame.id):
-        raise TrainingDataError(f"A frame's id names a file; received {frame.id!r}: use letters, digits and . _ -")
-    if np.isinf(frame.energy_eV):
-        raise TrainingDataError(f"Frame {frame.id} has an infinite energy; leave the label out.")
-    for name, label, shape in (
-        ("forces", frame.forces_eV_per_A, (n_atoms, 3)),
-        ("stress", frame.stress_eV_per_A3, (6,)),
-    ):
-        if label is None:
-            continue
-        if np.shape(label) != shape:
-            raise TrainingDataError(f"Frame {frame.id} has {name} of shape {np.shape(label)}, expected {shape}.")
-        if not np.isfinite(label).all():
-            raise TrainingDataError(f"Frame {frame.id} has {name} with NaN or infinity; leave the label out.")
+        digest.update(f"{frame.id} {frame.group} {label_hash(frame)}".encode())
+    for name, tensor in sorted(heads.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()

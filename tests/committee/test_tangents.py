@@ -35,7 +35,7 @@ def test_frames_of_one_batch_do_not_mix(backbone, make_methanol):
 def test_cache_spares_the_foundation(backbone, make_crystal, make_methanol, tmp_path):
     frames = [("a", make_methanol(0)), ("b", make_crystal(0)), ("c", make_methanol(1))]
     done = []
-    first = cached_tangents(backbone, frames, tmp_path, lambda *args: done.append(args))
+    first = cached_tangents(backbone, frames, tmp_path, progress=lambda *args: done.append(args))
     assert done[-1] == (3, 3)
     calls = backbone.calls
     again = cached_tangents(backbone, frames, tmp_path)

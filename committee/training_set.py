@@ -1,0 +1,90 @@
+"""Labelled frames together with what the foundation says of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from committee.dense import DenseData, Target, dense_data
+from committee.fade import fade
+from committee.heads import ResidualHeads
+from committee.latent import LatentDistance
+from committee.reference_shifts import ReferenceShifts
+from committee.settings import CommitteeSettings, TrainingSettings
+from committee.tangents import Tangents
+from committee.training_frame import TrainingFrame
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """B frames.
+
+    Attributes:
+        frames: the labels.
+        seen: the same frames through the foundation.
+    """
+
+    frames: Sequence[TrainingFrame]
+    seen: Sequence[Tangents]
+
+    def part(self, indices: Sequence[int]) -> "TrainingSet":
+        """Some of the frames."""
+        return TrainingSet([self.frames[i] for i in indices], [self.seen[i] for i in indices])
+
+    def shifts(self, corrections_eV: Array | None = None) -> ReferenceShifts:
+        """Reference shifts of the frames that have an energy, given corrections (B,); none if no frame has one."""
+        chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV)]
+        if not chosen:
+            return ReferenceShifts()
+        known = np.array([float(entry.energy) for entry in self.seen])
+        if corrections_eV is not None:
+            known = known + corrections_eV
+        differences = np.array([self.frames[i].energy_eV - known[i] for i in chosen])
+        return ReferenceShifts.fit([self.frames[i].atoms.numbers for i in chosen], differences)
+
+    def latent(self) -> LatentDistance:
+        """Latent distance from these frames."""
+        numbers = {group: i for i, group in enumerate(sorted({frame.independent_group for frame in self.frames}))}
+        groups = [np.full(len(frame.atoms), numbers[frame.independent_group]) for frame in self.frames]
+        return LatentDistance().fit(self._features(), self._numbers(), np.concatenate(groups))
+
+    def dense(
+        self,
+        heads: ResidualHeads,
+        shifts: ReferenceShifts,
+        latent: LatentDistance,
+        committee: CommitteeSettings,
+        training: TrainingSettings,
+    ) -> DenseData:
+        """Return the tensors of a fit."""
+        targets = [
+            Target.of(
+                seen,
+                frame.energy_eV - float(seen.energy) - shifts.total_eV(frame.atoms.numbers),
+                frame.forces_eV_per_A,
+                frame.stress_eV_per_A3,
+                training,
+            )
+            for frame, seen in zip(self.frames, self.seen, strict=True)
+        ]
+        numbers = [frame.atoms.numbers for frame in self.frames]
+        return dense_data(self.seen, numbers, targets, heads, latent.metric(), committee, training)
+
+    def corrections_eV(self, heads: ResidualHeads, latent: LatentDistance, committee: CommitteeSettings) -> Array:
+        """Faded mean correction of each frame, (B,)."""
+        features, numbers = torch.as_tensor(self._features()), torch.as_tensor(self._numbers())
+        with torch.no_grad():
+            fades = fade(latent.metric()(features.double(), numbers), committee.fade_onset, committee.fade_end)
+            values = (heads.mean_value(features, heads.rows(numbers)) * fades).numpy()
+        ends = np.cumsum([len(frame.atoms) for frame in self.frames])
+        return np.array([part.sum() for part in np.split(values, ends[:-1])])
+
+    def _features(self) -> NDArray[np.float32]:
+        return np.concatenate([entry.features for entry in self.seen])
+
+    def _numbers(self) -> NDArray[np.int64]:
+        return np.concatenate([frame.atoms.numbers for frame in self.frames])

@@ -1,0 +1,114 @@
+"""A training on disk between two epochs, so that one that was killed goes on where it was."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from committee.atomic_write import replacing
+
+_LOG = logging.getLogger(__name__)
+STATE = "training-state.safetensors"
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a fit stands. Its random numbers are drawn before the first epoch, so there is no generator to keep.
+
+    Attributes:
+        epoch: epochs done.
+        weights: of the heads.
+        moments: of the optimiser, ``<weight>.<name>``.
+        best: weights with the best score so far, empty if nothing was scored.
+        best_score: their score.
+        best_epoch: when that was.
+    """
+
+    epoch: int
+    weights: Tensors
+    moments: Tensors
+    best: Tensors
+    best_score: float
+    best_epoch: int
+
+
+class StateFile:
+    """One training's state in a safetensors file.
+
+    Args:
+        folder: where it is kept.
+        key: a hash of all that the training depends on; the state of another is not used.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.path = folder / STATE
+        self._key = key
+
+    def read(self) -> TrainingState | None:
+        """Return the saved state of this training; None, and a line in the log, for any other."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["about"])
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if about["key"] != self._key:
+                _LOG.info("%s is of another training (data, settings or seed); starting at epoch 0", self.path)
+                return None
+            state = TrainingState(
+                epoch=int(about["epoch"]),
+                best_score=float(about["best_score"]),
+                best_epoch=int(about["best_epoch"]),
+                **{part: _part(tensors, part) for part in ("weights", "moments", "best")},
+            )
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            _LOG.warning("%s cannot be read (%s); starting at epoch 0", self.path, error)
+            return None
+        _LOG.info("going on from epoch %d of %s", state.epoch, self.path)
+        return state
+
+    def write(self, state: TrainingState) -> None:
+        """Replace what was there."""
+        about = {
+            "key": self._key,
+            "epoch": state.epoch,
+            "best_score": repr(state.best_score),
+            "best_epoch": state.best_epoch,
+        }
+        tensors = {
+            f"{part}/{name}": tensor.detach().contiguous()
+            for part in ("weights", "moments", "best")
+            for name, tensor in getattr(state, part).items()
+        }
+        with replacing(self.path) as file:
+            file.write(save(tensors, metadata={"about": json.dumps(about)}))
+
+    def remove(self) -> None:
+        """Forget the training, once it has ended."""
+        self.path.unlink(missing_ok=True)
+
+
+def moments_of(optimizer: torch.optim.Optimizer, names: list[str]) -> Tensors:
+    """Return the optimiser's tensors by the names of its parameters."""
+    state = optimizer.state_dict()["state"]
+    return {f"{names[i]}.{name}": tensor for i, entry in state.items() for name, tensor in entry.items()}
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, names: list[str], moments: Tensors) -> None:
+    """Put them back."""
+    state = optimizer.state_dict()
+    for path, tensor in moments.items():
+        weight, _, name = path.rpartition(".")
+        state["state"].setdefault(names.index(weight), {})[name] = tensor
+    optimizer.load_state_dict(state)
+
+
+def _part(tensors: Tensors, part: str) -> Tensors:
+    return {name.removeprefix(f"{part}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{part}/")}
