@@ -25,12 +25,12 @@ class ShardGradient:
     """A model of its own that answers with gradients.
 
     Args:
-        build: makes the model; its weights do not matter.
+        model: its weights do not matter.
         loss: of the model over some frames.
     """
 
-    def __init__(self, build: Callable[[], nn.Module], loss: Callable[[nn.Module, Sequence[int]], Tensor]):
-        self._model = build().train()
+    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Sequence[int]], Tensor]):
+        self._model = model.train()
         self._parameters = trained(self._model)
         self._loss = loss
 

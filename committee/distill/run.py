@@ -17,7 +17,7 @@ from committee.distill.labels import OMAT, OMOL, TEACHERS, Example
 from committee.distill.model import MODEL_CONFIG, Scale, write_checkpoint
 from committee.distill.sampling import Samples, sample
 from committee.distill.settings import DistillSettings
-from committee.distill.train import fit_student, prepare
+from committee.distill.train import fit_student
 from committee.settings import FairchemSettings
 
 CHECKPOINT, RECIPE = "distilled.pt", "recipe.json"
@@ -47,7 +47,7 @@ def distill(settings: DistillSettings, output: Path, *, seed: int, workers: int 
     def report(epoch: int, loss: float) -> None:
         _LOG.info("epoch %d of %d: loss %.4f", epoch, settings.epochs, loss)
 
-    student = fit_student(prepare(samples.train, scales), settings, seed, workers, report)
+    student = fit_student(samples.train, scales, settings, seed, workers, report)
     path = output / CHECKPOINT
     write_checkpoint(path, student.state_dict(), scales)
     clock.lap("train")

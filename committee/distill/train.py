@@ -52,7 +52,8 @@ def prepare(examples: list[Example], scales: Mapping[str, Scale]) -> list[Sample
 
 
 def fit_student(
-    samples: list[Sample],
+    examples: list[Example],
+    scales: Mapping[str, Scale],
     settings: DistillSettings,
     seed: int,
     workers: int,
@@ -61,7 +62,8 @@ def fit_student(
     """Train a fresh student and return the average of its weights, in evaluation mode.
 
     Args:
-        samples: of the training set.
+        examples: of the training set.
+        scales: by task.
         settings: epochs, batches, learning rate.
         seed: of the weights, of the order, and of the model's own random numbers.
         workers: processes.
@@ -71,11 +73,12 @@ def fit_student(
     rng = np.random.default_rng((seed, 1))
     parameters = trained(model)
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=_WEIGHT_DECAY)
-    batches = [_batches(samples, settings.batch_atoms, rng) for _ in range(settings.epochs)]
+    sizes = [len(example.atoms) for example in examples]
+    batches = [_batches(sizes, settings.batch_atoms, rng) for _ in range(settings.epochs)]
     steps = sum(map(len, batches))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _cosine(step / steps))
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(min(_LONGEST_AVERAGE, 1 - 20 / (steps + 21))))
-    with gradients(workers, partial(ShardGradient, partial(build_model, seed), _Loss(samples))) as gradient_of:
+    with gradients(workers, partial(_shard_gradient, examples, scales)) as gradient_of:
         for epoch, shuffled in enumerate(batches, 1):
             losses = []
             for batch in shuffled:
@@ -92,20 +95,25 @@ def fit_student(
     return average.module
 
 
+def _shard_gradient(examples: list[Example], scales: Mapping[str, Scale]) -> ShardGradient:
+    """Made in the process that uses it: thousands of tensors would not pass between two."""
+    return ShardGradient(build_model(0), _Loss(prepare(examples, scales)))
+
+
 def _cosine(done: float) -> float:
     return min(1.0, (done + 1e-3) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _batches(samples: list[Sample], batch_atoms: int, rng: np.random.Generator) -> list[list[list[int]]]:
+def _batches(sizes: list[int], batch_atoms: int, rng: np.random.Generator) -> list[list[list[int]]]:
     """Shuffled batches of a few shards each, every shard as large as fits."""
     shards: list[list[int]] = [[]]
     room = shard_atoms = batch_atoms // _SHARDS
-    for index in rng.permutation(len(samples)).tolist():
-        if shards[-1] and samples[index].n_atoms > room:
+    for index in rng.permutation(len(sizes)).tolist():
+        if shards[-1] and sizes[index] > room:
             shards.append([])
             room = shard_atoms
         shards[-1].append(index)
-        room -= samples[index].n_atoms
+        room -= sizes[index]
     return [shards[start : start + _SHARDS] for start in range(0, len(shards), _SHARDS)]
 
 
