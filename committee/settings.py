@@ -37,8 +37,9 @@ class FairchemSettings(Settings):
     """The task, which fixes the level of theory: omat for crystals, omol for molecules."""
     device: Literal["cpu", "cuda"] = "cpu"
     merge_experts: bool = False
-    """Merge the experts of a UMA model while all frames of a batch share composition, charge and spin: faster
-    for one long trajectory, at twice the memory. Other batches, and models without experts, are not affected."""
+    """Merge the experts of a UMA model while all frames of a batch share composition, charge and spin, at twice the
+    memory. For one long trajectory of a small system, where mixing them again at each step is felt. Other batches,
+    and models without experts, are not affected."""
 
 
 OpenFoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discriminator="kind")]
