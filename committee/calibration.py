@@ -1,21 +1,24 @@
-"""What the committee's spread means in eV/Å of true error, and when a frame may be trusted.
+"""What the committee's uncertainty means in eV/Å of true error, and when a frame may be trusted.
 
 The unit is the frame: atoms of one frame are not exchangeable. Frames must be ones the fit has not seen.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import ceil, log
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
+from committee.conformal import (
+    clopper_pearson_upper,
+    conformal_quantile,
+    frames_needed,
+    frames_to_prove,
+    proven_threshold,
+)
 from committee.errors import CheckpointError, TrainingDataError
-
-BOUND_CONFIDENCE = 0.95  # of the one-sided upper bound on the error rate among trusted frames
-FLOOR = 0.05  # smallest spread that counts, in units of the tolerance: no ratio is taken with a spread near zero
+from committee.score import Score, largest
 
 Array = NDArray[np.float64]
 
@@ -46,16 +49,17 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds on the committee's force spread, from frames the fit has not seen.
+    """Thresholds on the combined uncertainty of spread and latent distance, from frames the fit has not seen.
 
     Attributes:
         tolerance_eV_per_A: largest force error on any atom that the user accepts.
         confidence: how often it must hold for trusted frames.
         frames: number of calibration frames.
-        floor_eV_per_A: spread below which an atom's spread counts as this.
-        quantile: conformal quantile of max_i e_i / max(σ_i, floor); None with too few frames.
-        trust_threshold: largest max_i σ_i (eV/Å) of a trusted frame; None until it is known.
-        discard_threshold: max_i σ_i (eV/Å) beyond which a frame is not worth a label; None until it is known.
+        spread_power: b of the combined uncertainty u = τ (σ/τ)^b d^c, τ the tolerance.
+        distance_power: c; 0 while frames are too few to say anything, when u is the spread.
+        quantile: conformal quantile of max_i e_i / u_i; None with too few frames.
+        trust_threshold: largest max_i u_i (eV/Å) of a trusted frame; None until it is known.
+        discard_threshold: max_i u_i (eV/Å) beyond which a frame is not worth a label; None until it is known.
         latent_threshold: largest latent distance of a trusted frame.
         promise_proven: the upper bound of P(largest error > tolerance | trusted) is at most 1 - confidence.
         trusted: calibration frames below the trust threshold.
@@ -66,7 +70,8 @@ class Calibration:
     tolerance_eV_per_A: float
     confidence: float
     frames: int
-    floor_eV_per_A: float
+    spread_power: float
+    distance_power: float
     quantile: float | None
     trust_threshold: float | None
     discard_threshold: float | None
@@ -103,54 +108,71 @@ class Calibration:
             TrainingDataError: lengths that differ, or numbers that are not finite.
         """
         _check(errors, sigmas, latent)
-        floor = FLOOR * tolerance_eV_per_A
-        quantile = conformal_quantile(_scores(errors, sigmas, floor), confidence)
-        worst, spread = _largest(errors), _largest(sigmas)
-        threshold = proven_threshold(spread, worst > tolerance_eV_per_A, confidence)
+        score = Score(tolerance_eV_per_A)
+        if len(errors) >= frames_needed(confidence):
+            score = Score.fit(errors, sigmas, latent, tolerance_eV_per_A)
+        uncertainties = [score(sigma, distance) for sigma, distance in zip(sigmas, latent, strict=True)]
+        quantile = conformal_quantile(_ratios(errors, uncertainties), confidence)
+        worst, doubt = largest(errors), largest(uncertainties)
+        threshold = proven_threshold(doubt, worst > tolerance_eV_per_A, confidence)
         proven = threshold is not None
         if threshold is None and quantile is not None:
-            threshold = tolerance_eV_per_A / quantile if quantile * floor <= tolerance_eV_per_A else 0.0
-        trusted = spread <= threshold if threshold is not None else np.zeros(len(spread), dtype=bool)
+            threshold = tolerance_eV_per_A / quantile
+        trusted = doubt <= threshold if threshold is not None else np.zeros(len(doubt), dtype=bool)
         exceeding = int(np.sum(trusted & (worst > tolerance_eV_per_A)))
         return cls(
             tolerance_eV_per_A=tolerance_eV_per_A,
             confidence=confidence,
             frames=len(errors),
-            floor_eV_per_A=floor,
+            spread_power=score.spread_power,
+            distance_power=score.distance_power,
             quantile=quantile,
             trust_threshold=threshold,
             discard_threshold=_discard(tolerance_eV_per_A, quantile, threshold, discard_factor),
-            latent_threshold=float(np.quantile(_largest(latent), latent_quantile, method="higher")) if latent else None,
+            latent_threshold=float(np.quantile(largest(latent), latent_quantile, method="higher")) if latent else None,
             promise_proven=proven,
             trusted=int(trusted.sum()),
             trusted_exceeding=exceeding,
             trusted_error_bound=clopper_pearson_upper(exceeding, int(trusted.sum())),
         )
 
-    @property
-    def select_threshold(self) -> float | None:
-        """Largest force spread (eV/Å) of a trusted frame: above it a frame is a suspect."""
-        return self.trust_threshold
+    def uncertainty(self, sigma: Array, latent: Array) -> Array:
+        """Combined uncertainty (n,) in eV/Å, which the thresholds are about.
 
-    def coverage(self, errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array] = ()) -> Coverage:
+        Args:
+            sigma: (n,) norm of each atom's force spread, eV/Å.
+            latent: (n,) latent distance.
+        """
+        return Score(self.tolerance_eV_per_A, self.spread_power, self.distance_power)(sigma, latent)
+
+    def trusts(self, sigmas: Sequence[Array], latent: Sequence[Array]) -> NDArray[np.bool_]:
+        """Whether each frame is below the trust threshold and no further away than the calibration frames, (frames,).
+
+        Args:
+            sigmas: per frame, (n,) eV/Å.
+            latent: per frame, (n,) latent distance.
+        """
+        if self.trust_threshold is None or self.latent_threshold is None:
+            return np.zeros(len(sigmas), dtype=bool)
+        doubt = largest(self._uncertainties(sigmas, latent))
+        return (doubt <= self.trust_threshold) & (largest(latent) <= self.latent_threshold)
+
+    def coverage(self, errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array]) -> Coverage:
         """Count, on frames that neither fit nor calibration has seen, how often the calibration held.
 
         Args:
             errors: per frame, (n,) eV/Å.
             sigmas: per frame, (n,) eV/Å.
-            latent: per frame, (n,) distances; if given, a frame beyond ``latent_threshold`` is not trusted either.
+            latent: per frame, (n,) latent distance.
         """
-        _check(errors, sigmas, latent or sigmas)
-        worst, spread = _largest(errors), _largest(sigmas)
-        trusted = spread <= (-1.0 if self.trust_threshold is None else self.trust_threshold)
-        if latent and self.latent_threshold is not None:
-            trusted &= _largest(latent) <= self.latent_threshold
+        _check(errors, sigmas, latent)
+        trusted = self.trusts(sigmas, latent)
         covered = 0
         if self.quantile is not None:
-            covered = int(np.sum(_scores(errors, sigmas, self.floor_eV_per_A) <= self.quantile))
-        exceeding = int(np.sum(trusted & (worst > self.tolerance_eV_per_A)))
+            covered = int(np.sum(_ratios(errors, self._uncertainties(sigmas, latent)) <= self.quantile))
+        exceeding = int(np.sum(trusted & (largest(errors) > self.tolerance_eV_per_A)))
         n_trusted = int(trusted.sum())
-        return Coverage(len(worst), covered, n_trusted, exceeding, clopper_pearson_upper(exceeding, n_trusted))
+        return Coverage(len(errors), covered, n_trusted, exceeding, clopper_pearson_upper(exceeding, n_trusted))
 
     @property
     def summary(self) -> str:
@@ -187,64 +209,19 @@ class Calibration:
             )
         return cls(**values)
 
-
-def frames_needed(confidence: float) -> int:
-    """Smallest number of frames with a conformal quantile: 9 for 90 %."""
-    return ceil(_tidy(1 / (1 - confidence))) - 1
-
-
-def frames_to_prove(confidence: float) -> int:
-    """Smallest number of trusted frames, none exceeding, that prove the promise: 29 for 90 %."""
-    return ceil(log(1 - BOUND_CONFIDENCE) / log(confidence))
-
-
-def conformal_quantile(scores: Array, confidence: float) -> float | None:
-    """Split-conformal quantile: the ⌈(n + 1) confidence⌉-th smallest score, None if there are not that many."""
-    rank = ceil(_tidy((len(scores) + 1) * confidence))
-    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else None
-
-
-def clopper_pearson_upper(events: int, trials: int) -> float:
-    """One-sided 95 % upper bound of a binomial rate; 1 without trials."""
-    return 1.0 if events >= trials else float(beta.ppf(BOUND_CONFIDENCE, events + 1, trials - events))
-
-
-def proven_threshold(spread: Array, exceeds: NDArray[np.bool_], confidence: float) -> float | None:
-    """Largest spread up to which the bound on the error rate is at most 1 - confidence, None if there is none.
-
-    Thresholds are tried in ascending order from the first that could pass, and the first failure ends the walk:
-    in a fixed sequence each test may use the whole 5 % (choosing the best of all thresholds afterwards may not).
-    """
-    order = np.argsort(spread, kind="stable")
-    spread, events = spread[order], np.cumsum(exceeds[order])
-    proven = None
-    for count in range(frames_to_prove(confidence), len(spread) + 1):
-        if count < len(spread) and spread[count] == spread[count - 1]:
-            continue
-        if clopper_pearson_upper(int(events[count - 1]), count) > 1 - confidence + 1e-12:
-            break
-        proven = float(spread[count - 1])
-    return proven
+    def _uncertainties(self, sigmas: Sequence[Array], latent: Sequence[Array]) -> list[Array]:
+        return [self.uncertainty(sigma, distance) for sigma, distance in zip(sigmas, latent, strict=True)]
 
 
 def _discard(tolerance: float, quantile: float | None, threshold: float | None, factor: float) -> float | None:
-    """Spread whose predicted error (quantile × spread) is ``factor`` tolerances, and above the trust threshold."""
+    """Uncertainty whose predicted error (quantile × itself) is ``factor`` tolerances, and above the trust threshold."""
     if quantile is None or threshold is None:
         return None
     return max(factor * tolerance / quantile, threshold)
 
 
-def _scores(errors: Sequence[Array], sigmas: Sequence[Array], floor: float) -> Array:
-    return np.array([np.max(e / np.maximum(s, floor)) for e, s in zip(errors, sigmas, strict=True)])
-
-
-def _largest(per_frame: Sequence[Array]) -> Array:
-    return np.array([np.max(values) for values in per_frame], dtype=np.float64)
-
-
-def _tidy(value: float) -> float:
-    """Remove the float noise that would lift 9.000000000000002 to 10 frames."""
-    return round(value, 9)
+def _ratios(errors: Sequence[Array], uncertainties: Sequence[Array]) -> Array:
+    return np.array([np.max(e / u) for e, u in zip(errors, uncertainties, strict=True)])
 
 
 def _check(errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array]) -> None:

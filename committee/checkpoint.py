@@ -25,7 +25,7 @@ from committee.potential import CommitteePotential, Provenance
 from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, SevenNetSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SHIPPED_SEVENNET = frozenset({"7net-0", "7net-l3i5", "7net-mf-0"})
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
@@ -69,6 +69,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
     folder = Path(folder)
     description, content = _read(folder)
     try:
+        description = _upgraded(description)
         backbone = _backbone(description, backbone)
         return _assemble(description, content, backbone)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -122,7 +123,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from error
     version = description.get("schema_version") if isinstance(description, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (*UPGRADES, SCHEMA_VERSION):
         raise CheckpointError(
             f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "upgrade the package or train again."
@@ -135,6 +136,25 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return description, load_tensors(content)
     except SafetensorError as error:
         raise _damaged(folder, error) from error
+
+
+def _upgraded(description: dict[str, Any]) -> dict[str, Any]:
+    """Bring a description of an older schema version up to this one, one small step per version."""
+    while description["schema_version"] in UPGRADES:
+        description = UPGRADES[description["schema_version"]](description)
+    return description
+
+
+def _combine_lanes(description: dict[str, Any]) -> dict[str, Any]:
+    """1 -> 2: a calibration names how spread and latent distance are weighed; before, it was the spread alone."""
+    calibration = description["calibration"]
+    if calibration is not None:
+        kept = {key: value for key, value in dict(calibration).items() if key != "floor_eV_per_A"}
+        calibration = {**kept, "spread_power": 1.0, "distance_power": 0.0}
+    return {**description, "calibration": calibration, "schema_version": 2}
+
+
+UPGRADES = {1: _combine_lanes}
 
 
 def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:

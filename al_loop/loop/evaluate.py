@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.records import ErrorFigures, LabelledFrame, Role
+from committee.calibration import Calibration
 from committee.potential import CommitteePotential
 
 Array = NDArray[np.float64]
@@ -86,8 +87,16 @@ class Evaluation:
         """(f,) which frames come from this starting structure."""
         return np.array([frame.system == system for frame in self.frames], dtype=bool)
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Everything a report plots, as named arrays."""
+    def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
+        """Everything a report plots, as named arrays.
+
+        Args:
+            calibration: of the served model, which weighs spread and distance; without one the spread stands alone.
+        """
+        combined = self.max_force_uncertainty()
+        if calibration is not None:
+            lanes = zip(self.atom_uncertainties(), self.atom_distances(), strict=True)
+            combined = _largest([calibration.uncertainty(sigma, distance) for sigma, distance in lanes])
         return {
             "forces_dft": self.forces_dft,
             "forces_foundation": self.forces_foundation,
@@ -101,6 +110,7 @@ class Evaluation:
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
             "max_force_error": self.max_force_error(),
             "max_force_uncertainty": self.max_force_uncertainty(),
+            "uncertainty": combined,
             "latent_distance": self.max_latent_distance(),
         }
 

@@ -1,4 +1,4 @@
-"""The gate: one verdict for every frame, from three lanes."""
+"""The gate: one verdict for every frame, from physics, the calibrated uncertainty and the latent distance."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
 
 @dataclass(frozen=True)
 class Gate:
-    """Force uncertainty and latent distance against calibrated thresholds; physics is asked first.
+    """Physics is asked first, then the combined uncertainty, then whether anything like the frame was calibrated on.
 
     Attributes:
         calibration: thresholds from labels that the fit has not seen; None before the first training, when
@@ -42,25 +42,28 @@ class Gate:
             return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, "uncalibrated: not enough labels yet")
         if not (np.isfinite(force_uncertainty).all() and np.isfinite(latent_distance).all()):
             return Verdict(VerdictKind.DISCARD, Lane.FORCE_UNCERTAINTY, "non-finite uncertainty", stop=True)
-        return self._force_lane(force_uncertainty) or self._latent_lane(latent_distance) or TRUSTED
+        spoken = self._force_lane(force_uncertainty, latent_distance) or self._latent_lane(latent_distance)
+        return spoken or TRUSTED
 
-    def _force_lane(self, sigma: NDArray[np.float64]) -> Verdict | None:
-        worst = float(sigma.max())
+    def _force_lane(self, sigma: NDArray[np.float64], distance: NDArray[np.float64]) -> Verdict | None:
+        combined = sigma if self.calibration is None else self.calibration.uncertainty(sigma, distance)
+        worst = float(combined.max())
+        lanes = f"max_devi_f {sigma.max():.3f} eV/Å, latent distance {distance.max():.1f}"
         discard, trust = self._thresholds()
         if worst > discard:
             return Verdict(
                 VerdictKind.DISCARD,
                 Lane.FORCE_UNCERTAINTY,
-                f"max_devi_f {worst:.3f} above the discard threshold {discard:.3f} eV/Å",
-                _above(sigma, discard),
+                f"uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({lanes})",
+                _above(combined, discard),
                 stop=True,
             )
         if worst > trust:
             return Verdict(
                 VerdictKind.SUSPECT,
                 Lane.FORCE_UNCERTAINTY,
-                f"max_devi_f {worst:.3f} above the threshold {trust:.3f} eV/Å",
-                _above(sigma, trust),
+                f"uncertainty {worst:.3f} above the threshold {trust:.3f} eV/Å ({lanes})",
+                _above(combined, trust),
             )
         return None
 

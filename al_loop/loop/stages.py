@@ -172,7 +172,7 @@ class Stages:
         evaluation = self._evaluated(served, HELD_OUT)
         if evaluation is None:
             return held_out_figures(None, None)
-        self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays())
+        self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         return held_out_figures(evaluation, served.calibration)
 
     def _training_set(self, round_: int) -> list[LabelledFrame]:

@@ -57,14 +57,15 @@ def _parity(title: str, quantity: str, unit: str, dft: NDArray[Any], models: dic
 
 
 def uncertainty_against_error(evaluation: Arrays, tolerance: float, threshold: float | None) -> bytes | None:
-    """Largest force error of each held-out frame against its largest force uncertainty.
+    """Largest force error of each held-out frame against the uncertainty that the gate judges it by.
 
     Args:
         evaluation: arrays of the served model.
         tolerance: largest force error that the user accepts, eV/Å.
         threshold: uncertainty above which a frame is suspect, eV/Å; None before calibration.
     """
-    sigma, error, role = (evaluation[key] for key in ("max_force_uncertainty", "max_force_error", "role"))
+    combined = "uncertainty" if "uncertainty" in evaluation else "max_force_uncertainty"
+    sigma, error, role = (evaluation[key] for key in (combined, "max_force_error", "role"))
     usable = np.isfinite(sigma) & np.isfinite(error) & (sigma > 0) & (error > 0)
     if not usable.any():
         return None
@@ -100,7 +101,7 @@ def uncertainty_against_error(evaluation: Arrays, tolerance: float, threshold: f
             )
         plain_log_ticks(panel.xaxis)
         plain_log_ticks(panel.yaxis)
-        panel.set_xlabel("largest force uncertainty (eV/Å)")
+        panel.set_xlabel("uncertainty: spread and latent distance (eV/Å)")
         panel.set_ylabel("largest force error (eV/Å)")
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return png(panel)

@@ -59,6 +59,7 @@ def make_evaluation(frames: int = 30, atoms: int = 6) -> dict[str, NDArray[Any]]
         "role": np.arange(frames) % 3,
         "max_force_error": np.exp(rng.normal(size=frames) - 3),
         "max_force_uncertainty": np.exp(rng.normal(size=frames) - 3),
+        "uncertainty": np.exp(rng.normal(size=frames) - 3),
         "latent_distance": np.ones(frames),
     }
 

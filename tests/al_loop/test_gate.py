@@ -1,5 +1,7 @@
 """Verdicts of the gate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ def calibration():
     sigmas = [rng.uniform(0.01, 0.2, 5) for _ in range(60)]
     errors = [sigma * np.abs(rng.normal(0, 1, 5)) for sigma in sigmas]
     distances = [rng.uniform(0.5, 2.0, 5) for _ in range(60)]
+    # Errors follow the spread alone.
     return Calibration.fit(errors, sigmas, distances, tolerance_eV_per_A=0.2, confidence=0.9)
 
 
@@ -36,20 +39,25 @@ def test_a_quiet_frame_is_trusted(calibration):
 
 
 def test_the_force_lane_points_at_the_atom(calibration):
-    sigma = [1e-3, calibration.trust_threshold * 1.01, 1e-3]
-    verdict = judge(calibration, sigma, [0.5] * 3)
+    verdict = judge(calibration, [1e-3, 0.3, 1e-3], [1.5] * 3)
     assert (verdict.kind, verdict.lane, verdict.atoms) == (VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, (1,))
-    assert "max_devi_f" in verdict.reason
+    assert "max_devi_f 0.300 eV/Å" in verdict.reason
 
 
 def test_beyond_the_discard_threshold_the_trajectory_ends(calibration):
-    verdict = judge(calibration, [calibration.discard_threshold * 1.01] * 2, [0.5] * 2)
+    verdict = judge(calibration, [1e3] * 2, [0.5] * 2)
     assert (verdict.kind, verdict.stop) == (VerdictKind.DISCARD, True)
 
 
 def test_the_latent_lane_speaks_where_the_committee_is_silent(calibration):
     verdict = judge(calibration, [1e-3] * 3, [0.5, 0.5, 9.0])
     assert (verdict.lane, verdict.atoms) == (Lane.LATENT_DISTANCE, (2,))
+
+
+def test_thresholds_are_about_the_combined_uncertainty(calibration):
+    weighed = replace(calibration, spread_power=0.5, distance_power=1.0, trust_threshold=0.1, latent_threshold=9.0)
+    assert judge(weighed, [0.01] * 3, [1.0] * 3).kind is VerdictKind.TRUSTED
+    assert judge(weighed, [0.01] * 3, [1.0, 4.0, 1.0]).atoms == (1,)
 
 
 def test_nan_is_never_trusted(calibration):

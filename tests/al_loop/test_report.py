@@ -102,7 +102,7 @@ def test_a_campaign_without_results(report_data: ReportData) -> None:
 
 def test_a_first_round_without_uncertainties(report_data: ReportData) -> None:
     arrays = {**report_data.evaluations[1]}
-    for key in ("forces_uncertainty", "max_force_uncertainty", "latent_distance"):
+    for key in ("forces_uncertainty", "max_force_uncertainty", "uncertainty", "latent_distance"):
         arrays[key] = np.full_like(arrays[key], np.nan)
     first = dataclasses.replace(report_data.rounds[0], coverage=None, coverage_frames=0, promise={}, held_out=None)
     page = Page(render_report(dataclasses.replace(report_data, rounds=[first], evaluations={0: arrays})))
@@ -121,7 +121,7 @@ def test_figures_show_nothing_where_there_is_nothing(report: RoundReport) -> Non
     assert verdict_bars([empty]) is None
     arrays = {"role": np.array([1]), "frame_index": np.array([0])}
     assert force_parity(arrays) is None
-    sigma = {"max_force_uncertainty": np.array([np.nan]), "max_force_error": np.array([0.1]), "role": np.array([0])}
+    sigma = {"uncertainty": np.array([np.nan]), "max_force_error": np.array([0.1]), "role": np.array([0])}
     assert uncertainty_against_error(sigma, 0.15, None) is None
 
 

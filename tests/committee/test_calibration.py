@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from committee.calibration import Calibration, clopper_pearson_upper, conformal_quantile, frames_needed, frames_to_prove
+from committee.calibration import Calibration
+from committee.conformal import clopper_pearson_upper, conformal_quantile, frames_needed, frames_to_prove
 from committee.errors import CheckpointError, TrainingDataError
 
 
@@ -13,7 +14,7 @@ def sample(frames: int, seed: int, noise: float = 2.0):
     rng = np.random.default_rng(seed)
     sigmas = [rng.lognormal(-3.5, 0.7) * rng.uniform(0.3, 1, rng.integers(2, 7)) for _ in range(frames)]
     errors = [noise * s * np.abs(rng.normal(size=len(s))) for s in sigmas]
-    return errors, sigmas, [np.full(len(s), float(i)) for i, s in enumerate(sigmas)]
+    return errors, sigmas, [rng.lognormal(0.0, 0.3, len(s)) for s in sigmas]
 
 
 def fit(frames: int, seed: int = 0, **options) -> Calibration:
@@ -51,7 +52,6 @@ def test_conformal_quantile_has_its_finite_sample_correction():
 def test_nine_frames_give_a_threshold_flagged_as_unproven():
     calibration = fit(9)
     assert calibration.trust_threshold == pytest.approx(0.15 / calibration.quantile)
-    assert calibration.select_threshold == calibration.trust_threshold
     assert calibration.discard_threshold == pytest.approx(1.5 / calibration.quantile)
     assert not calibration.promise_proven
     assert "not proven" in calibration.summary
@@ -72,14 +72,14 @@ def test_the_promise_holds_on_new_frames():
         calibration = fit(120, seed)
         if calibration.promise_proven:
             proven += 1
-            counted = calibration.coverage(*sample(2000, 1000 + seed)[:2])
+            counted = calibration.coverage(*sample(2000, 1000 + seed))
             broken += counted.trusted_exceeding > 0.1 * counted.trusted
     assert proven > 30
     assert broken <= 0.1 * proven
 
 
 def test_marginal_coverage_on_new_frames():
-    marginal = [fit(40, seed).coverage(*sample(200, 500 + seed)[:2]).marginal for seed in range(40)]
+    marginal = [fit(40, seed).coverage(*sample(200, 500 + seed)).marginal for seed in range(40)]
     assert 0.88 < np.mean(marginal) < 0.94
 
 
@@ -93,7 +93,7 @@ def test_errors_beyond_tolerance_everywhere_leave_nothing_proven():
 def test_coverage_counts_and_respects_the_latent_lane():
     calibration = fit(60)
     errors, sigmas, latent = sample(50, 7)
-    counted = calibration.coverage(errors, sigmas)
+    counted = calibration.coverage(errors, sigmas, latent)
     assert counted.frames == 50
     assert counted.covered == round(counted.marginal * 50)
     assert counted.trusted > 0
@@ -103,7 +103,16 @@ def test_coverage_counts_and_respects_the_latent_lane():
 
 
 def test_latent_threshold_is_the_quantile_of_the_frames_largest():
-    assert fit(20, latent_quantile=0.9).latent_threshold == 18.0
+    errors, sigmas, _ = sample(20, 0)
+    latent = [np.full(len(s), float(i)) for i, s in enumerate(sigmas)]
+    calibration = Calibration.fit(errors, sigmas, latent, tolerance_eV_per_A=0.15, latent_quantile=0.9)
+    assert calibration.latent_threshold == 18.0
+
+
+def test_too_few_frames_rest_on_the_spread_alone():
+    calibration = fit(8)
+    assert (calibration.spread_power, calibration.distance_power) == (1.0, 0.0)
+    np.testing.assert_array_equal(calibration.uncertainty(np.array([0.1]), np.array([7.0])), [0.1])
 
 
 def test_json_round_trip():

@@ -1,0 +1,63 @@
+"""How far 48 labels bring the force error down on trajectories that were never trained on.
+
+    python benchmarks/accuracy.py [--system nacl|ethanol|distilled] [--quick]
+
+Five fits, each on its own choice of trajectories, 16 frames from each of three temperatures.
+"""
+
+import argparse
+from statistics import median
+
+import numpy as np
+from figures import at_least
+from learned import backbone_of, fit, outcome
+from systems import System, add_arguments, chosen_systems, load_frames, split
+
+from committee.settings import TrainingSettings
+
+LABELS = (6, 12, 24, 48)
+
+
+def measure(system: System, *, quick: bool) -> None:
+    """Print the learning curve, then the figure."""
+    backbone, frames = backbone_of(system), load_frames(system, quick=quick)
+    labels, seeds = (LABELS[-1:], (0,)) if quick else (LABELS, range(5))
+    training = TrainingSettings(epochs=40) if quick else TrainingSettings()
+    ratio = 0.0
+    for n_labels in labels:
+        ratios = []
+        for seed in seeds if n_labels == LABELS[-1] else seeds[:1]:
+            parts = split(frames, n_labels // 3, seed)
+            found = outcome(fit(backbone, parts.train, seed, training=training), parts.held_out)
+            ratios.append(found.foundation_mae / found.mae)
+            by_temperature = {
+                int(t): [round(f(found.select(found.temperatures_K == t)), 4) for f in (_foundation, _committee)]
+                for t in np.unique(found.temperatures_K)
+            }
+            print(
+                f"{system.name} seed {seed}: {len(parts.train)} labels, force MAE {found.foundation_mae:.4f} -> "
+                f"{found.mae:.4f} eV/Å on {len(found.errors)} frames; by temperature (K) {by_temperature}",
+                flush=True,
+            )
+        ratio = median(ratios)
+    at_least(f"{system.name}: force MAE on held-out trajectories, foundation over committee, 48 labels", ratio, 4)
+
+
+def _foundation(found) -> float:
+    return found.foundation_mae
+
+
+def _committee(found) -> float:
+    return found.mae
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    for system in chosen_systems(arguments):
+        measure(system, quick=arguments.quick)
+
+
+if __name__ == "__main__":
+    main()

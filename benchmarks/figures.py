@@ -1,0 +1,18 @@
+"""One line of JSON per figure."""
+
+import json
+
+
+def report(name: str, value: float, target: str, *, holds: bool) -> None:
+    """Print a figure with what it must reach."""
+    print(json.dumps({"name": name, "value": round(value, 4), "target": target, "holds": bool(holds)}), flush=True)
+
+
+def at_least(name: str, value: float, bound: float) -> None:
+    """Report a figure that must not be below its bound."""
+    report(name, value, f">= {bound:g}", holds=value >= bound)
+
+
+def at_most(name: str, value: float, bound: float) -> None:
+    """Report a figure that must not be above its bound."""
+    report(name, value, f"<= {bound:g}", holds=value <= bound)

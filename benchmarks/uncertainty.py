@@ -1,0 +1,138 @@
+"""How well the uncertainty foretells the error, and whether what is promised holds.
+
+    python benchmarks/uncertainty.py [--system nacl|ethanol|distilled] [--quick]
+
+Five fits on 48 labels. Frames of the other trajectories are split at random, so that calibration and test frames are
+exchangeable: the score of spread and latent distance is weighed on one half and judged on the other, and the other way
+round. Coverage and promise are averaged over many such splits.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from figures import at_least, at_most, report
+from learned import Outcome, backbone_of, fit, outcome
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+from systems import System, add_arguments, chosen_systems, load_frames, split
+
+from committee.calibration import Calibration
+from committee.score import Score, largest
+from committee.settings import TrainingSettings
+
+POSITIVE_SHARES = (0.1, 0.3, 0.5)
+LANES = ("spread", "distance", "combined")
+SPLITS = 40
+FEW = 16  # calibration frames of a first round
+
+Cells = dict[tuple[str, str], list[np.ndarray]]  # (where, lane) -> per fit: Spearman, AUROC at each share
+
+
+def measure(system: System, *, quick: bool) -> None:
+    """Print the table of every lane, then the figures."""
+    backbone, frames = backbone_of(system), load_frames(system, quick=quick)
+    training = TrainingSettings(epochs=40) if quick else TrainingSettings()
+    many: Cells = defaultdict(list)
+    few: Cells = defaultdict(list)
+    promises: list[np.ndarray] = []
+    for seed in range(1 if quick else 5):
+        parts = split(frames, 16, seed)
+        found = outcome(fit(backbone, parts.train, seed, training=training), parts.held_out)
+        rng = np.random.default_rng(seed)
+        _add(many, found, _crossed(found, rng, len(found.errors) // 2))
+        _add(few, found, _crossed(found, rng, min(FEW, len(found.errors) // 2)))
+        promises.append(_promises(found, rng))
+        print(f"{system.name} seed {seed}: {len(parts.train)} labels, {len(found.errors)} held-out frames", flush=True)
+    _print_table(many)
+    _figures(system.name, many, few, np.mean(promises, axis=0))
+
+
+def _crossed(found: Outcome, rng: np.random.Generator, calibrating: int) -> np.ndarray:
+    """Combined uncertainty (frames,), each frame's score weighed on other frames, at most ``calibrating`` of them."""
+    combined = np.empty(len(found.errors))
+    tolerance = float(np.quantile(found.worst, 0.7))
+    order = rng.permutation(len(combined))
+    half = len(order) // 2
+    for known, asked in ((order[:half], order[half:]), (order[half:], order[:half])):
+        seen, new = found.select(known[:calibrating]), found.select(asked)
+        score = Score.fit(seen.errors, seen.sigmas, seen.distances, tolerance)
+        combined[asked] = [score(s, d).max() for s, d in zip(new.sigmas, new.distances, strict=True)]
+    return combined
+
+
+def _add(cells: Cells, found: Outcome, combined: np.ndarray) -> None:
+    lanes = dict(zip(LANES, (largest(found.sigmas), largest(found.distances), combined), strict=True))
+    places = {"all": np.ones(len(combined), dtype=bool)}
+    places.update({f"{int(t)} K": found.temperatures_K == t for t in np.unique(found.temperatures_K)})
+    for where, chosen in places.items():
+        for lane, values in lanes.items():
+            cells[where, lane].append(_skill(found.worst[chosen], values[chosen]))
+
+
+def _skill(worst: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation, then the AUROC at tolerances that make so many frames positive."""
+    areas = [roc_auc_score(worst > np.quantile(worst, 1 - share), signal) for share in POSITIVE_SHARES]
+    return np.array([spearmanr(worst, signal).statistic, *areas])
+
+
+def _promises(found: Outcome, rng: np.random.Generator) -> np.ndarray:
+    """Over random splits: covered, tested, trusted and exceeding frames, and splits with a proven promise."""
+    tolerance = float(np.quantile(found.worst, 0.7))
+    totals = np.zeros(5)
+    for _ in range(SPLITS):
+        order = rng.permutation(len(found.errors))
+        half = len(order) // 2
+        seen, new = found.select(order[:half]), found.select(order[half:])
+        calibration = Calibration.fit(seen.errors, seen.sigmas, seen.distances, tolerance_eV_per_A=tolerance)
+        counted = calibration.coverage(new.errors, new.sigmas, new.distances)
+        totals += [
+            counted.covered,
+            counted.frames,
+            counted.trusted,
+            counted.trusted_exceeding,
+            calibration.promise_proven,
+        ]
+    return totals / SPLITS
+
+
+def _print_table(cells: Cells) -> None:
+    print("Spearman and AUROC with 10, 30 and 50 % positive, mean of the fits")
+    for (where, lane), values in cells.items():
+        print(f"  {where:8s} {lane:9s}", " ".join(f"{value:.3f}" for value in np.mean(values, axis=0)))
+
+
+def _figures(name: str, many: Cells, few: Cells, promises: Sequence[float]) -> None:
+    overall = np.mean(many["all", "combined"], axis=0)
+    at_least(f"{name}: Spearman of uncertainty against true force error, all frames", overall[0], 0.8)
+    for share, area in zip(POSITIVE_SHARES, overall[1:], strict=True):
+        at_least(f"{name}: AUROC with {share:.0%} of frames positive, all frames", area, 0.95)
+    for cells, what in ((many, "half of the frames"), (few, f"{FEW} frames")):
+        at_least(f"{name}: combined minus best lane, worst of all cells, weighed on {what}", _gap(cells), -0.005)
+    covered, tested, trusted, exceeding, proven = promises
+    coverage = covered / tested
+    report(f"{name}: marginal coverage at 90 %", coverage, "0.87 to 0.93", holds=0.87 <= coverage <= 0.93)
+    at_most(f"{name}: P(largest force error > tolerance | trusted)", exceeding / max(trusted, 1e-9), 0.1)
+    print(f"{name}: per split {tested:.0f} test frames, {trusted:.1f} trusted; {proven:.0%} of the promises proven")
+
+
+def _gap(cells: Cells) -> float:
+    """Smallest difference between the combined signal and the better lane of a cell, means over the fits."""
+    gaps = []
+    for where in {where for where, _ in cells}:
+        spread, distance, combined = (np.mean(cells[where, lane], axis=0) for lane in LANES)
+        gaps.append((combined - np.maximum(spread, distance)).min())
+    return float(min(gaps))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    for system in chosen_systems(arguments):
+        measure(system, quick=arguments.quick)
+
+
+if __name__ == "__main__":
+    main()
