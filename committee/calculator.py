@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -11,6 +12,10 @@ from committee import names
 from committee.backbone import Backbone
 from committee.checkpoint import load
 from committee.potential import CommitteePotential, Uncertainty
+from committee.screen import ForceScreen
+
+_EXACT = {names.FORCES_UNCERTAINTY, names.STRESS_UNCERTAINTY, names.FORCES_ENSEMBLE, names.STRESS_ENSEMBLE}
+_JUMP_A = 1.0  # no atom moves so far in one step of molecular dynamics
 
 
 class CommitteeCalculator(Calculator):  # type: ignore[misc]
@@ -19,10 +24,20 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
     ASE's writers drop results they do not know: to save uncertainties, copy them into ``atoms.info`` and
     ``atoms.arrays``.
 
+    With a screen the calculator follows one trajectory: each call with moved atoms is a step, every ``screen_every``-th
+    step is a check, and force uncertainties are among the results, exact, only where the screen asked for them.
+    Asking for one by name computes it at any time. Another system, or an atom that jumps, starts the screen anew.
+
     Args:
         potential: the committee.
         uncertainty: ``energy`` (free), ``probe`` (one more backward pass, noisy) or ``exact`` (K - 1 more).
+        screen: watches the force uncertainty at the price of one more backward pass per check; its counters say how
+            often the exact value was needed. Only with ``energy``.
+        screen_every: steps between checks.
         **kwargs: passed on to ASE's ``Calculator``.
+
+    Raises:
+        ValueError: a screen together with ``probe`` or ``exact``, or ``screen_every`` below 1.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -36,13 +51,30 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         names.ENERGY_ENSEMBLE,
         names.FORCES_ENSEMBLE,
         names.STRESS_ENSEMBLE,
+        names.ATOMIC_FORCE_UNCERTAINTY_BOUND,
         names.LATENT_DISTANCE,
     ]
 
-    def __init__(self, potential: CommitteePotential, uncertainty: Uncertainty = "energy", **kwargs: Any):
+    def __init__(
+        self,
+        potential: CommitteePotential,
+        uncertainty: Uncertainty = "energy",
+        *,
+        screen: ForceScreen | None = None,
+        screen_every: int = 1,
+        **kwargs: Any,
+    ):
+        if screen is not None and uncertainty != "energy":
+            raise ValueError(f"a screen needs uncertainty='energy', received {uncertainty!r}, which leaves it no work")
+        if screen_every < 1:
+            raise ValueError(f"screen_every must be at least 1 step, received {screen_every}")
         super().__init__(**kwargs)
         self.potential = potential
         self.uncertainty = uncertainty
+        self.screen = screen
+        self.screen_every = screen_every
+        self._steps = 0
+        self._last: Atoms | None = None
 
     @classmethod
     def load(cls, folder: Path | str, backbone: Backbone | None = None, uncertainty: Uncertainty = "energy") -> Self:
@@ -57,4 +89,34 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Predict ``atoms``. Stress is there for cells that are periodic in three directions only."""
         super().calculate(atoms, list(properties), list(system_changes))
-        self.results = self.potential.predict([self.atoms], self.uncertainty)[0].results()
+        if self.screen is None:
+            self.results = self.potential.predict([self.atoms], self.uncertainty)[0].results()
+        else:
+            self.results = self._screened(self.screen, _EXACT.intersection(properties), bool(system_changes))
+
+    def _screened(self, screen: ForceScreen, named: set[str], moved: bool) -> dict[str, Any]:
+        """Results of the next step under the screen, or of the same step asked for something else."""
+        if not _follows(self._last, self.atoms):
+            screen.restart()
+            self._steps = 0
+        due = moved and self._steps % self.screen_every == 0
+        if named:
+            prediction = self.potential.predict([self.atoms], "exact")[0]
+            screen.confirmed(prediction.atomic_force_uncertainty)
+        elif due:
+            prediction = self.potential.predict_screened(self.atoms, screen)
+        else:
+            prediction = self.potential.predict([self.atoms])[0]
+        self._steps += moved
+        self._last = self.atoms
+        results: dict[str, Any] = prediction.results()
+        if due and screen.bound is not None:
+            results[names.ATOMIC_FORCE_UNCERTAINTY_BOUND] = screen.bound
+        return results
+
+
+def _follows(last: Atoms | None, atoms: Atoms) -> bool:
+    """Whether a frame continues a trajectory: the same atoms, each where it was or close by."""
+    if last is None or not np.array_equal(last.numbers, atoms.numbers):
+        return False
+    return bool(np.abs(atoms.positions - last.positions).max() < _JUMP_A)

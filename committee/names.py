@@ -18,6 +18,8 @@ ENERGY_ENSEMBLE: Final = "energy_ensemble"  # (K,), eV
 FORCES_ENSEMBLE: Final = "forces_ensemble"  # (K, n, 3), eV/Å
 STRESS_ENSEMBLE: Final = "stress_ensemble"  # (K, 6), eV/Å³
 
+ATOMIC_FORCE_UNCERTAINTY_BOUND: Final = "atomic_force_uncertainty_bound"  # (n,), eV/Å, not exact
+
 LATENT_DISTANCE: Final = "latent_distance"  # (n,), 1 = typical of known frames
 
 CHARGE: Final = "charge"  # atoms.info key: total charge, e

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from committee.backbone import Backbone, Evaluation
 from committee.calibration import Calibration
-from committee.correction import Correction, correct, pull_back
+from committee.correction import Correction, correct
 from committee.errors import FoundationAnswerError, StructureError
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
 from committee.prediction import Prediction
 from committee.reference_shifts import ReferenceShifts
+from committee.screen import ForceScreen
 from committee.settings import CommitteeSettings
+from committee.spread import MakeSpread, Spread, exact_spread, no_spread, probed_spread, screened_spread
 from committee.tangents import VOIGT
 
 __all__ = ["CommitteePotential", "Prediction", "Provenance", "Uncertainty"]
@@ -116,11 +118,27 @@ class CommitteePotential:
         if uncertainty not in {"energy", "probe", "exact"}:
             raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
         generator = torch.Generator().manual_seed(seed)
+        make = {"energy": no_spread, "probe": probed_spread(probes, generator), "exact": exact_spread}
         predictions: list[Prediction] = []
         for batch in _batches(frames, batch_atoms):
             evaluation = self._evaluate(batch, len(predictions))
-            predictions += self._predict(batch, evaluation, uncertainty, foundation, probes, generator)
+            predictions += self._predict(batch, evaluation, make[uncertainty], foundation=foundation)
         return predictions
+
+    def predict_screened(self, atoms: Atoms, screen: ForceScreen) -> Prediction:
+        """Predict the next frame of a trajectory that a screen follows.
+
+        Its force and stress spreads are there, and exact, where the screen asked for them. They come from the same
+        evaluation as the mean and the probe.
+
+        Args:
+            atoms: the frame; not modified.
+            screen: of this trajectory; the frame counts as its next check.
+
+        Raises:
+            As ``predict``.
+        """
+        return self._predict([atoms], self._evaluate([atoms], 0), screened_spread(screen))[0]
 
     def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
         """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
@@ -133,21 +151,16 @@ class CommitteePotential:
         self,
         frames: Sequence[Atoms],
         evaluation: Evaluation,
-        uncertainty: Uncertainty,
-        foundation: bool,
-        probes: int,
-        generator: torch.Generator,
+        make_spread: MakeSpread,
+        *,
+        foundation: bool = False,
     ) -> list[Prediction]:
         device = evaluation.features.device
         metric = None if self.metric is None else self.metric.to(device)
         correction = correct(evaluation, self.heads.to(device), metric, self.settings)
         foundation_forces = evaluation.foundation(retain_graph=True)[0] if foundation else None
-        forces, stress = _mean_derivatives(evaluation, correction, retain_graph=uncertainty != "energy")
-        spread = _Spread()
-        if uncertainty == "exact":
-            spread = _exact_spread(evaluation, correction, forces, stress)
-        elif uncertainty == "probe":
-            spread = _probed_spread(evaluation, correction, probes, generator)
+        forces, stress = _mean_derivatives(evaluation, correction, retain_graph=make_spread is not no_spread)
+        spread = make_spread(evaluation, correction, forces, stress)
         sizes = torch.bincount(evaluation.frame_index, minlength=len(frames)).tolist()
         rows = np.cumsum([0, *sizes])
         return [
@@ -166,7 +179,7 @@ class CommitteePotential:
         correction: Correction,
         forces: Tensor,
         stress: Tensor,
-        spread: "_Spread",
+        spread: Spread,
         foundation_forces: Tensor | None,
     ) -> Prediction:
         """Cut frame b out of the batch; energies are summed in float64, where 1e5 eV of shifts lose nothing."""
@@ -191,16 +204,6 @@ class CommitteePotential:
         )
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """Force and stress spreads of a batch, as far as they were asked for."""
-
-    forces_std: Tensor | None = None
-    stress_std: Tensor | None = None
-    forces: Tensor | None = None
-    stress: Tensor | None = None
-
-
 def _has_stress(evaluation: Evaluation, b: int) -> bool:
     """Whether frame b is periodic in three directions and its foundation gives a stress (a closed one may not)."""
     closed = evaluation.closed_stress
@@ -213,23 +216,6 @@ def _mean_derivatives(evaluation: Evaluation, correction: Correction, *, retain_
         return evaluation.derivatives((evaluation.energy + correction.mean).sum(), retain_graph=retain_graph)
     forces, stress = evaluation.derivatives(correction.mean.sum(), retain_graph=retain_graph)
     return evaluation.closed_forces + forces, evaluation.closed_stress + stress
-
-
-def _exact_spread(evaluation: Evaluation, correction: Correction, forces: Tensor, stress: Tensor) -> _Spread:
-    """Every member's forces from K - 1 products, since the deviations sum to zero."""
-    pulled_forces, pulled_stress = pull_back(evaluation, correction.deviation_slopes[:-1])
-    member_forces = forces + torch.cat([pulled_forces, -pulled_forces.sum(0, keepdim=True)])
-    member_stress = stress + torch.cat([pulled_stress, -pulled_stress.sum(0, keepdim=True)])
-    return _Spread(member_forces.std(0), member_stress.std(0), member_forces, member_stress)
-
-
-def _probed_spread(evaluation: Evaluation, correction: Correction, probes: int, generator: torch.Generator) -> _Spread:
-    """Estimate the variance from g = Σ_k v_k (F_k - F̄) / √(K - 1) with v ~ N(0, 1): E[g∘g] is the variance (ddof 1)."""
-    members = len(correction.deviations)
-    weights = torch.randn(probes, members, generator=generator, dtype=torch.float64) / (members - 1) ** 0.5
-    slopes = torch.einsum("pk,knd->pnd", weights.to(correction.deviation_slopes), correction.deviation_slopes)
-    forces, stress = pull_back(evaluation, slopes)
-    return _Spread(forces.square().mean(0).sqrt(), stress.square().mean(0).sqrt())
 
 
 def _batches(frames: Sequence[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:

@@ -1,0 +1,219 @@
+"""The screen: misses as seldom as it says, asks seldom where there is nothing to find, and rests on exact values."""
+
+import numpy as np
+import pytest
+
+from committee.screen import ForceScreen
+
+MEMBERS = 8
+
+
+def factors(rng: np.random.Generator, sigma: np.ndarray, rank: int) -> np.ndarray:
+    """Deviations (K - 1, n, 3) of independent directions that give each atom this uncertainty, eV/Å."""
+    raw = rng.normal(size=(rank, len(sigma), 3))
+    raw *= sigma[:, None] / np.sqrt(np.square(raw).sum((0, 2)))[:, None]
+    return raw
+
+
+def probe(rng: np.random.Generator, deviations: np.ndarray) -> np.ndarray:
+    return np.square(np.tensordot(rng.standard_normal(len(deviations)), deviations, 1)).sum(-1)
+
+
+def trusted_screen(**settings) -> ForceScreen:
+    """A screen after a first exact value below its threshold of 1 eV/Å."""
+    screen = ForceScreen(1.0, **settings)
+    screen.confirmed(np.zeros(1))
+    return screen
+
+
+def at_threshold(kind: str, rng: np.random.Generator, step: int, n_atoms: int = 3) -> np.ndarray:
+    """One atom at the threshold, the others below, with disagreements of several shapes."""
+    sigma = np.append(np.full(n_atoms - 1, 0.1), 1.0)
+    rank = {"one direction": 1, "many directions": MEMBERS - 1, "changing": (1, 2, MEMBERS - 1)[step % 3]}[kind]
+    return factors(rng, sigma, rank)
+
+
+@pytest.mark.parametrize("kind", ["one direction", "many directions", "changing"])
+@pytest.mark.parametrize(("window", "miss"), [(40, 0.01), (20, 0.05)])
+def test_an_atom_above_the_threshold_is_missed_as_seldom_as_stated(kind, window, miss):
+    """At the threshold itself, the worst case, with the whole window to look at it; noise of the count: 4 sigma."""
+    rng = np.random.default_rng(1)
+    trials, missed = 400, 0
+    for _ in range(trials):
+        screen = trusted_screen(window=window, miss_probability=miss)
+        fixed = at_threshold(kind, rng, 0)
+        missed += not any(
+            screen.check(probe(rng, at_threshold(kind, rng, step) if kind == "changing" else fixed))
+            for step in range(window)
+        )
+    assert missed <= trials * miss + 4 * np.sqrt(trials * miss)
+    if kind == "one direction":  # there the quantile is exact: it may not be more careful than it says either
+        assert missed >= trials * miss - 4 * np.sqrt(trials * miss)
+
+
+def test_what_came_before_does_not_hide_an_excursion():
+    """The window slides: wherever an excursion of its length begins, the last sum is of the excursion alone."""
+    rng = np.random.default_rng(2)
+    missed = 0
+    for quiet in range(300):
+        screen = trusted_screen()
+        low, high = (factors(rng, np.array([s]), 1) for s in (0.2, 1.0))
+        for _ in range(quiet % 60):
+            assert not screen.check(probe(rng, low))
+        missed += not any(screen.check(probe(rng, high)) for _ in range(screen.window))
+    assert missed <= 3 + 4 * np.sqrt(3)
+
+
+def test_far_excursions_are_found_early():
+    rng = np.random.default_rng(3)
+    delays = []
+    for _ in range(100):
+        screen = trusted_screen()
+        low, high = (factors(rng, np.full(64, s), 3) for s in (0.3, 4.0))
+        for _ in range(50):
+            screen.check(probe(rng, low))
+        delays.append(next(step for step in range(100) if screen.check(probe(rng, high))))
+    assert np.quantile(delays, 0.95) <= 3
+
+
+def run(rng: np.random.Generator, screen: ForceScreen, sigma: float, checks: int, n_atoms: int = 64) -> int:
+    """Number of exact values over so many checks at this uncertainty."""
+    before = screen.confirmations
+    for _ in range(checks):
+        if screen.check(probe(rng, factors(rng, np.full(n_atoms, sigma), 3))):
+            screen.confirmed(np.full(n_atoms, sigma))
+    return screen.confirmations - before
+
+
+def test_well_inside_the_threshold_no_exact_value_is_needed():
+    assert run(np.random.default_rng(4), trusted_screen(), sigma=0.5, checks=2000) <= 2
+
+
+def test_close_to_the_threshold_one_per_window():
+    screen = trusted_screen()
+    assert 40 <= run(np.random.default_rng(5), screen, sigma=0.95, checks=40 * 50) <= 52
+    assert screen.checks == 40 * 50 + 1
+
+
+@pytest.mark.parametrize("n_atoms", [1, 64])
+def test_false_alarms_are_as_rare_as_stated(n_atoms):
+    """All atoms at the threshold, windows that never fill; one atom with one direction is the case of equality."""
+    rng, alarms, checks = np.random.default_rng(6), 0, 0
+    for _ in range(400):
+        screen = trusted_screen(false_alarm_probability=0.01)
+        for _ in range(10):
+            checks += 1
+            if screen.check(probe(rng, factors(rng, np.ones(n_atoms), 1))):
+                alarms += 1
+                break
+    assert alarms <= 0.01 * checks + 4 * np.sqrt(0.01 * checks)
+    if n_atoms == 1:
+        assert alarms >= 0.001 * checks
+
+
+def test_first_check_and_those_after_a_bad_value_are_exact():
+    screen = ForceScreen(1.0)
+    assert screen.needs_exact
+    assert screen.check(np.zeros(2))
+    screen.confirmed(np.array([0.1, 1.2]))
+    assert screen.needs_exact
+    screen.confirmed(np.array([0.1, 0.9]))
+    assert not screen.needs_exact
+    assert not screen.check(np.zeros(2))
+    screen.restart()
+    assert screen.needs_exact
+    screen.confirmed(np.array([0.1, np.nan]))
+    assert screen.needs_exact
+    assert (screen.checks, screen.confirmations) == (4, 3)
+
+
+def test_nan_needs_the_exact_value():
+    assert trusted_screen().check(np.array([0.0, np.nan]))
+
+
+def test_bound_holds_with_its_confidence_and_is_below_the_threshold_where_the_screen_passes():
+    rng = np.random.default_rng(7)
+    below, trials = 0, 600
+    for _ in range(trials):
+        screen = trusted_screen(window=20, miss_probability=0.05)
+        deviations = factors(rng, np.array([0.5]), 1)
+        for _ in range(19):
+            screen.check(probe(rng, deviations))
+            assert screen.bound is None
+        passed = not screen.check(probe(rng, deviations))
+        assert passed == bool(screen.bound[0] <= 1.0)
+        below += bool(screen.bound[0] < 0.5)
+    assert below <= 0.05 * trials + 4 * np.sqrt(0.05 * trials)
+
+
+def test_probes_follow_their_seed_and_have_the_right_size():
+    one, two, other = (ForceScreen(1.0, seed=s) for s in (3, 3, 4))
+    first = one.draw(MEMBERS)
+    assert np.array_equal(first, two.draw(MEMBERS))
+    assert not np.allclose(first, other.draw(MEMBERS))
+    squares = np.array([np.square(one.draw(MEMBERS)) for _ in range(2000)])
+    assert squares.mean() == pytest.approx(1 / (MEMBERS - 1), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"trust_threshold_eV_per_A": 0.0}, "positive number, received 0.0"),
+        ({"trust_threshold_eV_per_A": float("nan")}, "positive number, received nan"),
+        ({"trust_threshold_eV_per_A": 1.0, "window": 0}, "at least 1 check, received 0"),
+        ({"trust_threshold_eV_per_A": 1.0, "miss_probability": 0.0}, "miss_probability"),
+    ],
+)
+def test_settings_without_meaning_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ForceScreen(**arguments)
+
+
+def test_another_number_of_atoms_is_refused():
+    screen = trusted_screen()
+    screen.check(np.zeros(3))
+    with pytest.raises(ValueError, match=r"expected 3 atoms .* received 4"):
+        screen.check(np.zeros(4))
+
+
+def frames(atoms, count: int):
+    """A slow trajectory around a structure."""
+    rng = np.random.default_rng(0)
+    start, velocity = atoms.positions.copy(), rng.normal(size=atoms.positions.shape) * 0.02
+    for step in range(count):
+        atoms.positions = start + velocity * np.sin(0.2 * step)
+        yield atoms
+
+
+def test_trusted_frames_of_a_committee_are_left_alone(trained, make_crystal):
+    atoms = make_crystal(70)
+    exact = trained.predict([frame.copy() for frame in frames(atoms.copy(), 32)], "exact")
+    screen = ForceScreen(2.5 * max(p.atomic_force_uncertainty.max() for p in exact), seed=1)
+    answers = [trained.predict_screened(frame, screen) for frame in frames(atoms, 60)]
+    exact = [step for step, answer in enumerate(answers) if answer.forces_uncertainty is not None]
+    assert exact == [0]
+    assert (screen.checks, screen.confirmations) == (60, 1)
+    assert screen.bound.max() < screen.trust_threshold_eV_per_A
+    mean = trained.predict([atoms])[0]
+    assert answers[-1].energy == pytest.approx(mean.energy, abs=1e-9)
+    np.testing.assert_allclose(answers[-1].forces, mean.forces, atol=1e-9)
+
+
+def test_planted_frames_above_the_threshold_are_found_and_measured_exactly(trained, make_crystal):
+    """After a trusted beginning the same atoms are rattled beyond the threshold: found in time, then exact."""
+    quiet, loud = make_crystal(71, amplitude=0.02), make_crystal(71, amplitude=0.2)
+    low, high = (trained.predict([a], "exact")[0].atomic_force_uncertainty.max() for a in (quiet, loud))
+    threshold = 0.999 * high
+    assert low < 0.6 * threshold
+    found = []
+    for seed in range(6):
+        screen = ForceScreen(threshold, seed=seed, window=20)
+        for _ in range(8):
+            trained.predict_screened(quiet, screen)
+        answers = [trained.predict_screened(loud, screen) for _ in range(20)]
+        first = next((i for i, answer in enumerate(answers) if answer.forces_uncertainty is not None), None)
+        found.append(first)
+        if first is not None:
+            assert all(answer.forces_uncertainty is not None for answer in answers[first:])
+            assert answers[first].atomic_force_uncertainty.max() == pytest.approx(high, rel=1e-9)
+    assert found.count(None) <= 1
