@@ -39,16 +39,28 @@ def save(potential: CommitteePotential, folder: Path | str) -> None:
         folder: where; created.
 
     Raises:
-        CheckpointError: the folder holds something else.
+        CheckpointError: the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     tensors = save_tensors(_tensors(potential))
     description = _description(potential, hashlib.sha256(tensors).hexdigest())
+    text = json.dumps(description, indent=1, allow_nan=False)
+    try:
+        _write(folder, {TENSORS: tensors, DESCRIPTION: text.encode()})
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint {folder} cannot be written ({error.strerror}); what was there before is untouched. "
+            "Choose another folder, or make room."
+        ) from error
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write beside the target and rename, so that a reader never sees half a checkpoint."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        (temporary / TENSORS).write_bytes(tensors)
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, allow_nan=False), encoding="utf-8")
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
         temporary.chmod(0o755)
         _put_in_place(temporary, folder)
     finally:

@@ -119,10 +119,17 @@ def _metric(
     for row, z in enumerate(elements):
         mine = centred[atomic_numbers == z]
         # One atom has no covariance: the spread of all elements stands in for it.
-        covariance = LedoitWolf(assume_centered=True).fit(mine if len(mine) > 1 else centred).covariance_
-        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = np.linalg.eigh(_covariance(mine if len(mine) > 1 else centred))
         whiteners[row] = vectors / np.sqrt(np.maximum(values, floor) * dimension)
     return means, whiteners
+
+
+def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance (D, D) of atoms (N, D); a single atom in all has none."""
+    if len(centred) == 1:
+        return np.zeros((centred.shape[1], centred.shape[1]))
+    covariance: NDArray[np.float64] = LedoitWolf(assume_centered=True).fit(centred).covariance_
+    return covariance
 
 
 def _distances(

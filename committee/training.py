@@ -53,20 +53,21 @@ def train(
 
     Raises:
         TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat,
-            labels of several levels of theory, or frames too large for any but the squared loss.
+            labels of several levels of theory or of another one than the warm start's, or frames too large for any
+            but the squared loss.
         StructureError: a structure that no model could be asked about.
     """
-    check_frames(frames)
+    check_frames(frames, backbone.elements)
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
-    heads = _heads(backbone, committee, seed, warm_start)
+    heads = _heads(backbone, committee, seed, level, warm_start)
     state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads))
     seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, training, progress)
     labelled = TrainingSet(frames, seen)
     groups = [frame.independent_group for frame in frames]
     kept, held = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
     # Nothing of the fit, latent distance and scale of the inputs included, knows the frames held back.
-    shifts, latent = kept.shifts(), kept.latent()
+    shifts, latent = kept.shifts(training), kept.latent()
     data = kept.dense(heads, shifts, latent, committee, training)
     heads.standardise_by(data.features, data.rows, _settled(warm_start))
 
@@ -82,7 +83,7 @@ def train(
     )
     fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
     state.remove()
-    return potential(heads, labelled.shifts(labelled.corrections_eV(heads, latent, committee)))
+    return potential(heads, labelled.shifts(training, labelled.corrections_eV(heads, latent, committee)))
 
 
 def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> None:
@@ -99,7 +100,7 @@ def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> 
 
 
 def _heads(
-    backbone: Backbone, committee: CommitteeSettings, seed: int, warm_start: CommitteePotential | None
+    backbone: Backbone, committee: CommitteeSettings, seed: int, level: str, warm_start: CommitteePotential | None
 ) -> ResidualHeads:
     heads = ResidualHeads(committee, backbone.feature_size, tuple(sorted(backbone.elements)), seed)
     if warm_start is None:
@@ -108,6 +109,12 @@ def _heads(
         raise TrainingDataError(
             f"A warm start needs the same foundation and committee settings; it was made on {warm_start.backbone.name} "
             f"with {warm_start.settings}. Train without warm_start."
+        )
+    learnt = warm_start.provenance
+    if learnt.training_frames and learnt.level_of_theory != level:
+        raise TrainingDataError(
+            f"The warm start learnt from labels of {learnt.level_of_theory!r}, and these are {level!r}: another energy "
+            "surface. Train without warm_start, or name the level of theory as it was named then."
         )
     heads.load_state_dict(warm_start.heads.state_dict())
     return heads

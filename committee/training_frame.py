@@ -2,14 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from committee.errors import TrainingDataError
+from committee.errors import StructureError, TrainingDataError
+from committee.structures import check_structures
 from committee.tangents import structure_hash
 
 Array = NDArray[np.float64]
@@ -56,12 +57,17 @@ def training_hash(frames: Sequence[TrainingFrame]) -> str:
     return hashlib.sha256("".join(sorted(map(label_hash, frames))).encode()).hexdigest()
 
 
-def check_frames(frames: Sequence[TrainingFrame]) -> None:
-    """Refuse a training set that nothing good could come of.
+def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
+    """Refuse a training set that nothing good could come of, before anything is computed or written.
+
+    Args:
+        frames: labelled frames.
+        elements: atomic numbers that the foundation was trained on.
 
     Raises:
         TrainingDataError: no frames, ids that repeat or cannot name a file, labels that are not finite or do not fit
             their structure, labels of more than one level of theory.
+        StructureError: a structure that no model could be asked about; it names the frame by its id.
     """
     if not frames:
         raise TrainingDataError("Training needs at least one labelled frame, received none.")
@@ -69,6 +75,7 @@ def check_frames(frames: Sequence[TrainingFrame]) -> None:
         raise TrainingDataError("Training frames need ids of their own; some repeat.")
     for frame in frames:
         _check_frame(frame)
+        _check_structure(frame, elements)
     _check_level(frames)
 
 
@@ -93,6 +100,13 @@ def _check_frame(frame: TrainingFrame) -> None:
             raise TrainingDataError(f"Frame {frame.id} has {name} of shape {np.shape(label)}, expected {shape}.")
         if not np.isfinite(label).all():
             raise TrainingDataError(f"Frame {frame.id} has {name} with NaN or infinity; leave the label out.")
+
+
+def _check_structure(frame: TrainingFrame, elements: Set[int]) -> None:
+    try:
+        check_structures([frame.atoms], elements)
+    except StructureError as error:
+        raise type(error)(f"Frame {frame.id} {error.reason}") from error
 
 
 def _check_level(frames: Sequence[TrainingFrame]) -> None:
