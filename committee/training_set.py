@@ -17,6 +17,7 @@ from committee.tangents import Tangents
 from committee.training_frame import TrainingFrame
 
 Array = NDArray[np.float64]
+_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,11 @@ class TrainingSet:
         """Some of the frames."""
         return TrainingSet([self.frames[i] for i in indices], [self.seen[i] for i in indices])
 
-    def shifts(self, corrections_eV: Array | None = None) -> ReferenceShifts:
-        """Reference shifts of the frames that have an energy, given corrections (B,); none if no frame has one."""
+    def shifts(self, training: TrainingSettings, corrections_eV: Array | None = None) -> ReferenceShifts:
+        """Reference shifts of the frames that have an energy, given corrections (B,); none if no frame has one.
+
+        With Huber's loss a wrong energy does not draw the shifts along either.
+        """
         chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV)]
         if not chosen:
             return ReferenceShifts()
@@ -44,7 +48,10 @@ class TrainingSet:
         if corrections_eV is not None:
             known = known + corrections_eV
         differences = np.array([self.frames[i].energy_eV - known[i] for i in chosen])
-        return ReferenceShifts.fit([self.frames[i].atoms.numbers for i in chosen], differences)
+        numbers = [self.frames[i].atoms.numbers for i in chosen]
+        if training.loss == "huber":
+            differences = _without_outliers(numbers, differences, training.huber_threshold_eV_per_A)
+        return ReferenceShifts.fit(numbers, differences)
 
     def latent(self) -> LatentDistance:
         """Latent distance from these frames."""
@@ -88,3 +95,17 @@ class TrainingSet:
 
     def _numbers(self) -> NDArray[np.int64]:
         return np.concatenate([frame.atoms.numbers for frame in self.frames])
+
+
+def _without_outliers(numbers: Sequence[NDArray[np.int64]], differences_eV: Array, threshold_eV: float) -> Array:
+    """Huber's own iteration: what a fit leaves beyond the threshold (per atom) is cut off, and the fit done again.
+
+    Each round divides the pull of the outliers by about their share of the frames.
+    """
+    sizes = np.array([len(z) for z in numbers])
+    clipped = differences_eV
+    for _ in range(_ROUNDS):
+        fitted = ReferenceShifts.fit(numbers, clipped)
+        totals = np.array([fitted.total_eV(z) for z in numbers])
+        clipped = totals + np.clip(differences_eV - totals, -threshold_eV * sizes, threshold_eV * sizes)
+    return clipped

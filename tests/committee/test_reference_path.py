@@ -36,7 +36,7 @@ def sevennet_frames():
     generator = np.random.default_rng(0)
     structures = []
     for i in range(4):
-        atoms = bulk("NaCl", a=5.5 + 0.1 * i) if i % 2 else molecule("H2O")
+        atoms = bulk("NaCl", "rocksalt", a=5.5 + 0.1 * i) if i % 2 else molecule("H2O")
         atoms.rattle(0.1, rng=generator)
         structures.append(atoms)
     return [
@@ -73,7 +73,7 @@ def both_ways(backbone, frames, training, *, likelihood=False):
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         heads.stack.w3.normal_(generator=generator).mul_(0.2)
-    shifts, latent = labelled.shifts(), labelled.latent()
+    shifts, latent = labelled.shifts(training), labelled.latent()
     data = labelled.dense(heads, shifts, latent, COMMITTEE, training)
     assert ((data.fades > 0.01) & (data.fades < 0.99)).any()
     heads.standardise_by(data.features, data.rows)
