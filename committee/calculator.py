@@ -7,11 +7,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
 
 from committee import names
 from committee.backbone import Backbone
 from committee.checkpoint import load
+from committee.latent import UNKNOWN_DISTANCE
 from committee.potential import CommitteePotential, Uncertainty
+from committee.prediction import Prediction
 from committee.screen import ForceScreen
 
 _EXACT = {names.FORCES_UNCERTAINTY, names.STRESS_UNCERTAINTY, names.FORCES_ENSEMBLE, names.STRESS_ENSEMBLE}
@@ -51,7 +54,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         names.ENERGY_ENSEMBLE,
         names.FORCES_ENSEMBLE,
         names.STRESS_ENSEMBLE,
-        names.ATOMIC_FORCE_UNCERTAINTY_BOUND,
+        names.SCREEN_BOUND,
         names.LATENT_DISTANCE,
     ]
 
@@ -102,7 +105,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         due = moved and self._steps % self.screen_every == 0
         if named:
             prediction = self.potential.predict([self.atoms], "exact")[0]
-            screen.confirmed(prediction.atomic_force_uncertainty)
+            screen.confirmed(prediction.atomic_force_uncertainty, _distances(prediction))
         elif due:
             prediction = self.potential.predict_screened(self.atoms, screen)
         else:
@@ -110,9 +113,14 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         self._steps += moved
         self._last = self.atoms
         results: dict[str, Any] = prediction.results()
-        if due and screen.bound is not None:
-            results[names.ATOMIC_FORCE_UNCERTAINTY_BOUND] = screen.bound
+        if due and screen.relative_bound is not None:
+            results[names.SCREEN_BOUND] = screen.relative_bound
         return results
+
+
+def _distances(prediction: Prediction) -> NDArray[np.float64]:
+    known = prediction.latent_distance
+    return np.full(len(prediction.forces), UNKNOWN_DISTANCE) if known is None else known
 
 
 def _follows(last: Atoms | None, atoms: Atoms) -> bool:

@@ -18,7 +18,7 @@ ENERGY_ENSEMBLE: Final = "energy_ensemble"  # (K,), eV
 FORCES_ENSEMBLE: Final = "forces_ensemble"  # (K, n, 3), eV/Å
 STRESS_ENSEMBLE: Final = "stress_ensemble"  # (K, 6), eV/Å³
 
-ATOMIC_FORCE_UNCERTAINTY_BOUND: Final = "atomic_force_uncertainty_bound"  # (n,), eV/Å, not exact
+SCREEN_BOUND: Final = "screen_bound"  # (n,), upper bound of force uncertainty over trust threshold, not exact
 
 LATENT_DISTANCE: Final = "latent_distance"  # (n,), 1 = typical of known frames
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from committee.backbone import Evaluation
 from committee.correction import Correction, pull_back
+from committee.latent import UNKNOWN_DISTANCE
 from committee.screen import ForceScreen
 
 
@@ -61,17 +64,25 @@ def screened_spread(screen: ForceScreen) -> MakeSpread:
     """Probe one frame, and give its exact spread where the screen cannot vouch for it."""
 
     def spread(evaluation: Evaluation, correction: Correction, forces: Tensor, stress: Tensor) -> Spread:
+        distance = _distance(correction, len(forces))
         if not screen.needs_exact:
             weights = torch.from_numpy(screen.draw(len(correction.deviations)))[None]
             probe, _ = pull_back(evaluation, _mix(correction, weights))
-            if not screen.check(probe[0].double().square().sum(-1).cpu().numpy()):
+            if not screen.check(probe[0].double().square().sum(-1).cpu().numpy(), distance):
                 return Spread()
         exact = exact_spread(evaluation, correction, forces, stress)
         if exact.forces_std is not None:
-            screen.confirmed(exact.forces_std.double().norm(dim=-1).cpu().numpy())
+            screen.confirmed(exact.forces_std.double().norm(dim=-1).cpu().numpy(), distance)
         return exact
 
     return spread
+
+
+def _distance(correction: Correction, n_atoms: int) -> NDArray[np.float64]:
+    """Latent distance (n,); that of an unknown atom before the first training."""
+    if correction.distance is None:
+        return np.full(n_atoms, UNKNOWN_DISTANCE)
+    return correction.distance.detach().double().cpu().numpy()
 
 
 def _mix(correction: Correction, weights: Tensor) -> Tensor:

@@ -78,10 +78,10 @@ def test_screened_dynamics_computes_force_uncertainties_where_the_screen_asks(tr
     assert screen.checks == 30 // every + 1
     assert screen.confirmations == len(exact) < screen.checks
     assert all(step % every == 0 for step in exact)
-    name = names.ATOMIC_FORCE_UNCERTAINTY_BOUND
+    name = names.SCREEN_BOUND
     bounds = [results[name] for results in steps if name in results]
     assert bounds
-    assert all(bound.shape == (8,) and bound.max() <= 3 * sigma for bound in bounds)
+    assert all(bound.shape == (8,) and bound.max() <= 1 for bound in bounds)
 
 
 def test_screened_dynamics_measures_every_check_above_the_threshold(trained, make_crystal):

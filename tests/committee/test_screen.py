@@ -1,8 +1,11 @@
 """The screen: misses as seldom as it says, asks seldom where there is nothing to find, and rests on exact values."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
+from committee.calibration import Calibration
 from committee.screen import ForceScreen
 
 MEMBERS = 8
@@ -19,9 +22,19 @@ def probe(rng: np.random.Generator, deviations: np.ndarray) -> np.ndarray:
     return np.square(np.tensordot(rng.standard_normal(len(deviations)), deviations, 1)).sum(-1)
 
 
-def trusted_screen(**settings) -> ForceScreen:
+class Screen(ForceScreen):
+    """With latent distances of 1 where they do not matter."""
+
+    def check(self, squares, latent_distance=None):
+        return super().check(squares, np.ones(len(squares)) if latent_distance is None else latent_distance)
+
+    def confirmed(self, sigma, latent_distance=None):
+        super().confirmed(sigma, np.ones(len(sigma)) if latent_distance is None else latent_distance)
+
+
+def trusted_screen(**settings) -> Screen:
     """A screen after a first exact value below its threshold of 1 eV/Å."""
-    screen = ForceScreen(1.0, **settings)
+    screen = Screen(1.0, **settings)
     screen.confirmed(np.zeros(1))
     return screen
 
@@ -76,7 +89,7 @@ def test_far_excursions_are_found_early():
     assert np.quantile(delays, 0.95) <= 3
 
 
-def run(rng: np.random.Generator, screen: ForceScreen, sigma: float, checks: int, n_atoms: int = 64) -> int:
+def run(rng: np.random.Generator, screen: Screen, sigma: float, checks: int, n_atoms: int = 64) -> int:
     """Number of exact values over so many checks at this uncertainty."""
     before = screen.confirmations
     for _ in range(checks):
@@ -112,7 +125,7 @@ def test_false_alarms_are_as_rare_as_stated(n_atoms):
 
 
 def test_first_check_and_those_after_a_bad_value_are_exact():
-    screen = ForceScreen(1.0)
+    screen = Screen(1.0)
     assert screen.needs_exact
     assert screen.check(np.zeros(2))
     screen.confirmed(np.array([0.1, 1.2]))
@@ -139,11 +152,51 @@ def test_bound_holds_with_its_confidence_and_is_below_the_threshold_where_the_sc
         deviations = factors(rng, np.array([0.5]), 1)
         for _ in range(19):
             screen.check(probe(rng, deviations))
-            assert screen.bound is None
+            assert screen.relative_bound is None
         passed = not screen.check(probe(rng, deviations))
-        assert passed == bool(screen.bound[0] <= 1.0)
-        below += bool(screen.bound[0] < 0.5)
+        assert passed == bool(screen.relative_bound[0] <= 1.0)
+        below += bool(screen.relative_bound[0] < 0.5)
     assert below <= 0.05 * trials + 4 * np.sqrt(0.05 * trials)
+
+
+def calibration(**changes) -> Calibration:
+    plain = {field.name: None for field in fields(Calibration)} | {
+        "tolerance_eV_per_A": 0.1,
+        "trust_threshold": 0.08,
+        "spread_power": 0.6,
+        "distance_power": 0.3,
+    }
+    return Calibration(**(plain | changes))
+
+
+@pytest.mark.parametrize("powers", [(1.0, 0.0), (0.6, 0.3), (1.3, 1.0), (0.0, 0.5)])
+def test_threshold_of_a_calibration_is_where_its_combined_uncertainty_stands(powers):
+    """For each atom the screen trusts a spread exactly where the calibration does."""
+    known = calibration(spread_power=powers[0], distance_power=powers[1])
+    rng = np.random.default_rng(8)
+    sigma, latent = rng.uniform(0.0, 0.3, 300), rng.uniform(0.05, 9.0, 300)
+    trusted = known.uncertainty(sigma, latent) <= known.trust_threshold
+    assert 0 < trusted.sum() < 300
+    for s, d, expected in zip(sigma, latent, trusted, strict=True):
+        screen = ForceScreen.from_calibration(known)
+        screen.confirmed(np.array([s]), np.array([d]))
+        assert screen.needs_exact != expected
+
+
+def test_threshold_follows_the_latent_distance_between_checks():
+    """The same probes pass near the known frames and do not pass far from them."""
+    screen = Screen.from_calibration(calibration(spread_power=1.0, distance_power=1.0), window=10)
+    near, far = np.ones(2), np.array([1.0, 60.0])
+    screen.confirmed(np.zeros(2))
+    squares = np.full(2, 0.02**2)
+    assert not any(screen.check(squares, near) for _ in range(12))
+    assert any(screen.check(squares, far) for _ in range(10))
+
+
+def test_uncalibrated_committee_is_refused():
+    for known in (None, calibration(trust_threshold=None)):
+        with pytest.raises(ValueError, match="needs a calibrated committee"):
+            ForceScreen.from_calibration(known)
 
 
 def test_probes_follow_their_seed_and_have_the_right_size():
@@ -193,7 +246,7 @@ def test_trusted_frames_of_a_committee_are_left_alone(trained, make_crystal):
     exact = [step for step, answer in enumerate(answers) if answer.forces_uncertainty is not None]
     assert exact == [0]
     assert (screen.checks, screen.confirmations) == (60, 1)
-    assert screen.bound.max() < screen.trust_threshold_eV_per_A
+    assert screen.relative_bound.max() < 1
     mean = trained.predict([atoms])[0]
     assert answers[-1].energy == pytest.approx(mean.energy, abs=1e-9)
     np.testing.assert_allclose(answers[-1].forces, mean.forces, atol=1e-9)
