@@ -7,10 +7,10 @@ number with one degree of freedom. The screen therefore adds the squares of the 
 
 Why a plain chi-square quantile is enough. A sum of m independent |g_i|², each with tr Σ_i ≥ T², is a sum of squared
 normal numbers whose weights add up to at least T² for every check (a T that differs between checks is divided out).
-Far below its mean such a sum is likeliest to be small, and far above it to be large, when each check's weight lies in one direction, that is when Σ_i has rank one: the
-distribution function is Schur-convex in the weights there (Székely and Bakirov, Probab. Theory Relat. Fields 126
-(2003) 184; Roosta-Khorasani and Székely, arXiv:1601.04731). So P(sum ≤ T² χ²_m(β)) ≤ β whatever K and the shapes of
-Σ_i, which may change from check to check.
+Far below its mean such a sum is likeliest to be small, and far above it to be large, when each check's weight lies in
+one direction, that is when Σ_i has rank one: the distribution function is Schur-convex in the weights there (Székely
+and Bakirov, Probab. Theory Relat. Fields 126 (2003) 184; Roosta-Khorasani and Székely, arXiv:1601.04731). So
+P(sum ≤ T² χ²_m(β)) ≤ β whatever K and the shapes of Σ_i, which may change from check to check.
 """
 
 from collections import deque
