@@ -11,10 +11,11 @@ from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.ids import frame_id
 from al_loop.loop.gate import Gate
 from al_loop.loop.langevin import LangevinReplica
-from al_loop.loop.physics import PhysicsLane
+from al_loop.loop.physics import PhysicsLane, not_computable
 from al_loop.loop.starts import Start
 from al_loop.records import Lane, Verdict, VerdictKind, Visit
-from committee.potential import CommitteePotential
+from committee.errors import FoundationAnswerError, StructureError
+from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
 
@@ -51,7 +52,7 @@ def explore(
 
     Returns:
         The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
-        lane or the discard threshold stops ends with the frame it was stopped at.
+        lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
     """
     gate = Gate(potential.calibration)
     running = [_begin(start, settings, physics) for start in starts]
@@ -60,11 +61,11 @@ def explore(
         check = step % settings.check_every == 0
         for trajectory in running if step else ():
             trajectory.replica.move(trajectory.forces)
+        exact = check and gate.calibration is not None
         running = _evaluable(running, step, visits)
+        running, predictions = _predicted(potential, running, "exact" if exact else "energy", step, visits)
         if not running:
             break
-        exact = check and gate.calibration is not None
-        predictions = potential.predict([t.atoms for t in running], "exact" if exact else "energy")
         for trajectory, prediction in zip(running, predictions, strict=True):
             trajectory.forces = prediction.forces
             if step:
@@ -98,6 +99,31 @@ def _evaluable(running: list[_Trajectory], step: int, visits: list[Visit]) -> li
         if trajectory.stopped is not None:
             visits.append(_visit(trajectory, trajectory.stopped, step))
     return [t for t in running if t.stopped is None]
+
+
+def _predicted(
+    potential: CommitteePotential,
+    running: list[_Trajectory],
+    uncertainty: Uncertainty,
+    step: int,
+    visits: list[Visit],
+) -> tuple[list[_Trajectory], list[Prediction]]:
+    """Ask the served model about all trajectories; one that it cannot answer for stops, and the others are asked again.
+
+    Returns:
+        The trajectories that go on, with their predictions.
+    """
+    while running:
+        try:
+            return running, potential.predict([t.atoms for t in running], uncertainty)
+        except (StructureError, FoundationAnswerError) as error:
+            if error.frame_index is None:
+                raise
+            broken = running[error.frame_index]
+            broken.stopped = not_computable(f"the foundation has no answer: {error.reason}")
+            visits.append(_visit(broken, broken.stopped, step))
+            running = [t for t in running if t is not broken]
+    return [], []
 
 
 def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Visit | None:

@@ -102,7 +102,7 @@ class PhysicsLane:
         arrays = [atoms.positions, atoms.cell.array, atoms.get_momenta()] + ([] if forces is None else [forces])
         if all(np.isfinite(array).all() for array in arrays):
             return None
-        return _discard("non-finite positions, velocities or forces")
+        return not_computable("non-finite positions, velocities or forces")
 
     def _contacts(self, bonding: Bonding) -> Verdict | None:
         if not bonding.ratio.size:
@@ -112,7 +112,7 @@ class PhysicsLane:
         atoms = (int(bonding.first[closest]), int(bonding.second[closest]))
         reason = f"close contact: {ratio:.2f} of the sum of covalent radii between atoms {atoms[0]} and {atoms[1]}"
         if ratio < self._settings.uncomputable_distance_factor:
-            return _discard(reason, atoms)
+            return not_computable(reason, atoms)
         if ratio < self._settings.min_distance_factor:
             return _unphysical(reason, atoms)
         return None
@@ -171,7 +171,8 @@ def _extent_A3(atoms: Atoms) -> float:
     return float(np.mean(np.sum(centred**2, axis=1)) ** 1.5)
 
 
-def _discard(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
+def not_computable(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
+    """The verdict on a frame that nobody should be asked about."""
     return Verdict(VerdictKind.DISCARD, Lane.PHYSICS, f"not computable: {reason}", atoms, stop=True)
 
 

@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.loop.explore import explore
 from al_loop.loop.starts import Start
 from al_loop.records import Lane, Role, VerdictKind
 from committee.backbones import load_backbone
+from committee.backbones.calculator import CalculatorBackbone
 from committee.calibration import Calibration
 from committee.potential import CommitteePotential
-from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
+from committee.settings import CalculatorSettings, CommitteeSettings, SevenNetSettings, TrainingSettings
 from committee.training import TrainingFrame, train
 
 SETTINGS = ExploreSettings(temperatures_K=(300,), steps=12, check_every=4)
@@ -63,6 +65,49 @@ def test_a_broken_trajectory_stops_alone_and_at_once(potential):
     stopped = [v for v in visits if v.system == "broken"]
     assert [v.step for v in stopped] == [0]
     assert all(v.verdict.lane is Lane.PHYSICS for v in stopped)
+
+
+class TiredEMT(EMT):
+    """Answers for nickel a few times only, as a server does that drops its connection."""
+
+    answers = 6
+
+    def calculate(self, atoms, properties, system_changes):
+        if "Ni" in atoms.symbols:
+            self.answers -= 1
+            if self.answers < 0:
+                raise ConnectionError("the server hung up")
+        super().calculate(atoms, properties, system_changes)
+
+
+def test_a_frame_without_an_answer_stops_its_own_trajectory(potential):
+    settings = CalculatorSettings(
+        kind="calculator",
+        import_path="ase.calculators.emt.EMT",
+        features=SevenNetSettings(kind="sevennet"),
+    )
+    closed = CommitteePotential.untrained(CalculatorBackbone(settings, TiredEMT(), potential.backbone))
+    doubled = bulk("Cu", cubic=True) + bulk("Cu", cubic=True)[:1]
+    starts = [
+        start(bulk("Ni", cubic=True), "nickel"),
+        start(bulk("Si", cubic=True), "silicon"),  # EMT has no parameters for it
+        Start("doubled", "doubled/0", Role.EXPLORE, doubled, bulk("Cu", cubic=True), 300.0, (0,)),
+        start(bulk("Cu", cubic=True), "copper", seed=3),
+    ]
+    visits = run(closed, *starts)
+    steps = {name: [v.step for v in visits if v.system == name] for name in ("copper", "nickel", "silicon", "doubled")}
+    assert steps["copper"] == [0, 4, 8, 12]
+    assert steps["silicon"] == steps["doubled"] == [0]
+    assert steps["nickel"][:1] == [0]
+    assert 0 < steps["nickel"][-1] < 12
+    stopped = {v.system: v.verdict for v in visits if v.verdict.stop}
+    assert set(stopped) == {"nickel", "silicon", "doubled"}
+    assert all(v.kind is VerdictKind.DISCARD and "not computable" in v.reason for v in stopped.values())
+    assert "the server hung up" in stopped["nickel"].reason
+    assert "0 Å apart" in stopped["doubled"].reason
+    alone = run(closed, starts[-1])
+    for one, other in zip(alone, [v for v in visits if v.system == "copper"], strict=True):
+        np.testing.assert_allclose(one.atoms.positions, other.atoms.positions, atol=1e-5)
 
 
 def test_a_thermostat_at_20000_K_is_caught(potential):
