@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from al_loop.config.foundation_names import foundation_name, is_known, known_models
+from al_loop.config.foundation_names import foundation_name, unknown_model
 from al_loop.config.keys import nearest
 from al_loop.errors import InputError
 from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
@@ -65,10 +65,6 @@ def _fairchem(text: str, rest: str, device: Literal["cpu", "cuda"]) -> FairchemS
 
 
 def _check_model(text: str, settings: SevenNetSettings | FairchemSettings) -> None:
-    if Path(settings.model).is_file() or is_known(settings.kind, settings.model):
-        return
-    names = known_models(settings.kind)
-    raise InputError(
-        f"--foundation {text}: {settings.model!r} is neither a file nor a {settings.kind} model"
-        f"{nearest(settings.model, names)}; known names: {', '.join(names)}"
-    )
+    unknown = unknown_model(settings)
+    if unknown is not None:
+        raise InputError(f"--foundation {text}: {unknown}")

@@ -24,9 +24,9 @@ from committee.latent import LatentDistance
 from committee.potential import CommitteePotential, Provenance
 from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, SevenNetSettings
+from committee.sevennet_names import is_shipped
 
 SCHEMA_VERSION = 2
-SHIPPED_SEVENNET = frozenset({"7net-0", "7net-l3i5", "7net-mf-0"})
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
 
@@ -189,7 +189,7 @@ def _load_shipped(name: str) -> Backbone:
     """
     kind, _, rest = name.partition(":")
     model, _, fidelity = rest.partition("/")
-    if kind == "sevennet" and model in SHIPPED_SEVENNET and not Path(model).exists():
+    if kind == "sevennet" and is_shipped(model) and not Path(model).exists():
         return load_backbone(SevenNetSettings(kind="sevennet", model=model, fidelity=fidelity or None))
     raise CheckpointError(
         f"These heads need the foundation {name}. Its weights are not opened on the word of a checkpoint, "

@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Set
-from pathlib import Path
 
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import foundation_name, is_known, known_models, open_model
-from al_loop.config.keys import nearest
+from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
@@ -49,13 +47,9 @@ def _same_names(config: Config) -> Iterator[str]:
 
 def _foundation(config: Config) -> Iterator[str]:
     dotted, foundation = open_model(config.foundation)
-    if Path(foundation.model).is_file() or is_known(foundation.kind, foundation.model):
-        return
-    names = known_models(foundation.kind)
-    yield (
-        f"{dotted}.model: {foundation.model!r} is neither a file nor a {foundation.kind} model"
-        f"{nearest(foundation.model, names)}; known names: {', '.join(names)}"
-    )
+    unknown = unknown_model(foundation)
+    if unknown is not None:
+        yield f"{dotted}.model: {unknown}"
 
 
 def _orderings(config: Config) -> Iterator[str]:

@@ -5,9 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from al_loop.config.keys import nearest
 from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings, resolve_arguments, resolve_path
-
-_SEVENNET = ("7net-0", "7net-0_22may2024", "7net-l3i5", "7net-mf-0")  # those that the wheel ships
+from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, why_unknown
 
 
 def open_model(
@@ -39,15 +39,18 @@ def with_absolute_paths(
     return foundation.model_copy(update={"model": resolve_path(foundation.model, base)})
 
 
-def known_models(kind: str) -> tuple[str, ...]:
-    """Names that a foundation of this kind may have in place of a path; empty where nothing can be said."""
-    return _SEVENNET if kind == "sevennet" else tuple(_fairchem_registry())
-
-
-def is_known(kind: str, model: str) -> bool:
-    """Whether ``model`` is a registered name; True where the registry cannot be read."""
-    names = known_models(kind)
-    return not names or model.lower() in names
+def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
+    """Return one sentence on a model that is neither a file nor a name with known weights; None if it is one."""
+    model = settings.model
+    if Path(model).is_file():
+        return None
+    if isinstance(settings, SevenNetSettings):
+        guess = "" if canonical(model) in FETCHED else nearest(model, tuple(SHIPPED))
+        return None if is_shipped(model) else f"{why_unknown(model)}{guess}"
+    names = tuple(_fairchem_registry())
+    if not names or model.lower() in names:  # nothing can be said where fairchem is not installed
+        return None
+    return f"{model!r} is neither a file nor a fairchem model{nearest(model, names)}; known names: {', '.join(names)}"
 
 
 def weights_at_hand(model: str) -> bool:

@@ -10,15 +10,7 @@ from torch import nn
 from committee.backbones.fingerprint import fingerprint_weights
 from committee.errors import FoundationError
 from committee.settings import SevenNetSettings
-
-_MATERIALS_PROJECT = "PBE(+U), VASP, Materials Project settings (MPtrj)"
-_LEVELS = {
-    "7net-0": _MATERIALS_PROJECT,
-    "7net-0_22may2024": _MATERIALS_PROJECT,
-    "7net-l3i5": _MATERIALS_PROJECT,
-    "7net-mf-0": "Materials Project settings, VASP, fidelity",
-}
-"""Checkpoints that the wheel ships, and what their energies mean."""
+from committee.sevennet_names import SHIPPED, canonical, is_shipped, why_unknown
 
 _ANSWER_KEYS = ("cutoff", "cutoff_function", "radial_basis", "act_scalar", "act_gate", "act_radial")
 """Parts of a checkpoint's config that change the answer and leave no trace in names or shapes of weights."""
@@ -59,7 +51,7 @@ def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
     model.delete_module_by_key("force_output")
     model.delete_module_by_key("reduce_total_enegy")  # spelt so in SevenNet
     model.set_is_batch_data(True)
-    label = Path(path).name if path == settings.model else settings.model.lower()
+    label = Path(path).name if path == settings.model else canonical(settings.model)
     answer = {key: config.get(key) for key in _ANSWER_KEYS}
     answer |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
     return OpenSevenNet(
@@ -78,14 +70,11 @@ def _locate(model: str) -> str:
         raise FoundationError(
             "The foundation is SevenNet but the package sevenn is missing; run: pip install al-loop[sevennet]"
         ) from error
+    if is_shipped(model):
+        return str(pretrained_name_to_path(canonical(model)))
     if Path(model).is_file():
         return model
-    if model.lower() in _LEVELS:
-        return str(pretrained_name_to_path(model))
-    raise FoundationError(
-        f"SevenNet model {model!r} is neither a file nor a name that the sevenn package ships: "
-        f"{', '.join(_LEVELS)}. For any other SevenNet model, download its checkpoint and give the path."
-    )
+    raise FoundationError(f"foundation.model: {why_unknown(model)}.")
 
 
 def _build(path: str, model: str) -> tuple[dict[str, Any], Any]:
@@ -122,5 +111,5 @@ def _choose_fidelity(settings: SevenNetSettings, modal_map: dict[str, int] | Non
 
 
 def _describe(label: str, fidelity: str | None) -> str:
-    level = _LEVELS.get(label, f"as in the training data of {label}")
+    level = SHIPPED.get(label, f"as in the training data of {label}")
     return level if fidelity is None else f"{level} {fidelity}"

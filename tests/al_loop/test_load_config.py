@@ -102,6 +102,10 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "pyscf, gpaw, ase"]),
     "no engine": ({"label.engine": {}}, ["label.engine.engine: missing", "valid: pyscf, gpaw, ase"]),
     "unknown foundation": ({"foundation.kind": "mace"}, ["kind 'mace'", "valid: sevennet, fairchem, calculator"]),
+    "model that would be fetched": (
+        {"foundation.model": "7net-omni"},
+        ["foundation.model: the weights of SevenNet's 7net-omni are not in its wheel", "give the path it prints"],
+    ),
     "unknown model": ({"foundation.model": "7net-1"}, ["'7net-1'", "did you mean '7net-0'", "7net-l3i5"]),
     "unknown UMA": (
         {"foundation": {"kind": "fairchem", "model": "uma-xl", "task_name": "omol"}},

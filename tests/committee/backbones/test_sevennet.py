@@ -14,6 +14,7 @@ from committee.backbones import load_backbone
 from committee.backbones.sevennet import SevenNetBackbone
 from committee.errors import FoundationError
 from committee.settings import SevenNetSettings
+from committee.sevennet_names import FETCHED, SHIPPED
 from committee.testing import check_backbone
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -28,12 +29,42 @@ def backbone() -> SevenNetBackbone:
     return load()
 
 
-@pytest.mark.parametrize(
-    ("model", "fidelity"),
-    [("7net-0", None), ("7net-0_22may2024", None), ("7net-l3i5", None), ("7net-mf-0", "PBE")],
-)
+CONTRACTS = [
+    ("7net-0", None),
+    ("7net-0_22may2024", None),
+    ("7net-l3i5", None),
+    ("7net-mf-0", "PBE"),
+    ("7net-mf-0", "R2SCAN"),
+]
+
+
+@pytest.mark.parametrize(("model", "fidelity"), CONTRACTS)
 def test_contract(model: str, fidelity: str | None) -> None:
     check_backbone(load(model, fidelity))
+
+
+def test_every_checkpoint_of_the_wheel_is_known_and_under_contract() -> None:
+    import sevenn
+    from sevenn.util import pretrained_name_to_path
+
+    inside = {path.resolve() for path in Path(sevenn.__file__).parent.glob("pretrained_potentials/**/*.pth")}
+    assert {Path(pretrained_name_to_path(name)).resolve() for name in SHIPPED} == inside
+    assert {model for model, _ in CONTRACTS} == set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", ["7NET-0", "SevenNet-0", "7net-0_11July2024", "sevennet-0_11Jul2024"])
+def test_other_spellings_are_the_same_model(name: str, backbone: SevenNetBackbone) -> None:
+    other = load(name)
+    assert (other.name, other.fingerprint) == ("sevennet:7net-0", backbone.fingerprint)
+
+
+def test_names_that_need_a_download_say_how_to_get_it() -> None:
+    from sevenn._const import CHECKPOINT_DOWNLOAD_LINKS
+
+    assert len(FETCHED) == len(CHECKPOINT_DOWNLOAD_LINKS)
+    for name in FETCHED:
+        with pytest.raises(FoundationError, match=rf"not in its wheel.*fetch them once.*'{name}'.*path"):
+            load(name)
 
 
 @pytest.mark.filterwarnings("ignore:No tensor product accelerator")  # SevenNet's calculator, not the adapter
@@ -112,7 +143,6 @@ def test_fingerprint_is_the_same_in_another_process_and_for_a_copy(backbone: Sev
     ("model", "fidelity", "words"),
     [
         ("7net-9", None, ["7net-9", "7net-0", "7net-l3i5", "7net-mf-0", "path"]),
-        ("7net-omat", None, ["7net-omat", "download"]),
         ("7net-mf-0", None, ["PBE", "R2SCAN", "fidelity"]),
         ("7net-mf-0", "B3LYP", ["B3LYP", "PBE", "R2SCAN"]),
         ("7net-0", "PBE", ["one fidelity", "leave out"]),
