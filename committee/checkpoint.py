@@ -18,6 +18,7 @@ from torch import Tensor
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.calibration import Calibration
+from committee.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
 from committee.errors import CheckpointError
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
@@ -26,7 +27,6 @@ from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
 
-SCHEMA_VERSION = 2
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
 
@@ -81,7 +81,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
     folder = Path(folder)
     description, content = _read(folder)
     try:
-        description = _upgraded(description)
+        description = upgraded(description)
         backbone = _backbone(description, backbone)
         return _assemble(description, content, backbone)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -100,16 +100,18 @@ def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
 
 def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str, Any]:
     backbone, shifts = potential.backbone, potential.shifts
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tensors_sha256": tensors_sha256,
-        "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint},
-        "committee": potential.settings.model_dump(mode="json"),
-        "elements": list(potential.heads.elements),
-        "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
-        "provenance": asdict(potential.provenance),
-        "calibration": None if potential.calibration is None else potential.calibration.to_dict(),
-    }
+    return sealed(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tensors_sha256": tensors_sha256,
+            "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint},
+            "committee": potential.settings.model_dump(mode="json"),
+            "elements": list(potential.heads.elements),
+            "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
+            "provenance": asdict(potential.provenance),
+            "calibration": None if potential.calibration is None else potential.calibration.to_dict(),
+        }
+    )
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
@@ -135,38 +137,23 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from error
     version = description.get("schema_version") if isinstance(description, dict) else None
-    if version not in (*UPGRADES, SCHEMA_VERSION):
+    if not is_readable(version):
         raise CheckpointError(
             f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "upgrade the package or train again."
         )
-    if hashlib.sha256(content).hexdigest() != description.get("tensors_sha256"):
-        raise CheckpointError(
-            f"{folder / TENSORS} was truncated or edited: its SHA-256 differs; restore it or train again."
-        )
+    for name, broken in (
+        (TENSORS, hashlib.sha256(content).hexdigest() != description.get("tensors_sha256")),
+        (DESCRIPTION, seal_is_broken(description)),
+    ):
+        if broken:
+            raise CheckpointError(
+                f"{folder / name} was truncated or edited: its SHA-256 differs; restore it or train again."
+            )
     try:
         return description, load_tensors(content)
     except SafetensorError as error:
         raise _damaged(folder, error) from error
-
-
-def _upgraded(description: dict[str, Any]) -> dict[str, Any]:
-    """Bring a description of an older schema version up to this one, one small step per version."""
-    while description["schema_version"] in UPGRADES:
-        description = UPGRADES[description["schema_version"]](description)
-    return description
-
-
-def _combine_lanes(description: dict[str, Any]) -> dict[str, Any]:
-    """1 -> 2: a calibration names how spread and latent distance are weighed; before, it was the spread alone."""
-    calibration = description["calibration"]
-    if calibration is not None:
-        kept = {key: value for key, value in dict(calibration).items() if key != "floor_eV_per_A"}
-        calibration = {**kept, "spread_power": 1.0, "distance_power": 0.0}
-    return {**description, "calibration": calibration, "schema_version": 2}
-
-
-UPGRADES = {1: _combine_lanes}
 
 
 def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:

@@ -8,6 +8,7 @@ import pytest
 from committee.calculator import CommitteeCalculator
 from committee.calibration import Calibration
 from committee.checkpoint import DESCRIPTION, TENSORS, load, save
+from committee.checkpoint_versions import sealed
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
@@ -161,8 +162,27 @@ def test_missing_folder_is_named(backbone, tmp_path):
         load(tmp_path / "nowhere", backbone)
 
 
-def edit(folder, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["shifts"]["eV_per_atom"].update({"6": -1.0}),
+        lambda d: d["provenance"].update(level_of_theory="CCSD(T)"),
+        lambda d: d["committee"].update(fade_onset=3.0),
+        lambda d: d["shifts"].update(residual_spread_eV_per_atom=float("nan")),
+        lambda d: d.update(note="mine"),
+        lambda d: d.pop("description_sha256"),
+    ],
+)
+def test_a_number_changed_by_hand_is_noticed(trained, backbone, tmp_path, change):
+    save(trained, tmp_path / "model")
+    edit(tmp_path / "model", change, seal=False)
+    with pytest.raises(CheckpointError, match=r"committee\.json was truncated or edited.*restore it or train again"):
+        load(tmp_path / "model", backbone)
+
+
+def edit(folder, change, *, seal=True):
+    """Change a description as somebody would who knows how it is sealed."""
     path = folder / DESCRIPTION
     description = json.loads(path.read_text())
     change(description)
-    path.write_text(json.dumps(description))
+    path.write_text(json.dumps(sealed(description) if seal else description))

@@ -1,0 +1,81 @@
+"""Checkpoints of every version open with the same numbers, and the shape does not change without a new version.
+
+``checkpoints/version-N`` was written by the release that wrote version N. If the shape test fails: raise
+``SCHEMA_VERSION``, add the step from the version before to ``UPGRADES``, and write the new version's folder with
+``write_example`` below.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from committee.calibration import Calibration
+from committee.checkpoint import DESCRIPTION, TENSORS, load, save
+from committee.checkpoint_versions import SCHEMA_VERSION, UPGRADES
+from committee.settings import CommitteeSettings, TrainingSettings
+from committee.training import train
+
+EXAMPLES = Path(__file__).parent / "checkpoints"
+EXPECTED = "expected.json"
+
+
+def write_example(backbone: Any, frames: Any, folder: Path, cache_folder: Path) -> None:
+    """A small trained and calibrated committee, and what it answers."""
+    trained = train(
+        backbone,
+        frames[:3],
+        committee=CommitteeSettings(members=2, hidden_channels=3),
+        training=TrainingSettings(epochs=3),
+        cache_folder=cache_folder,
+        seed=0,
+    )
+    sigmas = [np.linspace(0.01, 0.1, 4) * (i + 1) for i in range(12)]
+    potential = trained.with_calibration(
+        Calibration.fit([2 * s for s in sigmas], sigmas, sigmas, tolerance_eV_per_A=0.2)
+    )
+    save(potential, folder)
+    (prediction,) = potential.predict([frames[3].atoms], "exact")
+    answer = {
+        "energy": prediction.energy,
+        "forces": prediction.forces.tolist(),
+        "forces_uncertainty": prediction.forces_uncertainty.tolist(),
+    }
+    (folder / EXPECTED).write_text(json.dumps(answer))
+
+
+@pytest.mark.parametrize("version", [*UPGRADES, SCHEMA_VERSION])
+def test_every_version_opens_with_its_numbers(
+    version: int, backbone: Any, make_frames: Any, make_methanol: Any
+) -> None:
+    folder = EXAMPLES / f"version-{version}"
+    assert json.loads((folder / DESCRIPTION).read_text())["schema_version"] == version
+    potential = load(folder, backbone)
+    assert potential.calibration is not None
+    assert potential.provenance.training_frames == 3
+    (prediction,) = potential.predict([make_methanol(3)], "exact")
+    for name, value in json.loads((folder / EXPECTED).read_text()).items():
+        np.testing.assert_allclose(getattr(prediction, name), value, rtol=0, atol=1e-6)
+
+
+def test_the_shape_is_that_of_its_version(backbone: Any, make_frames: Any, make_methanol: Any, tmp_path: Path) -> None:
+    write_example(backbone, make_frames([make_methanol(i) for i in range(4)]), tmp_path / "model", tmp_path / "cache")
+    assert shape(tmp_path / "model") == shape(EXAMPLES / f"version-{SCHEMA_VERSION}")
+
+
+def shape(folder: Path) -> dict[str, Any]:
+    """Keys and types of the description; names, types and sizes of the tensors."""
+    tensors = load_file(folder / TENSORS)
+    return {
+        "description": _kinds(json.loads((folder / DESCRIPTION).read_text())),
+        "tensors": {name: (str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()},
+    }
+
+
+def _kinds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _kinds(item) for key, item in value.items()}
+    return type(value).__name__
