@@ -118,7 +118,9 @@ def check_refusals(backbone: Backbone, atoms: Atoms) -> None:
     flat = atoms.copy()
     flat.set_cell(np.zeros((3, 3)))
     flat.pbc = True
-    for what, frames in {"no frames": [], "no atoms": [Atoms()], "NaN": [broken], "a flat cell": [flat]}.items():
+    refused = {"no frames": [], "no atoms": [Atoms()], "NaN": [broken], "a flat cell": [flat]}
+    refused["atoms in one place"] = [atoms + atoms]
+    for what, frames in refused.items():
         _expect_refusal(backbone, what, frames, StructureError)
     unknown = next((z for z in range(1, 119) if z not in backbone.elements), None)
     if unknown is not None:
