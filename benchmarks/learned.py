@@ -3,20 +3,24 @@
 Forces of every member follow from cached features and tangents, as in training: five seeds cost five dense fits.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from systems import CACHE, Frame, System
 
+import committee as committee_package
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
+from committee.checkpoint import load, save
 from committee.fade import fade
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.tangents import Tangents, cached_tangents
-from committee.training import train
+from committee.training import train, training_hash
 
 Array = np.ndarray
 
@@ -75,15 +79,25 @@ def fit(
     committee: CommitteeSettings | None = None,
     training: TrainingSettings | None = None,
 ) -> CommitteePotential:
-    """Train with the product's defaults unless told otherwise."""
-    return train(
-        backbone,
-        [frame.training for frame in frames],
-        committee=committee or CommitteeSettings(),
-        training=training or TrainingSettings(),
-        cache_folder=CACHE / "tangents",
-        seed=seed,
+    """Train with the product's defaults unless told otherwise; the same fit is not made twice."""
+    committee, training = committee or CommitteeSettings(), training or TrainingSettings()
+    labelled = [frame.training for frame in frames]
+    key = [training_hash(labelled), backbone.fingerprint, repr(committee), repr(training), str(seed), _sources()]
+    folder = CACHE / "fits" / hashlib.sha256("/".join(key).encode()).hexdigest()[:20]
+    if folder.is_dir():
+        return load(folder, backbone)
+    potential = train(
+        backbone, labelled, committee=committee, training=training, cache_folder=CACHE / "tangents", seed=seed
     )
+    save(potential, folder)
+    return potential
+
+
+def _sources() -> str:
+    """SHA-256 of the files that a fit depends on."""
+    names = ("dense", "fade", "fitting", "heads", "latent", "losses", "reference_shifts", "training", "training_set")
+    folder = Path(committee_package.__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in names)).hexdigest()
 
 
 def tangents(backbone: Backbone, frames: Sequence[Frame]) -> list[Tangents]:

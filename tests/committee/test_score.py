@@ -26,8 +26,8 @@ def test_powers_are_found_again(powers):
 
 def test_few_frames_stay_near_the_prior():
     few, many = (Score.fit(*lanes(frames, 1.0, 0.0, noise=2.0), TOLERANCE) for frames in (4, 400))
-    assert abs(few.distance_power - PRIOR_POWERS[1]) < 0.2
-    assert many.distance_power < 0.1
+    assert abs(few.distance_power - PRIOR_POWERS[1]) < 0.5
+    assert many.distance_power < 0.2
 
 
 def test_a_lane_that_foretells_nothing_or_the_contrary_is_left_out():
