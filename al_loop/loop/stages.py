@@ -1,5 +1,6 @@
 """The stages of one round, each a function of the ledger and the served model. ``Campaign`` walks them in order."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
 from committee.backbone import Backbone
 from committee.calibration import Calibration
 from committee.checkpoint import load, save
+from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from committee.training import TrainingFrame, train
 from dft_interfaces.label import LevelOfTheory
@@ -134,30 +136,16 @@ class Stages:
 
     def train(self, round_: int) -> dict[str, Any]:
         """Fit a candidate on all labels so far and calibrate it on frames it has not seen."""
-        frames = self._training_set(round_)
-        if not frames:
-            raise GuardStop(f"Round {round_}: there is not a single label to train on.")
-        steps = len(frames) + self._config.train.epochs  # tangents of each frame, then the fit
-        with self._progress.stage("train", total=steps, unit="steps") as advance:
-            candidate = train(
-                self._backbone,
-                [_training_frame(frame) for frame in frames],
-                committee=self._config.committee,
-                training=self._config.train,
-                cache_folder=self._config.folder / "tangents",
-                seed=self._config.seed + TRAIN_SEED,
-                level_of_theory=f"{self._level.code}: {self._level.summary}",
-                progress=_incremental(advance),
-            )
-        candidate = candidate.with_calibration(self._calibrate(candidate))
-        path = self._candidate_path(round_)
+        candidate = self._fitted(round_)
+        path = self._model_path(round_)
         save(candidate, path)
-        model = self._ledger.add_model(round_, path.name, self._backbone.fingerprint, {"labels": len(frames)})
-        return {"model": model, "labels": len(frames)}
+        labels = candidate.provenance.training_frames
+        model = self._ledger.add_model(round_, path.name, self._backbone.fingerprint, {"labels": labels})
+        return {"model": model, "labels": labels}
 
     def promote(self, round_: int) -> dict[str, Any]:
         """Serve the candidate if it is better than what is served on frames neither has seen."""
-        candidate = load(self._candidate_path(round_), self._backbone)
+        candidate = self._opened(round_)
         frames = self._ledger.labelled((Role.CALIBRATION,))
         promotion = judge_candidate(candidate, self._served_in(round_), frames, self._config.promote)
         if promotion.promoted:
@@ -212,10 +200,41 @@ class Stages:
         if model is None:
             return self._foundation
         if self._served_cache is None or self._served_cache[0] != model.path:
-            self._served_cache = (model.path, load(self._config.folder / MODELS / model.path, self._backbone))
+            self._served_cache = (model.path, self._opened(model.round))
         return self._served_cache[1]
 
-    def _candidate_path(self, round_: int) -> Path:
+    def _opened(self, round_: int) -> CommitteePotential:
+        """Open what a round trained; a checkpoint that was lost or damaged since is made again from its labels."""
+        path = self._model_path(round_)
+        try:
+            return load(path, self._backbone)
+        except CheckpointError as error:
+            self._ledger.event("model made again", str(error), round_)
+            rebuilt = self._fitted(round_)
+            shutil.rmtree(path, ignore_errors=True)
+            save(rebuilt, path)
+            return rebuilt
+
+    def _fitted(self, round_: int) -> CommitteePotential:
+        """Fit a committee on all labels up to a round and calibrate it; the same whenever it is asked for."""
+        frames = self._training_set(round_)
+        if not frames:
+            raise GuardStop(f"Round {round_}: there is not a single label to train on.")
+        steps = len(frames) + self._config.train.epochs  # tangents of each frame, then the fit
+        with self._progress.stage("train", total=steps, unit="steps") as advance:
+            candidate = train(
+                self._backbone,
+                [_training_frame(frame) for frame in frames],
+                committee=self._config.committee,
+                training=self._config.train,
+                cache_folder=self._config.folder / "tangents",
+                seed=self._config.seed + TRAIN_SEED,
+                level_of_theory=f"{self._level.code}: {self._level.summary}",
+                progress=_incremental(advance),
+            )
+        return candidate.with_calibration(self._calibrate(candidate))
+
+    def _model_path(self, round_: int) -> Path:
         return self._config.folder / MODELS / f"round-{round_:03d}"
 
 

@@ -1,5 +1,7 @@
 """The same command goes on after kill -9 in the middle of any stage; no finished label is lost or made again."""
 
+import shutil
+
 import pytest
 
 from al_loop import load_config
@@ -61,6 +63,24 @@ def test_more_rounds_can_be_asked_for_later(small_campaign):
     campaign = small_campaign(rounds=2)
     campaign.finish()
     assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "edited"])
+def test_a_served_model_that_is_lost_between_rounds_is_made_again(small_campaign, damage):
+    small_campaign(rounds=1).finish()
+    campaign = small_campaign(rounds=2)
+    model = campaign.folder / "models" / "round-000"
+    before = (model / "committee.safetensors").read_bytes()
+    if damage == "deleted":
+        shutil.rmtree(model)
+    elif damage == "cut":
+        (model / "committee.json").unlink()
+        (model / "committee.safetensors").write_bytes(before[:1000])
+    else:
+        (model / "committee.json").write_text((model / "committee.json").read_text().replace("sevennet", "sevenet"))
+    campaign.finish()
+    assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
+    assert (model / "committee.safetensors").read_bytes() == before
 
 
 def test_a_stage_that_was_cut_off_before_it_was_noted_ends_the_same(small_campaign):
