@@ -12,9 +12,10 @@ import torch
 from al_loop.config import Config
 from al_loop.config.file import check_elements, load_config
 from al_loop.errors import InputError
-from al_loop.folder import locked_folder
+from al_loop.folder import folder_id, locked_folder, make_folder_id
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.store import shared_server
 from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.loop.labelling import WorkerPool
 from al_loop.loop.round_report import round_report
@@ -28,6 +29,8 @@ from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
+
+FINGERPRINT, FOLDER_ID = "foundation_fingerprint", "folder_id"  # beside the settings in the stored configuration
 
 # Between two runs of the same campaign.
 MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s", "label.max_failed_fraction")
@@ -100,15 +103,25 @@ class Campaign:
         engine = build_engine(self.config.label.engine)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)
-        return _Prepared(backbone, engine.level_of_theory, _description(self.config))
+        return _Prepared(backbone, engine.level_of_theory, _description(self.config, backbone.fingerprint))
 
     def _begin(self, ledger: Ledger, description: dict[str, Any]) -> None:
         """Store the configuration, or refuse another one than the campaign was started with."""
         stored = ledger.campaign_config()
         if stored is None:
-            ledger.start_campaign(description)
+            ledger.start_campaign({**description, FOLDER_ID: make_folder_id(self.folder)})
             return
+        owner = stored.pop(FOLDER_ID, None)
+        if owner is not None and owner != folder_id(self.folder) and shared_server(self.config.store):
+            raise InputError(
+                f"The database already holds a campaign {self.config.name}, which was started in another folder than "
+                f"{self.folder}. Choose another `name`, or set `folder` to where that campaign lives to go on with it."
+            )
         changed = [key for key in _differences(stored, description) if key not in MAY_CHANGE]
+        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, whatever its file is called now
+            changed = [key for key in changed if key.partition(".")[0] != "foundation"]
+        elif FINGERPRINT not in stored:
+            changed.remove(FINGERPRINT)
         if changed:
             raise InputError(
                 f"The campaign {self.config.name} in {self.folder} was started with other settings: "
@@ -149,9 +162,10 @@ def _once(ledger: Ledger, log: EventLog, round_: int, name: str, stage: Callable
     return True
 
 
-def _description(config: Config) -> dict[str, Any]:
+def _description(config: Config, foundation_fingerprint: str) -> dict[str, Any]:
     """The configuration without credentials and places, structures named by their content."""
     description = config.model_dump(mode="json", exclude={"store", "folder"})
+    description[FINGERPRINT] = foundation_fingerprint
     for block, systems in (
         (description["systems"], config.systems),
         (description["hold_out"]["never_trained"], config.hold_out.never_trained),

@@ -11,3 +11,7 @@ class InputError(CampaignError):
 
 class GuardStop(CampaignError):  # noqa: N818 - a stop, not an error
     """A guard ended the campaign (unphysical exploration, budget): exit code 3."""
+
+
+class DatabaseLostError(CampaignError):
+    """The ledger's server went away in the middle of a command, which resumes once it is back: exit code 1."""

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from al_loop.errors import InputError
 
 LOCK_NAME = "campaign.lock"
+ID_NAME = "campaign.id"
 LEDGER = "ledger"  # of the private server
 LOGS = "logs"  # of the workers
 
@@ -47,6 +49,21 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         except InputError:
             _remove_unused(folder, created)
             raise
+
+
+def folder_id(folder: Path) -> str | None:
+    """Return what tells this campaign's folder from all others, wherever it is moved; None before its first start."""
+    path = folder / ID_NAME
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def make_folder_id(folder: Path) -> str:
+    """Give a folder its id, or return the one it has."""
+    known = folder_id(folder)
+    if known is None:
+        known = uuid.uuid4().hex
+        (folder / ID_NAME).write_text(known, encoding="utf-8")
+    return known
 
 
 def _remove_unused(folder: Path, created: list[Path]) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pymongo.errors import ConnectionFailure
+
 from al_loop.config import StoreSettings
-from al_loop.errors import InputError
+from al_loop.errors import DatabaseLostError, InputError
 from al_loop.folder import LEDGER
-from al_loop.ledger.connection import connected
+from al_loop.ledger.connection import connected, without_credentials
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
@@ -36,13 +38,35 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
 
     Raises:
         InputError: the server does not answer or start, or a newer version wrote this ledger.
+        DatabaseLostError: the server was there and is gone.
     """
+    uri = shared_server(store)
     with ExitStack() as stack:
-        uri = store.uri or os.environ.get("MONGODB_URI") or stack.enter_context(held_server(folder / LEDGER))
-        ledger = Ledger(stack.enter_context(connected(uri)), campaign)
-        _refuse_newer(ledger)
-        ledger.ensure_indexes()
-        yield ledger
+        server = uri or stack.enter_context(held_server(folder / LEDGER))
+        ledger = Ledger(stack.enter_context(connected(server)), campaign)
+        try:
+            _refuse_newer(ledger)
+            ledger.ensure_indexes()
+            yield ledger
+        except ConnectionFailure as error:
+            raise DatabaseLostError(_gone(uri, folder, error)) from error
+
+
+def shared_server(store: StoreSettings) -> str | None:
+    """URI of the user's own server, None where the campaign starts a private one."""
+    return store.uri or os.environ.get("MONGODB_URI") or None
+
+
+def _gone(uri: str | None, folder: Path, error: ConnectionFailure) -> str:
+    if uri is None:
+        place = folder / LEDGER
+        which, remedy = f"its private server in {place}", f"See {place / 'mongod.log'} for the reason"
+    else:
+        which, remedy = f"the server at {without_credentials(uri)}", "Start it again"
+    return (
+        f"The campaign lost its database, {which} ({type(error).__name__}). {remedy}; then run the same command: it "
+        "goes on where this one stopped, and nothing that was finished is lost."
+    )
 
 
 def _refuse_newer(ledger: Ledger) -> None:

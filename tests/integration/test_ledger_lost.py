@@ -1,0 +1,87 @@
+"""A database that goes away, and a name that another folder has taken on a shared one."""
+
+import os
+import signal
+from pathlib import Path
+
+import pymongo
+import pytest
+
+from al_loop.campaign import Campaign, _description
+from al_loop.config import Config, StoreSettings
+from al_loop.errors import DatabaseLostError, InputError
+from al_loop.ledger import open_ledger
+from al_loop.ledger.server import held_server
+from al_loop.ledger.store import shared_server
+
+
+def lose_it(store: StoreSettings, folder: Path, server: Path) -> str:
+    """Message of a ledger whose server is killed while it is open."""
+    with pytest.raises(DatabaseLostError) as caught, open_ledger(store, folder, "copper") as ledger:
+        assert ledger.rounds() == []
+        os.kill(int((server / "data" / "mongod.lock").read_text()), signal.SIGKILL)
+        with pymongo.timeout(2):
+            ledger.rounds()
+    return str(caught.value)
+
+
+def test_a_private_server_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MONGODB_URI", raising=False)
+    message = lose_it(StoreSettings(), tmp_path, tmp_path / "ledger")
+    assert f"lost its database, its private server in {tmp_path / 'ledger'}" in message
+    assert "mongod.log" in message
+    assert "run the same command" in message
+    with open_ledger(StoreSettings(), tmp_path, "copper") as ledger:
+        assert ledger.rounds() == []
+
+
+def test_a_shared_server_that_dies(tmp_path: Path) -> None:
+    with held_server(tmp_path / "server") as uri:
+        message = lose_it(StoreSettings(uri=uri), tmp_path / "run", tmp_path / "server")
+    assert "lost its database, the server at " in message
+    assert "Start it again" in message
+    assert "run the same command" in message
+
+
+def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperature_K: float = 300.0) -> Config:
+    folder.mkdir(exist_ok=True)
+    return Config.model_validate(
+        {
+            "name": "copper",
+            "folder": folder,
+            "foundation": {"kind": "sevennet", "model": model},
+            "systems": [{"file": Path(__file__).parents[2] / "configs" / "structures" / "silicon.cif"}],
+            "explore": {"temperatures_K": [temperature_K]},
+            "label": {"engine": {"engine": "gpaw"}},
+            "store": store,
+        }
+    )
+
+
+def begin(asked: Config, weights: str = "a" * 64) -> None:
+    with open_ledger(asked.store, asked.folder, asked.name) as ledger:
+        Campaign(asked)._begin(ledger, _description(asked, weights))
+
+
+def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path: Path) -> None:
+    begin(config(tmp_path / "mine", store))
+    begin(config(tmp_path / "mine", store))
+    with pytest.raises(InputError, match=r"already holds a campaign copper.*another folder.*another `name`"):
+        begin(config(tmp_path / "yours", store))
+    assert list((tmp_path / "yours").iterdir()) == []
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    begin(config(tmp_path / "moved", store))
+
+
+def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings, tmp_path: Path) -> None:
+    begin(config(tmp_path / "run", store, "/old/place/model.pth"))
+    begin(config(tmp_path / "run", store, "/new/place/model.pth"))
+    with pytest.raises(InputError, match="foundation_fingerprint changed"):
+        begin(config(tmp_path / "run", store, "/old/place/model.pth"), weights="b" * 64)
+    with pytest.raises(InputError, match=r"explore\.temperatures_K changed"):
+        begin(config(tmp_path / "run", store, "/new/place/model.pth", temperature_K=400.0))
+
+
+def test_an_empty_variable_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", "")
+    assert shared_server(StoreSettings()) is None
