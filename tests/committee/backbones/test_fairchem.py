@@ -208,7 +208,9 @@ def test_merged_experts_answer_as_the_mixture(task: str, info: dict[str, int], e
 
 def test_merged_experts_keep_the_contract(experts_checkpoint: Path) -> None:
     settings = FairchemSettings(kind="fairchem", model=str(experts_checkpoint), task_name="omat", merge_experts=True)
-    check_backbone(load_backbone(settings))
+    merging = load_backbone(settings)
+    check_backbone(merging)
+    assert merging.fingerprint == load(experts_checkpoint).fingerprint  # caches and committees stay valid
 
 
 def test_experts_are_merged_once(experts_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
