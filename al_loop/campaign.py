@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from al_loop.config import Config
-from al_loop.config.file import check_elements, load_config
+from al_loop.config.file import check_elements, check_engine_elements, load_config
 from al_loop.errors import InputError
 from al_loop.folder import folder_id, locked_folder, make_folder_id
 from al_loop.ids import frame_id
@@ -101,6 +101,7 @@ class Campaign:
     def _prepare(self) -> _Prepared:
         torch.set_num_threads(self.config.threads)
         engine = build_engine(self.config.label.engine)
+        check_engine_elements(self.config)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)
         return _Prepared(backbone, engine.level_of_theory, _description(self.config, backbone.fingerprint))

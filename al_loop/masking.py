@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
+# "user:password" itself is how messages say what a URI looks like.
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?!user:password@)[^/@\s]*@")
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
 
 

@@ -51,15 +51,26 @@ def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:
     electrons = int(atoms.numbers.sum()) - charge
     if electrons < 1:
         raise CannotCalculateError(f"received charge {charge:+d}, which leaves {electrons} electrons")
-    lowest = 1 + electrons % 2
+    lowest = lowest_multiplicity(electrons)
     given = atoms.info.get("spin")
     multiplicity = lowest if given is None else _whole_number("spin", given)
-    if multiplicity < lowest or (multiplicity - lowest) % 2 or multiplicity > electrons + 1:
+    if not multiplicity_exists(electrons, multiplicity):
         raise CannotCalculateError(
             f"received spin multiplicity {multiplicity} for {electrons} electrons (charge {charge:+d}); expected one "
             f"of {lowest}, {lowest + 2}, ...: set info['spin'] (2S + 1) or the charge"
         )
     return charge, multiplicity
+
+
+def lowest_multiplicity(electrons: int) -> int:
+    """Spin multiplicity with at most one unpaired electron."""
+    return 1 + electrons % 2
+
+
+def multiplicity_exists(electrons: int, multiplicity: int) -> bool:
+    """Whether so many electrons can have a spin multiplicity 2S + 1."""
+    lowest = lowest_multiplicity(electrons)
+    return lowest <= multiplicity <= electrons + 1 and (multiplicity - lowest) % 2 == 0
 
 
 def _whole_number(key: str, value: object) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from al_loop.cli.findings import Finding
 from al_loop.config import Config
-from al_loop.config.checks import check_elements
+from al_loop.config.checks import check_elements, check_engine_elements
 from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.masking import mask_uri
@@ -44,10 +44,12 @@ def check_campaign(config: Config) -> str:
     Raises:
         EngineNotInstalledError: the engine is missing.
         EngineSettingsError: settings that the engine cannot carry out.
+        InputError: the engine lacks an element.
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
     build_engine(config.label.engine)
+    check_engine_elements(config)
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
@@ -131,7 +133,8 @@ def _engine(config: Config) -> Finding:
         return Finding(subject, False, "not installed", remedy)
     try:
         engine = build_engine(config.label.engine)
-    except DFTInterfaceError as error:
+        check_engine_elements(config)
+    except (DFTInterfaceError, InputError) as error:
         return Finding(subject, False, "cannot be used with these settings", str(error))
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and naming it is the point
         return _broken(subject, error)

@@ -9,7 +9,6 @@ from al_loop.config.settings import (
     PhysicsSettings,
     PromoteSettings,
     SelectSettings,
-    Settings,
     StoreSettings,
     SystemSettings,
 )
@@ -23,7 +22,6 @@ __all__ = [
     "PhysicsSettings",
     "PromoteSettings",
     "SelectSettings",
-    "Settings",
     "StoreSettings",
     "SystemSettings",
 ]

@@ -1,5 +1,6 @@
 """Checks that concern more than one key of the config, or what the config points at."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Set
 
@@ -11,7 +12,12 @@ from al_loop.config.foundation_names import foundation_name, open_model, unknown
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
+from committee.settings import FairchemSettings
+from dft_interfaces.engines import unknown_elements
+from dft_interfaces.settings import HARD_ELEMENTS, HARD_ELEMENTS_CUTOFF_EV, EngineSettings, GPAWSettings
+from dft_interfaces.structure import multiplicity_exists
 
+LONGEST_FOLDER_BYTES = 400  # SQLite opens no path above 512, and pyiron's job tables lie some folders deeper
 SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was meant
 
 
@@ -36,6 +42,13 @@ def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
 def _folder(config: Config) -> Iterator[str]:
     if "\0" in str(config.folder):
         yield f"folder: received {str(config.folder)!r}, which holds a NUL character; no path can"
+        return
+    length = len(os.fsencode(config.folder.expanduser().absolute()))
+    if length > LONGEST_FOLDER_BYTES:
+        yield (
+            f"folder: received a path of {length} bytes, expected at most {LONGEST_FOLDER_BYTES}: the job tables"
+            " below it could not be opened"
+        )
 
 
 def _same_names(config: Config) -> Iterator[str]:
@@ -77,10 +90,27 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
         return
     yield from _cell(dotted, system, atoms)
     yield from _electrons(dotted, system, atoms)
-    yield from _engine(dotted, system, config.label.engine.engine, atoms)
+    yield from _task(dotted, system, config)
+    yield from _engine(dotted, system, config.label.engine, atoms)
 
 
-def _engine(dotted: str, system: SystemSettings, engine: str, atoms: Atoms) -> Iterator[str]:
+def _task(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
+    """A fairchem task depends on charge and spin, or was trained without them: neither may be guessed or ignored."""
+    where, foundation = open_model(config.foundation)
+    if not isinstance(foundation, FairchemSettings):
+        return
+    task = f"{where}.task_name {foundation.task_name}"
+    if foundation.task_name == "omol":
+        if system.spin_multiplicity is None:
+            yield f"{dotted}.spin_multiplicity: missing, but {task} depends on it; 1 for a closed-shell molecule"
+        return
+    for key, value, neutral in (("charge", system.charge, 0), ("spin_multiplicity", system.spin_multiplicity or 1, 1)):
+        if value != neutral:
+            yield f"{dotted}.{key}: received {value}, but {task} knows no {key}; remove the key, or use task_name omol"
+
+
+def _engine(dotted: str, system: SystemSettings, settings: EngineSettings, atoms: Atoms) -> Iterator[str]:
+    engine = settings.engine
     if engine == "pyscf" and atoms.pbc.any():
         yield (
             f"{dotted}.file: {system.file} is periodic, but label.engine pyscf is for molecules;"
@@ -95,6 +125,12 @@ def _engine(dotted: str, system: SystemSettings, engine: str, atoms: Atoms) -> I
         yield (
             f"{dotted}.charge: received {system.charge:+d}, but label.engine gpaw calculates neutral cells only:"
             " the energy of a charged one depends on its background; remove the key"
+        )
+    hard = sorted(HARD_ELEMENTS & set(atoms.symbols))
+    if isinstance(settings, GPAWSettings) and hard and settings.cutoff_eV < HARD_ELEMENTS_CUTOFF_EV:
+        yield (
+            f"label.engine.cutoff_eV: received {settings.cutoff_eV:g}, expected at least {HARD_ELEMENTS_CUTOFF_EV:g}"
+            f" with {' and '.join(hard)} ({dotted}): below it their forces are wrong"
         )
 
 
@@ -118,11 +154,9 @@ def _electrons(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[st
         return
     nuclei = int(atoms.numbers.sum())
     electrons = nuclei - system.charge
-    if electrons < 0:
+    if electrons < 1:
         yield f"{dotted}.charge: received {system.charge:+d}, but the neutral structure has {nuclei} electrons"
-        return
-    unpaired = (system.spin_multiplicity or 1 + electrons % 2) - 1
-    if unpaired > electrons or (electrons - unpaired) % 2:
+    elif system.spin_multiplicity is not None and not multiplicity_exists(electrons, system.spin_multiplicity):
         yield (
             f"{dotted}.spin_multiplicity: {system.spin_multiplicity} is impossible with {electrons} electrons;"
             f" use {'an odd' if electrons % 2 == 0 else 'an even'} number, or remove the key"
@@ -150,4 +184,22 @@ def check_elements(config: Config, elements: Set[int]) -> None:
         raise UnknownElementError(
             f"the foundation {foundation_name(config.foundation)} was not trained on every element:"
             f" {'; '.join(problems)}. It knows {known}. Choose another foundation or remove the structure."
+        )
+
+
+def check_engine_elements(config: Config) -> None:
+    """Make sure that the engine, which can be built, has every element of every structure.
+
+    Raises:
+        InputError: naming the elements and where they occur.
+    """
+    lacking = [
+        f"{dotted} ({system.name}) holds {', '.join(unknown)}"
+        for dotted, system in systems_with_paths(config)
+        if (unknown := unknown_elements(config.label.engine, set(read_structure(system.file).symbols)))
+    ]
+    if lacking:
+        raise InputError(
+            f"label.engine {config.label.engine.engine} cannot calculate every element: {'; '.join(lacking)}. "
+            "Choose another basis set, functional or engine, or remove the structure."
         )

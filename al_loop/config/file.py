@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.checks import check_elements, cross_check
+from al_loop.config.checks import check_elements, check_engine_elements, cross_check
 from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
 
-__all__ = ["check_elements", "config_schema", "load_config"]
+__all__ = ["check_elements", "check_engine_elements", "config_schema", "load_config"]
 
 
 def load_config(path: Path) -> Config:

@@ -2,16 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from committee.settings import CommitteeSettings, FoundationSettings, TrainingSettings
+from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
 from dft_interfaces.settings import EngineSettings
-
-
-class Settings(BaseModel):
-    """Unknown keys are errors; settings do not change after they were read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SystemSettings(Settings):
@@ -162,3 +156,10 @@ class Config(Settings):
     train: TrainingSettings = TrainingSettings()
     promote: PromoteSettings = PromoteSettings()
     store: StoreSettings = StoreSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_is_named(cls, data: object) -> object:
+        if isinstance(data, dict) and isinstance(data.get("folder"), str) and not data["folder"].strip():
+            raise ValueError("folder: received nothing, expected a path such as runs/my-campaign")
+        return data

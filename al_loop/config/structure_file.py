@@ -2,17 +2,21 @@
 
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
+from committee.errors import StructureError
+from committee.structures import check_structures
+
+EVERY_ELEMENT = frozenset(range(1, 119))
 
 
 def read_structure(path: Path) -> Atoms:
     """Read the last structure of a file, without calculator.
 
     Raises:
-        InputError: no such file, a folder, a file that ASE cannot read, no atoms, or positions that are not finite.
+        InputError: no such file, a folder, a file that ASE cannot read, no atoms, or a structure that no model
+            could be asked about (see ``check_structures``).
     """
     if path.is_dir():
         raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
@@ -21,10 +25,12 @@ def read_structure(path: Path) -> Atoms:
     atoms = _read(path)
     if len(atoms) == 0:
         raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        raise InputError(f"structure file {path} holds positions or a cell that are not finite numbers")
-    if atoms.pbc.all() and atoms.cell.rank < len(atoms.pbc):
-        raise InputError(f"structure file {path} is periodic but its cell has no volume; give three cell vectors")
+    if (atoms.numbers < 1).any():
+        raise InputError(f"structure file {path} holds an atom without an element (symbol X); give it one")
+    try:
+        check_structures([atoms], EVERY_ELEMENT)
+    except StructureError as error:
+        raise InputError(f"structure file {path}: the structure {error.reason}") from error
     atoms.calc = None
     return atoms
 

@@ -1,5 +1,6 @@
 """DFT engines: each adapter imports its library only when it is built."""
 
+from collections.abc import Collection
 from importlib.util import find_spec
 
 from dft_interfaces.engine import DFTEngine
@@ -31,6 +32,28 @@ def build_engine(settings: PySCFSettings | GPAWSettings | ASECalculatorSettings)
     from dft_interfaces.engines.ase_calculator import ASECalculatorEngine
 
     return ASECalculatorEngine(settings)
+
+
+def unknown_elements(
+    settings: PySCFSettings | GPAWSettings | ASECalculatorSettings, symbols: Collection[str]
+) -> list[str]:
+    """Return those of some elements that an engine cannot calculate, as far as it says so without calculating.
+
+    Args:
+        settings: of an engine that can be built.
+        symbols: chemical symbols.
+    """
+    if isinstance(settings, PySCFSettings):
+        from dft_interfaces.engines import pyscf
+
+        return pyscf.unknown_elements(settings, symbols)
+    if isinstance(settings, GPAWSettings):
+        from dft_interfaces.engines import gpaw
+
+        return gpaw.unknown_elements(settings, symbols)
+    from dft_interfaces.engines import ase_calculator
+
+    return ase_calculator.unknown_elements(settings, symbols)
 
 
 def engine_installed(settings: PySCFSettings | GPAWSettings | ASECalculatorSettings) -> str | None:

@@ -4,13 +4,14 @@ import hashlib
 import importlib
 import inspect
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ase import Atoms
+from ase.calculators import emt
 from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFError, all_changes
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
@@ -118,6 +119,12 @@ def _calculator_class(path: str) -> Any:
             "ase.calculators.calculator.Calculator"
         )
     return found
+
+
+def unknown_elements(settings: ASECalculatorSettings, symbols: Collection[str]) -> list[str]:
+    """Return the elements that a calculator lacks; only EMT's are known without asking it to calculate."""
+    known = set(emt.parameters) if issubclass(_calculator_class(settings.calculator), emt.EMT) else set(symbols)
+    return sorted(set(symbols) - known)
 
 
 def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,8 @@ from gpaw.xc import XC
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, last_lines
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.settings import GPAWSettings
+from dft_interfaces.settings import HARD_ELEMENTS, HARD_ELEMENTS_CUTOFF_EV, GPAWSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
-
-HARD_ELEMENTS = frozenset({"H", "O"})
-HARD_ELEMENTS_CUTOFF_EV = 600.0
-"""At 400 eV a force on oxygen was 1.93 against 1.26 eV/Å converged, and the stress 2 GPa off."""
 
 
 class GPAWEngine:
@@ -129,6 +126,16 @@ def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
             "setups": _setups_hash(setup_name),
         },
     )
+
+
+def unknown_elements(settings: GPAWSettings, symbols: Collection[str]) -> list[str]:
+    """Return the elements that the functional's atomic setups lack."""
+    setup_name = XC(settings.xc).get_setup_name()
+    return [
+        symbol
+        for symbol in sorted(symbols)
+        if not any(file for folder in setup_paths for file in Path(folder).glob(f"{symbol}.{setup_name}*"))
+    ]
 
 
 def _setups_hash(setup_name: str) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
@@ -117,16 +117,25 @@ def _check_functional(xc: str) -> None:
 
 
 def _check_basis(basis: str) -> None:
-    with _no_adverts():
-        for element in ("H", "C", "Si", "Cu", "Au"):
-            try:
-                gto.basis.load(basis, element)
-            except (BasisNotFoundError, KeyError):
-                continue
-            return
+    if any(_covers(basis, element) for element in ("H", "C", "Si", "Cu", "Au")):
+        return
     raise EngineSettingsError(
         f"received basis {basis!r}, expected a basis set that PySCF holds such as def2-svp, def2-tzvp or cc-pvdz"
     )
+
+
+def unknown_elements(settings: PySCFSettings, symbols: Collection[str]) -> list[str]:
+    """Return the elements that the basis set does not cover."""
+    return [symbol for symbol in sorted(symbols) if not _covers(settings.basis, symbol)]
+
+
+def _covers(basis: str, symbol: str) -> bool:
+    with _no_adverts():
+        try:
+            gto.basis.load(basis, symbol)
+        except (BasisNotFoundError, KeyError):
+            return False
+    return True
 
 
 def _level_of_theory(settings: PySCFSettings) -> LevelOfTheory:

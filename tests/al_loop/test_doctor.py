@@ -27,7 +27,7 @@ explore: {{temperatures_K: [300]}}
 label: {{engine: {engine}}}
 """
 SEVENNET = "{kind: sevennet}"
-UMA = "{kind: fairchem, model: uma-s-1p2p1, task_name: omol}"
+UMA = "{kind: fairchem, model: uma-s-1p2p1, task_name: omat}"
 EMT = "{engine: ase, calculator: ase.calculators.emt.EMT}"
 
 
@@ -92,7 +92,7 @@ def test_an_engine_that_is_not_installed(tmp_path: Path) -> None:
 
 def test_elements_that_the_foundation_does_not_know(tmp_path: Path) -> None:
     (tmp_path / "start.xyz").write_text("2\n\nRn 0 0 0\nPo 0 0 3\n")
-    config = config_of(tmp_path)
+    config = config_of(tmp_path, engine="{engine: ase, calculator: ase.calculators.lj.LennardJones}")
     with pytest.raises(UnknownElementError, match=r"systems\[0\] \(start\) holds Po, Rn"):
         check_campaign(config)
     assert "Po, Rn" in finding(diagnose(config), "foundation 7net-0").remedy

@@ -21,6 +21,7 @@ from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
 from committee.settings import CalculatorSettings
+from dft_interfaces.engines import unknown_elements
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL: dict[str, Any] = {
@@ -48,6 +49,9 @@ def folder(tmp_path: Path) -> Path:
     flat = bulk("Si")
     flat.set_cell(np.diag([5.0, 5.0, 0.0]))
     flat.write(tmp_path / "flat.xyz")
+    (molecule("CH3OH") + molecule("CH3OH")).write(tmp_path / "doubled.xyz")
+    Atoms("HX", positions=[[0, 0, 0], [0, 0, 1]]).write(tmp_path / "x.xyz")
+    Atoms("OH2", positions=molecule("H2O").positions, cell=[4, 4, 4], pbc=True).write(tmp_path / "ice.xyz")
     (tmp_path / "text.pdf").mkdir()
     return tmp_path
 
@@ -108,7 +112,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "unknown model": ({"foundation.model": "7net-1"}, ["'7net-1'", "did you mean '7net-0'", "7net-l3i5"]),
     "unknown UMA": (
-        {"foundation": {"kind": "fairchem", "model": "uma-xl", "task_name": "omol"}},
+        {"foundation": {"kind": "fairchem", "model": "uma-xl", "task_name": "omat"}},
         ["foundation.model: 'uma-xl'", "uma-s-1p2p1"],
     ),
     "unknown features": (
@@ -162,7 +166,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "structure without atoms": ({"systems": [{"file": "empty.xyz"}]}, ["systems[0].file", "no atoms"]),
     "truncated structure": ({"systems": [{"file": "broken.xyz"}]}, ["systems[0].file", "cannot be read by ASE"]),
     "unknown format": ({"systems": [{"file": "notes.txt"}]}, ["systems[0].file", "notes.txt", "ASE"]),
-    "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "not finite"]),
+    "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "NaN or infinite positions at atoms 0"]),
+    "doubled atoms": ({"systems": [{"file": "doubled.xyz"}]}, ["systems[0].file", "0 Å apart", "Remove doubled"]),
+    "placeholder atoms": ({"systems": [{"file": "x.xyz"}]}, ["systems[0].file", "without an element (symbol X)"]),
     "flat cell": (
         {"systems": [{"file": "flat.xyz"}], "label.engine.engine": "gpaw"},
         ["systems[0].file", "no volume"],
@@ -189,6 +195,34 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "no check in a whole trajectory": (
         {"explore.steps": 5, "explore.check_every": 10},
         ["explore.check_every: received 10", "explore.steps (5)"],
+    ),
+    "oxygen at a low cutoff": (
+        {"systems": [{"file": "ice.xyz"}], "label.engine": {"engine": "gpaw", "cutoff_eV": 400}},
+        ["label.engine.cutoff_eV: received 400", "at least 600 with H and O (systems[0])"],
+    ),
+    "no spin for omol": (
+        {"foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omol"}},
+        ["systems[0].spin_multiplicity: missing", "task_name omol", "1 for a closed-shell"],
+    ),
+    "charge for omat": (
+        {
+            "foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omat"},
+            "systems": [{"file": "methanol.xyz", "charge": 2}],
+        },
+        ["systems[0].charge: received 2", "omat knows no charge", "remove the key, or use task_name omol"],
+    ),
+    "spin for omat": (
+        {
+            "foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omat"},
+            "systems": [{"file": "methanol.xyz", "spin_multiplicity": 3}],
+        },
+        ["systems[0].spin_multiplicity: received 3", "omat knows no spin_multiplicity"],
+    ),
+    "no electrons left": ({"systems": [{"file": "methanol.xyz", "charge": 18}]}, ["systems[0].charge", "18 electrons"]),
+    "no folder": ({"folder": ""}, ["folder: received nothing", "such as runs/"]),
+    "a folder too long for databases": (
+        {"folder": "/" + "x" * 200 + "/" + "y" * 200},
+        ["folder: received a path of 402 bytes", "at most 400"],
     ),
     "seed beyond 32 bits": ({"seed": 2**70}, ["seed: received", "below"]),
     "NUL in a path": ({"folder": "a\0b"}, ["folder: received", "NUL"]),
@@ -385,6 +419,36 @@ def test_unknown_elements_among_the_never_trained(folder: Path) -> None:
     config = load_config(write(folder, {"hold_out.never_trained": [{"file": "silane.xyz"}]}))
     with pytest.raises(UnknownElementError, match=r"never_trained\[0\] \(silane\) holds Si\."):
         check_elements(config, {1, 6, 8})
+
+
+@pytest.mark.parametrize(
+    ("engine", "symbols", "lacking"),
+    [
+        ({"engine": "pyscf"}, "CH", []),
+        ({"engine": "pyscf", "basis": "6-31g"}, ["C", "Au"], ["Au"]),
+        ({"engine": "gpaw"}, ["Si", "Pu"], ["Pu"]),
+        ({"engine": "ase", "calculator": "ase.calculators.emt.EMT"}, ["Cu", "Si", "Zn"], ["Si", "Zn"]),
+        ({"engine": "ase", "calculator": "ase.calculators.lj.LennardJones"}, ["Cu", "Si"], []),
+    ],
+)
+def test_elements_that_an_engine_lacks(engine: dict[str, Any], symbols: list[str], lacking: list[str]) -> None:
+    config = Config.model_validate({**MINIMAL, "label": {"engine": engine}})
+    assert unknown_elements(config.label.engine, symbols) == lacking
+
+
+def test_an_element_that_the_engine_lacks_is_told_before_anything_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk("Si").write(folder / "silicon.xyz")
+    engine = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
+    path = write(folder, {"systems": [{"file": "silicon.xyz"}], "label.engine": engine})
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    for command in ("check-config", "run"):
+        result = CliRunner().invoke(app, [command, str(path)])
+        assert result.exit_code == 2
+        assert "label.engine ase cannot calculate every element: systems[0] (silicon) holds Si" in result.stderr
+    assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
