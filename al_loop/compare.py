@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 from al_loop.errors import InputError
 from al_loop.foundation_text import Foundation, title
 from al_loop.labelled_file import LabelledAtoms
-from committee.backbone import Backbone
+from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
-from committee.errors import StructureError
+from committee.errors import FoundationAnswerError, StructureError
 from committee.reference_shifts import ReferenceShifts
 
 Array = NDArray[np.float64]
@@ -103,10 +103,16 @@ def compare_foundations(
             raise type(error)(f"{name}: {error}") from error
     ranked = tuple(sorted(scores, key=lambda score: score.force_mae_eV_per_A))
     chosen, reason = _choose(ranked)
+    mean_force = float(np.abs(forces[known]).mean())
+    if ranked[0].force_mae_eV_per_A >= mean_force:
+        reason += (
+            f"; but predicting no forces at all would be as good ({mean_force:.3f} eV/Å): check the units of the labels"
+            " and that they belong to these structures"
+        )
     return Comparison(
         frames=len(frames),
         atoms=sum(len(frame.atoms) for frame in frames),
-        mean_force_eV_per_A=float(np.abs(forces[known]).mean()),
+        mean_force_eV_per_A=mean_force,
         scores=ranked,
         start_from=chosen.foundation,
         reason=reason,
@@ -143,17 +149,27 @@ def _score(name: str, backbone: Backbone, frames: Sequence[LabelledAtoms]) -> Fo
 
 
 def _answers(backbone: Backbone, frames: Sequence[LabelledAtoms]) -> _Answers:
-    backbone.evaluate([frames[0].atoms]).foundation()  # the first call compiles and is not timed
+    _evaluation(backbone, frames[:1], 0).foundation()  # the first call compiles and is not timed
     energies, forces, stresses = [], [], []
     start = time.perf_counter()
+    done = 0
     for batch in _batches(frames):
-        evaluation = backbone.evaluate([frame.atoms for frame in batch])
+        evaluation = _evaluation(backbone, batch, done)
+        done += len(batch)
         batch_forces, batch_stress = evaluation.foundation()
         energies.append(evaluation.energy.detach().cpu().double().numpy())
         forces.append(batch_forces.detach().cpu().double().numpy())
         stresses.append(full_3x3_to_voigt_6_stress(batch_stress.detach().cpu().double().numpy()))
     seconds = time.perf_counter() - start
     return _Answers(np.concatenate(energies), np.concatenate(forces), np.concatenate(stresses), seconds)
+
+
+def _evaluation(backbone: Backbone, batch: Sequence[LabelledAtoms], start: int) -> Evaluation:
+    """Evaluate a batch; an error counts its frames from the first of the file."""
+    try:
+        return backbone.evaluate([frame.atoms for frame in batch])
+    except (StructureError, FoundationAnswerError) as error:
+        raise error.later_by(start) from error.__cause__
 
 
 def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:

@@ -1,6 +1,7 @@
 """The command line. Each command is a thin function over Python; heavy libraries load inside the commands."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -124,7 +125,8 @@ def predict(
     from al_loop.cli.comparison_table import print_comparison
     from al_loop.compare import compare_foundations
 
-    comparison = compare_foundations(labelled, chosen)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+        comparison = compare_foundations(labelled, chosen)
     if as_json:
         typer.echo(json.dumps(asdict(comparison), allow_nan=False))
     else:

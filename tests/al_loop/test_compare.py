@@ -18,7 +18,7 @@ from al_loop.errors import InputError
 from al_loop.foundation_text import parse_foundation, title
 from al_loop.labelled_file import LabelKeys, read_labelled
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
-from committee.errors import FoundationError, UnknownElementError
+from committee.errors import FoundationError, StructureError, UnknownElementError
 
 SHIFTS_EV = {"Na": 310.0, "Cl": -120.0, "K": 55.0}
 
@@ -230,6 +230,23 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
         compare_foundations(frames, [])
     with pytest.raises(InputError, match="no frame with forces"):
         compare_foundations([], [parse_foundation("sevennet:7net-0")])
+
+
+def test_a_frame_is_counted_from_the_beginning_of_the_file(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("al_loop.compare.BATCH_ATOMS", 1)
+    frames = read_labelled(labelled)
+    frames[2].atoms.positions[1] = np.nan
+    with pytest.raises(StructureError, match=r"sevennet:7net-0: Frame 2 has NaN"):
+        compare_foundations(frames, [parse_foundation("sevennet:7net-0")])
+
+
+def test_labels_of_other_structures_are_noticed(labelled: Path, tmp_path: Path) -> None:
+    def shuffle(atoms: Atoms) -> None:
+        atoms.arrays["REF_forces"] = -atoms.arrays["REF_forces"]
+
+    code, out, _ = invoke(rewrite(labelled, tmp_path, shuffle), "--foundation", "sevennet:7net-0")
+    assert code == 0
+    assert "predicting no forces at all would be as good" in " ".join(out.split())
 
 
 def test_names_go_there_and_back() -> None:
