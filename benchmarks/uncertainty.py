@@ -4,7 +4,7 @@
 
 Five fits on 48 labels. Frames of the other trajectories are split at random, so that calibration and test frames are
 exchangeable: the score of spread and latent distance is weighed on one half and judged on the other, and the other way
-round. Coverage and promise are averaged over many such splits.
+round, over several splits. So are coverage and promise.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from committee.settings import TrainingSettings
 POSITIVE_SHARES = (0.1, 0.3, 0.5)
 LANES = ("spread", "distance", "combined")
 SPLITS = 40
+HALVINGS = 5
 FEW = 16  # calibration frames of a first round
 
 Cells = dict[tuple[str, str], list[np.ndarray]]  # (where, lane) -> per fit: Spearman, AUROC at each share
@@ -41,34 +42,39 @@ def measure(system: System, *, quick: bool) -> None:
         parts = split(frames, 16, seed)
         found = outcome(fit(backbone, parts.train, seed, training=training), parts.held_out)
         rng = np.random.default_rng(seed)
-        _add(many, found, _crossed(found, rng, len(found.errors) // 2))
-        _add(few, found, _crossed(found, rng, min(FEW, len(found.errors) // 2)))
+        _add(many, found, rng, len(found.errors) // 2)
+        _add(few, found, rng, FEW)
         promises.append(_promises(found, rng))
         print(f"{system.name} seed {seed}: {len(parts.train)} labels, {len(found.errors)} held-out frames", flush=True)
     _print_table(many)
     _figures(system.name, many, few, np.mean(promises, axis=0))
 
 
-def _crossed(found: Outcome, rng: np.random.Generator, calibrating: int) -> np.ndarray:
-    """Combined uncertainty (frames,), each frame's score weighed on other frames, at most ``calibrating`` of them."""
-    combined = np.empty(len(found.errors))
+def _add(cells: Cells, found: Outcome, rng: np.random.Generator, calibrating: int) -> None:
+    """Judge the lanes on halves of the frames, the score of both weighed on up to ``calibrating`` of the others.
+
+    One fit's mean over the halves goes into each cell; scores that were weighed apart are never ranked together.
+    """
     tolerance = float(np.quantile(found.worst, 0.7))
-    order = rng.permutation(len(combined))
-    half = len(order) // 2
-    for known, asked in ((order[:half], order[half:]), (order[half:], order[:half])):
-        seen, new = found.select(known[:calibrating]), found.select(asked)
-        score = Score.fit(seen.errors, seen.sigmas, seen.distances, tolerance)
-        combined[asked] = [score(s, d).max() for s, d in zip(new.sigmas, new.distances, strict=True)]
-    return combined
+    skills = defaultdict(list)
+    for _ in range(HALVINGS):
+        order = rng.permutation(len(found.errors))
+        half = len(order) // 2
+        for known, asked in ((order[:half], order[half:]), (order[half:], order[:half])):
+            seen, new = found.select(known[:calibrating]), found.select(asked)
+            score = Score.fit(seen.errors, seen.sigmas, seen.distances, tolerance)
+            combined = [score(s, d).max() for s, d in zip(new.sigmas, new.distances, strict=True)]
+            _judge(skills, new, (largest(new.sigmas), largest(new.distances), np.array(combined)))
+    for cell, values in skills.items():
+        cells[cell].append(np.mean(values, axis=0))
 
 
-def _add(cells: Cells, found: Outcome, combined: np.ndarray) -> None:
-    lanes = dict(zip(LANES, (largest(found.sigmas), largest(found.distances), combined), strict=True))
-    places = {"all": np.ones(len(combined), dtype=bool)}
-    places.update({f"{int(t)} K": found.temperatures_K == t for t in np.unique(found.temperatures_K)})
+def _judge(skills: Cells, new: Outcome, signals: Sequence[np.ndarray]) -> None:
+    places = {"all": np.ones(len(new.errors), dtype=bool)}
+    places.update({f"{int(t)} K": new.temperatures_K == t for t in np.unique(new.temperatures_K)})
     for where, chosen in places.items():
-        for lane, values in lanes.items():
-            cells[where, lane].append(_skill(found.worst[chosen], values[chosen]))
+        for lane, values in zip(LANES, signals, strict=True):
+            skills[where, lane].append(_skill(new.worst[chosen], values[chosen]))
 
 
 def _skill(worst: np.ndarray, signal: np.ndarray) -> np.ndarray:

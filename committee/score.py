@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 FLOOR = 0.05  # smallest spread that counts, in units of the tolerance: no ratio is taken with a spread near zero
 NEAREST = 0.1  # smallest latent distance that counts
-PRIOR_POWERS = (0.5, 1.0)  # no cell of a crystal or a molecule was ranked worse than by its better lane
+PRIOR_POWERS = (0.7, 0.5)  # the best compromise of a crystal and a molecule, with 16 frames as with 120
 PRIOR_FRAMES = 8.0  # how many frames this prior counts for
 
 Array = NDArray[np.float64]
