@@ -38,8 +38,9 @@ def learning_curve(
                 va="center",
                 color=colour,
             )
-        panel.set_yscale("log")
-        plain_log_ticks(panel.yaxis)
+        if any(y > 0 for line in panel.lines for y in np.asarray(line.get_ydata())):  # a lone atom's forces are all 0
+            panel.set_yscale("log")
+            plain_log_ticks(panel.yaxis)
         panel.set_xlabel("training labels")
         panel.set_ylabel(f"mean absolute error ({unit})")
         panel.set_xticks(sorted(set(x)))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from al_loop.records import RoundReport
+from al_loop.records import ErrorFigures, RoundReport
 from al_loop.report.figures import learning_curve, verdict_bars
 from al_loop.report.page import ReportData, render_report, write_report
 from al_loop.report.scatter import force_parity, uncertainty_against_error
@@ -123,6 +123,12 @@ def test_figures_show_nothing_where_there_is_nothing(report: RoundReport) -> Non
     assert force_parity(arrays) is None
     sigma = {"uncertainty": np.array([np.nan]), "max_force_error": np.array([0.1]), "role": np.array([0])}
     assert uncertainty_against_error(sigma, 0.15, None) is None
+
+
+def test_errors_of_nothing_but_zero_are_drawn(report: RoundReport) -> None:
+    """A lone atom has no forces to be wrong about; warnings would be errors here."""
+    perfect = dataclasses.replace(report, held_out=ErrorFigures(2, 0.0, 0.0, 0.0, 0.0))
+    assert learning_curve([perfect], "force_mae", "Forces", "eV/Å") is not None
 
 
 def test_figures_survive_non_finite_numbers(report: RoundReport) -> None:
