@@ -9,6 +9,7 @@ from torch import Tensor
 from committee.settings import TrainingSettings
 
 STRESS_SCALE = 20.0  # Å³; stress costs forces: a scale of 100 raised their error by half and mended stress no further
+ENERGY_SHARE = 0.1  # Å; good labels leave a tenth of the forces' error in the energy per atom, bad ones no less
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,19 @@ class Errors:
 
 def member_losses(errors: Errors, settings: TrainingSettings) -> Tensor:
     """Weighted cost of each member's errors on each frame, (K, B)."""
-    losses = errors.energy_weights * penalty(errors.energies, settings)
+    threshold = settings.huber_threshold_eV_per_A
+    losses = errors.energy_weights * penalty(errors.energies, settings, ENERGY_SHARE * threshold)
     for direction in errors.directions:
-        costs = (direction.weights * penalty(direction.values, settings)).sum(-1)
+        costs = (direction.weights * penalty(direction.values, settings, threshold)).sum(-1)
         losses = losses.index_add(1, direction.frames, costs)
     return losses
 
 
-def penalty(errors: Tensor, settings: TrainingSettings) -> Tensor:
+def penalty(errors: Tensor, settings: TrainingSettings, threshold: float) -> Tensor:
     """Return the square, or for Huber's loss the square up to the threshold and its tangent beyond."""
     squares = errors.square()
     if settings.loss != "huber":
         return squares
-    threshold = settings.huber_threshold_eV_per_A
     return torch.where(errors.abs() <= threshold, squares, threshold * (2 * errors.abs() - threshold))
 
 

@@ -11,13 +11,14 @@ from committee.dense import DenseData, Target, dense_data
 from committee.fade import fade
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
+from committee.losses import ENERGY_SHARE
 from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.tangents import Tangents
 from committee.training_frame import TrainingFrame
 
 Array = NDArray[np.float64]
-_ROUNDS = 20
+_WIDENINGS = tuple(2.0**k for k in range(9, -1, -1) for _ in range(5))  # a narrow cut alone creeps
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class TrainingSet:
         differences = np.array([self.frames[i].energy_eV - known[i] for i in chosen])
         numbers = [self.frames[i].atoms.numbers for i in chosen]
         if training.loss == "huber":
-            differences = _without_outliers(numbers, differences, training.huber_threshold_eV_per_A)
+            differences = _without_outliers(numbers, differences, ENERGY_SHARE * training.huber_threshold_eV_per_A)
         return ReferenceShifts.fit(numbers, differences)
 
     def latent(self) -> LatentDistance:
@@ -100,12 +101,13 @@ class TrainingSet:
 def _without_outliers(numbers: Sequence[NDArray[np.int64]], differences_eV: Array, threshold_eV: float) -> Array:
     """Huber's own iteration: what a fit leaves beyond the threshold (per atom) is cut off, and the fit done again.
 
-    Each round divides the pull of the outliers by about their share of the frames.
+    The cut starts wide and narrows, and each round leaves the outliers about their share of the frames as pull.
     """
     sizes = np.array([len(z) for z in numbers])
     clipped = differences_eV
-    for _ in range(_ROUNDS):
+    for widening in _WIDENINGS:
         fitted = ReferenceShifts.fit(numbers, clipped)
         totals = np.array([fitted.total_eV(z) for z in numbers])
-        clipped = totals + np.clip(differences_eV - totals, -threshold_eV * sizes, threshold_eV * sizes)
+        most = widening * threshold_eV * sizes
+        clipped = totals + np.clip(differences_eV - totals, -most, most)
     return clipped

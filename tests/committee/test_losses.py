@@ -46,7 +46,7 @@ def energy_mae(potential, frames):
 def test_huber_is_the_square_and_then_its_tangent():
     settings = TrainingSettings(loss="huber", huber_threshold_eV_per_A=0.2)
     errors = torch.tensor([0.0, -0.1, 0.2, 1.0, -1.0], requires_grad=True)
-    costs = penalty(errors, settings)
+    costs = penalty(errors, settings, 0.2)
     np.testing.assert_allclose(costs.detach(), [0.0, 0.01, 0.04, 0.36, 0.36], rtol=1e-6)
     (slopes,) = torch.autograd.grad(costs.sum(), errors)
     np.testing.assert_allclose(slopes, [0.0, -0.2, 0.4, 0.4, -0.4], rtol=1e-6)
