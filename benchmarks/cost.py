@@ -3,8 +3,8 @@
     python benchmarks/cost.py [--foundation sevennet|distilled] [--system nacl|mgo] [--steps N] [--quick]
 
 64 atoms, K = 8, one thread. The committee is trained on rattled and strained small cells with labels of 7net-l3i5 and
-calibrated on others (kept in ``benchmarks/.cache``); dynamics at 300 K then stays inside what it trusts, which exact
-values along the way confirm. Every ratio is a median over steps at which all calculators saw the same frame one after
+calibrated on others (kept in ``benchmarks/.cache``); dynamics begun with velocities of 300 K and half the displacements
+is meant to stay inside what it trusts: exact values along the way say whether it did. Every ratio is a median over steps at which all calculators saw the same frame one after
 another, in CPU time, which a busy machine disturbs least; neighbour lists count on all sides. The screen's cost is
 that of its steps weighted by how often each kind of step occurred: plain, probed, and probed and then confirmed. The
 first check of a trajectory is always exact; its cost is spread over 225 steps.
@@ -79,8 +79,8 @@ def systems() -> dict[str, System]:
     """Crystal and surface."""
     salt = bulk("NaCl", "rocksalt", a=5.70, cubic=True)
     return {
-        "nacl": System(salt, salt.repeat(2), (0.05, 0.22), 0.10, 2.0),
-        "mgo": System(slab((1, 1, 2)), slab((2, 2, 2)), (0.03, 0.14), 0.06, 1.0),
+        "nacl": System(salt, salt.repeat(2), (0.05, 0.22), 0.05, 2.0),
+        "mgo": System(slab((1, 1, 2)), slab((2, 2, 2)), (0.03, 0.14), 0.03, 1.0),
     }
 
 
