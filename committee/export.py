@@ -33,7 +33,8 @@ def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
         path: of the file; what was there is replaced once the new file is complete.
 
     Raises:
-        CheckpointError: another kind of foundation, or one whose head cannot be corrected.
+        CheckpointError: another kind of foundation, one whose head cannot be corrected, or a path that cannot be
+            written.
         FoundationError: the foundation's weights cannot be read any more.
     """
     backbone = potential.backbone
@@ -47,7 +48,13 @@ def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
         raise CheckpointError(
             f"The weights of {backbone.name} have changed since the committee was opened; open the foundation again."
         )
-    _write(_assemble(stored, potential, backbone), Path(path))
+    try:
+        _write(_assemble(stored, potential, backbone), Path(path))
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be written ({error.strerror}); what was there before is untouched. "
+            "Choose another place, or make room."
+        ) from error
 
 
 def _assemble(stored: Any, potential: CommitteePotential, backbone: FairchemBackbone) -> Any:

@@ -112,6 +112,9 @@ def test_untrained_is_the_foundation(dense_checkpoint: Path, tmp_path: Path) -> 
     potential = CommitteePotential.untrained(load(dense_checkpoint, "omat"))
     export_fairchem(potential, tmp_path / "committee.pt")
     assert_same(potential, fairchem_calculator(tmp_path / "committee.pt", "omat"), salt("omat", 7))
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        export_fairchem(potential, tmp_path / "committee.pt" / "below_a_file.pt")
+    assert [file.name for file in tmp_path.iterdir()] == ["committee.pt"]
 
 
 def test_an_export_is_a_foundation_again(dense_checkpoint: Path, tmp_path: Path) -> None:
