@@ -4,10 +4,11 @@
 
 64 atoms, K = 8, one thread. The committee is trained on rattled and strained small cells with labels of 7net-l3i5 and
 calibrated on others (kept in ``benchmarks/.cache``); dynamics begun with velocities of 300 K and half the displacements
-is meant to stay inside what it trusts: exact values along the way say whether it did. Every ratio is a median over steps at which all calculators saw the same frame one after
-another, in CPU time, which a busy machine disturbs least; neighbour lists count on all sides. The screen's cost is
-that of its steps weighted by how often each kind of step occurred: plain, probed, and probed and then confirmed. The
-first check of a trajectory is always exact; its cost is spread over 225 steps.
+is meant to stay inside what it trusts: exact values along the way say whether it did. Each ratio is a median over steps
+at which all calculators saw the same frame one after another, in CPU time, which a busy machine disturbs least;
+neighbour lists count on all sides. The screen's cost is that of its steps weighted by how often each kind of step
+occurred: plain, probed, and probed and then confirmed. The first check of a trajectory is always exact; its cost is
+spread over 225 steps.
 """
 
 import argparse
