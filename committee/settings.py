@@ -84,9 +84,9 @@ class CommitteeSettings(Settings):
     """Width of each head's hidden layers."""
     prior_scale_eV: float = Field(0.0, ge=0)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
-    fade_onset: float = Field(2.0, gt=0)
+    fade_onset: float = Field(3.0, gt=0)
     """Latent distance (1 = typical of known frames) at which the correction starts to fade out."""
-    fade_end: float = Field(6.0, gt=0)
+    fade_end: float = Field(9.0, gt=0)
     """Latent distance beyond which only the foundation is left."""
 
     @model_validator(mode="after")
