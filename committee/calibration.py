@@ -55,7 +55,7 @@ class Calibration:
         tolerance_eV_per_A: largest force error on any atom that the user accepts.
         confidence: how often it must hold for trusted frames.
         frames: number of calibration frames.
-        spread_power: b of the combined uncertainty u = τ (σ/τ)^b d^c, τ the tolerance.
+        spread_power: b of the combined uncertainty u = τ (σ/τ)^b max(d, 1)^c, τ the tolerance.
         distance_power: c; 0 while frames are too few to say anything, when u is the spread.
         quantile: conformal quantile of max_i e_i / u_i; None with too few frames.
         trust_threshold: largest max_i u_i (eV/Å) of a trusted frame; None until it is known.

@@ -1,8 +1,9 @@
 """One uncertainty from two: the committee's spread and the latent distance, weighed by how well each foretold errors.
 
 Each knows what the other does not: the spread tells good from bad among frames like the training set, the distance
-where the committee has never been. u = τ (σ/τ)^b d^c with b, c >= 0 fitted to log(largest error) of frames that the
-fit of the heads has not seen ranks frames like the error predicted from both.
+where the committee has never been. u = τ (σ/τ)^b max(d, 1)^c with b, c >= 0 fitted to log(largest error) of frames that
+the fit of the heads has not seen ranks frames like the error predicted from both. Nearer than typical (d < 1) tells
+nothing of the error: counting it made the ranking among frames like the training set worse.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 FLOOR = 0.05  # smallest spread that counts, in units of the tolerance: no ratio is taken with a spread near zero
-NEAREST = 0.1  # smallest latent distance that counts
-PRIOR_POWERS = (0.7, 0.5)  # the best compromise of a crystal and a molecule, with 16 frames as with 120
+NEAREST = 1.0  # smallest latent distance that counts
+PRIOR_POWERS = (1.0, 1.0)  # a good compromise of crystals and a molecule, with 16 frames as with 120
 PRIOR_FRAMES = 8.0  # how many frames this prior counts for
 
 Array = NDArray[np.float64]

@@ -91,8 +91,9 @@ class ForceScreen:
     def from_calibration(cls, calibration: Calibration | None, **settings: Any) -> Self:
         """Make a screen for what the calibration trusts.
 
-        The combined uncertainty u_i = τ (σ_i/τ)^b d_i^c is below the trust threshold u where the spread σ_i is below
-        T_i = τ (u / (τ d_i^c))^(1/b). The latent distance d_i is known at every step, so the threshold follows it.
+        The combined uncertainty u_i = τ (σ_i/τ)^b max(d_i, 1)^c is below the trust threshold u where the spread σ_i is
+        below T_i = τ (u / (τ max(d_i, 1)^c))^(1/b). The latent distance d_i is known at every step, so the threshold
+        follows it.
 
         Args:
             calibration: of the committee.

@@ -8,10 +8,10 @@ TOLERANCE = 0.1
 
 
 def lanes(frames: int, spread_power: float, distance_power: float, seed: int = 0, noise: float = 0.1):
-    """Frames of four atoms whose errors follow known powers of both lanes, far above the floor."""
+    """Frames of four atoms whose errors follow known powers of both lanes, far above the floors."""
     rng = np.random.default_rng(seed)
     sigmas = [rng.lognormal(-1.0, 0.8) * np.ones(4) for _ in range(frames)]
-    latent = [rng.lognormal(0.5, 0.8) * np.ones(4) for _ in range(frames)]
+    latent = [rng.lognormal(2.5, 0.6) * np.ones(4) for _ in range(frames)]
     errors = [
         s**spread_power * d**distance_power * rng.lognormal(0, noise) for s, d in zip(sigmas, latent, strict=True)
     ]
@@ -36,6 +36,12 @@ def test_a_lane_that_foretells_nothing_or_the_contrary_is_left_out():
     assert min(score.spread_power, score.distance_power) >= 0
     flat = Score.fit(errors, sigmas, [np.ones(4)] * 200, TOLERANCE)
     assert flat.spread_power == pytest.approx(1.0, abs=0.1)
+
+
+def test_nearer_than_typical_says_nothing():
+    sigma = np.array([0.1, 0.2, 0.3])
+    near, typical = (Score(TOLERANCE, 0.7, 0.5)(sigma, np.full(3, distance)) for distance in (0.2, 1.0))
+    np.testing.assert_array_equal(near, typical)
 
 
 def test_it_ranks_at_least_as_well_as_either_lane():

@@ -172,7 +172,7 @@ def calibration(**changes) -> Calibration:
 @pytest.mark.parametrize("powers", [(1.0, 0.0), (0.6, 0.3), (1.3, 1.0), (0.0, 0.5)])
 def test_threshold_of_a_calibration_is_where_its_combined_uncertainty_stands(powers):
     """For each atom the screen trusts a spread exactly where the calibration does."""
-    known = calibration(spread_power=powers[0], distance_power=powers[1])
+    known = calibration(spread_power=powers[0], distance_power=powers[1], trust_threshold=0.08 if powers[0] else 0.2)
     rng = np.random.default_rng(8)
     sigma, latent = rng.uniform(0.0, 0.3, 300), rng.uniform(0.05, 9.0, 300)
     trusted = known.uncertainty(sigma, latent) <= known.trust_threshold
