@@ -346,9 +346,9 @@ def test_a_calculator_that_fails_is_named(xtb: CalculatorBackbone, chgnet: Calcu
         load_backbone(settings(EMT)).evaluate([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
     with pytest.raises(FoundationAnswerError, match=rf"{CHGNET}; on frame 0 \(CO?.*it failed"):
         chgnet.evaluate([methanol(0)])
-    on_top = Atoms("H2", [[0, 0, 0], [0, 0, 0]])
+    beyond_gfn2 = Atoms("U2", [[0, 0, 0], [0, 0, 2.4]])
     with pytest.raises(FoundationAnswerError, match=TBLITE):
-        xtb.evaluate([on_top])
+        xtb.evaluate([beyond_gfn2])
 
 
 def test_nan_is_named() -> None:
