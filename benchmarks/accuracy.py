@@ -5,13 +5,12 @@
 Five fits, each on its own choice of trajectories, 16 frames from each of three temperatures.
 """
 
-import argparse
 from statistics import median
 
 import numpy as np
 from figures import at_least
 from learned import backbone_of, fit, outcome
-from systems import System, add_arguments, chosen_systems, load_frames, split
+from systems import System, load_frames, measure_chosen, split
 
 from committee.settings import TrainingSettings
 
@@ -46,13 +45,5 @@ def _committee(found) -> float:
     return found.mae
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    arguments = parser.parse_args()
-    for system in chosen_systems(arguments):
-        measure(system, quick=arguments.quick)
-
-
 if __name__ == "__main__":
-    main()
+    measure_chosen(measure, __doc__)

@@ -5,14 +5,13 @@
 The same fit with and without the fade, five times, each on its own choice of trajectories.
 """
 
-import argparse
 from collections import defaultdict
 from statistics import median
 
 import numpy as np
 from figures import at_least, at_most
 from learned import backbone_of, fit, outcome
-from systems import System, add_arguments, chosen_systems, load_between, load_frames, split
+from systems import System, load_between, load_frames, measure_chosen, split
 
 from committee.settings import CommitteeSettings, TrainingSettings
 
@@ -57,13 +56,5 @@ def measure(system: System, *, quick: bool) -> None:
     at_least(f"{name}: share of the unfaded gain kept at {between} K", median(figures["kept"]), 0.5)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    arguments = parser.parse_args()
-    for system in chosen_systems(arguments):
-        measure(system, quick=arguments.quick)
-
-
 if __name__ == "__main__":
-    main()
+    measure_chosen(measure, __doc__)

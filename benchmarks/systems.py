@@ -182,6 +182,15 @@ def chosen_systems(arguments: argparse.Namespace) -> list[System]:
     return [SYSTEMS[name] for name in arguments.system or (["ethanol"] if arguments.quick else present)]
 
 
+def measure_chosen(measure: Callable[..., None], description: str) -> None:
+    """Read the command line and measure the systems it names: ``measure(system, quick=...)``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    for system in chosen_systems(arguments):
+        measure(system, quick=arguments.quick)
+
+
 def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, quick: bool = False) -> list[Frame]:
     """Read a system's frames, making those that are not in the cache.
 

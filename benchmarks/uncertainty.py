@@ -7,7 +7,6 @@ exchangeable: the score of spread and latent distance is weighed on one half and
 round, over several splits. So are coverage and promise.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from figures import at_least, at_most, report
 from learned import Outcome, backbone_of, fit, outcome
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
-from systems import System, add_arguments, chosen_systems, load_frames, split
+from systems import System, load_frames, measure_chosen, split
 
 from committee.calibration import Calibration
 from committee.score import Score, largest
@@ -132,13 +131,5 @@ def _gap(cells: Cells) -> float:
     return float(min(gaps))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    arguments = parser.parse_args()
-    for system in chosen_systems(arguments):
-        measure(system, quick=arguments.quick)
-
-
 if __name__ == "__main__":
-    main()
+    measure_chosen(measure, __doc__)

@@ -20,8 +20,6 @@ from committee import (
     train,
 )
 
-pytest.importorskip("sevenn", reason="pip install al-loop[sevennet] enables this test")
-
 
 def crystals(count: int, first_seed: int) -> list[Atoms]:
     frames = []

@@ -31,7 +31,6 @@ def crystal(seed: int) -> Atoms:
 def potential(request: pytest.FixtureRequest) -> CommitteePotential:
     """Heads that disagree and a fade that acts, as after a training; no training is needed to differentiate them."""
     if request.param == "sevennet":
-        pytest.importorskip("sevenn", reason="pip install al-loop[sevennet] enables this test")
         settings = SevenNetSettings(kind="sevennet")
     else:
         path: Path = request.getfixturevalue("dense_checkpoint")
