@@ -33,7 +33,7 @@ def measure(system: System, *, quick: bool) -> None:
             f"{found.mae:.4f} eV/Å on {len(found.errors)} frames; by temperature (K) {by_temperature}",
             flush=True,
         )
-    name = f"{system.name}: force MAE on held-out trajectories, foundation over committee, 48 labels"
+    name = f"{system.name}: force MAE on held-out trajectories, foundation over committee, {len(parts.train)} labels"
     at_least(name, median(ratios), 4)
 
 

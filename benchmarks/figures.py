@@ -1,11 +1,13 @@
 """One line of JSON per figure."""
 
 import json
+import math
 
 
 def report(name: str, value: float, target: str, *, holds: bool) -> None:
-    """Print a figure with what it must reach."""
-    print(json.dumps({"name": name, "value": round(value, 4), "target": target, "holds": bool(holds)}), flush=True)
+    """Print a figure with what it must reach; one that too few frames leave undefined is null and does not hold."""
+    known = round(value, 4) if math.isfinite(value) else None
+    print(json.dumps({"name": name, "value": known, "target": target, "holds": bool(holds)}), flush=True)
 
 
 def at_least(name: str, value: float, bound: float) -> None:
