@@ -128,7 +128,7 @@ def _gap(cells: Cells) -> float:
     for where in {where for where, _ in cells}:
         spread, distance, combined = (np.mean(cells[where, lane], axis=0) for lane in LANES)
         gaps.append((combined - np.maximum(spread, distance)).min())
-    return float(min(gaps))
+    return float(np.min(gaps))  # NaN if a cell is: the built-in min would depend on the order
 
 
 if __name__ == "__main__":
