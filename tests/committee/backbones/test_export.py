@@ -1,5 +1,7 @@
 """A trained committee as a fairchem checkpoint: fairchem's own calculator gives the committee's mean."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,32 @@ def test_fairchem_gives_the_committees_mean(
     corrected = potential.predict([salt(task, 7)])[0]
     assert np.abs(corrected.forces - evaluation.foundation()[0].numpy()).max() > 1e-2
     assert corrected.energy < evaluation.energy.item() - 500
+
+
+FRESH_PROCESS = """
+import sys
+from ase.io import read
+from fairchem.core import FAIRChemCalculator
+from fairchem.core.units.mlip_unit import load_predict_unit
+
+assert not any(name.startswith("committee") for name in sys.modules)
+atoms = read(sys.argv[2])
+unit = load_predict_unit(sys.argv[1], inference_settings="batch", device="cpu")
+atoms.calc = FAIRChemCalculator(unit, task_name="omat")
+print("energy", atoms.get_potential_energy())
+"""
+
+
+def test_fairchem_opens_it_in_a_process_that_knows_nothing_of_us(dense_checkpoint: Path, tmp_path: Path) -> None:
+    potential = trained(dense_checkpoint, "omat", tmp_path / "cache")
+    export_fairchem(potential, tmp_path / "committee.pt")
+    atoms = salt("omat", 7)
+    atoms.write(tmp_path / "salt.xyz", format="extxyz")
+    arguments = [sys.executable, "-c", FRESH_PROCESS, str(tmp_path / "committee.pt"), str(tmp_path / "salt.xyz")]
+    answer = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    energy = float(next(line for line in answer.stdout.splitlines() if line.startswith("energy")).split()[1])
+    assert abs(energy - potential.predict([atoms])[0].energy) / len(atoms) < 1e-5
 
 
 def test_another_task_answers_as_before(dense_checkpoint: Path, tmp_path: Path) -> None:
