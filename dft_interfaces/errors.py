@@ -11,3 +11,7 @@ class EngineNotInstalledError(DFTInterfaceError):
 
 class EngineSettingsError(DFTInterfaceError, ValueError):
     """Settings that are known to give wrong labels, or that the engine cannot carry out."""
+
+
+class QueueError(DFTInterfaceError):
+    """A queue that does not answer, or does not take a job; holds its own words."""

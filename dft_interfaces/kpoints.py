@@ -1,0 +1,16 @@
+"""k-points by density, so that cells of different size are sampled alike."""
+
+import math
+
+import numpy as np
+from ase import Atoms
+
+
+def kpoint_mesh(atoms: Atoms, density_A: float) -> tuple[int, int, int]:
+    """Return the mesh with k-points times lattice spacing of at least ``density_A`` (Å) along each axis.
+
+    The spacing is that of the lattice planes, so that skewed cells get no fewer points than straight ones.
+    """
+    spacings = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    x, y, z = (max(1, math.ceil(density_A / spacing - 1e-9)) for spacing in spacings)
+    return x, y, z

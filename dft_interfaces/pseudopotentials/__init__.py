@@ -1,0 +1,1 @@
+"""Pseudopotential files: which there are, and what their makers say of cutoffs."""

@@ -1,0 +1,129 @@
+"""Pseudopotential files in the UPF format: what their headers say."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ase.units import Ry
+
+from dft_interfaces.errors import EngineSettingsError
+from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import least_cutoff_eV
+
+_HEADER = re.compile(r"<PP_HEADER\s(.*?)/?>", re.DOTALL)
+_ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
+
+_FUNCTIONALS = {
+    "SLA PW PBX PBC": "PBE",
+    "SLA PW PBE PBE": "PBE",
+    "PBESOL": "PBEsol",
+    "SLA PW PSX PSC": "PBEsol",
+    "SLA PW NOGX NOGC": "LDA",
+    "PZ": "LDA (PZ)",
+    "SLA PZ NOGX NOGC": "LDA (PZ)",
+}
+"""Quantum ESPRESSO's spellings of functionals that have a shorter name."""
+
+
+@dataclass(frozen=True)
+class UpfFile:
+    """One pseudopotential.
+
+    Attributes:
+        name: file name.
+        element: chemical symbol.
+        functional: what it was made with, for example ``PBE``.
+        norm_conserving: False for ultrasoft and PAW files, which need a finer density grid.
+        valence_electrons: electrons that are calculated.
+        least_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
+    """
+
+    name: str
+    element: str
+    functional: str
+    norm_conserving: bool
+    valence_electrons: float
+    least_cutoff_eV: float | None
+
+
+@dataclass(frozen=True)
+class UpfSet:
+    """The pseudopotentials of one functional in a folder.
+
+    Attributes:
+        folder: where they are.
+        files: one for each element.
+        fingerprint: hash of all these files.
+    """
+
+    folder: Path
+    files: Mapping[str, UpfFile]
+    fingerprint: str
+
+
+@lru_cache(maxsize=8)
+def read_upf_set(folder: Path, functional: str) -> UpfSet:
+    """Read the UPF files (version 2) of one functional; others in the folder are passed over.
+
+    Args:
+        folder: holds files with the ending ``.upf`` or ``.UPF``.
+        functional: for example ``PBE``.
+
+    Raises:
+        EngineSettingsError: no file of this functional, or two for one element.
+    """
+    files: dict[str, UpfFile] = {}
+    others: set[str] = set()
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.[uU][pP][fF]")):
+        content = path.read_bytes()
+        file = _read_header(path.name, content.decode(errors="replace"))
+        if file is None:
+            continue
+        if file.functional.lower() != functional.lower():
+            others.add(file.functional)
+            continue
+        if file.element in files:
+            raise EngineSettingsError(
+                f"received the {functional} pseudopotentials {files[file.element].name} and {file.name} for "
+                f"{file.element} in {folder}, expected one for each element: keep one of them in a folder of your own"
+            )
+        files[file.element] = file
+        digest.update(path.name.encode() + b"\0" + content)
+    if not files:
+        found = f"only files for {', '.join(sorted(others))}" if others else "no UPF files"
+        raise EngineSettingsError(
+            f"received xc {functional}, which has to agree with the pseudopotentials, and {folder} holds {found}: "
+            "set 'xc' to what the files were made for, or 'pseudopotentials' to another folder"
+        )
+    return UpfSet(folder, files, digest.hexdigest()[:16])
+
+
+def _read_header(name: str, text: str) -> UpfFile | None:
+    header = _HEADER.search(text)
+    if header is None:
+        return None
+    values = {key: value.strip() for key, value in _ATTRIBUTE.findall(header[1])}
+    spelling = " ".join(values["functional"].split())
+    return UpfFile(
+        name=name,
+        element=values["element"],
+        functional=_FUNCTIONALS.get(spelling, spelling),
+        norm_conserving=values["pseudo_type"] in {"NC", "SL"},
+        valence_electrons=_number(values["z_valence"]),
+        least_cutoff_eV=_least_cutoff_eV(values),
+    )
+
+
+def _least_cutoff_eV(header: Mapping[str, str]) -> float | None:
+    stated = _number(header.get("wfc_cutoff", "0"))
+    if stated > 0:
+        return float(stated * Ry)
+    from_pseudodojo = "ONCVPSP" in header.get("generated", "") and header.get("author") == "anonymous"
+    return least_cutoff_eV(header["element"]) if from_pseudodojo else None
+
+
+def _number(text: str) -> float:
+    return float(text.lower().replace("d", "e"))
