@@ -1,0 +1,120 @@
+"""Settings of engine gpaw."""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Literal
+
+from ase import Atoms
+from ase.data import atomic_numbers
+from pydantic import Field, field_validator
+
+from dft_interfaces.pseudopotentials.gpaw_cutoffs import lowest_cutoffs
+from dft_interfaces.settings.base import Objection, Rung, missing
+from dft_interfaces.settings.crystals import PlaneWaveSettings
+
+GPAW_INSTALL = "CC=g++ CXX=g++ pip install gpaw gpaw-data"
+GPAW_REPAIR = "CC=g++ CXX=g++ pip install --force-reinstall --no-deps --no-cache-dir gpaw"
+
+
+class GPAWRung(Rung):
+    """How a retry reaches the self-consistent solution."""
+
+    max_cycles: int | None = Field(None, ge=1)
+    mixing_beta: float | None = Field(None, gt=0, le=1)
+    """Share of the new density; small values stop charge sloshing."""
+    mixing_history: int | None = Field(None, ge=1)
+    mixer: Literal["msr1", "pulay"] = "msr1"
+    """GPAW's own multisecant scheme or Pulay's, where ``mixing_beta`` or ``mixing_history`` is given; spin
+    density is then mixed apart from density."""
+    eigensolver: Literal["davidson", "rmm-diis", "ppcg"] | None = None
+    start_smearing_eV: float | None = Field(None, gt=0)
+    """Fermi-Dirac width of a first pass, whose density starts the calculation proper."""
+
+
+class GPAWSettings(PlaneWaveSettings):
+    """Crystals with GPAW in plane waves: energy, forces and stress."""
+
+    engine: Literal["gpaw"]
+    xc: str = "PBE"
+    cutoff_eV: float = Field(600.0, gt=0)
+    """Plane-wave cutoff. For forces 600 eV or more with O or H and 500 eV with Fe: lower ones are refused. Stress needs
+    more, 800 eV with O and 1000 eV with Fe: labels below it say so. Other elements are not checked."""
+    accept_low_cutoff: bool = False
+    """Calculate below an element's lowest good cutoff all the same: for trying out, not for labels to train on."""
+    smearing_eV: float = Field(0.1, ge=0)
+    """Fermi-Dirac width."""
+    hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
+    """Effective U by element and shell, for example {Ni-3d: 6.2} (Dudarev's form)."""
+    density_tolerance: float = Field(1e-5, gt=0)
+    """Convergence of the density: its last change, electrons per valence electron. Against a tight calculation forces
+    are within 1e-4 eV/Å (Si, NaCl, Al, bcc iron with and without U); at GPAW's own 1e-4 those of Si were 1e-3 off, in
+    a tenth less time."""
+    energy_tolerance_eV: float = Field(1e-5, gt=0)
+    """Convergence of the energy: its range over the last three cycles, eV per valence electron."""
+    max_cycles: int = Field(200, ge=1)
+    ladder: tuple[GPAWRung, ...] = (
+        GPAWRung(name="slow mixing", mixing_beta=0.02, mixing_history=5, max_cycles=400),
+        GPAWRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),
+        GPAWRung(name="another eigensolver", eigensolver="rmm-diis", mixing_beta=0.02, max_cycles=400),
+    )
+    """What the retries of a calculation that did not converge do differently, in order."""
+
+    @field_validator("hubbard_U_eV")
+    @classmethod
+    def _shells_exist(cls, value: dict[str, float]) -> dict[str, float]:
+        for key in value:
+            element, _, shell = key.partition("-")
+            if element not in atomic_numbers or not (shell[:1].isdigit() and shell[1:] in {"s", "p", "d", "f"}):
+                raise ValueError(f"received {key!r}, expected an element and its shell, such as Ni-3d")
+        if len({key.partition("-")[0] for key in value}) < len(value):
+            raise ValueError(f"received {sorted(value)}, expected one shell for each element")
+        return value
+
+    def remedy(self) -> str | None:
+        """See ``BaseEngineSettings.remedy``."""
+        if find_spec("gpaw") is None:
+            return missing("gpaw", "gpaw", GPAW_INSTALL)
+        if find_spec("_gpaw") is None:
+            return (
+                "engine gpaw: the package is installed without its compiled part (_gpaw); rebuild it with: "
+                f"{GPAW_REPAIR} (GPAW_BUILD_JOBS must not be set: wheels built with it come out empty)"
+            )
+        if find_spec("gpaw_data") is None:
+            return missing("gpaw", "gpaw_data", "pip install gpaw-data")
+        if self.dispersion and find_spec("dftd3") is None:
+            return missing(f"gpaw with dispersion {self.dispersion}", "dftd3", "pip install dftd3")
+        return None
+
+    def objections(self, atoms: Atoms) -> Iterator[Objection]:
+        """See ``BaseEngineSettings.objections``."""
+        if self.cores > 1:
+            yield Objection(
+                "cores",
+                f"received {self.cores}, expected 1: GPAW from PyPI is built without MPI and runs on one core; label "
+                "more frames at once instead (label.workers)",
+            )
+        yield from super().objections(atoms)
+        if not self.accept_low_cutoff:
+            yield from self._too_low_cutoff(atoms)
+
+    def _too_low_cutoff(self, atoms: Atoms) -> Iterator[Objection]:
+        hard = self._beyond_cutoff({symbol: known.forces_eV for symbol, known in lowest_cutoffs(atoms.symbols).items()})
+        if hard:
+            yield Objection(
+                "cutoff_eV",
+                f"received {self.cutoff_eV:g}, expected at least {max(hard.values()):g} for a structure with "
+                f"{' and '.join(hard)}: below it forces are wrong; raise it, or set accept_low_cutoff: true",
+            )
+
+    def stress_remark(self, atoms: Atoms) -> str:
+        """Return a remark on a stress that the cutoff leaves wrong; empty where it is right or nothing is known."""
+        hard = self._beyond_cutoff({symbol: known.stress_eV for symbol, known in lowest_cutoffs(atoms.symbols).items()})
+        if not hard:
+            return ""
+        return (
+            f"stress may be off by more than 0.5 GPa at {self.cutoff_eV:g} eV for {' and '.join(hard)} (Pulay stress): "
+            f"{max(hard.values()):g} eV brings it within that"
+        )
+
+    def _beyond_cutoff(self, least_eV: Mapping[str, float]) -> dict[str, float]:
+        return {symbol: least for symbol, least in least_eV.items() if least > self.cutoff_eV}

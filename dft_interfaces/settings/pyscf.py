@@ -1,0 +1,82 @@
+"""Settings of engine pyscf."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from ase import Atoms
+from pydantic import Field
+
+from dft_interfaces.settings.base import BaseEngineSettings, Objection, Rung, missing
+
+Dispersion = Literal["", "D3(BJ)", "D4"]
+
+
+class PySCFRung(Rung):
+    """How a retry reaches the self-consistent solution."""
+
+    max_cycles: int | None = Field(None, ge=1)
+    level_shift_hartree: float | None = Field(None, ge=0)
+    """Raises the virtual orbitals: small gaps stop oscillating."""
+    damping: float | None = Field(None, ge=0, lt=1)
+    """Share of the old Fock matrix in the first cycles, before they are extrapolated."""
+    start_smearing_eV: float | None = Field(None, gt=0)
+    """Fermi smearing of a first pass, whose density starts the calculation proper."""
+    newton: bool = False
+    """Second-order solver: slower a step, converges where DIIS does not."""
+
+
+class PySCFSettings(BaseEngineSettings):
+    """Molecules with PySCF: Gaussian basis, density fitting, no periodicity."""
+
+    engine: Literal["pyscf"]
+    xc: str = "pbe"
+    """Functional in PySCF's spelling, for example pbe, r2scan, pbe0, wb97m_v. The level of UMA's task omol is
+    approached by xc wb97m_v with basis def2-tzvpd, and for a third to a sixth of the cost (water and methanol) by xc
+    wb97m with dispersion D3(BJ): the same functional with D3(BJ) in place of its nonlocal correlation VV10."""
+    basis: str = "def2-svp"
+    dispersion: Dispersion = ""
+    """Correction added to the functional: D3 with Becke-Johnson damping, or D4; none by default."""
+    density_fit: bool = True
+    """Density fitting: several times faster, errors well below those of the functional."""
+    grid_level: int = Field(3, ge=0, le=9)
+    """Density of the integration grid."""
+    nlc_grid_level: int = Field(1, ge=0, le=9)
+    """The same for the nonlocal correlation of functionals such as wb97m_v, whose cost is the square of the number of
+    points: on water, level 3 costs ten times as much as level 1 and moves no force by more than 1e-4 eV/Å."""
+    max_cycles: int = Field(100, ge=1)
+    """SCF iterations before the calculation counts as unconverged."""
+    spin_check_below_eV: float = Field(4.5, ge=0)
+    """A closed shell whose triplet lies less than this above it, by an estimate from its orbitals, is tested for a
+    lower spin-polarised solution (a bond that breaks), and so is every open shell. The test costs about as much as the
+    calculation. 0 switches it and the search for other multiplicities off."""
+    multiplicities_tried: int = Field(3, ge=1)
+    """Where turning one spin looks cheap, the next multiplicity is calculated too, up to so many in all. Without a
+    stated one the lowest is the label; a stated one is kept, and the label says which lies lower. 1 tries none."""
+    ladder: tuple[PySCFRung, ...] = (
+        PySCFRung(name="level shift and damping", level_shift_hartree=0.3, damping=0.3, max_cycles=200),
+        PySCFRung(name="warm start", start_smearing_eV=0.5, max_cycles=200),
+        PySCFRung(name="second-order solver", newton=True, max_cycles=100),
+    )
+    """What the retries of a calculation that did not converge do differently, in order."""
+
+    def remedy(self) -> str | None:
+        """See ``BaseEngineSettings.remedy``."""
+        found = find_spec("pyscf")
+        if found is None:
+            return missing("pyscf", "pyscf", "pip install pyscf")
+        folders = found.submodule_search_locations or []
+        if self.dispersion and not any((Path(folder) / "dispersion").is_dir() for folder in folders):
+            return missing("pyscf", "pyscf-dispersion", "pip install pyscf-dispersion")
+        return None
+
+    def objections(self, atoms: Atoms) -> Iterator[Objection]:
+        """See ``BaseEngineSettings.objections``."""
+        if atoms.pbc.any():
+            yield Objection(
+                "file",
+                f"received a periodic structure (pbc {atoms.pbc.tolist()}), but engine pyscf is for molecules (PySCF's "
+                "periodic forces and stresses do not come together, and are not all right): remove the cell, or use "
+                "engine gpaw for crystals",
+            )

@@ -1,0 +1,53 @@
+"""Settings of a cluster's queue."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dft_interfaces.settings.base import Settings
+
+
+class QueueSettings(Settings):
+    """Labels are calculated by jobs of a queue instead of on this machine.
+
+    Either name Slurm's ``partition``, and the job script is written for you, or give a ``queue_folder`` of your own.
+    The campaign's folder must be on a file system that the cluster's nodes see under the same path.
+    """
+
+    system: Literal["slurm"] = "slurm"
+    """The queue for which job scripts are written. Any other that pysqa knows works through ``queue_folder``."""
+    partition: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
+    """Slurm's partition."""
+    cores: int | None = Field(None, ge=1)
+    """Cores of one job, on one node; those of the engine by default."""
+    time_s: float = Field(24 * 3600.0, ge=60)
+    """Wall time of one job, in which all its labels must fit."""
+    memory_GB: float | None = Field(None, gt=0)
+    """Memory of one job; the partition's default if not given."""
+    options: tuple[str, ...] = ()
+    """More options of sbatch, for example ``--account=chemistry``."""
+    commands: tuple[str, ...] = ()
+    """Shell commands before the calculation, for example ``module load intel``."""
+    queue_folder: Path | None = None
+    """A pysqa folder (``queue.yaml`` and job scripts) as pyiron users have it, in place of ``partition``."""
+    queue: str | None = None
+    """Which queue of that folder; its ``queue_primary`` by default."""
+    max_in_flight: int = Field(50, ge=1)
+    """Jobs that wait or run at the same time."""
+    poll_s: float = Field(10.0, gt=0)
+    """Pause between two looks at the queue, one command each."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "QueueSettings":
+        if (self.partition is None) == (self.queue_folder is None):
+            raise ValueError("expected either partition (a job script is written for you) or queue_folder (your own)")
+        script = [name for name in ("options", "commands") if getattr(self, name)]
+        if self.queue_folder is not None and script:
+            raise ValueError(f"{' and '.join(script)} belong into the job script of queue_folder; remove them here")
+        if self.queue is not None and self.queue_folder is None:
+            raise ValueError("queue names one of the queues in queue_folder, which is missing")
+        broken = [line for line in (*self.options, *self.commands) if {"\n", "\r"} & set(line)]
+        if broken:
+            raise ValueError(f"received {broken[0]!r}; give every line of the script its own entry")
+        return self
