@@ -1,13 +1,14 @@
 """What a DFT calculation returns. A failed calculation is a value, not an exception that stops the loop."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dft_interfaces.levels.level_of_theory import LevelOfTheory
+
+__all__ = ["Attempt", "Failure", "Label", "LabelStatus", "LevelOfTheory"]
 
 
 class LabelStatus(StrEnum):
@@ -19,30 +20,46 @@ class LabelStatus(StrEnum):
     REJECTED = "rejected"
 
 
+class Failure(StrEnum):
+    """Why there is no label."""
+
+    UNCONVERGED = "not converged"
+    CRASH = "crash"
+    TIME = "time limit"
+    MEMORY = "memory"
+    DISK = "disk"
+    OUTPUT = "output missing or truncated"
+    CANCELLED = "cancelled"
+    NOT_FINITE = "not finite"
+    NET_FORCE = "net force"
+    OUTLIER = "outlier"
+    UNSUITABLE = "unsuitable structure or settings"
+
+
 @dataclass(frozen=True)
-class LevelOfTheory:
-    """Everything that changes an engine's numbers; labels of different levels never mix.
+class Attempt:
+    """One calculation on the way to a label: a retry, or one of several starting moments.
 
     Attributes:
-        code: engine family, for example ``pyscf``.
-        summary: the level in words, for example ``PBE/def2-SVP, density fitting``.
-        parameters: JSON-serialisable settings that enter the fingerprint (versions and core counts do not).
+        what: how it differed, for example ``slow mixing`` or ``moments antiferromagnetic``.
+        status: how it ended.
+        failure: why it gave no label, None if it did.
+        energy_eV: total energy if it converged.
+        cost_s: wall time.
+        message: the engine's own last lines, or what else there is to say.
     """
 
-    code: str
-    summary: str
-    parameters: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (16 hex digits) of code and parameters."""
-        text = json.dumps([self.code, self.parameters], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    what: str
+    status: LabelStatus
+    failure: Failure | None = None
+    energy_eV: float | None = None
+    cost_s: float = 0.0
+    message: str = ""
 
 
 @dataclass(frozen=True)
 class Label:
-    """The outcome of one calculation, in the atom order of the structure that was handed in.
+    """The outcome of one request, in the atom order of the structure that was handed in.
 
     Attributes:
         status: only ``converged`` labels are ever trained on.
@@ -50,8 +67,11 @@ class Label:
         energy_eV: total energy, None unless converged.
         forces_eV_per_A: (n, 3), None unless converged.
         stress_eV_per_A3: (6,) Voigt xx yy zz yz xz xy, None where the engine has no stress.
-        cost_s: wall time of the calculation.
-        message: why it failed or was rejected, with the engine's own last lines.
+        cost_s: wall time of all attempts.
+        message: why it failed or was rejected, with the engine's own last lines; or a remark on a converged label.
+        failure: the kind of failure, None if converged.
+        magnetic_moments_uB: (n,) converged magnetic moments of the atoms, None where there are none.
+        attempts: every calculation that was made, in order; empty if there was just one.
     """
 
     status: LabelStatus
@@ -61,3 +81,14 @@ class Label:
     stress_eV_per_A3: NDArray[np.float64] | None = None
     cost_s: float = 0.0
     message: str = ""
+    failure: Failure | None = None
+    magnetic_moments_uB: NDArray[np.float64] | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    def as_attempt(self, what: str) -> Attempt:
+        """Return this outcome as one of several calculations.
+
+        Args:
+            what: how it differed from the others.
+        """
+        return Attempt(what, self.status, self.failure, self.energy_eV, self.cost_s, self.message)

@@ -1,11 +1,11 @@
 """The last check of a label before anybody may train on it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 
-from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
+from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 
 NET_FORCE_TOLERANCE_EV_PER_A = 0.1
 """Net force allowed on any structure: grids and egg boxes of sound calculations stay well below."""
@@ -13,7 +13,23 @@ NET_FORCE_TOLERANCE_EV_PER_A = 0.1
 NET_FORCE_FRACTION = 0.02
 """Net force allowed besides, as a fraction of the largest force: grid noise grows with the forces of close contacts."""
 
+LARGEST_FORCE_EV_PER_A = 1e4
+"""Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
+
 STRESS_COMPONENTS = 6
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Why the numbers of a label may not be trained on.
+
+    Attributes:
+        failure: its kind.
+        reason: what was received and what was expected.
+    """
+
+    failure: Failure
+    reason: str
 
 
 def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
@@ -28,11 +44,11 @@ def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
     """
     if label.status is not LabelStatus.CONVERGED:
         return label
-    problem = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label)
-    return label if problem is None else rejected(label, problem)
+    found = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label)
+    return label if found is None else rejected(label, found)
 
 
-def flaw(label: Label, atom_count: int, level: str) -> str | None:
+def flaw(label: Label, atom_count: int, level: str) -> Flaw | None:
     """Return why the numbers of a converged label are no label of this structure and level, None if they are.
 
     Args:
@@ -48,7 +64,7 @@ def flaw(label: Label, atom_count: int, level: str) -> str | None:
     )
 
 
-def rejected(label: Label, reason: str) -> Label:
+def rejected(label: Label, found: Flaw) -> Label:
     """Turn a label into a rejected one: its numbers go, its cost and level stay."""
     return replace(
         label,
@@ -56,48 +72,70 @@ def rejected(label: Label, reason: str) -> Label:
         energy_eV=None,
         forces_eV_per_A=None,
         stress_eV_per_A3=None,
-        message=f"{reason}\n{label.message}".strip(),
+        magnetic_moments_uB=None,
+        failure=found.failure,
+        message=f"{found.reason}\n{label.message}".strip(),
     )
 
 
-def _level_problem(label: Label, level: str) -> str | None:
+def _level_problem(label: Label, level: str) -> Flaw | None:
     if label.level_of_theory == level:
         return None
-    return f"received a label of level of theory {label.level_of_theory}, expected {level}; levels never mix"
+    return Flaw(
+        Failure.OUTPUT,
+        f"received a label of level of theory {label.level_of_theory}, expected {level}; levels never mix",
+    )
 
 
-def _energy_problem(label: Label) -> str | None:
+def _energy_problem(label: Label) -> Flaw | None:
     if label.energy_eV is None:
-        return "received no energy, expected a number in eV"
+        return Flaw(Failure.OUTPUT, "received no energy, expected a number in eV")
     if not np.isfinite(label.energy_eV):
-        return f"received the energy {label.energy_eV}, expected a finite number in eV"
+        return Flaw(Failure.NOT_FINITE, f"received the energy {label.energy_eV}, expected a finite number in eV")
     return None
 
 
-def _forces_problem(label: Label, atom_count: int) -> str | None:
+def _forces_problem(label: Label, atom_count: int) -> Flaw | None:
     forces = label.forces_eV_per_A
     if forces is None:
-        return "received no forces, expected one force for each atom"
+        return Flaw(Failure.OUTPUT, "received no forces, expected one force for each atom")
     if np.shape(forces) != (atom_count, 3):
-        return f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms"
+        return Flaw(
+            Failure.OUTPUT,
+            f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms",
+        )
     bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
     if len(bad):
-        return f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å"
+        return Flaw(
+            Failure.NOT_FINITE,
+            f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å",
+        )
+    sizes = np.linalg.norm(forces, axis=1)
+    if atom_count and sizes.max() > LARGEST_FORCE_EV_PER_A:
+        return Flaw(
+            Failure.OUTLIER,
+            f"received a force of {sizes.max():.2g} eV/Å on atom {sizes.argmax()}, expected at most "
+            f"{LARGEST_FORCE_EV_PER_A:g} eV/Å: the calculation went astray",
+        )
     return None
 
 
-def _stress_problem(label: Label) -> str | None:
+def _stress_problem(label: Label) -> Flaw | None:
     stress = label.stress_eV_per_A3
     if stress is None:
         return None
     if np.shape(stress) != (STRESS_COMPONENTS,):
-        return f"received a stress of shape {np.shape(stress)}, expected (6,): Voigt xx yy zz yz xz xy"
+        return Flaw(
+            Failure.OUTPUT, f"received a stress of shape {np.shape(stress)}, expected (6,): Voigt xx yy zz yz xz xy"
+        )
     if not np.isfinite(stress).all():
-        return f"received the stress {np.asarray(stress).tolist()}, expected finite numbers in eV/Å³"
+        return Flaw(
+            Failure.NOT_FINITE, f"received the stress {np.asarray(stress).tolist()}, expected finite numbers in eV/Å³"
+        )
     return None
 
 
-def _net_force_problem(label: Label) -> str | None:
+def _net_force_problem(label: Label) -> Flaw | None:
     forces = label.forces_eV_per_A
     if forces is None or len(forces) == 0:
         return None
@@ -105,7 +143,8 @@ def _net_force_problem(label: Label) -> str | None:
     allowed = NET_FORCE_TOLERANCE_EV_PER_A + NET_FORCE_FRACTION * float(np.linalg.norm(forces, axis=1).max())
     if net <= allowed:
         return None
-    return (
+    return Flaw(
+        Failure.NET_FORCE,
         f"received a net force of {net:.3f} eV/Å, expected at most {allowed:.3f} eV/Å (an isolated system pulls "
-        "on nothing): use a finer grid, a higher cutoff or tighter convergence"
+        "on nothing): use a finer grid, a higher cutoff or tighter convergence",
     )

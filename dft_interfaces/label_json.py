@@ -1,11 +1,12 @@
 """Labels as plain JSON values; floats keep every bit."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 
 _FIELDS = frozenset(Label.__dataclass_fields__)
 
@@ -20,6 +21,9 @@ def label_as_dict(label: Label) -> dict[str, Any]:
         "stress_eV_per_A3": _as_list(label.stress_eV_per_A3),
         "cost_s": float(label.cost_s),
         "message": label.message,
+        "failure": label.failure,
+        "magnetic_moments_uB": _as_list(label.magnetic_moments_uB),
+        "attempts": [asdict(attempt) for attempt in label.attempts],
     }
 
 
@@ -41,9 +45,26 @@ def label_from_dict(data: object) -> Label:
             stress_eV_per_A3=_as_array(data["stress_eV_per_A3"]),
             cost_s=float(data["cost_s"]),
             message=str(data["message"]),
+            failure=_as_failure(data["failure"]),
+            magnetic_moments_uB=_as_array(data["magnetic_moments_uB"]),
+            attempts=tuple(attempt_from_dict(attempt) for attempt in data["attempts"]),
         )
     except TypeError as error:
         raise ValueError(f"received a label with a value of the wrong type: {error}") from error
+
+
+def attempt_from_dict(data: dict[str, Any]) -> Attempt:
+    """Rebuild an attempt that ``dataclasses.asdict`` took apart.
+
+    Raises:
+        ValueError: a status or failure that does not exist.
+        TypeError: missing or unknown fields.
+    """
+    return Attempt(**{**data, "status": LabelStatus(data["status"]), "failure": _as_failure(data["failure"])})
+
+
+def _as_failure(value: str | None) -> Failure | None:
+    return None if value is None else Failure(value)
 
 
 def _as_list(array: NDArray[np.float64] | None) -> list[Any] | None:

@@ -1,0 +1,171 @@
+"""A process of its own for an engine: asked one question at a time, ended with everything it started."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import Pipe
+from typing import Any
+
+import psutil
+
+from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
+from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit, last_lines
+from dft_interfaces.label import Failure
+from dft_interfaces.settings import EngineSettings, LimitSettings
+
+BUILD_TIME_S = 600.0
+"""Imports from a busy network disk take minutes."""
+
+_LOG_BYTES = 20_000
+_MEMORY_POLL_S = 0.1
+_GRACE_S = 10.0
+_GB = 1e9
+_PROGRAM = """
+import sys
+sys.path[:] = sys.argv[2:]  # modules are found where the caller finds them
+from dft_interfaces.isolation.process_guard import run_guarded
+
+def calculate():
+    from dft_interfaces.isolation.program import serve
+    serve(int(sys.argv[1]))
+
+run_guarded(calculate, int(sys.argv[1]))
+"""
+_ERRORS = {error.__name__: error for error in (DFTInterfaceError, EngineNotInstalledError, EngineSettingsError)}
+
+
+class EngineProcess:
+    """Builds an engine in a process of its own and passes questions on to it.
+
+    Args:
+        settings: the engine's block of the config.
+        limits: time and memory of each question.
+
+    Raises:
+        EngineNotInstalledError: the engine's library is missing.
+        EngineSettingsError: settings that the engine cannot carry out.
+        EngineFailureError: the process ended, or exceeded its limits, before the engine was built.
+    """
+
+    def __init__(self, settings: EngineSettings, limits: LimitSettings) -> None:
+        self._limits = limits
+        self._log = tempfile.TemporaryFile("a+b", prefix="engine-")  # noqa: SIM115 - closed with the process
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
+                stdin=subprocess.PIPE,  # its end tells the guard to end everything
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the caller
+            )
+        try:
+            described = self.ask("build", BUILD_TIME_S, settings=settings.model_dump(mode="json"))
+            self.description: dict[str, Any] = described
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked: it answers, so that one killed a moment ago is not mistaken for a crash to come."""
+        if self._connection.closed or self._process.poll() is not None:
+            return False
+        try:
+            self.ask("ping", _GRACE_S)
+        except EngineFailureError:
+            return False
+        return True
+
+    def ask(self, what: str, time_s: float | None = None, /, **details: Any) -> Any:
+        """Return the answer to a question, JSON both ways.
+
+        Args:
+            what: method of the engine, or ``build``.
+            time_s: how long the answer may take; by default the limit of a calculation.
+            details: its arguments.
+
+        Raises:
+            EngineFailureError: the process ended or exceeded its limits, after which it is gone; the message holds
+                what it printed last.
+            DFTInterfaceError: what the engine raised.
+        """
+        begun = time.monotonic()
+        try:
+            self._log.truncate(0)
+            self._connection.send_bytes(json.dumps({"ask": what, **details}).encode())
+            self._wait(time_s or self._limits.time_s)
+            reply = json.loads(self._connection.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            raise self._ended(time.monotonic() - begun) from error
+        except BaseException:
+            self.close()
+            raise
+        if "error" in reply:
+            kind = _ERRORS.get(reply["error"])
+            raise DFTInterfaceError(reply["traceback"]) if kind is None else kind(reply["text"])
+        return reply["answer"]
+
+    def close(self) -> None:
+        """End the process and everything it started."""
+        self._connection.close()
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _wait(self, time_s: float) -> None:
+        """Return when an answer has begun to come.
+
+        Raises:
+            EngineFailureError: the limits were exceeded.
+        """
+        end, limit_GB = time.monotonic() + time_s, self._limits.memory_GB
+        pause_s = time_s if limit_GB is None else _MEMORY_POLL_S
+        while not self._connection.poll(min(pause_s, max(0.0, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                raise self._failed(Failure.TIME, f"was ended at its time limit of {time_s:g} s")
+            if limit_GB is not None and (used_GB := self._memory_GB()) > limit_GB:
+                raise self._failed(
+                    Failure.MEMORY, f"was ended: it used {used_GB:.2f} GB, and its limit is {limit_GB:g} GB"
+                )
+
+    def _memory_GB(self) -> float:
+        """Resident memory of the engine and the programs it started."""
+        used = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    used += process.memory_info().rss
+        return used / _GB
+
+    def _ended(self, seconds: float) -> EngineFailureError:
+        """Return how the process ended, as an error."""
+        self._connection.close()
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:  # it closed its end of the socket and lives on
+            self._process.kill()
+            code = self._process.wait()
+        kind = failure_of_exit(code, self._last_lines())
+        failed = self._failed(kind, f"ended after {seconds:.2f} s with {exit_in_words(code)}")
+        self.close()
+        return failed
+
+    def _failed(self, failure: Failure, what: str) -> EngineFailureError:
+        return EngineFailureError(failure, f"the calculation {what}\n{self._last_lines()}".strip())
+
+    def _last_lines(self) -> str:
+        size = os.fstat(self._log.fileno()).st_size
+        self._log.seek(max(0, size - _LOG_BYTES))
+        return last_lines(self._log.read().decode(errors="replace"))

@@ -1,0 +1,74 @@
+"""A small process above one that calculates, which ends it with everything it started when nobody wants it any more.
+
+It never calculates, so that it always notices the end of its standard input, which is the end of whoever started it,
+even where the calculation hangs in compiled code. The calculation's temporary files lie in a folder that goes with it:
+what is killed cannot tidy up.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoReturn:
+    """Run a function in a child process until it returns, dies or standard input ends; then end as it ended.
+
+    Args:
+        calculate: what the child does.
+        parents_end_of_it: file descriptor that only the child may hold, so that it closes when the child dies.
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # programs that outlive the child stay below the guard
+    guard, scratch = os.getpid(), tempfile.mkdtemp(prefix="engine-")
+    child = os.fork()
+    if child == 0:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == guard:
+            # Not TMPDIR, which would reach programs on other nodes, where there is no such folder.
+            tempfile.tempdir = scratch
+            calculate()
+        os._exit(0)
+    os.close(parents_end_of_it)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    _, status = os.waitpid(child, 0)
+    _end_everything_below()
+    shutil.rmtree(scratch, ignore_errors=True)
+    _end_like(os.waitstatus_to_exitcode(status))
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    _end_everything_below()
+
+
+def _end_everything_below() -> None:
+    import psutil
+
+    while running := [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]:
+        for process in running:
+            process.kill()
+        psutil.wait_procs(running, timeout=0.1)
+
+
+def _end_like(code: int) -> NoReturn:
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,0 +1,75 @@
+"""The program behind ``IsolatedEngine``: answers one question after another, JSON on a socket.
+
+What the engine prints goes to the caller's log.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from dft_interfaces.atoms_json import atoms_from_dict
+from dft_interfaces.engine import DFTEngine
+from dft_interfaces.engines import build_engine
+from dft_interfaces.label_json import label_as_dict
+from dft_interfaces.settings import EngineSettings
+
+
+def serve(channel: int) -> None:
+    """Answer until the other end of the socket is closed.
+
+    Args:
+        channel: file descriptor of the socket.
+    """
+    faulthandler.enable()  # a segmentation fault leaves a traceback in the log
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the guard's; no program of the engine may read it away
+    os.set_inheritable(channel, False)
+    answers = _Answers()
+    with Connection(channel) as connection:
+        while True:
+            try:
+                question = json.loads(connection.recv_bytes())
+            except EOFError:
+                return
+            reply = _reply(answers, question.pop("ask"), question)
+            sys.stdout.flush()
+            connection.send_bytes(json.dumps(reply).encode())
+
+
+class _Answers:
+    """One method for each question; values are JSON."""
+
+    _engine: DFTEngine
+
+    def build(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self._engine = build_engine(TypeAdapter(EngineSettings).validate_python(settings))
+        return {
+            "level_of_theory": asdict(self._engine.level_of_theory),
+            "properties": sorted(self._engine.properties),
+        }
+
+    def ping(self) -> None:
+        """Answer at once."""
+
+    def label(self, atoms: dict[str, Any], rung: int | None) -> dict[str, Any]:
+        chosen = None if rung is None else self._engine.ladder[rung]
+        return label_as_dict(self._engine.label(atoms_from_dict(atoms), chosen))
+
+    def estimate_s(self, atoms: dict[str, Any]) -> float:
+        return self._engine.estimate_s(atoms_from_dict(atoms))
+
+    def unknown_elements(self, symbols: list[str]) -> list[str]:
+        return self._engine.unknown_elements(symbols)
+
+
+def _reply(answers: _Answers, what: str, details: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"answer": getattr(answers, what)(**details)}
+    except Exception as error:  # noqa: BLE001 - the caller raises it again
+        return {"error": type(error).__name__, "text": str(error), "traceback": traceback.format_exc()}

@@ -1,0 +1,104 @@
+"""One label from several tries: the ladder for what did not converge, a growing pause after what died."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ase import Atoms
+
+from dft_interfaces.engine import DFTEngine
+from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
+from dft_interfaces.settings.limits import RetrySettings
+
+ANOTHER_WAY = frozenset(
+    {Failure.UNCONVERGED, Failure.TIME, Failure.NOT_FINITE, Failure.NET_FORCE, Failure.OUTLIER}
+)
+"""The same calculation would end the same way: the next rung is tried at once."""
+
+SAME_AGAIN = frozenset({Failure.CRASH, Failure.MEMORY, Failure.DISK, Failure.OUTPUT, Failure.CANCELLED})
+"""The surroundings may be to blame: the same calculation is tried again after a pause."""
+
+FIRST = "first try"
+
+
+@dataclass(frozen=True)
+class _Try:
+    what: str
+    label: Label
+
+
+def labelled_with_retries(
+    engine: DFTEngine, atoms: Atoms, retry: RetrySettings, sleep: Callable[[float], object] = time.sleep
+) -> Label:
+    """Label a structure, if need be in several tries.
+
+    Args:
+        engine: the engine, with its ladder.
+        atoms: the structure.
+        retry: how many tries, and the pauses between them.
+        sleep: waits so many seconds.
+
+    Returns:
+        The first converged label, or else the last failure. With more than one try its cost is that of all, its
+        attempts are all calculations, and its message says what led to it.
+    """
+    tries = list(_tries(engine, atoms, retry, sleep))
+    last = tries[-1].label
+    if len(tries) == 1:
+        return last
+    return replace(
+        last,
+        cost_s=sum(one.label.cost_s for one in tries),
+        message=f"{_story(tries)}\n{last.message}".strip(),
+        attempts=tuple(attempt for one in tries for attempt in _attempts(one)),
+    )
+
+
+def _tries(
+    engine: DFTEngine, atoms: Atoms, retry: RetrySettings, sleep: Callable[[float], object]
+) -> Iterator[_Try]:
+    rungs = iter(engine.ladder)
+    rung: Any = None
+    what, delay_s = FIRST, retry.delay_s
+    earlier: Label | None = None
+    for number in range(1, retry.tries + 1):
+        label = engine.label(atoms, rung)
+        yield _Try(what, label)
+        if number == retry.tries or label.status is LabelStatus.CONVERGED or _same_crash(label, earlier):
+            return
+        earlier = label
+        if label.failure in ANOTHER_WAY:
+            rung = next(rungs, None)
+            if rung is None:
+                return
+            what = rung.name
+        elif label.failure in SAME_AGAIN:
+            sleep(delay_s)
+            what = f"{'the same' if rung is None else rung.name} after {delay_s:g} s"
+            delay_s *= retry.delay_factor
+        else:
+            return
+
+
+def _same_crash(label: Label, earlier: Label | None) -> bool:
+    """Whether the engine raised the same error twice, word for word: no pause will change that."""
+    return earlier is not None and label.failure is Failure.CRASH and label.message == earlier.message
+
+
+def _story(tries: Sequence[_Try]) -> str:
+    """Say in one line what was tried and how it ended."""
+    before = ", ".join(f"{one.what}: {one.label.failure}" for one in tries[:-1])
+    last = tries[-1]
+    if last.label.status is LabelStatus.CONVERGED:
+        return f"converged in try {len(tries)} ({last.what}), after {before}"
+    return f"given up after {len(tries)} tries ({before}, {last.what}: {last.label.failure})"
+
+
+def _attempts(one: _Try) -> Iterator[Attempt]:
+    """Yield the calculations of one try; an engine that made several has noted them itself."""
+    label = one.label
+    if not label.attempts:
+        yield label.as_attempt(one.what)
+    for attempt in label.attempts:
+        yield replace(attempt, what=f"{one.what}, {attempt.what}")
