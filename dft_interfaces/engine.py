@@ -1,6 +1,7 @@
 """The contract of a DFT engine."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from ase import Atoms
 
@@ -15,16 +16,32 @@ class DFTEngine(Protocol):
         name: the engine's name in the config.
         level_of_theory: what its numbers mean.
         properties: subset of ``energy``, ``forces``, ``stress`` that a label holds.
+        cores: how many cores one calculation uses.
+        ladder: what retries may do differently, in order; each is a ``Rung`` of this engine's settings.
     """
 
     name: str
     level_of_theory: LevelOfTheory
     properties: frozenset[str]
+    cores: int
+    ladder: Sequence[Any]
 
-    def label(self, atoms: Atoms) -> Label:
+    def label(self, atoms: Atoms, rung: Any = None) -> Label:
         """Calculate one structure; never modifies it and never raises for a calculation that fails.
 
         Total charge and spin multiplicity are read from ``atoms.info["charge"]`` (default 0) and
         ``atoms.info["spin"]`` (default: the lowest that the electron count allows).
+
+        Args:
+            atoms: the structure.
+            rung: one of ``ladder``; by default the calculation as the settings describe it.
         """
+        ...
+
+    def estimate_s(self, atoms: Atoms) -> float:
+        """Estimate the wall time of a label, s: the right order of magnitude on an ordinary core."""
+        ...
+
+    def unknown_elements(self, symbols: Collection[str]) -> list[str]:
+        """Return those elements that it cannot calculate, as far as it says so without calculating."""
         ...

@@ -1,7 +1,7 @@
 """The contract of a DFT engine as a check that any new engine can be put through."""
 
-import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -46,9 +46,10 @@ class Tolerances:
 def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None = None) -> Label:
     """Put an engine through its contract with 4 calculations, 6 if it has stress.
 
-    Checks shapes and finiteness, that the caller's atoms stay as they are, that permuted atoms get permuted forces,
-    that one force is the finite difference of the energy, that the stress has the sign and the Voigt order of the
-    energy's derivative with strain, a stable level of theory, and that a failed calculation is a value.
+    Checks what the engine says of itself (name, cores, ladder, estimate, elements), shapes and finiteness, that the
+    caller's atoms stay as they are, that permuted atoms get permuted forces, that one force is the finite difference
+    of the energy, that the stress has the sign and the Voigt order of the energy's derivative with strain, a stable
+    level of theory, and that a failed calculation is a value. ``check_ladder`` checks the retries.
 
     Args:
         engine: the engine.
@@ -63,6 +64,7 @@ def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None 
     """
     limits = tolerances or Tolerances()
     _check_level(engine)
+    _check_description(engine, atoms)
     label = _check_label(engine, atoms)
     _check_permutation(engine, atoms, label, limits)
     _check_force(engine, atoms, label, limits)
@@ -75,10 +77,39 @@ def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None 
 
 def _check_level(engine: DFTEngine, expected: str | None = None) -> None:
     level = engine.level_of_theory
-    json.dumps(level.parameters, allow_nan=False)
+    level.as_dict()
     _require(level.fingerprint == (expected or level.fingerprint), "the level of theory changed during a calculation")
     _require(bool(level.summary), "the level of theory has no summary")
     _require({"energy", "forces"} <= engine.properties, f"properties are {set(engine.properties)}")
+
+
+def check_ladder(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
+    """Check with one calculation for each rung that a retry changes the way to the solution and not the solution.
+
+    Args:
+        engine: the engine, with a ladder.
+        atoms: a structure that the engine converges for.
+        tolerance_eV: how closely energies must agree.
+
+    Raises:
+        EngineContractError: a rung that does not converge, or ends in another energy or level of theory.
+    """
+    _require(bool(engine.ladder), "the ladder has no rungs")
+    usual = _energy(_converged(engine, atoms))
+    for rung in engine.ladder:
+        error = abs(_energy(_converged(engine, atoms, rung)) - usual)
+        _require(error <= tolerance_eV, f"rung {rung.name!r} ends in an energy {error:.2e} eV away")
+
+
+def _check_description(engine: DFTEngine, atoms: Atoms) -> None:
+    _require(bool(engine.name), "the engine has no name")
+    _require(isinstance(engine.cores, int) and engine.cores >= 1, f"cores is {engine.cores!r}, expected 1 or more")
+    names = [rung.name for rung in engine.ladder]
+    _require(len(set(names)) == len(names), f"names in the ladder repeat: {names}")
+    seconds = engine.estimate_s(atoms)
+    _require(np.isfinite(seconds) and seconds > 0, f"estimate_s is {seconds}, expected seconds")
+    unknown = engine.unknown_elements(set(atoms.symbols))
+    _require(list(unknown) == [], f"unknown_elements names {unknown}, which are to be calculated")
 
 
 def _check_label(engine: DFTEngine, atoms: Atoms) -> Label:
@@ -155,8 +186,8 @@ def _along(stress: NDArray[np.float64]) -> float:
     return float((voigt_6_to_full_3x3_stress(stress) * voigt_6_to_full_3x3_stress(_PROBING_STRAIN)).sum())
 
 
-def _converged(engine: DFTEngine, atoms: Atoms) -> Label:
-    label = engine.label(atoms)
+def _converged(engine: DFTEngine, atoms: Atoms, rung: Any = None) -> Label:
+    label = engine.label(atoms, rung)
     _require(label.status is LabelStatus.CONVERGED, f"the calculation is {label.status}: {label.message}")
     _require(label.level_of_theory == engine.level_of_theory.fingerprint, "a label has another level of theory")
     _require(isinstance(label.energy_eV, float) and np.isfinite(label.energy_eV), f"energy is {label.energy_eV!r}")

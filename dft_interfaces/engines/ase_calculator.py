@@ -4,23 +4,31 @@ import hashlib
 import importlib
 import inspect
 import io
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators import emt
 from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFError, all_changes
 from ase.calculators.genericfileio import GenericFileIOCalculator
+from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, last_lines
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.settings import ASECalculatorSettings
+from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERung
+from dft_interfaces.structure import charge_and_multiplicity
 
 MODEL_WORDS = ("model", "checkpoint", "potential", "weights")
+OUTPUT_BYTES = 200 * 2**20
+"""Larger files hold wave functions and densities."""
+CLOCK_STEP_S = 2.0
+"""Coarsest time stamps of file systems."""
 PROPERTIES = frozenset({"energy", "forces", "stress"})
 
 
@@ -38,6 +46,7 @@ class ASECalculatorEngine:
     """
 
     def __init__(self, settings: ASECalculatorSettings) -> None:
+        self._settings = settings
         self._arguments = dict(settings.arguments)
         self._class = _calculator_class(settings.calculator)
         _check_arguments(self._class, settings)
@@ -47,39 +56,68 @@ class ASECalculatorEngine:
         self.name = "ase"
         self.properties = PROPERTIES & self._implemented
         self.level_of_theory = _level_of_theory(settings)
+        self.cores = settings.cores
+        self.ladder = settings.ladder
         if not {"energy", "forces"} <= self.properties:
             raise EngineSettingsError(
                 f"received the calculator {settings.calculator} with the properties {sorted(self._implemented)}, "
                 "expected energy and forces at least"
             )
 
-    def label(self, atoms: Atoms) -> Label:
+    def label(self, atoms: Atoms, rung: ASERung | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, self._calculate)
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung))
 
-    def _calculate(self, atoms: Atoms) -> Numbers:
+    def estimate_s(self, atoms: Atoms) -> float:
+        """See ``DFTEngine.estimate_s``; a calculator says nothing about its cost, so that of a learned potential."""
+        return 0.1 + 0.01 * len(atoms)
+
+    def unknown_elements(self, symbols: Collection[str]) -> list[str]:
+        """Return the elements that a calculator lacks; only EMT's are known without asking it to calculate."""
+        known = set(emt.parameters) if issubclass(self._class, emt.EMT) else set(symbols)
+        return sorted(set(symbols) - known)
+
+    def _calculate(self, atoms: Atoms, rung: ASERung | None) -> Numbers:
         wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
-        with self._ready() as calculator, redirect_stdout(io.StringIO()):
+        changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)
+        _spread_charge(atoms)
+        with self._ready(changed) as calculator, redirect_stdout(io.StringIO()):
             if hasattr(calculator, "reset"):
                 calculator.reset()
+            started = time.time()
             try:
                 # One request for everything: asked one by one, some codes would run once for each property.
                 calculator.calculate(atoms, sorted(wanted), list(all_changes))
             except SCFError as error:
                 raise UnconvergedError(f"SCF not converged: {error}") from error
+            finally:
+                if self._writes_files:
+                    require_no_line(Path(calculator.directory), self._settings.failure_lines, started)
             results: dict[str, Any] = dict(calculator.results)
         missing = wanted - set(results)
         if missing:
             raise RuntimeError(f"the calculator returned {sorted(results)}, expected {sorted(missing)} too")
         energy: Any = results.get("free_energy", results["energy"])
-        return Numbers(float(energy), results["forces"], results["stress"] if "stress" in wanted else None)
+        stress = results["stress"] if "stress" in wanted else None
+        return Numbers(float(energy), results["forces"], stress, _moments(results, len(atoms)))
+
+    def _of_the_frame(self, atoms: Atoms) -> dict[str, Any]:
+        """Return the arguments that take the frame's own charge and multiplicity."""
+        names = self._settings.charge_argument, self._settings.multiplicity_argument
+        if not any(names):
+            return {}
+        return {name: value for name, value in zip(names, charge_and_multiplicity(atoms), strict=True) if name}
 
     @contextmanager
-    def _ready(self) -> Iterator[Any]:
-        """Yield the loaded calculator, or for codes that write files a fresh one in a folder of its own."""
-        if self._writes_files and "directory" not in self._arguments:
+    def _ready(self, changed: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Yield the loaded calculator, or a fresh one: with other arguments, or in a folder of its own."""
+        arguments = {**self._arguments, **(changed or {})}
+        if self._writes_files and "directory" not in arguments:
             with TemporaryDirectory(prefix="label-") as folder:
-                yield self._class(directory=folder, **self._arguments)
+                yield self._class(directory=folder, **arguments)
+            return
+        if arguments != self._arguments:
+            yield self._class(**arguments)
             return
         if self._calculator is None:
             self._calculator = self._class(**self._arguments)
@@ -97,6 +135,38 @@ class ASECalculatorEngine:
             raise EngineSettingsError(
                 f"received the calculator {path} with arguments {self._arguments}, which it refused: {error}"
             ) from error
+
+
+def require_no_line(folder: Path, lines: Collection[str], since: float) -> None:
+    """Check that no file of a calculation says that it did not converge.
+
+    Args:
+        folder: where the calculation wrote.
+        lines: what would say so.
+        since: time (s since the epoch) before which files are older than the calculation.
+
+    Raises:
+        UnconvergedError: with the line that says so and the last ones of its file.
+    """
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.stat().st_mtime < since - CLOCK_STEP_S or path.stat().st_size > OUTPUT_BYTES:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = next((line for line in lines if line in text), None)
+        if found is not None:
+            raise UnconvergedError(f"SCF not converged: {path.name} says {found!r}\n{last_lines(text)}")
+
+
+def _spread_charge(atoms: Atoms) -> None:
+    """Give the total charge to calculators that take it from the initial charges, as ASE's convention is."""
+    charge = atoms.info.get("charge", 0)
+    if charge and not atoms.has("initial_charges"):
+        atoms.set_initial_charges([charge / len(atoms)] * len(atoms))
+
+
+def _moments(results: Mapping[str, Any], count: int) -> NDArray[np.float64] | None:
+    moments = np.asarray(results.get("magmoms", ()), dtype=np.float64)
+    return moments if moments.shape == (count,) and moments.any() else None
 
 
 def _calculator_class(path: str) -> Any:
@@ -121,15 +191,11 @@ def _calculator_class(path: str) -> Any:
     return found
 
 
-def unknown_elements(settings: ASECalculatorSettings, symbols: Collection[str]) -> list[str]:
-    """Return the elements that a calculator lacks; only EMT's are known without asking it to calculate."""
-    known = set(emt.parameters) if issubclass(_calculator_class(settings.calculator), emt.EMT) else set(symbols)
-    return sorted(set(symbols) - known)
-
-
 def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:
     try:
-        inspect.signature(calculator).bind(**settings.arguments)
+        frame = {name: 0 for name in (settings.charge_argument, settings.multiplicity_argument) if name}
+        for changed in ({}, *(rung.arguments for rung in settings.ladder)):
+            inspect.signature(calculator).bind(**{**settings.arguments, **frame, **changed})
     except TypeError as error:
         raise EngineSettingsError(
             f"received arguments {sorted(settings.arguments)} for the calculator {settings.calculator}: {error}; "
@@ -143,7 +209,9 @@ def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
     return LevelOfTheory(
         code="ase",
         summary=f"{settings.calculator}({words})",
-        parameters={"calculator": settings.calculator, "arguments": arguments},
+        functional=settings.functional,
+        dispersion=settings.dispersion,
+        more={"calculator": settings.calculator, "arguments": arguments},
     )
 
 

@@ -1,4 +1,4 @@
-"""What all engines share: one core, one copy of the structure, and every outcome as a label."""
+"""What all engines share: the cores they may use, one copy of the structure, and every outcome as a label."""
 
 import time
 import traceback
@@ -10,11 +10,20 @@ from ase import Atoms
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
+from dft_interfaces.failures import EngineFailureError, failure_of, last_lines
+from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
+from dft_interfaces.settings.base import BaseEngineSettings
 from dft_interfaces.structure import CannotCalculateError, require_computable
 
-LOG_LINES = 25
+__all__ = [
+    "EngineFailureError",
+    "Numbers",
+    "UnconvergedError",
+    "labelled",
+    "last_lines",
+    "require_no_objection",
+]
 
 
 class UnconvergedError(Exception):
@@ -23,54 +32,76 @@ class UnconvergedError(Exception):
 
 @dataclass(frozen=True)
 class Numbers:
-    """Raw results: eV, (n, 3) eV/Å, and (6,) eV/Å³ in Voigt order or None."""
+    """Raw results: eV, (n, 3) eV/Å, (6,) eV/Å³ in Voigt order, (n,) moments, and what else there is to say."""
 
     energy_eV: float
     forces_eV_per_A: NDArray[np.float64]
     stress_eV_per_A3: NDArray[np.float64] | None = None
+    magnetic_moments_uB: NDArray[np.float64] | None = None
+    remark: str = ""
 
 
-def labelled(atoms: Atoms, level: LevelOfTheory, calculate: Callable[[Atoms], Numbers]) -> Label:
-    """Run one calculation on a copy of the structure, on one core, and return its outcome as a checked label.
+def labelled(atoms: Atoms, level: LevelOfTheory, calculate: Callable[[Atoms], Numbers], threads: int = 1) -> Label:
+    """Run one calculation on a copy of the structure and return its outcome as a checked label.
 
     Args:
         atoms: the caller's structure; stays as it is.
         level: the engine's level of theory.
-        calculate: does the work; raises CannotCalculateError, UnconvergedError, or anything else for a failure.
+        calculate: does the work; raises CannotCalculateError, UnconvergedError, EngineFailureError where the reason
+            is known, or anything else for a crash.
+        threads: of the calculation's libraries in this process.
     """
     start = time.perf_counter()
-    status, message, numbers = _outcome(atoms, calculate)
+    outcome = _outcome(atoms, calculate, threads)
+    cost_s = time.perf_counter() - start
+    if isinstance(outcome, _Failed):
+        return Label(outcome.status, level.fingerprint, cost_s=cost_s, message=outcome.message, failure=outcome.failure)
     label = Label(
-        status=status,
+        status=LabelStatus.CONVERGED,
         level_of_theory=level.fingerprint,
-        energy_eV=None if numbers is None else float(numbers.energy_eV),
-        forces_eV_per_A=None if numbers is None else _plain(numbers.forces_eV_per_A),
-        stress_eV_per_A3=None if numbers is None else _plain(numbers.stress_eV_per_A3),
-        cost_s=time.perf_counter() - start,
-        message=message,
+        energy_eV=float(outcome.energy_eV),
+        forces_eV_per_A=_plain(outcome.forces_eV_per_A),
+        stress_eV_per_A3=_plain(outcome.stress_eV_per_A3),
+        magnetic_moments_uB=_plain(outcome.magnetic_moments_uB),
+        cost_s=cost_s,
+        message=outcome.remark,
     )
     return checked(label, atoms, level)
 
 
-def last_lines(log: str, count: int = LOG_LINES) -> str:
-    """Return the last non-empty lines of an engine's log."""
-    return "\n".join([line.rstrip() for line in log.splitlines() if line.strip()][-count:])
+def require_no_objection(settings: BaseEngineSettings, atoms: Atoms) -> None:
+    """Check that the settings can label a structure.
+
+    Raises:
+        CannotCalculateError: with the first reason why not.
+    """
+    for objection in settings.objections(atoms):
+        raise CannotCalculateError(f"{objection.about}: {objection.text}")
 
 
-def _outcome(atoms: Atoms, calculate: Callable[[Atoms], Numbers]) -> tuple[LabelStatus, str, Numbers | None]:
+@dataclass(frozen=True)
+class _Failed:
+    status: LabelStatus
+    failure: Failure
+    message: str
+
+
+def _outcome(atoms: Atoms, calculate: Callable[[Atoms], Numbers], threads: int) -> Numbers | _Failed:
     try:
         # Constraints would silently zero forces; a calculator would answer in place of the engine.
         copy = atoms.copy()
         copy.set_constraint()
         require_computable(copy)
-        with threadpool_limits(limits=1):
-            return LabelStatus.CONVERGED, "", calculate(copy)
+        with threadpool_limits(limits=threads):
+            return calculate(copy)
     except CannotCalculateError as error:
-        return LabelStatus.REJECTED, str(error), None
+        return _Failed(LabelStatus.REJECTED, Failure.UNSUITABLE, str(error))
     except UnconvergedError as error:
-        return LabelStatus.UNCONVERGED, str(error), None
-    except Exception:  # noqa: BLE001 - whatever an engine raises is the outcome of this label
-        return LabelStatus.FAILED, traceback.format_exc(), None
+        return _Failed(LabelStatus.UNCONVERGED, Failure.UNCONVERGED, str(error))
+    except EngineFailureError as error:
+        return _Failed(LabelStatus.FAILED, error.failure, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is the outcome of this label
+        return _Failed(LabelStatus.FAILED, failure_of(error), traceback.format_exc())
 
 
 def _plain(array: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -1,77 +1,127 @@
 """Molecules with PySCF: Gaussian basis, energy and forces."""
 
 import io
-import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Collection, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
-from pyscf import dft, gto, lib
+from pyscf import gto, lib
 from pyscf.lib.exceptions import BasisNotFoundError
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, last_lines
-from dft_interfaces.errors import EngineSettingsError
-from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.settings import PySCFSettings
+from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
+from dft_interfaces.engines.pyscf_level import (
+    basis_functions,
+    check_basis,
+    core_potentials,
+    covers,
+    functional,
+    level_of_theory,
+    no_adverts,
+)
+from dft_interfaces.engines.pyscf_scf import KohnSham, Solution
+from dft_interfaces.engines.pyscf_spin import SpinFlips, atomic_moments_uB
+from dft_interfaces.label import Label
+from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
+from dft_interfaces.spin_starts import SAME_STATE_EV, lowest
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
-ENERGY_TOLERANCE_HARTREE = 1e-9
 LOG_LEVEL = 4  # prints every SCF cycle, into the text that a failure quotes
+
+CHEAP_FLIP_EV = 2.5
+"""Below this estimate another multiplicity is calculated. Of 20 small molecules and atoms in PBE, the highest estimate
+of one whose next multiplicity is the lower was 2.0 eV (PH); the closed shell of formaldehyde has 3.5 eV."""
+
+NLC_GRID_FACTOR = (0.15, 1.0, 4.0, 9.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+"""Cost of nonlocal correlation by grid level, against level 1; measured up to level 3."""
+
+
+@dataclass(frozen=True)
+class _AtMultiplicity:
+    """The label at one multiplicity (0 if the structure was refused), and what turning a spin would cost."""
+
+    label: Label
+    multiplicity: int
+    flips: SpinFlips
 
 
 class PySCFEngine:
-    """Restricted or unrestricted Kohn-Sham, chosen by the spin multiplicity.
+    """Restricted or unrestricted Kohn-Sham, whichever the spin state needs.
 
     Args:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: an unknown functional or basis set.
+        EngineSettingsError: an unknown functional or basis set, or a dispersion that does not go with the functional.
     """
 
     def __init__(self, settings: PySCFSettings) -> None:
-        _check_functional(settings.xc)
-        _check_basis(settings.basis)
+        check_basis(settings.basis)
         self._settings = settings
+        self._functional = functional(settings)
         self.name = "pyscf"
         self.properties = frozenset({"energy", "forces"})
-        self.level_of_theory = _level_of_theory(settings)
+        self.level_of_theory = level_of_theory(settings, self._functional)
+        self.cores = settings.cores
+        self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms) -> Label:
-        """Calculate one molecule; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, self._calculate)
+    def label(self, atoms: Atoms, rung: PySCFRung | None = None) -> Label:
+        """Calculate one molecule; see ``DFTEngine.label``.
 
-    def _calculate(self, atoms: Atoms) -> Numbers:
-        if atoms.pbc.any():
-            raise CannotCalculateError(
-                f"received a periodic structure (pbc {atoms.pbc.tolist()}); engine pyscf is for molecules: set pbc "
-                "to False, or use engine gpaw for crystals"
-            )
-        log = io.StringIO()
-        # PySCF repeats its warnings on the error stream when its log goes elsewhere.
-        with lib.with_omp_threads(1), redirect_stderr(log):
-            mean_field = self._mean_field(_molecule(atoms, self._settings.basis, log))
-            energy = mean_field.kernel()
-            if not mean_field.converged:
-                raise UnconvergedError(
-                    f"SCF not converged within {self._settings.max_cycles} cycles\n{last_lines(log.getvalue())}"
-                )
-            gradient = mean_field.nuc_grad_method().kernel()
-        return Numbers(float(energy) * Hartree, -np.asarray(gradient) * Hartree / Bohr)
+        Where turning a spin looks cheap, other multiplicities are calculated too. Without one in
+        ``atoms.info["spin"]`` the lowest is the label; a stated one is kept, with a remark if another lies lower.
+        """
+        solver = KohnSham(self._settings, self._functional, rung or PySCFRung(name="as set"))
+        tried = [self._at_multiplicity(atoms, solver)]
+        most = self._settings.multiplicities_tried if self._settings.spin_check_below_eV > 0 else 1
+        while len(tried) < most and (multiplicity := _next_multiplicity(tried)) is not None:
+            other = atoms.copy()
+            other.info["spin"] = multiplicity
+            tried.append(self._at_multiplicity(other, solver))
+        best = lowest(_label, {str(one.multiplicity): one for one in tried}, "multiplicity")
+        return best if atoms.info.get("spin") is None else _as_stated(tried[0], best)
 
-    def _mean_field(self, molecule: Any) -> Any:
-        mean_field = dft.RKS(molecule) if molecule.spin == 0 else dft.UKS(molecule)
-        mean_field.xc = self._settings.xc
-        if self._settings.density_fit:
-            mean_field = mean_field.density_fit()
-        mean_field.grids.level = self._settings.grid_level
-        mean_field.conv_tol = ENERGY_TOLERANCE_HARTREE
-        mean_field.max_cycle = self._settings.max_cycles
-        mean_field.chkfile = None
-        return mean_field
+    def estimate_s(self, atoms: Atoms) -> float:
+        """See ``DFTEngine.estimate_s``: from water and methanol, def2-SVP to def2-TZVPD, on an ordinary core."""
+        functions = sum(basis_functions(self._settings.basis, symbol) for symbol in atoms.symbols)
+        seconds = 0.5 + 3e-4 * float(functions**2.2)
+        if self._functional.nonlocal_correlation:
+            seconds += 0.3 * NLC_GRID_FACTOR[self._settings.nlc_grid_level] * len(atoms) ** 2
+        return seconds
+
+    def unknown_elements(self, symbols: Collection[str]) -> list[str]:
+        """Return the elements that the basis set does not cover."""
+        return [symbol for symbol in sorted(symbols) if not covers(self._settings.basis, symbol)]
+
+    def _at_multiplicity(self, atoms: Atoms, solver: KohnSham) -> _AtMultiplicity:
+        solutions: list[Solution] = []
+
+        def calculate(copy: Atoms) -> Numbers:
+            require_no_objection(self._settings, copy)
+            log = io.StringIO()
+            # PySCF repeats its warnings on the error stream when its log goes elsewhere.
+            with lib.with_omp_threads(self.cores), redirect_stderr(log):
+                solutions.append(solver.solve(_molecule(copy, self._settings.basis, log)))
+                return _numbers(solutions[0])
+
+        label = labelled(atoms, self.level_of_theory, calculate, threads=self.cores)
+        if not solutions:
+            return _AtMultiplicity(label, 0, SpinFlips())
+        return _AtMultiplicity(label, solutions[0].mean_field.mol.spin + 1, solutions[0].flips)
+
+
+def _numbers(solution: Solution) -> Numbers:
+    mean_field = solution.converged()
+    gradient = mean_field.nuc_grad_method().kernel()
+    return Numbers(
+        float(mean_field.e_tot) * Hartree,
+        -np.asarray(gradient) * Hartree / Bohr,
+        magnetic_moments_uB=atomic_moments_uB(mean_field),
+        remark="; ".join(solution.remarks),
+    )
 
 
 def _molecule(atoms: Atoms, basis: str, log: io.StringIO) -> Any:
@@ -81,10 +131,10 @@ def _molecule(atoms: Atoms, basis: str, log: io.StringIO) -> Any:
     molecule.atom = list(zip(atoms.symbols, (atoms.positions / Bohr).tolist(), strict=True))
     molecule.unit = "Bohr"
     molecule.charge, molecule.spin = charge, multiplicity - 1
-    molecule.basis, molecule.ecp = basis, _core_potentials(basis, set(atoms.symbols))
+    molecule.basis, molecule.ecp = basis, core_potentials(basis, set(atoms.symbols))
     molecule.stdout, molecule.verbose = log, LOG_LEVEL
     try:
-        with _no_adverts():
+        with no_adverts():
             molecule.build(dump_input=False, parse_arg=False)
     except BasisNotFoundError as error:
         raise CannotCalculateError(
@@ -93,63 +143,33 @@ def _molecule(atoms: Atoms, basis: str, log: io.StringIO) -> Any:
     return molecule
 
 
-def _core_potentials(basis: str, elements: set[str]) -> dict[str, Any]:
-    """Return the basis set's own core potentials: without them def2 bases are wrong from Rb on, silently."""
-    with _no_adverts():
-        loaded = {element: gto.basis.load_ecp(basis, element) for element in sorted(elements)}
-    return {element: potential for element, potential in loaded.items() if potential}
+def _next_multiplicity(tried: Sequence[_AtMultiplicity]) -> int | None:
+    """Return a multiplicity next to the lowest so far that may be lower still, None if there is none."""
+    best = min(tried, key=_energy_eV)
+    likely = [(best.flips.up_eV, best.multiplicity + 2), (best.flips.down_eV, best.multiplicity - 2)]
+    done = {one.multiplicity for one in tried}
+    for flip_eV, multiplicity in sorted(likely):
+        if flip_eV < CHEAP_FLIP_EV and multiplicity > 0 and multiplicity not in done:
+            return multiplicity
+    return None
 
 
-@contextmanager
-def _no_adverts() -> Iterator[None]:
-    """Silence PySCF's suggestions to install another package for what it does not know."""
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        yield
+def _as_stated(stated: _AtMultiplicity, best: Label) -> Label:
+    """Return the label at the stated multiplicity, with what was found about others."""
+    if stated.label.energy_eV is None or best.energy_eV is None:
+        return replace(stated.label, cost_s=best.cost_s, attempts=best.attempts)
+    lower_eV = stated.label.energy_eV - best.energy_eV
+    if lower_eV < SAME_STATE_EV:
+        return best
+    kept = min((attempt for attempt in best.attempts if attempt.energy_eV == best.energy_eV), key=str)
+    remark = f"multiplicity {stated.multiplicity} as stated, but {kept.what} lies {lower_eV:.3f} eV lower"
+    message = "; ".join(filter(None, [remark, stated.label.message]))
+    return replace(stated.label, cost_s=best.cost_s, attempts=best.attempts, message=message)
 
 
-def _check_functional(xc: str) -> None:
-    try:
-        dft.libxc.parse_xc(xc)
-    except (KeyError, ValueError) as error:
-        raise EngineSettingsError(
-            f"received xc {xc!r}, expected a functional in PySCF's spelling such as pbe, r2scan or b3lyp: {error}"
-        ) from error
+def _label(one: _AtMultiplicity) -> Label:
+    return one.label
 
 
-def _check_basis(basis: str) -> None:
-    if any(_covers(basis, element) for element in ("H", "C", "Si", "Cu", "Au")):
-        return
-    raise EngineSettingsError(
-        f"received basis {basis!r}, expected a basis set that PySCF holds such as def2-svp, def2-tzvp or cc-pvdz"
-    )
-
-
-def unknown_elements(settings: PySCFSettings, symbols: Collection[str]) -> list[str]:
-    """Return the elements that the basis set does not cover."""
-    return [symbol for symbol in sorted(symbols) if not _covers(settings.basis, symbol)]
-
-
-def _covers(basis: str, symbol: str) -> bool:
-    with _no_adverts():
-        try:
-            gto.basis.load(basis, symbol)
-        except (BasisNotFoundError, KeyError):
-            return False
-    return True
-
-
-def _level_of_theory(settings: PySCFSettings) -> LevelOfTheory:
-    xc, basis = settings.xc.lower(), settings.basis.lower()
-    fit = ", density fitting" if settings.density_fit else ""
-    return LevelOfTheory(
-        code="pyscf",
-        summary=f"{xc}/{basis}{fit}, grid level {settings.grid_level}",
-        parameters={
-            "xc": xc,
-            "basis": basis,
-            "core_potentials": "of the basis",
-            "density_fit": settings.density_fit,
-            "grid_level": settings.grid_level,
-            "energy_tolerance_hartree": ENERGY_TOLERANCE_HARTREE,
-        },
-    )
+def _energy_eV(one: _AtMultiplicity) -> float:
+    return np.inf if one.label.energy_eV is None else one.label.energy_eV

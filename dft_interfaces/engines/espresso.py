@@ -1,0 +1,187 @@
+"""Crystals with Quantum ESPRESSO's pw.x: energy, forces and stress."""
+
+import math
+import shlex
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CalledProcessError
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.espresso import Espresso, EspressoProfile
+
+from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
+from dft_interfaces.engines.espresso_input import (
+    ENERGY_TOLERANCE_RY_PER_ATOM,
+    Namelists,
+    first_pass,
+    namelists,
+    second_pass,
+    with_moments_as_shares,
+)
+from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
+from dft_interfaces.failures import EngineFailureError, last_lines
+from dft_interfaces.kpoints import kpoint_mesh
+from dft_interfaces.label import Failure, Label, LevelOfTheory
+from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
+from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
+from dft_interfaces.structure import charge_and_multiplicity
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # Shared memory of its own in files is nothing that one machine needs, and one thing less to fail.
+    "PMIX_MCA_gds": "hash",
+    # Two calculations on one machine would otherwise be bound to the same cores.
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
+FREE_ELECTRON_EV_A2 = 3.80998
+"""Half of ħ²/m: energy of a plane wave over its squared wave number."""
+
+START_S = 1.0
+SECONDS_PER_COEFFICIENT = 2.5e-5
+"""Wall time on one core for each plane-wave coefficient of the wave functions, for a whole self-consistent label."""
+
+
+class EspressoEngine:
+    """Plane-wave pseudopotential calculation of a periodic cell.
+
+    Energies are pw.x's total energy, which with smearing is the free energy: forces and stress are its derivatives.
+
+    Args:
+        settings: the engine's block of the config.
+
+    Raises:
+        EngineSettingsError: the functional is not that of the pseudopotentials, or two of them are for one element.
+    """
+
+    def __init__(self, settings: EspressoSettings) -> None:
+        self._settings = settings
+        self._pseudopotentials = settings.upf_set()
+        self.name = "espresso"
+        self.properties = frozenset({"energy", "forces", "stress"})
+        self.level_of_theory = _level_of_theory(settings)
+        self.cores = settings.cores
+        self.ladder = settings.ladder
+
+    def label(self, atoms: Atoms, rung: EspressoRung | None = None) -> Label:
+        """Calculate one crystal; see ``DFTEngine.label``."""
+
+        def label_one(start: Atoms) -> Label:
+            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+
+        return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
+
+    def estimate_s(self, atoms: Atoms) -> float:
+        """See ``DFTEngine.estimate_s``; within a factor of three for Si, Al, NaCl, bcc Fe and water in a box."""
+        files = self._pseudopotentials.files
+        pairs = sum(files[symbol].valence_electrons for symbol in atoms.symbols if symbol in files) / 2
+        bands = max(1.2 * pairs, pairs + 4)
+        waves = atoms.cell.volume * (self._settings.cutoff_eV / FREE_ELECTRON_EV_A2) ** 1.5 / (6 * math.pi**2)
+        kpoints = math.prod(kpoint_mesh(atoms, self._settings.kpoint_density_A)) / 2  # k and -k are one
+        channels = spin_channels(atoms, self._settings.spin_starts)
+        coefficients = kpoints * sum(channels) * bands * waves
+        return float(START_S * len(channels) + SECONDS_PER_COEFFICIENT * coefficients / self.cores)
+
+    def unknown_elements(self, symbols: Collection[str]) -> list[str]:
+        """Return the elements without a pseudopotential."""
+        return sorted(set(symbols) - set(self._pseudopotentials.files))
+
+    def _calculate(self, atoms: Atoms, rung: EspressoRung | None) -> Numbers:
+        self._require_suitable(atoms)
+        prepared = with_moments_as_shares(atoms, self._pseudopotentials.files)
+        values = namelists(self._settings, prepared, rung)
+        with TemporaryDirectory(prefix="espresso-") as name:
+            folder = Path(name)
+            if rung is not None and rung.start_smearing_eV is not None:
+                self._run(prepared, first_pass(values, rung.start_smearing_eV), folder, converged=False)
+                values = second_pass(values)
+            calculator = self._run(prepared, values, folder)
+            numbers = _numbers(calculator, folder, len(atoms))
+        return replace(numbers, remark="" if "none" in self._settings.spin_starts else unpolarised_remark(atoms))
+
+    def _run(self, atoms: Atoms, values: Namelists, folder: Path, *, converged: bool = True) -> Espresso:
+        mesh = kpoint_mesh(atoms, self._settings.kpoint_density_A)
+        calculator = Espresso(
+            profile=EspressoProfile(self._command(folder), self._pseudopotentials.folder),
+            directory=folder,
+            pseudopotentials={symbol: self._pseudopotentials.files[symbol].name for symbol in set(atoms.symbols)},
+            input_data=values,
+            # None: pw.x calculates the Gamma point alone with real wave functions, for half the price.
+            kpts=None if mesh == (1, 1, 1) else mesh,
+        )
+        calculator.write_inputfiles(atoms, sorted(self.properties))
+        exit_code = 0
+        try:
+            calculator.template.execute(folder, calculator.profile)
+        except CalledProcessError as error:
+            exit_code = error.returncode
+        require_finished(folder, exit_code, converged=converged)
+        return calculator
+
+    def _command(self, folder: Path) -> str:
+        """Return the command line; its environment comes with it, so that the process's own stays as it is."""
+        variables = [f"{key}={value}" for key, value in {**ENVIRONMENT, "TMPDIR": folder}.items()]
+        parallel = ["mpirun", "-np", str(self.cores)] if self.cores > 1 else []
+        return shlex.join(["env", *variables, *parallel, self._settings.program])
+
+    def _require_suitable(self, atoms: Atoms) -> None:
+        require_no_objection(self._settings, atoms)
+        charge_and_multiplicity(atoms)
+
+
+def _numbers(calculator: Espresso, folder: Path, atom_count: int) -> Numbers:
+    try:
+        results = calculator.template.read_results(folder)
+        energy, forces, stress = (results[key] for key in ("free_energy", "forces", "stress"))
+    except (AssertionError, IndexError, KeyError, ValueError) as error:
+        raise EngineFailureError(
+            Failure.OUTPUT,
+            "the output of pw.x does not hold energy, forces and stress where they are expected "
+            f"({type(error).__name__}: {error})\n{last_lines((folder / 'espresso.pwo').read_text(errors='replace'))}",
+        ) from error
+    return Numbers(float(energy), np.asarray(forces), np.asarray(stress), magnetic_moments_uB(folder, atom_count))
+
+
+def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
+    pseudopotentials = settings.upf_set()
+    smearing = f"{settings.smearing.title()} {settings.smearing_eV:g} eV"
+    corrections = [*(f"U({key}) {value:g} eV" for key, value in settings.hubbard_U_eV.items()), settings.dispersion]
+    return LevelOfTheory(
+        code="espresso",
+        summary=", ".join(
+            filter(
+                None,
+                [
+                    settings.xc,
+                    *corrections,
+                    f"{pseudopotentials.folder.name} pseudopotentials",
+                    f"plane waves {settings.cutoff_eV:g} eV",
+                    f"k-points x length >= {settings.kpoint_density_A:g} Å",
+                    smearing,
+                ],
+            )
+        ),
+        functional=settings.xc,
+        dispersion=settings.dispersion,
+        hubbard_U_eV=settings.hubbard_U_eV,
+        pseudopotentials={"UPF files": pseudopotentials.fingerprint},
+        basis={
+            "mode": "plane waves",
+            "cutoff_eV": settings.cutoff_eV,
+            "density_cutoff_factor": settings.density_cutoff_factor,
+        },
+        kpoint_density_A=settings.kpoint_density_A,
+        smearing=smearing,
+        spin=spin_treatment(settings.spin_starts),
+        more={
+            "energy": "free energy",
+            "energy_tolerance_Ry_per_atom": ENERGY_TOLERANCE_RY_PER_ATOM,
+            **({"hubbard_projectors": "atomic"} if settings.hubbard_U_eV else {}),
+        },
+    )

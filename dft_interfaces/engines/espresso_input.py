@@ -1,0 +1,120 @@
+"""What pw.x is told: ASE writes the file, this is what goes into it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import Ry
+
+from dft_interfaces.pseudopotentials.upf_files import UpfFile
+from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
+from dft_interfaces.structure import CannotCalculateError
+
+ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
+
+MAX_SPECIES = 10
+"""pw.x holds no more (``ntypx``), and every other initial moment of an element is a species of its own."""
+
+Namelists = dict[str, dict[str, Any]]
+
+_DISPERSION = {
+    "D3(zero)": {"vdw_corr": "grimme-d3", "dftd3_version": 3, "dftd3_threebody": False},
+    "D3(BJ)": {"vdw_corr": "grimme-d3", "dftd3_version": 4, "dftd3_threebody": False},
+}
+
+
+def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
+    """Return a copy whose initial moments are shares of the valence electrons (-1 to 1), rounded to hundredths.
+
+    That is how pw.x wants to start. The rounding keeps nearly equal moments in one species.
+
+    Args:
+        atoms: with initial moments in µB.
+        files: the pseudopotential of each element.
+
+    Raises:
+        CannotCalculateError: more species than pw.x can hold.
+    """
+    valence = np.array([files[symbol].valence_electrons for symbol in atoms.symbols])
+    shares = np.clip(np.round(atoms.get_initial_magnetic_moments() / valence, 2), -1.0, 1.0)
+    copy = atoms.copy()
+    copy.set_initial_magnetic_moments(shares)
+    if len(species(copy)) > MAX_SPECIES:
+        raise CannotCalculateError(
+            f"received {len(species(copy))} pairs of element and initial magnetic moment, expected at most "
+            f"{MAX_SPECIES}: give atoms of one element equal moments, or a few different ones"
+        )
+    return copy
+
+
+def species(atoms: Atoms) -> list[tuple[str, float]]:
+    """Return the pairs of element and initial moment in the order in which ASE numbers them."""
+    return list(dict.fromkeys(zip(atoms.symbols, atoms.get_initial_magnetic_moments().tolist(), strict=True)))
+
+
+def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRung | None) -> Namelists:
+    """Return the namelists' values for the calculation proper.
+
+    They come by section: from a flat dictionary ASE 3.29 drops what the newest pw.x does not know, +U without a word.
+
+    Args:
+        settings: the level of theory.
+        atoms: initial moments as shares.
+        rung: how the self-consistent solution is reached, if not as usual.
+    """
+    return {
+        "control": {"calculation": "scf", "tprnfor": True, "tstress": True, "outdir": ".", "disk_io": "none"},
+        "system": {
+            "ecutwfc": settings.cutoff_eV / Ry,
+            "ecutrho": settings.cutoff_eV / Ry * settings.density_cutoff_factor,
+            "occupations": "smearing",
+            "smearing": settings.smearing,
+            "degauss": settings.smearing_eV / Ry,
+            # Frames of a trajectory have no symmetry; nearly symmetric ones must not be rounded to it.
+            "nosym": True,
+            **_hubbard(settings, atoms),
+            **_DISPERSION.get(settings.dispersion, {}),
+        },
+        "electrons": {
+            "conv_thr": ENERGY_TOLERANCE_RY_PER_ATOM * len(atoms),
+            "electron_maxstep": settings.max_cycles,
+            **_steps(rung),
+        },
+    }
+
+
+def first_pass(values: Namelists, smearing_eV: float) -> Namelists:
+    """Return the values of a first calculation with a wider smearing, which leaves its density behind."""
+    return {
+        "control": {**values["control"], "disk_io": "low", "tprnfor": False, "tstress": False},
+        "system": {**values["system"], "degauss": smearing_eV / Ry},
+        "electrons": {**values["electrons"], "scf_must_converge": False},
+    }
+
+
+def second_pass(values: Namelists) -> Namelists:
+    """Return the values of the calculation proper where it starts from the density of a first one."""
+    return {**values, "electrons": {**values["electrons"], "startingpot": "file"}}
+
+
+def _steps(rung: EspressoRung | None) -> dict[str, Any]:
+    if rung is None:
+        return {}
+    steps = {
+        "electron_maxstep": rung.max_cycles,
+        "mixing_beta": rung.mixing_beta,
+        "mixing_mode": rung.mixing_mode,
+        "diagonalization": rung.diagonalization,
+    }
+    return {key: value for key, value in steps.items() if value is not None}
+
+
+def _hubbard(settings: EspressoSettings, atoms: Atoms) -> dict[str, Any]:
+    U_eV = {key.partition("-")[0]: value for key, value in settings.hubbard_U_eV.items()}
+    numbered = {
+        f"hubbard_u({number})": U_eV[element]
+        for number, (element, _) in enumerate(species(atoms), start=1)
+        if element in U_eV
+    }
+    return {"lda_plus_u": True, "lda_plus_u_kind": 0, "u_projection_type": "atomic", **numbered} if numbered else {}

@@ -1,0 +1,173 @@
+"""How the self-consistent solution of one molecule is reached, and whether it is a stable one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.units import Hartree
+from pyscf import dft
+from pyscf.scf.stability import uhf_internal
+
+from dft_interfaces.engines.calculation import UnconvergedError, last_lines
+from dft_interfaces.engines.pyscf_level import ENERGY_TOLERANCE_HARTREE, Functional
+from dft_interfaces.engines.pyscf_spin import SpinFlips, contamination_remark, spin_flips
+from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
+
+DAMPED_CYCLES = 8
+"""Cycles before DIIS takes over: PySCF damps only those."""
+
+MOST_DESCENTS = 5
+"""How often an unstable solution is left for a lower one."""
+
+SAME_SOLUTION_HARTREE = 1e-5
+"""Less than this below is no other solution: orbitals of an open shell that turn freely give noise of this size."""
+
+POLARISED = 1e-3
+"""⟨S²⟩ from which the spins of a singlet are apart."""
+
+STABILITY_TOLERANCE = 1e-3
+"""Residual of the lowest eigenvector of the orbital Hessian; only its sign is asked for."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a label is made of.
+
+    Attributes:
+        mean_field: PySCF's calculation, converged or not.
+        flips: estimates of what turning a spin costs.
+        remarks: what is worth saying about it.
+    """
+
+    mean_field: Any
+    flips: SpinFlips
+    remarks: tuple[str, ...] = ()
+
+    def converged(self) -> Any:
+        """Return the mean field.
+
+        Raises:
+            UnconvergedError: it did not converge (PySCF itself is silent about it); with the last lines of its log.
+        """
+        if not self.mean_field.converged:
+            log = last_lines(self.mean_field.mol.stdout.getvalue())
+            raise UnconvergedError(f"SCF not converged within {self.mean_field.max_cycle} cycles\n{log}")
+        return self.mean_field
+
+
+@dataclass(frozen=True)
+class KohnSham:
+    """Solves the Kohn-Sham equations as the settings state them, on the way that a rung describes.
+
+    Attributes:
+        settings: the engine's block of the config.
+        functional: what the settings' functional is for PySCF.
+        rung: how to get there.
+    """
+
+    settings: PySCFSettings
+    functional: Functional
+    rung: PySCFRung
+
+    def solve(self, molecule: Any) -> Solution:
+        """Return the lowest solution that was found, converged or not.
+
+        A closed shell that could have a lower spin-polarised solution is tested for it, and so is every open shell.
+        An unstable solution is left in the direction of its instability until the solution is stable.
+        """
+        if molecule.spin:
+            open_shell, remarks = self._stable(self._run(dft.UKS(molecule)))
+            return Solution(open_shell, spin_flips(open_shell), remarks)
+        closed_shell = self._run(dft.RKS(molecule))
+        flips = spin_flips(closed_shell)
+        if flips.up_eV >= self.settings.spin_check_below_eV:
+            return Solution(closed_shell, flips)
+        singlet, remarks = self._lower_singlet(closed_shell)
+        return Solution(singlet, flips, remarks)
+
+    def _lower_singlet(self, closed_shell: Any) -> tuple[Any, tuple[str, ...]]:
+        """Return the closed shell if it is stable, else the spin-polarised singlet below it."""
+        # A closed shell often fails to converge because it is unstable: its last orbitals show the way all the same.
+        orbitals, stable = _triplet_stability(closed_shell)
+        if stable and closed_shell.converged:
+            return closed_shell, ()
+        # Without a start PySCF's own guess for a singlet breaks the symmetry between the atoms.
+        start = None if stable else np.array([closed_shell.make_rdm1(one, closed_shell.mo_occ) / 2 for one in orbitals])
+        singlet, remarks = self._stable(self._run(dft.UKS(closed_shell.mol), start))
+        if not closed_shell.converged:
+            return singlet, (*_polarised_remark(singlet, "the closed shell did not converge"), *remarks)
+        lower = closed_shell.e_tot - singlet.e_tot
+        if lower < SAME_SOLUTION_HARTREE:
+            return closed_shell, ()
+        return singlet, (*_polarised_remark(singlet, f"{lower * Hartree:.3f} eV below the closed shell"), *remarks)
+
+    def _stable(self, mean_field: Any) -> tuple[Any, tuple[str, ...]]:
+        """Leave unstable solutions of an unrestricted calculation until it is stable."""
+        if self.settings.spin_check_below_eV == 0 or not _can_turn(mean_field):
+            return mean_field, ()
+        first, before, descents = mean_field.e_tot, np.inf, 0
+        while mean_field.converged and descents < MOST_DESCENTS and before - mean_field.e_tot > SAME_SOLUTION_HARTREE:
+            before = mean_field.e_tot
+            # Without symmetry: a start that is the same for both spins would never leave a closed shell.
+            orbitals, stable = uhf_internal(
+                mean_field, with_symmetry=False, return_status=True, nroots=1, tol=STABILITY_TOLERANCE
+            )
+            if stable:
+                break
+            mean_field.kernel(mean_field.make_rdm1(orbitals, mean_field.mo_occ))
+            descents += 1
+        remarks = [contamination_remark(mean_field)]
+        if (lower := (first - mean_field.e_tot)) > SAME_SOLUTION_HARTREE:
+            remarks.append(f"left an unstable solution {lower * Hartree:.3f} eV higher")
+        return mean_field, tuple(filter(None, remarks))
+
+    def _run(self, mean_field: Any, density: Any = None) -> Any:
+        """Iterate to self-consistency from a density, by default from the warm start of the rung or PySCF's guess."""
+        mean_field = self._described(mean_field)
+        if density is None and self.rung.start_smearing_eV is not None:
+            warm = mean_field.smearing(self.rung.start_smearing_eV / Hartree, method="fermi", fix_spin=True)
+            warm.kernel()
+            density = warm.make_rdm1()
+        if self.rung.newton:
+            mean_field = mean_field.newton()
+        mean_field.kernel(density)
+        return mean_field
+
+    def _described(self, mean_field: Any) -> Any:
+        settings, rung = self.settings, self.rung
+        mean_field.xc, mean_field.nlc = self.functional.xc, self.functional.nlc
+        mean_field.disp = self.functional.dispersion
+        if settings.density_fit:
+            mean_field = mean_field.density_fit()
+        mean_field.grids.level = settings.grid_level
+        mean_field.nlcgrids.level = settings.nlc_grid_level
+        mean_field.conv_tol = ENERGY_TOLERANCE_HARTREE
+        mean_field.max_cycle = rung.max_cycles or settings.max_cycles
+        mean_field.level_shift = rung.level_shift_hartree or 0.0
+        if rung.damping:
+            mean_field.damp, mean_field.diis_start_cycle = rung.damping, DAMPED_CYCLES
+        mean_field.chkfile = None
+        return mean_field
+
+
+def _polarised_remark(singlet: Any, what: str) -> tuple[str, ...]:
+    square, _ = singlet.spin_square()
+    return (f"spin-polarised singlet: {what}",) if square > POLARISED else ()
+
+
+def _triplet_stability(closed_shell: Any) -> tuple[Any, bool]:
+    """Return orbitals of either spin towards a lower spin-polarised solution, and whether there is none."""
+    _, orbitals, _, stable = closed_shell.stability(
+        internal=False, external=True, return_status=True, nroots=1, tol=STABILITY_TOLERANCE
+    )
+    if stable:
+        return None, True
+    # PySCF turns one spin only, from where the cycles often fall back: the other spin goes the opposite way.
+    closed, up = closed_shell.mo_coeff, orbitals[0]
+    turn = closed.T @ closed_shell.get_ovlp() @ up
+    return (up, closed @ turn.T), False
+
+
+def _can_turn(mean_field: Any) -> bool:
+    """Whether orbitals of a spin can mix with empty ones: those of hydrogen in a minimal basis cannot."""
+    return any(0 < np.count_nonzero(occupations) < len(occupations) for occupations in mean_field.mo_occ)

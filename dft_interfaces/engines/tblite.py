@@ -1,0 +1,105 @@
+"""Semi-empirical tight binding with tblite: molecules and large cells, energy, forces and stress."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree, kB
+from numpy.typing import NDArray
+from tblite.exceptions import TBLiteRuntimeError
+from tblite.interface import Calculator, Result
+
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
+from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.settings.tblite import TBLiteRung, TBLiteSettings
+from dft_interfaces.structure import charge_and_multiplicity
+
+HEAVIEST = 86
+"""Atomic number of radon, the last element of the three parametrisations."""
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+class TBLiteEngine:
+    """Extended tight binding; energies are free energies at the electronic temperature.
+
+    The multiplicity sets how many orbitals are singly occupied; no energy of spin polarisation is added.
+
+    Args:
+        settings: the engine's block of the config.
+    """
+
+    def __init__(self, settings: TBLiteSettings) -> None:
+        self._settings = settings
+        self.name = "tblite"
+        self.properties = frozenset({"energy", "forces", "stress"})
+        self.level_of_theory = _level_of_theory(settings)
+        self.cores = settings.cores
+        self.ladder = settings.ladder
+
+    def label(self, atoms: Atoms, rung: TBLiteRung | None = None) -> Label:
+        """Calculate one structure; see ``DFTEngine.label``."""
+        chosen = rung or TBLiteRung(name="as set")
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, chosen))
+
+    def estimate_s(self, atoms: Atoms) -> float:
+        """See ``DFTEngine.estimate_s``: 2 ms for water, 5 s for 64 periodic silicon atoms."""
+        power = 3.0 if atoms.pbc.any() else 2.0
+        return 0.002 + 2e-5 * float(len(atoms) ** power)
+
+    def unknown_elements(self, symbols: Collection[str]) -> list[str]:
+        """Return the elements beyond radon."""
+        return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
+
+    def _calculate(self, atoms: Atoms, rung: TBLiteRung) -> Numbers:
+        require_no_objection(self._settings, atoms)
+        calculator, start = self._calculator(atoms, rung), Result()
+        if rung.start_temperature_K is not None:
+            calculator.set("temperature", rung.start_temperature_K * kB / Hartree)
+            start = _single_point(calculator, start)
+        calculator.set("temperature", self._settings.electronic_temperature_K * kB / Hartree)
+        result = _single_point(calculator, start)
+        return Numbers(
+            float(result["energy"]) * Hartree,
+            -np.asarray(result["gradient"]) * Hartree / Bohr,
+            _stress(np.asarray(result["virial"]), atoms) if atoms.pbc.all() else None,
+        )
+
+    def _calculator(self, atoms: Atoms, rung: TBLiteRung) -> Any:
+        charge, multiplicity = charge_and_multiplicity(atoms)
+        periodic = {"lattice": atoms.cell.array / Bohr, "periodic": atoms.pbc} if atoms.pbc.all() else {}
+        calculator = Calculator(
+            self._settings.method, atoms.numbers, atoms.positions / Bohr, charge, multiplicity - 1, **periodic
+        )
+        calculator.set("verbosity", 0)
+        calculator.set("accuracy", self._settings.accuracy)
+        calculator.set("max-iter", rung.max_cycles or self._settings.max_cycles)
+        if rung.mixer_damping is not None:
+            calculator.set("mixer-damping", rung.mixer_damping)
+        return calculator
+
+
+def _single_point(calculator: Any, start: Any) -> Any:
+    try:
+        return calculator.singlepoint(start)
+    except TBLiteRuntimeError as error:
+        if "not converged" in str(error):
+            raise UnconvergedError(str(error)) from error
+        raise
+
+
+def _stress(virial: NDArray[np.float64], atoms: Atoms) -> NDArray[np.float64]:
+    stress: NDArray[np.float64] = np.array([virial[pair] for pair in _VOIGT]) * Hartree / atoms.cell.volume
+    return stress
+
+
+def _level_of_theory(settings: TBLiteSettings) -> LevelOfTheory:
+    return LevelOfTheory(
+        code="tblite",
+        summary=f"{settings.method}, electronic temperature {settings.electronic_temperature_K:g} K",
+        functional=settings.method,
+        smearing=f"Fermi-Dirac {settings.electronic_temperature_K:g} K",
+        spin="occupations only",
+        more={"accuracy": settings.accuracy, "kpoints": "gamma"},
+    )

@@ -1,0 +1,164 @@
+"""INCAR, KPOINTS, POSCAR and POTCAR of one structure."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from pymatgen.core.structure import Structure
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from pymatgen.io.vasp.sets import VaspInputSet
+
+from dft_interfaces.engines.vasp_potcars import Potcar
+from dft_interfaces.kpoints import kpoint_mesh
+from dft_interfaces.structure import charge_and_multiplicity
+from dft_interfaces.vasp_sets import InputSet
+
+STATIC = {"NSW": 0, "IBRION": -1, "ISIF": 2}
+"""What makes a label of any input set: no step, forces and stress."""
+
+SPIN_POLARISED = 2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of one calculation.
+
+    Attributes:
+        incar: tags of the INCAR.
+        kpoints: the mesh.
+        structure: atoms grouped by element, as VASP wants them.
+        order: (n,) index in the caller's atoms of each atom of ``structure``.
+    """
+
+    incar: Incar
+    kpoints: Kpoints
+    structure: Structure
+    order: NDArray[np.int64]
+
+    @property
+    def elements(self) -> list[str]:
+        """Symbols in the order of the POTCAR."""
+        return [symbol for symbol, _ in groupby(site.specie.symbol for site in self.structure)]
+
+    def write(self, folder: Path, potcars: Mapping[str, Potcar], tags: Mapping[str, Any]) -> None:
+        """Write the four files.
+
+        Args:
+            folder: an existing folder.
+            potcars: by element.
+            tags: of the INCAR, in place of the set's.
+        """
+        Incar({**self.incar, **tags}).write_file(folder / "INCAR")
+        self.kpoints.write_file(folder / "KPOINTS")
+        Poscar(self.structure).write_file(folder / "POSCAR", significant_figures=16)
+        text = "".join(potcars[symbol].text for symbol in self.elements)
+        (folder / "POTCAR").write_text(text, encoding="latin-1")
+
+
+def make_inputs(atoms: Atoms, inputs: InputSet) -> Inputs:
+    """Make the inputs of a static calculation, all but what depends on the pseudopotentials.
+
+    Initial magnetic moments of the atoms take the place of the set's; a spin multiplicity in ``atoms.info["spin"]``
+    fixes the total moment of a spin-polarised calculation.
+
+    Raises:
+        CannotCalculateError: charge and spin multiplicity that the electrons cannot have.
+    """
+    structure, order = _structure(atoms)
+    tags = (_by_rules(inputs, structure) if inputs.pymatgen_rules else dict(inputs.incar)) | STATIC
+    if tags.get("ISPIN") == SPIN_POLARISED:
+        tags |= _spin_tags(atoms, order)
+    return Inputs(Incar(tags), _kpoints(inputs, structure), structure, order)
+
+
+def mesh_size(atoms: Atoms, inputs: InputSet) -> tuple[int, int, int]:
+    """Return the numbers of k-points along the three axes."""
+    a, b, c = (int(number) for number in _kpoints(inputs, _structure(atoms)[0]).kpts[0])
+    return a, b, c
+
+
+def electrons(inputs: Inputs, potcars: Mapping[str, Potcar], charge: int) -> dict[str, float]:
+    """Return NELECT for a charged cell; nothing for a neutral one, where VASP counts by itself."""
+    if charge == 0:
+        return {}
+    return {"NELECT": sum(potcars[site.specie.symbol].valence for site in inputs.structure) - charge}
+
+
+def _structure(atoms: Atoms) -> tuple[Structure, NDArray[np.int64]]:
+    """Group atoms by element; a left-handed cell gets its first two vectors swapped, which VASP insists on."""
+    cell = atoms.cell.array
+    right_handed = cell if np.linalg.det(cell) > 0 else cell[[1, 0, 2]]
+    properties: dict[str, Any] = {"index": list(range(len(atoms)))}
+    if atoms.has("initial_magmoms"):
+        properties["magmom"] = atoms.get_initial_magnetic_moments().tolist()
+    structure = Structure(
+        right_handed,
+        list(atoms.symbols),
+        atoms.positions,
+        coords_are_cartesian=True,
+        site_properties=properties,
+    ).get_sorted_structure()
+    order = np.array(structure.site_properties["index"], dtype=np.int64)
+    structure.remove_site_property("index")
+    return structure, order
+
+
+def _by_rules(inputs: InputSet, structure: Structure) -> dict[str, Any]:
+    """Return the tags of pymatgen's input set, which turns those by element into those of a structure."""
+    config = {
+        "INCAR": _with_moments(inputs.incar),
+        "KPOINTS": {"reciprocal_density": inputs.kpoints.get("reciprocal_density", 1)},
+        "POTCAR_FUNCTIONAL": inputs.potcar_functional,
+        "POTCAR": dict(inputs.potcars),
+    }
+    rules = type("_Rules", (VaspInputSet,), {"CONFIG": config})
+    with _no_advice():
+        return dict(rules(structure, sort_structure=False).incar)
+
+
+def _with_moments(incar: Mapping[str, Any]) -> dict[str, Any]:
+    return {"MAGMOM": {}, **incar} if incar.get("ISPIN") == SPIN_POLARISED else dict(incar)
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Silence pymatgen's advice on settings that are the published set's, and what it still uses of spglib's past."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def _kpoints(inputs: InputSet, structure: Structure) -> Kpoints:
+    rule = inputs.kpoints
+    if "reciprocal_density" in rule:
+        with _no_advice():
+            return Kpoints.automatic_density_by_vol(
+                structure, rule["reciprocal_density"], force_gamma=rule["always_gamma"]
+            )
+    if "surface_A" in rule:
+        return Kpoints.monkhorst_automatic(_surface_mesh(structure, rule["surface_A"]))
+    if "density_A" in rule:
+        cell = Atoms(cell=structure.lattice.matrix, pbc=True)
+        return Kpoints.gamma_automatic(kpoint_mesh(cell, rule["density_A"]))
+    return Kpoints.gamma_automatic(tuple(rule["gamma"]))
+
+
+def _surface_mesh(structure: Structure, length_A: float) -> tuple[int, int, int]:
+    """Return OC20's mesh: by the largest component of the two vectors in the surface, one point across the slab."""
+    a, b = (max(1, round(length_A / float(np.abs(vector).max()))) for vector in structure.lattice.matrix[:2])
+    return a, b, 1
+
+
+def _spin_tags(atoms: Atoms, order: NDArray[np.int64]) -> dict[str, Any]:
+    tags: dict[str, Any] = {}
+    if atoms.has("initial_magmoms"):
+        tags["MAGMOM"] = atoms.get_initial_magnetic_moments()[order].tolist()
+    if atoms.info.get("spin") is not None:
+        tags["NUPDOWN"] = charge_and_multiplicity(atoms)[1] - 1
+    return tags
