@@ -1,17 +1,18 @@
 """One small file for each finished calculation: written last, whole or not at all."""
 
-import contextlib
 import json
-import os
 import re
-import tempfile
+from logging import getLogger
 from pathlib import Path
 
+from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_json import label_as_dict, label_from_dict
 
-SCHEMA = 1
+logger = getLogger(__name__)
+
+SCHEMA = 2
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -27,23 +28,35 @@ def result_path(folder: Path, request_id: str) -> Path:
 
 
 def write_result(folder: Path, request_id: str, label: Label) -> Path:
-    """Write a result so that a crash leaves either the old file or the new one, never a part."""
+    """Write a result so that a crash leaves either the old file or the new one, never a part.
+
+    Raises:
+        OSError: a full disk, for example; what was there before is still there.
+    """
     path = result_path(folder, request_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}, allow_nan=False)
-    handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    _sync_folder(path.parent)
+    write_whole(path, text)
     return path
+
+
+def keep_result(folder: Path, request_id: str, label: Label) -> bool:
+    """Write a result if that can be done; a full disk must not cost the label that is at hand.
+
+    Returns:
+        Whether it was written; why not stands in the log.
+    """
+    try:
+        write_result(folder, request_id, label)
+    except OSError:
+        logger.exception(
+            "the result of %s could not be written to %s, its label goes on without a file: free some space there, "
+            "or it is calculated again if this process dies before the ledger has it",
+            request_id,
+            folder,
+        )
+        return False
+    return True
 
 
 def read_result(folder: Path, request_id: str) -> Label | None:
@@ -60,19 +73,12 @@ def read_result(folder: Path, request_id: str) -> Label | None:
 def finished_label(folder: Path, request_id: str) -> Label | None:
     """Return the finished label of a request, None if it has to be calculated.
 
-    A calculation that failed (crashed, ran out of memory) is not finished: asking again may help. One that did not
-    converge or was rejected is: the same input would end the same way.
+    A calculation that failed in all its tries (crashed, hung, ran out of memory) is not finished: a campaign asks once
+    and then quarantines the frame, and whoever asks again later may find the machine in a better state. One that did
+    not converge on any rung or was rejected is: the same input would end the same way.
 
     Raises:
         DFTInterfaceError: an id that is no plain file name.
     """
     label = read_result(folder, request_id)
     return None if label is None or label.status is LabelStatus.FAILED else label
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

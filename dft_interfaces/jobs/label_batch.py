@@ -1,0 +1,69 @@
+"""What one job calculates: one request, or several cheap ones that share it."""
+
+import hashlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from dft_interfaces.atoms_json import atoms_from_dict
+from dft_interfaces.engine import DFTEngine
+from dft_interfaces.failures import failure_of
+from dft_interfaces.jobs.result_files import finished_label, keep_result
+from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label_check import checked
+from dft_interfaces.ladder import labelled_with_retries
+from dft_interfaces.settings import EngineSettings, LimitSettings, RetrySettings
+
+
+class LabelBatch(BaseModel):
+    """Requests of one job, with all that their calculation needs; travels as JSON.
+
+    Attributes:
+        folder: of the results.
+        engine: the engine's block of the config.
+        limits: of one calculation.
+        retry: how often a calculation that failed is tried again.
+        requests: request id -> structure (``atoms_as_dict``), calculated in this order.
+        generation: how many jobs with these requests were lost before.
+    """
+
+    folder: Path
+    engine: EngineSettings
+    limits: LimitSettings
+    retry: RetrySettings
+    requests: dict[str, Any]
+    generation: int = 0
+
+    @property
+    def job_name(self) -> str:
+        """A hash of what is asked for: pyiron returns an old result under an old name in silence."""
+        words = [*self.requests, str(self.generation)]
+        return "label_" + hashlib.sha256(" ".join(words).encode()).hexdigest()[:32]
+
+    def labels(self, engine: DFTEngine) -> Iterator[tuple[str, Label]]:
+        """Yield the label of each request; each lies in its result file before the next one begins.
+
+        A request that has a finished result already is not calculated again.
+
+        Args:
+            engine: built from the settings.
+        """
+        for request_id, atoms in self.requests.items():
+            label = finished_label(self.folder, request_id)
+            if label is None:
+                label = self._calculated(engine, atoms)
+                keep_result(self.folder, request_id, label)
+            yield request_id, label
+
+    def _calculated(self, engine: DFTEngine, structure: dict[str, Any]) -> Label:
+        try:
+            atoms = atoms_from_dict(structure)
+            return checked(labelled_with_retries(engine, atoms, self.retry), atoms, engine.level_of_theory)
+        except Exception as error:  # noqa: BLE001 - pyiron would swallow it and keep only its type
+            fingerprint = engine.level_of_theory.fingerprint
+            return Label(
+                LabelStatus.FAILED, fingerprint, message=traceback.format_exc(), failure=failure_of(error)
+            )

@@ -1,0 +1,79 @@
+"""One pyiron_base job class for labels.
+
+Importing this module imports pyiron_base, which reads its environment once and opens a log in the current folder:
+only ``pyiron_project.WorkerProject`` does so, in a worker process, after it has prepared both.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyiron_base import PythonTemplateJob
+
+from dft_interfaces.engine import DFTEngine
+from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label_json import label_as_dict
+from dft_interfaces.queue.program import batch_command, write_batch
+from dft_interfaces.queue.system import QueueSystem
+
+
+class LabelJob(PythonTemplateJob):  # type: ignore[misc]
+    """Calculates the labels of a batch, in this process or in a queue.
+
+    Input and output are JSON texts, which pyiron stores unchanged: it would turn empty dictionaries and tuples into
+    lists, and would keep only the type of an exception. Here every outcome is a label, written to its result file
+    before pyiron hears of it.
+    """
+
+    def __init__(self, project: Any, job_name: str) -> None:
+        super().__init__(project, job_name)
+        self.input.batch = ""
+        self.outcome: dict[str, Label] = {}
+        self.label_engine: DFTEngine | None = None
+        self.queue_system: QueueSystem | None = None
+
+    def run_static(self) -> None:
+        """Calculate in this process."""
+        if self.label_engine is None:
+            raise ValueError("expected an engine; labels are calculated by LabelRunner only")
+        self.status.running = True
+        for request_id, label in LabelBatch.model_validate_json(self.input.batch).labels(self.label_engine):
+            self.outcome[request_id] = label
+        self.record(self.outcome)
+
+    def run_if_scheduler(self) -> int:
+        """Hand the job to the queue.
+
+        pyiron's own way would start the first ``python`` on the PATH, keep the queue's words of refusal to itself, and
+        write its job table from the node that calculates, over a network file system on which SQLite must not be used.
+        """
+        if self.queue_system is None:
+            raise ValueError("expected a queue system; labels are handed to a queue by QueueRunner only")
+        self.project_hdf5.create_working_directory()
+        folder = Path(self.working_directory)
+        write_batch(folder, self.input.batch)
+        limits = {"run_time_max": self.server.run_time, "memory_max": self.server.memory_limit}
+        queue_id = self.queue_system.submit(
+            job_name=f"label_{self.job_id}",
+            folder=folder,
+            command=batch_command(folder),
+            cores=self.server.cores,
+            **limits,
+        )
+        with self.server.unlocked():
+            self.server.queue_id = queue_id
+        return queue_id
+
+    def record(self, labels: Mapping[str, Label]) -> None:
+        """Store the labels and report to pyiron how the job ended."""
+        self.output.labels = json.dumps({request_id: label_as_dict(label) for request_id, label in labels.items()})
+        self.to_hdf()
+        found = {label.status for label in labels.values()}
+        if found <= {LabelStatus.CONVERGED}:
+            self.status.finished = True
+        elif found <= {LabelStatus.CONVERGED, LabelStatus.UNCONVERGED}:
+            self.status.not_converged = True
+        else:
+            self.status.aborted = True

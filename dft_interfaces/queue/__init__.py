@@ -1,0 +1,1 @@
+"""Labels through a cluster's queue."""

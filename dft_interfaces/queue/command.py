@@ -1,0 +1,33 @@
+"""The commands of a queue."""
+
+import subprocess
+from collections.abc import Sequence
+
+from dft_interfaces.errors import QueueError
+
+TIMEOUT_S = 60.0
+
+
+def run_command(words: Sequence[str], folder: str | None = None) -> str:
+    """Run a command of the queue and return what it prints.
+
+    Args:
+        words: program and arguments.
+        folder: in which it runs, the current one by default.
+
+    Raises:
+        QueueError: it failed, is missing or does not answer.
+    """
+    line = " ".join(words)
+    try:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise QueueError(
+            f"the queue's command {words[0]} is not on this machine's PATH; start the campaign where jobs are submitted"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise QueueError(f"the queue did not answer to {line!r} within {TIMEOUT_S:g} s") from error
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout).strip()
+        raise QueueError(f"the queue refused {line!r} (exit code {error.returncode}): {said}") from error
+    return done.stdout

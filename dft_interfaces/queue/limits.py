@@ -1,0 +1,104 @@
+"""What a queue allows; pysqa would lower a request to it in silence, and Slurm would let the job wait for ever."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings
+
+UNLIMITED = float("inf")
+_BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """The most that one job may ask for.
+
+    Attributes:
+        queue: whose limits they are, for example ``partition main``.
+        cores: on one node.
+        time_s: wall time.
+        memory_GB: on one node.
+    """
+
+    queue: str
+    cores: float = UNLIMITED
+    time_s: float = UNLIMITED
+    memory_GB: float = UNLIMITED
+
+
+def job_cores(settings: QueueSettings, engine: EngineSettings) -> int:
+    """Return the cores of one job."""
+    return settings.cores or engine.cores
+
+
+def disagreements(settings: QueueSettings, engine: EngineSettings, limits: LimitSettings) -> Iterator[str]:
+    """Yield what the settings alone tell to be wrong, as ``key: sentence``."""
+    if settings.cores is not None and settings.cores < engine.cores:
+        yield f"cores: received {settings.cores}, must be at least the engine's cores ({engine.cores})"
+    if limits.time_s > settings.time_s:
+        yield (
+            f"time_s: received {settings.time_s:g}, must be at least the time limit of one calculation"
+            f" (label.limits.time_s, {limits.time_s:g}): raise it, or lower that"
+        )
+    if None not in (limits.memory_GB, settings.memory_GB) and limits.memory_GB > settings.memory_GB:  # type: ignore[operator]
+        yield (
+            f"memory_GB: received {settings.memory_GB:g}, must be at least the memory limit of one calculation"
+            f" (label.limits.memory_GB, {limits.memory_GB:g})"
+        )
+    if settings.queue_folder is not None:
+        yield from _of_folder(settings.queue_folder, settings, engine)
+
+
+def excesses(settings: QueueSettings, engine: EngineSettings, allowed: QueueLimits) -> Iterator[str]:
+    """Yield what a job asks for beyond the limits, as ``key: sentence``."""
+    asked = {"cores": job_cores(settings, engine), "time_s": settings.time_s, "memory_GB": settings.memory_GB}
+    for key, value in asked.items():
+        most = getattr(allowed, key)
+        if value is not None and value > most:
+            yield f"{key}: received {value:g}, but {allowed.queue} allows at most {most:g}; lower it"
+
+
+def _of_folder(folder: Path, settings: QueueSettings, engine: EngineSettings) -> Iterator[str]:
+    path = folder / "queue.yaml"
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        queues: dict[str, Any] = data["queues"]
+        name = settings.queue or data["queue_primary"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        yield (
+            f"queue_folder: {path} is no pysqa description of a queue ({type(error).__name__}: {error}); it needs"
+            " queue_type, queue_primary and queues"
+        )
+        return
+    if name not in queues:
+        yield f"queue: received {name!r}, but {path} knows {', '.join(sorted(queues))}"
+        return
+    block = queues[name]
+    if not (folder / str(block.get("script"))).is_file():
+        yield f"queue_folder: the job script {block.get('script')!r} of queue {name} is not in {folder}"
+    allowed = QueueLimits(
+        f"queue {name} in {path}",
+        cores=_or_unlimited(block.get("cores_max")),
+        time_s=_or_unlimited(block.get("run_time_max")),
+        memory_GB=_memory_GB(block.get("memory_max")),
+    )
+    yield from excesses(settings, engine, allowed)
+    least = block.get("cores_min")
+    if least is not None and job_cores(settings, engine) < least:
+        yield f"cores: received {job_cores(settings, engine)}, but {allowed.queue} expects at least {least}; raise it"
+
+
+def _or_unlimited(value: float | None) -> float:
+    return UNLIMITED if value is None else value
+
+
+def _memory_GB(value: float | str | None) -> float:
+    """Read pysqa's memory: numbers are GB, words such as 4000M carry their unit (M if they have none)."""
+    if not isinstance(value, str):
+        return _or_unlimited(value)
+    unit = value[-1].lower() if value[-1].isalpha() else "m"
+    return float(value.rstrip("kKmMgGtTbB")) * _BYTES.get(unit, 1) / _BYTES["g"]

@@ -1,0 +1,108 @@
+"""What is asked of a queue: to take a job, which jobs it has, and how one ended. pysqa knows the commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pysqa import QueueAdapter
+
+from dft_interfaces.errors import QueueError
+from dft_interfaces.label import Failure
+from dft_interfaces.queue.command import run_command
+
+_FAILURES = {
+    "CANCELLED": Failure.CANCELLED,
+    "PREEMPTED": Failure.CANCELLED,
+    "REVOKED": Failure.CANCELLED,
+    "TIMEOUT": Failure.TIME,
+    "DEADLINE": Failure.TIME,
+    "OUT_OF_MEMORY": Failure.MEMORY,
+    "COMPLETED": Failure.OUTPUT,
+}
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job that left no result ended.
+
+    Attributes:
+        failure: its kind.
+        state: in the queue's own words, ``unknown`` where it keeps no record.
+    """
+
+    failure: Failure
+    state: str
+
+
+class QueueSystem:
+    """A queue as a pysqa folder describes it.
+
+    Args:
+        folder: with ``queue.yaml``.
+        queue: one of its queues, its primary one by default.
+    """
+
+    def __init__(self, folder: Path, queue: str | None = None) -> None:
+        self._adapter = QueueAdapter(directory=str(folder), execute_command=_run)
+        self._is_slurm = self._adapter.config["queue_type"] == "SLURM"
+        self.queue: str = queue or self._adapter.config["queue_primary"]
+
+    def submit(self, job_name: str, folder: Path, command: str, cores: int, **limits: Any) -> int:
+        """Hand a job over and return its id in the queue.
+
+        Args:
+            job_name: for people.
+            folder: in which it runs.
+            command: what it runs.
+            cores: how many it gets.
+            limits: ``run_time_max`` (s) and ``memory_max`` (GB) where the script of the queue knows them.
+
+        Raises:
+            QueueError: the queue did not take it; holds its own words.
+        """
+        queue_id = self._adapter.submit_job(
+            queue=self.queue, job_name=job_name, working_directory=str(folder), cores=cores, command=command, **limits
+        )
+        return int(queue_id)
+
+    def jobs(self) -> dict[int, str]:
+        """Return id -> folder of all jobs that wait or run; one command, however many there are.
+
+        Raises:
+            QueueError: the queue does not answer.
+        """
+        table = self._adapter.get_queue_status()
+        folders = table["working_directory"] if "working_directory" in table else [""] * len(table)
+        return {int(number): str(folder) for number, folder in zip(table["jobid"], folders, strict=True)}
+
+    def end_of(self, queue_id: int) -> JobEnd:
+        """Return how a job ended that is no longer in the queue."""
+        state = self._slurm_state(queue_id) if self._is_slurm else ""
+        return JobEnd(_FAILURES.get(state, Failure.CRASH), state or "unknown")
+
+    def _slurm_state(self, queue_id: int) -> str:
+        """Return what the controller remembers for some minutes, or what the accounting knows if there is one."""
+        try:
+            shown = run_command(["scontrol", "show", "job", str(queue_id), "--oneliner"])
+            return shown.partition("JobState=")[2].split(" ", 1)[0]
+        except QueueError:
+            pass
+        try:
+            counted = run_command(["sacct", "--jobs", str(queue_id), "-X", "-n", "-P", "--format=State"])
+            return (counted.split() or [""])[0]
+        except QueueError:
+            return ""
+
+
+def _run(
+    commands: Sequence[str] | str,
+    working_directory: str | None = None,
+    split_output: bool = True,
+    shell: bool = False,  # noqa: ARG001
+    error_filename: str = "",  # noqa: ARG001
+) -> list[str] | str:
+    """Run a command for pysqa, whose own way returns None when it fails."""
+    words = commands.split() if isinstance(commands, str) else commands
+    shown = run_command(words, working_directory)
+    return shown.split("\n") if split_output else shown
