@@ -85,7 +85,7 @@ def reference_errors(
         directions += errors_of_frame(b, _force_errors(mine, frame), _stress_errors(stress[:, b], frame), training)
     missing = torch.tensor(
         [
-            frame.energy_eV - float(energy) - shifts.total_eV(frame.atoms.numbers)
+            frame.energy_above(shifts) - float(energy)
             for frame, energy in zip(frames, evaluation.energy.detach(), strict=True)
         ],
         dtype=corrections.dtype,

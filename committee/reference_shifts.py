@@ -28,16 +28,21 @@ class ReferenceShifts:
 
     @classmethod
     def fit(
-        cls, atomic_numbers: Sequence[NDArray[np.integer]], differences_eV: NDArray[np.float64]
+        cls,
+        atomic_numbers: Sequence[NDArray[np.integer]],
+        differences_eV: NDArray[np.float64],
+        prior_eV: Mapping[int, float] | None = None,
     ) -> "ReferenceShifts":
         """Fit by minimum-norm least squares.
 
-        A ridge would leave whole eV per atom when two codes differ by 500 eV per atom; the minimum-norm solution is
-        exact wherever the compositions determine the sum, and splits evenly what they do not.
+        A ridge would leave whole eV per atom when two codes differ by 500 eV per atom; the solution nearest to the
+        prior is exact wherever the compositions determine the sum, and the prior decides only what they leave open.
 
         Args:
             atomic_numbers: of each of B frames, (n_b,).
             differences_eV: (B,) label minus foundation, total energies.
+            prior_eV: atomic number -> shift, eV, for example from isolated atoms; 0 by default, which splits evenly
+                what the compositions leave open. Elements that no frame holds keep theirs.
 
         Raises:
             TrainingDataError: no frame, or a difference that is not finite.
@@ -52,10 +57,12 @@ class ReferenceShifts:
             raise TrainingDataError("Reference shifts need finite energies; remove the labels with NaN or infinity.")
         elements = np.unique(np.concatenate(list(atomic_numbers)))
         counts = np.array([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], dtype=float)
-        shifts = np.linalg.lstsq(counts, differences, rcond=RANK_TOLERANCE)[0]
+        prior = dict(prior_eV or {})
+        start = np.array([prior.get(int(z), 0.0) for z in elements])
+        shifts = start + np.linalg.lstsq(counts, differences - counts @ start, rcond=RANK_TOLERANCE)[0]
         residuals = (differences - counts @ shifts) / counts.sum(1)
         return cls(
-            {int(z): float(shift) for z, shift in zip(elements, shifts, strict=True)},
+            {**prior, **{int(z): float(shift) for z, shift in zip(elements, shifts, strict=True)}},
             tuple(chemical_symbols[z] for z in elements[_undetermined(counts)]),
             float(np.std(residuals)),
         )

@@ -1,7 +1,7 @@
 """Training: reference shifts, latent distance, then a dense fit of the heads that never touches the foundation."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from committee.backbone import Backbone
@@ -32,6 +32,7 @@ def train(
     cache_folder: Path,
     seed: int,
     level_of_theory: str | None = None,
+    prior_shifts_eV: Mapping[int, float] | None = None,
     warm_start: CommitteePotential | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CommitteePotential:
@@ -48,26 +49,27 @@ def train(
         cache_folder: where tangents are kept between trainings, and a training's state until it ends.
         seed: of the heads, of the bootstrap weights and of the choice of trajectories held back.
         level_of_theory: of the labels, in words; what the frames say, or else the foundation's own, if not given.
+        prior_shifts_eV: reference shift of each element where the labels leave it open, by atomic number; 0 by default.
         warm_start: start from the heads of this committee (same foundation and settings) instead of fresh ones.
         progress: called with (done, total): frames while tangents are computed, then epochs.
 
     Raises:
         TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat,
-            labels of several levels of theory or of another one than the warm start's, or frames too large for any
-            but the squared loss.
+            labels of several levels of theory that were not aligned, or of another one than the warm start's, or
+            frames too large for any but the squared loss.
         StructureError: a structure that no model could be asked about.
     """
     check_frames(frames, backbone.elements)
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, level, warm_start)
-    state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads))
+    state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
     seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, training, progress)
     labelled = TrainingSet(frames, seen)
     groups = [frame.independent_group for frame in frames]
     kept, held = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
     # Nothing of the fit, latent distance and scale of the inputs included, knows the frames held back.
-    shifts, latent = kept.shifts(training), kept.latent()
+    shifts, latent = kept.shifts(training, prior_eV=prior_shifts_eV), kept.latent()
     data = kept.dense(heads, shifts, latent, committee, training)
     heads.standardise_by(data.features, data.rows, _settled(warm_start))
 
@@ -83,7 +85,8 @@ def train(
     )
     fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
     state.remove()
-    return potential(heads, labelled.shifts(training, labelled.corrections_eV(heads, latent, committee)))
+    corrections = labelled.corrections_eV(heads, latent, committee)
+    return potential(heads, labelled.shifts(training, corrections, prior_shifts_eV))
 
 
 def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> None:
@@ -134,12 +137,14 @@ def _key(
     training: TrainingSettings,
     seed: int,
     heads: ResidualHeads,
+    prior_shifts_eV: Mapping[int, float] | None,
 ) -> str:
     """SHA-256 of all that a fit depends on, the order of the frames included."""
     digest = hashlib.sha256(f"{_FIT_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
     digest.update((committee.model_dump_json() + training.model_dump_json()).encode())
     for frame in frames:
-        digest.update(f"{frame.id} {frame.group} {label_hash(frame)}".encode())
+        digest.update(f"{frame.id} {frame.group} {frame.aligned} {label_hash(frame)}".encode())
+    digest.update(repr(sorted((prior_shifts_eV or {}).items())).encode())
     for name, tensor in sorted(heads.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from committee.errors import StructureError, TrainingDataError
+from committee.reference_shifts import ReferenceShifts
 from committee.structures import check_structures
 from committee.tangents import structure_hash
 
@@ -28,6 +29,8 @@ class TrainingFrame:
         stress_eV_per_A3: (6,) in ASE's order, or None.
         group: what the frame shares with others that are not independent of it, for example its trajectory.
         level_of_theory: what the label means, in words; empty if it is not stated.
+        aligned: the energy counts from the foundation's zero: its level's own reference shifts were taken out
+            (``committee.aligned_levels``). Such frames may be of another level than the rest.
     """
 
     id: str
@@ -37,11 +40,16 @@ class TrainingFrame:
     stress_eV_per_A3: Array | None = None
     group: str = ""
     level_of_theory: str = ""
+    aligned: bool = False
 
     @property
     def independent_group(self) -> str:
         """The group, or the frame itself where none is named."""
         return self.group or self.id
+
+    def energy_above(self, shifts: ReferenceShifts) -> float:
+        """Energy on the foundation's zero, eV, where ``shifts`` are those of the training set's main level."""
+        return self.energy_eV if self.aligned else self.energy_eV - shifts.total_eV(self.atoms.numbers)
 
 
 def label_hash(frame: TrainingFrame) -> str:
@@ -66,7 +74,7 @@ def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
 
     Raises:
         TrainingDataError: no frames, ids that repeat or cannot name a file, labels that are not finite or do not fit
-            their structure, labels of more than one level of theory.
+            their structure, labels of more than one level of theory that were not aligned.
         StructureError: a structure that no model could be asked about; it names the frame by its id.
     """
     if not frames:
@@ -80,8 +88,8 @@ def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
 
 
 def common_level_of_theory(frames: Sequence[TrainingFrame]) -> str | None:
-    """Return the level of theory that the frames name; None if none does."""
-    return next((frame.level_of_theory for frame in frames if frame.level_of_theory), None)
+    """Return the level of theory whose energies are served, as the frames name it; None if none does."""
+    return next((frame.level_of_theory for frame in frames if frame.level_of_theory and not frame.aligned), None)
 
 
 def _check_frame(frame: TrainingFrame) -> None:
@@ -111,10 +119,12 @@ def _check_structure(frame: TrainingFrame, elements: Set[int]) -> None:
 
 def _check_level(frames: Sequence[TrainingFrame]) -> None:
     """One energy surface at a time: the difference of two would be learnt as if it were physics."""
-    first = {frame.level_of_theory: frame.id for frame in reversed(frames) if frame.level_of_theory}
+    stated = [frame for frame in frames if frame.level_of_theory and not frame.aligned]
+    first = {frame.level_of_theory: frame.id for frame in reversed(stated)}
     if len(first) > 1:
         (one, here), (other, there) = list(first.items())[:2]
         raise TrainingDataError(
             f"Labels of different levels of theory cannot train one committee: frame {here} is {one!r}, "
-            f"frame {there} is {other!r}. Train a committee for each, or label the frames again at one of them."
+            f"frame {there} is {other!r}. Train a committee for each, label the frames again at one of them, or align "
+            "the others first (committee.aligned_levels; `align.other_labels` in a campaign)."
         )

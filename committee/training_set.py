@@ -1,6 +1,6 @@
 """Labelled frames together with what the foundation says of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +37,24 @@ class TrainingSet:
         """Some of the frames."""
         return TrainingSet([self.frames[i] for i in indices], [self.seen[i] for i in indices])
 
-    def shifts(self, training: TrainingSettings, corrections_eV: Array | None = None) -> ReferenceShifts:
-        """Reference shifts of the frames that have an energy, given corrections (B,); none if no frame has one.
+    def shifts(
+        self,
+        training: TrainingSettings,
+        corrections_eV: Array | None = None,
+        prior_eV: Mapping[int, float] | None = None,
+    ) -> ReferenceShifts:
+        """Reference shifts of the main level's frames that have an energy; the prior, or none, if no frame has one.
 
         With Huber's loss a wrong energy does not draw the shifts along either.
+
+        Args:
+            training: the loss.
+            corrections_eV: (B,) what the heads add to each frame.
+            prior_eV: as for ``ReferenceShifts.fit``.
         """
-        chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV)]
+        chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV) and not frame.aligned]
         if not chosen:
-            return ReferenceShifts()
+            return ReferenceShifts(dict(prior_eV or {}))
         known = np.array([float(entry.energy) for entry in self.seen])
         if corrections_eV is not None:
             known = known + corrections_eV
@@ -52,7 +62,7 @@ class TrainingSet:
         numbers = [self.frames[i].atoms.numbers for i in chosen]
         if training.loss == "huber":
             differences = _without_outliers(numbers, differences, ENERGY_SHARE * training.huber_threshold_eV_per_A)
-        return ReferenceShifts.fit(numbers, differences)
+        return ReferenceShifts.fit(numbers, differences, prior_eV)
 
     def latent(self) -> LatentDistance:
         """Latent distance from these frames."""
@@ -72,7 +82,7 @@ class TrainingSet:
         targets = [
             Target.of(
                 seen,
-                frame.energy_eV - float(seen.energy) - shifts.total_eV(frame.atoms.numbers),
+                frame.energy_above(shifts) - float(seen.energy),
                 frame.forces_eV_per_A,
                 frame.stress_eV_per_A3,
                 training,

@@ -83,7 +83,8 @@ def held_back_score(
 def _full_errors(potential: CommitteePotential, frames: Sequence[TrainingFrame], settings: TrainingSettings) -> Errors:
     energies, directions = [], []
     for i, (frame, found) in enumerate(zip(frames, potential.predict([f.atoms for f in frames]), strict=True)):
-        energies.append((found.energy - frame.energy_eV) / len(frame.atoms))
+        answered = found.energy - potential.shifts.total_eV(frame.atoms.numbers)
+        energies.append((answered - frame.energy_above(potential.shifts)) / len(frame.atoms))
         forces, stress = frame.forces_eV_per_A, frame.stress_eV_per_A3
         directions += errors_of_frame(
             i,

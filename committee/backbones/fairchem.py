@@ -22,7 +22,7 @@ _LEVELS = {
     "oc20": "RPBE, VASP, OC20 settings, total energies",
     "oc25": "RPBE-D3, VASP, OC25 settings",
     "odac": "PBE-D3(BJ), VASP, ODAC25 settings",
-    "omc": "PBE-D3(BJ), VASP, OMC25 settings",
+    "omc": "PBE-D3(0), VASP, OMC25 settings",
 }
 """What a task's energies mean, as fairchem documents its data sets."""
 
