@@ -1,5 +1,7 @@
 """A campaign: walks the stages of each round, writes the ledger. The same call starts, resumes and repeats."""
 
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,10 +16,12 @@ from al_loop.config.file import check_elements, check_engine_elements, load_conf
 from al_loop.errors import InputError
 from al_loop.folder import folder_id, locked_folder, make_folder_id
 from al_loop.ids import frame_id
+from al_loop.label_cost import LabelCost, label_cost
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
+from al_loop.level_differences import level_differences
 from al_loop.logfile import LOG_NAME, EventLog
-from al_loop.loop.labelling import WorkerPool
+from al_loop.loop.labelling import WorkerPool, check_resources
 from al_loop.loop.round_report import round_report
 from al_loop.loop.stages import MODELS, Stages
 from al_loop.loop.starts import load_system
@@ -30,10 +34,27 @@ from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
 
-FINGERPRINT, FOLDER_ID = "foundation_fingerprint", "folder_id"  # beside the settings in the stored configuration
+# Beside the settings in the stored configuration.
+FINGERPRINT, FOLDER_ID, LEVEL = "foundation_fingerprint", "folder_id", "level_of_theory"
+LEVEL_DIFFERS = "level of theory"  # kind of event
 
-# Between two runs of the same campaign.
-MAY_CHANGE = ("rounds", "threads", "label.workers", "label.lease_s", "label.max_failed_fraction")
+_logger = logging.getLogger("al_loop")
+
+# Between two runs of the same campaign, with all that lies below them.
+MAY_CHANGE = (
+    "rounds",
+    "threads",
+    "align.accept_residual_spread_eV_per_atom",
+    "align.on_slip",
+    "label.engine.cores",
+    "label.labels_per_job",
+    "label.lease_s",
+    "label.limits",
+    "label.max_failed_fraction",
+    "label.queue",
+    "label.retry",
+    "label.workers",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,7 @@ class _Prepared:
 
     backbone: Backbone
     level: LevelOfTheory
+    cost: LabelCost
     description: dict[str, Any]
 
 
@@ -84,6 +106,7 @@ class Campaign:
             open_ledger(self.config.store, self.folder, self.config.name) as ledger,
         ):
             self._begin(ledger, prepared.description)
+            self._warn(ledger, prepared)
             yield from self._rounds(ledger, prepared)
 
     def served_model(self) -> Path | None:
@@ -102,9 +125,12 @@ class Campaign:
         torch.set_num_threads(self.config.threads)
         engine = build_engine(self.config.label.engine)
         check_engine_elements(self.config)
+        check_resources(self.config.label)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)
-        return _Prepared(backbone, engine.level_of_theory, _description(self.config, backbone.fingerprint))
+        level = engine.level_of_theory
+        description = _description(self.config, backbone.fingerprint, level)
+        return _Prepared(backbone, level, label_cost(self.config, engine), description)
 
     def _begin(self, ledger: Ledger, description: dict[str, Any]) -> None:
         """Store the configuration, or refuse another one than the campaign was started with."""
@@ -118,7 +144,9 @@ class Campaign:
                 f"The database already holds a campaign {self.config.name}, which was started in another folder than "
                 f"{self.folder}. Choose another `name`, or set `folder` to where that campaign lives to go on with it."
             )
-        changed = [key for key in _differences(stored, description) if key not in MAY_CHANGE]
+        level = description.pop(LEVEL)
+        known = stored.pop(LEVEL, level)
+        changed = [key for key in _differences(stored, description) if not _may_change(key)]
         if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, whatever its file is called now
             changed = [key for key in changed if key.partition(".")[0] != "foundation"]
         elif FINGERPRINT not in stored:
@@ -128,12 +156,30 @@ class Campaign:
                 f"The campaign {self.config.name} in {self.folder} was started with other settings: "
                 f"{', '.join(changed)} changed. Set them back to resume it, or choose another folder to start anew."
             )
+        if known["fingerprint"] != level["fingerprint"]:
+            raise InputError(
+                f"The labels of campaign {self.config.name} in {self.folder} are of another level of theory than the "
+                f"engine gives now, with the same settings: {_named(known)} then, {_named(level)} now. "
+                "Pseudopotentials, a model or the engine itself were exchanged: put them back to resume, or choose "
+                "another folder to start anew."
+            )
+
+    def _warn(self, ledger: Ledger, prepared: _Prepared) -> None:
+        """Say once in the report, and at each start, how the engine differs from the foundation."""
+        if prepared.cost.too_long:
+            _logger.warning("Labels: %s", prepared.cost)
+        sentences = level_differences(self.config, prepared.level)
+        known = {event.message for event in ledger.events() if event.kind == LEVEL_DIFFERS}
+        for sentence in sentences:
+            _logger.warning("%s", sentence)
+            if sentence not in known:
+                ledger.event(LEVEL_DIFFERS, sentence)
 
     def _rounds(self, ledger: Ledger, prepared: _Prepared) -> Iterator[RoundReport]:
         log = EventLog(self.folder / LOG_NAME)
         (self.folder / MODELS).mkdir(exist_ok=True)
-        log.write("run", campaign=self.config.name, rounds=self.config.rounds)
-        with WorkerPool(self.config) as pool:
+        log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
+        with WorkerPool(self.config, log) as pool:
             progress = LoggedProgress(self._progress, log)
             stages = Stages(self.config, prepared.backbone, prepared.level, ledger, pool, progress)
             once = partial(_once, ledger, log)
@@ -163,10 +209,11 @@ def _once(ledger: Ledger, log: EventLog, round_: int, name: str, stage: Callable
     return True
 
 
-def _description(config: Config, foundation_fingerprint: str) -> dict[str, Any]:
+def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheory) -> dict[str, Any]:
     """The configuration without credentials and places, structures named by their content."""
     description = config.model_dump(mode="json", exclude={"store", "folder"})
     description[FINGERPRINT] = foundation_fingerprint
+    description[LEVEL] = {"fingerprint": level.fingerprint, "summary": f"{level.code}: {level.summary}"}
     for block, systems in (
         (description["systems"], config.systems),
         (description["hold_out"]["never_trained"], config.hold_out.never_trained),
@@ -174,7 +221,18 @@ def _description(config: Config, foundation_fingerprint: str) -> dict[str, Any]:
         for entry, system in zip(block, systems, strict=True):
             entry["file"] = system.file.name
             entry["structure"] = frame_id(load_system(system))
+    for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
+        entry["file"] = other.file.name
+        entry["content"] = hashlib.sha256(other.file.read_bytes()).hexdigest()
     return description
+
+
+def _named(level: dict[str, str]) -> str:
+    return f"{level['summary']} ({level['fingerprint']})"
+
+
+def _may_change(dotted: str) -> bool:
+    return any(dotted == key or dotted.startswith(f"{key}.") for key in MAY_CHANGE)
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

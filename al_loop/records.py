@@ -131,7 +131,7 @@ class RoundReport:
         verdicts: count of each VerdictKind.
         verdicts_by_lane: lane -> kind -> count.
         labels: accepted labels of this round that were trained on.
-        labels_failed: calculations of this round that gave no label.
+        labels_failed: frames of this round that are quarantined: they gave no label that may be trained on.
         labels_held_out: accepted labels of this round that are never trained on.
         held_out: errors on the test frames, None until they are labelled.
         never_trained: errors on each molecule or conformer that is never trained on.
@@ -141,6 +141,7 @@ class RoundReport:
         promoted: the round's candidate is served.
         promotion_reason: why, or why not.
         seconds: wall time by stage.
+        quarantined: those frames (``al_loop.quarantine.quarantined_as_dict``).
     """
 
     round: int
@@ -158,3 +159,4 @@ class RoundReport:
     promoted: bool
     promotion_reason: str
     seconds: dict[str, float] = field(default_factory=dict)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)

@@ -1,6 +1,8 @@
 """The command line. Each command is a thin function over Python; heavy libraries load inside the commands."""
 
 import json
+import logging
+import signal
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +28,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``al-loop``."""
+    # A scheduler ends jobs by SIGTERM: workers and the private server must go as they do after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
@@ -41,6 +45,8 @@ def run(
     from al_loop.logfile import LOG_NAME
 
     config = load_config(config_path)
+    if quiet:
+        logging.getLogger("al_loop").setLevel(logging.ERROR)
     with logged_to(config.folder.expanduser() / LOG_NAME):
         from rich.console import Console
 
@@ -131,6 +137,21 @@ def predict(
         typer.echo(json.dumps(asdict(comparison), allow_nan=False))
     else:
         print_comparison(comparison)
+
+
+@app.command("isolated-atoms")
+@guarded
+def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
+    """Calculate a single atom of each element with the config's engine: energies for align.isolated_atoms_eV."""
+    from al_loop.config.file import load_config
+    from al_loop.isolated_atoms import isolated_atom_energies_eV
+
+    energies_eV = isolated_atom_energies_eV(load_config(config_path))
+    if as_json:
+        typer.echo(json.dumps(energies_eV))
+    else:
+        listed = ", ".join(f"{symbol}: {energy:.6f}" for symbol, energy in energies_eV.items())
+        typer.echo(f"align:\n  isolated_atoms_eV: {{{listed}}}")
 
 
 @app.command()

@@ -13,12 +13,16 @@ from al_loop.config import Config
 from al_loop.config.checks import check_elements, check_engine_elements
 from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
 from al_loop.errors import InputError
+from al_loop.label_cost import label_cost
+from al_loop.level_differences import level_differences
 from al_loop.masking import mask_uri
 from al_loop.versions import installed
 from committee.errors import CommitteeError
 from committee.settings import CalculatorSettings, FairchemSettings
-from dft_interfaces.engines import GPAW_INSTALL, build_engine, engine_installed
+from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.settings import EspressoSettings
+from dft_interfaces.settings.gpaw import GPAW_INSTALL
 
 if TYPE_CHECKING:
     from committee.backbone import Backbone  # imports torch
@@ -29,9 +33,11 @@ _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
 
 def diagnose(config: Config | None = None) -> list[Finding]:
     """Look at everything; with a config, what that campaign needs decides what is needed."""
-    findings = [_python(), *_packages(config), *_database(config), _compiler()]
+    findings = [_python(), *_packages(config), *_database(config), _compiler(), _espresso()]
     if config is not None:
-        findings += [_engine(config), _foundation(config), _folder(config)]
+        engine = _engine(config)
+        findings += [engine, *([_level(config), _cost(config)] if engine.ok else [])]
+        findings += [_foundation(config), _folder(config)]
     return findings
 
 
@@ -44,12 +50,15 @@ def check_campaign(config: Config) -> str:
     Raises:
         EngineNotInstalledError: the engine is missing.
         EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element.
+        InputError: the engine lacks an element, or this machine or its queue cannot give what a calculation asks for.
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
+    from al_loop.loop.labelling import check_resources
+
     build_engine(config.label.engine)
     check_engine_elements(config)
+    check_resources(config.label)
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
@@ -126,9 +135,18 @@ def _compiler() -> Finding:
     return Finding("C++ compiler", False, "only needed to build gpaw", "apt-get install g++", needed=False)
 
 
+def _espresso() -> Finding:
+    settings = EspressoSettings(engine="espresso")
+    remedy = settings.remedy()
+    if remedy is not None:
+        return Finding("pw.x", False, "only needed for engine espresso", remedy, needed=False)
+    detail = f"{shutil.which(settings.program)}, pseudopotentials in {settings.pseudopotentials_folder}"
+    return Finding("pw.x", True, detail, needed=False)
+
+
 def _engine(config: Config) -> Finding:
     subject = f"engine {config.label.engine.engine}"
-    remedy = engine_installed(config.label.engine)
+    remedy = config.label.engine.remedy()
     if remedy is not None:
         return Finding(subject, False, "not installed", remedy)
     try:
@@ -139,6 +157,19 @@ def _engine(config: Config) -> Finding:
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and naming it is the point
         return _broken(subject, error)
     return Finding(subject, True, engine.level_of_theory.summary)
+
+
+def _cost(config: Config) -> Finding:
+    """What the labels will cost; asked only where the engine can be built."""
+    cost = label_cost(config, build_engine(config.label.engine))
+    return Finding("labels", True, str(cost), note=bool(cost.too_long))
+
+
+def _level(config: Config) -> Finding:
+    """How the engine's level of theory differs from the foundation's; asked only where the engine can be built."""
+    sentences = level_differences(config, build_engine(config.label.engine).level_of_theory)
+    text = "\n".join(sentences) or "the labels are of the foundation's level"
+    return Finding("level of theory", True, text, note=bool(sentences))
 
 
 def _foundation(config: Config) -> Finding:

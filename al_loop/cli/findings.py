@@ -17,6 +17,7 @@ class Finding:
         detail: version, place, or what is missing.
         remedy: how to mend it, empty if ``ok``.
         needed: the campaign (or every campaign) cannot do without.
+        note: it is there, and the user should know ``detail``.
     """
 
     subject: str
@@ -24,6 +25,7 @@ class Finding:
     detail: str
     remedy: str = ""
     needed: bool = True
+    note: bool = False
 
     @property
     def blocks(self) -> bool:
@@ -39,7 +41,7 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else ("[bold red]missing[/]" if finding.needed else "[yellow]optional[/]")
+        mark = _mark(finding)
         text = escape(finding.detail)
         if finding.remedy:
             text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
@@ -48,3 +50,9 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
     blocking = [finding.subject for finding in findings if finding.blocks]
     verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there."
     console.print(verdict, markup=False, highlight=False)
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return "[yellow]note[/]" if finding.note else "[green]ok[/]"
+    return "[bold red]missing[/]" if finding.needed else "[yellow]optional[/]"

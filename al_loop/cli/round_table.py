@@ -1,5 +1,8 @@
 """What a round prints on the terminal."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -19,6 +22,8 @@ def round_panel(report: RoundReport) -> RenderableType:
     parts: list[RenderableType] = [_facts(report), _verdicts(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
+    if report.quarantined:
+        parts.append(quarantine_table(report.quarantined))
     parts.append(_seconds(report))
     return Panel(Group(*parts), title=f"round {report.round}", title_align="left", expand=False)
 
@@ -39,7 +44,7 @@ def _facts(report: RoundReport) -> Table:
 
 
 def _failed(count: int) -> str:
-    return f"[red]{count} failed[/red]" if count else "none failed"
+    return f"[red]{count} quarantined[/red]" if count else "none quarantined"
 
 
 def _coverage(report: RoundReport) -> str:
@@ -89,6 +94,17 @@ def _gain(foundation: float, served: float) -> str:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def quarantine_table(frames: Sequence[Mapping[str, Any]]) -> Table:
+    """Return frames that gave no label to train on, as ``al_loop.quarantine.quarantined_as_dict`` describes them."""
+    table = _table("quarantined: no label to train on")
+    for heading in ("frame", "failure", "tries", "reason"):
+        table.add_column(heading, justify="right" if heading == "tries" else "left")
+    for frame in frames:
+        name = f"{frame['frame'][:12]} ({frame['system']})"
+        table.add_row(*(escape(text) for text in (name, frame["failure"], str(frame["tries"]), frame["reason"])))
+    return table
 
 
 def _seconds(report: RoundReport) -> Table:

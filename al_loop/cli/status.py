@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from al_loop.cli.round_table import print_round
+from al_loop.cli.round_table import print_round, quarantine_table
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.folder import LOCK_NAME
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME
+from al_loop.quarantine import QUARANTINED
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
 
@@ -24,7 +25,8 @@ def campaign_status(config: Config) -> dict[str, Any]:
 
     Returns:
         ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``rounds`` (finished rounds,
-        see ``round_json.as_dict``) and ``in_progress`` (the open round and its finished stages, or None).
+        see ``round_json.as_dict``) and ``in_progress`` (the open round, its finished stages and its frames without a
+        label to train on, see ``quarantined_as_dict``; or None).
 
     Raises:
         InputError: no campaign was ever started in the config's folder.
@@ -71,6 +73,8 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
     if open_round is not None:
         stages = ", ".join(open_round["stages_done"])
         console.print(f"round {open_round['round']} is open; finished stages: {stages}", highlight=False)
+        if open_round["quarantined"]:
+            console.print(quarantine_table(open_round["quarantined"]))
     console.print(f"folder {status['folder']}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -107,7 +111,9 @@ def _in_progress(ledger: Ledger) -> dict[str, Any] | None:
     open_rounds = [round_ for round_ in ledger.rounds() if ledger.stage_results(round_, REPORT_STAGE) is None]
     if not open_rounds:
         return None
-    return {"round": open_rounds[-1], "stages_done": list(ledger.stages(open_rounds[-1]))}
+    round_ = open_rounds[-1]
+    quarantined = [event.data for event in ledger.events() if event.kind == QUARANTINED and event.round == round_]
+    return {"round": round_, "stages_done": list(ledger.stages(round_)), "quarantined": quarantined}
 
 
 def _folder(config: Config) -> Path:

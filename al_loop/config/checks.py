@@ -9,12 +9,14 @@ from ase.data import chemical_symbols
 
 from al_loop.config import Config, SystemSettings
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
+from al_loop.config.moments import set_moments
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
-from dft_interfaces.engines import unknown_elements
-from dft_interfaces.settings import HARD_ELEMENTS, HARD_ELEMENTS_CUTOFF_EV, EngineSettings, GPAWSettings
+from dft_interfaces.engines import build_engine
+from dft_interfaces.queue.limits import disagreements
+from dft_interfaces.settings import EngineSettings
 from dft_interfaces.structure import multiplicity_exists
 
 LONGEST_FOLDER_BYTES = 400  # SQLite opens no path above 512, and pyiron's job tables lie some folders deeper
@@ -27,6 +29,8 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _same_names(config)
     yield from _foundation(config)
     yield from _orderings(config)
+    yield from _align(config)
+    yield from _queue(config)
     for dotted, system in systems_with_paths(config):
         yield from _structure(dotted, system, config)
 
@@ -79,6 +83,28 @@ def _orderings(config: Config) -> Iterator[str]:
         )
 
 
+def _queue(config: Config) -> Iterator[str]:
+    label = config.label
+    if label.queue is None:
+        return
+    for sentence in disagreements(label.queue, label.engine, label.limits):
+        yield f"label.queue.{sentence}"
+    if any(character.isspace() for character in str(config.folder.expanduser().absolute())):
+        yield f"folder: received {str(config.folder)!r} (with label.queue); queues take no path with a space"
+
+
+def _align(config: Config) -> Iterator[str]:
+    for index, entry in enumerate(config.align.other_labels):
+        if not entry.file.is_file():
+            yield f"align.other_labels[{index}].file: {entry.file} does not exist; paths are relative to this file"
+    given = set(config.align.isolated_atoms_eV)
+    files = [system.file for _, system in systems_with_paths(config)]
+    if given and all(file.is_file() for file in files):
+        lacking = {symbol for file in files for symbol in read_structure(file).symbols} - given
+        if lacking:
+            yield f"align.isolated_atoms_eV: {', '.join(sorted(lacking))} missing; give every element or none"
+
+
 def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
     if "FILL-IN" in str(system.file):
         yield f"{dotted}.file: still a placeholder (FILL-IN); put the path of your structure there"
@@ -91,6 +117,11 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
     yield from _cell(dotted, system, atoms)
     yield from _electrons(dotted, system, atoms)
     yield from _task(dotted, system, config)
+    try:
+        set_moments(atoms, system.initial_magnetic_moments)
+    except InputError as error:
+        yield f"{dotted}.initial_magnetic_moments: {error}"
+        return
     yield from _engine(dotted, system, config.label.engine, atoms)
 
 
@@ -110,28 +141,15 @@ def _task(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
 
 
 def _engine(dotted: str, system: SystemSettings, settings: EngineSettings, atoms: Atoms) -> Iterator[str]:
-    engine = settings.engine
-    if engine == "pyscf" and atoms.pbc.any():
-        yield (
-            f"{dotted}.file: {system.file} is periodic, but label.engine pyscf is for molecules;"
-            " use gpaw for crystals, or remove the cell"
-        )
-    if engine == "gpaw" and not atoms.pbc.all():
-        yield (
-            f"{dotted}.file: {system.file} has pbc {atoms.pbc.tolist()}, but label.engine gpaw needs all three"
-            ' directions periodic; use pyscf for molecules, give slabs and chains vacuum and pbc "T T T"'
-        )
-    if engine == "gpaw" and system.charge != 0:
-        yield (
-            f"{dotted}.charge: received {system.charge:+d}, but label.engine gpaw calculates neutral cells only:"
-            " the energy of a charged one depends on its background; remove the key"
-        )
-    hard = sorted(HARD_ELEMENTS & set(atoms.symbols))
-    if isinstance(settings, GPAWSettings) and hard and settings.cutoff_eV < HARD_ELEMENTS_CUTOFF_EV:
-        yield (
-            f"label.engine.cutoff_eV: received {settings.cutoff_eV:g}, expected at least {HARD_ELEMENTS_CUTOFF_EV:g}"
-            f" with {' and '.join(hard)} ({dotted}): below it their forces are wrong"
-        )
+    asked = atoms.copy()
+    asked.info["charge"] = system.charge
+    if system.spin_multiplicity is not None:
+        asked.info["spin"] = system.spin_multiplicity
+    for objection in settings.objections(asked):
+        if objection.about in SystemSettings.model_fields:
+            yield f"{dotted}.{objection.about}: {objection.text}"
+        else:
+            yield f"label.engine.{objection.about}: {objection.text} ({dotted})"
 
 
 def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
@@ -159,7 +177,7 @@ def _electrons(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[st
     elif system.spin_multiplicity is not None and not multiplicity_exists(electrons, system.spin_multiplicity):
         yield (
             f"{dotted}.spin_multiplicity: {system.spin_multiplicity} is impossible with {electrons} electrons;"
-            f" use {'an odd' if electrons % 2 == 0 else 'an even'} number, or remove the key"
+            f" use {'an odd' if electrons % 2 == 0 else 'an even'} number up to {electrons + 1}, or remove the key"
         )
 
 
@@ -193,10 +211,11 @@ def check_engine_elements(config: Config) -> None:
     Raises:
         InputError: naming the elements and where they occur.
     """
+    engine = build_engine(config.label.engine)
     lacking = [
         f"{dotted} ({system.name}) holds {', '.join(unknown)}"
         for dotted, system in systems_with_paths(config)
-        if (unknown := unknown_elements(config.label.engine, set(read_structure(system.file).symbols)))
+        if (unknown := engine.unknown_elements(set(read_structure(system.file).symbols)))
     ]
     if lacking:
         raise InputError(

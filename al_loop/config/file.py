@@ -1,16 +1,20 @@
 """Reading a campaign's config: every problem of the file at once, each with its cause and its remedy."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from al_loop.config import Config, SystemSettings
+from al_loop.config.align_settings import OtherLabelsSettings
 from al_loop.config.checks import check_elements, check_engine_elements, cross_check
 from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
+from al_loop.config.settings import LabelSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
+
+T = TypeVar("T", SystemSettings, OtherLabelsSettings)
 
 __all__ = ["check_elements", "check_engine_elements", "config_schema", "load_config"]
 
@@ -19,8 +23,8 @@ def load_config(path: Path) -> Config:
     """Read, validate and cross-check a config file; nothing is written anywhere.
 
     Returns:
-        The config with absolute paths of structures and of a foundation's checkpoint file (the config file gives
-        them relative to itself). ``folder`` stays as it was written.
+        The config with absolute paths of structures, of a foundation's checkpoint file and of an engine's folders
+        (the config file gives them relative to itself). ``folder`` stays as it was written.
 
     Raises:
         InputError: one message that lists everything that is wrong.
@@ -55,10 +59,25 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         update={
             "foundation": with_absolute_paths(config.foundation, base),
             "systems": _resolved(config.systems, base),
+            "label": _with_absolute_engine(_with_absolute_queue(config.label, base), base),
             "hold_out": hold_out.model_copy(update={"never_trained": _resolved(hold_out.never_trained, base)}),
+            "align": config.align.model_copy(update={"other_labels": _resolved(config.align.other_labels, base)}),
         }
     )
 
 
-def _resolved(systems: tuple[SystemSettings, ...], base: Path) -> tuple[SystemSettings, ...]:
-    return tuple(system.model_copy(update={"file": (base / system.file.expanduser()).resolve()}) for system in systems)
+def _with_absolute_queue(label: LabelSettings, base: Path) -> LabelSettings:
+    if label.queue is None or label.queue.queue_folder is None:
+        return label
+    folder = (base / label.queue.queue_folder.expanduser()).resolve()
+    return label.model_copy(update={"queue": label.queue.model_copy(update={"queue_folder": folder})})
+
+
+def _with_absolute_engine(label: LabelSettings, base: Path) -> LabelSettings:
+    """Resolve the folders that an engine's settings name, such as its pseudopotentials."""
+    paths = {key: (base / value.expanduser()).resolve() for key, value in label.engine if isinstance(value, Path)}
+    return label.model_copy(update={"engine": label.engine.model_copy(update=paths)})
+
+
+def _resolved(entries: tuple[T, ...], base: Path) -> tuple[T, ...]:
+    return tuple(entry.model_copy(update={"file": (base / entry.file.expanduser()).resolve()}) for entry in entries)

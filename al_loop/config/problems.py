@@ -96,7 +96,8 @@ def _missing(place: Place, detail: Any) -> str:
 
 def _value_error(place: Place, detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{place.dotted}.{message}" if place.dotted else message
+    begins_with_key = re.split(r"\W", message, maxsplit=1)[0] in place.keys
+    return f"{place.dotted}{'.' if begins_with_key else ': '}{message}" if place.dotted else message
 
 
 def _unknown_tag(place: Place, detail: Any) -> str:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from al_loop.config.align_settings import AlignSettings
+from al_loop.config.moments import Moments
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
-from dft_interfaces.settings import EngineSettings
+from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings
 
 
 class SystemSettings(Settings):
@@ -19,6 +21,9 @@ class SystemSettings(Settings):
     """Total charge, e."""
     spin_multiplicity: int | None = Field(None, ge=1)
     """2S + 1; by default the lowest that the electron count allows."""
+    initial_magnetic_moments: Moments | None = None
+    """Where a spin-polarised calculation starts, µB: by element, for example {Fe: 2.2}, or one for each atom of the
+    file, for example [2.2, -2.2] for an antiferromagnet. By default those of the file, if it has any."""
     supercell: tuple[int, int, int] = (1, 1, 1)
     strains: tuple[float, ...] = (0.0,)
     """Isotropic strains of the cell that exploration starts from, for example [-0.03, 0, 0.03]."""
@@ -107,12 +112,35 @@ class SelectSettings(Settings):
     """At most this many frames that are unphysical but computable."""
 
 
+class OutlierSettings(Settings):
+    """When a converged label is not believed: it is far from the model and from how the other labels differ from it.
+
+    Generous on purpose: a suspect frame is labelled because the model errs there. What this finds is the energy of
+    another system, or an electronic state far from the ground state.
+    """
+
+    energy_eV_per_atom: float = Field(0.5, gt=0)
+    """Deviation of the energy after reference shifts; the mean force error times 1 Å is allowed besides."""
+    forces_eV_per_A: float = Field(100.0, gt=0)
+    """Deviation of the forces, a mean over the atoms of the frame. Two codes differed by 50 eV/Å where atoms met at
+    half their bond length, with good reason."""
+    spreads: float = Field(10.0, gt=0)
+    """Both must also exceed so many robust standard deviations of all labels."""
+
+
 class LabelSettings(Settings):
     """How labels are made."""
 
     engine: EngineSettings
     workers: int = Field(2, ge=1)
-    """Worker processes on this machine; each calculation uses one core."""
+    """Worker processes on this machine; fewer are started where workers times engine.cores exceed its cores."""
+    labels_per_job: int = Field(1, ge=1, le=1000)
+    """Labels that share one job: more than one for labels of a few seconds. A job that dies loses only the rest."""
+    queue: QueueSettings | None = None
+    """A cluster's queue instead of this machine."""
+    limits: LimitSettings = LimitSettings()
+    retry: RetrySettings = RetrySettings()
+    outliers: OutlierSettings = OutlierSettings()
     lease_s: float = Field(60.0, gt=1)
     """A worker that shows no sign of life for this long loses its request."""
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
@@ -153,6 +181,7 @@ class Config(Settings):
     physics: PhysicsSettings = PhysicsSettings()
     select: SelectSettings = SelectSettings()
     label: LabelSettings
+    align: AlignSettings = AlignSettings()
     train: TrainingSettings = TrainingSettings()
     promote: PromoteSettings = PromoteSettings()
     store: StoreSettings = StoreSettings()

@@ -114,6 +114,7 @@ class Want(EmbeddedDocument):
     order = IntField(required=True)
     system = StringField(required=True)
     trajectory = StringField(required=True)
+    outlier = StringField()  # why this campaign does not train on the label, although it converged
 
 
 class Request(_LedgerDocument):
@@ -155,6 +156,9 @@ class Label(_LedgerDocument):
     stress_eV_per_A3 = BinaryField(max_bytes=INLINE_BYTES)  # float64 (6,)
     cost_s = FloatField(required=True)
     message = StringField()
+    failure = StringField()
+    attempts = StringField()  # JSON
+    magnetic_moments_uB = BinaryField(max_bytes=INLINE_BYTES)  # float64 (n,)
     created_at = DateTimeField(required=True)
     superseded = BooleanField(required=True, default=False)  # came after its lease was lost
 

@@ -1,6 +1,6 @@
 """Labels, read back with the frames they belong to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from al_loop.ledger.base import chunks
@@ -8,21 +8,30 @@ from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
 from al_loop.ledger.visits import VisitLedger
 from al_loop.records import LabelledFrame, Role
-from dft_interfaces.label import Label
+from dft_interfaces.label import Failure, Label
+from dft_interfaces.label_check import Flaw, rejected
 
 
 class LabelLedger(VisitLedger):
     """Outcomes of requests."""
 
     def labelled(
-        self, roles: Collection[Role], rounds: Collection[int] | None = None, *, converged_only: bool = True
+        self,
+        roles: Collection[Role],
+        rounds: Collection[int] | None = None,
+        *,
+        converged_only: bool = True,
+        with_outliers: bool = False,
     ) -> list[LabelledFrame]:
         """Frames with their outcome, by round, role and the order in which they were asked for.
+
+        Labels that ``mark_outliers`` marked are rejected ones here.
 
         Args:
             roles: what they were asked for.
             rounds: which rounds asked; all by default.
             converged_only: without calculations that gave no label.
+            with_outliers: outliers as they were calculated.
         """
         chosen: dict[str, Any] = {"campaign": self.campaign, "role": {"$in": [role.value for role in roles]}}
         if rounds is not None:
@@ -35,7 +44,7 @@ class LabelLedger(VisitLedger):
         labels = self._labels([request.label for request in requests])
         found = [(_want(request, self.campaign), request) for request in requests]
         found.sort(key=lambda pair: (pair[0].round, pair[0].role, pair[0].order, pair[1].frame))
-        return [
+        ended = [
             LabelledFrame(
                 frame_id=request.frame,
                 atoms=atoms[request.frame],
@@ -43,10 +52,24 @@ class LabelLedger(VisitLedger):
                 round=want.round,
                 system=want.system,
                 trajectory=want.trajectory,
-                label=labels[request.label],
+                label=labels[request.label] if with_outliers else _as_marked(labels[request.label], want.outlier),
             )
             for want, request in found
         ]
+        return [frame for frame in ended if frame.converged or not converged_only]
+
+    def mark_outliers(self, round_: int, reasons: Mapping[str, str]) -> None:
+        """Say which converged labels of a round this campaign does not use; replaces what was said before.
+
+        Args:
+            round_: the round that asked for them.
+            reasons: frame id -> why.
+        """
+        requests = self._collection(self._docs.request)
+        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
+        requests.update_many(wanted, {"$unset": {"wanted_by.$.outlier": 1}})
+        for frame, reason in reasons.items():
+            requests.update_many({**wanted, "frame": frame}, {"$set": {"wanted_by.$.outlier": reason}})
 
     def duplicate_executions(self) -> int:
         """How many calculations of this campaign came after their lease was lost."""
@@ -59,6 +82,10 @@ class LabelLedger(VisitLedger):
             for chunk in chunks(ids)
             for document in self._docs.label.objects(id__in=chunk)
         }
+
+
+def _as_marked(label: Label, reason: str | None) -> Label:
+    return rejected(label, Flaw(Failure.OUTLIER, reason)) if reason else label
 
 
 def _want(request: Any, campaign: str) -> Any:

@@ -1,5 +1,7 @@
 """Labels as they are stored, checked at the ledger's door."""
 
+import json
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -8,18 +10,20 @@ from al_loop.ids import content_id
 from al_loop.ledger.base import now, raw
 from al_loop.ledger.codec import pack_floats, unpack_floats
 from al_loop.ledger.records import ClaimedRequest
-from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 from dft_interfaces.label_check import flaw, rejected
+from dft_interfaces.label_json import attempt_from_dict
 
 _MESSAGE_CHARACTERS: Final = 20_000  # the end of an engine's output says why it failed
+_ATTEMPT_CHARACTERS: Final = 4_000  # of each attempt's message
 
 
 def checked(label: Label, claimed: ClaimedRequest) -> Label:
     """The label, or a rejection if it claims to be converged and cannot be trained on."""
     if label.status is not LabelStatus.CONVERGED:
         return label
-    reason = flaw(label, len(claimed.atoms), claimed.level)
-    return label if reason is None else rejected(label, reason)
+    found = flaw(label, len(claimed.atoms), claimed.level)
+    return label if found is None else rejected(label, found)
 
 
 def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
@@ -30,6 +34,7 @@ def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, 
             "energy_eV": label.energy_eV,
             "forces_eV_per_A": _packed(label.forces_eV_per_A),
             "stress_eV_per_A3": _packed(label.stress_eV_per_A3),
+            "magnetic_moments_uB": _packed(label.magnetic_moments_uB),
         }
     return raw(
         document(
@@ -42,6 +47,8 @@ def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, 
             status=label.status.value,
             cost_s=float(label.cost_s),
             message=label.message[-_MESSAGE_CHARACTERS:],
+            failure=None if label.failure is None else label.failure.value,
+            attempts=json.dumps([asdict(_shortened(attempt)) for attempt in label.attempts]),
             created_at=now(),
             **numbers,
         )
@@ -50,7 +57,7 @@ def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, 
 
 def read_label(document: Any) -> Label:
     """The inverse of ``label_document``."""
-    forces, stress = document.forces_eV_per_A, document.stress_eV_per_A3
+    forces, stress, moments = document.forces_eV_per_A, document.stress_eV_per_A3, document.magnetic_moments_uB
     return Label(
         status=LabelStatus(document.status),
         level_of_theory=document.level,
@@ -59,7 +66,14 @@ def read_label(document: Any) -> Label:
         stress_eV_per_A3=None if stress is None else unpack_floats(stress, 6),
         cost_s=document.cost_s,
         message=document.message or "",
+        failure=Failure(document.failure) if document.failure else None,
+        magnetic_moments_uB=None if moments is None else unpack_floats(moments, -1),
+        attempts=tuple(attempt_from_dict(attempt) for attempt in json.loads(document.attempts or "[]")),
     )
+
+
+def _shortened(attempt: Attempt) -> Attempt:
+    return replace(attempt, message=attempt.message[-_ATTEMPT_CHARACTERS:])
 
 
 def _packed(values: Any) -> bytes | None:

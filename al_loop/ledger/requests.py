@@ -15,7 +15,7 @@ from al_loop.ledger.outcomes import checked, label_document
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.visits import VisitLedger
 from al_loop.records import Role, Visit
-from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label import Failure, Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
@@ -100,7 +100,7 @@ class RequestLedger(VisitLedger):
             message = (
                 f"put aside: its workers died in {max_attempts} attempts, the last one was {taken['previous_worker']}"
             )
-            self.complete(claimed, Label(LabelStatus.FAILED, level, message=message))
+            self.complete(claimed, Label(LabelStatus.FAILED, level, message=message, failure=Failure.CRASH))
         return None
 
     def heartbeat(self, claimed: ClaimedRequest, lease_s: float) -> bool:

@@ -137,7 +137,7 @@ def evaluate(
     predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
     sizes = np.array([len(frame.atoms) for frame in frames])
     shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
-    dft = (np.array([_energy(frame) for frame in frames]) - shifts) / sizes
+    dft = (np.array([dft_energy(frame) for frame in frames]) - shifts) / sizes
     energy_before = np.array([p.foundation_energy for p in predictions]) / sizes
     energy_after = (np.array([p.energy for p in predictions]) - shifts) / sizes
     compositions = np.array([frame.atoms.get_chemical_formula() for frame in frames])
@@ -163,7 +163,8 @@ def _largest(per_frame: Sequence[Array]) -> Array:
     return np.array([values.max() for values in per_frame])
 
 
-def _energy(frame: LabelledFrame) -> float:
+def dft_energy(frame: LabelledFrame) -> float:
+    """Total energy of a converged label, eV."""
     if frame.label.energy_eV is None:
         raise ValueError(f"frame {frame.frame_id} has a label without an energy")
     return frame.label.energy_eV

@@ -9,13 +9,57 @@ from pathlib import Path
 from types import TracebackType
 
 from al_loop.config import Config
-from al_loop.errors import CampaignError
+from al_loop.config.settings import LabelSettings
+from al_loop.errors import CampaignError, InputError
 from al_loop.folder import LOGS
 from al_loop.ledger import Ledger
+from al_loop.logfile import EventLog
+from dft_interfaces.errors import QueueError
+from dft_interfaces.queue.limits import excesses
+from dft_interfaces.queue.slurm import partition_limits
 
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
 GRACE_S = 10.0
+
+
+def machine_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitting_workers(label: LabelSettings) -> int:
+    """Return how many workers are started: their calculations never ask for more cores than there are.
+
+    With a queue there is one, which hands everything over.
+    """
+    if label.queue is not None:
+        return 1
+    return max(1, min(label.workers, machine_cores() // label.engine.cores))
+
+
+def check_resources(label: LabelSettings) -> None:
+    """Make sure that this machine, or the queue, can give a calculation what the configuration asks for.
+
+    Raises:
+        InputError: it cannot, or the queue does not answer.
+    """
+    if label.queue is None:
+        if label.engine.cores > machine_cores():
+            raise InputError(
+                f"label.engine.cores: received {label.engine.cores}, but this machine gives {machine_cores()}; lower "
+                "it, or calculate through label.queue"
+            )
+        return
+    if label.queue.partition is None:
+        return
+    try:
+        allowed = partition_limits(label.queue.partition)
+    except QueueError as error:
+        raise InputError(f"label.queue: {error}") from error
+    beyond = [f"label.queue.{sentence}" for sentence in excesses(label.queue, label.engine, allowed)]
+    if beyond:
+        raise InputError("\n".join(beyond))
 
 
 class WorkerPool:
@@ -23,17 +67,24 @@ class WorkerPool:
 
     Args:
         config: the campaign, with an absolute folder.
+        log: where it says that it starts fewer workers than were asked for.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, log: EventLog) -> None:
         self._config = config
+        self._log_events = log
         self._logs = config.folder / LOGS
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._starts: dict[str, int] = {}
 
     def __enter__(self) -> "WorkerPool":
         self._logs.mkdir(exist_ok=True)
-        for number in range(self._config.label.workers):
+        label, count = self._config.label, fitting_workers(self._config.label)
+        if label.queue is None and count < label.workers:
+            self._log_events.write(
+                "fewer workers", asked=label.workers, started=count, cores=label.engine.cores, machine=machine_cores()
+            )
+        for number in range(count):
             self._start(f"worker_{number:03d}")
         return self
 
@@ -69,7 +120,7 @@ class WorkerPool:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        # Each calculation uses one core; the campaign's own environment is inherited otherwise.
+        # An engine's cores are processes of one thread each; the campaign's own environment is inherited otherwise.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(

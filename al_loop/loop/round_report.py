@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from al_loop.ledger import Ledger
 from al_loop.loop.evaluate import Evaluation
+from al_loop.quarantine import quarantined_as_dict
 from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration
 
@@ -61,6 +62,7 @@ def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> Roun
         promoted=bool(promotion.get("promoted")),
         promotion_reason=str(promotion.get("reason", "")),
         seconds=seconds,
+        quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
     )
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,30 @@ import numpy as np
 from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
+from al_loop.loop.alignment import TrainingInput, training_input
 from al_loop.loop.evaluate import Evaluation, evaluate
 from al_loop.loop.explore import explore
 from al_loop.loop.hold_out import hold_out, hold_out_steps
 from al_loop.loop.labelling import WorkerPool, wait_for_labels
+from al_loop.loop.outliers import mark_outliers
 from al_loop.loop.promote import judge_candidate
 from al_loop.loop.round_report import held_out_figures
 from al_loop.loop.selection import select
 from al_loop.loop.starts import make_starts
 from al_loop.progress import Progress
+from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
 from committee.backbone import Backbone
 from committee.calibration import Calibration
 from committee.checkpoint import load, save
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
-from committee.training import TrainingFrame, train
+from committee.training import train
 from dft_interfaces.label import LevelOfTheory
 
 MODELS = "models"
 HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
+TELLING_FRAMES = 8  # labels that show a slip of unit, sign or order
 EXPLORE_SEED, SELECT_SEED, TRAIN_SEED = 1, 5, 6
 
 
@@ -123,25 +127,28 @@ class Stages:
         """Wait until every request of the round has ended."""
         with self._progress.stage("label", total=self._ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(self._ledger, self._pool, round_, advance)
+        mark_outliers(self._ledger, round_, self._served_in(round_), self._config.label.outliers)
         ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]
+        note_quarantined(self._ledger, failed)
         limit = self._config.label.max_failed_fraction
         if ended and len(failed) > limit * len(ended):
             raise GuardStop(
                 f"Round {round_}: {len(failed)} of {len(ended)} calculations failed (at most {limit:.0%} may). "
-                f"The first: {_last_line(failed[0].label.message)}. Mend the cause and start anew in another folder, "
+                f"The first: {quarantine_in_words(failed[0])}. Mend the cause and start anew in another folder, "
                 "or raise label.max_failed_fraction and run the same command again."
             )
         return {"labelled": len(ended) - len(failed), "failed": len(failed)}
 
     def train(self, round_: int) -> dict[str, Any]:
-        """Fit a candidate on all labels so far and calibrate it on frames it has not seen."""
+        """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
+        findings = self._check_alignment(round_)
         candidate = self._fitted(round_)
         path = self._model_path(round_)
         save(candidate, path)
         labels = candidate.provenance.training_frames
         model = self._ledger.add_model(round_, path.name, self._backbone.fingerprint, {"labels": labels})
-        return {"model": model, "labels": labels}
+        return {"model": model, "labels": labels, "alignment": findings}
 
     def promote(self, round_: int) -> dict[str, Any]:
         """Serve the candidate if it is better than what is served on frames neither has seen."""
@@ -162,6 +169,30 @@ class Stages:
             return held_out_figures(None, None)
         self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         return held_out_figures(evaluation, served.calibration)
+
+    def _check_alignment(self, round_: int) -> list[str]:
+        """Compare all labels so far with the foundation; what is found is written down before it may stop."""
+        with self._progress.stage("align", unit="frames") as advance:
+            found = self._training_input(round_, advance, self._held_out_to_compare(round_))
+        for sentence in (*found.findings, *found.slips):
+            self._ledger.event("alignment", sentence, round_)
+        stop = found.stop(self._config.align, first=self._ledger.served_model(before=round_) is None)
+        if stop:
+            raise GuardStop(f"Round {round_}: {stop}")
+        return [*found.findings, *found.slips]
+
+    def _training_input(
+        self, round_: int, advance: Callable[[int], object], compared_only: Sequence[LabelledFrame] = ()
+    ) -> TrainingInput:
+        frames = self._training_set(round_)
+        if not frames:
+            raise GuardStop(f"Round {round_}: there is not a single label to train on.")
+        return training_input(self._config, self._backbone, frames, _incremental(advance), compared_only)
+
+    def _held_out_to_compare(self, round_: int) -> list[LabelledFrame]:
+        """Held-out labels for a training set too small to show a slip of the engine by itself."""
+        missing = TELLING_FRAMES - len(self._training_set(round_))
+        return self._ledger.labelled(HELD_OUT)[: max(0, missing)]
 
     def _training_set(self, round_: int) -> list[LabelledFrame]:
         """All accepted labels so far, in an order that does not depend on when they came in."""
@@ -217,19 +248,17 @@ class Stages:
 
     def _fitted(self, round_: int) -> CommitteePotential:
         """Fit a committee on all labels up to a round and calibrate it; the same whenever it is asked for."""
-        frames = self._training_set(round_)
-        if not frames:
-            raise GuardStop(f"Round {round_}: there is not a single label to train on.")
-        steps = len(frames) + self._config.train.epochs  # tangents of each frame, then the fit
-        with self._progress.stage("train", total=steps, unit="steps") as advance:
+        with self._progress.stage("train", total=self._config.train.epochs, unit="epochs") as advance:
+            given = self._training_input(round_, _ignored)
             candidate = train(
                 self._backbone,
-                [_training_frame(frame) for frame in frames],
+                given.frames,
                 committee=self._config.committee,
                 training=self._config.train,
                 cache_folder=self._config.folder / "tangents",
                 seed=self._config.seed + TRAIN_SEED,
                 level_of_theory=f"{self._level.code}: {self._level.summary}",
+                prior_shifts_eV=given.prior_shifts_eV,
                 progress=_incremental(advance),
             )
         return candidate.with_calibration(self._calibrate(candidate))
@@ -238,21 +267,8 @@ class Stages:
         return self._config.folder / MODELS / f"round-{round_:03d}"
 
 
-def _training_frame(frame: LabelledFrame) -> TrainingFrame:
-    if frame.label.energy_eV is None:
-        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
-    return TrainingFrame(
-        id=frame.frame_id,
-        atoms=frame.atoms,
-        energy_eV=frame.label.energy_eV,
-        forces_eV_per_A=frame.label.forces_eV_per_A,
-        stress_eV_per_A3=frame.label.stress_eV_per_A3,
-        group=f"{frame.round}/{frame.trajectory}",
-    )
-
-
-def _last_line(message: str) -> str:
-    return (message.strip().splitlines() or ["no message"])[-1]
+def _ignored(_count: int) -> None:
+    """Show nothing: the stage before has shown it."""
 
 
 def _incremental(advance: Callable[[int], object]) -> Callable[[int, int], None]:

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import ExploreSettings, SystemSettings
+from al_loop.config.moments import set_moments
 from al_loop.config.structure_file import read_structure
 from al_loop.records import Role
 
@@ -35,15 +36,16 @@ class Start:
 
 
 def load_system(system: SystemSettings) -> Atoms:
-    """Read one structure; charge and spin multiplicity travel in ``atoms.info``.
+    """Read one structure; charge and spin multiplicity travel in ``atoms.info``, moments as initial moments.
 
     Raises:
-        InputError: the file is missing, unreadable or holds no atoms.
+        InputError: the file is missing, unreadable or holds no atoms, or moments that do not fit.
     """
     atoms = read_structure(system.file)
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("initial_magmoms"):
         plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    set_moments(plain, system.initial_magnetic_moments)
     plain = plain.repeat(system.supercell)
     plain.info["charge"] = system.charge
     if system.spin_multiplicity is not None:

@@ -1,4 +1,4 @@
-"""A worker process: claims label requests from the ledger and calculates them, one at a time.
+"""A worker process: claims label requests from the ledger and calculates them, here or through a queue.
 
 Started by the campaign as ``python -m al_loop.loop.worker NAME RESTARTS``; the configuration comes through standard
 input, so that no credential stands in the process table, and the end of standard input tells the worker to leave.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.folder import LOGS
-from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.records import ClaimedRequest
-from dft_interfaces.engines import build_engine
-from dft_interfaces.pyiron_labels import LabelRunner
+from al_loop.ledger import open_ledger
+from al_loop.loop.claims import Claims
+from dft_interfaces.jobs.pyiron_labels import LabelRunner
+from dft_interfaces.queue.labels import QueueRunner
 
 logger = logging.getLogger(__name__)
 
@@ -30,39 +30,31 @@ def label_folder(campaign_folder: Path) -> Path:
     return campaign_folder / "dft"
 
 
-def work(ledger: Ledger, runner: LabelRunner, level: str, name: str, lease_s: float, leave: threading.Event) -> None:
-    """Label until told to leave; a calculation that has begun is finished first."""
+def work(claims: Claims, runner: LabelRunner, labels_per_job: int, leave: threading.Event) -> None:
+    """Label until told to leave.
+
+    A calculation in this process that has begun is finished first; jobs in a queue stay there, and the next start
+    finds them again.
+    """
     while not leave.is_set():
-        claimed = ledger.claim(name, level, lease_s)
-        if claimed is None:
+        taken = claims.take(labels_per_job) if runner.room else []
+        if taken:
+            runner.submit({claimed.request_id: claimed.atoms for claimed in taken})
+        ended = runner.collect()
+        for request_id, label in ended.items():
+            claims.complete(request_id, label)
+        if not (taken or ended):
             leave.wait(IDLE_S)
-            continue
-        logger.info("claimed %s", claimed.request_id)
-        with _heartbeat(ledger, claimed, lease_s):
-            label = runner.run(claimed.request_id, claimed.atoms)
-        kept = ledger.complete(claimed, label)
-        logger.info("%s is %s%s", claimed.request_id, label.status, "" if kept else ", but the lease was lost")
+    if len(claims):
+        logger.info("left with %d requests in the queue", len(claims))
 
 
-@contextmanager
-def _heartbeat(ledger: Ledger, claimed: ClaimedRequest, lease_s: float) -> Iterator[None]:
-    """Keep the lease alive while a calculation runs."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(lease_s / 4):
-            try:
-                ledger.heartbeat(claimed, lease_s)
-            except Exception:  # a database that is away for a moment must not end a calculation
-                logger.exception("heartbeat failed")
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def label_runner(config: Config, name: str) -> LabelRunner:
+    """Return what calculates the labels of a campaign, as its configuration says."""
+    label, folder = config.label, label_folder(config.folder)
+    if label.queue is None:
+        return LabelRunner(folder, label.engine, name, label.limits, label.retry)
+    return QueueRunner(folder, label.engine, name, label.queue, label.limits, label.retry)
 
 
 def _leave_at_end_of_input(leave: threading.Event) -> None:
@@ -88,13 +80,14 @@ def main() -> None:
     threading.Thread(target=_leave_at_end_of_input, args=(leave,), daemon=True).start()
     with (
         _only_one(config.folder / LOGS, name),
-        LabelRunner(label_folder(config.folder), config.label.engine, name) as runner,
+        label_runner(config, name) as runner,
         open_ledger(config.store, config.folder, config.name) as ledger,
     ):
-        released = ledger.release_dead(name, count_attempt=restarts > 0)
+        # A request cannot kill a worker that only hands it to a queue.
+        released = ledger.release_dead(name, count_attempt=restarts > 0 and config.label.queue is None)
         logger.info("%s is ready; %d requests of its predecessor given back", name, released)
-        level = build_engine(config.label.engine).level_of_theory.fingerprint
-        work(ledger, runner, level, name, config.label.lease_s, leave)
+        with Claims(ledger, name, runner.level, config.label.lease_s) as claims:
+            work(claims, runner, config.label.labels_per_job, leave)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from al_loop.ledger import EventRecord, Ledger
 from al_loop.masking import masked
+from al_loop.quarantine import failure_kind, tries
 from al_loop.records import LabelledFrame, Role, RoundReport
 from al_loop.report.round_json import finished_rounds
 from al_loop.report.style import LANES, data_uri
@@ -94,6 +95,8 @@ def render_report(data: ReportData) -> str:
         threshold=threshold_of(last),
         intervals={report.round: coverage_interval(report) for report in data.rounds},
         failures=data.failures,
+        failure_kind=failure_kind,
+        tries=tries,
         events=data.events,
         versions=installed_versions(),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

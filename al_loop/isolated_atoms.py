@@ -1,0 +1,37 @@
+"""Isolated atoms of a campaign's elements, labelled by its engine: for ``align.isolated_atoms_eV``."""
+
+from al_loop.config import Config
+from al_loop.config.checks import systems_with_paths
+from al_loop.config.structure_file import read_structure
+from al_loop.errors import CampaignError
+from dft_interfaces.isolated_atoms import isolated_atom
+from dft_interfaces.isolation.engine import IsolatedEngine
+from dft_interfaces.label import Label
+from dft_interfaces.ladder import labelled_with_retries
+
+
+def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
+    """Return the total energy of one atom of each element in all structures, eV.
+
+    Args:
+        config: as ``load_config`` returns it (structure paths absolute).
+
+    Raises:
+        CampaignError: naming the atoms that gave no label and why.
+        EngineNotInstalledError: the engine is missing.
+    """
+    label = config.label
+    symbols = {symbol for _, system in systems_with_paths(config) for symbol in read_structure(system.file).symbols}
+    with IsolatedEngine(label.engine, label.limits) as engine:
+        labels = {
+            symbol: labelled_with_retries(engine, isolated_atom(symbol, label.engine), label.retry)
+            for symbol in sorted(symbols)
+        }
+    failed = {symbol: found for symbol, found in labels.items() if found.energy_eV is None}
+    if failed:
+        raise CampaignError(f"No energy for {'; '.join(_why(symbol, found) for symbol, found in failed.items())}")
+    return {symbol: found.energy_eV for symbol, found in labels.items() if found.energy_eV is not None}
+
+
+def _why(symbol: str, label: Label) -> str:
+    return f"{symbol} ({label.failure}: {(label.message.strip().splitlines() or ['no message'])[-1]})"

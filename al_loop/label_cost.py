@@ -1,0 +1,70 @@
+"""What the labels of a campaign will cost, by the engine's own estimate."""
+
+from dataclasses import dataclass
+
+from al_loop.config import Config
+from al_loop.config.checks import systems_with_paths
+from al_loop.loop.starts import load_system
+from dft_interfaces.engine import DFTEngine
+
+
+@dataclass(frozen=True)
+class LabelCost:
+    """An order of magnitude, before anything runs.
+
+    Attributes:
+        seconds: wall time of one label of each structure, s, by its name.
+        labels: at most so many: held out once, and the budget of every round.
+        time_limit_s: of one calculation.
+        cores: of one calculation.
+    """
+
+    seconds: dict[str, float]
+    labels: int
+    time_limit_s: float
+    cores: int
+
+    @property
+    def core_hours(self) -> float:
+        """Of all labels, if each costs what the mean structure does."""
+        mean_s = sum(self.seconds.values()) / len(self.seconds)
+        return self.labels * mean_s * self.cores / 3600
+
+    @property
+    def too_long(self) -> list[str]:
+        """Structures whose estimate is beyond the time limit."""
+        return [name for name, seconds in self.seconds.items() if seconds > self.time_limit_s]
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{name} {_rounded(seconds)}" for name, seconds in self.seconds.items())
+        text = f"about {each} each; at most {self.labels} labels, about {self.core_hours:.2g} core hours"
+        if self.too_long:
+            text += (
+                f". Beyond label.limits.time_s ({self.time_limit_s:g} s): {', '.join(self.too_long)}; raise the limit, "
+                "or use a smaller cell or cheaper settings"
+            )
+        return text
+
+
+def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
+    """Estimate what a campaign's labels cost.
+
+    Args:
+        config: as ``load_config`` returns it (structure paths absolute).
+        engine: the one that the config describes.
+    """
+    held = config.hold_out
+    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * len(held.never_trained)
+    return LabelCost(
+        seconds={system.name: engine.estimate_s(load_system(system)) for _, system in systems_with_paths(config)},
+        labels=held_out + config.rounds * config.select.labels_per_round,
+        time_limit_s=config.label.limits.time_s,
+        cores=engine.cores,
+    )
+
+
+def _rounded(seconds: float) -> str:
+    """One or two digits are all that an estimate has."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1g} s" if seconds < 1 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - an hour

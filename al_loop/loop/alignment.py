@@ -1,0 +1,223 @@
+"""Labels against the foundation: what a round's training set is, and whether it may be trained on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
+
+from al_loop.config import Config
+from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
+from al_loop.errors import InputError
+from al_loop.ids import content_id, frame_id
+from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.loop.foundation_answers import FoundationAnswer, foundation_answers
+from al_loop.loop.residuals import Residuals
+from al_loop.records import LabelledFrame
+from committee.aligned_levels import align_levels
+from committee.backbone import Backbone
+from committee.errors import StructureError
+from committee.force_check import ComparedForces, check_forces
+from committee.reference_shifts import ReferenceShifts
+from committee.stress_check import ComparedStress, check_stress
+from committee.structures import check_structures
+from committee.tangents import Tangents, cached_tangents
+from committee.training import TrainingFrame
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """What ``committee.train`` is given, and what was found on the way.
+
+    Attributes:
+        frames: the engine's labels, then those of other levels on the foundation's zero.
+        prior_shifts_eV: atomic number -> reference shift where the labels leave it open.
+        findings: what a user should know, in sentences.
+        slips: what is wrong with labels, in sentences.
+        residuals: what the engine's reference shifts leave.
+    """
+
+    frames: list[TrainingFrame]
+    prior_shifts_eV: Mapping[int, float]
+    findings: tuple[str, ...]
+    slips: tuple[str, ...]
+    residuals: Residuals
+
+    def stop(self, align: AlignSettings, *, first: bool) -> str:
+        """Why this must not be trained on and what to do, in one paragraph; empty if it may be.
+
+        Args:
+            align: the limits.
+            first: nothing was trained yet. Later frames are hotter and farther from the foundation.
+        """
+        if self.slips and align.on_slip == "stop":
+            return (
+                f"{' '.join(self.slips)} Nothing was trained. Mend the engine and start anew in another folder (for "
+                "a file of other labels: mend the file), or set align.on_slip: warn if the labels are right."
+            )
+        return self.residuals.objection(align.accept_residual_spread_eV_per_atom) if first else ""
+
+
+def training_input(
+    config: Config,
+    backbone: Backbone,
+    labelled: Sequence[LabelledFrame],
+    progress: Callable[[int, int], None] | None = None,
+    compared_only: Sequence[LabelledFrame] = (),
+) -> TrainingInput:
+    """Put a training set together and compare it with the foundation.
+
+    Args:
+        config: the campaign, with an absolute folder.
+        backbone: the foundation.
+        labelled: the engine's accepted labels, all of one level of theory.
+        progress: called with (done, total) while the foundation is asked.
+        compared_only: labels of the engine that show its slips too and are not trained on.
+
+    Raises:
+        InputError: a file of other labels that cannot be used.
+        TrainingDataError: labels that nothing could be learnt from.
+    """
+    own = [training_frame(frame) for frame in labelled]
+    others = other_frames(config.align.other_labels, backbone)
+    frames = [*own, *others]
+    folder = config.folder / "tangents"
+    seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
+    energies = [float(entry.energy) for entry in seen]
+    prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
+    aligned = align_levels(frames, energies, own[0].level_of_theory)
+    residuals = Residuals.of(own, energies[: len(own)], prior)
+    found = [residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
+    held_out = [training_frame(frame) for frame in compared_only]
+    answers = foundation_answers(backbone, [frame.atoms for frame in held_out])
+    slips = []
+    for level in dict.fromkeys(frame.level_of_theory for frame in frames):
+        compared: list[tuple[TrainingFrame, Tangents | FoundationAnswer]] = [
+            *zip(frames, seen, strict=True),
+            *zip(held_out, answers, strict=True),
+        ]
+        here = [(frame, entry) for frame, entry in compared if frame.level_of_theory == level]
+        who = "The labels" if level == own[0].level_of_theory else f"align.other_labels, {level}: the labels"
+        agreement, slip = _compare(who, here)
+        found.append(agreement)
+        slips += slip
+    for level, shifts in aligned.shifts.items():
+        found.append(
+            f"{level}: energies aligned by shifts of their own, which leave "
+            f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
+        )
+    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals)
+
+
+def training_frame(frame: LabelledFrame) -> TrainingFrame:
+    """Return a label of the ledger as the committee is given it.
+
+    Raises:
+        ValueError: there is no energy.
+    """
+    if frame.label.energy_eV is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
+    return TrainingFrame(
+        id=frame.frame_id,
+        atoms=frame.atoms,
+        energy_eV=frame.label.energy_eV,
+        forces_eV_per_A=frame.label.forces_eV_per_A,
+        stress_eV_per_A3=frame.label.stress_eV_per_A3,
+        group=f"{frame.round}/{frame.trajectory}",
+        level_of_theory=frame.label.level_of_theory,
+    )
+
+
+def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> list[TrainingFrame]:
+    """Read the labels of other levels; a frame's group is itself.
+
+    Raises:
+        InputError: a file that cannot be read, holds no labels, or a structure that the foundation cannot be asked.
+    """
+    frames: dict[str, TrainingFrame] = {}
+    for entry in settings:
+        keys = LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key)
+        for index, labelled in enumerate(read_labelled(entry.file, keys)):
+            _check(entry.file, index, labelled, backbone)
+            frame = _other_frame(entry.level, labelled)
+            frames[frame.id] = frame
+    return list(frames.values())
+
+
+def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
+    """Reference shift of each element from its single atom: the engine's energy minus the foundation's.
+
+    Args:
+        energies_eV: of the engine by symbol.
+        backbone: the foundation; asked for the atom in vacuum, in its ground state's multiplicity.
+    """
+    shifts = {}
+    for symbol, energy in energies_eV.items():
+        z = atomic_numbers[symbol]
+        atom = Atoms(symbol, info={"charge": 0, "spin": round(ground_state_magnetic_moments[z]) + 1})
+        shifts[z] = energy - float(backbone.evaluate([atom]).energy[0])
+    return shifts
+
+
+def _compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
+    """One sentence on how labels and foundation agree, and one for each slip."""
+    forces = check_forces(
+        [
+            ComparedForces(
+                frame.atoms.numbers,
+                frame.forces_eV_per_A,
+                seen.forces.astype(np.float64),
+                frame.energy_eV,
+                float(seen.energy),
+            )
+            for frame, seen in here
+            if frame.forces_eV_per_A is not None
+        ]
+    )
+    stress = check_stress(
+        [
+            ComparedStress(
+                frame.stress_eV_per_A3,
+                seen.stress.astype(np.float64),
+                float(seen.volume),
+                frame.atoms.get_chemical_formula(),
+            )
+            for frame, seen in here
+            if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
+        ]
+    )
+    slips = [f"{who} do not fit the foundation: {slip}." for slip in (forces.slip, stress) if slip]
+    return forces.sentence(who), slips
+
+
+def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
+    known = set(shifts.undetermined) <= {chemical_symbols[z] for z in prior}
+    if known:
+        return (
+            f"The labels do not tell the reference shifts of {', '.join(shifts.undetermined)} apart: for compositions "
+            "unlike those trained on they follow align.isolated_atoms_eV."
+        )
+    return f"{shifts.warning} Or give align.isolated_atoms_eV."
+
+
+def _check(path: Path, index: int, labelled: LabelledAtoms, backbone: Backbone) -> None:
+    try:
+        check_structures([labelled.atoms], backbone.elements)
+    except StructureError as error:
+        raise InputError(f"align.other_labels: {path}, frame {index} {error.reason}") from error
+
+
+def _other_frame(level: str, labelled: LabelledAtoms) -> TrainingFrame:
+    frame = TrainingFrame(
+        id=f"other-{content_id(level, frame_id(labelled.atoms))}",
+        atoms=labelled.atoms,
+        energy_eV=labelled.energy_eV,
+        level_of_theory=level,
+    )
+    if np.isfinite(labelled.forces_eV_per_A).all():
+        frame = replace(frame, forces_eV_per_A=labelled.forces_eV_per_A)
+    if np.isfinite(labelled.stress_eV_per_A3).all():
+        frame = replace(frame, stress_eV_per_A3=labelled.stress_eV_per_A3)
+    return frame

@@ -1,0 +1,117 @@
+"""Labels that converged to something else: energies of another system, a wrong electronic state, wrong forces.
+
+A suspect frame may differ from the model by a lot, so both tests are generous: a deviation counts only if it exceeds a
+limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
+where the model misjudges forces it misjudges energies, and an energy that is off while the forces agree is another's.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_loop.config import OutlierSettings
+from al_loop.ledger import Ledger
+from al_loop.loop.evaluate import dft_energy, dft_forces
+from al_loop.records import LabelledFrame, Role
+from committee.potential import CommitteePotential
+
+Array = NDArray[np.float64]
+
+MIN_LABELS = 6
+"""Fewer have no spread to speak of."""
+
+_REACH_A = 1.0
+_MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
+_FIT_STEPS = 50
+_FLOOR_EV = 1e-3
+
+
+def mark_outliers(ledger: Ledger, round_: int, served: CommitteePotential, settings: OutlierSettings) -> dict[str, str]:
+    """Keep the outliers among a round's labels from every later use; the same whenever it is asked for.
+
+    Args:
+        ledger: the campaign's.
+        round_: the round whose labels are judged, against those of all rounds so far.
+        served: the model that was served when the round began.
+        settings: what counts as an outlier.
+
+    Returns:
+        The reason for each frame id that was marked.
+    """
+    frames = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), with_outliers=True)
+    judged = outliers(frames, served, settings)
+    found = {frames[i].frame_id: reason for i, reason in judged.items() if frames[i].round == round_}
+    ledger.mark_outliers(round_, found)
+    return found
+
+
+def outliers(
+    frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings
+) -> dict[int, str]:
+    """Return the places of the labels that are too far from the model's word, each with the reason.
+
+    Args:
+        frames: converged labels; fewer than ``MIN_LABELS`` are not judged.
+        served: the model; its reference shifts need not be known.
+        settings: what counts as an outlier.
+    """
+    if len(frames) < MIN_LABELS:
+        return {}
+    predictions = served.predict([frame.atoms for frame in frames], "energy")
+    counts = _composition(frames)
+    differences = np.array([dft_energy(f) - p.energy for f, p in zip(frames, predictions, strict=True)])
+    energy_errors = robust_residuals(counts, differences) / counts.sum(1)
+    force_errors = [np.linalg.norm(dft_forces(f) - p.forces, axis=1) for f, p in zip(frames, predictions, strict=True)]
+    mean_force_errors = np.array([errors.mean() for errors in force_errors])
+    allowed_energy = _allowed(energy_errors, settings.energy_eV_per_atom, settings.spreads)
+    allowed_energy = allowed_energy + _REACH_A * mean_force_errors
+    allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
+    return {
+        **_named(mean_force_errors, allowed_force, "forces differ from the model's by {:.3g} eV/Å on average"),
+        **_named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's"),
+    }
+
+
+def robust_residuals(counts: Array, differences_eV: Array) -> Array:
+    """Return what per-element shifts leave of energy differences, eV, without letting outliers draw the shifts.
+
+    Least absolute deviations by iteratively reweighted least squares (E. J. Schlossmacher, J. Am. Stat. Assoc. 68,
+    857 (1973)), started from each composition's median.
+
+    Args:
+        counts: (f, e) atoms of each element in each frame.
+        differences_eV: (f,) label minus model.
+    """
+    residuals = differences_eV - _medians(counts, differences_eV)
+    for _ in range(_FIT_STEPS):
+        weights = 1 / np.sqrt(np.maximum(np.abs(residuals), _FLOOR_EV))
+        shifts = np.linalg.lstsq(counts * weights[:, None], differences_eV * weights, rcond=1e-10)[0]
+        residuals = differences_eV - counts @ shifts
+    return np.asarray(residuals)
+
+
+def _medians(counts: Array, differences_eV: Array) -> Array:
+    """Return the median difference among the frames of each frame's composition, (f,)."""
+    _, kind = np.unique(counts, axis=0, return_inverse=True)
+    return np.array([np.median(differences_eV[kind == own]) for own in kind])
+
+
+def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
+    """Return the larger of the limit and so many robust spreads around the median."""
+    middle = np.median(deviations)
+    spread = _MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
+    return np.asarray(max(limit, abs(middle) + spreads * spread))
+
+
+def _named(deviations: Array, allowed: Array, words: str) -> Mapping[int, str]:
+    limits = np.broadcast_to(allowed, deviations.shape)
+    return {
+        int(i): f"{words.format(deviations[i])}, expected at most {limits[i]:.3g} as other labels show"
+        for i in np.flatnonzero(deviations > limits)
+    }
+
+
+def _composition(frames: Sequence[LabelledFrame]) -> Array:
+    elements = np.unique(np.concatenate([frame.atoms.numbers for frame in frames]))
+    return np.array([(frame.atoms.numbers[:, None] == elements).sum(0) for frame in frames], dtype=np.float64)
