@@ -21,12 +21,13 @@ from al_loop.errors import CampaignError, GuardStop, InputError
 from al_loop.folder import locked_folder
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME, EventLog, read_events
+from al_loop.quarantine import QUARANTINED
 from al_loop.records import RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 
-COMMANDS = ("run", "status", "report", "predict", "check-config", "template", "schema", "doctor")
+COMMANDS = ("run", "status", "report", "predict", "check-config", "isolated-atoms", "template", "schema", "doctor")
 CONFIG = """
 name: test
 folder: {folder}
@@ -223,7 +224,7 @@ def test_status_as_json(started: Config, config_path: Path, report: RoundReport)
     assert status["campaign"] == "test"
     assert status["state"] == "stopped"
     assert status["rounds"] == [as_dict(report)]
-    assert status["in_progress"] == {"round": 2, "stages_done": ["explore"]}
+    assert status["in_progress"] == {"round": 2, "stages_done": ["explore"], "quarantined": []}
     with locked_folder(started.folder):
         running = CliRunner().invoke(app, ["status", str(config_path), "--json"])
     assert json.loads(running.stdout)["state"] == "running"
@@ -244,6 +245,18 @@ def test_status_for_a_person(started: Config, config_path: Path) -> None:
     assert result.exit_code == 0
     assert "campaign test: stopped, 1 of 3 rounds done" in result.stdout
     assert "8.1x" in result.stdout
+
+
+def test_status_of_an_open_round_says_why_frames_gave_no_label(started: Config, config_path: Path) -> None:
+    frame = {"frame": "f888e7e11eb6", "system": "al", "failure": "crash", "tries": 2, "reason": "signal 11 (SEGV)"}
+    with open_ledger(started.store, started.folder, started.name) as ledger:
+        ledger.event(QUARANTINED, "of an earlier round", 1, **{**frame, "reason": "long mended"})
+        ledger.event(QUARANTINED, "of the open round", 2, **frame)
+    status = json.loads(CliRunner().invoke(app, ["status", str(config_path), "--json"]).stdout)
+    assert status["in_progress"]["quarantined"] == [frame]
+    shown = CliRunner().invoke(app, ["status", str(config_path)]).stdout
+    assert "signal 11 (SEGV)" in shown
+    assert "long mended" not in shown
 
 
 def test_report_writes_one_file(started: Config, config_path: Path) -> None:

@@ -84,10 +84,26 @@ def test_an_engine_that_is_not_installed(tmp_path: Path) -> None:
     config = config_of(tmp_path, engine="{engine: ase, calculator: no_such_code.Calculator}")
     missing = finding(diagnose(config), "engine ase")
     assert missing.blocks
-    assert "pip install no_such_code" in missing.remedy
+    assert "no package no_such_code" in missing.remedy
     result = CliRunner().invoke(app, ["check-config", str(tmp_path / "config.yaml")])
     assert result.exit_code == 2
     assert "no_such_code" in result.stderr
+
+
+def test_pw_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ESPRESSO_PSEUDO", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    absent = finding(diagnose(), "pw.x")
+    assert not absent.ok
+    assert not absent.blocks
+    assert "apt-get install --no-install-recommends quantum-espresso" in absent.remedy
+    program = tmp_path / "pw.x"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no pseudopotentials" in finding(diagnose(), "pw.x").remedy
+    (tmp_path / "Si.upf").write_text("<PP_HEADER/>")
+    assert finding(diagnose(), "pw.x").ok
 
 
 def test_elements_that_the_foundation_does_not_know(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
 from committee.settings import CalculatorSettings
-from dft_interfaces.engines import unknown_elements
+from dft_interfaces.engines import build_engine
+from dft_interfaces.settings import EspressoSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL: dict[str, Any] = {
@@ -103,8 +104,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "more members than memory": ({"committee.members": 10**9}, ["committee.members: received 1000000000", "at most"]),
     "K = 1": ({"committee.members": 1}, ["committee.members: received 1", "at least 2"]),
     "percent": ({"gate.confidence": 90}, ["gate.confidence: received 90", "below 1"]),
-    "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "pyscf, gpaw, ase"]),
-    "no engine": ({"label.engine": {}}, ["label.engine.engine: missing", "valid: pyscf, gpaw, ase"]),
+    "unknown engine": ({"label.engine.engine": "pyscff"}, ["'pyscff'", "did you mean 'pyscf'", "valid: pyscf"]),
+    "no engine": ({"label.engine": {}}, ["label.engine.engine: missing", "valid: pyscf"]),
     "unknown foundation": ({"foundation.kind": "mace"}, ["kind 'mace'", "valid: sevennet, fairchem, calculator"]),
     "model that would be fetched": (
         {"foundation.model": "7net-omni"},
@@ -190,7 +191,11 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "charged crystal for GPAW": (
         {"systems": [{"file": "salt.xyz", "charge": 1}], "label.engine.engine": "gpaw"},
-        ["systems[0].charge: received +1", "neutral"],
+        ["systems[0].charge: received charge +1", "neutral"],
+    ),
+    "spin of a crystal without moments": (
+        {"systems": [{"file": "salt.xyz", "spin_multiplicity": 3}], "label.engine.engine": "gpaw"},
+        ["systems[0].spin_multiplicity: received 3", "initial_magnetic_moments"],
     ),
     "no check in a whole trajectory": (
         {"explore.steps": 5, "explore.check_every": 10},
@@ -198,7 +203,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "oxygen at a low cutoff": (
         {"systems": [{"file": "ice.xyz"}], "label.engine": {"engine": "gpaw", "cutoff_eV": 400}},
-        ["label.engine.cutoff_eV: received 400", "at least 600 with H and O (systems[0])"],
+        ["label.engine.cutoff_eV: received 400", "at least 600 for a structure with H and O"],
     ),
     "no spin for omol": (
         {"foundation": {"kind": "fairchem", "model": "uma-s-1p2p1", "task_name": "omol"}},
@@ -242,6 +247,18 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "impossible spin": (
         {"systems": [{"file": "methanol.xyz", "spin_multiplicity": 2}]},
         ["systems[0].spin_multiplicity", "18 electrons", "an odd number"],
+    ),
+    "more spin than electrons": (
+        {"systems": [{"file": "methanol.xyz", "spin_multiplicity": 21}]},
+        ["systems[0].spin_multiplicity: 21", "18 electrons", "an odd number up to 19"],
+    ),
+    "a shell that espresso has no U for": (
+        {"label.engine": {"engine": "espresso", "hubbard_U_eV": {"Al-3d": 3.0}}},
+        ["label.engine.hubbard_U_eV: received 'Al-3d'"],
+    ),
+    "neither a partition nor a folder": (
+        {"label.queue": {"time_s": 90000}},
+        ["label.queue: expected either partition"],
     ),
     "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
     "fade ends before it starts": (
@@ -384,6 +401,17 @@ def test_model_files_of_a_calculator_are_relative_to_the_config_file(folder: Pat
     assert settings.arguments["estimator"]["arguments"] == {"model_path": str(folder / "deep.pt"), "mode": "mode"}
 
 
+def test_folders_of_an_engine_are_relative_to_the_config_file(folder: Path) -> None:
+    bulk("Si").write(folder / "silicon.xyz")
+    (folder / "upf").mkdir()
+    header = '<PP_HEADER element="Si" pseudo_type="NC" functional="PBE" z_valence="4"/>'
+    (folder / "upf" / "Si.upf").write_text(header)
+    engine = {"engine": "espresso", "pseudopotentials": "upf"}
+    config = load_config(write(folder, {"label.engine": engine, "systems": [{"file": "silicon.xyz"}]}))
+    assert isinstance(config.label.engine, EspressoSettings)
+    assert config.label.engine.pseudopotentials == folder / "upf"
+
+
 def test_exponents_are_numbers(folder: Path) -> None:
     path = write(folder, {})
     path.write_text(path.read_text() + "train:\n  learning_rate: 3e-3\n  weight_decay: 1E-4\n")
@@ -433,7 +461,7 @@ def test_unknown_elements_among_the_never_trained(folder: Path) -> None:
 )
 def test_elements_that_an_engine_lacks(engine: dict[str, Any], symbols: list[str], lacking: list[str]) -> None:
     config = Config.model_validate({**MINIMAL, "label": {"engine": engine}})
-    assert unknown_elements(config.label.engine, symbols) == lacking
+    assert build_engine(config.label.engine).unknown_elements(symbols) == lacking
 
 
 def test_an_element_that_the_engine_lacks_is_told_before_anything_runs(

@@ -97,7 +97,7 @@ def test_a_campaign_without_results(report_data: ReportData) -> None:
     page = Page(render_report(ReportData(report_data.config, [])))
     assert page.images == []
     assert "No round is finished yet" in page.text
-    assert "No calculation failed" in page.text
+    assert "No frame is quarantined" in page.text
 
 
 def test_a_first_round_without_uncertainties(report_data: ReportData) -> None:

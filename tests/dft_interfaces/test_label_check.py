@@ -8,8 +8,8 @@ from ase.build import molecule
 from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
 
-LEVEL = LevelOfTheory("pyscf", "pbe/def2-svp", {"xc": "pbe"})
-OTHER = LevelOfTheory("pyscf", "pbe0/def2-svp", {"xc": "pbe0"})
+LEVEL = LevelOfTheory("pyscf", "pbe/def2-svp", "pbe")
+OTHER = LevelOfTheory("pyscf", "pbe0/def2-svp", "pbe0")
 WATER = molecule("H2O")
 GOOD = Label(
     LabelStatus.CONVERGED,
@@ -37,6 +37,7 @@ def test_a_sound_label_passes_unchanged():
         ({"forces_eV_per_A": np.zeros(9)}, r"shape \(9,\)"),
         ({"forces_eV_per_A": np.array([[0, 0, 0], [0, np.nan, 0], [0, 0, 0]])}, r"on atoms \[1\]"),
         ({"forces_eV_per_A": np.full((3, 3), 0.1)}, "net force of 0.520"),
+        ({"forces_eV_per_A": np.array([[0, 0, 0], [0, 2e5, 0], [0, -2e5, 0]])}, r"force of 2e\+05 eV/Å on atom 1"),
         ({"stress_eV_per_A3": np.zeros((3, 3))}, "Voigt xx yy zz yz xz xy"),
         ({"stress_eV_per_A3": np.full(6, np.nan)}, "stress"),
     ],

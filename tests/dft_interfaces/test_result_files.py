@@ -1,4 +1,5 @@
 import json
+import resource
 import subprocess
 import sys
 
@@ -8,9 +9,9 @@ from ase import Atoms
 
 from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.jobs.result_files import finished_label, keep_result, read_result, result_path, write_result
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_json import label_as_dict, label_from_dict
-from dft_interfaces.result_files import finished_label, read_result, result_path, write_result
 
 
 def _label(**change):
@@ -109,6 +110,23 @@ def test_only_a_crash_is_worth_another_try(status, finished, tmp_path):
     assert read_result(tmp_path, "a1").status is status
 
 
+def test_a_full_disk_costs_neither_the_label_nor_the_file_that_was_there(tmp_path, caplog):
+    """RLIMIT_FSIZE stands in for the full disk."""
+    write_result(tmp_path, "a1", _label())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        written = [keep_result(tmp_path, request_id, _label(energy_eV=1.0)) for request_id in ("a1", "a2")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert written == [False, False]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["a1.json"]
+    _same(finished_label(tmp_path, "a1"), _label())
+    assert "the result of a2 could not be written" in caplog.text
+    assert "File too large" in caplog.text
+    assert keep_result(tmp_path, "a2", _label())
+
+
 @pytest.mark.parametrize("request_id", ["", "../up", "a/b", "a.b", "-a", "x" * 129])
 def test_ids_that_are_no_file_names(request_id, tmp_path):
     with pytest.raises(DFTInterfaceError, match="request id"):
@@ -117,7 +135,7 @@ def test_ids_that_are_no_file_names(request_id, tmp_path):
 
 def test_looking_for_a_result_imports_neither_pyiron_nor_an_engine():
     code = (
-        "import sys; from dft_interfaces.pyiron_labels import finished_label; from dft_interfaces.engines import "
+        "import sys; from dft_interfaces.jobs.pyiron_labels import LabelRunner; from dft_interfaces.engines import "
         "build_engine; print(sorted({'pyiron_base', 'pyscf', 'gpaw', 'torch'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,23 +9,24 @@ from ase.build import bulk
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus, LevelOfTheory
 from dft_interfaces.settings import ASECalculatorSettings
-from dft_interfaces.testing import EngineContractError, Tolerances, check_engine
+from dft_interfaces.settings.ase_calculator import ASERung
+from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_ladder
 
 LIMITS = Tolerances(forces_eV_per_A=1e-3, stress_eV_per_A3=1e-4, displacement_A=1e-3, strain=1e-4)
 
 
 class Wrapped:
-    """A sound engine with one fault."""
+    """A sound engine with one fault: in its labels, or in one thing that it says of itself."""
 
-    def __init__(self, fault):
-        self._engine = build_engine(ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT"))
+    def __init__(self, fault=lambda engine, atoms, label: label, ladder=(), **said):
+        settings = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT", ladder=ladder)
+        self._engine = build_engine(settings)
         self._fault = fault
-        self.name = "wrapped"
-        self.level_of_theory = self._engine.level_of_theory
-        self.properties = self._engine.properties
+        for what in ("level_of_theory", "properties", "name", "cores", "ladder", "estimate_s", "unknown_elements"):
+            setattr(self, what, said.get(what, getattr(self._engine, what)))
 
-    def label(self, atoms):
-        label = self._engine.label(atoms)
+    def label(self, atoms, rung=None):
+        label = self._engine.label(atoms, rung)
         return self._fault(self, atoms, label) if label.status is LabelStatus.CONVERGED else label
 
 
@@ -46,7 +47,7 @@ def _write_into_info(engine, atoms, label):
 
 
 def _drift(engine, atoms, label):
-    engine.level_of_theory = LevelOfTheory("ase", "another", {"call": label.cost_s})
+    engine.level_of_theory = LevelOfTheory("ase", "another", more={"call": label.cost_s})
     return label
 
 
@@ -83,15 +84,47 @@ def test_faults_are_found(words):
         check_engine(Wrapped(FAULTS[words]), _copper(), LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"name": ""}, "no name"),
+        ({"cores": 0}, "cores is 0"),
+        ({"ladder": [ASERung(name="slow"), ASERung(name="slow")]}, "repeat"),
+        ({"estimate_s": lambda atoms: float("nan")}, "estimate_s is nan"),
+        ({"unknown_elements": sorted}, r"unknown_elements names \['Cu'\]"),
+        ({"properties": frozenset({"energy"})}, "properties are"),
+    ],
+)
+def test_what_an_engine_says_of_itself_is_checked(said, words):
+    with pytest.raises(EngineContractError, match=words):
+        check_engine(Wrapped(**said), _copper(), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "words"),
+    [
+        ([], "no rungs"),
+        ([ASERung(name="another surface", arguments={"asap_cutoff": True})], "'another surface' ends in an energy"),
+    ],
+)
+def test_a_rung_that_changes_what_is_solved_is_found(rungs, words):
+    with pytest.raises(EngineContractError, match=words):
+        check_ladder(Wrapped(ladder=rungs), _copper())
+
+
+def test_a_rung_that_changes_the_way_only_passes():
+    check_ladder(Wrapped(ladder=[ASERung(name="the same", arguments={"asap_cutoff": False})]), _copper())
+
+
 def test_a_sound_engine_passes():
-    check_engine(Wrapped(lambda engine, atoms, label: label), _copper(), LIMITS)
+    check_engine(Wrapped(), _copper(), LIMITS)
 
 
 class RaisesOnFailure(Wrapped):
     """Lets a failure escape."""
 
-    def label(self, atoms):
-        label = self._engine.label(atoms)
+    def label(self, atoms, rung=None):
+        label = self._engine.label(atoms, rung)
         if label.status is not LabelStatus.CONVERGED:
             raise RuntimeError(label.message)
         return label
@@ -99,10 +132,10 @@ class RaisesOnFailure(Wrapped):
 
 def test_a_failure_that_is_no_value_is_found():
     with pytest.raises(RuntimeError):
-        check_engine(RaisesOnFailure(None), _copper(), LIMITS)
+        check_engine(RaisesOnFailure(), _copper(), LIMITS)
 
 
 @pytest.mark.parametrize("atoms", [bulk("Cu", cubic=True), bulk("Cu")])
 def test_structures_that_cannot_show_a_fault_are_refused(atoms):
     with pytest.raises(EngineContractError, match=r"displace the atoms|two atoms"):
-        check_engine(Wrapped(lambda engine, atoms, label: label), atoms, LIMITS)
+        check_engine(Wrapped(), atoms, LIMITS)

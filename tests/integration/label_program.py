@@ -1,19 +1,22 @@
 """Labels requests in a process of its own, as a worker does; prints one JSON line for each.
 
-``python label_program.py FOLDER WORKER SETTINGS REQUEST...``, where a request is ``element-seed`` or ``water-seed``.
+``python label_program.py FOLDER WORKER SETTINGS REQUEST...``: settings are those of ``label`` in a config, a request is
+``element-seed`` or ``water-seed``, and requests joined by ``+`` share a job.
 """
 
 import json
+import logging
 import signal
 import sys
+import time
 from pathlib import Path
 
 from ase.build import bulk, molecule
-from pydantic import TypeAdapter
 
+from al_loop.config.settings import LabelSettings
+from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.label_json import label_as_dict
-from dft_interfaces.pyiron_labels import LabelRunner
-from dft_interfaces.settings import EngineSettings
+from dft_interfaces.queue.labels import QueueRunner
 
 
 def structure(request_id):
@@ -23,15 +26,29 @@ def structure(request_id):
     return atoms
 
 
+def runner_for(folder, worker, label):
+    if label.queue is None:
+        return LabelRunner(folder, label.engine, worker, label.limits, label.retry)
+    return QueueRunner(folder, label.engine, worker, label.queue, label.limits, label.retry)
+
+
 def main():
-    folder, worker, settings, *requests = sys.argv[1:]
+    folder, worker, settings, *jobs = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
-    with LabelRunner(Path(folder), TypeAdapter(EngineSettings).validate_json(settings), worker) as runner:
-        for request_id in requests:
-            label = runner.run(request_id, structure(request_id))
-            sys.stdout.write(json.dumps(label_as_dict(label)) + "\n")
-            sys.stdout.flush()
+    with runner_for(Path(folder), worker, LabelSettings.model_validate_json(settings)) as runner:
+        waiting = [job.split("+") for job in jobs]
+        missing = [request_id for job in waiting for request_id in job]
+        while missing:
+            if waiting and runner.room:
+                runner.submit({request_id: structure(request_id) for request_id in waiting.pop(0)})
+            for request_id, label in runner.collect().items():
+                missing.remove(request_id)
+                sys.stdout.write(json.dumps({request_id: label_as_dict(label)}) + "\n")
+                sys.stdout.flush()
+            if not waiting:
+                time.sleep(0.05)
     if signal.getsignal(signal.SIGTERM) is not handler:
         sys.exit("the caller's signal handler was lost")
 

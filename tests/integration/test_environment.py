@@ -84,6 +84,7 @@ def test_a_guard_stops_the_campaign_with_exit_code_3(small_campaign):
         label={
             "workers": 1,
             "engine": {"engine": "ase", "calculator": "counting_emt.BrokenEMT", "arguments": {}},
+            "retry": {"delay_s": 0},
         }
     )
     result = run(campaign)

@@ -13,6 +13,7 @@ from al_loop.errors import DatabaseLostError, InputError
 from al_loop.ledger import open_ledger
 from al_loop.ledger.server import held_server
 from al_loop.ledger.store import shared_server
+from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 
 def lose_it(store: StoreSettings, folder: Path, server: Path) -> str:
@@ -60,7 +61,7 @@ def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperatur
 
 def begin(asked: Config, weights: str = "a" * 64) -> None:
     with open_ledger(asked.store, asked.folder, asked.name) as ledger:
-        Campaign(asked)._begin(ledger, _description(asked, weights))
+        Campaign(asked)._begin(ledger, _description(asked, weights, LevelOfTheory("gpaw", "PBE")))
 
 
 def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path: Path) -> None:

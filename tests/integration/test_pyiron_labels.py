@@ -1,100 +1,23 @@
 """Labels through real pyiron_base jobs, each worker in a process of its own."""
 
-import json
-import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from label_workers import EMT, PATIENCE_S, Workers, structure
 
+from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.jobs.pyiron_labels import LabelRunner
+from dft_interfaces.jobs.result_files import finished_label, result_path, write_result
 from dft_interfaces.label import Label, LabelStatus
-from dft_interfaces.label_json import label_from_dict
-from dft_interfaces.pyiron_labels import LabelRunner, finished_label
-from dft_interfaces.result_files import result_path, write_result
-from dft_interfaces.settings import ASECalculatorSettings, PySCFSettings
-
-HERE = Path(__file__).parent
-PATIENCE_S = 120
-EMT = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT")
-
-
-def structure(request_id):
-    """What ``label_program.py`` makes of a request."""
-    name, seed = request_id.split("-")
-    atoms = bulk(name, cubic=True)
-    atoms.rattle(0.05, seed=int(seed))
-    return atoms
-
-
-class Workers:
-    """Starts label programs on one folder, with a home and a current folder of their own."""
-
-    def __init__(self, tmp_path):
-        self.folder = tmp_path / "dft"
-        self.home = tmp_path / "home"
-        self.current = tmp_path / "current"
-        self.count_file = tmp_path / "count.txt"
-        for path in (self.home, self.current):
-            path.mkdir()
-
-    def counting(self, pause_s=0.0):
-        return ASECalculatorSettings(
-            engine="ase",
-            calculator="counting_emt.CountingEMT",
-            arguments={"count_file": str(self.count_file), "pause_s": pause_s},
-        )
-
-    def calculations(self):
-        return len(self.count_file.read_text().split()) if self.count_file.exists() else 0
-
-    def start(self, *requests, settings, worker="worker"):
-        environment = {**os.environ, "PYTHONPATH": str(HERE), "HOME": str(self.home), "OMP_NUM_THREADS": "1"}
-        environment["PYIRONSQLTYPE"] = "Postgres"  # a user's own pyiron must not leak in
-        program = str(HERE / "label_program.py")
-        return subprocess.Popen(
-            [sys.executable, program, str(self.folder), worker, settings.model_dump_json(), *requests],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=self.current,
-        )
-
-    def finish(self, process):
-        output, errors = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, errors
-        return [label_from_dict(json.loads(line)) for line in output.splitlines()]
-
-    def run(self, *requests, settings, worker="worker"):
-        return self.finish(self.start(*requests, settings=settings, worker=worker))
-
-    def jobs(self, worker="worker"):
-        path = self.folder / "workers" / worker / "jobs.db"
-        if not path.exists():
-            return []
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            if not database.execute("select name from sqlite_master where name = 'jobs_pyiron'").fetchall():
-                return []
-            return [status for (status,) in database.execute("select status from jobs_pyiron")]
-
-    def kill_while_running(self, *requests, settings):
-        process = self.start(*requests, settings=settings)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.jobs() != ["running"]:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.3)
-        process.kill()
-        process.communicate()
+from dft_interfaces.settings import PySCFSettings
 
 
 @pytest.fixture
@@ -143,21 +66,46 @@ def test_what_a_crash_may_leave_behind(workers):
     with sqlite3.connect(home / "jobs.db") as database:
         database.execute("update jobs_pyiron set status = 'running'")
     assert workers.run("Cu-1", settings=settings)[0].cost_s == label.cost_s
-
-    # The result is lost, the job is not.
-    result_path(workers.folder, "Cu-1").unlink()
-    with sqlite3.connect(home / "jobs.db") as database:
-        database.execute("update jobs_pyiron set status = 'finished'")
-    assert workers.run("Cu-1", settings=settings)[0].cost_s == label.cost_s
-    assert finished_label(workers.folder, "Cu-1").cost_s == label.cost_s
     assert workers.calculations() == 1
 
-    # Only damaged files are left of both.
+    # Only damaged files are left of the result and of the job that claims to be finished.
+    with sqlite3.connect(home / "jobs.db") as database:
+        database.execute("update jobs_pyiron set status = 'finished'")
     for path in [result_path(workers.folder, "Cu-1"), *home.glob("jobs/*.h5")]:
         path.write_bytes(path.read_bytes()[:100])
     assert workers.run("Cu-1", settings=settings)[0].energy_eV == label.energy_eV
     assert workers.calculations() == 2
     assert workers.jobs() == ["finished"]
+
+
+def test_a_job_that_dies_half_way_loses_only_the_rest(workers):
+    settings = workers.counting(pause_s=1.0)
+    process = workers.start("Cu-1+Cu-2+Cu-3", settings=settings)
+    while finished_label(workers.folder, "Cu-1") is None:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    first = finished_label(workers.folder, "Cu-1")
+    labels = dict(workers.finished(workers.start("Cu-1+Cu-2+Cu-3", settings=settings)))
+    assert labels["Cu-1"].cost_s == first.cost_s
+    assert {label.status for label in labels.values()} == {LabelStatus.CONVERGED}
+    assert workers.calculations() == 3
+
+
+def test_empty_dictionaries_and_lists_come_back_from_pyiron_as_they_were(workers):
+    workers.run("Cu-1", settings=EMT)
+    (path,) = workers.folder.glob("workers/worker/jobs/*.h5")
+    program = (
+        "import sys; from pathlib import Path; from dft_interfaces.jobs.pyiron_project import WorkerProject; "
+        "print(WorkerProject(Path(sys.argv[1]), 'worker').load(sys.argv[2]).input.batch)"
+    )
+    words = [sys.executable, "-c", program, str(workers.folder / "workers"), path.stem]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, cwd=workers.current)
+    batch = LabelBatch.model_validate_json(shown.stdout.splitlines()[-1])
+    assert batch.engine == EMT
+    assert batch.engine.arguments == {}
+    assert batch.requests == {"Cu-1": atoms_as_dict(structure("Cu-1"))}
 
 
 def test_a_failure_is_a_label_with_its_traceback_and_may_be_tried_again(workers):

@@ -18,7 +18,7 @@ from al_loop.config import StoreSettings
 from al_loop.ids import frame_id, request_id
 from al_loop.ledger import ClaimedRequest, Ledger, open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
-from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 
 LEVEL = "0123456789abcdef"
 VERDICT = Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED)
@@ -258,6 +258,48 @@ def test_a_workers_name_is_only_a_name(ledger: Ledger, name: str) -> None:
     for worker in ("plain", name, name + "0"):
         take(ledger, worker)
     assert ledger.release_dead(name) == 1
+
+
+def test_what_led_to_a_label_is_recorded(ledger: Ledger) -> None:
+    ask(ledger, 1)
+    attempts = (
+        Attempt("first try", LabelStatus.UNCONVERGED, Failure.UNCONVERGED, None, 2.0, "cycle= 100"),
+        Attempt("slow mixing", LabelStatus.CONVERGED, None, -31.5, 4.0),
+    )
+    moments = np.linspace(-1, 1, 6)
+    made = replace(label(), attempts=attempts, magnetic_moments_uB=moments, message="converged in try 2")
+    assert ledger.complete(take(ledger), made)
+    (found,) = ledger.labelled([Role.EXPLORE])
+    assert (found.label.attempts, found.label.failure) == (attempts, None)
+    assert found.label.magnetic_moments_uB.tolist() == moments.tolist()
+
+
+def test_a_label_of_an_older_version_has_no_attempts(ledger: Ledger) -> None:
+    ask(ledger, 1)
+    ledger.complete(take(ledger), Label(LabelStatus.FAILED, LEVEL, message="why", failure=Failure.DISK))
+    (new,) = ledger.labelled([Role.EXPLORE], converged_only=False)
+    assert new.label.failure is Failure.DISK
+    ledger._collection(ledger._docs.label).update_many({}, {"$unset": {"failure": 1, "attempts": 1}})
+    (old,) = ledger.labelled([Role.EXPLORE], converged_only=False)
+    assert (old.label.failure, old.label.attempts, old.label.magnetic_moments_uB) == (None, (), None)
+
+
+def test_an_outlier_is_kept_from_its_campaign_alone(ledger: Ledger, other: Ledger) -> None:
+    ask(ledger, 1, 2)
+    ask(other, 1, 2)
+    for _ in range(2):
+        ledger.complete(take(ledger), label())
+    bad, good = (frame.frame_id for frame in ledger.labelled([Role.EXPLORE]))
+    for _ in range(2):
+        ledger.mark_outliers(0, {bad: "far off"})
+        assert [frame.frame_id for frame in ledger.labelled([Role.EXPLORE])] == [good]
+    (marked,) = [f for f in ledger.labelled([Role.EXPLORE], converged_only=False) if not f.converged]
+    assert (marked.label.failure, marked.label.energy_eV) == (Failure.OUTLIER, None)
+    assert marked.label.message.startswith("far off")
+    assert len(ledger.labelled([Role.EXPLORE], with_outliers=True)) == 2
+    assert len(other.labelled([Role.EXPLORE])) == 2
+    ledger.mark_outliers(0, {})
+    assert len(ledger.labelled([Role.EXPLORE])) == 2
 
 
 @pytest.mark.parametrize("status", [LabelStatus.FAILED, LabelStatus.UNCONVERGED, LabelStatus.REJECTED])

@@ -2,6 +2,7 @@
 
 import shutil
 
+import psutil
 import pytest
 
 from al_loop import load_config
@@ -106,3 +107,16 @@ def forget(ledger, *stages):
     """Leave the ledger as a kill after the last write of a stage would, before the stage is noted as done."""
     rounds = ledger._collection(ledger._docs.round)
     rounds.update_one({"_id": f"{ledger.campaign}/0"}, {"$unset": {f"stages.{stage}": 1 for stage in stages}})
+
+
+def test_a_scheduler_that_ends_the_campaign_leaves_nothing_running(small_campaign):
+    campaign = small_campaign(pause_s=0.5)
+    process = campaign.start()
+    campaign.wait_for("label")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    servers = [one for one in psutil.process_iter(["cmdline"]) if str(campaign.folder) in str(one.info["cmdline"])]
+    process.terminate()
+    assert process.wait(60) == 130
+    assert len(workers) >= 2
+    assert servers
+    assert psutil.wait_procs([*workers, *servers], timeout=30)[1] == []

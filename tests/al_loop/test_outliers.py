@@ -1,0 +1,73 @@
+"""Outliers among labels that EMT really made, judged by SevenNet-0: generous, yet no other system's energy passes."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from al_loop.config import OutlierSettings
+from al_loop.loop.outliers import MIN_LABELS, outliers, robust_residuals
+from al_loop.records import LabelledFrame, Role
+from committee import CommitteePotential, SevenNetSettings, load_backbone
+from dft_interfaces.label import Label, LabelStatus
+
+SETTINGS = OutlierSettings()
+
+
+@pytest.fixture(scope="module")
+def foundation():
+    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+
+
+def structure(number):
+    """Copper, gold and their alloy, from calm to violent."""
+    atoms = bulk(("Cu", "Au", "Cu")[number % 3], a=(3.6, 4.1, 3.8)[number % 3], cubic=True)
+    if number % 3 == 2:
+        atoms.symbols[:2] = "Au"
+    atoms.rattle(0.05 + 0.02 * number, seed=number)
+    return atoms
+
+
+def frame(number, energy_error_eV=0.0, force_factor=1.0):
+    atoms = structure(number)
+    calculator = EMT()
+    calculator.calculate(atoms)
+    forces = force_factor * calculator.results["forces"]
+    label = Label(LabelStatus.CONVERGED, "level", calculator.results["energy"] + energy_error_eV, forces)
+    return LabelledFrame(f"frame{number}", atoms, Role.EXPLORE, 0, "metal", "metal/0", label)
+
+
+def test_sound_labels_pass_however_hot_and_whatever_the_code_counts_from(foundation):
+    frames = [frame(number, -900.0 * sum(structure(number).numbers == 29)) for number in range(15)]
+    assert outliers(frames, foundation, SETTINGS) == {}
+
+
+@pytest.mark.parametrize("error_eV", [-250.0, 12.0])
+def test_the_energy_of_another_system_is_found(foundation, error_eV):
+    wrong = (3, 4, 5)
+    frames = [frame(number, error_eV if number in wrong else 0.0) for number in range(15)]
+    found = outliers(frames, foundation, SETTINGS)
+    assert set(found) == set(wrong)
+    assert "the energy is" in found[3]
+
+
+def test_forces_of_another_kind_are_found(foundation):
+    found = outliers([frame(n, force_factor=1000 if n == 7 else 1) for n in range(15)], foundation, SETTINGS)
+    assert set(found) == {7}
+    assert "forces differ from the model's" in found[7]
+
+
+def test_few_labels_are_not_judged(foundation):
+    frames = [frame(number, 1e4 if number == 0 else 0.0) for number in range(MIN_LABELS - 1)]
+    assert outliers(frames, foundation, SETTINGS) == {}
+
+
+def test_shifts_are_not_drawn_by_outliers():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 6, size=(40, 3)).astype(float)
+    noise = rng.normal(scale=0.01, size=40)
+    differences = counts @ [-13.6, -1036.0, -2041.0] + noise
+    differences[[3, 17, 21, 30]] += 1e5
+    residuals = robust_residuals(counts, differences)
+    assert np.delete(residuals - noise, [3, 17, 21, 30]) == pytest.approx(0, abs=0.02)
+    assert residuals[[3, 17, 21, 30]] == pytest.approx(1e5, rel=1e-3)

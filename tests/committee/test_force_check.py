@@ -1,0 +1,191 @@
+"""Slips planted on real forces are caught and named; honest pairs of potentials are never accused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.stress import full_3x3_to_voigt_6_stress
+from tblite.ase import TBLite
+
+from committee.backbones import load_backbone
+from committee.force_check import FORCE_UNITS, ComparedForces, check_forces
+from committee.settings import SevenNetSettings
+from committee.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
+
+FRAMES = 6
+CALCULATORS = {"EMT": EMT, "xTB": lambda: TBLite(method="GFN2-xTB", verbosity=0)}
+SYSTEMS = {
+    "methanol": (molecule("CH3OH"), 0.05, "xTB"),
+    "hot methanol": (molecule("CH3OH"), 0.1, "xTB"),
+    "benzene": (molecule("C6H6"), 0.05, "xTB"),
+    "hot water": (molecule("H2O"), 0.12, "xTB"),
+    "oxygen": (molecule("O2"), 0.05, "xTB"),
+    "copper": (bulk("Cu", cubic=True), 0.05, "EMT"),
+    "molten copper": (bulk("Cu", cubic=True), 0.3, "EMT"),
+    "molten aluminium": (bulk("Al", cubic=True), 0.3, "EMT"),
+    "CuAu": (bulk("Cu", cubic=True), 0.1, "EMT"),
+    "methanol in EMT's eyes": (molecule("CH3OH"), 0.05, "EMT"),
+    "nickel oxide in EMT's eyes": (bulk("NiO", "rocksalt", a=4.18, cubic=True), 0.1, "EMT"),
+}
+SYSTEMS["CuAu"][0].numbers[:2] = 79
+
+
+def frames_of(atoms: Atoms, rattle_A: float) -> list[Atoms]:
+    frames = []
+    for seed in range(FRAMES):
+        frame = atoms.copy()
+        if frame.pbc.all():
+            frame.set_cell(frame.cell * (1 + 0.02 * (seed % 3 - 1)), scale_atoms=True)
+        frame.rattle(rattle_A, seed=seed)
+        frames.append(frame)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def pairs() -> dict[str, tuple[list[ComparedForces], list[ComparedStress]]]:
+    """SevenNet-0 as the foundation, labels of another potential, by system."""
+    backbone = load_backbone(SevenNetSettings(kind="sevennet", model="7net-0"))
+    return {
+        name: compared(frames_of(atoms, rattle), backbone, CALCULATORS[calculator])
+        for name, (atoms, rattle, calculator) in SYSTEMS.items()
+    }
+
+
+def compared(frames, backbone, calculator):
+    forces, stresses = [], []
+    for frame in frames:
+        evaluation = backbone.evaluate([frame])
+        known, stress = (part.detach().double().numpy() for part in evaluation.foundation())
+        frame.calc = calculator()
+        energies = frame.get_potential_energy(), float(evaluation.energy[0].detach())
+        forces.append(ComparedForces(frame.numbers, frame.get_forces(), known, *energies))
+        if frame.pbc.all():
+            voigt = full_3x3_to_voigt_6_stress(stress[0])
+            stresses.append(ComparedStress(frame.get_stress(), voigt, frame.get_volume()))
+    return forces, stresses
+
+
+def turned(pairs):
+    """The same two potentials with their parts exchanged: the foundation is now the poor one."""
+    return [
+        ComparedForces(p.atomic_numbers, p.foundation, p.label, p.foundation_energy_eV, p.label_energy_eV)
+        for p in pairs
+    ]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_honest_labels_are_not_accused(pairs, name):
+    forces, stresses = pairs[name]
+    assert check_forces(forces).slip == ""
+    assert check_forces(turned(forces)).slip == ""
+    assert check_stress(stresses) == ""
+
+
+def test_correlation_and_slope_tell_a_good_foundation_from_a_bad_one(pairs):
+    good, bad = check_forces(pairs["copper"][0]), check_forces(pairs["methanol in EMT's eyes"][0])
+    assert good.correlation > 0.95
+    assert 0.6 < good.slope < 1.6
+    assert bad.correlation < 0.75
+    assert "2." in bad.sentence("The labels") or "1." in bad.sentence("The labels")
+
+
+@pytest.mark.parametrize("unit", [name for name, factor in FORCE_UNITS.items() if not 0.2 < factor < 5])
+@pytest.mark.parametrize("name", ["methanol", "hot methanol", "benzene", "hot water", "copper", "CuAu"])
+def test_a_unit_is_caught_and_named(pairs, name, unit):
+    wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
+    assert unit in check_forces(wrong).slip
+
+
+@pytest.mark.parametrize("unit", ["eV/bohr", "eV/Å converted as if from eV/bohr"])
+@pytest.mark.parametrize("name", ["methanol", "hot methanol"])
+def test_a_factor_that_a_foundation_could_have_is_told_by_the_energies(pairs, name, unit):
+    wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
+    assert unit in check_forces(wrong).slip
+    soft = [replace(pair, label_energy_eV=pair.label_energy_eV * FORCE_UNITS[unit]) for pair in wrong]
+    assert check_forces(soft).slip == ""
+    unknown = [replace(pair, label_energy_eV=np.nan) for pair in wrong]
+    assert check_forces(unknown).slip == ""
+
+
+@pytest.mark.parametrize("name", ["methanol", "benzene", "oxygen", "copper", "molten aluminium"])
+def test_a_wrong_sign_is_caught(pairs, name):
+    wrong = [replace(pair, label=-pair.label) for pair in pairs[name][0]]
+    assert "wrong sign" in check_forces(wrong).slip
+    assert "instead of" not in check_forces(wrong).slip
+
+
+def test_sign_and_unit_together_are_both_named(pairs):
+    wrong = [replace(pair, label=-pair.label * FORCE_UNITS["Hartree/bohr"]) for pair in pairs["benzene"][0]]
+    assert "wrong sign" in check_forces(wrong).slip
+    assert "Hartree/bohr" in check_forces(wrong).slip
+
+
+def shuffled(pairs, order):
+    return [ComparedForces(p.atomic_numbers[order], p.label[order], p.foundation[order]) for p in pairs]
+
+
+def test_the_usual_order_is_named(pairs):
+    mixed = shuffled(pairs["methanol"][0], np.array([2, 0, 4, 1, 3, 5]))  # H C H O H H
+    by_symbol = np.argsort([{6: "C", 1: "H", 8: "O"}[z] for z in mixed[0].atomic_numbers], kind="stable")
+    wrong = [replace(pair, label=pair.label[by_symbol]) for pair in mixed]
+    assert check_forces(mixed).slip == ""
+    assert "sorted by element symbol" in check_forces(wrong).slip
+
+
+def test_any_other_order_is_found_from_what_all_frames_share(pairs):
+    order = np.random.default_rng(3).permutation(12)
+    wrong = [replace(pair, label=pair.label[order]) for pair in pairs["benzene"][0]]
+    assert f"row 0 to atom {order[0]}" in check_forces(wrong).slip
+
+
+def test_forces_of_other_structures_are_no_order(pairs):
+    labels = [pair.label for pair in pairs["benzene"][0]]
+    others = labels[1:] + labels[:1]
+    wrong = [replace(pair, label=label) for pair, label in zip(pairs["benzene"][0], others, strict=True)]
+    found = check_forces(wrong)
+    assert found.slip == ""
+    assert found.correlation < 0.5
+    assert "directions hardly agree" in found.sentence("The labels")
+
+
+def test_few_bad_labels_decide_nothing(pairs):
+    frames = pairs["copper"][0]
+    first, second, *rest = frames
+    spoilt = [replace(first, label=-50 * first.label), replace(second, label=0 * second.label), *rest]
+    assert check_forces(spoilt).slip == ""
+    assert check_forces(frames[:3]).slip == ""
+    assert check_forces([replace(pair, foundation=0 * pair.foundation) for pair in frames]).frames == 0
+
+
+@pytest.mark.parametrize("unit", STRESS_UNITS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stress_unit_and_sign_are_caught(pairs, unit, sign):
+    wrong = [replace(pair, label=sign * STRESS_UNITS[unit] * pair.label) for pair in pairs["copper"][1]]
+    assert unit in check_stress(wrong)
+    assert ("wrong sign" in check_stress(wrong)) == (sign < 0)
+
+
+def test_a_virial_and_a_bare_wrong_sign_are_caught(pairs):
+    frames = pairs["copper"][1]
+    assert "virial" in check_stress([replace(p, label=-p.volume_A3 * p.label) for p in frames])
+    assert check_stress([replace(p, label=-p.label) for p in frames]).startswith("the stress has the wrong sign")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_of_components_is_named(pairs, order):
+    wrong = []
+    for pair in pairs["copper"][1]:
+        label = np.empty(6)
+        label[list(ORDERS[order])] = pair.label
+        wrong.append(replace(pair, label=label))
+    assert order in check_stress(wrong)
+
+
+def test_an_even_pressure_is_honest(pairs):
+    pressure = np.array([1, 1, 1, 0, 0, 0]) * 0.2
+    squeezed = [replace(pair, label=pair.label - pressure, system="squeezed") for pair in pairs["copper"][1]]
+    assert check_stress(squeezed) == ""
+    assert check_stress([*squeezed, *(replace(p, label=p.label + pressure) for p in pairs["copper"][1])]) == ""

@@ -1,0 +1,149 @@
+"""What can be said of a queue without one: settings, limits, scripts, and what becomes of a lost job."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.label import Attempt, Failure, LabelStatus
+from dft_interfaces.queue.files import slurm_script
+from dft_interfaces.queue.jobs import JobRecords, QueuedJob
+from dft_interfaces.queue.limits import UNLIMITED, disagreements
+from dft_interfaces.queue.slurm import slurm_seconds
+from dft_interfaces.settings import ASECalculatorSettings, LimitSettings, QueueSettings, RetrySettings
+
+ENGINE = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT", cores=4)
+LOST = Attempt("queue job", LabelStatus.FAILED, Failure.CANCELLED)
+
+
+def job(*requests: str) -> QueuedJob:
+    batch = LabelBatch(
+        folder=Path("results"),
+        engine=ENGINE,
+        limits=LimitSettings(),
+        retry=RetrySettings(),
+        requests={request_id: {} for request_id in requests},
+    )
+    return QueuedJob(batch=batch)
+
+
+def groups(jobs: list[QueuedJob]) -> list[list[str]]:
+    return [list(one.batch.requests) for one in jobs]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "either partition"),
+        ({"partition": "main", "queue_folder": "queues"}, "either partition"),
+        ({"queue_folder": "queues", "options": ["--account=x"]}, "options belong into the job script"),
+        ({"partition": "main", "queue": "fast"}, "queue_folder, which is missing"),
+        ({"partition": "main", "commands": ["a\nb"]}, "its own entry"),
+        ({"partition": "main", "options": ["--comment=a\rreboot"]}, "its own entry"),
+        ({"partition": "main; rm"}, "partition"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        QueueSettings.model_validate(settings)
+
+
+def test_a_job_must_have_room_for_a_calculation() -> None:
+    queue = QueueSettings(partition="main", cores=2, time_s=3600, memory_GB=1)
+    found = list(disagreements(queue, ENGINE, LimitSettings(time_s=7200, memory_GB=2)))
+    assert [sentence.partition(":")[0] for sentence in found] == ["cores", "time_s", "memory_GB"]
+    assert not list(disagreements(QueueSettings(partition="main"), ENGINE, LimitSettings()))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        ("queue_primary: a\nqueues: {a: {script: a.sh, cores_max: 2}}", "cores: received 4, but queue a"),
+        ("queue_primary: a\nqueues: {a: {script: a.sh, cores_min: 8}}", "cores: received 4, .* expects at least 8"),
+        ("queue_primary: a\nqueues: {a: {script: a.sh, run_time_max: 600}}", "time_s: received 86400, .* at most 600"),
+        ("queue_primary: a\nqueues: {a: {script: a.sh, memory_max: 2}}", "memory_GB: received 3, .* at most 2"),
+        ("queue_primary: a\nqueues: {a: {script: a.sh, memory_max: 1024M}}", "memory_GB: received 3, .* at most 1"),
+        ("queue_primary: a\nqueues: {a: {script: gone.sh}}", "the job script 'gone.sh' of queue a is not in"),
+        ("queue_primary: b\nqueues: {a: {script: a.sh}}", "queue: received 'b', but .* knows a"),
+        ("queues: [", "is no pysqa description"),
+    ],
+)
+def test_the_limits_of_a_folder_are_told_before_pysqa_lowers_the_request(tmp_path: Path, yaml: str, words: str) -> None:
+    (tmp_path / "queue.yaml").write_text(f"queue_type: SLURM\n{yaml}\n")
+    (tmp_path / "a.sh").write_text("{{command}}")
+    queue = QueueSettings(queue_folder=tmp_path, memory_GB=3)
+    (found,) = disagreements(queue, ENGINE, LimitSettings(memory_GB=1))
+    assert re.search(words, found)
+
+
+def test_the_script_says_all_that_was_asked_for() -> None:
+    queue = QueueSettings(
+        partition="main", time_s=90, memory_GB=1.5, options=("--comment={{x}}",), commands=("module load intel",)
+    )
+    script = slurm_script(queue)
+    for line in ("--partition=main", "--time=2", "--mem=1536M", "--no-requeue", "--nodes=1"):
+        assert f"#SBATCH {line}" in script
+    assert script.index("{% raw %}module load intel{% endraw %}") < script.index("exec {{command}}")
+    assert "{% raw %}#SBATCH --comment={{x}}{% endraw %}" in script
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("02:00:00", 7200), ("1-00:00:30", 86430), ("30:00", 1800), ("UNLIMITED", UNLIMITED), ("INFINITE", UNLIMITED)],
+)
+def test_times_as_slurm_writes_them(text: str, seconds: float) -> None:
+    assert slurm_seconds(text) == seconds
+
+
+def test_a_job_that_had_finished_something_was_lost_in_the_next_request() -> None:
+    rest = ["b", "c"]
+    lost = job("a", "b", "c").noting(rest, LOST)
+    assert lost.attempts == {"b": (LOST,)}
+    again = list(lost.again(rest, RetrySettings(delay_s=5), 100.0))
+    assert groups(again) == [["b"], ["c"]]
+    assert [one.not_before for one in again] == [105.0, 105.0]
+    assert len({one.name for one in [lost, *again]}) == 3
+
+
+def test_a_request_that_kills_its_jobs_is_given_up_and_the_others_are_not() -> None:
+    waiting, jobs, done = [job("a", "bad", "c", "d")], 0, set()
+    retry = RetrySettings(tries=3, delay_s=0)
+    while waiting:
+        one, jobs = waiting.pop(0), jobs + 1
+        rest = list(one.batch.requests)
+        while rest and rest[0] != "bad":
+            done.add(rest.pop(0))
+        if rest:
+            waiting += one.noting(rest, LOST).again(rest, retry, 0.0)
+    assert done == {"a", "c", "d"}
+    assert jobs == 4
+
+
+def test_jobs_that_never_begin_are_given_up_after_a_bounded_number() -> None:
+    waiting, jobs = [job(*"abcdefgh")], 0
+    while waiting:
+        one, jobs = waiting.pop(0), jobs + 1
+        rest = list(one.batch.requests)
+        waiting += one.noting(rest, LOST).again(rest, RetrySettings(tries=3, delay_s=0), 0.0)
+    assert jobs <= 10
+
+
+def test_pauses_grow() -> None:
+    lost = job("a").noting(["a"], LOST).noting(["a"], LOST)
+    (again,) = lost.again(["a"], RetrySettings(delay_s=5, delay_factor=4), 0.0)
+    assert again.not_before == 20.0
+
+
+def test_notes_of_jobs_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = JobRecords(tmp_path / "in_flight")
+    one, other = job("a").noting(["a"], LOST), job("b").model_copy(update={"queue_id": 7})
+    for each in (one, other):
+        records.write(each)
+    assert records.read() == {one.name: one, other.name: other}
+    records.remove(other)
+    path = tmp_path / "in_flight" / f"{one.name}.json"
+    path.write_text(path.read_text()[:50])
+    assert records.read() == {}
+    assert str(path) in caplog.text
