@@ -135,6 +135,7 @@ class KohnSham:
 
     def _described(self, mean_field: Any) -> Any:
         settings, rung = self.settings, self.rung
+        _close_checkpoint(mean_field)
         mean_field.xc, mean_field.nlc = self.functional.xc, self.functional.nlc
         mean_field.disp = self.functional.dispersion
         if settings.density_fit:
@@ -146,8 +147,13 @@ class KohnSham:
         mean_field.level_shift = rung.level_shift_hartree or 0.0
         if rung.damping:
             mean_field.damp, mean_field.diis_start_cycle = rung.damping, DAMPED_CYCLES
-        mean_field.chkfile = None
         return mean_field
+
+
+def _close_checkpoint(mean_field: Any) -> None:
+    """Do without the temporary file that PySCF opens for every calculation and leaves to the garbage collector."""
+    mean_field._chkfile.close()
+    mean_field.chkfile = mean_field._chkfile = None
 
 
 def _polarised_remark(singlet: Any, what: str) -> tuple[str, ...]:
