@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
-from al_loop.loop.starts import load_system
+from al_loop.explore.starts import load_system
 from dft_interfaces.engine import DFTEngine
 
 

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 
-from al_loop.loop.langevin import LangevinReplica
+from al_loop.explore.langevin import LangevinReplica
 from committee.settings import FairchemSettings, FoundationSettings, SevenNetSettings
 from committee.training import TrainingFrame
 

@@ -194,7 +194,7 @@ def _foundation(config: Config) -> Finding:
 
 def _ask_once(config: Config, backbone: "Backbone") -> None:
     """Evaluate the first structure: a closed model may want a licence, a server or a cell."""
-    from al_loop.loop.starts import load_system
+    from al_loop.explore.starts import load_system
 
     backbone.evaluate([load_system(config.systems[0])])
 

@@ -11,20 +11,20 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
+from al_loop.explore.hold_out import hold_out, hold_out_steps
+from al_loop.explore.lockstep import explore
+from al_loop.explore.starts import make_starts
 from al_loop.ledger import Ledger
 from al_loop.loop.alignment import TrainingInput, training_input
 from al_loop.loop.evaluate import Evaluation, evaluate
-from al_loop.loop.explore import explore
-from al_loop.loop.hold_out import hold_out, hold_out_steps
 from al_loop.loop.labelling import WorkerPool, wait_for_labels
 from al_loop.loop.outliers import mark_outliers
-from al_loop.loop.promote import judge_candidate
 from al_loop.loop.round_report import held_out_figures
-from al_loop.loop.selection import select
-from al_loop.loop.starts import make_starts
 from al_loop.progress import Progress
+from al_loop.promote.promotion import judge_candidate
 from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
+from al_loop.select.selection import select
 from committee.backbone import Backbone
 from committee.calibration import Calibration
 from committee.checkpoint import load, save

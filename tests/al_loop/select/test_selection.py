@@ -6,8 +6,8 @@ from ase.build import molecule
 
 from al_loop.config import SelectSettings
 from al_loop.ids import frame_id
-from al_loop.loop.selection import farthest_points, select
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.select.selection import farthest_points, select
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings

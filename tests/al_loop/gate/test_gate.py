@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from al_loop.loop.gate import Gate
+from al_loop.gate.gate import Gate
 from al_loop.records import Lane, Verdict, VerdictKind
 from committee.calibration import Calibration
 

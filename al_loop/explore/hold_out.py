@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from al_loop.config import Config, SystemSettings
-from al_loop.loop.explore import explore
-from al_loop.loop.starts import Start, make_starts
+from al_loop.explore.lockstep import explore
+from al_loop.explore.starts import Start, make_starts
 from al_loop.records import Lane, Role, Visit
 from committee.potential import CommitteePotential
 

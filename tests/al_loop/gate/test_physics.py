@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from al_loop.config import PhysicsSettings
-from al_loop.loop.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsLane
 from al_loop.records import Lane, VerdictKind
 
 SETTINGS = PhysicsSettings()

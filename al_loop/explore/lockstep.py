@@ -8,11 +8,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.explore.langevin import LangevinReplica
+from al_loop.explore.starts import Start
+from al_loop.gate.gate import Gate
+from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.ids import frame_id
-from al_loop.loop.gate import Gate
-from al_loop.loop.langevin import LangevinReplica
-from al_loop.loop.physics import PhysicsLane, not_computable
-from al_loop.loop.starts import Start
 from al_loop.records import Lane, Verdict, VerdictKind, Visit
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential, Uncertainty

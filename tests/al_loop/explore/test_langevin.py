@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
-from al_loop.loop.langevin import LangevinReplica
+from al_loop.explore.langevin import LangevinReplica
 
 
 def forces_of(atoms):

@@ -1,0 +1,1 @@
+"""EXPLORE: trajectories from structures, under the served model."""

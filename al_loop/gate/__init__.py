@@ -1,0 +1,1 @@
+"""GATE: what may be trusted, what is suspect, what is broken, and why."""

@@ -1,0 +1,1 @@
+"""PROMOTE: whether a candidate model is served."""

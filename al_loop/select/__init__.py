@@ -1,0 +1,1 @@
+"""SELECT: which suspects are worth a DFT calculation."""
