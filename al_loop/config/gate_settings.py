@@ -31,3 +31,8 @@ class PhysicsSettings(Settings):
     """Largest change of volume (or of the extent of a molecule) against the start, up or down."""
     max_temperature_ratio: float = Field(5.0, gt=1)
     """Largest kinetic temperature in units of the thermostat's."""
+    max_energy_change_eV_per_atom: float = Field(1.0, gt=0)
+    """Largest change of the potential energy against the start, besides what heating to the thermostat's
+    temperature adds (3 kT). Larger where reactions that release more are the purpose."""
+    max_nve_drift_eV_per_atom_ps: float = Field(0.005, gt=0)
+    """Largest drift of the total energy of a run without thermostat."""

@@ -9,6 +9,7 @@ from al_loop.records import Lane, Verdict, VerdictKind
 from committee.calibration import Calibration
 
 TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
+_UNCALIBRATED = "uncalibrated: not enough labels yet"
 
 
 @dataclass(frozen=True)
@@ -28,64 +29,72 @@ class Gate:
         force_uncertainty: NDArray[np.float64] | None,
         latent_distance: NDArray[np.float64] | None,
     ) -> Verdict:
-        """Combine the lanes.
+        """Combine the lanes: the first that does not trust the frame decides.
 
         Args:
             physics: what the physics lane found, None if nothing.
             force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
             latent_distance: (n,) latent distance of each atom.
         """
-        if physics is not None:
-            return physics
-        known = self.calibration is not None and self.calibration.trust_threshold is not None
-        if not known or force_uncertainty is None or latent_distance is None:
-            return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, "uncalibrated: not enough labels yet")
-        if not (np.isfinite(force_uncertainty).all() and np.isfinite(latent_distance).all()):
-            return Verdict(VerdictKind.DISCARD, Lane.FORCE_UNCERTAINTY, "non-finite uncertainty", stop=True)
-        spoken = self._force_lane(force_uncertainty, latent_distance) or self._latent_lane(latent_distance)
-        return spoken or TRUSTED
+        lanes = self.lanes(physics, force_uncertainty, latent_distance).values()
+        return next((verdict for verdict in lanes if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
 
-    def _force_lane(self, sigma: NDArray[np.float64], distance: NDArray[np.float64]) -> Verdict | None:
-        combined = sigma if self.calibration is None else self.calibration.uncertainty(sigma, distance)
-        worst = float(combined.max())
-        lanes = f"max_devi_f {sigma.max():.3f} eV/Å, latent distance {distance.max():.1f}"
-        discard, trust = self._thresholds()
-        if worst > discard:
-            return Verdict(
-                VerdictKind.DISCARD,
-                Lane.FORCE_UNCERTAINTY,
-                f"uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({lanes})",
-                _above(combined, discard),
-                stop=True,
-            )
-        if worst > trust:
-            return Verdict(
-                VerdictKind.SUSPECT,
-                Lane.FORCE_UNCERTAINTY,
-                f"uncertainty {worst:.3f} above the threshold {trust:.3f} eV/Å ({lanes})",
-                _above(combined, trust),
-            )
-        return None
+    def lanes(
+        self,
+        physics: Verdict | None,
+        force_uncertainty: NDArray[np.float64] | None,
+        latent_distance: NDArray[np.float64] | None,
+    ) -> dict[Lane, Verdict]:
+        """The verdict of each lane by itself, in the order in which they are asked.
 
-    def _latent_lane(self, distance: NDArray[np.float64]) -> Verdict | None:
-        limit = None if self.calibration is None else self.calibration.latent_threshold
-        worst = float(distance.max())
-        if limit is None or worst <= limit:
-            return None
-        return Verdict(
-            VerdictKind.SUSPECT,
-            Lane.LATENT_DISTANCE,
-            f"latent distance {worst:.1f} above {limit:.1f}",
-            _above(distance, limit),
+        Args:
+            physics: what the physics lane found, None if nothing.
+            force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
+            latent_distance: (n,) latent distance of each atom.
+
+        Returns:
+            Physics, force uncertainty (which is of the lane ``uncalibrated`` while nothing is known of the errors) and
+            latent distance, in this order. A lane that trusts a frame says so with the number it looked at.
+        """
+        verdicts = (
+            physics or Verdict(VerdictKind.TRUSTED, Lane.PHYSICS),
+            self._force_lane(force_uncertainty, latent_distance),
+            self._latent_lane(latent_distance),
         )
+        return dict(zip((Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE), verdicts, strict=True))
 
-    def _thresholds(self) -> tuple[float, float]:
-        """Discard and trust threshold, eV/Å; a threshold that is not known discards or trusts nothing."""
+    def _force_lane(self, sigma: NDArray[np.float64] | None, distance: NDArray[np.float64] | None) -> Verdict:
         calibration = self.calibration
-        discard = None if calibration is None else calibration.discard_threshold
-        trust = None if calibration is None else calibration.trust_threshold
-        return np.inf if discard is None else discard, 0.0 if trust is None else trust
+        if calibration is None or calibration.trust_threshold is None or sigma is None or distance is None:
+            return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, _UNCALIBRATED)
+        lane = Lane.FORCE_UNCERTAINTY
+        finite = np.isfinite(sigma) & np.isfinite(distance)
+        if not finite.all():
+            return Verdict(VerdictKind.DISCARD, lane, "non-finite uncertainty", _indices(~finite), stop=True)
+        trust = calibration.trust_threshold
+        discard = np.inf if calibration.discard_threshold is None else calibration.discard_threshold
+        combined = calibration.uncertainty(sigma, distance)
+        worst = float(combined.max())
+        measured = f"max_devi_f {sigma.max():.3f} eV/Å, latent distance {distance.max():.1f}"
+        if worst > discard:
+            reason = f"uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({measured})"
+            return Verdict(VerdictKind.DISCARD, lane, reason, _indices(combined > discard), stop=True)
+        if worst > trust:
+            reason = f"uncertainty {worst:.3f} above the threshold {trust:.3f} eV/Å ({measured})"
+            return Verdict(VerdictKind.SUSPECT, lane, reason, _indices(combined > trust))
+        return Verdict(VerdictKind.TRUSTED, lane, f"uncertainty {worst:.3f} eV/Å ({measured})")
+
+    def _latent_lane(self, distance: NDArray[np.float64] | None) -> Verdict:
+        limit = None if self.calibration is None else self.calibration.latent_threshold
+        if limit is None or distance is None:
+            return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, _UNCALIBRATED)
+        # Written so that NaN is not trusted.
+        far = ~(distance <= limit)
+        if far.any():
+            reason = f"latent distance {distance.max():.1f} above {limit:.1f}"
+            return Verdict(VerdictKind.SUSPECT, Lane.LATENT_DISTANCE, reason, _indices(far))
+        return Verdict(VerdictKind.TRUSTED, Lane.LATENT_DISTANCE, f"latent distance {distance.max():.1f}")
 
 
-def _above(values: NDArray[np.float64], threshold: float) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.flatnonzero(values > threshold))
+def _indices(chosen: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.flatnonzero(chosen))

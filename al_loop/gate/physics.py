@@ -1,6 +1,8 @@
 """The physics lane: does this still look like the matter the trajectory started from?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from al_loop.config import PhysicsSettings
+from al_loop.gate.energy import EnergyWatch
 from al_loop.records import Lane, Verdict, VerdictKind
 
 BOND_FACTOR = 1.3  # of the sum of covalent radii: closer than this is bonded
@@ -60,12 +63,26 @@ class PhysicsLane:
     Args:
         settings: limits.
         start: the intact starting structure.
-        temperature_K: of the thermostat.
+        temperature_K: of the thermostat, or of the velocities that a run without thermostat began with.
+        ensemble: ``nve`` where the total energy must be conserved; any other word where a thermostat acts.
+        timestep_fs: between two frames whose energy is told.
+
+    Attributes:
+        temperature_K: may be set while the trajectory runs (ramps).
     """
 
-    def __init__(self, settings: PhysicsSettings, start: Atoms, temperature_K: float) -> None:
+    def __init__(
+        self,
+        settings: PhysicsSettings,
+        start: Atoms,
+        temperature_K: float,
+        *,
+        ensemble: str = "langevin",
+        timestep_fs: float = 1.0,
+    ) -> None:
+        self.temperature_K = temperature_K
         self._settings = settings
-        self._temperature_K = temperature_K
+        self._energy = EnergyWatch(settings, conserved=ensemble == "nve", timestep_fs=timestep_fs)
         bonding = Bonding.of(start)
         self._fragments = bonding.fragments(BOND_FACTOR)
         self._n_fragments = len(np.unique(self._fragments))
@@ -75,34 +92,59 @@ class PhysicsLane:
         self._molecular = not start.pbc.all() or self._n_fragments > 1
         self._split_before = False
 
-    def check(self, atoms: Atoms, forces: NDArray[np.float64] | None = None) -> Verdict | None:
+    def state(self) -> dict[str, Any]:
+        """What the lane remembers of the trajectory, as plain JSON, for another lane that is to go on from here."""
+        return {
+            "temperature_K": self.temperature_K,
+            "split_before": self._split_before,
+            "energy": self._energy.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the lane that gave ``state()`` was."""
+        self.temperature_K = float(state["temperature_K"])
+        self._split_before = bool(state["split_before"])
+        self._energy.restore(state["energy"])
+
+    def check(
+        self, atoms: Atoms, forces: NDArray[np.float64] | None = None, energy_eV: float | None = None
+    ) -> Verdict | None:
         """Return the first thing that is wrong with a frame, or None.
 
         Args:
             atoms: the frame, with velocities if the temperature is to be judged.
             forces: (n, 3) of the model, eV/Å.
+            energy_eV: potential energy of the model; without it the energy is not judged.
         """
-        broken = self._non_finite(atoms, forces)
+        broken = self._non_finite(atoms, forces, energy_eV)
         if broken is not None:
             return broken
         bonding = Bonding.of(atoms)
         return (
             self._contacts(bonding)
             or self._runaway(atoms)
+            or self._energy_lost(atoms, energy_eV)
             or self._density(atoms)
             or self._crowding(bonding)
             or self._dissociation(bonding)
         )
 
-    def check_step(self, atoms: Atoms, forces: NDArray[np.float64]) -> Verdict | None:
-        """The cheap part of ``check``, for every step: finite numbers and temperature."""
-        return self._non_finite(atoms, forces) or self._runaway(atoms)
+    def check_step(self, atoms: Atoms, forces: NDArray[np.float64], energy_eV: float | None = None) -> Verdict | None:
+        """The cheap part of ``check``, for every step: finite numbers, temperature and energy.
 
-    def _non_finite(self, atoms: Atoms, forces: NDArray[np.float64] | None) -> Verdict | None:
-        arrays = [atoms.positions, atoms.cell.array, atoms.get_momenta()] + ([] if forces is None else [forces])
-        if all(np.isfinite(array).all() for array in arrays):
+        Give the energy once for each step, and only together with velocities of the same step.
+        """
+        return self._non_finite(atoms, forces, energy_eV) or self._runaway(atoms) or self._energy_lost(atoms, energy_eV)
+
+    def _non_finite(self, atoms: Atoms, forces: NDArray[np.float64] | None, energy_eV: float | None) -> Verdict | None:
+        told = [np.asarray(value) for value in (forces, energy_eV) if value is not None]
+        if all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *told)):
             return None
-        return not_computable("non-finite positions, velocities or forces")
+        return not_computable("non-finite positions, velocities, forces or energy")
+
+    def _energy_lost(self, atoms: Atoms, energy_eV: float | None) -> Verdict | None:
+        complaint = None if energy_eV is None else self._energy.complaint(atoms, energy_eV, self.temperature_K)
+        return None if complaint is None else _unphysical(complaint)
 
     def _contacts(self, bonding: Bonding) -> Verdict | None:
         if not bonding.ratio.size:
@@ -119,13 +161,13 @@ class PhysicsLane:
 
     def _runaway(self, atoms: Atoms) -> Verdict | None:
         temperature_K = atoms.get_temperature()
-        limit_K = self._settings.max_temperature_ratio * self._temperature_K
+        limit_K = self._settings.max_temperature_ratio * self.temperature_K
         # A few atoms fluctuate widely (relative width sqrt(2 / 3n)): allow five standard deviations as well.
-        limit_K = max(limit_K, self._temperature_K * (1 + 5 * np.sqrt(2 / (3 * len(atoms)))))
+        limit_K = max(limit_K, self.temperature_K * (1 + 5 * np.sqrt(2 / (3 * len(atoms)))))
         if temperature_K <= limit_K:
             return None
         return _unphysical(
-            f"temperature ran away: {temperature_K:.0f} K with the thermostat at {self._temperature_K:g} K"
+            f"temperature ran away: {temperature_K:.0f} K with the thermostat at {self.temperature_K:g} K"
         )
 
     def _density(self, atoms: Atoms) -> Verdict | None:

@@ -1,0 +1,62 @@
+"""Whether the energy of a trajectory is still that of the matter it started from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ase import Atoms, units
+
+from al_loop.config import PhysicsSettings
+
+KINETIC_SHARE = 3.0  # kT per atom that heating to the thermostat's temperature and melting may add
+FLUCTUATION = 0.2  # of kT per atom: how far the total energy of a healthy NVE run sways about its mean
+
+
+class EnergyWatch:
+    """Compares the energies of one trajectory with the first it was told.
+
+    Args:
+        settings: limits.
+        conserved: the total energy must be conserved (NVE).
+        timestep_fs: time between two energies.
+    """
+
+    def __init__(self, settings: PhysicsSettings, *, conserved: bool, timestep_fs: float) -> None:
+        self._settings = settings
+        self._conserved = conserved
+        self._timestep_ps = timestep_fs / 1e3
+        self._first_potential: float | None = None
+        self._first_total = 0.0
+        self._told = 0
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"first_potential": self._first_potential, "first_total": self._first_total, "told": self._told}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state()``."""
+        first = state["first_potential"]
+        self._first_potential = None if first is None else float(first)
+        self._first_total, self._told = float(state["first_total"]), int(state["told"])
+
+    def complaint(self, atoms: Atoms, energy_eV: float, temperature_K: float) -> str | None:
+        """Say what is wrong with the energy, or None.
+
+        Args:
+            atoms: the frame, with velocities of the same time.
+            energy_eV: its potential energy.
+            temperature_K: of the thermostat.
+        """
+        total = energy_eV + float(atoms.get_kinetic_energy())
+        if self._first_potential is None:
+            self._first_potential, self._first_total = energy_eV, total
+        time_ps = self._told * self._timestep_ps
+        self._told += 1
+        kT = units.kB * temperature_K
+        change = (energy_eV - self._first_potential) / len(atoms)
+        if abs(change) > self._settings.max_energy_change_eV_per_atom + KINETIC_SHARE * kT:
+            return f"energy ran away: {change:+.2f} eV/atom against the start"
+        drift = (total - self._first_total) / len(atoms)
+        allowed = FLUCTUATION * kT + self._settings.max_nve_drift_eV_per_atom_ps * time_ps
+        if self._conserved and abs(drift) > allowed:
+            return f"the total energy of an NVE run drifted by {1e3 * drift:+.1f} meV/atom in {time_ps:.2f} ps"
+        return None
