@@ -26,11 +26,13 @@ class PhysicsSettings(Settings):
     uncomputable_distance_factor: float = Field(0.35, gt=0, lt=1)
     """Below this fraction DFT is not asked at all."""
     allow_dissociation: bool = False
-    """True where reactions are the purpose: fragments may split and merge."""
+    """True where reactions are the purpose: molecules may split, and molecules and clusters may merge."""
     max_volume_ratio: float = Field(1.6, gt=1)
-    """Largest change of volume (or of the extent of a molecule) against the start, up or down."""
+    """Largest change against the start, up or down, of a periodic cell's volume and of the volume atoms occupy."""
     max_temperature_ratio: float = Field(5.0, gt=1)
     """Largest kinetic temperature in units of the thermostat's."""
+    max_temperature_K: float = Field(10000.0, gt=0)
+    """Hottest thermostat: beyond this matter is a plasma, which neither the model nor the labels describe."""
     max_energy_change_eV_per_atom: float = Field(1.0, gt=0)
     """Largest change of the potential energy against the start, besides what heating to the thermostat's
     temperature adds (3 kT). Larger where reactions that release more are the purpose."""

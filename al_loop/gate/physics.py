@@ -1,60 +1,26 @@
 """The physics lane: does this still look like the matter the trajectory started from?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
+from ase import Atoms, units
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from al_loop.config import PhysicsSettings
+from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
+from al_loop.gate.fragments import FragmentWatch
+from al_loop.gate.occupied_volume import occupied_volume_A3
 from al_loop.records import Lane, Verdict, VerdictKind
 
-BOND_FACTOR = 1.3  # of the sum of covalent radii: closer than this is bonded
-BROKEN_FACTOR = 1.8  # a bond counts as broken only beyond this, so that vibrations do not
 CROWDING_FACTOR = 1.5  # mean number of bonded neighbours against the start
-
-
-@dataclass(frozen=True)
-class Bonding:
-    """Pairs within a multiple of the sum of covalent radii.
-
-    Attributes:
-        ratio: (p,) distance over sum of radii, each pair counted twice.
-        first: (p,) index of the first atom.
-        second: (p,) index of the second atom.
-        n_atoms: n.
-    """
-
-    ratio: NDArray[np.float64]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    n_atoms: int
-
-    @classmethod
-    def of(cls, atoms: Atoms) -> "Bonding":
-        """Find all pairs up to ``BROKEN_FACTOR``."""
-        radii = covalent_radii[atoms.numbers]
-        first, second, distance = neighbor_list("ijd", atoms, BROKEN_FACTOR * radii)
-        return cls(distance / (radii[first] + radii[second]), first, second, len(atoms))
-
-    def fragments(self, factor: float) -> NDArray[np.int64]:
-        """Fragment number of each atom (n,), atoms closer than ``factor`` being connected."""
-        near = self.ratio < factor
-        graph = coo_array(
-            (np.ones(near.sum()), (self.first[near], self.second[near])), shape=(self.n_atoms, self.n_atoms)
-        )
-        return np.asarray(connected_components(graph, directed=False)[1])
-
-    def mean_coordination(self) -> float:
-        """Mean number of bonded neighbours."""
-        return float((self.ratio < BOND_FACTOR).sum() / self.n_atoms)
+CROWDING_ROOM = 1.0  # besides, for gases that have none at the start
+FLUCTUATIONS = 5  # standard deviations of the kinetic temperature of a few atoms
+FAST_ATOM_KT = 40  # of 10^9 atoms at temperature T none has such a kinetic energy
+FAST_ATOM_EV = 5  # what no reaction gives to a single atom
+COOLING_LAG = 0.99  # a thermostat that was turned down is followed at this pace per look
+LARGEST_A = 1e6  # a cell or cluster of this size has come apart
 
 
 class PhysicsLane:
@@ -82,29 +48,29 @@ class PhysicsLane:
     ) -> None:
         self.temperature_K = temperature_K
         self._settings = settings
+        self._warmest_K = temperature_K
         self._energy = EnergyWatch(settings, conserved=ensemble == "nve", timestep_fs=timestep_fs)
         bonding = Bonding.of(start)
-        self._fragments = bonding.fragments(BOND_FACTOR)
-        self._n_fragments = len(np.unique(self._fragments))
-        self._coordination = bonding.mean_coordination()
-        self._extent = _extent_A3(start)
-        # Atoms of one crystal may trade places without anything having dissociated.
-        self._molecular = not start.pbc.all() or self._n_fragments > 1
-        self._split_before = False
+        self._fragments = FragmentWatch(start, bonding)
+        self._coordination = bonding.coordination()
+        self._cell_A3 = _cell_A3(start)
+        self._occupied_A3 = occupied_volume_A3(start)
 
     def state(self) -> dict[str, Any]:
         """What the lane remembers of the trajectory, as plain JSON, for another lane that is to go on from here."""
         return {
             "temperature_K": self.temperature_K,
-            "split_before": self._split_before,
+            "warmest_K": self._warmest_K,
             "energy": self._energy.state(),
+            "fragments": self._fragments.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the lane that gave ``state()`` was."""
+        """Go on where the lane that gave ``state()`` was; that lane must have had the same start and settings."""
         self.temperature_K = float(state["temperature_K"])
-        self._split_before = bool(state["split_before"])
+        self._warmest_K = float(state["warmest_K"])
         self._energy.restore(state["energy"])
+        self._fragments.restore(state["fragments"])
 
     def check(
         self, atoms: Atoms, forces: NDArray[np.float64] | None = None, energy_eV: float | None = None
@@ -116,7 +82,7 @@ class PhysicsLane:
             forces: (n, 3) of the model, eV/Å.
             energy_eV: potential energy of the model; without it the energy is not judged.
         """
-        broken = self._non_finite(atoms, forces, energy_eV)
+        broken = self._not_a_structure(atoms, forces, energy_eV)
         if broken is not None:
             return broken
         bonding = Bonding.of(atoms)
@@ -124,9 +90,11 @@ class PhysicsLane:
             self._contacts(bonding)
             or self._runaway(atoms)
             or self._energy_lost(atoms, energy_eV)
-            or self._density(atoms)
+            or self._cell(atoms)
             or self._crowding(bonding)
+            or self._aggregation(bonding)
             or self._dissociation(bonding)
+            or self._occupied(atoms)
         )
 
     def check_step(self, atoms: Atoms, forces: NDArray[np.float64], energy_eV: float | None = None) -> Verdict | None:
@@ -134,17 +102,25 @@ class PhysicsLane:
 
         Give the energy once for each step, and only together with velocities of the same step.
         """
-        return self._non_finite(atoms, forces, energy_eV) or self._runaway(atoms) or self._energy_lost(atoms, energy_eV)
+        return (
+            self._not_a_structure(atoms, forces, energy_eV)
+            or self._runaway(atoms)
+            or self._energy_lost(atoms, energy_eV)
+        )
 
-    def _non_finite(self, atoms: Atoms, forces: NDArray[np.float64] | None, energy_eV: float | None) -> Verdict | None:
+    def _not_a_structure(
+        self, atoms: Atoms, forces: NDArray[np.float64] | None, energy_eV: float | None
+    ) -> Verdict | None:
         told = [np.asarray(value) for value in (forces, energy_eV) if value is not None]
-        if all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *told)):
-            return None
-        return not_computable("non-finite positions, velocities, forces or energy")
-
-    def _energy_lost(self, atoms: Atoms, energy_eV: float | None) -> Verdict | None:
-        complaint = None if energy_eV is None else self._energy.complaint(atoms, energy_eV, self.temperature_K)
-        return None if complaint is None else _unphysical(complaint)
+        if not all(
+            np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *told)
+        ):
+            return not_computable("non-finite positions, velocities, forces or energy")
+        if max(np.ptp(atoms.positions, axis=0).max(initial=0.0), np.abs(atoms.cell.array).max()) > LARGEST_A:
+            return not_computable("the atoms flew apart")
+        if atoms.pbc.all() and not abs(np.linalg.det(atoms.cell.array)) > 0:
+            return not_computable("the cell has no volume")
+        return None
 
     def _contacts(self, bonding: Bonding) -> Verdict | None:
         if not bonding.ratio.size:
@@ -160,57 +136,74 @@ class PhysicsLane:
         return None
 
     def _runaway(self, atoms: Atoms) -> Verdict | None:
+        hottest_K = self._settings.max_temperature_K
+        if self.temperature_K > hottest_K:
+            return _unphysical(f"the thermostat is at {self.temperature_K:g} K, above the limit of {hottest_K:g} K")
+        self._warmest_K = max(self.temperature_K, COOLING_LAG * self._warmest_K)
         temperature_K = atoms.get_temperature()
-        limit_K = self._settings.max_temperature_ratio * self.temperature_K
-        # A few atoms fluctuate widely (relative width sqrt(2 / 3n)): allow five standard deviations as well.
-        limit_K = max(limit_K, self.temperature_K * (1 + 5 * np.sqrt(2 / (3 * len(atoms)))))
-        if temperature_K <= limit_K:
+        # A few atoms fluctuate widely (relative width sqrt(2 / 3n)).
+        ratio = max(self._settings.max_temperature_ratio, 1 + FLUCTUATIONS * np.sqrt(2 / (3 * len(atoms))))
+        if temperature_K > ratio * self._warmest_K:
+            return _unphysical(
+                f"temperature ran away: {temperature_K:.0f} K with the thermostat at {self.temperature_K:g} K"
+            )
+        kinetic = np.sum(atoms.get_momenta() ** 2, axis=1) / (2 * atoms.get_masses())
+        fast = np.flatnonzero(kinetic > max(FAST_ATOM_KT * units.kB * self._warmest_K, FAST_ATOM_EV))
+        if not fast.size:
             return None
-        return _unphysical(
-            f"temperature ran away: {temperature_K:.0f} K with the thermostat at {self.temperature_K:g} K"
-        )
+        return _unphysical(f"a kinetic energy of {kinetic.max():.1f} eV on one atom", tuple(int(i) for i in fast))
 
-    def _density(self, atoms: Atoms) -> Verdict | None:
-        extent = _extent_A3(atoms)
-        if self._extent < 1.0 or (not atoms.pbc.all() and self._n_fragments > 1):
+    def _energy_lost(self, atoms: Atoms, energy_eV: float | None) -> Verdict | None:
+        complaint = None if energy_eV is None else self._energy.complaint(atoms, energy_eV, self.temperature_K)
+        return None if complaint is None else _unphysical(complaint)
+
+    def _cell(self, atoms: Atoms) -> Verdict | None:
+        ratio = _cell_A3(atoms) / self._cell_A3
+        if self._within(ratio):
             return None
-        ratio = extent / self._extent
-        if 1 / self._settings.max_volume_ratio <= ratio <= self._settings.max_volume_ratio:
+        return _unphysical(f"density {_word(ratio)}: volume is {ratio:.2f} of the start's")
+
+    def _occupied(self, atoms: Atoms) -> Verdict | None:
+        """Density of the region where the atoms are, which a slab, a cluster or a gas has whatever its cell."""
+        ratio = occupied_volume_A3(atoms) / self._occupied_A3
+        if self._within(ratio) or (ratio > 1 and self._settings.allow_dissociation):
             return None
-        if not atoms.pbc.all() and self._settings.allow_dissociation:
-            return None
-        word = "collapse" if ratio < 1 else "explosion"
-        return _unphysical(f"density {word}: volume is {ratio:.2f} of the start's")
+        return _unphysical(f"density {_word(ratio)}: the atoms occupy {ratio:.2f} of the start's volume")
+
+    def _within(self, ratio: float) -> bool:
+        return 1 / self._settings.max_volume_ratio <= ratio <= self._settings.max_volume_ratio
 
     def _crowding(self, bonding: Bonding) -> Verdict | None:
-        coordination = bonding.mean_coordination()
-        if coordination <= CROWDING_FACTOR * self._coordination + 1.0:
+        coordination = bonding.coordination()
+        now, start = float(coordination.mean()), float(self._coordination.mean())
+        if now <= CROWDING_FACTOR * start + CROWDING_ROOM:
             return None
+        crowded = coordination > CROWDING_FACTOR * self._coordination + CROWDING_ROOM
         return _unphysical(
-            f"over-aggregation: {coordination:.1f} bonded neighbours on average, {self._coordination:.1f} at the start"
+            f"over-aggregation: {now:.1f} bonded neighbours on average, {start:.1f} at the start",
+            tuple(int(i) for i in np.flatnonzero(crowded)),
         )
 
+    def _aggregation(self, bonding: Bonding) -> Verdict | None:
+        merged = () if self._settings.allow_dissociation else self._fragments.merged(bonding)
+        if not merged:
+            return None
+        return _unphysical(f"over-aggregation: the clusters of atoms {list(merged)[:8]} have merged", merged)
+
     def _dissociation(self, bonding: Bonding) -> Verdict | None:
-        if not self._molecular or self._settings.allow_dissociation:
+        lost = () if self._settings.allow_dissociation else self._fragments.split(bonding)
+        if not lost:
             return None
-        now = bonding.fragments(BROKEN_FACTOR)
-        lost = np.zeros(bonding.n_atoms, dtype=bool)
-        for fragment in np.unique(self._fragments):
-            members = np.flatnonzero(self._fragments == fragment)
-            lost[members] = now[members] != np.bincount(now[members]).argmax()
-        split, self._split_before = self._split_before, bool(lost.any())
-        if not (split and lost.any()):  # a fragment must stay split from one check to the next
-            return None
-        atoms = tuple(int(i) for i in np.flatnonzero(lost))
-        return _unphysical(f"abnormal dissociation: atoms {list(atoms)[:8]} left their molecule", atoms)
+        return _unphysical(f"abnormal dissociation: atoms {list(lost)[:8]} left their molecule", lost)
 
 
-def _extent_A3(atoms: Atoms) -> float:
-    """Volume of a periodic cell, or the cube of a molecule's radius of gyration, Å³."""
-    if atoms.pbc.all():
-        return float(atoms.get_volume())
-    centred = atoms.positions - atoms.positions.mean(axis=0)
-    return float(np.mean(np.sum(centred**2, axis=1)) ** 1.5)
+def _cell_A3(atoms: Atoms) -> float:
+    """Volume of a cell that is periodic in three directions; 1 for any other, which has none."""
+    return float(atoms.get_volume()) if atoms.pbc.all() else 1.0
+
+
+def _word(ratio: float) -> str:
+    return "collapse" if ratio < 1 else "explosion"
 
 
 def not_computable(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
