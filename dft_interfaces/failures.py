@@ -9,8 +9,6 @@ import numpy as np
 
 from dft_interfaces.label import Failure
 
-LOG_LINES = 25
-
 
 class EngineFailureError(Exception):
     """The engine ended without a result for a reason that is known; carries its kind and the engine's last lines."""
@@ -111,11 +109,6 @@ def signal_of(code: int) -> signal.Signals | None:
     """Return the signal that ended a process, None if it ended by itself."""
     number = -code if code < 0 else code - _SHELL_SIGNAL
     return signal.Signals(number) if number in set(signal.Signals) else None
-
-
-def last_lines(log: str, count: int = LOG_LINES) -> str:
-    """Return the last non-empty lines of an engine's log."""
-    return "\n".join([line.rstrip() for line in log.splitlines() if line.strip()][-count:])
 
 
 def _of_one(error: BaseException) -> Failure | None:

@@ -3,8 +3,8 @@
 import hashlib
 import importlib
 import inspect
-import io
 import time
+import traceback
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -18,9 +18,11 @@ from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFErro
 from ase.calculators.genericfileio import GenericFileIOCalculator
 from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, last_lines
+from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, labelled, last_lines
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
+from dft_interfaces.failures import failure_of
 from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.last_words import EngineLog, last_written
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERung
 from dft_interfaces.structure import charge_and_multiplicity
 
@@ -81,7 +83,8 @@ class ASECalculatorEngine:
         wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
         changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)
         _spread_charge(atoms)
-        with self._ready(changed) as calculator, redirect_stdout(io.StringIO()):
+        log = EngineLog()
+        with self._ready(changed) as calculator, redirect_stdout(log):
             if hasattr(calculator, "reset"):
                 calculator.reset()
             started = time.time()
@@ -90,6 +93,14 @@ class ASECalculatorEngine:
                 calculator.calculate(atoms, sorted(wanted), list(all_changes))
             except SCFError as error:
                 raise UnconvergedError(f"SCF not converged: {error}") from error
+            except Exception as error:
+                written = last_written(Path(calculator.directory), started - CLOCK_STEP_S) if self._writes_files else ""
+                said = "\n".join(filter(None, [log.last_lines(), written]))
+                if not said:
+                    raise
+                raise EngineFailureError(
+                    failure_of(error), f"{type(error).__name__}: {error}\n{said}\n{traceback.format_exc()}"
+                ) from error
             finally:
                 if self._writes_files:
                     require_no_line(Path(calculator.directory), self._settings.failure_lines, started)

@@ -10,9 +10,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dft_interfaces.failures import EngineFailureError, failure_of, last_lines
+from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
+from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings.base import BaseEngineSettings
 from dft_interfaces.structure import CannotCalculateError, require_computable
 

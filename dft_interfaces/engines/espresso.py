@@ -22,9 +22,10 @@ from dft_interfaces.engines.espresso_input import (
     with_moments_as_shares,
 )
 from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
-from dft_interfaces.failures import EngineFailureError, last_lines
+from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.label import Failure, Label, LevelOfTheory
+from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
 from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.structure import charge_and_multiplicity

@@ -1,7 +1,6 @@
 """Crystals with GPAW in plane waves: energy, forces and stress."""
 
 import hashlib
-import io
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -12,10 +11,11 @@ from gpaw import GPAW, PW, FermiDirac, KohnShamConvergenceError, setup_paths
 from gpaw.xc import XC
 
 from dft_interfaces.dispersion import dispersion_correction, require_parameters
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, last_lines, require_no_objection
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.last_words import EngineLog
 from dft_interfaces.settings.gpaw import GPAWRung, GPAWSettings
 from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
@@ -68,7 +68,7 @@ class GPAWEngine:
 
     def _calculate(self, atoms: Atoms, rung: GPAWRung | None) -> Numbers:
         self._require_suitable(atoms)
-        log = io.StringIO()
+        log = EngineLog()
         try:
             atoms.calc = self._converged(atoms, rung, log)
             energy = float(atoms.get_potential_energy(force_consistent=True))
@@ -76,7 +76,7 @@ class GPAWEngine:
             moments = atoms.get_magnetic_moments() if _polarised(atoms) else None
         except KohnShamConvergenceError as error:
             cycles = (rung and rung.max_cycles) or self._settings.max_cycles
-            raise UnconvergedError(f"SCF not converged within {cycles} cycles\n{last_lines(log.getvalue())}") from error
+            raise UnconvergedError(f"SCF not converged within {cycles} cycles\n{log.last_lines()}") from error
         except FileNotFoundError as error:
             raise CannotCalculateError(f"GPAW has no atomic setup for one of the elements: {error}") from error
         if self._settings.dispersion:
@@ -86,7 +86,7 @@ class GPAWEngine:
         remark = "\n".join(filter(None, [unpolarised, self._settings.stress_remark(atoms)]))
         return Numbers(energy, forces, stress, moments, remark)
 
-    def _converged(self, atoms: Atoms, rung: GPAWRung | None, log: io.StringIO) -> Any:
+    def _converged(self, atoms: Atoms, rung: GPAWRung | None, log: EngineLog) -> Any:
         """Return a calculator with the self-consistent solution, through one with a wider smearing if the rung says."""
         stated = GPAW(**self._parameters(atoms, rung, self._settings.smearing_eV), txt=log)
         if rung is None or rung.start_smearing_eV is None:

@@ -1,6 +1,5 @@
 """Molecules with PySCF: Gaussian basis, energy and forces."""
 
-import io
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from dft_interfaces.engines.pyscf_level import (
 from dft_interfaces.engines.pyscf_scf import KohnSham, Solution
 from dft_interfaces.engines.pyscf_spin import SpinFlips, atomic_moments_uB
 from dft_interfaces.label import Label
+from dft_interfaces.last_words import EngineLog
 from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
 from dft_interfaces.spin_starts import SAME_STATE_EV, lowest
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
@@ -101,7 +101,7 @@ class PySCFEngine:
 
         def calculate(copy: Atoms) -> Numbers:
             require_no_objection(self._settings, copy)
-            log = io.StringIO()
+            log = EngineLog()
             # PySCF repeats its warnings on the error stream when its log goes elsewhere.
             with lib.with_omp_threads(self.cores), redirect_stderr(log):
                 solutions.append(solver.solve(_molecule(copy, self._settings.basis, log)))
@@ -124,7 +124,7 @@ def _numbers(solution: Solution) -> Numbers:
     )
 
 
-def _molecule(atoms: Atoms, basis: str, log: io.StringIO) -> Any:
+def _molecule(atoms: Atoms, basis: str, log: EngineLog) -> Any:
     charge, multiplicity = charge_and_multiplicity(atoms)
     molecule = gto.Mole()
     # Positions go in as Bohr by ASE's constant: forces are then the derivative in ASE's Å to the last digit.

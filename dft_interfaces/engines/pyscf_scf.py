@@ -8,7 +8,7 @@ from ase.units import Hartree
 from pyscf import dft
 from pyscf.scf.stability import uhf_internal
 
-from dft_interfaces.engines.calculation import UnconvergedError, last_lines
+from dft_interfaces.engines.calculation import UnconvergedError
 from dft_interfaces.engines.pyscf_level import ENERGY_TOLERANCE_HARTREE, Functional
 from dft_interfaces.engines.pyscf_spin import SpinFlips, contamination_remark, spin_flips
 from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
@@ -50,7 +50,7 @@ class Solution:
             UnconvergedError: it did not converge (PySCF itself is silent about it); with the last lines of its log.
         """
         if not self.mean_field.converged:
-            log = last_lines(self.mean_field.mol.stdout.getvalue())
+            log = self.mean_field.mol.stdout.last_lines()
             raise UnconvergedError(f"SCF not converged within {self.mean_field.max_cycle} cycles\n{log}")
         return self.mean_field
 

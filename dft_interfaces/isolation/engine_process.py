@@ -1,6 +1,7 @@
 """A process of its own for an engine: asked one question at a time, ended with everything it started."""
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -13,15 +14,17 @@ from typing import Any
 import psutil
 
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
-from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit, last_lines
+from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
 from dft_interfaces.label import Failure
+from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings import EngineSettings, LimitSettings
 
 BUILD_TIME_S = 600.0
 """Imports from a busy network disk take minutes."""
 
 _LOG_BYTES = 20_000
-_MEMORY_POLL_S = 0.1
+_MOST_LOG_BYTES = 20_000_000
+_MEMORY_POLL_S, _LOG_POLL_S = 0.1, 1.0
 _GRACE_S = 10.0
 _GB = 1e9
 _PROGRAM = """
@@ -54,6 +57,8 @@ class EngineProcess:
     def __init__(self, settings: EngineSettings, limits: LimitSettings) -> None:
         self._limits = limits
         self._log = tempfile.TemporaryFile("a+b", prefix="engine-")  # noqa: SIM115 - closed with the process
+        # "a" alone leaves the writer's place where it was when the log is shortened.
+        fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -113,6 +118,10 @@ class EngineProcess:
 
     def close(self) -> None:
         """End the process and everything it started."""
+        self._end()
+        self._log.close()
+
+    def _end(self) -> None:
         self._connection.close()
         with contextlib.suppress(BrokenPipeError):
             if self._process.stdin is not None:
@@ -122,7 +131,6 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
 
     def _wait(self, time_s: float) -> None:
         """Return when an answer has begun to come.
@@ -131,10 +139,11 @@ class EngineProcess:
             EngineFailureError: the limits were exceeded.
         """
         end, limit_GB = time.monotonic() + time_s, self._limits.memory_GB
-        pause_s = time_s if limit_GB is None else _MEMORY_POLL_S
+        pause_s = _LOG_POLL_S if limit_GB is None else _MEMORY_POLL_S
         while not self._connection.poll(min(pause_s, max(0.0, end - time.monotonic()))):
             if time.monotonic() >= end:
                 raise self._failed(Failure.TIME, f"was ended at its time limit of {time_s:g} s")
+            self._shorten_log()
             if limit_GB is not None and (used_GB := self._memory_GB()) > limit_GB:
                 raise self._failed(
                     Failure.MEMORY, f"was ended: it used {used_GB:.2f} GB, and its limit is {limit_GB:g} GB"
@@ -151,21 +160,31 @@ class EngineProcess:
 
     def _ended(self, seconds: float) -> EngineFailureError:
         """Return how the process ended, as an error."""
-        self._connection.close()
         try:
             code = self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:  # it closed its end of the socket and lives on
-            self._process.kill()
-            code = self._process.wait()
-        kind = failure_of_exit(code, self._last_lines())
-        failed = self._failed(kind, f"ended after {seconds:.2f} s with {exit_in_words(code)}")
-        self.close()
-        return failed
+        except subprocess.TimeoutExpired:
+            return self._failed(Failure.CRASH, "closed its connection, gave no answer and was ended")
+        return self._failed(
+            failure_of_exit(code, self._last_lines()), f"ended after {seconds:.2f} s with {exit_in_words(code)}"
+        )
 
     def _failed(self, failure: Failure, what: str) -> EngineFailureError:
-        return EngineFailureError(failure, f"the calculation {what}\n{self._last_lines()}".strip())
+        """End the process, if it did not by itself, and return why as an error."""
+        self._end()  # first: its last words come from the guard
+        failed = EngineFailureError(failure, f"the calculation {what}\n{self._last_lines()}".strip())
+        self._log.close()
+        return failed
+
+    def _shorten_log(self) -> None:
+        """Keep a process that prints without end from filling the disk."""
+        if os.fstat(self._log.fileno()).st_size > _MOST_LOG_BYTES:
+            end = self._log_end()
+            self._log.truncate(0)
+            os.write(self._log.fileno(), end)
 
     def _last_lines(self) -> str:
-        size = os.fstat(self._log.fileno()).st_size
-        self._log.seek(max(0, size - _LOG_BYTES))
-        return last_lines(self._log.read().decode(errors="replace"))
+        return last_lines(self._log_end().decode(errors="replace"))
+
+    def _log_end(self) -> bytes:
+        handle = self._log.fileno()
+        return os.pread(handle, _LOG_BYTES, max(0, os.fstat(handle).st_size - _LOG_BYTES))

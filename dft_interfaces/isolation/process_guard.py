@@ -5,6 +5,7 @@ even where the calculation hangs in compiled code. The calculation's temporary f
 what is killed cannot tidy up.
 """
 
+import contextlib
 import os
 import resource
 import shutil
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -39,6 +41,8 @@ def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoRe
     threading.Thread(target=_end_with_input, daemon=True).start()
     _, status = os.waitpid(child, 0)
     _end_everything_below()
+    if status:
+        _say_last_words(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     _end_like(os.waitstatus_to_exitcode(status))
 
@@ -56,6 +60,14 @@ def _end_everything_below() -> None:
         for process in running:
             process.kill()
         psutil.wait_procs(running, timeout=0.1)
+
+
+def _say_last_words(scratch: str) -> None:
+    """Print the end of what programs of the calculation wrote, before it goes with their folder."""
+    from dft_interfaces.last_words import last_written
+
+    with contextlib.suppress(OSError):
+        os.write(1, f"\n{last_written(Path(scratch))}\n".encode())
 
 
 def _end_like(code: int) -> NoReturn:

@@ -18,6 +18,7 @@ from dft_interfaces.atoms_json import atoms_from_dict
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label_json import label_as_dict
+from dft_interfaces.last_words import ECHO
 from dft_interfaces.settings import EngineSettings
 
 
@@ -27,6 +28,7 @@ def serve(channel: int) -> None:
     Args:
         channel: file descriptor of the socket.
     """
+    ECHO.set(sys.stderr)
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the guard's; no program of the engine may read it away
     os.set_inheritable(channel, False)

@@ -9,12 +9,12 @@ from pathlib import Path
 from ase import Atoms
 
 from dft_interfaces.errors import DFTInterfaceError, QueueError
-from dft_interfaces.failures import last_lines
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.jobs.pyiron_project import run
 from dft_interfaces.jobs.result_files import read_result, result_path
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
+from dft_interfaces.last_words import last_lines
 from dft_interfaces.queue.files import OUTPUT_NAME
 from dft_interfaces.queue.jobs import JobRecords, QueuedJob
 from dft_interfaces.queue.limits import job_cores

@@ -16,8 +16,10 @@ from ase.build import bulk, molecule
 
 from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
+from dft_interfaces.isolation import engine_process
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.label import Failure, LabelStatus
+from dft_interfaces.last_words import EngineLog
 from dft_interfaces.settings import (
     ASECalculatorSettings,
     EspressoSettings,
@@ -113,6 +115,53 @@ def test_memory_is_limited_for_the_calculation_and_what_it_starts():
         label = engine.label(copper())
     assert label.failure is Failure.MEMORY
     assert "and its limit is 0.6 GB" in label.message
+
+
+def test_an_engine_that_hangs_up_and_lives_on_is_ended_with_its_programs(monkeypatch):
+    monkeypatch.setattr(engine_process, "_GRACE_S", 2.0)
+    with IsolatedEngine(failing("hang_up")) as engine:
+        label = engine.label(copper())
+        assert (label.failure, below()) == (Failure.CRASH, [])
+    assert "closed its connection, gave no answer and was ended" in label.message
+
+
+def test_what_was_said_before_the_time_limit_is_told():
+    with IsolatedEngine(failing("say_and_hang"), LimitSettings(time_s=4)) as engine:
+        first, *lines = engine.label(copper()).message.splitlines()
+    assert "time limit of 4 s" in first
+    assert set(lines) == {"printed by Python", "printed by compiled code", "program.out:", "written by a program"}
+
+
+def test_what_a_real_program_wrote_before_its_time_limit_is_told():
+    settings = EspressoSettings(engine="espresso", cutoff_eV=550, kpoint_density_A=60)
+    if settings.remedy():
+        pytest.skip(settings.remedy())
+    with IsolatedEngine(settings, LimitSettings(time_s=3)) as engine:
+        label = engine.label(bulk("Si"))
+    assert label.failure is Failure.TIME
+    assert "espresso.pwo:" in label.message
+
+
+def test_what_was_said_before_an_error_is_told():
+    with IsolatedEngine(failing("say_and_raise")) as engine:
+        label = engine.label(copper())
+    assert label.message.startswith("RuntimeError: something is wrong with it\ncycle 7 did not look well\nTraceback")
+
+
+def test_an_engine_that_prints_without_end_fills_no_disk():
+    with IsolatedEngine(failing("print_without_end")) as engine:
+        label = engine.label(copper())
+    assert label.failure is Failure.CRASH
+    assert label.message.endswith("the last words")
+    assert "\0" not in label.message
+
+
+def test_the_log_of_gigabytes_keeps_its_end():
+    log = EngineLog()
+    for number in range(4000):
+        log.write(f"{number:999d}\n")
+    assert len(log.getvalue()) < 2e6
+    assert log.last_lines().split()[-19:] == [str(number) for number in range(3981, 4000)]
 
 
 def test_what_an_engine_prints_is_no_answer():

@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -56,6 +57,30 @@ class FailingEMT(EMT):
         """Holds the interpreter's lock meanwhile."""
         subprocess.Popen(["sleep", "1000"])
         ctypes.PyDLL(None).sleep(1000)
+
+    def hang_up(self):
+        """Closes all its files, as a daemon does, and lives on with a program below it."""
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        os.closerange(3, 4096)
+        time.sleep(1000)
+
+    def say_and_hang(self):
+        print("printed by Python")  # noqa: T201
+        os.write(1, b"printed by compiled code\n")
+        (Path(tempfile.mkdtemp()) / "program.out").write_text("written by a program\n")
+        time.sleep(1000)
+
+    def say_and_raise(self):
+        print("cycle 7 did not look well")  # noqa: T201
+        raise RuntimeError("something is wrong with it")
+
+    def print_without_end(self):
+        """A few hundred megabytes, then waits for its log to be looked at."""
+        for _ in range(300):
+            os.write(1, b"%999d\n" % 0 * 1000)
+        time.sleep(1.5)
+        os.write(1, b"the last words\n")
+        os._exit(3)
 
     def hog(self):
         self.hoarded = [np.ones(2**22) for _ in range(64)]  # 2 GB

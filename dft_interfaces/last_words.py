@@ -1,0 +1,58 @@
+"""What an engine said last: the end of what it prints and writes, for the message of a failure."""
+
+import io
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TextIO
+
+LOG_LINES = 25
+_TAIL_BYTES = 20_000
+_KEPT_CHARACTERS = 1_000_000
+
+ECHO: ContextVar[TextIO | None] = ContextVar("ECHO", default=None)
+"""Where engines in this process say besides what they print, so that it is known even if the process is killed."""
+
+
+class EngineLog(io.StringIO):
+    """What an engine prints in this process; of gigabytes the end is kept."""
+
+    def write(self, text: str, /) -> int:
+        """Add to the log."""
+        if self.tell() > _KEPT_CHARACTERS:
+            end = self.getvalue()[-_KEPT_CHARACTERS // 2 :]
+            self.seek(0)
+            self.truncate()
+            super().write(end)
+        echo = ECHO.get()
+        if echo is not None:
+            echo.write(text)
+        return super().write(text)
+
+    def last_lines(self) -> str:
+        """Return its last non-empty lines."""
+        return last_lines(self.getvalue()[-_TAIL_BYTES:])
+
+
+def last_lines(log: str, count: int = LOG_LINES) -> str:
+    """Return the last non-empty lines of an engine's log."""
+    return "\n".join([line.rstrip() for line in log.splitlines() if line.strip()][-count:])
+
+
+def last_written(folder: Path, since: float = 0.0) -> str:
+    """Return the last lines of the text file below a folder that was written to last, after its name; empty if none.
+
+    Args:
+        folder: where a program writes.
+        since: time (s since the epoch) of the oldest files that count.
+    """
+    for path in sorted(_files(folder, since), key=lambda path: path.stat().st_mtime, reverse=True):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            tail = file.read()
+        if b"\0" not in tail and (lines := last_lines(tail.decode(errors="replace"), LOG_LINES - 1)):
+            return f"{path.name}:\n{lines}"
+    return ""
+
+
+def _files(folder: Path, since: float) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime >= since]
