@@ -1,14 +1,12 @@
-"""Langevin dynamics of one replica, split in two so that many replicas can share one force evaluation."""
+"""Langevin dynamics (NVT) of one replica."""
 
 import numpy as np
 from ase import Atoms, units
-from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from al_loop.explore.replica import Array, Replica
 
 
-class LangevinReplica:
+class LangevinReplica(Replica):
     """The propagator of ``ase.md.langevin.Langevin`` in two halves, one either side of the forces.
 
     E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), equation 23. With the same generator
@@ -22,6 +20,8 @@ class LangevinReplica:
         rng: the replica's own generator.
     """
 
+    memory = ("_velocities", "_random_velocity")
+
     def __init__(
         self,
         atoms: Atoms,
@@ -30,34 +30,33 @@ class LangevinReplica:
         friction_per_ps: float,
         rng: np.random.Generator,
     ) -> None:
-        self.atoms = atoms
-        self.temperature_K = temperature_K
-        self.rng = rng
-        if not atoms.has("momenta"):
-            thermalize_momenta(atoms, temperature_K=temperature_K, rng=rng)
-            Stationary(atoms, preserve_temperature=False)
+        super().__init__(atoms, temperature_K, rng)
         self._dt = timestep_fs * units.fs
+        self._friction = friction_per_ps / (1e3 * units.fs)
         self._masses = atoms.get_masses()[:, None]
         self._velocities: Array = atoms.get_velocities()
         self._random_velocity: Array = np.zeros_like(self._velocities)
-        friction = friction_per_ps / (1e3 * units.fs)
-        sigma = np.sqrt(2 * units.kB * temperature_K * friction / self._masses)
-        self._c1 = self._dt / 2 - self._dt**2 * friction / 8
-        self._c2 = self._dt * friction / 2 - self._dt**2 * friction**2 / 8
-        self._c3 = np.sqrt(self._dt) * sigma / 2 - self._dt**1.5 * friction * sigma / 8
+        self._c1 = self._dt / 2 - self._dt**2 * self._friction / 8
+        self._c2 = self._dt * self._friction / 2 - self._dt**2 * self._friction**2 / 8
+        self.set_temperature(temperature_K)
+
+    def set_temperature(self, temperature_K: float) -> None:
+        """Turn the thermostat."""
+        sigma = np.sqrt(2 * units.kB * temperature_K * self._friction / self._masses)
+        self._c3 = np.sqrt(self._dt) * sigma / 2 - self._dt**1.5 * self._friction * sigma / 8
         self._c5 = self._dt**1.5 * sigma / (2 * np.sqrt(3))
-        self._c4 = friction / 2 * self._c5
+        self._c4 = self._friction / 2 * self._c5
 
     def move(self, forces: Array) -> None:
-        """First half: half a kick with the forces (n, 3) at the old positions, then the move."""
+        """Half a kick with the forces at the old positions, then the move."""
         xi = self.rng.standard_normal(self._velocities.shape)
         eta = self.rng.standard_normal(self._velocities.shape)
         self._random_velocity = self._c3 * xi - self._c4 * eta
         self._kick(forces)
         self.atoms.positions += self._dt * self._velocities + self._c5 * eta
 
-    def finish(self, forces: Array) -> None:
-        """Second half: half a kick with the forces (n, 3) at the new positions."""
+    def finish(self, forces: Array, stress: Array | None = None) -> None:  # noqa: ARG002
+        """Half a kick with the forces at the new positions."""
         self._kick(forces)
         self.atoms.set_velocities(self._velocities)
 
