@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase.symbols import Symbols
 from ase.units import Bohr, Hartree, Ry, kcal, kJ, mol, nm
-from numpy.typing import NDArray
 
-from committee.force_order import common_order, named_order
+from committee.compared_forces import PAIR, Array, ComparedForces, about_bond_length, kinds_of
+from committee.force_order import changing_order, common_order, named_order
 from committee.slips import AGREEMENT, MIN_FRAMES, cosine, near_units
-
-Array = NDArray[np.float64]
 
 FORCE_UNITS = {
     "Hartree/bohr": Bohr / Hartree,
     "Ry/bohr": Bohr / Ry,
     "eV/bohr": Bohr,
     "kcal/mol/Å": mol / kcal,
+    "kcal/mol/bohr": Bohr * mol / kcal,
     "kJ/mol/Å": mol / kJ,
     "kJ/mol/nm": nm * mol / kJ,
     "meV/Å": 1000.0,
@@ -38,25 +38,6 @@ FAR_FACTOR = 5.0  # no foundation whose directions agree is off by so much
 _BOHR_UNITS = {unit: factor for unit, factor in FORCE_UNITS.items() if 1 / FAR_FACTOR < factor < FAR_FACTOR}
 TOLERANCE = 1.3  # factor between the observed ratio and a unit's, where the factor may be the foundation's error
 STEADY = 0.15  # quartile range of the logarithm of a ratio that does not depend on the frame, as a unit's does not
-
-
-@dataclass(frozen=True)
-class ComparedForces:
-    """One frame of n atoms, labelled and as the foundation sees it.
-
-    Attributes:
-        atomic_numbers: (n,).
-        label: (n, 3) in what should be eV/Å.
-        foundation: (n, 3) eV/Å.
-        label_energy_eV: NaN if there is none.
-        foundation_energy_eV: of the same frame.
-    """
-
-    atomic_numbers: NDArray[np.int64]
-    label: Array
-    foundation: Array
-    label_energy_eV: float = np.nan
-    foundation_energy_eV: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,11 @@ def check_forces(frames: Sequence[ComparedForces]) -> Agreement:
     Args:
         frames: of one engine.
     """
-    telling = [frame for frame in frames if _is_telling(frame)]
+    compared = about_bond_length(frames)
+    telling = [frame for frame in compared if _is_telling(frame)]
+    missing = [frame for frame in compared if _is_large(frame.foundation) and not frame.label.any()]
+    if len(missing) >= MIN_FRAMES and len(missing) > len(telling):
+        return Agreement(len(missing), 0.0, 0.0, "the forces are zero where the foundation's are not")
     if not telling:
         return Agreement(0, float("nan"), float("nan"))
     cosines = np.array([cosine(frame.label, frame.foundation) for frame in telling])
@@ -118,9 +103,10 @@ def _slip(frames: Sequence[ComparedForces], correlation: float, slope: float) ->
     if abs(correlation) < UNLIKE:
         order, agreement = _order(frames)
     unit = _unit(frames, slope, abs(agreement))
+    exchanged = ", or the two atoms are exchanged" if all(len(frame.label) == PAIR for frame in frames) else ""
     found = [
-        order,
-        "the forces have the wrong sign: they are energy gradients" if agreement <= -AGREEMENT else "",
+        order or _order_of_some(frames),
+        f"the forces have the wrong sign: they are energy gradients{exchanged}" if agreement <= -AGREEMENT else "",
         f"the forces are in {unit} instead of eV/Å" if unit else "",
     ]
     return "; ".join(filter(None, found))
@@ -162,10 +148,21 @@ def _energy_slope(frames: Sequence[ComparedForces]) -> float | None:
     return float(np.median(np.abs(both[:, 0])) / np.median(np.abs(both[:, 1])))
 
 
+def _order_of_some(frames: Sequence[ComparedForces]) -> str:
+    """The order of atoms in compositions that it spoils: what a sort leaves as it is hides the others."""
+    found = []
+    for kind in kinds_of(frames):
+        correlation = float(np.median([cosine(frame.label, frame.foundation) for frame in kind]))
+        order = _order(kind)[0] if len(kind) >= MIN_FRAMES and abs(correlation) < UNLIKE else ""
+        if order:
+            found.append(f"in {Symbols(kind[0].atomic_numbers).get_chemical_formula()}, {order}")
+    return "; ".join(found)
+
+
 def _order(frames: Sequence[ComparedForces]) -> tuple[str, float]:
     """What the order of atoms is and how well forces agree in it; nothing and 0 where no order mends them."""
     pairs = [(frame.atomic_numbers, frame.label, frame.foundation) for frame in frames]
-    for find in (named_order, common_order):
+    for find in (named_order, common_order, changing_order):
         found = find(pairs)
         if found is not None and found.agreement >= AGREEMENT:
             return f"the forces belong to other atoms: {found.description}", found.agreement
@@ -173,8 +170,11 @@ def _order(frames: Sequence[ComparedForces]) -> tuple[str, float]:
 
 
 def _is_telling(frame: ComparedForces) -> bool:
-    smallest = SMALLEST_FORCE_EV_PER_A * np.sqrt(frame.foundation.size)
-    return _size(frame.foundation) > smallest and 0 < _size(frame.label) < np.inf
+    return _is_large(frame.foundation) and 0 < _size(frame.label) < np.inf
+
+
+def _is_large(forces: Array) -> bool:
+    return _size(forces) > SMALLEST_FORCE_EV_PER_A * float(np.sqrt(forces.size))
 
 
 def _size(forces: Array) -> float:

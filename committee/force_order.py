@@ -8,12 +8,15 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from committee.slips import MIN_FRAMES, cosine
+from committee.slips import AGREEMENT, MIN_FRAMES, cosine
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Pair = tuple[Indices, Array, Array]
 """Atomic numbers (n,), labelled forces (n, 3) and the foundation's (n, 3)."""
+
+FEWEST_ATOMS = 4  # with fewer some order brings any forces near any others
+BEYOND_CHANCE = 1 / 3  # of the distance to a cosine of 1 that chance leaves
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,25 @@ def common_order(frames: Sequence[Pair]) -> FoundOrder | None:
     return FoundOrder(f"{listed} (counted from 0)", min(agreements))
 
 
+def changing_order(frames: Sequence[Pair]) -> FoundOrder | None:
+    """Say whether an order of its own for each frame brings labels near the foundation.
+
+    The best of n! orders agrees with much by chance. How much is seen from the same labels with their axes exchanged,
+    which have the same sizes and belong to no atom.
+
+    Returns:
+        None where it does not, or where frames have too few atoms to tell.
+    """
+    large = [frame for frame in frames if len(frame[0]) >= FEWEST_ATOMS]
+    if len(large) < MIN_FRAMES:
+        return None
+    turned = [(numbers, label[:, [1, 2, 0]], foundation) for numbers, label, foundation in large]
+    own, chance = (_median_cosine(tried, [_best_order([frame]) for frame in tried]) for tried in (large, turned))
+    if own < AGREEMENT or 1 - own > BEYOND_CHANCE * (1 - chance):
+        return None
+    return FoundOrder("their order differs from frame to frame", own)
+
+
 def _best_order(frames: Sequence[Pair]) -> Indices:
     """For each row of the labels the atom it fits best, one to one."""
     gain = sum(
@@ -102,8 +124,5 @@ def _best_order(frames: Sequence[Pair]) -> Indices:
 
 def _median_cosine(frames: Sequence[Pair], orders: Sequence[Indices]) -> float:
     """Agreement when row k of the labels is given to atom ``order[k]``."""
-    cosines = [
-        cosine(label, foundation[order])
-        for (_, label, foundation), order in zip(frames, orders, strict=True)
-    ]
+    cosines = [cosine(label, foundation[order]) for (_, label, foundation), order in zip(frames, orders, strict=True)]
     return float(np.median(cosines))

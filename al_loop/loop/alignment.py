@@ -18,8 +18,9 @@ from al_loop.loop.residuals import Residuals
 from al_loop.records import LabelledFrame
 from committee.aligned_levels import align_levels
 from committee.backbone import Backbone
+from committee.compared_forces import ComparedForces, two_atom_axis
 from committee.errors import StructureError
-from committee.force_check import ComparedForces, check_forces
+from committee.force_check import check_forces
 from committee.reference_shifts import ReferenceShifts
 from committee.stress_check import ComparedStress, check_stress
 from committee.structures import check_structures
@@ -171,6 +172,7 @@ def _compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | Foundation
                 seen.forces.astype(np.float64),
                 frame.energy_eV,
                 float(seen.energy),
+                two_atom_axis(frame.atoms),
             )
             for frame, seen in here
             if frame.forces_eV_per_A is not None

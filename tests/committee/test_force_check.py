@@ -11,7 +11,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tblite.ase import TBLite
 
 from committee.backbones import load_backbone
-from committee.force_check import FORCE_UNITS, ComparedForces, check_forces
+from committee.compared_forces import ComparedForces, two_atom_axis
+from committee.force_check import FORCE_UNITS, check_forces
 from committee.settings import SevenNetSettings
 from committee.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
 
@@ -61,7 +62,7 @@ def compared(frames, backbone, calculator):
         known, stress = (part.detach().double().numpy() for part in evaluation.foundation())
         frame.calc = calculator()
         energies = frame.get_potential_energy(), float(evaluation.energy[0].detach())
-        forces.append(ComparedForces(frame.numbers, frame.get_forces(), known, *energies))
+        forces.append(ComparedForces(frame.numbers, frame.get_forces(), known, *energies, two_atom_axis(frame)))
         if frame.pbc.all():
             voigt = full_3x3_to_voigt_6_stress(stress[0])
             stresses.append(ComparedStress(frame.get_stress(), voigt, frame.get_volume()))
@@ -71,7 +72,7 @@ def compared(frames, backbone, calculator):
 def turned(pairs):
     """The same two potentials with their parts exchanged: the foundation is now the poor one."""
     return [
-        ComparedForces(p.atomic_numbers, p.foundation, p.label, p.foundation_energy_eV, p.label_energy_eV)
+        ComparedForces(p.atomic_numbers, p.foundation, p.label, p.foundation_energy_eV, p.label_energy_eV, p.axis)
         for p in pairs
     ]
 
@@ -149,6 +150,52 @@ def test_forces_of_other_structures_are_no_order(pairs):
     assert found.slip == ""
     assert found.correlation < 0.5
     assert "directions hardly agree" in found.sentence("The labels")
+
+
+def test_an_order_that_differs_from_frame_to_frame_is_noticed(pairs):
+    rng = np.random.default_rng(0)
+    for name in ("benzene", "methanol", "copper"):
+        wrong = [replace(pair, label=rng.permutation(pair.label)) for pair in pairs[name][0]]
+        assert "their order differs from frame to frame" in check_forces(wrong).slip
+        noise = [replace(pair, label=rng.normal(size=pair.label.shape)) for pair in pairs[name][0]]
+        assert check_forces(noise).slip == ""
+
+
+def test_an_order_that_spoils_only_some_compositions_is_not_hidden_by_the_others(pairs):
+    mixed = shuffled(pairs["methanol"][0], np.array([2, 0, 4, 1, 3, 5]))
+    by_symbol = np.argsort([{6: "C", 1: "H", 8: "O"}[z] for z in mixed[0].atomic_numbers], kind="stable")
+    wrong = [replace(pair, label=pair.label[by_symbol]) for pair in mixed]
+    found = check_forces([*wrong, *pairs["copper"][0], *pairs["benzene"][0]])
+    assert found.correlation > 0.5
+    assert found.slip.startswith("in CH4O, the forces belong to other atoms: they are sorted by element symbol")
+
+
+def bonds(at_A: float, stiffness: float, lengths_A: np.ndarray) -> np.ndarray:
+    """Forces (f, 2, 3) of a Morse-like bond along x."""
+    stretch = lengths_A - at_A
+    pull = stiffness * (stretch - 2 * stretch**2)
+    return pull[:, None, None] * np.array([[1.0, 0, 0], [-1.0, 0, 0]])
+
+
+def test_bonds_of_another_length_are_honest_and_a_sign_is_still_caught():
+    lengths = 1.21 + np.random.default_rng(1).uniform(-0.005, 0.045, 12)  # between the two, most of them
+    forces = zip(bonds(1.25, 70, lengths), bonds(1.21, 90, lengths), strict=True)
+    axis = np.array([1.2, 0, 0])
+    frames = [ComparedForces(np.array([8, 8]), label, known, axis=axis) for label, known in forces]
+    found = check_forces(frames)
+    assert found.slip == ""
+    assert found.correlation > 0.95
+    wrong = check_forces([replace(frame, label=-frame.label) for frame in frames])
+    assert "wrong sign: they are energy gradients, or the two atoms are exchanged" in wrong.slip
+    turned_axes = check_forces([replace(frame, label=frame.label[:, [1, 2, 0]]) for frame in frames])
+    assert turned_axes.slip == ""
+    assert turned_axes.correlation == pytest.approx(0)
+    assert check_forces(frames[:3]).frames == 0
+
+
+def test_forces_that_are_zero_are_named(pairs):
+    nothing = [replace(pair, label=0 * pair.label) for pair in pairs["copper"][0]]
+    assert check_forces(nothing).slip == "the forces are zero where the foundation's are not"
 
 
 def test_few_bad_labels_decide_nothing(pairs):
