@@ -14,6 +14,7 @@ from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.ids import frame_id
 from al_loop.records import Lane, Verdict, VerdictKind, Visit
+from al_loop.select.descriptors import frame_descriptor
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
@@ -140,7 +141,8 @@ def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: in
         return None
     if verdict.stop:
         trajectory.stopped = verdict
-    return _visit(trajectory, verdict, step, sigma, prediction.latent_distance)
+    descriptor = frame_descriptor(prediction.features, trajectory.atoms.numbers)
+    return _visit(trajectory, verdict, step, sigma, prediction.latent_distance, descriptor)
 
 
 def _at_start(verdict: Verdict, sigma: NDArray[np.float64] | None) -> Verdict:
@@ -156,6 +158,7 @@ def _visit(
     step: int,
     sigma: NDArray[np.float64] | None = None,
     distance: NDArray[np.float64] | None = None,
+    descriptor: NDArray[np.float32] | None = None,
 ) -> Visit:
     atoms = _plain(trajectory.atoms)
     return Visit(
@@ -169,6 +172,7 @@ def _visit(
         verdict=verdict,
         force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
         latent_distance=None if distance is None else float(distance.max()),
+        descriptor=descriptor,
     )
 
 

@@ -74,6 +74,20 @@ def unpack_floats(data: bytes, *shape: int) -> NDArray[np.float64]:
     return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
 
 
+def pack_descriptor(values: NDArray[np.float32]) -> bytes:
+    """One vector as float32, little-endian: half the size of ``pack_floats``, and what the features hold anyway.
+
+    Raises:
+        CampaignError: more than fits into one document.
+    """
+    return bounded(np.ascontiguousarray(values, dtype="<f4").tobytes(), f"a descriptor of shape {np.shape(values)}")
+
+
+def unpack_descriptor(data: bytes) -> NDArray[np.float32]:
+    """The inverse of ``pack_descriptor``, writable."""
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)
+
+
 def pack_json(values: Mapping[str, Any]) -> str:
     """JSON text (NaN and infinities as Python spells them); tuples become lists, numpy's numbers plain ones.
 

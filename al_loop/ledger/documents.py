@@ -103,6 +103,7 @@ class Visit(_LedgerDocument):
     stop = BooleanField(required=True)
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
+    descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)
 
 
 class Want(EmbeddedDocument):

@@ -4,14 +4,16 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from al_loop.ids import canonical_order, content_id
 from al_loop.ledger.base import LedgerBase, chunks, raw
-from al_loop.ledger.codec import pack_atoms, unpack_atoms
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.ledger.codec import pack_atoms, pack_descriptor, unpack_atoms, unpack_descriptor
+from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
 _DUPLICATE_KEY = 11000
 
@@ -51,10 +53,23 @@ class VisitLedger(LedgerBase):
         )
 
     def visits(
-        self, round_: int | None = None, role: Role | None = None, kind: VerdictKind | None = None
+        self,
+        round_: int | None = None,
+        role: Role | None = None,
+        kind: VerdictKind | None = None,
+        frames: Collection[str] | None = None,
     ) -> list[Visit]:
-        """Visits in the order they were given, by round and role, with the atoms as they are stored."""
+        """Visits in the order they were given, by round and role, with the atoms as they are stored.
+
+        Args:
+            round_: of this round only.
+            role: of this role only.
+            kind: of this verdict only.
+            frames: of these frames only.
+        """
         chosen = self._docs.visit.objects(campaign=self.campaign)
+        if frames is not None:
+            chosen = chosen.filter(frame__in=list(frames))
         for name, value in (("round", round_), ("role", role), ("kind", kind)):
             if value is not None:
                 chosen = chosen.filter(**{name: value})
@@ -62,6 +77,43 @@ class VisitLedger(LedgerBase):
         atoms = self.frames(document.frame for document in documents)
         # Each visit has its own copy: two of one frame must not share what a caller may write to.
         return [_visit(document, atoms[document.frame].copy()) for document in documents]
+
+    def candidates(self, round_: int, role: Role) -> list[Candidate]:
+        """The frames of a round, each once, in the order they were met, without their structures.
+
+        Of 10^5 visits of 64 atoms this reads a tenth of what ``visits`` would.
+        """
+        found = self._collection(self._docs.visit).find(
+            {"campaign": self.campaign, "round": round_, "role": role.value},
+            {"frame": 1, "kind": 1, "lane": 1, "force_uncertainty_eV_per_A": 1, "descriptor": 1},
+        )
+        visits: dict[str, dict[str, Any]] = {}
+        for document in found.sort("order", 1):
+            visits.setdefault(document["frame"], document)
+        formulas = self._formulas(visits)
+        return [
+            Candidate(
+                frame_id=frame,
+                formula=formulas[frame],
+                kind=VerdictKind(document["kind"]),
+                lane=Lane(document["lane"]),
+                force_uncertainty_eV_per_A=document.get("force_uncertainty_eV_per_A"),
+                descriptor=_descriptor(document.get("descriptor")),
+            )
+            for frame, document in visits.items()
+        ]
+
+    def descriptors(self, ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Descriptors of frames that this campaign has met, by frame; those it has none of are left out."""
+        collection = self._collection(self._docs.visit)
+        return {
+            stored["frame"]: unpack_descriptor(stored["descriptor"])
+            for chunk in chunks(dict.fromkeys(ids))
+            for stored in collection.find(
+                {"campaign": self.campaign, "frame": {"$in": chunk}, "descriptor": {"$type": "binData"}},
+                {"frame": 1, "descriptor": 1},
+            )
+        }
 
     def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
         """Lane -> kind -> number of visits of a round."""
@@ -83,6 +135,14 @@ class VisitLedger(LedgerBase):
             stored["_id"]: unpack_atoms(stored["atoms"])
             for chunk in chunks(dict.fromkeys(ids))
             for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1})
+        }
+
+    def _formulas(self, ids: Iterable[str]) -> dict[str, str]:
+        collection = self._collection(self._docs.frame)
+        return {
+            stored["_id"]: stored["formula"]
+            for chunk in chunks(ids)
+            for stored in collection.find({"_id": {"$in": chunk}}, {"formula": 1})
         }
 
     def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
@@ -132,6 +192,7 @@ class VisitLedger(LedgerBase):
                 stop=bool(visit.verdict.stop),
                 force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
                 latent_distance=_optional(visit.latent_distance),
+                descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
             )
         )
 
@@ -156,6 +217,10 @@ def _optional(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _descriptor(data: bytes | None) -> NDArray[np.float32] | None:
+    return None if data is None else unpack_descriptor(data)
+
+
 def _visit(document: Any, atoms: Atoms) -> Visit:
     return Visit(
         frame_id=document.frame,
@@ -174,4 +239,5 @@ def _visit(document: Any, atoms: Atoms) -> Visit:
         ),
         force_uncertainty_eV_per_A=document.force_uncertainty_eV_per_A,
         latent_distance=document.latent_distance,
+        descriptor=_descriptor(document.descriptor),
     )

@@ -2,89 +2,141 @@
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from pydantic import ValidationError
 
 from al_loop.config import SelectSettings
-from al_loop.ids import frame_id
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
-from al_loop.select.selection import farthest_points, select
-from committee.backbones import load_backbone
-from committee.potential import CommitteePotential
-from committee.settings import SevenNetSettings
+from al_loop.records import Candidate, Lane, VerdictKind
+from al_loop.select.selection import Known, select
+
+SUSPECT, TRUSTED, DISCARD = VerdictKind.SUSPECT, VerdictKind.TRUSTED, VerdictKind.DISCARD
 
 
-@pytest.fixture(scope="module")
-def potential():
-    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+def candidate(seed, kind=SUSPECT, lane=Lane.FORCE_UNCERTAINTY, sigma=0.1, formula="H2O", at=None):
+    point = np.random.default_rng(seed).normal(size=6) if at is None else np.asarray(at)
+    return Candidate(f"{formula}-{seed}", formula, kind, lane, sigma, point.astype(np.float32))
 
 
-def visit(seed, kind=VerdictKind.SUSPECT, lane=Lane.FORCE_UNCERTAINTY, sigma=0.1):
-    atoms = molecule("H2O")
-    atoms.rattle(0.05, seed=seed)
-    verdict = Verdict(kind, lane)
-    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "water", f"water/{seed}", seed, 300.0, verdict, sigma, 1.0)
+def known(frame):
+    return Known(frame.frame_id, frame.formula, frame.descriptor)
 
 
-def settings(**values):
-    return SelectSettings(**{"labels_per_round": 6, "audit_fraction": 0.0, **values})
+def chosen(candidates, labelled=(), seed=0, **values):
+    settings = SelectSettings(**{"labels_per_round": 6, "audit_fraction": 0.0, **values})
+    return select(candidates, labelled, settings, np.random.default_rng(seed))
 
 
-def chosen(visits, potential, known=(), seed=0, **values):
-    return select(visits, known, potential, settings(**values), np.random.default_rng(seed))
+def test_the_budget_holds_and_no_frame_is_chosen_twice():
+    picks = chosen([candidate(i % 9) for i in range(20)]).frame_ids
+    assert len(picks) == len(set(picks)) == 6
 
 
-def test_the_budget_holds_and_no_frame_is_chosen_twice(potential):
-    visits = [visit(i % 9) for i in range(20)]
-    picks = chosen(visits, potential).visits
-    assert len(picks) == 6
-    assert len({v.frame_id for v in picks}) == 6
+def test_discarded_and_trusted_frames_are_left_alone():
+    assert chosen([candidate(0, TRUSTED), candidate(1, DISCARD), candidate(2)]).frame_ids == ["H2O-2"]
 
 
-def test_discarded_and_trusted_frames_are_left_alone(potential):
-    visits = [visit(0, VerdictKind.TRUSTED), visit(1, VerdictKind.DISCARD), visit(2)]
-    assert [v.step for v in chosen(visits, potential).visits] == [2]
-
-
-def test_the_audit_reaches_trusted_frames(potential):
-    visits = [visit(i, VerdictKind.TRUSTED) for i in range(10)]
-    picks = chosen(visits, potential, audit_fraction=0.5)
-    assert len(picks.visits) == 3
+def test_the_audit_reaches_trusted_frames_and_never_discarded_ones():
+    candidates = [candidate(i, TRUSTED) for i in range(10)] + [candidate(i, DISCARD) for i in range(10, 200)]
+    picks = chosen(candidates, audit_fraction=0.5)
     assert set(picks.reasons.values()) == {"audit"}
+    assert len(picks.frame_ids) == 3
+    assert set(picks.frame_ids) <= {f"H2O-{i}" for i in range(10)}
 
 
-def test_the_unphysical_have_a_quota(potential):
-    visits = [visit(i, lane=Lane.PHYSICS) for i in range(5)] + [visit(9)]
-    picks = chosen(visits, potential, unphysical_quota=2)
+def test_the_audit_takes_its_share_over_many_rounds():
+    candidates = [candidate(i, TRUSTED) for i in range(40)]
+    drawn = sum(len(chosen(candidates, seed=s, labels_per_round=12, audit_fraction=0.05).frame_ids) for s in range(400))
+    assert drawn / 400 == pytest.approx(0.6, abs=0.1)
+
+
+def test_the_unphysical_have_a_quota():
+    candidates = [candidate(i, lane=Lane.PHYSICS) for i in range(5)] + [candidate(9)]
+    picks = chosen(candidates, unphysical_quota=2)
     assert sorted(picks.reasons.values()) == ["farthest point", "unphysical", "unphysical"]
 
 
-def test_known_frames_are_not_asked_for_again(potential):
-    known, new = visit(0), visit(1)
-    picks = chosen([known, new], potential, known=[known.atoms], labels_per_round=1)
-    assert [v.step for v in picks.visits] == [1]
+def test_the_unphysical_that_differ_most_are_taken():
+    places = {0: 0.0, 1: 0.1, 2: 5.0, 3: 5.1}
+    picks = chosen([candidate(i, lane=Lane.PHYSICS, at=[x]) for i, x in places.items()], unphysical_quota=2)
+    assert len({int(frame_id[-1]) // 2 for frame_id in picks.frame_ids}) == 2
 
 
-def test_the_choice_is_reproducible(potential):
-    visits = [visit(i) for i in range(12)]
-    picks = [v.frame_id for v in chosen(visits, potential, seed=4, audit_fraction=0.4).visits]
-    again = [v.frame_id for v in chosen(visits, potential, seed=4, audit_fraction=0.4).visits]
-    assert picks == again
+def test_exact_duplicates_of_labelled_frames_are_not_asked_for_again():
+    frame, new = candidate(0), candidate(1)
+    assert chosen([frame, new], [known(frame)], audit_fraction=1.0).frame_ids == ["H2O-1"]
 
 
-def test_nothing_to_choose_from(potential):
-    assert chosen([], potential).visits == ()
+def test_near_duplicates_are_not_asked_for_although_there_is_budget():
+    twin = candidate(4, at=candidate(0).descriptor + 1e-3)
+    labelled = [known(candidate(0)), known(candidate(1))]
+    assert chosen([twin, candidate(2)], labelled).frame_ids == ["H2O-2"]
+    assert set(chosen([twin, candidate(2)], labelled, near_duplicate_distance=0.0).frame_ids) == {"H2O-4", "H2O-2"}
 
 
-def test_farthest_points_spread_over_a_line():
-    line = np.linspace(0, 1, 11)[:, None]
-    assert sorted(farthest_points(line, line[:1], np.ones(11), 2)) == [5, 10]
+def test_near_duplicates_among_candidates_are_sent_once():
+    twins = [candidate(i, at=[1.0, i * 1e-6]) for i in range(5)] + [candidate(9, at=[7.0, 3.0])]
+    assert len(chosen(twins).frame_ids) == 2
 
 
-def test_weights_decide_between_equal_distances():
-    points = np.array([[0.0], [1.0], [-1.0]])
-    assert farthest_points(points, points[:1], np.array([1.0, 1.0, 2.0]), 1) == [2]
+def test_uncertainty_decides_between_equal_distances():
+    candidates = [candidate(0, at=[1.0, 0.0]), candidate(1, at=[-1.0, 0.0], sigma=0.2)]
+    labelled = [Known("k", "H2O", np.zeros(2, dtype=np.float32))]
+    assert chosen(candidates, labelled, labels_per_round=1).frame_ids == ["H2O-1"]
 
 
-def test_duplicates_of_taken_points_are_never_picked():
-    points = np.zeros((3, 2))
-    assert farthest_points(points, points[:1], np.ones(3), 3) == []
+def test_distance_decides_between_equal_uncertainties_and_alone_if_told_so():
+    candidates = [candidate(0, at=[1.0, 0.0], sigma=1.0), candidate(1, at=[-2.0, 0.0])]
+    labelled = [Known("k", "H2O", np.zeros(2, dtype=np.float32))]
+    assert chosen(candidates, labelled, labels_per_round=1).frame_ids == ["H2O-0"]
+    assert chosen(candidates, labelled, labels_per_round=1, uncertainty_power=0).frame_ids == ["H2O-1"]
+
+
+def test_each_composition_keeps_to_itself():
+    """Descriptors of other lengths are never compared, and what is known of one says nothing of the other."""
+    water, ammonia = candidate(0), candidate(0, formula="NH3", at=[1.0, 2.0])
+    picks = chosen([water, candidate(1), ammonia], [known(water)], labels_per_round=1)
+    assert picks.frame_ids == ["NH3-0"]
+
+
+def test_the_uncertain_composition_gets_most_of_the_budget():
+    candidates = [candidate(i, sigma=0.01) for i in range(20)]
+    candidates += [candidate(i, formula="NH3", sigma=1.0) for i in range(20)]
+    picks = chosen(candidates, labels_per_round=8).frame_ids
+    assert sum(frame_id.startswith("NH3") for frame_id in picks) == 7
+
+
+def test_frames_without_a_descriptor_are_left_to_the_audit():
+    blank = Candidate("blank", "H2O", SUSPECT, Lane.PHYSICS)
+    assert chosen([blank]).frame_ids == []
+    assert chosen([blank], audit_fraction=1.0).frame_ids == ["blank"]
+
+
+def test_the_choice_is_reproducible():
+    candidates = [candidate(i) for i in range(12)]
+    assert chosen(candidates, seed=4, audit_fraction=0.4) == chosen(candidates, seed=4, audit_fraction=0.4)
+
+
+def test_the_first_round_draws_a_quarter_at_random():
+    candidates = [candidate(i, lane=Lane.UNCALIBRATED, sigma=None) for i in range(40)]
+    reasons = list(chosen(candidates, labels_per_round=12).reasons.values())
+    assert reasons == ["audit"] * 3 + ["farthest point"] * 9
+
+
+def test_nothing_to_choose_from():
+    assert chosen([]).frame_ids == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels_per_round", 0),
+        ("labels_per_round", 2.5),
+        ("audit_fraction", 1.2),
+        ("audit_fraction", float("nan")),
+        ("unphysical_quota", -1),
+        ("uncertainty_power", -1),
+        ("near_duplicate_distance", -0.1),
+    ],
+)
+def test_nonsense_is_refused(key, value):
+    with pytest.raises(ValidationError, match=key):
+        SelectSettings(**{key: value})

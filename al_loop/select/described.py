@@ -1,0 +1,56 @@
+"""Candidates and labelled frames with their descriptors: those kept with the visits, the others computed anew."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ase import Atoms
+
+from al_loop.ledger import Ledger
+from al_loop.records import Candidate, LabelledFrame, VerdictKind
+from al_loop.select.descriptors import Descriptor, frame_descriptor
+from al_loop.select.selection import Known
+from committee.errors import FoundationAnswerError, StructureError
+from committee.potential import CommitteePotential
+
+
+def described(
+    candidates: Sequence[Candidate], labelled: Sequence[LabelledFrame], ledger: Ledger, potential: CommitteePotential
+) -> tuple[list[Candidate], list[Known]]:
+    """Fill in missing descriptors: of frames that were stopped before the model was asked, and in old ledgers.
+
+    Args:
+        candidates: of the round; only suspects are looked after.
+        labelled: frames with a label.
+        ledger: where descriptors and structures are.
+        potential: gives the features; the foundation is frozen, so that they are the same in all rounds.
+
+    Returns:
+        The candidates, and the labelled frames; a frame that the foundation cannot answer for stays without.
+    """
+    missing = [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
+    computed = _computed(ledger.frames(missing), potential)
+    filled = [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
+    stored = ledger.descriptors(frame.frame_id for frame in labelled)
+    stored |= _computed({f.frame_id: f.atoms for f in labelled if f.frame_id not in stored}, potential)
+    known = [
+        Known(frame.frame_id, frame.atoms.get_chemical_formula(), stored.get(frame.frame_id)) for frame in labelled
+    ]
+    return filled, known
+
+
+def _computed(frames: Mapping[str, Atoms], potential: CommitteePotential) -> dict[str, Descriptor]:
+    """Descriptors of the frames that the foundation can answer for; the batch is asked again without the others."""
+    left = dict(frames)
+    while left:
+        try:
+            predictions = potential.predict(list(left.values()), "energy")
+        except (StructureError, FoundationAnswerError) as error:
+            if error.frame_index is None:
+                raise
+            del left[list(left)[error.frame_index]]
+        else:
+            return {
+                frame_id: frame_descriptor(prediction.features, atoms.numbers)
+                for (frame_id, atoms), prediction in zip(left.items(), predictions, strict=True)
+            }
+    return {}

@@ -1,0 +1,43 @@
+"""One vector for a frame, small enough to keep for each of 10^5 frames: the mean feature of each of its elements."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Descriptor = NDArray[np.float32]
+
+SMALLEST_SPREAD = 1e-4  # of a feature, relative to the size of all: below it there is only noise
+
+
+def frame_descriptor(features: NDArray[np.floating], atomic_numbers: NDArray[np.integer]) -> Descriptor:
+    """Mean feature of each element, elements ascending: (elements x D,), the same for every order of atoms.
+
+    Frames of one composition have descriptors of one length; others are not compared with them.
+
+    Args:
+        features: (n, D).
+        atomic_numbers: (n,).
+    """
+    means = [features[atomic_numbers == z].mean(axis=0) for z in np.unique(atomic_numbers)]
+    return np.concatenate(means).astype(np.float32)
+
+
+def standardised(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Descriptors of one composition (f, d), centred and scaled so that distances compare: typical is 1.
+
+    A feature is divided by the geometric mean of its own spread and that of all features, and everything by √(2 d):
+    by its own spread alone noise counts as much as signal, and without it the largest feature drowns the others.
+    The root mean square distance of two frames is then about 1.
+    """
+    centred = points - points.mean(axis=0)
+    spread = centred.std(axis=0, dtype=np.float64)
+    common = float(np.sqrt(np.square(spread).mean()))
+    floor = SMALLEST_SPREAD * max(float(np.sqrt(np.square(points, dtype=np.float64).mean())), 1e-12)
+    scale = np.sqrt(np.maximum(spread, floor) * max(common, floor))
+    return np.asarray(centred / (scale * np.sqrt(2 * len(scale))), dtype=np.float32)
+
+
+def stacked(descriptors: Sequence[Descriptor]) -> NDArray[np.float32]:
+    """Descriptors of one composition as rows (f, d)."""
+    return np.stack(descriptors).astype(np.float32, copy=False)

@@ -1,0 +1,69 @@
+"""What SELECT reads of a real ledger: descriptors, without structures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from al_loop.config import StoreSettings
+from al_loop.ids import frame_id
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+
+VERDICT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY)
+
+
+def visit(seed: int, step: int = 0, descriptor: bool = True) -> Visit:
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.1, seed=seed)
+    point = np.random.default_rng(seed).normal(size=384).astype(np.float32) if descriptor else None
+    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "methanol", "methanol/0", step, 600.0, VERDICT, 0.31, 1.7, point)
+
+
+@pytest.fixture
+def ledger(store: StoreSettings, tmp_path: Path) -> Ledger:
+    with open_ledger(store, tmp_path, "one") as opened:
+        yield opened
+
+
+def test_descriptors_come_back_bit_for_bit(ledger: Ledger) -> None:
+    given = [visit(seed) for seed in range(3)]
+    ledger.replace_visits(0, [Role.EXPLORE], given)
+    for found in (ledger.visits(0), ledger.candidates(0, Role.EXPLORE)):
+        assert [entry.frame_id for entry in found] == [entry.frame_id for entry in given]
+        for back, entry in zip(found, given, strict=True):
+            assert back.descriptor.dtype == np.float32
+            assert np.array_equal(back.descriptor, entry.descriptor)
+
+
+def test_a_candidate_is_a_frame_of_the_round_once(ledger: Ledger) -> None:
+    ledger.replace_visits(0, [Role.EXPLORE], [visit(1), visit(2), visit(1, step=10)])
+    ledger.replace_visits(1, [Role.EXPLORE], [visit(3)])
+    found = ledger.candidates(0, Role.EXPLORE)
+    assert [entry.frame_id for entry in found] == [visit(1).frame_id, visit(2).frame_id]
+    assert (found[0].formula, found[0].kind, found[0].lane) == ("CH4O", VERDICT.kind, VERDICT.lane)
+    assert found[0].force_uncertainty_eV_per_A == 0.31
+    assert ledger.candidates(0, Role.TEST) == []
+
+
+def test_ledgers_without_descriptors_stay_readable(ledger: Ledger) -> None:
+    """What an earlier version wrote has no such field at all."""
+    ledger.replace_visits(0, [Role.EXPLORE], [visit(1), visit(2)])
+    ledger._collection(ledger._docs.visit).update_one({"frame": visit(1).frame_id}, {"$unset": {"descriptor": 1}})
+    assert [entry.descriptor is None for entry in ledger.visits(0)] == [True, False]
+    assert [entry.descriptor is None for entry in ledger.candidates(0, Role.EXPLORE)] == [True, False]
+    assert list(ledger.descriptors([visit(1).frame_id, visit(2).frame_id])) == [visit(2).frame_id]
+
+
+def test_a_frame_without_a_descriptor_is_stored_without(ledger: Ledger) -> None:
+    ledger.replace_visits(0, [Role.EXPLORE], [visit(1, descriptor=False)])
+    assert ledger.descriptors([visit(1).frame_id]) == {}
+    assert ledger.visits(0)[0].descriptor is None
+
+
+def test_visits_of_some_frames(ledger: Ledger) -> None:
+    ledger.replace_visits(0, [Role.EXPLORE], [visit(seed) for seed in range(4)])
+    wanted = [visit(2).frame_id, visit(0).frame_id, "unknown"]
+    assert {entry.frame_id for entry in ledger.visits(0, frames=wanted)} == set(wanted[:2])
+    assert ledger.visits(0, frames=[]) == []
