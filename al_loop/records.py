@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from dft_interfaces.label import Label, LabelStatus
 
@@ -70,6 +72,8 @@ class Visit:
         verdict: the gate's word.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
+        descriptor: float32, where the frame lies in latent space (``al_loop.select.descriptors``); None where the model
+            had no answer, and in ledgers of earlier versions.
     """
 
     frame_id: str
@@ -82,6 +86,28 @@ class Visit:
     verdict: Verdict
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
+    descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the choice among 10^5 frames needs of a visit, without the structure.
+
+    Attributes:
+        frame_id: content hash of the structure.
+        formula: chemical formula; only frames of one formula have comparable descriptors.
+        kind: the gate's verdict.
+        lane: the lane that decided.
+        force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
+        descriptor: as the visit's.
+    """
+
+    frame_id: str
+    formula: str
+    kind: VerdictKind
+    lane: Lane
+    force_uncertainty_eV_per_A: float | None = None
+    descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

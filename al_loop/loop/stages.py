@@ -24,6 +24,7 @@ from al_loop.progress import Progress
 from al_loop.promote.promotion import judge_candidate
 from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
+from al_loop.select.described import described
 from al_loop.select.selection import select
 from committee.backbone import Backbone
 from committee.calibration import Calibration
@@ -114,14 +115,16 @@ class Stages:
 
     def select(self, round_: int) -> dict[str, Any]:
         """Choose the suspects worth a label and ask for them."""
-        earlier = tuple(range(round_))
-        known = [frame.atoms for frame in self._ledger.labelled((Role.EXPLORE,), earlier)]
+        labelled = self._ledger.labelled((Role.EXPLORE,), tuple(range(round_)))
         not_again = {v.frame_id for role in HELD_OUT for v in self._ledger.visits(role=role)}
-        visits = [v for v in self._ledger.visits(round_, Role.EXPLORE) if v.frame_id not in not_again]
+        met = [c for c in self._ledger.candidates(round_, Role.EXPLORE) if c.frame_id not in not_again]
+        candidates, known = described(met, labelled, self._ledger, self._served_in(round_))
         rng = np.random.default_rng([self._config.seed, SELECT_SEED, round_])
-        chosen = select(visits, known, self._served_in(round_), self._config.select, rng)
-        self._request(round_, Role.EXPLORE, list(chosen.visits))
-        return {"selected": len(chosen.visits), "reasons": dict(Counter(chosen.reasons.values()))}
+        chosen = select(candidates, known, self._config.select, rng)
+        visits = self._ledger.visits(round_, Role.EXPLORE, frames=chosen.frame_ids)
+        first = {visit.frame_id: visit for visit in reversed(visits)}
+        self._request(round_, Role.EXPLORE, [first[frame_id] for frame_id in chosen.frame_ids])
+        return {"selected": len(chosen.frame_ids), "reasons": dict(Counter(chosen.reasons.values()))}
 
     def label(self, round_: int) -> dict[str, Any]:
         """Wait until every request of the round has ended."""
