@@ -91,7 +91,8 @@ class FragmentWatch:
 
     @staticmethod
     def _within(bonding: Bonding, group: Ints, factor: float) -> Mask:
-        return (bonding.ratio < factor) & (group[bonding.first] == group[bonding.second])
+        same: Mask = (bonding.ratio < factor) & (group[bonding.first] == group[bonding.second])
+        return same
 
     @staticmethod
     def _main(piece: Ints, group: Ints) -> Mask:
