@@ -38,6 +38,7 @@ class TrainingInput:
         findings: what a user should know, in sentences.
         slips: what is wrong with labels, in sentences.
         residuals: what the engine's reference shifts leave.
+        other_residuals: level of theory -> what the reference shifts of its frames leave, for every other level.
     """
 
     frames: list[TrainingFrame]
@@ -45,6 +46,7 @@ class TrainingInput:
     findings: tuple[str, ...]
     slips: tuple[str, ...]
     residuals: Residuals
+    other_residuals: Mapping[str, Residuals]
 
     def stop(self, align: AlignSettings, *, first: bool) -> str:
         """Why this must not be trained on and what to do, in one paragraph; empty if it may be.
@@ -58,7 +60,14 @@ class TrainingInput:
                 f"{' '.join(self.slips)} Nothing was trained. Mend the engine and start anew in another folder (for "
                 "a file of other labels: mend the file), or set align.on_slip: warn if the labels are right."
             )
-        return self.residuals.objection(align.accept_residual_spread_eV_per_atom) if first else ""
+        return self._objection(align.accept_residual_spread_eV_per_atom) if first else ""
+
+    def _objection(self, limit_eV_per_atom: float) -> str:
+        found = [self.residuals.objection(limit_eV_per_atom)]
+        for level, residuals in self.other_residuals.items():
+            objection = residuals.objection(limit_eV_per_atom)
+            found.append(objection and f"align.other_labels, {level}: {objection}")
+        return " ".join(filter(None, found))
 
 
 def training_input(
@@ -109,7 +118,8 @@ def training_input(
             f"{level}: energies aligned by shifts of their own, which leave "
             f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
         )
-    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals)
+    others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
+    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals, others_left)
 
 
 def training_frame(frame: LabelledFrame) -> TrainingFrame:
@@ -160,6 +170,14 @@ def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -
         atom = Atoms(symbol, info={"charge": 0, "spin": round(ground_state_magnetic_moments[z]) + 1})
         shifts[z] = energy - float(backbone.evaluate([atom]).energy[0])
     return shifts
+
+
+def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:
+    """What a level's shifts leave; every frame counts, since no outliers were taken out of files of labels."""
+    chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
+    found = Residuals.of([frames[i] for i in chosen], [foundation_energies_eV[i] for i in chosen], {})
+    spread = float(np.fmax(found.spread_eV_per_atom, found.shifts.residual_spread_eV_per_atom))
+    return replace(found, spread_eV_per_atom=spread)
 
 
 def _compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:

@@ -210,6 +210,26 @@ def test_a_slip_in_a_file_of_other_labels_names_the_file(backbone, tmp_path):
     assert "align.other_labels, PBE, VASP: the labels do not fit" in given.stop(config.align, first=False)
 
 
+def test_other_labels_that_shifts_do_not_explain_stop_until_that_is_confirmed(backbone, tmp_path):
+    own = labelled(backbone, ("CH3OH",) * 4, per_element)
+    write_labels(tmp_path / "other.extxyz", backbone, lambda _: 465.0)
+    config = config_of(tmp_path, OTHER)
+    stop = training_input(config, backbone, own).stop(config.align, first=True)
+    assert stop.startswith("align.other_labels, PBE, VASP: After a reference shift for each element")
+    assert "A constant of 46" in stop
+    confirmed = config.align.model_copy(update={"accept_residual_spread_eV_per_atom": 100.0})
+    assert training_input(config, backbone, own).stop(confirmed, first=True) == ""
+
+    spoilt = {"CO2": 900.0}  # a single frame draws the zero of all others along
+    write_labels(
+        tmp_path / "other.extxyz",
+        backbone,
+        lambda atoms: per_element(atoms) + spoilt.pop(atoms.get_chemical_formula(), 0.0),
+    )
+    config = config_of(tmp_path, OTHER)
+    assert "align.other_labels" in training_input(config, backbone, own).stop(config.align, first=True)
+
+
 def test_other_labels_that_cannot_be_used_are_refused(backbone, tmp_path):
     with pytest.raises(InputError, match=r"other_labels\[0\]\.file: .*other\.extxyz does not exist"):
         config_of(tmp_path, OTHER)
