@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 
@@ -15,6 +17,12 @@ NET_FORCE_FRACTION = 0.02
 
 LARGEST_FORCE_EV_PER_A = 1e4
 """Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
+
+BOND_FACTOR = 1.3
+"""Atoms closer than this times the sum of their covalent radii act on each other."""
+
+BALANCED_A = 0.01
+"""Bonds of an atom that add up to less balance each other, as in a perfect crystal."""
 
 STRESS_COMPONENTS = 6
 
@@ -44,7 +52,7 @@ def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
     """
     if label.status is not LabelStatus.CONVERGED:
         return label
-    found = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label)
+    found = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label) or _no_force_problem(label, atoms)
     return label if found is None else rejected(label, found)
 
 
@@ -61,6 +69,7 @@ def flaw(label: Label, atom_count: int, level: str) -> Flaw | None:
         or _energy_problem(label)
         or _forces_problem(label, atom_count)
         or _stress_problem(label)
+        or _moments_problem(label, atom_count)
     )
 
 
@@ -133,6 +142,34 @@ def _stress_problem(label: Label) -> Flaw | None:
             Failure.NOT_FINITE, f"received the stress {np.asarray(stress).tolist()}, expected finite numbers in eV/Å³"
         )
     return None
+
+
+def _moments_problem(label: Label, atom_count: int) -> Flaw | None:
+    moments = label.magnetic_moments_uB
+    if moments is None:
+        return None
+    if np.shape(moments) != (atom_count,):
+        return Flaw(Failure.OUTPUT, f"received magnetic moments of shape {np.shape(moments)}, expected ({atom_count},)")
+    if not np.isfinite(moments).all():
+        return Flaw(Failure.NOT_FINITE, "received magnetic moments that are not finite, expected numbers in µB")
+    return None
+
+
+def _no_force_problem(label: Label, atoms: Atoms) -> Flaw | None:
+    """Tell forces that nobody calculated from those of a perfect crystal, which are zero too."""
+    if label.forces_eV_per_A is None or label.forces_eV_per_A.any() or not atoms.numbers.all():
+        return None
+    first, bond = neighbor_list("iD", atoms, (BOND_FACTOR * covalent_radii[atoms.numbers]).tolist())
+    sums = np.zeros((len(atoms), 3))
+    np.add.at(sums, first, bond)
+    unbalanced = np.flatnonzero(np.linalg.norm(sums, axis=1) > BALANCED_A)
+    if len(unbalanced) == 0:
+        return None
+    return Flaw(
+        Failure.OUTPUT,
+        f"received forces that are zero to the last digit, expected some on atoms {unbalanced[:10].tolist()} at least, "
+        "whose bonds do not balance: the engine calculated none",
+    )
 
 
 def _net_force_problem(label: Label) -> Flaw | None:

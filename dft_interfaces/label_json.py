@@ -44,13 +44,13 @@ def label_from_dict(data: object) -> Label:
             forces_eV_per_A=_as_array(data["forces_eV_per_A"], columns=3),
             stress_eV_per_A3=_as_array(data["stress_eV_per_A3"]),
             cost_s=float(data["cost_s"]),
-            message=str(data["message"]),
+            message=_text(data["message"]),
             failure=_as_failure(data["failure"]),
             magnetic_moments_uB=_as_array(data["magnetic_moments_uB"]),
             attempts=tuple(attempt_from_dict(attempt) for attempt in data["attempts"]),
         )
-    except TypeError as error:
-        raise ValueError(f"received a label with a value of the wrong type: {error}") from error
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"received a label with a value of the wrong type: {error!r}") from error
 
 
 def attempt_from_dict(data: dict[str, Any]) -> Attempt:
@@ -58,9 +58,15 @@ def attempt_from_dict(data: dict[str, Any]) -> Attempt:
 
     Raises:
         ValueError: a status or failure that does not exist.
-        TypeError: missing or unknown fields.
+        KeyError, TypeError: missing or unknown fields.
     """
-    return Attempt(**{**data, "status": LabelStatus(data["status"]), "failure": _as_failure(data["failure"])})
+    status, failure = LabelStatus(data["status"]), _as_failure(data["failure"])
+    return Attempt(**{**data, "status": status, "failure": failure, "message": _text(data["message"])})
+
+
+def _text(value: object) -> str:
+    """Return text that databases take; names of files in it may be no text."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _as_failure(value: str | None) -> Failure | None:

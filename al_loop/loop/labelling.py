@@ -112,6 +112,8 @@ class WorkerPool:
             code = process.poll()
             if code is None:
                 continue
+            if process.stdin is not None:
+                process.stdin.close()
             if self._starts[name] > RESTARTS:
                 raise CampaignError(
                     f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"

@@ -60,21 +60,29 @@ class EngineProcess:
         # "a" alone leaves the writer's place where it was when the log is shortened.
         fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
         self._connection, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
-                stdin=subprocess.PIPE,  # its end tells the guard to end everything
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the caller
-            )
+        try:
+            with theirs:
+                self._process = self._started(theirs.fileno())
+        except BaseException:
+            self._connection.close()
+            self._log.close()
+            raise
         try:
             described = self.ask("build", BUILD_TIME_S, settings=settings.model_dump(mode="json"))
             self.description: dict[str, Any] = described
         except BaseException:
             self.close()
             raise
+
+    def _started(self, channel: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(channel), *sys.path],
+            stdin=subprocess.PIPE,  # its end tells the guard to end everything
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[channel],
+            start_new_session=True,  # Ctrl-C is for the caller
+        )
 
     @property
     def alive(self) -> bool:

@@ -1,9 +1,12 @@
 """What labels may use: the cores of this machine, or a queue whose settings agree with those of the calculation."""
 
+import gc
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from ase.build import bulk
@@ -15,7 +18,8 @@ from al_loop.config import Config
 from al_loop.config.file import load_config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
-from al_loop.loop.labelling import check_resources, fitting_workers, machine_cores
+from al_loop.logfile import EventLog
+from al_loop.loop.labelling import WorkerPool, check_resources, fitting_workers, machine_cores
 from dft_interfaces.queue.limits import disagreements
 from dft_interfaces.settings import QueueSettings
 
@@ -114,3 +118,30 @@ def test_the_examples_in_the_documentation_are_valid() -> None:
     assert documented.queue is not None
     assert not list(disagreements(documented.queue, documented.engine, documented.limits))
     assert QueueSettings.model_validate(other["queue"]).queue == "fast"
+
+
+def test_a_worker_that_died_is_started_again_and_leaves_no_open_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path))
+    config.folder.mkdir()
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        WorkerPool(config, EventLog(tmp_path / "log.jsonl")) as pool,
+    ):
+        warnings.simplefilter("always")
+        for _ in range(2):
+            started = workers()
+            for worker in started:
+                worker.kill()
+                while worker.status() != psutil.STATUS_ZOMBIE:
+                    pass
+            pool.check()
+            assert len(workers()) == len(started) > 0
+        gc.collect()
+        for worker in workers():
+            worker.kill()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
+
+
+def workers() -> list[psutil.Process]:
+    """The living worker processes below this one."""
+    return [child for child in psutil.Process().children() if "al_loop.loop.worker" in child.cmdline()]

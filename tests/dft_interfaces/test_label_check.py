@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
@@ -40,6 +41,9 @@ def test_a_sound_label_passes_unchanged():
         ({"forces_eV_per_A": np.array([[0, 0, 0], [0, 2e5, 0], [0, -2e5, 0]])}, r"force of 2e\+05 eV/Å on atom 1"),
         ({"stress_eV_per_A3": np.zeros((3, 3))}, "Voigt xx yy zz yz xz xy"),
         ({"stress_eV_per_A3": np.full(6, np.nan)}, "stress"),
+        ({"magnetic_moments_uB": np.array([1.0, np.nan, 0.0])}, "magnetic moments that are not finite"),
+        ({"magnetic_moments_uB": np.ones(2)}, r"magnetic moments of shape \(2,\), expected \(3,\)"),
+        ({"forces_eV_per_A": np.zeros((3, 3))}, r"zero to the last digit, .* on atoms \[0, 1, 2\]"),
     ],
 )
 def test_an_unusable_label_is_rejected_with_its_reason(change, words):
@@ -56,6 +60,14 @@ def test_grid_noise_in_the_net_force_passes_and_grows_with_the_forces():
     assert checked(replace(GOOD, forces_eV_per_A=noisy), WATER, LEVEL).status is LabelStatus.CONVERGED
     hot = GOOD.forces_eV_per_A * 100 + 0.3
     assert checked(replace(GOOD, forces_eV_per_A=hot), WATER, LEVEL).status is LabelStatus.CONVERGED
+
+
+@pytest.mark.parametrize(
+    "atoms", [bulk("Si"), bulk("NaCl", "rocksalt", a=5.6, cubic=True), Atoms("Ar2", [[0, 0, 0], [0, 0, 9]]), Atoms("H")]
+)
+def test_forces_that_symmetry_or_distance_makes_zero_pass(atoms):
+    label = replace(GOOD, forces_eV_per_A=np.zeros((len(atoms), 3)))
+    assert checked(label, atoms, LEVEL) is label
 
 
 def test_failures_pass_as_they_are():

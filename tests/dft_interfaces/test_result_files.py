@@ -59,6 +59,9 @@ def test_labels_survive_json_bit_for_bit(label, tmp_path):
         {**label_as_dict(_label()), "status": "good"},
         {**label_as_dict(_label()), "energy_eV": [1]},
         {**label_as_dict(_label()), "forces_eV_per_A": [[1, 2]]},
+        {**label_as_dict(_label()), "attempts": [{}]},
+        {**label_as_dict(_label()), "attempts": [1]},
+        {**label_as_dict(_label()), "message": None, "attempts": 3},
     ],
 )
 def test_foreign_data_is_refused(data):
@@ -89,6 +92,12 @@ def test_every_truncation_of_a_result_counts_as_no_result(tmp_path):
     assert finished_label(tmp_path, "a1") is not None
     path.rename(result_path(tmp_path, "another"))
     assert finished_label(tmp_path, "another") is None
+
+
+def test_messages_are_text_that_a_database_takes(tmp_path):
+    name = b"r\xe9sultat".decode(errors="surrogateescape")
+    write_result(tmp_path, "a1", Label(LabelStatus.FAILED, "f", message=f"no file {name}"))
+    assert read_result(tmp_path, "a1").message.encode() == b"no file r?sultat"
 
 
 def test_nothing_but_the_result_is_left_in_the_folder(tmp_path):
