@@ -281,7 +281,9 @@ def _choice(labels: Mapping[str, Label], kept: str, what: str) -> str:
     if labels[kept].status is not LabelStatus.CONVERGED:
         return f"none of the {what} {', '.join(labels)} converged"
     if kept == first:
-        return f"{what} {kept} kept, lowest of {', '.join(labels)}"
+        failed = [name for name, label in labels.items() if label.status is not LabelStatus.CONVERGED]
+        lost = f"; {', '.join(failed)} did not converge" if failed else ""
+        return f"{what} {kept} kept, lowest of {', '.join(name for name in labels if name not in failed)}{lost}"
     usual, lowest_eV = labels[first].energy_eV, labels[kept].energy_eV
     if usual is None or lowest_eV is None:
         return f"{what} {kept} kept: {first} did not converge"

@@ -122,6 +122,11 @@ def test_equal_states_keep_the_first_start():
     assert "multiplicity 3 kept, lowest of 3, 1" in label.message
 
 
+def test_a_start_that_did_not_converge_was_not_compared():
+    label = lowest(_label, {"1": -1.0, "3": None, "5": -0.5}, "multiplicity")
+    assert label.message == "multiplicity 1 kept, lowest of 1, 5; 3 did not converge"
+
+
 def test_a_first_start_that_fails_is_named_and_none_is_a_failure():
     label = lowest(_label, {"given": None, "none": -1.0}, "moments")
     assert label.energy_eV == -1.0

@@ -68,8 +68,9 @@ def test_radicals_keep_their_doublet(name, where):
     assert np.argmax(label.magnetic_moments_uB) == where
 
 
-def test_oxygen_is_found_to_be_a_triplet():
-    label = _engine().label(molecule("O2"))
+@pytest.mark.parametrize("grid_level", [1, 2])  # on the first the orbitals of the closed shell, not converged, mislead
+def test_oxygen_is_found_to_be_a_triplet(grid_level):
+    label = _engine(grid_level=grid_level).label(molecule("O2"))
     assert [attempt.what for attempt in label.attempts] == ["multiplicity 1", "multiplicity 3"]
     np.testing.assert_allclose(label.magnetic_moments_uB, 1, atol=1e-3)
     assert label.message.startswith("multiplicity 3 kept: 0.")
