@@ -132,8 +132,8 @@ class EspressoEngine:
         return shlex.join(["env", *variables, *parallel, self._settings.program])
 
     def _require_suitable(self, atoms: Atoms) -> None:
-        require_no_objection(self._settings, atoms)
         charge_and_multiplicity(atoms)
+        require_no_objection(self._settings, atoms)
 
 
 def _numbers(calculator: Espresso, folder: Path, atom_count: int) -> Numbers:

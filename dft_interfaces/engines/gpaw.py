@@ -111,8 +111,8 @@ class GPAWEngine:
         return parameters | ({} if rung is None else _way_of(rung, polarised=_polarised(atoms)))
 
     def _require_suitable(self, atoms: Atoms) -> None:
-        require_no_objection(self._settings, atoms)
         charge_and_multiplicity(atoms)
+        require_no_objection(self._settings, atoms)
 
 
 def _polarised(atoms: Atoms) -> bool:

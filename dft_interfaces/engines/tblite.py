@@ -13,10 +13,13 @@ from tblite.interface import Calculator, Result
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
 from dft_interfaces.label import Label, LevelOfTheory
 from dft_interfaces.settings.tblite import TBLiteRung, TBLiteSettings
-from dft_interfaces.structure import charge_and_multiplicity
+from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 HEAVIEST = 86
 """Atomic number of radon, the last element of the three parametrisations."""
+
+WHOLE_ELECTRONS = 1e-3
+"""Electrons: occupations and charges sum up to whole numbers within this."""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -53,6 +56,7 @@ class TBLiteEngine:
         return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
 
     def _calculate(self, atoms: Atoms, rung: TBLiteRung) -> Numbers:
+        charge, multiplicity = charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
         calculator, start = self._calculator(atoms, rung), Result()
         if rung.start_temperature_K is not None:
@@ -60,6 +64,7 @@ class TBLiteEngine:
             start = _single_point(calculator, start)
         calculator.set("temperature", self._settings.electronic_temperature_K * kB / Hartree)
         result = _single_point(calculator, start)
+        _require_electrons(result, charge, multiplicity)
         return Numbers(
             float(result["energy"]) * Hartree,
             -np.asarray(result["gradient"]) * Hartree / Bohr,
@@ -87,6 +92,16 @@ def _single_point(calculator: Any, start: Any) -> Any:
         if "not converged" in str(error):
             raise UnconvergedError(str(error)) from error
         raise
+
+
+def _require_electrons(result: Any, charge: int, multiplicity: int) -> None:
+    """Check that the few orbitals of the method held the electrons: tblite drops those that do not fit in silence."""
+    held, carried = np.sum(result["orbital-occupations"]), np.sum(result["charges"])
+    if abs(carried - charge) > WHOLE_ELECTRONS or multiplicity - 1 > held + WHOLE_ELECTRONS:
+        raise CannotCalculateError(
+            f"received charge {charge:+d} and spin multiplicity {multiplicity}, which the valence orbitals of xTB "
+            f"cannot hold: it calculated {held:.0f} valence electrons and the charge {carried:+.0f}; use engine pyscf"
+        )
 
 
 def _stress(virial: NDArray[np.float64], atoms: Atoms) -> NDArray[np.float64]:

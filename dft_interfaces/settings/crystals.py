@@ -65,6 +65,6 @@ def charged(engine: str, atoms: Atoms) -> Iterator[Objection]:
     if atoms.info.get("charge", 0) != 0:
         yield Objection(
             "charge",
-            f"received charge {atoms.info['charge']:+d}, but engine {engine} calculates neutral cells only: the energy "
+            f"received charge {atoms.info['charge']:+g}, but engine {engine} calculates neutral cells only: the energy "
             "of a charged one depends on its background",
         )

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 
 from dft_interfaces.engines import build_engine
@@ -44,6 +45,27 @@ def test_small_cells_and_charged_cells_are_refused():
     slab = bulk("Si", cubic=True)
     slab.pbc = [True, True, False]
     assert "all three" in _engine().label(slab).message
+
+
+@pytest.mark.parametrize(
+    ("symbols", "info", "method"),
+    [
+        ("H", {"charge": -2}, "GFN2-xTB"),  # one orbital
+        ("He", {"spin": 3}, "GFN1-xTB"),
+        ("Li", {"spin": 4}, "GFN2-xTB"),  # one valence electron
+    ],
+)
+def test_electrons_that_xtb_has_no_orbital_for_are_not_dropped_in_silence(symbols, info, method):
+    label = _engine(method=method).label(Atoms(symbols, info=info))
+    assert (label.status, label.failure) == (LabelStatus.REJECTED, Failure.UNSUITABLE)
+    assert "cannot hold" in label.message
+
+
+@pytest.mark.parametrize("charge", [0.5, None, "one"])
+def test_a_charge_that_is_no_number_is_refused(charge):
+    box = molecule("H2O", cell=[11, 11, 11], pbc=True)
+    box.info["charge"] = charge
+    assert _engine().label(box).status is LabelStatus.REJECTED
 
 
 def test_more_than_one_core_is_refused():
