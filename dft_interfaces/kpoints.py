@@ -11,6 +11,6 @@ def kpoint_mesh(atoms: Atoms, density_A: float) -> tuple[int, int, int]:
 
     The spacing is that of the lattice planes, so that skewed cells get no fewer points than straight ones.
     """
-    spacings = 1.0 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
-    x, y, z = (max(1, math.ceil(density_A / spacing - 1e-9)) for spacing in spacings)
+    per_A = np.linalg.norm(atoms.cell.reciprocal().array, axis=1)  # zero where there is no lattice vector
+    x, y, z = (max(1, math.ceil(density_A * planes_per_A - 1e-9)) for planes_per_A in per_A)
     return x, y, z

@@ -16,8 +16,8 @@ def require_computable(atoms: Atoms) -> None:
     """Check that a structure is one that some electronic-structure method could be asked about.
 
     Raises:
-        CannotCalculateError: no atoms, unknown elements, non-finite numbers, a flat periodic cell, or two atoms
-            closer than ``MIN_DISTANCE_A``.
+        CannotCalculateError: no atoms, unknown elements, non-finite numbers, a periodic cell whose planes are closer
+            than ``MIN_DISTANCE_A`` (looking for neighbours in it would not end), or two atoms that are.
     """
     if len(atoms) == 0:
         raise CannotCalculateError("received a structure without atoms")
@@ -25,10 +25,11 @@ def require_computable(atoms: Atoms) -> None:
         raise CannotCalculateError("received an atom without an element (atomic number 0, symbol X)")
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise CannotCalculateError("received positions or a cell with non-finite numbers")
-    lengths = atoms.cell.lengths()
-    if (lengths[atoms.pbc] < MIN_DISTANCE_A).any() or (atoms.pbc.all() and not atoms.cell.volume > MIN_DISTANCE_A**3):
+    if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
+        raise CannotCalculateError("received initial magnetic moments with non-finite numbers")
+    if _least_spacing_A(atoms) < MIN_DISTANCE_A:
         raise CannotCalculateError(
-            f"received a flat cell for periodic directions (lengths {np.round(lengths, 4).tolist()} Å, "
+            f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
     close = neighbor_list("d", atoms, MIN_DISTANCE_A)
@@ -37,6 +38,16 @@ def require_computable(atoms: Atoms) -> None:
             f"received two atoms {close.min():.3f} Å apart; below {MIN_DISTANCE_A} Å no basis set or "
             "pseudopotential is meant to answer"
         )
+
+
+def _least_spacing_A(atoms: Atoms) -> float:
+    """Return the least distance, Å, between lattice planes, or rows, of the periodic directions; infinite without."""
+    vectors = atoms.cell.array[atoms.pbc]
+    if len(vectors) == 0:
+        return float(np.inf)
+    if np.linalg.matrix_rank(vectors) < len(vectors):
+        return 0.0
+    return float(1.0 / np.linalg.norm(np.linalg.pinv(vectors), axis=0).max())
 
 
 def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:

@@ -56,6 +56,9 @@ def _with_nan():
         (_with_nan(), "non-finite"),
         (Atoms("Cu", pbc=True), "flat cell"),
         (Atoms("Cu", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0]], pbc=True), "flat cell"),
+        (Atoms("Cu", cell=[[3, 0, 0], [6, 0, 0], [0, 0, 9]], pbc=[True, True, False]), "flat cell"),
+        (Atoms("Cu", cell=[[3, 0, 0], [0, 3, 0], [3, 3, 0.01]], pbc=True), "flat cell"),
+        (Atoms("H", magmoms=[np.nan]), "magnetic moments"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.05]]), "0.050 Å apart"),
         (Atoms("H2", [[0.01, 0, 0], [2.99, 0, 0]], cell=[3, 3, 3], pbc=True), "0.020 Å apart"),
     ],
@@ -66,7 +69,14 @@ def test_structures_that_no_engine_is_asked_about(atoms, words):
 
 
 @pytest.mark.parametrize(
-    "atoms", [molecule("H"), molecule("CH3OH"), bulk("Cu"), Atoms("C", cell=[0, 0, 3], pbc=[0, 0, 1])]
+    "atoms",
+    [
+        molecule("H"),
+        molecule("CH3OH"),
+        bulk("Cu"),
+        Atoms("C", cell=[[2, 0, 2], [0, 2, 2], [2, 2, 0]], pbc=True),
+        Atoms("C", cell=[0, 0, 3], pbc=[0, 0, 1]),
+    ],
 )
 def test_sound_structures_pass(atoms):
     require_computable(atoms)
