@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.calculators import emt
 from ase.calculators.calculator import BaseCalculator, FileIOCalculator, SCFError, all_changes
 from ase.calculators.genericfileio import GenericFileIOCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, labelled, last_lines
@@ -68,7 +69,7 @@ class ASECalculatorEngine:
 
     def label(self, atoms: Atoms, rung: ASERung | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung), self.cores)
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; a calculator says nothing about its cost, so that of a learned potential."""
@@ -109,7 +110,7 @@ class ASECalculatorEngine:
         if missing:
             raise RuntimeError(f"the calculator returned {sorted(results)}, expected {sorted(missing)} too")
         energy: Any = results.get("free_energy", results["energy"])
-        stress = results["stress"] if "stress" in wanted else None
+        stress = _voigt(results["stress"]) if "stress" in wanted else None
         return Numbers(float(energy), results["forces"], stress, _moments(results, len(atoms)))
 
     def _of_the_frame(self, atoms: Atoms) -> dict[str, Any]:
@@ -175,6 +176,12 @@ def _spread_charge(atoms: Atoms) -> None:
         atoms.set_initial_charges([charge / len(atoms)] * len(atoms))
 
 
+def _voigt(stress: Any) -> NDArray[np.float64]:
+    """Return a stress in Voigt order; ASE lets calculators give the full matrix too."""
+    array = np.asarray(stress, dtype=np.float64)
+    return full_3x3_to_voigt_6_stress(array) if array.shape == (3, 3) else array
+
+
 def _moments(results: Mapping[str, Any], count: int) -> NDArray[np.float64] | None:
     moments = np.asarray(results.get("magmoms", ()), dtype=np.float64)
     return moments if moments.shape == (count,) and moments.any() else None
@@ -222,7 +229,13 @@ def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
         summary=f"{settings.calculator}({words})",
         functional=settings.functional,
         dispersion=settings.dispersion,
-        more={"calculator": settings.calculator, "arguments": arguments},
+        more={
+            "calculator": settings.calculator,
+            "arguments": arguments,
+            # Only where they are set: without them nothing but the arguments says what is solved.
+            **({"charge_argument": settings.charge_argument} if settings.charge_argument else {}),
+            **({"multiplicity_argument": settings.multiplicity_argument} if settings.multiplicity_argument else {}),
+        },
     )
 
 

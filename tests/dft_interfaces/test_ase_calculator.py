@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.calculators import emt
 from ase.calculators.calculator import FileIOCalculator
 from ase.constraints import FixAtoms
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
@@ -148,7 +150,7 @@ class ProgramCalculator(FileIOCalculator):
 
     def read_results(self):
         energy, mult = map(float, (Path(self.directory) / "out.txt").read_text().split())
-        self.results = {"energy": energy, "forces": np.zeros((len(self.atoms), 3)), "magmoms": [mult - 1, 0.0]}
+        self.results = {"energy": energy, "forces": np.array([[0, 0, 1.0], [0, 0, -1.0]]), "magmoms": [mult - 1, 0.0]}
 
 
 def _program(**settings):
@@ -176,6 +178,35 @@ def test_a_code_that_does_not_converge_in_silence_is_found_out_and_tried_again()
     assert engine.label(molecule("CO"), engine.ladder[0]).status is LabelStatus.CONVERGED
     unaware = _program(arguments={"mixing": 0.9}, failure_lines=[])
     assert unaware.label(molecule("CO")).status is LabelStatus.CONVERGED
+
+
+class MatrixEMT(emt.EMT):
+    """Gives the stress as a matrix, as ASE lets it."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["stress"] = voigt_6_to_full_3x3_stress(self.results["stress"])
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_stress_matrix_is_brought_into_voigt_order():
+    check_engine(build_engine(_settings(f"{__name__}.MatrixEMT")), sheared_copper(), TIGHT)
+
+
+def test_only_what_changes_numbers_makes_another_level():
+    def fingerprint(**settings):
+        return build_engine(ASECalculatorSettings(engine="ase", calculator=EMT, **settings)).level_of_theory.fingerprint
+
+    same = [{}, {"cores": 2}, {"failure_lines": ()}, {"ladder": [{"name": "again"}]}]
+    assert len({fingerprint(**settings) for settings in same}) == 1
+    others = [{}, {"arguments": {"asap_cutoff": True}}, {"functional": "PBE"}, {"dispersion": "D3(BJ)"}]
+    assert len({fingerprint(**settings) for settings in others}) == len(others)
+
+
+@pytest.mark.usefixtures("importable")
+def test_whether_charge_and_multiplicity_reach_the_code_is_part_of_the_level():
+    settings = [{}, {"charge_argument": "charge"}, {"charge_argument": "charge", "multiplicity_argument": "mult"}]
+    assert len({_program(**one).level_of_theory.fingerprint for one in settings}) == len(settings)
 
 
 @pytest.mark.usefixtures("importable")
