@@ -16,6 +16,8 @@ ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
 MAX_SPECIES = 10
 """pw.x holds no more (``ntypx``), and every other initial moment of an element is a species of its own."""
 
+SMALLEST_SHARE = 0.01
+
 Namelists = dict[str, dict[str, Any]]
 
 _DISPERSION = {
@@ -27,7 +29,8 @@ _DISPERSION = {
 def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
     """Return a copy whose initial moments are shares of the valence electrons (-1 to 1), rounded to hundredths.
 
-    That is how pw.x wants to start. The rounding keeps nearly equal moments in one species.
+    That is how pw.x wants to start. The rounding keeps nearly equal moments in one species, and the smallest ones
+    away from zero, which would be a calculation without spin.
 
     Args:
         atoms: with initial moments in µB.
@@ -37,7 +40,9 @@ def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
         CannotCalculateError: more species than pw.x can hold.
     """
     valence = np.array([files[symbol].valence_electrons for symbol in atoms.symbols])
-    shares = np.clip(np.round(atoms.get_initial_magnetic_moments() / valence, 2), -1.0, 1.0)
+    moments = atoms.get_initial_magnetic_moments()
+    rounded = np.round(moments / valence, 2)
+    shares = np.clip(np.where(rounded == 0.0, SMALLEST_SHARE * np.sign(moments), rounded), -1.0, 1.0)
     copy = atoms.copy()
     copy.set_initial_magnetic_moments(shares)
     if len(species(copy)) > MAX_SPECIES:

@@ -49,6 +49,13 @@ def test_moments_make_species_and_U_finds_them() -> None:
     assert {"Ni  58.6934 Ni.upf", "Ni1 58.6934 Ni.upf", "O  15.999 O.upf"} <= keys.keys()
 
 
+def test_small_moments_are_not_rounded_to_a_calculation_without_spin() -> None:
+    atoms = nickel_oxide()
+    atoms.set_initial_magnetic_moments([0.05, 0, -0.05, 0, 0.05, 0, -0.05, 0])
+    shares = with_moments_as_shares(atoms, FILES).get_initial_magnetic_moments()
+    assert shares.tolist() == [0.01, 0, -0.01, 0, 0.01, 0, -0.01, 0]
+
+
 def test_without_moments_there_is_no_spin_and_without_U_no_hubbard_term() -> None:
     atoms = with_moments_as_shares(bulk("NiO", "rocksalt", 4.17), FILES)
     keys = written(atoms, settings(hubbard_U_eV={"Fe-3d": 4.0}))
