@@ -28,6 +28,9 @@ ORDERS = {
 
 MENDED = 0.85  # cosine of shear components that another order must reach
 LEFT = 1 / 3  # of the distance to a cosine of 1 that it may leave
+FAR_FACTOR = 8.0  # no foundation whose stress varies alike is off by so much
+FAR_OUT = 10.0  # times the usual size of what varies: such frames, close contacts for example, do not decide
+SMALLEST_STRESS_EV_PER_A3 = 1e-3  # root mean square of the foundation's variation: below it zeros are no wonder
 SMALLEST_SHEAR_EV_PER_A3 = 1e-3  # root mean square of the foundation's, 0.16 GPa: below it no order can be told
 
 
@@ -67,25 +70,37 @@ def check_stress(frames: Sequence[ComparedStress]) -> str:
         label = label[:, ORDERS[order]]
     found = [f"the stress has its components in the order {order}, expected xx yy zz yz xz xy" if order else ""]
     systems = np.unique([frame.system for frame in frames], return_inverse=True)[1]
-    found += [_sign_and_unit(_above_mean(label, systems), _above_mean(foundation, systems), volumes)]
+    found += [_sign_and_unit(*_usual(_about_median(label, systems), _about_median(foundation, systems)), volumes)]
     return "; ".join(filter(None, found))
 
 
-def _above_mean(stress: Array, systems: NDArray[np.int64]) -> Array:
-    """Subtract the mean over the frames of each system."""
-    means = np.array([stress[systems == system].mean(0) for system in range(systems.max() + 1)])
-    return np.asarray(stress - means[systems])
+def _about_median(stress: Array, systems: NDArray[np.int64]) -> Array:
+    """Subtract the median over the frames of each system."""
+    medians = np.array([np.median(stress[systems == system], axis=0) for system in range(systems.max() + 1)])
+    return np.asarray(stress - medians[systems])
+
+
+def _usual(label: Array, foundation: Array) -> tuple[Array, Array]:
+    """Leave out frames that are far out in the eyes of labels or foundation."""
+    sizes = [np.linalg.norm(stress, axis=1) for stress in (label, foundation)]
+    kept = np.all([size <= FAR_OUT * np.median(size[size > 0]) for size in sizes if size.any()], axis=0)
+    kept = np.broadcast_to(kept, len(label))
+    return label[kept], foundation[kept]
 
 
 def _sign_and_unit(label: Array, foundation: Array, volumes: Array) -> str:
+    if len(label) >= MIN_FRAMES and not label.any() and np.sqrt(np.mean(foundation**2)) > SMALLEST_STRESS_EV_PER_A3:
+        return "the stress is the same in every frame, the foundation's is not"
     agreement = cosine(label, foundation)
     if abs(agreement) < AGREEMENT:
         return ""
     ratio = float(np.linalg.norm(label) / np.linalg.norm(foundation))
     unit = near_units(ratio, {**STRESS_UNITS, "eV (a virial, not divided by the volume)": float(volumes.mean())})
+    far = not unit and max(ratio, 1 / ratio) > FAR_FACTOR
     found = [
         "the stress has the wrong sign (expected: negative under compression)" if agreement < 0 else "",
         f"the stress is in {unit} instead of eV/Å³" if unit else "",
+        f"the stress is {ratio:.2g} times that of the foundation, expected in eV/Å³" if far else "",
     ]
     return "; ".join(filter(None, found))
 

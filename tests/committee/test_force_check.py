@@ -231,6 +231,27 @@ def test_an_order_of_components_is_named(pairs, order):
     assert order in check_stress(wrong)
 
 
+def test_a_factor_of_no_known_unit_is_noticed(pairs):
+    bar = [replace(pair, label=1e3 * STRESS_UNITS["kbar"] * pair.label) for pair in pairs["copper"][1]]
+    assert "e+06 times that of the foundation, expected in eV/Å³" in check_stress(bar)
+    assert check_stress([replace(pair, label=3 * pair.label) for pair in pairs["copper"][1]]) == ""
+
+
+def test_stress_that_is_zero_is_noticed_where_it_should_vary(pairs):
+    nothing = [replace(pair, label=0 * pair.label) for pair in pairs["copper"][1]]
+    assert "the same in every frame" in check_stress(nothing)
+    assert check_stress([replace(pair, foundation=0 * pair.foundation) for pair in nothing]) == ""
+
+
+def test_one_frame_far_out_and_systems_of_one_frame_decide_nothing(pairs):
+    first, *rest = pairs["copper"][1]
+    hole = replace(first, label=-1000 * first.label, foundation=1000 * first.foundation)
+    assert check_stress([hole, *rest]) == ""
+    lone = [replace(pair, system=f"alone {i}") for i, pair in enumerate(pairs["CuAu"][1] * 2)]
+    wrong = [replace(pair, label=-pair.label) for pair in [*pairs["copper"][1], *lone]]
+    assert "wrong sign" in check_stress(wrong)
+
+
 def test_an_even_pressure_is_honest(pairs):
     pressure = np.array([1, 1, 1, 0, 0, 0]) * 0.2
     squeezed = [replace(pair, label=pair.label - pressure, system="squeezed") for pair in pairs["copper"][1]]
