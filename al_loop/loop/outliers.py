@@ -46,9 +46,7 @@ def mark_outliers(ledger: Ledger, round_: int, served: CommitteePotential, setti
     return found
 
 
-def outliers(
-    frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings
-) -> dict[int, str]:
+def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:
     """Return the places of the labels that are too far from the model's word, each with the reason.
 
     Args:
@@ -61,16 +59,36 @@ def outliers(
     predictions = served.predict([frame.atoms for frame in frames], "energy")
     counts = _composition(frames)
     differences = np.array([dft_energy(f) - p.energy for f, p in zip(frames, predictions, strict=True)])
-    energy_errors = robust_residuals(counts, differences) / counts.sum(1)
     force_errors = [np.linalg.norm(dft_forces(f) - p.forces, axis=1) for f, p in zip(frames, predictions, strict=True)]
     mean_force_errors = np.array([errors.mean() for errors in force_errors])
-    allowed_energy = _allowed(energy_errors, settings.energy_eV_per_atom, settings.spreads)
-    allowed_energy = allowed_energy + _REACH_A * mean_force_errors
+    reach = _REACH_A * mean_force_errors
+    energy_errors, allowed_energy = judged_energies(counts, differences, reach, settings)
     allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
     return {
         **_named(mean_force_errors, allowed_force, "forces differ from the model's by {:.3g} eV/Å on average"),
         **_named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's"),
     }
+
+
+def judged_energies(
+    counts: Array, differences_eV: Array, reach_eV_per_atom: Array, settings: OutlierSettings
+) -> tuple[Array, Array]:
+    """Return energy errors and what is allowed, (f,) eV/atom each.
+
+    Beside shifts per element a constant per frame may explain the energies. Then it is not for single labels to go
+    until what is left looks aligned, but for the alignment to name it. The explanation with fewer outliers is taken.
+
+    Args:
+        counts: as for ``robust_residuals``.
+        differences_eV: as for ``robust_residuals``.
+        reach_eV_per_atom: (f,) what an energy may differ by besides.
+        settings: what counts as an outlier.
+    """
+    tried = []
+    for explaining in (counts, np.column_stack([counts, np.ones(len(counts))])):
+        errors = robust_residuals(explaining, differences_eV) / counts.sum(1)
+        tried.append((errors, _allowed(errors, settings.energy_eV_per_atom, settings.spreads) + reach_eV_per_atom))
+    return min(tried, key=lambda pair: int((np.abs(pair[0]) > pair[1]).sum()))
 
 
 def robust_residuals(counts: Array, differences_eV: Array) -> Array:

@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from al_loop.config import OutlierSettings
-from al_loop.loop.outliers import MIN_LABELS, outliers, robust_residuals
+from al_loop.loop.outliers import MIN_LABELS, judged_energies, outliers, robust_residuals
 from al_loop.records import LabelledFrame, Role
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from dft_interfaces.label import Label, LabelStatus
@@ -71,3 +71,14 @@ def test_shifts_are_not_drawn_by_outliers():
     residuals = robust_residuals(counts, differences)
     assert np.delete(residuals - noise, [3, 17, 21, 30]) == pytest.approx(0, abs=0.02)
     assert residuals[[3, 17, 21, 30]] == pytest.approx(1e5, rel=1e-3)
+
+
+@pytest.mark.parametrize(("constant_eV", "wrong", "found"), [(465.0, [], []), (465.0, [3], [3]), (0.0, [3], [3])])
+def test_a_constant_of_all_frames_makes_no_outliers(constant_eV, wrong, found):
+    """Otherwise honest frames of some compositions would go, and what is left would look aligned."""
+    once = [[4, 1, 1], [2, 0, 1], [4, 1, 0], [0, 1, 2], [6, 2, 0], [2, 0, 2]]  # methanol, water, methane, ...
+    counts = np.array(once * 3, dtype=float)
+    differences = constant_eV + counts @ [1.0, 2.0, 3.0] + np.random.default_rng(0).normal(scale=0.01, size=18)
+    differences[wrong] += 5000.0
+    errors, allowed = judged_energies(counts, differences, np.zeros(18), SETTINGS)
+    assert np.flatnonzero(np.abs(errors) > allowed).tolist() == found
