@@ -145,11 +145,18 @@ def spin_treatment(kinds: Sequence[SpinStart]) -> str:
 
 
 def unpolarised_remark(atoms: Atoms) -> str:
-    """Return a remark on a label of elements that may be magnetic, calculated without spin; empty for all others."""
-    elements = sorted(MAGNETIC_ELEMENTS & set(atoms.symbols))
-    if not elements or atoms.get_initial_magnetic_moments().any():
+    """Return a remark on a label calculated without spin that may need it, for its elements or its stated multiplicity.
+
+    Empty for all others.
+    """
+    if atoms.get_initial_magnetic_moments().any():
         return ""
-    return f"calculated without spin: no initial magnetic moments for {', '.join(elements)}"
+    elements, multiplicity = sorted(MAGNETIC_ELEMENTS & set(atoms.symbols)), atoms.info.get("spin") or 1
+    if elements:
+        return f"calculated without spin: no initial magnetic moments for {', '.join(elements)}"
+    if multiplicity > 1:
+        return f"calculated without spin: spin multiplicity {multiplicity} is stated, but no initial magnetic moments"
+    return ""
 
 
 def lowest(label_one: Callable[[_T], Label], candidates: Mapping[str, _T], what: str) -> Label:

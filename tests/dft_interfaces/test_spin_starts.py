@@ -97,6 +97,13 @@ def test_a_remark_on_iron_without_moments():
     assert unpolarised_remark(_bare("Si")) == ""
 
 
+def test_a_remark_on_a_stated_doublet_without_moments():
+    atoms = Atoms("H", info={"spin": 2})
+    assert "spin multiplicity 2 is stated" in unpolarised_remark(atoms)
+    atoms.set_initial_magnetic_moments([1.0])
+    assert unpolarised_remark(atoms) == ""
+
+
 def _label(energy_eV, cost_s=1.0):
     if energy_eV is None:
         return Label(LabelStatus.UNCONVERGED, "level", cost_s=cost_s, message="log", failure=Failure.UNCONVERGED)
