@@ -19,7 +19,7 @@ from al_loop.records import LabelledFrame
 from committee.aligned_levels import align_levels
 from committee.backbone import Backbone
 from committee.compared_forces import ComparedForces, two_atom_axis
-from committee.errors import StructureError
+from committee.errors import StructureError, TrainingDataError
 from committee.force_check import check_forces
 from committee.reference_shifts import ReferenceShifts
 from committee.stress_check import ComparedStress, check_stress
@@ -91,6 +91,7 @@ def training_input(
         TrainingDataError: labels that nothing could be learnt from.
     """
     own = [training_frame(frame) for frame in labelled]
+    _require_one_level(own)
     others = other_frames(config.align.other_labels, backbone)
     frames = [*own, *others]
     folder = config.folder / "tangents"
@@ -170,6 +171,16 @@ def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -
         atom = Atoms(symbol, info={"charge": 0, "spin": round(ground_state_magnetic_moments[z]) + 1})
         shifts[z] = energy - float(backbone.evaluate([atom]).energy[0])
     return shifts
+
+
+def _require_one_level(own: Sequence[TrainingFrame]) -> None:
+    levels = {frame.level_of_theory: frame.id for frame in own}
+    if len(levels) > 1:
+        named = ", ".join(f"{level} (frame {example})" for level, example in levels.items())
+        raise TrainingDataError(
+            f"The campaign's own labels are of several levels of theory, expected one: {named}. Start anew in another "
+            "folder with the labels of one level, and give the others as align.other_labels."
+        )
 
 
 def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:

@@ -22,6 +22,7 @@ from al_loop.loop.alignment import isolated_atom_shifts, other_frames, training_
 from al_loop.loop.residuals import Residuals
 from al_loop.records import LabelledFrame, Role
 from committee.backbones import load_backbone
+from committee.errors import TrainingDataError
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.training import TrainingFrame
@@ -208,6 +209,13 @@ def test_a_slip_in_a_file_of_other_labels_names_the_file(backbone, tmp_path):
     config = config_of(tmp_path, OTHER)
     given = training_input(config, backbone, labelled(backbone, ("CH3OH",) * 4, per_element))
     assert "align.other_labels, PBE, VASP: the labels do not fit" in given.stop(config.align, first=False)
+
+
+def test_labels_of_the_engine_at_two_levels_are_refused_not_aligned(backbone, tmp_path):
+    frames = labelled(backbone, ("CH3OH",) * 2, per_element)
+    other = replace(frames[1], label=replace(frames[1].label, level_of_theory="exchanged"))
+    with pytest.raises(TrainingDataError, match=r"engine \(frame frame0\), exchanged \(frame frame1\)"):
+        training_input(config_of(tmp_path), backbone, [frames[0], other])
 
 
 def test_other_labels_that_shifts_do_not_explain_stop_until_that_is_confirmed(backbone, tmp_path):
