@@ -28,7 +28,7 @@ from dft_interfaces.label import Failure, Label, LevelOfTheory
 from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
 from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
-from dft_interfaces.structure import charge_and_multiplicity
+from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -134,6 +134,11 @@ class EspressoEngine:
     def _require_suitable(self, atoms: Atoms) -> None:
         charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
+        if self._settings.upf_set().fingerprint != self._pseudopotentials.fingerprint:
+            raise CannotCalculateError(
+                f"the pseudopotentials in {self._pseudopotentials.folder} were exchanged since the engine was built: "
+                "that is another level of theory; put them back, or start anew"
+            )
 
 
 def _numbers(calculator: Espresso, folder: Path, atom_count: int) -> Numbers:
@@ -151,6 +156,7 @@ def _numbers(calculator: Espresso, folder: Path, atom_count: int) -> Numbers:
 
 def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
     pseudopotentials = settings.upf_set()
+    functional = next(iter(pseudopotentials.files.values())).functional  # pbe and PBE are one level
     smearing = f"{settings.smearing.title()} {settings.smearing_eV:g} eV"
     corrections = [*(f"U({key}) {value:g} eV" for key, value in settings.hubbard_U_eV.items()), settings.dispersion]
     return LevelOfTheory(
@@ -159,7 +165,7 @@ def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
             filter(
                 None,
                 [
-                    settings.xc,
+                    functional,
                     *corrections,
                     f"{pseudopotentials.folder.name} pseudopotentials",
                     f"plane waves {settings.cutoff_eV:g} eV",
@@ -168,7 +174,7 @@ def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
                 ],
             )
         ),
-        functional=settings.xc,
+        functional=functional,
         dispersion=settings.dispersion,
         hubbard_U_eV=settings.hubbard_U_eV,
         pseudopotentials={"UPF files": pseudopotentials.fingerprint},

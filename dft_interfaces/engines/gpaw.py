@@ -134,7 +134,7 @@ def _way_of(rung: GPAWRung, *, polarised: bool) -> dict[str, Any]:
 def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
     try:
         setup_name = XC(settings.xc).get_setup_name()
-    except (NameError, KeyError, ValueError) as error:
+    except (NameError, KeyError, ValueError, IndexError) as error:
         raise EngineSettingsError(
             f"received xc {settings.xc!r}, expected a functional that this build of GPAW has, such as PBE, RPBE, "
             f"revPBE or LDA: {error}"

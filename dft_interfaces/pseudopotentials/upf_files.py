@@ -34,7 +34,7 @@ class UpfFile:
     Attributes:
         name: file name.
         element: chemical symbol.
-        functional: what it was made with, for example ``PBE``.
+        functional: what it was made with, in its usual spelling, for example ``PBE``.
         norm_conserving: False for ultrasoft and PAW files, which need a finer density grid.
         valence_electrons: electrons that are calculated.
         least_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
@@ -63,9 +63,10 @@ class UpfSet:
     fingerprint: str
 
 
-@lru_cache(maxsize=8)
 def read_upf_set(folder: Path, functional: str) -> UpfSet:
     """Read the UPF files (version 2) of one functional; others in the folder are passed over.
+
+    They are read again only when one of them was changed, added or removed.
 
     Args:
         folder: holds files with the ending ``.upf`` or ``.UPF``.
@@ -74,10 +75,16 @@ def read_upf_set(folder: Path, functional: str) -> UpfSet:
     Raises:
         EngineSettingsError: no file of this functional, or two for one element.
     """
+    stamps = ((path, path.stat()) for path in sorted(folder.glob("*.[uU][pP][fF]")))
+    return _read_upf_set(folder, functional, tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stamps))
+
+
+@lru_cache(maxsize=8)
+def _read_upf_set(folder: Path, functional: str, stamps: tuple[tuple[Path, int, int], ...]) -> UpfSet:
     files: dict[str, UpfFile] = {}
     others: set[str] = set()
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.[uU][pP][fF]")):
+    for path, *_ in stamps:
         content = path.read_bytes()
         file = _read_header(path.name, content.decode(errors="replace"))
         if file is None:

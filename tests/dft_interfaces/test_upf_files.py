@@ -57,6 +57,14 @@ def test_the_fingerprint_follows_the_files_that_are_used(tmp_path: Path) -> None
     assert prints[0] != prints[1] == prints[2]
 
 
+def test_a_file_that_was_exchanged_is_read_again(tmp_path: Path) -> None:
+    write(tmp_path, "Si.upf")
+    before = read_upf_set(tmp_path, "PBE")
+    assert read_upf_set(tmp_path, "PBE") is before
+    write(tmp_path, "Si.upf", author="somebody else")
+    assert read_upf_set(tmp_path, "PBE").fingerprint != before.fingerprint
+
+
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(EngineSettingsError, match="holds no UPF files"):
         read_upf_set(tmp_path, "PBE")

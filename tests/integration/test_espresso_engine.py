@@ -183,6 +183,19 @@ def test_the_level_tells_apart_what_changes_numbers():
     assert _engine().unknown_elements(["Si", "U"]) == ["U"]
 
 
+def test_pseudopotentials_that_are_exchanged_under_a_running_engine_give_no_label(tmp_path):
+    original = EspressoSettings(engine="espresso").pseudopotentials_folder / "Si.upf"
+    exchanged = tmp_path / "Si.upf"
+    exchanged.write_bytes(original.read_bytes())
+    engine = _engine(pseudopotentials=tmp_path)
+    assert engine.level_of_theory == _engine(pseudopotentials=tmp_path, xc="pbe").level_of_theory
+    assert engine.label(_silicon()).status is LabelStatus.CONVERGED
+    exchanged.write_bytes(original.read_bytes() + b"\n")
+    label = engine.label(_silicon())
+    assert label.status is LabelStatus.REJECTED
+    assert "were exchanged" in label.message
+
+
 def test_estimates_grow_with_what_costs():
     small, large = bulk("Si"), bulk("Si", cubic=True)
     assert _engine().estimate_s(small) < _engine().estimate_s(large) < _engine(cutoff_eV=800).estimate_s(large)
