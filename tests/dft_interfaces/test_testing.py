@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
+from ase.units import Bohr, GPa, Hartree, Ry
 
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus, LevelOfTheory
@@ -46,6 +48,22 @@ def _write_into_info(engine, atoms, label):
     return label
 
 
+def _forget_the_moments(engine, atoms, label):
+    atoms.arrays["initial_magmoms"][:] = 0.0
+    return label
+
+
+def _hold_an_atom(engine, atoms, label):
+    atoms.set_constraint(FixAtoms([0]))
+    return label
+
+
+def _turn_the_smallest_force(engine, atoms, label):
+    forces = label.forces_eV_per_A.copy()
+    forces[np.linalg.norm(forces, axis=1).argmin()] *= -1
+    return replace(label, forces_eV_per_A=forces)
+
+
 def _drift(engine, atoms, label):
     engine.level_of_theory = LevelOfTheory("ase", "another", more={"call": label.cost_s})
     return label
@@ -53,9 +71,16 @@ def _drift(engine, atoms, label):
 
 FAULTS = {
     "finite difference is": _change(forces_eV_per_A=lambda f: 1.01 * f),
+    "finite difference": _change(forces_eV_per_A=lambda f: -f),
+    "energy's finite": _change(forces_eV_per_A=lambda f: f * Bohr / Ry),
+    "probing displacement": _change(forces_eV_per_A=lambda f: f[:, [0, 2, 1]]),
+    "of all atoms": _turn_the_smallest_force,
+    "displacement of all": _change(energy_eV=lambda e: e / Hartree),
     "stress along the probing": _change(stress_eV_per_A3=lambda s: -s),
     "stress along": _change(stress_eV_per_A3=lambda s: s[[0, 1, 2, 5, 4, 3]]),
     "stress": _change(stress_eV_per_A3=lambda s: s * 1.05),
+    "the probing strain": _change(stress_eV_per_A3=lambda s: s * np.array([1, 1, 1, 2, 2, 2])),
+    "stress along the": _change(stress_eV_per_A3=lambda s: s / GPa),
     "stress and the engine's properties": _change(stress_eV_per_A3=lambda s: None),
     "permuted": lambda engine, atoms, label: replace(
         label, forces_eV_per_A=label.forces_eV_per_A * atoms.positions[0, 0]
@@ -66,6 +91,9 @@ FAULTS = {
     "cost_s": _change(cost_s=lambda c: 0.0),
     "changed the caller's atoms": _move_the_callers_atoms,
     "the caller's atoms": _write_into_info,
+    "caller's atoms": _forget_the_moments,
+    "changed the": _hold_an_atom,
+    "magnetic moments are": _change(magnetic_moments_uB=lambda m: np.zeros(3)),
     "level of theory": _drift,
 }
 
@@ -75,6 +103,8 @@ def _copper():
     atoms.rattle(0.08, seed=1)
     strain = np.array([[0.03, 0.02, -0.03], [0.02, -0.02, 0.04], [-0.03, 0.04, 0.015]])
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.info["charge"] = 1
+    atoms.set_initial_magnetic_moments([0.1, 0.2, 0.3, 0.4])
     return atoms
 
 
