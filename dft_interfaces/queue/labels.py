@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ase import Atoms
@@ -90,41 +91,62 @@ class QueueRunner(LabelRunner):
             for request_id in rest:  # a failure of former days must not be taken for this job's
                 result_path(self.folder, request_id).unlink(missing_ok=True)
             self._add(QueuedJob(batch=self._batch(rest)))
-            self._hand_over()
+            with self._patience():
+                self._hand_over()
 
     def collect(self) -> dict[str, Label]:
         """See ``LabelRunner.collect``; looks at the queue at most every ``poll_s``."""
         if self._jobs and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + self._settings.poll_s
-            try:
+            with self._patience():
                 self._look()
                 self._hand_over()
-            except QueueError as error:
-                logger.warning("%s; asked again in %g s", error, self._settings.poll_s)
         return super().collect()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Wait for a queue that does not answer: no job is lost by that."""
+        try:
+            yield
+        except QueueError as error:
+            logger.warning("%s; asked again in %g s", error, self._settings.poll_s)
 
     def _find_again(self) -> None:
         """Learn the ids of jobs that were handed over by a worker that died before it could note them."""
-        unsure = [job for job in self._jobs.values() if job.queue_id is None]
-        folders = {folder: number for number, folder in self._queue.jobs().items()} if unsure else {}
-        for job in unsure:
-            job.queue_id = folders.get(str(self.project.working_folder(job.name)))
-            self._records.write(job)
+        if any(job.queue_id is None for job in self._jobs.values()):
+            self._learn_ids(self._queue.jobs())
         if self._jobs:
             logger.info("%d jobs of an earlier start are still in flight", len(self._jobs))
+
+    def _learn_ids(self, listed: Mapping[int, str]) -> None:
+        """Note the ids of jobs that the queue took without being heard."""
+        numbers = {folder: number for number, folder in listed.items()}
+        for job in self._jobs.values():
+            number = numbers.get(str(self.project.working_folder(job.name)))
+            if job.queue_id is None and number is not None:
+                job.queue_id = number
+                self._records.write(job)
 
     def _add(self, job: QueuedJob) -> None:
         self._records.write(job)
         self._jobs[job.name] = job
 
     def _hand_over(self) -> None:
-        """Submit what has not been submitted and whose pause is over; the queue's refusal is a lost job too."""
+        """Submit what has not been submitted and whose pause is over; the queue's refusal is a lost job too.
+
+        Raises:
+            QueueError: the queue does not answer; what was to be submitted waits.
+        """
         for job in list(self._jobs.values()):
             if job.queue_id is not None or job.not_before > time.time():
+                continue
+            if not self._without_result(job):  # it ran without this worker
+                self._settle(job, ())
                 continue
             try:
                 job.queue_id = self._submitted(job.batch)
             except QueueError as error:
+                self._queue.jobs()  # one that does not answer has refused nothing
                 self._lost(job, list(job.batch.requests), Failure.CRASH, str(error))
                 self._forget(job)
                 continue
@@ -145,14 +167,18 @@ class QueueRunner(LabelRunner):
     def _look(self) -> None:
         """Settle the jobs that have left the queue."""
         listed = self._queue.jobs()
+        self._learn_ids(listed)
         for job in list(self._jobs.values()):
             if job.queue_id is None or job.queue_id in listed:
                 continue
-            rest = [request_id for request_id in job.batch.requests if read_result(self.folder, request_id) is None]
+            rest = self._without_result(job)
             if rest and job.name not in self._gone:
                 self._gone.add(job.name)  # results may come late over a network file system: look once more
                 continue
             self._settle(job, rest)
+
+    def _without_result(self, job: QueuedJob) -> list[str]:
+        return [request_id for request_id in job.batch.requests if read_result(self.folder, request_id) is None]
 
     def _settle(self, job: QueuedJob, rest: Sequence[str]) -> None:
         self._gone.discard(job.name)

@@ -44,6 +44,8 @@ def main():
             if waiting and runner.room:
                 runner.submit({request_id: structure(request_id) for request_id in waiting.pop(0)})
             for request_id, label in runner.collect().items():
+                if request_id not in missing:  # it came with the jobs of an earlier start
+                    continue
                 missing.remove(request_id)
                 sys.stdout.write(json.dumps({request_id: label_as_dict(label)}) + "\n")
                 sys.stdout.flush()

@@ -73,16 +73,14 @@ class Slurm:
     def __init__(self, folder, cores=4):
         self.folder = folder
         self._started = []
-        self._node = None
+        self._node = self._controller = None
         self.environment = {**os.environ, "PATH": search_path(), "SLURM_CONF": str(folder / "slurm.conf")}
         for name in ("state", "spool"):
             (folder / name).mkdir()
         controller_port, node_port = free_ports(2)
         host = socket.gethostname().partition(".")[0]
         (folder / "slurm.conf").write_text(
-            CONFIG.format(
-                host=host, folder=folder, cores=cores, controller_port=controller_port, node_port=node_port
-            )
+            CONFIG.format(host=host, folder=folder, cores=cores, controller_port=controller_port, node_port=node_port)
         )
 
     def start(self):
@@ -93,8 +91,17 @@ class Slurm:
         files = [f"--{name}={self.folder}/munge.{name.split('-')[0]}" for name in ("socket", "pid-file", "seed-file")]
         self._start("munged", "--foreground", "--force", f"--key-file={key}", f"--log-file={key}.log", *files)
         wait_until((self.folder / "munge.socket").exists)
-        self._start("slurmctld", "-D", "-i")
+        self.start_controller()
         self.start_node()
+
+    def start_controller(self):
+        """Start the daemon that knows the queue, with the jobs that it knew before."""
+        self._controller = self._start("slurmctld", "-D", "-i")
+
+    def stop_controller(self):
+        """End it, so that no command of Slurm is answered."""
+        self._controller.terminate()
+        self._controller.wait()
 
     def start_node(self):
         """Start the node's daemon and wait until it takes jobs."""

@@ -126,6 +126,24 @@ def test_a_worker_that_died_finds_its_jobs_again(slurm, workers):
     assert len(jobs_of(slurm, workers)) == 2
 
 
+def test_jobs_wait_for_a_queue_that_does_not_answer(slurm, workers):
+    slurm.stop_controller()
+    process = start(workers, "Cu-1")
+    assert any("asked again in 0.3 s" in line for line in process.stderr)
+    slurm.start_controller()
+    (label,) = workers.finish(process)
+    assert (label.status, label.attempts) == (LabelStatus.CONVERGED, ())
+    assert len(jobs_of(slurm, workers)) == 1
+
+
+def test_what_the_queue_refuses_is_given_up_with_its_words(slurm, workers):
+    process = start(workers, "Cu-1", options=["--nodelist=no-such-node"])
+    (label,) = workers.finish(process)
+    assert (label.status, label.failure, len(label.attempts)) == (LabelStatus.FAILED, Failure.CRASH, 2)
+    assert "nvalid node name" in label.message
+    assert jobs_of(slurm, workers) == []
+
+
 def test_a_queue_folder_of_the_users_own(slurm, workers, tmp_path):
     folder = tmp_path / "queues"
     folder.mkdir()
