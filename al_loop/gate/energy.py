@@ -8,7 +8,7 @@ from ase import Atoms, units
 from al_loop.config import PhysicsSettings
 
 KINETIC_SHARE = 3.0  # kT per atom that heating to the thermostat's temperature and melting may add
-FLUCTUATION = 0.2  # of kT per atom: how far the total energy of a healthy NVE run sways about its mean
+FLUCTUATION = 0.1  # of kT per atom: five times what the total energy of healthy NVE runs was seen to sway
 
 
 class EnergyWatch:
@@ -26,17 +26,24 @@ class EnergyWatch:
         self._timestep_ps = timestep_fs / 1e3
         self._first_potential: float | None = None
         self._first_total = 0.0
+        self._warmest_K = 0.0
         self._told = 0
 
     def state(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"first_potential": self._first_potential, "first_total": self._first_total, "told": self._told}
+        return {
+            "first_potential": self._first_potential,
+            "first_total": self._first_total,
+            "warmest_K": self._warmest_K,
+            "told": self._told,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state()``."""
         first = state["first_potential"]
         self._first_potential = None if first is None else float(first)
         self._first_total, self._told = float(state["first_total"]), int(state["told"])
+        self._warmest_K = float(state["warmest_K"])
 
     def complaint(self, atoms: Atoms, energy_eV: float, temperature_K: float) -> str | None:
         """Say what is wrong with the energy, or None.
@@ -51,7 +58,8 @@ class EnergyWatch:
             self._first_potential, self._first_total = energy_eV, total
         time_ps = self._told * self._timestep_ps
         self._told += 1
-        kT = units.kB * temperature_K
+        self._warmest_K = max(self._warmest_K, temperature_K)
+        kT = units.kB * self._warmest_K
         change = (energy_eV - self._first_potential) / len(atoms)
         if abs(change) > self._settings.max_energy_change_eV_per_atom + KINETIC_SHARE * kT:
             return f"energy ran away: {change:+.2f} eV/atom against the start"

@@ -1,19 +1,32 @@
-"""The physics lane on healthy frames and on constructed failures."""
+"""The physics lane on single frames: what each of its questions finds, and what it leaves alone."""
+
+import json
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.cluster import Icosahedron
 
 from al_loop.config import PhysicsSettings
 from al_loop.gate.physics import PhysicsLane
 from al_loop.records import Lane, VerdictKind
 
-SETTINGS = PhysicsSettings()
+
+def lane(start, temperature_K=300.0, ensemble="langevin", **settings):
+    return PhysicsLane(PhysicsSettings(**settings), start, temperature_K, ensemble=ensemble)
 
 
-def lane(start, temperature_K=300.0, **settings):
-    return PhysicsLane(PhysicsSettings(**settings), start, temperature_K)
+def twice(judge, frame):
+    """The verdict on a frame that stays as it is until the next check."""
+    first = judge.check(frame)
+    return first or judge.check(frame)
+
+
+def moved(atoms, members, by):
+    frame = atoms.copy()
+    frame.positions[members] += by
+    return frame
 
 
 @pytest.fixture
@@ -21,10 +34,17 @@ def methanol():
     return molecule("CH3OH")
 
 
+@pytest.fixture
+def two_waters():
+    first, second = molecule("H2O"), molecule("H2O")
+    second.positions += [0.0, 0.0, 2.9]
+    return first + second
+
+
 def test_a_hot_rattled_molecule_is_healthy(methanol):
     rattled = methanol.copy()
     rattled.rattle(0.08, rng=np.random.default_rng(0))
-    assert lane(methanol).check(rattled, np.zeros((6, 3))) is None
+    assert lane(methanol).check(rattled, np.zeros((6, 3)), -10.0) is None
 
 
 def test_a_hot_crystal_is_healthy():
@@ -34,18 +54,32 @@ def test_a_hot_crystal_is_healthy():
     assert lane(crystal).check(hot) is None
 
 
-@pytest.mark.parametrize("where", ["positions", "forces", "momenta"])
+@pytest.mark.parametrize("where", ["positions", "forces", "momenta", "cell", "energy"])
 def test_nan_is_discarded_first(methanol, where):
-    frame, forces = methanol.copy(), np.zeros((6, 3))
+    frame, forces, energy_eV = methanol.copy(), np.zeros((6, 3)), 0.0
+    frame.set_distance(0, 2, 0.3, fix=0)  # which would also be a close contact
     if where == "positions":
         frame.positions[2, 1] = np.nan
     elif where == "forces":
         forces[0, 0] = np.nan
-    else:
+    elif where == "momenta":
         frame.set_momenta(np.full((6, 3), np.inf))
-    verdict = lane(methanol).check(frame, forces)
-    assert verdict.kind is VerdictKind.DISCARD
-    assert verdict.stop
+    elif where == "cell":
+        frame.cell[0, 0] = np.nan
+    else:
+        energy_eV = -np.inf
+    verdict = lane(methanol).check(frame, forces, energy_eV)
+    assert (verdict.kind, verdict.stop) == (VerdictKind.DISCARD, True)
+    assert "non-finite" in verdict.reason
+    assert lane(methanol).check_step(frame, forces, energy_eV) == verdict
+
+
+def test_atoms_that_flew_apart_and_a_flat_cell_are_not_computable(methanol):
+    assert "flew apart" in lane(methanol).check(moved(methanol, [0], 1e8)).reason
+    crystal = bulk("Cu", cubic=True)
+    flat = crystal.copy()
+    flat.set_cell(crystal.cell * [1, 1, 0])
+    assert "no volume" in lane(crystal).check(flat).reason
 
 
 @pytest.mark.parametrize(("distance_A", "kind"), [(0.3, VerdictKind.DISCARD), (0.62, VerdictKind.SUSPECT)])
@@ -57,25 +91,50 @@ def test_overlap_has_two_grades(methanol, distance_A, kind):
     assert set(verdict.atoms) == {0, 2}
 
 
+def test_a_start_that_overlaps_is_caught_against_itself():
+    start = bulk("Cu", cubic=True)
+    start.positions[1] = start.positions[0] + [0.4, 0.0, 0.0]
+    assert lane(start).check(start).atoms == (0, 1)
+
+
 def test_a_torn_molecule_must_stay_torn(methanol):
+    torn = moved(methanol, [1, 3], [0.0, -3.0, 0.0])
     judge = lane(methanol)
-    torn = methanol.copy()
-    torn.positions[1] += [0.0, -3.0, 0.0]
-    torn.positions[3] += [0.0, -3.0, 0.0]
-    assert lane(methanol, max_volume_ratio=50).check(torn) is None  # seen once: may come back
-    judge = lane(methanol, max_volume_ratio=50)
-    judge.check(torn)
+    assert judge.check(torn) is None  # seen once: may come back
+    assert judge.check(methanol) is None
+    assert judge.check(torn) is None
     verdict = judge.check(torn)
     assert "dissociation" in verdict.reason
     assert set(verdict.atoms) == {1, 3}
 
 
 def test_reactions_may_be_the_purpose(methanol):
-    torn = methanol.copy()
-    torn.positions[[1, 3]] += [0.0, -3.0, 0.0]
-    judge = lane(methanol, allow_dissociation=True)
-    assert judge.check(torn) is None
-    assert judge.check(torn) is None
+    torn = moved(methanol, [1, 3], [0.0, -3.0, 0.0])
+    assert twice(lane(methanol, allow_dissociation=True), torn) is None
+
+
+def test_a_proton_that_hops_is_not_lost(two_waters):
+    hopped = two_waters.copy()
+    hopped.positions[2] = hopped.positions[3] - [0.0, 0.0, 1.0]
+    assert twice(lane(two_waters), hopped) is None
+
+
+def test_a_molecule_may_split_on_a_surface_and_land_on_it():
+    slab = fcc111("Pt", (3, 3, 3), vacuum=8.0)
+    slab.pbc = (True, True, False)
+    start = slab.copy()
+    add_adsorbate(start, molecule("H2"), 3.0, position=(4.0, 3.0))
+    landed = start.copy()
+    landed.positions[-2:] = landed.positions[-4:-2] + np.array([0.0, 0.0, 1.6])
+    assert twice(lane(start), landed) is None
+    gone = start.copy()
+    gone.positions[-1] += [0.0, 0.0, 3.0]
+    assert twice(lane(start), gone).atoms == (28,)
+
+
+def test_an_atom_may_evaporate_from_a_metal():
+    cluster = Icosahedron("Cu", 2)
+    assert twice(lane(cluster), moved(cluster, [12], cluster.positions[12])) is None
 
 
 @pytest.mark.parametrize(("scale", "word"), [(0.6, "collapse"), (1.8, "explosion")])
@@ -84,6 +143,33 @@ def test_a_scaled_cell_is_caught(scale, word):
     scaled = crystal.copy()
     scaled.set_cell(crystal.cell * scale, scale_atoms=True)
     assert word in lane(crystal).check(scaled).reason
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.8])
+def test_a_slab_or_cluster_has_the_density_of_its_atoms(scale):
+    slab = fcc111("Cu", (2, 2, 4), vacuum=10.0, periodic=True)
+    cluster = Icosahedron("Cu", 2)
+    scaled = [slab.copy(), cluster.copy()]
+    scaled[0].set_cell(slab.cell * scale, scale_atoms=True)
+    scaled[1].positions *= scale
+    for start, frame in zip((slab, cluster), scaled, strict=True):
+        assert lane(start).check(frame).lane is Lane.PHYSICS
+
+
+def test_more_vacuum_is_no_explosion():
+    slab = fcc111("Cu", (2, 2, 4), vacuum=5.0, periodic=False)
+    roomy = slab.copy()
+    roomy.center(vacuum=20.0, axis=2)
+    assert lane(slab).check(roomy) is None
+
+
+def test_a_long_molecule_may_fold():
+    chain = Atoms("C8", [[1.54 * i, 0, 0] for i in range(8)])
+    turns = np.cumsum(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1], [1, 0, 0], [0, -1, 0], [-1, 0, 0]], axis=0
+    )
+    folded = Atoms("C8", 1.54 * turns)
+    assert lane(chain, max_volume_ratio=2.5).check(folded) is None
 
 
 def test_a_collapsing_density_is_caught():
@@ -99,12 +185,106 @@ def test_a_runaway_temperature_is_caught(methanol):
     assert "temperature" in lane(methanol).check(frame).reason
 
 
-def test_clusters_that_merge_are_caught():
+def test_one_fast_atom_is_pointed_at():
+    crystal = bulk("Cu", cubic=True) * 5
+    frame = crystal.copy()
+    momenta = np.zeros((500, 3))
+    momenta[7, 0] = np.sqrt(2 * frame.get_masses()[7] * 20.0)  # 20 eV, which warm 500 atoms by 300 K
+    frame.set_momenta(momenta)
+    assert lane(crystal).check_step(frame, np.zeros((500, 3))).atoms == (7,)
+
+
+def test_a_thermostat_hotter_than_matter_is_named(methanol):
+    assert "20000 K" in lane(methanol, 20000.0).check_step(methanol, np.zeros((6, 3))).reason
+    assert lane(methanol, 20000.0, max_temperature_K=30000.0).check_step(methanol, np.zeros((6, 3))) is None
+
+
+def test_a_thermostat_that_is_turned_down_is_given_time():
+    crystal = bulk("Cu", cubic=True) * 2
+    hot = crystal.copy()
+    hot.set_velocities(np.random.default_rng(0).normal(0, 0.045, (32, 3)))  # 1530 K
+    judge = lane(crystal, 1500.0)
+    judge.temperature_K = 250.0
+    forces = np.zeros((32, 3))
+    assert judge.check_step(hot, forces) is None
+    assert any(judge.check_step(hot, forces) for _ in range(500))
+
+
+def test_atoms_that_crowd_are_caught():
     apart = Atoms("Ar8", [[6.0 * i, 0, 0] for i in range(8)])
     merged = Atoms("Ar8", [[2.0 * (i % 2), 2.0 * (i // 2 % 2), 2.0 * (i // 4)] for i in range(8)])
-    assert "over-aggregation" in lane(apart).check(merged).reason
+    verdict = lane(apart).check(merged)
+    assert "over-aggregation" in verdict.reason
+    assert len(verdict.atoms) == 8
+
+
+def test_clusters_that_merge_are_caught_when_they_stay():
+    start = Icosahedron("Cu", 2) + moved(Icosahedron("Cu", 2), list(range(13)), [12.0, 0.0, 0.0])
+    merged = moved(start, list(range(13, 26)), [-5.0, 0.0, 0.0])
+    judge = lane(start)
+    assert judge.check(merged) is None
+    assert "over-aggregation" in judge.check(merged).reason
+    assert twice(lane(start, allow_dissociation=True), merged) is None
+
+
+def test_crystals_and_ions_may_touch():
+    salt = Atoms("NaClNaCl", [[0, 0, 0], [2.4, 0, 0], [8, 0, 0], [10.4, 0, 0]])
+    dimer = Atoms("NaClNaCl", [[0, 0, 0], [2.5, 0, 0], [2.5, 2.5, 0], [0, 2.5, 0]])
+    assert twice(lane(salt), dimer) is None
+
+
+@pytest.mark.parametrize("change_eV", [-40.0, 40.0])
+def test_an_energy_that_runs_away_is_caught(methanol, change_eV):
+    judge = lane(methanol)
+    forces = np.zeros((6, 3))
+    assert judge.check_step(methanol, forces, -700.0) is None
+    assert judge.check_step(methanol, forces, -699.5) is None
+    assert "energy ran away" in judge.check_step(methanol, forces, -700.0 + change_eV).reason
+
+
+def test_the_total_energy_drifts_only_with_a_thermostat(methanol):
+    forces = np.zeros((6, 3))
+    verdicts = {}
+    for ensemble in ("langevin", "nve"):
+        judge = lane(methanol, ensemble=ensemble)
+        verdicts[ensemble] = [judge.check_step(methanol, forces, 0.002 * step) for step in range(50)]
+    assert not any(verdicts["langevin"])
+    assert "NVE run drifted" in verdicts["nve"][-1].reason
+
+
+def test_a_lane_goes_on_from_its_state(methanol):
+    torn = moved(methanol, [1, 3], [0.0, -3.0, 0.0])
+    judge = lane(methanol, ensemble="nve")
+    judge.temperature_K = 200.0
+    judge.check(torn, np.zeros((6, 3)), -100.0)
+    other = lane(methanol, ensemble="nve")
+    other.restore(json.loads(json.dumps(judge.state())))
+    assert other.state() == judge.state()
+    frame = torn.copy()
+    for step in range(3):
+        assert other.check(frame, np.zeros((6, 3)), -100.0 + step) == judge.check(
+            frame, np.zeros((6, 3)), -100.0 + step
+        )
+    assert other.temperature_K == 200.0
+
+
+@pytest.mark.parametrize("pbc", [(True, False, False), (True, True, False), (True, False, True)])
+def test_mixed_periodicity_is_judged(pbc):
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0)
+    slab.pbc = pbc
+    slab.rattle(0.05, rng=np.random.default_rng(0))
+    assert lane(slab).check(slab) is None
 
 
 def test_a_single_atom_is_healthy():
     atom = Atoms("Ar", [[0, 0, 0]])
     assert lane(atom).check(atom) is None
+
+
+def test_a_cell_of_one_atom_is_its_own_neighbour():
+    primitive = bulk("Cu")
+    assert lane(primitive).check(primitive) is None
+    assert lane(primitive).check(primitive.repeat(1)) is None
+    half = primitive.copy()
+    half.set_cell(primitive.cell * 0.5)
+    assert "close contact" in lane(primitive).check(half).reason
