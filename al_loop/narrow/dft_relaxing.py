@@ -1,0 +1,99 @@
+"""The neighbourhood of a candidate under DFT: its label, and if asked the way to the minimum of DFT itself."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.geometry import find_mic
+from ase.optimize import BFGS
+
+from al_loop.narrow.labeller import Labeller
+from dft_interfaces.label import Label, LabelStatus
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A structure with its label."""
+
+    atoms: Atoms
+    label: Label
+
+    @property
+    def energy_eV(self) -> float | None:
+        """Total energy, None unless converged."""
+        return self.label.energy_eV if self.label.status is LabelStatus.CONVERGED else None
+
+    @property
+    def max_force_eV_per_A(self) -> float | None:
+        """Largest force on a free atom, None unless converged: how far the structure is from a minimum of DFT."""
+        forces = self.label.forces_eV_per_A
+        if self.energy_eV is None or forces is None:
+            return None
+        free = np.array(forces)
+        for constraint in self.atoms.constraints:
+            constraint.adjust_forces(self.atoms, free)
+        return float(np.linalg.norm(free, axis=1).max())
+
+
+class _LabelFailed(Exception):  # noqa: N818 - a label that failed is a value; this ends the optimizer's run
+    pass
+
+
+class _LabelCalculator(Calculator):  # type: ignore[misc]
+    """Labels as an ASE calculator; every label that was made is kept."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def __init__(self, labeller: Labeller) -> None:
+        super().__init__()
+        self._labeller = labeller
+        self.made: list[Labelled] = []
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Label the atoms."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        structure = self.atoms.copy()
+        labelled = Labelled(structure, self._labeller.label(structure))
+        self.made.append(labelled)
+        if labelled.energy_eV is None:
+            raise _LabelFailed
+        self.results = {"energy": labelled.energy_eV, "forces": labelled.label.forces_eV_per_A}
+
+
+def relaxed_with_dft(
+    start: Atoms, labeller: Labeller, force_tolerance_eV_per_A: float, steps: int
+) -> tuple[Labelled, ...]:
+    """Label a structure and follow the forces of the labels in a fixed cell.
+
+    Args:
+        start: where the committee ended; its constraints hold.
+        labeller: makes the labels.
+        force_tolerance_eV_per_A: largest force that is left.
+        steps: at most.
+
+    Returns:
+        Every label that was made, in order, a failed last one included.
+    """
+    atoms: Any = start.copy()
+    calculator = _LabelCalculator(labeller)
+    atoms.calc = calculator
+    with suppress(_LabelFailed):
+        BFGS(atoms, logfile=None).run(fmax=force_tolerance_eV_per_A, steps=steps)
+    return tuple(calculator.made)
+
+
+def displacement_A(before: Atoms, after: Atoms) -> float:
+    """Largest distance that any atom has moved, apart from a common drift of all, Å."""
+    moved = find_mic(after.positions - before.positions, before.cell, before.pbc)[0]
+    if not before.constraints:
+        moved = moved - moved.mean(axis=0)
+    return float(np.linalg.norm(moved, axis=1).max())

@@ -1,0 +1,103 @@
+"""Rankings and paths as extended XYZ, under the names that the field uses."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from al_loop.errors import InputError
+from al_loop.labelled_file import LabelKeys
+from al_loop.narrow.barrier_results import Barrier
+from al_loop.narrow.dft_relaxing import Labelled
+from al_loop.narrow.results import Ranking
+from committee import names
+from committee.prediction import Prediction
+
+KEYS = LabelKeys()
+RANK_KEYS = (
+    "candidate",
+    "composition",
+    "standing",
+    "verdict",
+    "rank",
+    "above_best_eV",
+    "uncertainty_eV",
+    "probability_top",
+    "sent",
+    "reason",
+    "dft_rank",
+    "dft_above_best_eV",
+)
+IMAGE_KEYS = ("image", "path_A", "above_initial_eV", "uncertainty_eV", "verdict", "sent", "reason")
+
+
+def write_ranking(path: Path, ranking: Ranking) -> None:
+    """Write every candidate, as it was ranked, in the order of the ranking.
+
+    ``energy`` and ``forces`` are the committee's, with ``energy_uncertainty``, ``forces_uncertainty`` and
+    ``latent_distance`` beside them; labels stand under ``REF_energy``, ``REF_forces`` and ``REF_stress``. Steps of a
+    relaxation with DFT follow their candidate, with labels alone.
+    """
+    frames = []
+    for one in ranking.candidates:
+        told = one.as_dict()
+        info = {key: told[key] for key in RANK_KEYS}
+        labels = list(one.labels)
+        frames.append(_frame(one.atoms, info, one.judged.prediction, labels.pop(0) if labels else None))
+        for step, labelled in enumerate(labels, start=1):
+            frames.append(_frame(labelled.atoms, {"candidate": one.candidate, "dft_step": step}, None, labelled))
+    _write(path, frames)
+
+
+def write_path(path: Path, barrier: Barrier) -> None:
+    """Write the images of a path from end to end; names as in ``write_ranking``."""
+    frames = []
+    for image in barrier.images:
+        told = image.as_dict()
+        info = {key: told[key] for key in IMAGE_KEYS} | {"saddle": image.image == barrier.saddle}
+        frames.append(_frame(image.atoms, info, image.judged.prediction, image.labelled))
+    _write(path, frames)
+
+
+def check_writable(path: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a result file that would overwrite what is read, or that cannot be written, before computing.
+
+    Raises:
+        InputError: it is one of the inputs, or its folder does not exist.
+    """
+    if any(path.resolve() == one.resolve() for one in inputs):
+        raise InputError(f"--output: {path} is an input; choose another name")
+    if not path.parent.is_dir():
+        raise InputError(f"--output: the folder {path.parent} does not exist; make it, or choose another")
+
+
+def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, labelled: Labelled | None) -> Atoms:
+    frame = atoms.copy()
+    frame.info.update({key: value for key, value in info.items() if value is not None and value != ""})
+    if answer is not None:
+        frame.calc = SinglePointCalculator(frame, energy=answer.energy, forces=answer.forces)
+        frame.info[names.ENERGY_UNCERTAINTY] = answer.energy_uncertainty
+        if answer.forces_uncertainty is not None:
+            frame.arrays[names.FORCES_UNCERTAINTY] = answer.forces_uncertainty
+        if answer.latent_distance is not None:
+            frame.arrays[names.LATENT_DISTANCE] = answer.latent_distance
+    if labelled is not None and labelled.energy_eV is not None:
+        label = labelled.label
+        frame.info[KEYS.energy] = labelled.energy_eV
+        frame.arrays[KEYS.forces] = label.forces_eV_per_A
+        if label.stress_eV_per_A3 is not None:
+            frame.info[KEYS.stress] = label.stress_eV_per_A3
+    elif labelled is not None:
+        frame.info["dft_status"] = labelled.label.status.value
+    return frame
+
+
+def _write(path: Path, frames: Sequence[Atoms]) -> None:
+    from ase.io import write
+
+    try:
+        write(path, list(frames), format="extxyz")
+    except OSError as error:
+        raise InputError(f"--output: {path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,80 @@
+"""What the committee says of single structures, and whether the gate lets it be believed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.gate import Gate
+from al_loop.gate.physics import PhysicsLane, not_computable
+from al_loop.narrow.relaxing import COLD_K
+from al_loop.records import Lane, Verdict, VerdictKind
+from committee.errors import FoundationAnswerError, StructureError
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A structure with the committee's answer and the gate's word on it.
+
+    Attributes:
+        prediction: mode ``exact``; None where the model gave no finite answer.
+        verdict: of the gate.
+    """
+
+    prediction: Prediction | None
+    verdict: Verdict
+
+    @property
+    def sound(self) -> bool:
+        """It has an energy, and the physics lane has nothing against it."""
+        return self.prediction is not None and self.verdict.lane is not Lane.PHYSICS
+
+    @property
+    def trusted(self) -> bool:
+        """The gate trusts the model here."""
+        return self.verdict.kind is VerdictKind.TRUSTED
+
+
+def judge_all(
+    frames: Sequence[Atoms],
+    references: Sequence[Atoms],
+    potential: CommitteePotential,
+    physics: PhysicsSettings,
+) -> list[Judged]:
+    """Predict and judge structures; one that the model cannot answer for does not stop the others.
+
+    Args:
+        frames: the structures.
+        references: for each the structure that the physics lane compares it with.
+        potential: the committee; without calibration every sound structure is suspect.
+        physics: limits of the physics lane.
+    """
+    gate = Gate(potential.calibration)
+    judged = []
+    for atoms, reference, answer in zip(frames, references, _answers(frames, potential), strict=True):
+        if isinstance(answer, str):
+            judged.append(Judged(None, not_computable(answer)))
+            continue
+        if not (np.isfinite(answer.energy) and np.isfinite(answer.energy_ensemble).all()):
+            judged.append(Judged(None, not_computable("the model's energy is not finite")))
+            continue
+        found = PhysicsLane(physics, reference, COLD_K).check(atoms, answer.forces)
+        verdict = gate.judge(found, answer.atomic_force_uncertainty, answer.latent_distance)
+        judged.append(Judged(answer, verdict))
+    return judged
+
+
+def _answers(frames: Sequence[Atoms], potential: CommitteePotential) -> list[Prediction | str]:
+    """Predictions, or why there is none, in batches; a frame that fails is taken out and the rest asked again."""
+    try:
+        return list(potential.predict(frames, "exact")) if frames else []
+    except (StructureError, FoundationAnswerError) as error:
+        index = error.frame_index
+        if index is None:
+            raise
+        before, after = _answers(frames[:index], potential), _answers(frames[index + 1 :], potential)
+        return [*before, error.reason, *after]

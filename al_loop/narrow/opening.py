@@ -1,0 +1,116 @@
+"""The model, the held-out labels and the engine that narrowing works with, from files and a campaign's config."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import Config, PhysicsSettings
+from al_loop.errors import InputError
+from al_loop.foundation_text import parse_foundation
+from al_loop.labelled_file import read_labelled
+from al_loop.logfile import LOG_NAME
+from al_loop.narrow.labeller import Labeller
+from al_loop.records import Role
+from committee.backbones import load_backbone
+from committee.checkpoint import load
+from committee.errors import CheckpointError
+from committee.potential import CommitteePotential
+
+HELD_OUT = (Role.TEST, Role.CALIBRATION)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a ranking or a barrier needs besides the structures.
+
+    Attributes:
+        potential: the committee.
+        physics: limits of what counts as sound.
+        labelled: held-out frames with their energies, eV.
+        config: whose engine labels; None to label nothing.
+    """
+
+    potential: CommitteePotential
+    physics: PhysicsSettings = field(default_factory=PhysicsSettings)
+    labelled: tuple[tuple[Atoms, float], ...] = ()
+    config: Config | None = None
+
+    def labeller(self, folder: Path) -> Labeller | None:
+        """Return what labels, None without a config.
+
+        Args:
+            folder: where finished labels are kept.
+        """
+        return None if self.config is None else Labeller(self.config.label, folder)
+
+
+def open_workbench(
+    model: Path | None = None,
+    config: Config | None = None,
+    foundation: str | None = None,
+    labelled: Path | None = None,
+) -> Workbench:
+    """Open a checkpoint and what is known of its errors.
+
+    Args:
+        model: the checkpoint's folder; by default the model that the config's campaign serves.
+        config: of a campaign, whose engine labels and whose held-out labels calibrate energy differences.
+        foundation: the foundation under the checkpoint, as for ``al-loop predict``; by default the config's, and
+            without one it is loaded by name where its weights come with a package.
+        labelled: a file of labelled frames that the model was not trained on, used instead of the campaign's.
+
+    Raises:
+        InputError: no model, no checkpoint in that folder, or a file that is not what it should be.
+        FoundationError: a foundation that cannot be loaded.
+    """
+    folder = model or _served(config)
+    chosen = parse_foundation(foundation) if foundation is not None else None
+    if chosen is None and config is not None:
+        chosen = config.foundation
+    try:
+        potential = load(folder, None if chosen is None else load_backbone(chosen))
+    except CheckpointError as error:
+        told = f"--model: {error}"
+        if "load it yourself" in str(error):
+            told += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
+        raise InputError(told) from error
+    return Workbench(
+        potential=potential,
+        physics=PhysicsSettings() if config is None else config.physics,
+        labelled=_from_file(labelled) if labelled is not None else _from_campaign(config),
+        config=config,
+    )
+
+
+def _served(config: Config | None) -> Path:
+    if config is None:
+        raise InputError("no model: name a checkpoint's folder with --model, or a campaign with --config")
+    from al_loop.campaign import Campaign
+
+    served = Campaign(config).served_model()
+    if served is None:
+        raise InputError(
+            f"the campaign {config.name} has not promoted a model yet; run it on, or name a checkpoint with --model"
+        )
+    return served
+
+
+def _from_file(path: Path) -> tuple[tuple[Atoms, float], ...]:
+    frames = read_labelled(path)
+    return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
+
+
+def _from_campaign(config: Config | None) -> tuple[tuple[Atoms, float], ...]:
+    """Held-out labels of a campaign that has been started, none of any other."""
+    if config is None:
+        return ()
+    folder = config.folder.expanduser().resolve()
+    if not (folder / LOG_NAME).exists():
+        return ()
+    from al_loop.ledger import open_ledger
+
+    with open_ledger(config.store, folder, config.name) as ledger:
+        frames = ledger.labelled(HELD_OUT)
+    return tuple((frame.atoms, frame.label.energy_eV) for frame in frames if frame.label.energy_eV is not None)

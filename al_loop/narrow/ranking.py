@@ -1,0 +1,208 @@
+"""Rank candidates by the committee and send to DFT the best and what the ranking cannot tell from them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.errors import InputError
+from al_loop.narrow.composition import Composition, grouped
+from al_loop.narrow.energy_scale import EnergyScale, energy_scale
+from al_loop.narrow.judging import Judged, judge_all
+from al_loop.narrow.notes import ranking_notes
+from al_loop.narrow.options import RankOptions, RelaxOptions
+from al_loop.narrow.relaxing import Relaxation, relaxed
+from al_loop.narrow.results import CompositionSummary, RankedCandidate, Ranking, Standing
+from al_loop.narrow.same_structure import same_structure, surroundings
+from al_loop.narrow.statistics import Energies, rank_statistics
+from al_loop.narrow.structures import check_known
+from al_loop.records import Lane, VerdictKind
+from committee.potential import CommitteePotential
+
+SAME_ENERGY_EV_PER_ATOM = 0.002  # structures further apart are not compared
+COMPARABLE = (Standing.RANKED, Standing.UNTRUSTED)
+Advance = Callable[[str], object]
+
+
+def rank_candidates(
+    frames: Sequence[Atoms],
+    potential: CommitteePotential,
+    options: RankOptions | None = None,
+    *,
+    physics: PhysicsSettings | None = None,
+    labelled: Sequence[tuple[Atoms, float]] = (),
+    advance: Advance = lambda _: None,
+) -> Ranking:
+    """Rank candidates within each composition.
+
+    Args:
+        frames: the candidates; not modified.
+        potential: the committee.
+        options: how.
+        physics: limits of what counts as sound; the defaults without.
+        labelled: held-out frames with their energies, eV, which say how far the spread may be believed.
+        advance: called with a word on each candidate that is relaxed.
+
+    Raises:
+        InputError: no candidates, elements the model does not know, a cell to relax that is not periodic in three
+            directions, or a committee without any spread.
+    """
+    options, physics = options or RankOptions(), physics or PhysicsSettings()
+    _check(frames, potential, options)
+    relaxations = _relaxed(frames, potential, options.relax, physics, advance)
+    ends = [atoms if end is None else end.atoms for atoms, end in zip(frames, relaxations, strict=True)]
+    judged = judge_all(ends, frames, potential, physics)
+    sound = [one.prediction for one in judged if one.sound and one.prediction is not None]
+    if sound and not any(prediction.energy_ensemble.std() > 0 for prediction in sound):
+        raise InputError("the members of this committee agree in everything: it was never trained; train it first")
+    scale = energy_scale(potential, labelled, sound, options.confidence)
+    candidates: list[RankedCandidate] = []
+    summaries = []
+    for composition in grouped(frames):
+        placed = [_placed(i, ends[i], composition, judged[i], relaxations[i]) for i in composition.members]
+        ranked, kept = _ranked(_merged(placed, options), scale, options)
+        candidates += ranked
+        summaries.append(_summary(composition, ranked, kept))
+    notes = ranking_notes(candidates, summaries, potential, scale, options.top)
+    return Ranking(tuple(candidates), tuple(summaries), options, scale, notes)
+
+
+def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, resolution_eV: float) -> Energies:
+    """Energies of candidates of one composition, all with an answer from the model, eV per compared unit.
+
+    Args:
+        candidates: C of them.
+        scale: of the members' spread.
+        resolution_eV: standard deviation besides it.
+    """
+    answers = [(one.judged.prediction, one.units) for one in candidates]
+    mean = np.array([p.energy / units for p, units in answers if p is not None])
+    deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in answers if p is not None])
+    return Energies(mean, deviations, scale, resolution_eV)
+
+
+def _check(frames: Sequence[Atoms], potential: CommitteePotential, options: RankOptions) -> None:
+    if not frames:
+        raise InputError("received no candidates; give at least one structure")
+    check_known(frames, potential.backbone.elements, f"the model ({potential.backbone.name})")
+    if options.relax is None or not options.relax.cell:
+        return
+    open_ones = [index for index, atoms in enumerate(frames) if not atoms.pbc.all()]
+    if open_ones:
+        raise InputError(
+            f"--cell: candidate {open_ones[0]} is not periodic in three directions, so that it has no stress; relax "
+            "the positions alone"
+        )
+
+
+def _relaxed(
+    frames: Sequence[Atoms],
+    potential: CommitteePotential,
+    options: RelaxOptions | None,
+    physics: PhysicsSettings,
+    advance: Advance,
+) -> list[Relaxation | None]:
+    if options is None:
+        return [None] * len(frames)
+    ends: list[Relaxation | None] = []
+    for index, atoms in enumerate(frames):
+        advance(f"relax {index} {atoms.symbols.get_chemical_formula()}")
+        ends.append(relaxed(atoms, potential, options, physics))
+    return ends
+
+
+def _placed(
+    index: int, atoms: Atoms, composition: Composition, judged: Judged, relaxation: Relaxation | None
+) -> RankedCandidate:
+    """Say whether a candidate may have a rank, and if not why."""
+    verdict = judged.verdict
+    if relaxation is not None and relaxation.broken:
+        standing, reason = Standing.UNPHYSICAL, f"its relaxation broke: {relaxation.broken}"
+    elif not judged.sound or verdict.kind is VerdictKind.DISCARD:
+        standing, reason = Standing.UNPHYSICAL, verdict.reason
+    elif relaxation is not None and not relaxation.converged:
+        left = f"{relaxation.max_force_eV_per_A:.3f} eV/Å left after {relaxation.steps} steps"
+        standing, reason = Standing.UNRELAXED, f"{left}; give it more (--steps) or look at it"
+    else:
+        trusted = judged.trusted or verdict.lane is Lane.UNCALIBRATED
+        standing, reason = Standing.RANKED if trusted else Standing.UNTRUSTED, ""
+    return RankedCandidate(
+        index, atoms, composition.name, composition.units(atoms), standing, reason, judged, relaxation
+    )
+
+
+def _merged(placed: Sequence[RankedCandidate], options: RankOptions) -> list[RankedCandidate]:
+    """Mark those that are the same structure as one of lower energy."""
+    comparable = sorted((one for one in placed if one.standing in COMPARABLE), key=_energy_per_atom)
+    kept: list[RankedCandidate] = []
+    same: dict[int, int] = {}
+    seen = {one.candidate: surroundings(one.atoms) for one in comparable}
+    for one in comparable:
+        near = [k for k in kept if _energy_per_atom(one) - _energy_per_atom(k) <= SAME_ENERGY_EV_PER_ATOM]
+        twin = next((k for k in near if same_structure(seen[k.candidate], seen[one.candidate], options.same_A)), None)
+        if twin is None:
+            kept.append(one)
+        else:
+            same[one.candidate] = twin.candidate
+    return [
+        replace(
+            one,
+            standing=Standing.DUPLICATE,
+            same_as=same[one.candidate],
+            reason=f"the same structure as candidate {same[one.candidate]}",
+        )
+        if one.candidate in same
+        else one
+        for one in placed
+    ]
+
+
+def _ranked(
+    placed: Sequence[RankedCandidate], scale: EnergyScale, options: RankOptions
+) -> tuple[list[RankedCandidate], float | None]:
+    """Give ranks, probabilities and reasons; what has no rank comes last. Also how likely the best N are all sent."""
+    comparable = [one for one in placed if one.standing in COMPARABLE]
+    others = [one for one in placed if one.standing not in COMPARABLE]
+    if not comparable:
+        return others, None
+    energies = comparable_energies(comparable, scale.value, options.resolution_eV)
+    found = rank_statistics(energies, options.top, options.confidence, np.random.default_rng(options.seed))
+    best = int(found.order[0])
+    ranked = []
+    for rank, i in enumerate(map(int, found.order), start=1):
+        close = found.inseparable_from.get(i)
+        told = [f"among the best {options.top}"] if rank <= options.top else []
+        if close is not None:
+            gap = energies.mean[i] - energies.mean[close]
+            told.append(
+                f"not told apart from candidate {comparable[close].candidate}: {gap:+.3f} ± "
+                f"{energies.difference_std(close, i):.3f} eV"
+            )
+        ranked.append(
+            replace(
+                comparable[i],
+                rank=rank,
+                above_best_eV=float(energies.mean[i] - energies.mean[best]),
+                uncertainty_eV=energies.difference_std(best, i),
+                probability_top=float(found.probability_top[i]),
+                sent=bool(told),
+                reason="; ".join(told),
+            )
+        )
+    return [*ranked, *others], found.probability_kept
+
+
+def _summary(composition: Composition, ranked: Sequence[RankedCandidate], kept: float | None) -> CompositionSummary:
+    return CompositionSummary(
+        composition.name,
+        len(ranked),
+        sum(one.rank is not None for one in ranked),
+        sum(one.sent for one in ranked),
+        kept,
+    )
+
+
+def _energy_per_atom(one: RankedCandidate) -> float:
+    return (one.energy_eV or 0.0) / len(one.atoms)

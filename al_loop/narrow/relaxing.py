@@ -1,0 +1,90 @@
+"""Relaxation with the committee, which stops at once where the physics breaks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE, LBFGS
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.physics import PhysicsLane
+from al_loop.narrow.options import RelaxOptions
+from al_loop.records import Verdict, VerdictKind
+from committee.calculator import CommitteeCalculator
+from committee.errors import FoundationAnswerError, StructureError
+from committee.potential import CommitteePotential
+
+CHECK_EVERY = 5
+COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
+OPTIMIZERS: dict[str, Any] = {"fire": FIRE, "lbfgs": LBFGS}
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Where a relaxation ended.
+
+    Attributes:
+        atoms: the last sound structure, without calculator, with its constraints.
+        steps: that were made.
+        max_force_eV_per_A: left on any free atom, NaN if the model gave no answer.
+        converged: the forces are below the tolerance.
+        broken: what went wrong, empty if nothing did.
+    """
+
+    atoms: Atoms
+    steps: int
+    max_force_eV_per_A: float
+    converged: bool
+    broken: str = ""
+
+
+class _Stopped(Exception):  # noqa: N818 - a stop, not an error
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+
+
+def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, physics: PhysicsSettings) -> Relaxation:
+    """Relax a structure.
+
+    Args:
+        start: where it begins; not modified.
+        potential: the committee.
+        options: how far.
+        physics: limits of what counts as sound, against the start.
+    """
+    atoms = start.copy()
+    atoms.calc = CommitteeCalculator(potential)
+    lane = PhysicsLane(physics, start, COLD_K)
+    optimizer: Any = None
+
+    def check(*, ended: bool = False) -> None:
+        """A rough start may look unphysical on its way; what nobody should be asked about ends it at once."""
+        found = lane.check(atoms, atoms.get_forces(apply_constraint=False))
+        if found is not None and (ended or found.kind is VerdictKind.DISCARD):
+            raise _Stopped(found)
+
+    try:
+        moving = FrechetCellFilter(atoms) if options.cell else atoms
+        optimizer = OPTIMIZERS[options.optimizer](moving, logfile=None)
+        optimizer.attach(check, interval=CHECK_EVERY)
+        converged = bool(optimizer.run(fmax=options.force_tolerance_eV_per_A, steps=options.steps))
+        check(ended=True)
+    except (_Stopped, StructureError, FoundationAnswerError) as error:
+        steps = 0 if optimizer is None else optimizer.nsteps
+        return Relaxation(_plain(atoms), steps, float("nan"), converged=False, broken=_reason(error))
+    largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    return Relaxation(_plain(atoms), optimizer.nsteps, largest, converged)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, StructureError):
+        return error.reason
+    return str(error)
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    copied = atoms.copy()
+    copied.calc = None
+    return copied

@@ -1,0 +1,106 @@
+"""``al-loop rank`` and ``al-loop barrier`` from Python: files in, results and a file out."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from ase import Atoms
+
+from al_loop.narrow.barrier import find_barrier
+from al_loop.narrow.barrier_results import Barrier
+from al_loop.narrow.dft_barrier import label_barrier
+from al_loop.narrow.dft_ranking import label_ranking
+from al_loop.narrow.files import check_writable, write_path, write_ranking
+from al_loop.narrow.labeller import Labeller
+from al_loop.narrow.opening import Workbench
+from al_loop.narrow.options import BarrierOptions, RankOptions
+from al_loop.narrow.ranking import rank_candidates
+from al_loop.narrow.results import Ranking
+from al_loop.narrow.structures import read_candidates, read_ends
+
+Advance = Callable[[str], object]
+
+
+def rank_file(
+    candidates: Path,
+    bench: Workbench,
+    output: Path,
+    options: RankOptions | None = None,
+    *,
+    dft_steps: int = 0,
+    advance: Advance = lambda _: None,
+) -> Ranking:
+    """Rank the structures of a file, label what is sent if the bench has an engine, write the result.
+
+    Args:
+        candidates: a file that ASE opens.
+        bench: model and engine.
+        output: the result as extended XYZ; finished labels are kept in ``<name>-labels`` beside it.
+        options: how to rank.
+        dft_steps: of a relaxation with DFT from each structure that is sent.
+        advance: called with a word on each part of the work.
+
+    Raises:
+        InputError: bad input; nothing was computed.
+    """
+    check_writable(output, [candidates])
+    frames = read_candidates(candidates)
+    with ExitStack() as stack:
+        labeller = _labeller(stack, bench, output, frames)
+        ranking = rank_candidates(
+            frames, bench.potential, options, physics=bench.physics, labelled=bench.labelled, advance=advance
+        )
+        write_ranking(output, ranking)  # before labels, which may take days
+        if labeller is not None:
+            advance(f"label {len(ranking.sent)} structures")
+            ranking = label_ranking(ranking, labeller, dft_steps=dft_steps)
+            write_ranking(output, ranking)
+    return ranking
+
+
+def barrier_of_files(
+    initial: Path,
+    final: Path,
+    bench: Workbench,
+    output: Path,
+    options: BarrierOptions | None = None,
+    *,
+    advance: Advance = lambda _: None,
+) -> Barrier:
+    """Find the barrier between the structures of two files, label what is sent, write the path.
+
+    Args:
+        initial: a file that ASE opens; its last structure is taken.
+        final: another one.
+        bench: model and engine.
+        output: the path as extended XYZ; finished labels are kept in ``<name>-labels`` beside it.
+        options: how to search.
+        advance: called with a word on each part of the work.
+
+    Raises:
+        InputError: bad input; nothing was computed.
+        GuardStop: there is no barrier to be found.
+    """
+    check_writable(output, [initial, final])
+    ends = read_ends(initial, final)
+    with ExitStack() as stack:
+        labeller = _labeller(stack, bench, output, ends)
+        barrier = find_barrier(
+            *ends, bench.potential, options, physics=bench.physics, labelled=bench.labelled, advance=advance
+        )
+        write_path(output, barrier)
+        if labeller is not None:
+            advance(f"label {sum(image.sent for image in barrier.images)} images")
+            barrier = label_barrier(barrier, labeller)
+            write_path(output, barrier)
+    return barrier
+
+
+def _labeller(
+    stack: ExitStack, bench: Workbench, output: Path, frames: list[Atoms] | tuple[Atoms, Atoms]
+) -> Labeller | None:
+    labeller = bench.labeller(output.with_name(f"{output.stem}-labels"))
+    if labeller is not None:
+        stack.enter_context(labeller)
+        labeller.check_elements(frames)
+    return labeller

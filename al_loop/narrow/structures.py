@@ -1,0 +1,149 @@
+"""Candidates and ends of a path, read from files and refused before any computing starts."""
+
+from collections.abc import Sequence, Set
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.geometry import find_mic
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from al_loop.config.structure_file import read_structure
+from al_loop.errors import InputError
+
+SAME_CELL_A = 1e-3
+FIXED_A = 1e-3
+TRADED = 0.5  # another pairing of equal atoms that needs less than this share of the way is what was meant
+
+
+def read_candidates(path: Path) -> list[Atoms]:
+    """Read all structures of a file, without calculators; constraints, charge and spin stay.
+
+    Raises:
+        InputError: no such file, one that ASE cannot read, no structures, or one without atoms or elements.
+    """
+    from ase.io import read
+
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
+    try:
+        frames = read(path, ":")
+    except Exception as error:
+        if path.stat().st_size == 0:
+            frames = []
+        else:
+            raise InputError(
+                f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
+            ) from error
+    if not frames:
+        raise InputError(f"{path} holds no structures; give at least one candidate")
+    for index, atoms in enumerate(frames):
+        if len(atoms) == 0 or (atoms.numbers < 1).any():
+            raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
+        atoms.calc = None
+    return list(frames)
+
+
+def check_known(frames: Sequence[Atoms], elements: Set[int], who: str) -> None:
+    """Refuse elements that the model does not know.
+
+    Args:
+        frames: the structures.
+        elements: known atomic numbers.
+        who: does not know the others, for the message.
+
+    Raises:
+        InputError: naming the elements.
+    """
+    unknown = sorted({int(z) for atoms in frames for z in atoms.numbers} - set(elements))
+    if unknown:
+        symbols = ", ".join(chemical_symbols[z] for z in unknown)
+        raise InputError(f"the structures hold {symbols}, which {who} does not know; remove them or choose another")
+
+
+def read_ends(initial: Path, final: Path) -> tuple[Atoms, Atoms]:
+    """Read the two ends of a path.
+
+    Raises:
+        InputError: see ``read_structure`` and ``check_ends``.
+    """
+    ends = read_structure(initial), read_structure(final)
+    check_ends(*ends)
+    return ends
+
+
+def check_ends(initial: Atoms, final: Atoms) -> None:
+    """Make sure that both ends hold the same atoms in the same order in the same cell.
+
+    Raises:
+        InputError: what differs, and where first.
+    """
+    if sorted(initial.numbers) != sorted(final.numbers):
+        raise InputError(
+            f"INITIAL is {initial.symbols.get_chemical_formula()} and FINAL {final.symbols.get_chemical_formula()}: "
+            "both ends of a path hold the same atoms; check that they are of the same reaction"
+        )
+    other = np.flatnonzero(initial.numbers != final.numbers)
+    if len(other):
+        index = int(other[0])
+        raise InputError(
+            f"INITIAL and FINAL hold the same atoms in another order: atom {index} is {initial.symbols[index]} in "
+            f"INITIAL and {final.symbols[index]} in FINAL; sort FINAL like INITIAL, atom by atom"
+        )
+    if not np.array_equal(initial.pbc, final.pbc) or not np.allclose(
+        initial.cell.array, final.cell.array, atol=SAME_CELL_A
+    ):
+        raise InputError(
+            f"INITIAL and FINAL have different cells: {_cell(initial)} and {_cell(final)}; a path is followed in a "
+            "fixed cell: relax both ends in the same one"
+        )
+    for key in ("charge", "spin"):
+        if initial.info.get(key) != final.info.get(key):
+            raise InputError(
+                f"INITIAL has {key} {initial.info.get(key)} and FINAL {final.info.get(key)}; one surface has one {key}"
+            )
+    _check_fixed(initial, final)
+    _check_traded(initial, final)
+
+
+def fixed_atoms(atoms: Atoms) -> NDArray[np.int64]:
+    """Indices of the atoms that constraints hold in place."""
+    held = [constraint.get_indices() for constraint in atoms.constraints if hasattr(constraint, "get_indices")]
+    return np.unique(np.concatenate(held)).astype(np.int64) if held else np.zeros(0, dtype=np.int64)
+
+
+def _check_fixed(initial: Atoms, final: Atoms) -> None:
+    fixed = fixed_atoms(initial)
+    if not np.array_equal(fixed, fixed_atoms(final)):
+        raise InputError("INITIAL and FINAL fix different atoms; give both the same constraints")
+    way = find_mic(final.positions - initial.positions, initial.cell, initial.pbc)[1]
+    moved = fixed[way[fixed] > FIXED_A]
+    if len(moved):
+        raise InputError(
+            f"atom {moved[0]} is fixed, but FINAL has it {way[moved[0]]:.3f} Å away from where INITIAL has it; "
+            "give the fixed atoms the same positions at both ends"
+        )
+
+
+def _check_traded(initial: Atoms, final: Atoms) -> None:
+    """Refuse an order in which equal atoms go round each other for nothing."""
+    ways = find_mic((final.positions[None] - initial.positions[:, None]).reshape(-1, 3), initial.cell, initial.pbc)[
+        1
+    ].reshape(len(initial), -1)
+    squared = np.where(initial.numbers[:, None] == final.numbers, ways**2, np.inf)
+    squared[squared == np.inf] = 1e6
+    order = linear_sum_assignment(squared)[1]
+    given, best = float(np.trace(squared)), float(squared[np.arange(len(order)), order].sum())
+    if best < TRADED * given:
+        traded = np.flatnonzero(order != np.arange(len(order)))
+        raise InputError(
+            f"INITIAL and FINAL hold equal atoms in another order: atoms {traded[:8].tolist()} of FINAL are where "
+            f"INITIAL has others of their element ({given**0.5:.2f} Å to go instead of {best**0.5:.2f} Å). Reorder "
+            f"FINAL so that atom {traded[0]} is its atom {order[traded[0]]}, and so on"
+        )
+
+
+def _cell(atoms: Atoms) -> str:
+    return f"{np.round(atoms.cell.cellpar(), 3).tolist()} with pbc {atoms.pbc.tolist()}"
