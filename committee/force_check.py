@@ -31,6 +31,9 @@ FORCE_UNITS = {
 }
 """Unit -> the number that stands for 1 eV/Å in it."""
 
+ENERGY_UNITS = {"Hartree": 1 / Hartree, "Ry": 1 / Ry, "kcal/mol": mol / kcal, "kJ/mol": mol / kJ, "meV": 1000.0}
+"""Unit -> the number that stands for 1 eV in it."""
+
 SMALLEST_FORCE_EV_PER_A = 0.05  # root mean square of the foundation's: below it a frame says little
 CLOSE_AGREEMENT = 0.95  # asked for, of forces and energies, where a factor may be the foundation's own error
 UNLIKE = 0.5  # cosine below which an order of atoms is put in doubt
@@ -108,6 +111,7 @@ def _slip(frames: Sequence[ComparedForces], correlation: float, slope: float) ->
         order or _order_of_some(frames),
         f"the forces have the wrong sign: they are energy gradients{exchanged}" if agreement <= -AGREEMENT else "",
         f"the forces are in {unit} instead of eV/Å" if unit else "",
+        _energy_unit(frames, slope, agreement),
     ]
     return "; ".join(filter(None, found))
 
@@ -127,6 +131,15 @@ def _unit(frames: Sequence[ComparedForces], slope: float, agreement: float) -> s
     return unit if unit == near_units(slope / energies, _BOHR_UNITS, TOLERANCE) else ""
 
 
+def _energy_unit(frames: Sequence[ComparedForces], slope: float, agreement: float) -> str:
+    """Name the unit of energies that vary just as the foundation's do but for its factor, which forces do not have."""
+    energies = _energy_slope(frames)
+    if energies is None or agreement < AGREEMENT or not 1 / FAR_FACTOR < slope < FAR_FACTOR:
+        return ""
+    unit = near_units(energies / slope, ENERGY_UNITS)
+    return f"the energies are in {unit} instead of eV" if unit else ""
+
+
 def _is_steady(frames: Sequence[ComparedForces]) -> bool:
     """Whether labels have the same size in units of the foundation's in every frame."""
     ratios = np.log([_size(frame.label) / _size(frame.foundation) for frame in frames])
@@ -143,7 +156,8 @@ def _energy_slope(frames: Sequence[ComparedForces]) -> float | None:
     if not kinds:
         return None
     both = np.concatenate([np.array(pairs) - np.median(pairs, axis=0) for pairs in kinds.values()])
-    if cosine(both[:, 0], both[:, 1]) < CLOSE_AGREEMENT:
+    both = both[both.any(axis=1)]  # the only frame of its composition says nothing
+    if len(both) < MIN_FRAMES or cosine(both[:, 0], both[:, 1]) < CLOSE_AGREEMENT:
         return None
     return float(np.median(np.abs(both[:, 0])) / np.median(np.abs(both[:, 1])))
 

@@ -12,7 +12,7 @@ from tblite.ase import TBLite
 
 from committee.backbones import load_backbone
 from committee.compared_forces import ComparedForces, two_atom_axis
-from committee.force_check import FORCE_UNITS, check_forces
+from committee.force_check import ENERGY_UNITS, FORCE_UNITS, check_forces
 from committee.settings import SevenNetSettings
 from committee.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
 
@@ -196,6 +196,21 @@ def test_bonds_of_another_length_are_honest_and_a_sign_is_still_caught():
 def test_forces_that_are_zero_are_named(pairs):
     nothing = [replace(pair, label=0 * pair.label) for pair in pairs["copper"][0]]
     assert check_forces(nothing).slip == "the forces are zero where the foundation's are not"
+
+
+@pytest.mark.parametrize("unit", ENERGY_UNITS)
+@pytest.mark.parametrize("name", ["methanol", "hot methanol"])
+def test_a_unit_of_energies_is_named_where_energies_and_forces_vary_alike(pairs, name, unit):
+    wrong = [replace(pair, label_energy_eV=pair.label_energy_eV * ENERGY_UNITS[unit]) for pair in pairs[name][0]]
+    found = check_forces(wrong).slip
+    assert found.startswith("the energies are in ")
+    assert unit in found
+    assert check_forces(wrong[:3]).slip == ""
+
+
+def test_the_only_frames_of_their_compositions_say_nothing_of_energies(pairs):
+    lone = [pairs[name][0][0] for name in ("benzene", "copper", "CuAu", "hot water")]
+    assert check_forces([*lone, *pairs["methanol"][0][:2]]).slip == ""
 
 
 def test_few_bad_labels_decide_nothing(pairs):
