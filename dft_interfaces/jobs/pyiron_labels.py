@@ -1,6 +1,6 @@
 """Runs labels as pyiron_base jobs, inside a worker process and nowhere else."""
 
-import traceback
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +10,15 @@ from ase import Atoms
 
 from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.errors import DFTInterfaceError
-from dft_interfaces.failures import failure_of
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.pyiron_project import WorkerProject, run
 from dft_interfaces.jobs.result_files import finished_label
-from dft_interfaces.label import Failure, Label, LabelStatus
+from dft_interfaces.label import Label
 from dft_interfaces.label_check import checked
 from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings
+
+logger = logging.getLogger(__name__)
 
 
 class LabelRunner:
@@ -133,16 +134,17 @@ class LabelRunner:
         )
 
     def _calculated(self, batch: LabelBatch) -> dict[str, Label]:
-        job, failure = None, Label(LabelStatus.FAILED, self.level, failure=Failure.CRASH)
+        assert self._engine is not None  # noqa: S101 - until it is closed
+        outcome: dict[str, Label] = {}
         try:
             job = self.project.new_job(batch)
-            job.label_engine = self._engine
+            outcome, job.label_engine = job.outcome, self._engine
             run(job)
-        except Exception as error:  # noqa: BLE001 - pyiron's own trouble (a full disk, a broken file) is an outcome too
-            message = traceback.format_exc()
-            failure = Label(LabelStatus.FAILED, self.level, message=message, failure=failure_of(error))
-        outcome: dict[str, Label] = getattr(job, "outcome", {})
-        return {request_id: outcome.get(request_id, failure) for request_id in batch.requests}
+        except Exception:
+            # A full disk, a lost job table: the ledger needs neither, and the next labels would fail as this one.
+            logger.exception("pyiron could not keep the job %s; its labels are calculated without it", batch.job_name)
+        rest = {request_id: atoms for request_id, atoms in batch.requests.items() if request_id not in outcome}
+        return outcome | dict(batch.model_copy(update={"requests": rest}).labels(self._engine))
 
     def _require_fit(self, request_id: str, label: Label, atoms: Atoms) -> None:
         """Refuse a finished label of another level or structure: neither to use it nor to overwrite it is right."""

@@ -18,6 +18,8 @@ from dft_interfaces.queue.files import prepare_queue_folder
 from dft_interfaces.settings import QueueSettings
 
 _WORKER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_LONGEST_PATH = 500
+"""SQLite takes 512 bytes, its journal's ending included."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT)
 
 
@@ -37,7 +39,8 @@ class WorkerProject:
         queue_folder: pysqa's folder, None without a queue.
 
     Raises:
-        DFTInterfaceError: not in the main thread, an unusable name, or the name is in use by a living process.
+        DFTInterfaceError: not in the main thread, an unusable name, a path that is too long, or the name is in use by a
+            living process.
     """
 
     def __init__(self, folder: Path, worker_name: str, queue: QueueSettings | None = None) -> None:
@@ -47,6 +50,11 @@ class WorkerProject:
                 f"received the worker name {worker_name!r}, expected letters, digits and _, a letter first"
             )
         self.home = home = folder / worker_name
+        if (length := len(os.fsencode(home / "jobs.db"))) > _LONGEST_PATH:
+            raise DFTInterfaceError(
+                f"received a folder whose path is too long for a job table ({length} bytes, at most {_LONGEST_PATH}): "
+                f"{folder}; choose a folder nearer to the root"
+            )
         home.mkdir(parents=True, exist_ok=True)
         self._lock = locked(home / "lock")
         try:

@@ -48,7 +48,7 @@ def keep_result(folder: Path, request_id: str, label: Label) -> bool:
     """
     try:
         write_result(folder, request_id, label)
-    except OSError:
+    except (OSError, ValueError):
         logger.exception(
             "the result of %s could not be written to %s, its label goes on without a file: free some space there, "
             "or it is calculated again if this process dies before the ledger has it",

@@ -1,5 +1,6 @@
 """Labels through real pyiron_base jobs, each worker in a process of its own."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -108,6 +109,18 @@ def test_empty_dictionaries_and_lists_come_back_from_pyiron_as_they_were(workers
     assert batch.requests == {"Cu-1": atoms_as_dict(structure("Cu-1"))}
 
 
+def test_a_job_table_that_is_lost_costs_no_label(workers):
+    process = workers.start("Cu-1", "Cu-2", settings=workers.counting(pause_s=2.0))
+    while workers.jobs() != ["running"]:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    shutil.rmtree(workers.folder / "workers" / "worker")
+    labels = workers.finish(process)
+    assert [label.status for label in labels] == [LabelStatus.CONVERGED] * 2
+    assert workers.calculations() == 2
+    assert finished_label(workers.folder, "Cu-2").energy_eV == labels[1].energy_eV
+
+
 def test_a_failure_is_a_label_with_its_traceback_and_may_be_tried_again(workers):
     labels = workers.run("Si-1", "Cu-1", "Si-1", settings=EMT)
     assert [label.status for label in labels] == [LabelStatus.FAILED, LabelStatus.CONVERGED, LabelStatus.FAILED]
@@ -171,6 +184,20 @@ def test_only_the_main_thread_may_run_labels(tmp_path):
     thread.start()
     thread.join()
     assert "main thread" in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_as_users_name_them(workers):
+    workers.folder = workers.folder / "my campaign, Å: 日本 ~ $HOME %d"
+    (label,) = workers.run("Cu-1", settings=EMT)
+    assert label.energy_eV == build_engine(EMT).label(structure("Cu-1")).energy_eV
+    assert workers.jobs() == ["finished"]
+    assert list(workers.home.iterdir()) == list(workers.current.iterdir()) == []
+
+
+def test_a_folder_that_is_too_deep_for_a_job_table(tmp_path):
+    with pytest.raises(DFTInterfaceError, match="too long for a job table"):
+        LabelRunner(tmp_path / "/".join(["x" * 200] * 3), EMT, "worker")
     assert list(tmp_path.iterdir()) == []
 
 
