@@ -2,25 +2,47 @@
 
 from pydantic import Field, model_validator
 
+from al_loop.config.ensembles import Ensemble
 from al_loop.config.system_settings import SystemSettings
 from committee.settings import Settings
 
 
 class ExploreSettings(Settings):
-    """Exploratory molecular dynamics (Langevin, NVT) under the served model."""
+    """Exploratory molecular dynamics, or relaxations, under the served model."""
 
     temperatures_K: tuple[float, ...] = Field(min_length=1)
     """One set of trajectories for each temperature. Explore hotter than you will produce."""
+    ensemble: Ensemble = "langevin"
+    """langevin or bussi (NVT), npt (crystals and liquids at pressure_GPa, the cell keeps its shape), nve (the
+    temperature is that of the first velocities), or relax (to the nearest minimum, whatever the temperatures)."""
     timestep_fs: float = Field(0.5, gt=0, le=10)
     steps: int = Field(200, ge=1)
     """MD steps of each trajectory and round."""
     check_every: int = Field(10, ge=1)
     """Steps between two frames that are gated and may be labelled."""
     friction_per_ps: float = Field(20.0, gt=0)
+    """Of the Langevin thermostat, that of npt included."""
+    bussi_relaxation_fs: float = Field(100.0, gt=0)
+    """Time in which Bussi's thermostat acts."""
+    barostat_relaxation_fs: float = Field(500.0, gt=0)
+    """Time in which the volume of npt follows; at least 50 time steps."""
+    ramp_to_K: float | None = Field(None, gt=0)
+    """Heat or cool each trajectory evenly from its temperature to this one."""
+    pressure_GPa: float = 0.0
+    """Of npt, and of relaxations with their cell."""
+    ramp_to_GPa: float | None = None
+    """Compress or release each npt trajectory evenly from pressure_GPa to this pressure."""
+    relax_cell: bool = False
+    """Relaxations change the cell as well."""
+    relaxed_below_eV_per_A: float = Field(0.03, gt=0)
+    """A relaxation ends at the first gated frame with no larger force."""
     replicas: int = Field(1, ge=1)
-    """Trajectories for each structure, strain and temperature."""
+    """Trajectories for each structure, variant, strain and temperature."""
     rattle_A: float = Field(0.05, ge=0)
     """Random displacement of the starting positions, a standard deviation."""
+    from_failures: float = Field(0.0, ge=0, le=1)
+    """Share of a later round's trajectories that start, with fresh velocities, from the last sound frame before
+    theirs was stopped in the round before; the others start from the structures again."""
 
     @model_validator(mode="after")
     def _temperatures_are_physical(self) -> "ExploreSettings":

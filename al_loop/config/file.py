@@ -1,11 +1,11 @@
 """Reading a campaign's config: every problem of the file at once, each with its cause and its remedy."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
-from al_loop.config import Config, SystemSettings
+from al_loop.config import Config
 from al_loop.config.align_settings import OtherLabelsSettings
 from al_loop.config.checks import check_elements, check_engine_elements, cross_check
 from al_loop.config.foundation_names import with_absolute_paths
@@ -13,8 +13,6 @@ from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
-
-T = TypeVar("T", SystemSettings, OtherLabelsSettings)
 
 __all__ = ["check_elements", "check_engine_elements", "config_schema", "load_config"]
 
@@ -55,12 +53,13 @@ def _message(path: Path, problems: list[str]) -> str:
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:
     hold_out = config.hold_out
+    never_trained = tuple(system.relative_to(base) for system in hold_out.never_trained)
     return config.model_copy(
         update={
             "foundation": with_absolute_paths(config.foundation, base),
-            "systems": _resolved(config.systems, base),
+            "systems": tuple(system.relative_to(base) for system in config.systems),
             "label": _with_absolute_engine(_with_absolute_queue(config.label, base), base),
-            "hold_out": hold_out.model_copy(update={"never_trained": _resolved(hold_out.never_trained, base)}),
+            "hold_out": hold_out.model_copy(update={"never_trained": never_trained}),
             "align": config.align.model_copy(update={"other_labels": _resolved(config.align.other_labels, base)}),
         }
     )
@@ -79,5 +78,5 @@ def _with_absolute_engine(label: LabelSettings, base: Path) -> LabelSettings:
     return label.model_copy(update={"engine": label.engine.model_copy(update=paths)})
 
 
-def _resolved(entries: tuple[T, ...], base: Path) -> tuple[T, ...]:
+def _resolved(entries: tuple[OtherLabelsSettings, ...], base: Path) -> tuple[OtherLabelsSettings, ...]:
     return tuple(entry.model_copy(update={"file": (base / entry.file.expanduser()).resolve()}) for entry in entries)

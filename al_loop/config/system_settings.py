@@ -4,19 +4,21 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from al_loop.config.ensembles import Ensemble
+from al_loop.config.generator_settings import AdsorbateSettings, GeneratorSettings, InterfaceSettings
 from al_loop.config.moments import Moments
 from committee.settings import Settings
 
 
 class SystemSettings(Settings):
-    """One starting structure."""
+    """One starting structure, and what is made of it."""
 
     file: Path
     """Any file that ``ase.io.read`` opens, relative to the config file."""
     name: str = ""
     """How the report calls it; the file's stem by default."""
     charge: int = 0
-    """Total charge, e."""
+    """Total charge of what is explored, e."""
     spin_multiplicity: int | None = Field(None, ge=1)
     """2S + 1; by default the lowest that the electron count allows."""
     initial_magnetic_moments: Moments | None = None
@@ -25,6 +27,12 @@ class SystemSettings(Settings):
     supercell: tuple[int, int, int] = (1, 1, 1)
     strains: tuple[float, ...] = (0.0,)
     """Isotropic strains of the cell that exploration starts from, for example [-0.03, 0, 0.03]."""
+    variants: tuple[tuple[GeneratorSettings, ...], ...] = Field(((),), min_length=1)
+    """What exploration starts from instead: each entry is a list of generators that are applied in turn to the
+    structure, [] for the structure as it is. Generators: rattle, strain, supercell, vacancy, substitution, surface,
+    interface, box, adsorbate."""
+    ensemble: Ensemble | None = None
+    """explore.ensemble by default; for a molecule beside crystals at constant pressure, say."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,3 +40,14 @@ class SystemSettings(Settings):
         if isinstance(data, dict) and not data.get("name") and isinstance(data.get("file"), str):
             return {**data, "name": Path(data["file"]).stem}
         return data
+
+    def relative_to(self, base: Path) -> "SystemSettings":
+        """The same with all files resolved from a folder."""
+        variants = tuple(tuple(_resolved(generator, base) for generator in variant) for variant in self.variants)
+        return self.model_copy(update={"file": (base / self.file.expanduser()).resolve(), "variants": variants})
+
+
+def _resolved(generator: GeneratorSettings, base: Path) -> GeneratorSettings:
+    if not isinstance(generator, (InterfaceSettings, AdsorbateSettings)) or generator.file is None:
+        return generator
+    return generator.model_copy(update={"file": (base / generator.file.expanduser()).resolve()})

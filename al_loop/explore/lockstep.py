@@ -1,38 +1,111 @@
 """EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.explore.langevin import LangevinReplica
 from al_loop.explore.starts import Start
+from al_loop.explore.trajectory import Array, Recorded, Trajectory
 from al_loop.gate.gate import Gate
-from al_loop.gate.physics import PhysicsLane, not_computable
-from al_loop.ids import frame_id
-from al_loop.records import Lane, Verdict, VerdictKind, Visit
-from al_loop.select.descriptors import frame_descriptor
+from al_loop.records import Visit
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
+FEWEST_ROWS = 4
 
-@dataclass
-class _Trajectory:
-    """One running trajectory: its start, its dynamics, its physics lane, its latest forces."""
 
-    start: Start
-    replica: LangevinReplica
-    physics: PhysicsLane
-    forces: NDArray[np.float64]
-    stopped: Verdict | None = None
+class Lockstep:
+    """Trajectories of any size and composition that share one evaluation per step.
+
+    With one thread the same batch gives the same bits, and an interrupted run goes on with the batch it had: where it
+    was interrupted plays no role. SevenNet's answer for a frame does not depend on the rest of the batch either, once
+    that is filled up to ``FEWEST_ROWS`` atoms (smaller matrices are multiplied by another routine); fairchem's does, in
+    the last bits. With more threads, sums are added up in another order each time.
+
+    Args:
+        potential: the served model; its calibration decides what is trusted.
+        starts: beginnings of the trajectories.
+        settings: ensemble, steps, time step, interval between gated frames.
+        physics: limits of the physics lane.
+
+    Attributes:
+        step: the step that is evaluated next; the start is step 0.
+    """
+
+    def __init__(
+        self,
+        potential: CommitteePotential,
+        starts: Sequence[Start],
+        settings: ExploreSettings,
+        physics: PhysicsSettings,
+    ) -> None:
+        self.step = 0
+        self._potential = potential
+        self._settings = settings
+        self._gate = Gate(potential.calibration)
+        self._running = [Trajectory(index, start, settings, physics) for index, start in enumerate(starts)]
 
     @property
-    def atoms(self) -> Atoms:
-        return self.replica.atoms
+    def ended(self) -> bool:
+        """Whether every trajectory has come to its end."""
+        return not self._running or self.step > self._settings.steps
+
+    def advance(self) -> list[Recorded]:
+        """Take one step with all trajectories.
+
+        Returns:
+            Its gated frames: where a check is due, and those that a trajectory was stopped at.
+        """
+        step, check = self.step, self.step % self._settings.check_every == 0
+        for trajectory in self._running if step else ():
+            trajectory.move(step)
+        found = [trajectory.stop_if_unthinkable(step) for trajectory in self._running]
+        exact = check and self._gate.calibration is not None
+        asked, predictions = self._predicted("exact" if exact else "energy", found)
+        for trajectory, prediction in zip(asked, predictions, strict=True):
+            found.append(trajectory.finish(prediction, self._gate, step, check=check))
+        self._running = [trajectory for trajectory in asked if trajectory.running]
+        self.step += 1
+        return [recorded for recorded in found if recorded is not None]
+
+    def state(self) -> dict[int, tuple[dict[str, Array], str]]:
+        """The state of each running trajectory by its index, after ``step - 1``."""
+        return {trajectory.index: trajectory.state() for trajectory in self._running}
+
+    def restore(self, step: int, states: Mapping[int, tuple[Mapping[str, Any], str]]) -> None:
+        """Go on where a run of the same starts, settings and model was."""
+        self.step = step
+        self._running = [trajectory for trajectory in self._running if trajectory.index in states]
+        for trajectory in self._running:
+            trajectory.restore(*states[trajectory.index])
+
+    def _predicted(
+        self, uncertainty: Uncertainty, found: list[Recorded | None]
+    ) -> tuple[list[Trajectory], list[Prediction]]:
+        """Ask the served model about all trajectories; one that it cannot answer for stops, the others are asked again.
+
+        Returns:
+            The trajectories that go on, with their predictions; what stopped the others is added to ``found``.
+        """
+        asked = [trajectory for trajectory in self._running if trajectory.running]
+        while asked:
+            try:
+                return asked, self._potential.predict(_filled([t.atoms for t in asked]), uncertainty)[: len(asked)]
+            except (StructureError, FoundationAnswerError) as error:
+                if error.frame_index is None:
+                    raise
+                broken = asked.pop(error.frame_index)
+                found.append(broken.stop(f"the foundation has no answer: {error.reason}", self.step))
+        return [], []
+
+
+def _filled(frames: list[Atoms]) -> list[Atoms]:
+    """The same frames, the last one several times where they hold too few atoms."""
+    missing = FEWEST_ROWS - sum(map(len, frames))
+    return frames if missing <= 0 else frames + [frames[-1]] * missing
 
 
 def explore(
@@ -42,7 +115,7 @@ def explore(
     physics: PhysicsSettings,
     advance: Callable[[int], object] = lambda _: None,
 ) -> list[Visit]:
-    """Run every trajectory to its end or to the first sign of broken physics.
+    """Run every trajectory to its end or to the first sign of broken physics, and keep its gated frames in memory.
 
     Args:
         potential: the served model; its calibration decides what is trusted.
@@ -55,130 +128,10 @@ def explore(
         The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
         lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
     """
-    gate = Gate(potential.calibration)
-    running = [_begin(start, settings, physics) for start in starts]
+    lockstep = Lockstep(potential, starts, settings, physics)
     visits: list[Visit] = []
-    for step in range(settings.steps + 1):
-        check = step % settings.check_every == 0
-        for trajectory in running if step else ():
-            trajectory.replica.move(trajectory.forces)
-        exact = check and gate.calibration is not None
-        running = _evaluable(running, step, visits)
-        running, predictions = _predicted(potential, running, "exact" if exact else "energy", step, visits)
-        if not running:
-            break
-        for trajectory, prediction in zip(running, predictions, strict=True):
-            trajectory.forces = prediction.forces
-            if step:
-                trajectory.replica.finish(prediction.forces)
-            visit = _gated(trajectory, prediction, gate, step, check=check)
-            if visit is not None:
-                visits.append(visit)
-        running = [t for t in running if t.stopped is None]
-        if step:
+    while not lockstep.ended:
+        visits += [recorded.visit for recorded in lockstep.advance()]
+        if lockstep.step > 1:
             advance(1)
     return sorted(visits, key=lambda visit: (visit.role, visit.trajectory, visit.step))
-
-
-def _begin(start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> _Trajectory:
-    atoms = start.atoms.copy()
-    replica = LangevinReplica(
-        atoms,
-        start.temperature_K,
-        settings.timestep_fs,
-        settings.friction_per_ps,
-        np.random.default_rng(start.seed),
-    )
-    lane = PhysicsLane(physics, start.intact, start.temperature_K)
-    return _Trajectory(start, replica, lane, np.zeros_like(atoms.positions))
-
-
-def _evaluable(running: list[_Trajectory], step: int, visits: list[Visit]) -> list[_Trajectory]:
-    """Stop the trajectories whose positions no model could be asked about."""
-    for trajectory in running:
-        trajectory.stopped = trajectory.physics.check_step(trajectory.atoms, trajectory.forces)
-        if trajectory.stopped is not None:
-            visits.append(_visit(trajectory, trajectory.stopped, step))
-    return [t for t in running if t.stopped is None]
-
-
-def _predicted(
-    potential: CommitteePotential,
-    running: list[_Trajectory],
-    uncertainty: Uncertainty,
-    step: int,
-    visits: list[Visit],
-) -> tuple[list[_Trajectory], list[Prediction]]:
-    """Ask the served model about all trajectories; one that it cannot answer for stops, and the others are asked again.
-
-    Returns:
-        The trajectories that go on, with their predictions.
-    """
-    while running:
-        try:
-            return running, potential.predict([t.atoms for t in running], uncertainty)
-        except (StructureError, FoundationAnswerError) as error:
-            if error.frame_index is None:
-                raise
-            broken = running[error.frame_index]
-            broken.stopped = not_computable(f"the foundation has no answer: {error.reason}")
-            visits.append(_visit(broken, broken.stopped, step))
-            running = [t for t in running if t is not broken]
-    return [], []
-
-
-def _gated(trajectory: _Trajectory, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Visit | None:
-    """Judge a frame where a check is due, or where the cheap physics check of every step fires."""
-    physics = trajectory.physics
-    found = (physics.check if check else physics.check_step)(trajectory.atoms, prediction.forces)
-    sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
-    if check:
-        verdict = gate.judge(found, sigma, prediction.latent_distance)
-        verdict = verdict if step else _at_start(verdict, sigma)
-    elif found is not None:
-        verdict = found
-    else:
-        return None
-    if verdict.stop:
-        trajectory.stopped = verdict
-    descriptor = frame_descriptor(prediction.features, trajectory.atoms.numbers)
-    return _visit(trajectory, verdict, step, sigma, prediction.latent_distance, descriptor)
-
-
-def _at_start(verdict: Verdict, sigma: NDArray[np.float64] | None) -> Verdict:
-    """A starting structure is never discarded for its uncertainty: the model would never learn it."""
-    if verdict.lane is not Lane.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
-        return verdict
-    return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
-
-
-def _visit(
-    trajectory: _Trajectory,
-    verdict: Verdict,
-    step: int,
-    sigma: NDArray[np.float64] | None = None,
-    distance: NDArray[np.float64] | None = None,
-    descriptor: NDArray[np.float32] | None = None,
-) -> Visit:
-    atoms = _plain(trajectory.atoms)
-    return Visit(
-        frame_id=frame_id(atoms),
-        atoms=atoms,
-        role=trajectory.start.role,
-        system=trajectory.start.system,
-        trajectory=trajectory.start.trajectory,
-        step=step,
-        temperature_K=trajectory.start.temperature_K,
-        verdict=verdict,
-        force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
-        latent_distance=None if distance is None else float(distance.max()),
-        descriptor=descriptor,
-    )
-
-
-def _plain(atoms: Atoms) -> Atoms:
-    """The structure alone, without velocities."""
-    plain = atoms.copy()
-    if plain.has("momenta"):
-        del plain.arrays["momenta"]
-    return plain

@@ -1,14 +1,17 @@
-"""Starting structures: repeated, strained, displaced, and turned into trajectories to run."""
+"""Starting structures: repeated, varied, strained, displaced, and turned into trajectories to run."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
 
 from al_loop.config import ExploreSettings, SystemSettings
+from al_loop.config.ensembles import Ensemble
 from al_loop.config.moments import set_moments
 from al_loop.config.structure_file import read_structure
+from al_loop.explore.generators import apply_variant
 from al_loop.records import Role
 
 
@@ -22,8 +25,9 @@ class Start:
         role: what its frames are for.
         atoms: displaced starting positions, ``charge`` and ``spin`` in ``atoms.info``.
         intact: the same structure before displacement, the reference of the physics lane.
-        temperature_K: of the thermostat.
+        temperature_K: of the thermostat at the start; 0 for a relaxation.
         seed: entropy of the trajectory's own random generator.
+        ensemble: how it moves; None for ``explore.ensemble``.
     """
 
     system: str
@@ -33,6 +37,20 @@ class Start:
     intact: Atoms
     temperature_K: float
     seed: tuple[int, ...]
+    ensemble: Ensemble | None = None
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """What a trajectory starts from, apart from chance."""
+
+    system: SystemSettings
+    name: str
+    structure: Atoms
+    variant: int
+    strain: float
+    temperature_K: float
+    ensemble: Ensemble
 
 
 def load_system(system: SystemSettings) -> Atoms:
@@ -53,6 +71,35 @@ def load_system(system: SystemSettings) -> Atoms:
     return plain
 
 
+def built_variant(system: SystemSettings, atoms: Atoms, variant: int, rng: np.random.Generator) -> Atoms:
+    """Apply one of a system's variants to its structure, as ``load_system`` gives it.
+
+    Raises:
+        InputError: a generator that does not fit.
+    """
+    generators = system.variants[variant]
+    built = apply_variant(generators, atoms, rng)
+    moments = system.initial_magnetic_moments
+    if generators and isinstance(moments, Mapping):  # atoms that were added or exchanged have moments by element too
+        built.set_initial_magnetic_moments(np.array([moments.get(symbol, 0.0) for symbol in built.symbols]))
+    return built
+
+
+def system_symbols(system: SystemSettings) -> set[str]:
+    """Chemical symbols of everything that exploration starts from.
+
+    Raises:
+        InputError: a structure that cannot be read, or a generator that does not fit.
+    """
+    atoms = load_system(system)
+    rng = np.random.default_rng(0)
+    return {
+        symbol
+        for variant in range(len(system.variants))
+        for symbol in built_variant(system, atoms, variant, rng).symbols
+    }
+
+
 def make_starts(
     systems: Sequence[SystemSettings],
     explore: ExploreSettings,
@@ -60,47 +107,65 @@ def make_starts(
     seed: Sequence[int],
     replicas: int | None = None,
 ) -> list[Start]:
-    """One start for every system, strain, temperature and replica, each with a generator of its own.
+    """One start for every system, variant, strain, temperature and replica, each with a generator of its own.
 
     Args:
         systems: the starting structures.
-        explore: temperatures, replicas and displacement.
+        explore: ensemble, temperatures, replicas and displacement.
         role: what the frames are for.
         seed: entropy that tells campaign, round and role apart.
         replicas: overrides ``explore.replicas``.
     """
     return [
-        _displaced(system.name, name, role, intact, temperature_K, (*seed, number), explore.rattle_A)
-        for number, (system, name, intact, temperature_K) in enumerate(
+        _start(condition, role, (*seed, number), explore.rattle_A)
+        for number, condition in enumerate(
             _conditions(systems, explore, explore.replicas if replicas is None else replicas)
         )
     ]
 
 
-def _conditions(
-    systems: Sequence[SystemSettings], explore: ExploreSettings, replicas: int
-) -> Iterator[tuple[SystemSettings, str, Atoms, float]]:
+def continued(start: Start, frame: Atoms) -> Start:
+    """The same trajectory from another frame of it: no displacement, and fresh velocities."""
+    atoms = start.intact.copy()
+    atoms.set_cell(frame.cell)
+    atoms.positions = frame.positions
+    return replace(start, atoms=atoms)
+
+
+def _conditions(systems: Sequence[SystemSettings], explore: ExploreSettings, replicas: int) -> Iterator[_Condition]:
     for system in systems:
         atoms = load_system(system)
-        for strain in system.strains:
-            strained = atoms.copy()
-            strained.set_cell(atoms.cell * (1 + strain), scale_atoms=bool(atoms.pbc.any()))
-            tag = f"/strain{strain:+g}" if len(system.strains) > 1 else ""
-            for temperature_K in explore.temperatures_K:
-                for replica in range(replicas):
-                    yield system, f"{system.name}{tag}/{temperature_K:g}K/{replica}", strained, temperature_K
+        ensemble = system.ensemble or explore.ensemble
+        temperatures_K = (0.0,) if ensemble == "relax" else explore.temperatures_K
+        for variant, tag in enumerate(_variant_tags(system)):
+            for strain in system.strains:
+                tags = tag + (f"/strain{strain:+g}" if len(system.strains) > 1 else "")
+                for temperature_K in temperatures_K:
+                    warmth = "relax" if ensemble == "relax" else f"{temperature_K:g}K"
+                    for replica in range(replicas):
+                        name = f"{system.name}{tags}/{warmth}/{replica}"
+                        yield _Condition(system, name, atoms, variant, strain, temperature_K, ensemble)
 
 
-def _displaced(
-    system: str,
-    trajectory: str,
-    role: Role,
-    intact: Atoms,
-    temperature_K: float,
-    seed: tuple[int, ...],
-    rattle_A: float,
-) -> Start:
+def _variant_tags(system: SystemSettings) -> list[str]:
+    """What tells a system's variants apart in the names of trajectories; nothing if there is only one."""
+    if len(system.variants) == 1:
+        return [""]
+    words = ["+".join(generator.kind for generator in variant) or "as-is" for variant in system.variants]
+    seen: Counter[str] = Counter()
+    tags = []
+    for word in words:
+        seen[word] += 1
+        tags.append(f"/{word}" if seen[word] == 1 else f"/{word}-{seen[word]}")
+    return tags
+
+
+def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: float) -> Start:
+    rng = np.random.default_rng([*seed, 2])
+    intact = built_variant(condition.system, condition.structure, condition.variant, rng)
+    intact.set_cell(intact.cell * (1 + condition.strain), scale_atoms=bool(intact.pbc.any()))
     atoms = intact.copy()
     generator = np.random.default_rng([*seed, 0])
     atoms.positions += generator.normal(0.0, rattle_A, atoms.positions.shape)
-    return Start(system, trajectory, role, atoms, intact, temperature_K, (*seed, 1))
+    name, temperature_K = condition.name, condition.temperature_K
+    return Start(condition.system.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)

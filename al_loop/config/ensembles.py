@@ -1,0 +1,5 @@
+"""The ways a trajectory may move."""
+
+from typing import Literal
+
+Ensemble = Literal["nve", "langevin", "bussi", "npt", "relax"]

@@ -1,0 +1,31 @@
+"""Slabs cut from a bulk."""
+
+import numpy as np
+from ase import Atoms, build
+
+from al_loop.config.generator_settings import SurfaceSettings
+from al_loop.errors import InputError
+from al_loop.explore.generators.vacuum import vacuum_axes
+
+
+def surface(settings: SurfaceSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001
+    """Cut a slab with vacuum on both sides, its normal along z."""
+    slab = cut(atoms, settings.miller, settings.layers)
+    slab.center(vacuum=settings.vacuum_A, axis=2)
+    slab.pbc = (True, True, settings.periodic)
+    return slab.repeat((*settings.repeats, 1))
+
+
+def cut(bulk: Atoms, miller: tuple[int, int, int], layers: int) -> Atoms:
+    """Cut a slab without vacuum, its normal along z.
+
+    Raises:
+        InputError: what is to be cut is no bulk.
+    """
+    empty = vacuum_axes(bulk)
+    if empty:
+        raise InputError(
+            f"cuts a bulk, but the structure {bulk.get_chemical_formula()} is not periodic, or holds vacuum, along"
+            f" {', '.join(empty)}; start from the conventional cell of the crystal"
+        )
+    return build.surface(bulk, miller, layers, periodic=True)

@@ -1,0 +1,102 @@
+"""Exploration that writes its trajectories as it goes, and goes on from what it wrote."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.explore.checkpoint import Checkpoint, identity_of, load, save
+from al_loop.explore.lockstep import Lockstep
+from al_loop.explore.starts import Start
+from al_loop.explore.trajectory_file import append, cut, read_visits
+from al_loop.records import Visit
+from committee.potential import CommitteePotential
+
+STATE = "state.npz"
+_UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+@dataclass(frozen=True)
+class StoredTrajectories:
+    """Trajectories that have come to their end, on disk.
+
+    Attributes:
+        folder: where they are.
+        starts: their beginnings.
+    """
+
+    folder: Path
+    starts: Sequence[Start]
+
+    def paths(self) -> list[Path]:
+        """The file of each trajectory, in the order of the starts."""
+        width = len(str(max(len(self.starts) - 1, 0)))
+        return [
+            self.folder / f"{index:0{width}d}-{start.role.value}-{_UNFIT.sub('_', start.trajectory)[:100]}.extxyz"
+            for index, start in enumerate(self.starts)
+        ]
+
+    def visits(self) -> Iterator[Visit]:
+        """Yield the gated frames by role, trajectory and step, each read when it is asked for."""
+        pairs = zip(self.starts, self.paths(), strict=True)
+        for start, path in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
+            yield from read_visits(path, start)
+
+
+def explore_stored(
+    folder: Path,
+    potential: CommitteePotential,
+    starts: Sequence[Start],
+    settings: ExploreSettings,
+    physics: PhysicsSettings,
+    advance: Callable[[int], object] = lambda _: None,
+) -> StoredTrajectories:
+    """Run every trajectory as ``explore`` does, but keep its frames on disk, one file for each trajectory.
+
+    At each check the new frames are appended, then the state is replaced. A run that was killed goes on from its last
+    state with the same call, drops what was appended after it, and with one thread ends with the same bits. No more
+    than the frames of one step are held in memory.
+
+    Args:
+        folder: made if it is missing; what is left there of a run with another model, start or setting is replaced.
+        potential: the served model; its calibration decides what is trusted.
+        starts: beginnings of the trajectories.
+        settings: steps, time step, interval between gated frames.
+        physics: limits of the physics lane.
+        advance: called with the number of steps that were taken, or had been before.
+    """
+    stored = StoredTrajectories(folder, starts)
+    paths = stored.paths()
+    lockstep = Lockstep(potential, starts, settings, physics)
+    identity = identity_of(potential, starts, settings, physics)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _resumed(folder, identity, lockstep, paths):
+        for path in (path for pattern in ("*.npz", "*.extxyz", "*.tmp") for path in folder.glob(pattern)):
+            path.unlink()
+    elif lockstep.step > 1:
+        advance(lockstep.step - 1)
+    while not lockstep.ended:
+        for recorded in lockstep.advance():
+            append(paths[recorded.index], recorded)
+        if lockstep.ended or (lockstep.step - 1) % settings.check_every == 0:
+            sizes = tuple(path.stat().st_size if path.exists() else 0 for path in paths)
+            state = Checkpoint(identity, lockstep.step, sizes, lockstep.state(), ended=lockstep.ended)
+            save(folder / STATE, state)
+        if lockstep.step > 1:
+            advance(1)
+    return stored
+
+
+def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Path]) -> bool:
+    """Bring a run to where its last state was, files included; False if there is none of this run."""
+    known = load(folder / STATE)
+    if known is None or known.identity != identity:
+        return False
+    try:
+        for path, size in zip(paths, known.sizes, strict=True):
+            cut(path, size)
+    except ValueError:  # the machine went down before the frames reached the disk
+        return False
+    lockstep.restore(known.step, known.states)
+    return True

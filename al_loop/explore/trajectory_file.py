@@ -1,0 +1,125 @@
+"""A trajectory on disk: extended XYZ that any viewer opens, appended frame by frame, with every bit of the numbers."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread
+from numpy.typing import NDArray
+
+from al_loop.explore.starts import Start
+from al_loop.explore.trajectory import Recorded
+from al_loop.records import Lane, Verdict, VerdictKind, Visit
+
+VISIT = "visit"  # the key of what is no part of the structure
+_KEPT = ("charge", "spin")
+
+
+def append(path: Path, recorded: Recorded) -> None:
+    """Write a frame behind the others."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_frame(recorded))
+
+
+def cut(path: Path, size: int) -> None:
+    """Drop what was written after the first ``size`` bytes.
+
+    Raises:
+        ValueError: the file is shorter.
+    """
+    held = path.stat().st_size if path.exists() else 0
+    if held < size:
+        raise ValueError(f"{path} holds {held} bytes, expected at least {size}")
+    if held > size:
+        with path.open("r+b") as file:
+            file.truncate(size)
+
+
+def read_visits(path: Path, start: Start) -> Iterator[Visit]:
+    """Yield the visits of one trajectory in the order they were met, one at a time.
+
+    Args:
+        path: of a file that ``append`` wrote; there need not be one.
+        start: of the trajectory.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    for atoms in iread(path, index=":", format="extxyz"):
+        known = atoms.info[VISIT]
+        plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        if atoms.has("initial_magmoms"):
+            plain.set_initial_magnetic_moments(atoms.arrays["initial_magmoms"])
+        plain.info.update({key: start.intact.info[key] for key in _KEPT if key in start.intact.info})
+        verdict = known["verdict"]
+        descriptor = known["descriptor"]
+        yield Visit(
+            frame_id=known["frame_id"],
+            atoms=plain,
+            role=start.role,
+            system=start.system,
+            trajectory=start.trajectory,
+            step=known["step"],
+            temperature_K=known["temperature_K"],
+            verdict=Verdict(
+                VerdictKind(verdict["kind"]),
+                Lane(verdict["lane"]),
+                verdict["reason"],
+                tuple(verdict["atoms"]),
+                stop=verdict["stop"],
+            ),
+            force_uncertainty_eV_per_A=known["force_uncertainty_eV_per_A"],
+            latent_distance=known["latent_distance"],
+            descriptor=None if descriptor is None else _from_text(descriptor),
+        )
+
+
+def _frame(recorded: Recorded) -> str:
+    visit, atoms = recorded.visit, recorded.visit.atoms
+    columns: list[tuple[str, NDArray[np.float64]]] = [("pos", atoms.positions), ("momenta", recorded.momenta)]
+    if atoms.has("initial_magmoms"):
+        columns.append(("initial_magmoms", atoms.get_initial_magnetic_moments().reshape(len(atoms), -1)))
+    numbers = np.hstack([values for _, values in columns])
+    rows = [f"{symbol} {' '.join(map(repr, row))}" for symbol, row in zip(atoms.symbols, numbers.tolist(), strict=True)]
+    names = "".join(f":{name}:R:{values.shape[1]}" for name, values in columns)
+    lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
+    header = [
+        *([f'Lattice="{lattice}"'] if atoms.cell.any() else []),
+        f"Properties=species:S:1{names}",
+        f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc)}"',
+        *(f"{key}={atoms.info[key]}" for key in _KEPT if key in atoms.info),
+        *([] if recorded.energy_eV is None else [f"energy={float(recorded.energy_eV)!r}"]),
+        f"{VISIT}={_quoted(_as_dict(visit))}",
+    ]
+    return "\n".join([str(len(atoms)), " ".join(header), *rows]) + "\n"
+
+
+def _as_dict(visit: Visit) -> dict[str, Any]:
+    verdict = {**asdict(visit.verdict), "atoms": [int(index) for index in visit.verdict.atoms]}
+    return {
+        "frame_id": visit.frame_id,
+        "step": visit.step,
+        "temperature_K": float(visit.temperature_K),
+        "verdict": {**verdict, "kind": visit.verdict.kind.value, "lane": visit.verdict.lane.value},
+        "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
+        "latent_distance": visit.latent_distance,
+        "descriptor": None if visit.descriptor is None else _as_text(visit.descriptor),
+    }
+
+
+def _as_text(values: NDArray[np.float32]) -> str:
+    return b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _from_text(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(b64decode(text), "<f4").astype(np.float32)
+
+
+def _quoted(values: dict[str, Any]) -> str:
+    """A mapping as ASE's extended XYZ writes one; JSON escapes every line break and non-ASCII letter."""
+    text = json.dumps(values).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"_JSON {text}"'
