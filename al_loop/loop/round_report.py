@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.gate.reachable import out_of_reach, reachable_tolerance
 from al_loop.ledger import Ledger
 from al_loop.loop.evaluate import Evaluation
 from al_loop.quarantine import quarantined_as_dict
@@ -70,29 +71,31 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
     """How often the calibrated bound held on test frames, and how often the tolerance among trusted ones."""
     if calibration is None or not test.any():
         return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}
-    errors, sigmas, distances = (
-        [values for values, chosen in zip(per_frame, test, strict=True) if chosen]
-        for per_frame in (
-            evaluation.atom_errors(),
-            evaluation.atom_uncertainties(),
-            evaluation.atom_distances(),
-        )
-    )
-    counted = calibration.coverage(errors, sigmas, distances)
+    counted = calibration.coverage(*_per_frame(evaluation, test))
+    calibrating = _per_frame(evaluation, evaluation.has_role(Role.CALIBRATION))
+    reachable = reachable_tolerance(*calibrating, calibration.confidence)
+    beyond = out_of_reach(calibration, reachable)
     known = calibration.quantile is not None
     return {
         "coverage": counted.marginal if known else None,
         "coverage_frames": counted.frames if known else 0,
         "promise": {
-            "text": calibration.summary,
+            "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
             "proven": calibration.promise_proven,
             "threshold_eV_per_A": calibration.trust_threshold,
             "test_frames": counted.frames,
             "trusted": counted.trusted,
             "exceeding": counted.trusted_exceeding,
             "upper_bound": counted.trusted_error_bound,
+            "reachable_tolerance_eV_per_A": reachable,
         },
     }
+
+
+def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[list[NDArray[np.float64]], ...]:
+    """Errors, spreads and latent distances of the atoms of the chosen frames."""
+    everything = (evaluation.atom_errors(), evaluation.atom_uncertainties(), evaluation.atom_distances())
+    return tuple([values for values, wanted in zip(of, chosen, strict=True) if wanted] for of in everything)
 
 
 def _plain(figures: ErrorFigures | None) -> dict[str, Any] | None:
