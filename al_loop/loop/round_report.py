@@ -13,6 +13,8 @@ from al_loop.quarantine import quarantined_as_dict
 from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration
 
+_Values = list[NDArray[np.float64]]
+
 
 def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | None) -> dict[str, Any]:
     """Errors, coverage and promise on held-out frames, as plain JSON.
@@ -92,10 +94,13 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
     }
 
 
-def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[list[NDArray[np.float64]], ...]:
+def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[_Values, _Values, _Values]:
     """Errors, spreads and latent distances of the atoms of the chosen frames."""
-    everything = (evaluation.atom_errors(), evaluation.atom_uncertainties(), evaluation.atom_distances())
-    return tuple([values for values, wanted in zip(of, chosen, strict=True) if wanted] for of in everything)
+
+    def of(values: _Values) -> _Values:
+        return [values[i] for i in np.flatnonzero(chosen)]
+
+    return of(evaluation.atom_errors()), of(evaluation.atom_uncertainties()), of(evaluation.atom_distances())
 
 
 def _plain(figures: ErrorFigures | None) -> dict[str, Any] | None:
