@@ -74,4 +74,6 @@ def test_every_rung_ends_in_the_same_magnetic_state(rung, ferromagnet):
     label = engine.label(_iron([3.0, 3.0]), engine.ladder[rung])
     assert label.status is LabelStatus.CONVERGED, label.message
     assert label.energy_eV == pytest.approx(ferromagnet.energy_eV, abs=0.02)
-    assert np.abs(label.magnetic_moments_uB - ferromagnet.magnetic_moments_uB).max() < 0.1
+    assert np.abs(label.forces_eV_per_A - ferromagnet.forces_eV_per_A).max() < 0.01
+    # What goes from one atom to the other costs a meV for 0.1 µB: where the cycles stop decides.
+    assert label.magnetic_moments_uB.mean() == pytest.approx(ferromagnet.magnetic_moments_uB.mean(), abs=0.03)
