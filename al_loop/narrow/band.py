@@ -29,7 +29,7 @@ class Band:
         images: ends included, without calculators.
         converged: the forces across the path are below the tolerance.
         steps: that were made.
-        max_force_eV_per_A: largest force across the path that is left.
+        max_force_eV_per_A: largest force of the band that is left on any atom.
     """
 
     images: tuple[Atoms, ...]
@@ -66,7 +66,7 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         steps = _optimized(band, ROUGH * options.force_tolerance_eV_per_A, options.steps // 2)
         band.climb = True
         steps += _optimized(band, options.force_tolerance_eV_per_A, options.steps - steps)
-        largest = float(band.get_residual())
+        largest = float(np.linalg.norm(band.get_forces().reshape(-1, 3), axis=1).max())
     except (StructureError, FoundationAnswerError) as error:
         raise GuardStop(
             f"the band broke: an image {error.reason} Begin from ends that are closer together (a path in two "

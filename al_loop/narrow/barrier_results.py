@@ -81,7 +81,7 @@ class Barrier:
         members: K of the committee.
         converged: the forces across the path are below the tolerance.
         steps: of the band.
-        max_force_eV_per_A: largest force across the path that is left.
+        max_force_eV_per_A: largest force of the band that is left on any atom.
         options: how it was searched.
         scale: what the members' spread of differences was multiplied by.
         notes: what the user should know, in sentences.

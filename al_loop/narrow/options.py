@@ -78,7 +78,7 @@ class BarrierOptions:
     Attributes:
         images: between the two ends.
         confidence: one-sided, of the interval that is stated.
-        force_tolerance_eV_per_A: largest force across the path that is left on any image.
+        force_tolerance_eV_per_A: largest force of the band that is left on any atom.
         steps: at most, of the whole search.
         spring_eV_per_A2: between images.
         relax: how to relax the ends first, None if they are minima already.

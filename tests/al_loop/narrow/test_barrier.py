@@ -1,0 +1,150 @@
+"""The hop of an adatom between two hollows, against EMT's own path."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.mep import NEB
+from ase.optimize import FIRE
+
+from al_loop.config.settings import LabelSettings
+from al_loop.errors import GuardStop, InputError
+from al_loop.narrow.barrier import find_barrier
+from al_loop.narrow.barrier_results import Barrier
+from al_loop.narrow.dft_barrier import label_barrier
+from al_loop.narrow.labeller import Labeller
+from al_loop.narrow.options import BarrierOptions, RelaxOptions
+from al_loop.records import Lane
+
+IMAGES = 3
+QUICK = BarrierOptions(images=IMAGES, force_tolerance_eV_per_A=0.08, steps=60, relax=RelaxOptions(0.05, 60))
+
+
+@pytest.fixture(scope="module")
+def barrier(copper, make_adatom, make_hopped, held_out) -> Barrier:
+    return find_barrier(make_adatom("hollow"), make_hopped(), copper, QUICK, labelled=held_out)
+
+
+@pytest.fixture(scope="module")
+def true_path(make_adatom, make_hopped) -> list[float]:
+    """Energies along EMT's own band, eV above the initial end."""
+    ends = [make_adatom("hollow"), make_hopped()]
+    for end in ends:
+        end.calc = EMT()
+        FIRE(end, logfile=None).run(fmax=0.01)
+    images = [ends[0], *(ends[0].copy() for _ in range(IMAGES)), ends[1]]
+    for image in images[1:-1]:
+        image.calc = EMT()
+    band = NEB(images, climb=True, method="improvedtangent")
+    band.interpolate("idpp", mic=True, apply_constraint=True)
+    FIRE(band, logfile=None).run(fmax=0.02, steps=300)
+    energies = [image.get_potential_energy() for image in images]
+    return [energy - energies[0] for energy in energies]
+
+
+def test_the_barrier_is_that_of_emt(barrier: Barrier, true_path: list[float]) -> None:
+    assert barrier.converged
+    assert max(true_path) > 0.3
+    assert barrier.forward_eV == pytest.approx(max(true_path), abs=0.05)
+    assert abs(barrier.forward_eV - max(true_path)) < 2 * barrier.half_width_eV
+    assert barrier.saddle == 2
+    assert barrier.reaction_eV == pytest.approx(0, abs=0.01)
+    assert barrier.reverse_eV == pytest.approx(barrier.forward_eV, abs=0.01)
+
+
+def test_its_uncertainty_is_the_spread_of_the_difference(barrier: Barrier) -> None:
+    saddle, initial = (barrier.images[i].judged.prediction for i in (barrier.saddle, 0))
+    spread = np.std(saddle.energy_ensemble - initial.energy_ensemble, ddof=1)
+    assert barrier.uncertainty_eV == pytest.approx(barrier.scale.value * spread)
+    assert barrier.images[0].uncertainty_eV == 0
+    assert 0 < barrier.uncertainty_eV < 0.2
+
+
+def test_every_image_is_judged_and_fixed_atoms_stay(barrier: Barrier, make_adatom) -> None:
+    assert [image.judged.verdict.lane is Lane.UNCALIBRATED for image in barrier.images] == [False] * (IMAGES + 2)
+    fixed = make_adatom("hollow").positions[:4]
+    for image in barrier.images:
+        np.testing.assert_allclose(image.atoms.positions[:4], fixed, atol=1e-9)
+    lengths = [image.path_A for image in barrier.images]
+    assert lengths == sorted(lengths)
+    assert 2.0 < lengths[-1] < 4.0
+
+
+def test_ends_saddle_and_its_neighbours_are_sent(barrier: Barrier) -> None:
+    reasons = {image.image: image.reason for image in barrier.images if image.sent}
+    assert "the highest image" in reasons[2]
+    assert all("beside the highest image" in reasons[i] for i in (1, 3))
+    assert "counts from here" in reasons[0]
+    assert "counts from here" in reasons[4]
+
+
+def test_a_saddle_that_is_not_trusted_is_said_to_be_so(copper, make_adatom, make_hopped) -> None:
+    strict = replace(copper.calibration, trust_threshold=1e-6, latent_threshold=1e-6)
+    ends = make_adatom("hollow"), make_hopped()
+    one = replace(QUICK, images=1, steps=20)
+    doubted = find_barrier(*ends, copper.with_calibration(strict), one)
+    assert not doubted.saddle_trusted
+    assert any("the highest image (1) is not trusted" in note for note in doubted.notes)
+    assert all("suspect: force uncertainty" in image.reason for image in doubted.images)
+    generous = replace(copper.calibration, trust_threshold=1e3, discard_threshold=1e4, latent_threshold=1e3)
+    trusted = find_barrier(*ends, copper.with_calibration(generous), one)
+    assert trusted.saddle_trusted
+    assert not any("not trusted" in note for note in trusted.notes)
+    unknown = find_barrier(*ends, copper.with_calibration(None), one)
+    assert any("never calibrated" in note for note in unknown.notes)
+
+
+def test_dft_has_the_last_word(barrier: Barrier, true_path: list[float], tmp_path, ask_emt) -> None:
+    settings = LabelSettings.model_validate({"engine": {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}})
+    with Labeller(settings, tmp_path) as labeller:
+        labelled = label_barrier(barrier, labeller)
+        few = replace(
+            barrier,
+            images=tuple(replace(i, sent=i.image in (0, 1), reason="") for i in barrier.images),
+        )
+        followed = label_barrier(few, labeller)
+    zero = ask_emt(barrier.images[0].atoms)[0]
+    assert labelled.dft_saddle == barrier.saddle
+    assert labelled.dft_forward_eV == pytest.approx(ask_emt(barrier.images[2].atoms)[0] - zero, abs=1e-6)
+    assert labelled.dft_forward_eV == pytest.approx(max(true_path), abs=0.03)
+    assert labelled.dft_reaction_eV == pytest.approx(0, abs=0.01)
+    # From one image on the way up, neighbours are labelled until the maximum lies between labels.
+    assert followed.dft_saddle == 2
+    assert followed.images[3].labelled is not None
+    assert followed.images[4].labelled is None
+
+
+def test_a_label_that_fails_leaves_the_committees_barrier(barrier: Barrier, tmp_path) -> None:
+    engine = {"engine": "ase", "calculator": "failing_calculators.FailingEMT", "arguments": {"how": "leave"}}
+    settings = LabelSettings.model_validate({"engine": engine, "retry": {"tries": 1}})
+    with Labeller(settings, tmp_path) as labeller:
+        labelled = label_barrier(barrier, labeller)
+    assert labelled.dft_forward_eV is None
+    assert labelled.forward_eV == barrier.forward_eV
+    assert any("DFT gave no label for image 0" in note for note in labelled.notes)
+    assert any("there is no barrier from DFT" in note for note in labelled.notes)
+
+
+def test_without_a_barrier_there_is_none_to_find(copper, make_adatom) -> None:
+    initial, beside = make_adatom("hollow"), make_adatom("hollow")
+    beside.positions[-1, 0] += 0.1
+    relax = RelaxOptions(force_tolerance_eV_per_A=0.01, steps=80)
+    with pytest.raises(GuardStop, match="the same minimum"):
+        find_barrier(initial, beside, copper, replace(QUICK, relax=relax))
+
+
+def test_an_end_that_breaks_is_named(copper, make_adatom, make_hopped) -> None:
+    inside = make_hopped()
+    inside.positions[-1] = inside.positions[5] + [0, 0, 0.3]
+    with pytest.raises(GuardStop, match=r"FINAL does not relax under the model.*close contact"):
+        find_barrier(make_adatom("hollow"), inside, copper, QUICK)
+
+
+def test_ends_with_unknown_elements_or_other_atoms_are_refused(copper, make_adatom) -> None:
+    with pytest.raises(InputError, match="INITIAL is Cu9 and FINAL Cu8"):
+        find_barrier(make_adatom("hollow"), make_adatom("hollow")[:-1], copper, QUICK)
+    unknown = Atoms("Og2", [[0, 0, 0], [3, 0, 0]])
+    with pytest.raises(InputError, match="hold Og, which the model"):
+        find_barrier(unknown, unknown, copper, QUICK)
