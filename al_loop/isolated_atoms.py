@@ -2,8 +2,8 @@
 
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
-from al_loop.config.structure_file import read_structure
 from al_loop.errors import CampaignError
+from al_loop.explore.starts import system_symbols
 from dft_interfaces.isolated_atoms import isolated_atom
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.label import Label
@@ -21,7 +21,7 @@ def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
         EngineNotInstalledError: the engine is missing.
     """
     label = config.label
-    symbols = {symbol for _, system in systems_with_paths(config) for symbol in read_structure(system.file).symbols}
+    symbols = {symbol for _, system in systems_with_paths(config) for symbol in system_symbols(system)}
     with IsolatedEngine(label.engine, label.limits) as engine:
         labels = {
             symbol: labelled_with_retries(engine, isolated_atom(symbol, label.engine), label.retry)

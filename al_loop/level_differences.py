@@ -3,7 +3,7 @@
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
 from al_loop.config.foundation_names import foundation_name
-from al_loop.config.structure_file import read_structure
+from al_loop.explore.starts import system_symbols
 from committee.settings import CalculatorSettings, FairchemSettings
 from dft_interfaces.levels.foundation_levels import FoundationLevel, calculator_mode, differences, foundation_level
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
@@ -21,7 +21,7 @@ def level_differences(config: Config, level: LevelOfTheory) -> list[str]:
         name = foundation_name(config.foundation)
         ours = f"{level.code}: {level.summary}"
         return [f"The level of theory of {name} is not in the table: whether the labels share it ({ours}) is open."]
-    elements = {symbol for _, system in systems_with_paths(config) for symbol in read_structure(system.file).symbols}
+    elements = {symbol for _, system in systems_with_paths(config) for symbol in system_symbols(system)}
     return differences(level, foundation, elements)
 
 

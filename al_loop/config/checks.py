@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterator, Set
 
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 
 from al_loop.config import Config, SystemSettings
+from al_loop.config.explore_checks import built_structures, exploration_problems, start_problems
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
 from al_loop.config.moments import set_moments
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
+from al_loop.explore.starts import system_symbols
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
 from dft_interfaces.engines import build_engine
@@ -32,6 +34,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _align(config)
     yield from _queue(config)
     for dotted, system in systems_with_paths(config):
+    yield from exploration_problems(config)
         yield from _structure(dotted, system, config)
 
 
@@ -98,11 +101,14 @@ def _align(config: Config) -> Iterator[str]:
         if not entry.file.is_file():
             yield f"align.other_labels[{index}].file: {entry.file} does not exist; paths are relative to this file"
     given = set(config.align.isolated_atoms_eV)
-    files = [system.file for _, system in systems_with_paths(config)]
-    if given and all(file.is_file() for file in files):
-        lacking = {symbol for file in files for symbol in read_structure(file).symbols} - given
-        if lacking:
-            yield f"align.isolated_atoms_eV: {', '.join(sorted(lacking))} missing; give every element or none"
+    if not given:
+        return
+    try:
+        lacking = {symbol for _, system in systems_with_paths(config) for symbol in system_symbols(system)} - given
+    except InputError:
+        return  # said where the structures are checked
+    if lacking:
+        yield f"align.isolated_atoms_eV: {', '.join(sorted(lacking))} missing; give every element or none"
 
 
 def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
@@ -122,7 +128,19 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
     except InputError as error:
         yield f"{dotted}.initial_magnetic_moments: {error}"
         return
-    yield from _engine(dotted, system, config.label.engine, atoms)
+    if all(repeat >= 1 for repeat in system.supercell):
+        yield from _variants(dotted, system, config, atoms)
+
+
+def _variants(dotted: str, system: SystemSettings, config: Config, atoms: Atoms) -> Iterator[str]:
+    """Build everything that is explored; the engine is asked about each, about the file's own cell without repeats."""
+    built, problems = built_structures(dotted, system)
+    yield from problems
+    found: list[str] = []
+    for where, structure in built:
+        found += start_problems(where, dotted, system, config, structure)
+        found += _engine(dotted, system, config.label.engine, atoms if where == dotted else structure)
+    yield from dict.fromkeys(found)
 
 
 def _task(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
@@ -193,7 +211,7 @@ def check_elements(config: Config, elements: Set[int]) -> None:
     """
     problems = []
     for dotted, system in systems_with_paths(config):
-        unknown = sorted(set(read_structure(system.file).numbers.tolist()) - elements)
+        unknown = sorted({atomic_numbers[symbol] for symbol in system_symbols(system)} - elements)
         if unknown:
             symbols = ", ".join(chemical_symbols[number] for number in unknown)
             problems.append(f"{dotted} ({system.name}) holds {symbols}")
@@ -215,7 +233,7 @@ def check_engine_elements(config: Config) -> None:
     lacking = [
         f"{dotted} ({system.name}) holds {', '.join(unknown)}"
         for dotted, system in systems_with_paths(config)
-        if (unknown := engine.unknown_elements(set(read_structure(system.file).symbols)))
+        if (unknown := engine.unknown_elements(system_symbols(system)))
     ]
     if lacking:
         raise InputError(

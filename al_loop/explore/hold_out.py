@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from al_loop.config import Config, SystemSettings
-from al_loop.explore.lockstep import explore
 from al_loop.explore.starts import Start, make_starts
+from al_loop.explore.stored import explore_stored
 from al_loop.records import Lane, Role, Visit
 from committee.potential import CommitteePotential
 
@@ -23,27 +24,23 @@ class _Set:
 
 
 def hold_out(
-    config: Config, potential: CommitteePotential, advance: Callable[[int], object] = lambda _: None
+    config: Config, potential: CommitteePotential, folder: Path, advance: Callable[[int], object] = lambda _: None
 ) -> list[Visit]:
     """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
 
     Args:
         config: the campaign.
         potential: the untrained committee.
+        folder: where the trajectories are written; a run that was killed goes on from there.
         advance: called with 1 after each step of all trajectories.
     """
     sets = _sets(config)
     starts = [start for one in sets for start in one.starts]
     settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
-    visits = explore(potential, starts, settings, config.physics, advance)
-    of_start: dict[tuple[Role, str], list[Visit]] = {(start.role, start.trajectory): [] for start in starts}
-    for visit in visits:
-        of_start[visit.role, visit.trajectory].append(visit)
+    stored = explore_stored(folder, potential, starts, settings, config.physics, advance)
+    shares = [one.share for one in sets for _ in one.starts]
     return [
-        visit
-        for one in sets
-        for start in one.starts
-        for visit in _evenly(of_start[start.role, start.trajectory], one.share)
+        visit for visits, share in zip(stored.by_start(), shares, strict=True) for visit in _evenly(list(visits), share)
     ]
 
 

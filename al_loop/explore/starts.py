@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -122,14 +122,6 @@ def make_starts(
             _conditions(systems, explore, explore.replicas if replicas is None else replicas)
         )
     ]
-
-
-def continued(start: Start, frame: Atoms) -> Start:
-    """The same trajectory from another frame of it: no displacement, and fresh velocities."""
-    atoms = start.intact.copy()
-    atoms.set_cell(frame.cell)
-    atoms.positions = frame.positions
-    return replace(start, atoms=atoms)
 
 
 def _conditions(systems: Sequence[SystemSettings], explore: ExploreSettings, replicas: int) -> Iterator[_Condition]:

@@ -39,9 +39,13 @@ class StoredTrajectories:
 
     def visits(self) -> Iterator[Visit]:
         """Yield the gated frames by role, trajectory and step, each read when it is asked for."""
-        pairs = zip(self.starts, self.paths(), strict=True)
-        for start, path in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
-            yield from read_visits(path, start)
+        pairs = zip(self.starts, self.by_start(), strict=True)
+        for _, visits in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
+            yield from visits
+
+    def by_start(self) -> list[Iterator[Visit]]:
+        """The gated frames of each trajectory, in the order of the starts."""
+        return [read_visits(path, start) for path, start in zip(self.paths(), self.starts, strict=True)]
 
 
 def explore_stored(

@@ -15,34 +15,46 @@ from al_loop.ledger.base import LedgerBase, chunks, raw
 from al_loop.ledger.codec import pack_atoms, pack_descriptor, unpack_atoms, unpack_descriptor
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
+BLOCK = 1000  # visits that are held in memory while they are stored
+
 _DUPLICATE_KEY = 11000
 
 
 class VisitLedger(LedgerBase):
     """Frames and visits."""
 
-    def replace_visits(self, round_: int, roles: Collection[Role], visits: Sequence[Visit]) -> None:
+    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit]) -> int:
         """Make ``visits`` the round's only ones with these roles; unknown frames are stored first.
 
         After a crash in the middle the same call leaves exactly what an undisturbed one would have left. A visit of
-        a frame that is stored in another order of atoms is turned to that order.
+        a frame that is stored in another order of atoms is turned to that order. No more than a block of visits is
+        held in memory.
+
+        Returns:
+            How many visits were given.
 
         Raises:
             ValueError: a visit has none of these roles.
         """
-        strangers = sorted({visit.role for visit in visits} - set(roles))
-        if strangers:
-            raise ValueError(f"visits have roles {strangers}, expected only {sorted(roles)}")
-        stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(visits)})
         batch = uuid.uuid4().hex
         collection = self._collection(self._docs.visit)
-        documents: dict[str, dict[str, Any]] = {}
-        for order, visit in enumerate(visits):
-            indices = _turned(visit, stored_atoms[visit.frame_id])
-            document = self._visit_document(round_, order, batch, visit, indices)
-            documents.setdefault(document["_id"], document)
-        for chunk in chunks(documents.values()):
-            collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in chunk], ordered=False)
+        known: set[str] = set()
+        count = 0
+        for block in chunks(visits, BLOCK):
+            strangers = sorted({visit.role for visit in block} - set(roles))
+            if strangers:
+                raise ValueError(f"visits have roles {strangers}, expected only {sorted(roles)}")
+            stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(block)})
+            documents: dict[str, dict[str, Any]] = {}
+            for order, visit in enumerate(block, start=count):
+                indices = _turned(visit, stored_atoms[visit.frame_id])
+                document = self._visit_document(round_, order, batch, visit, indices)
+                documents.setdefault(document["_id"], document)
+            new = [document for key, document in documents.items() if key not in known]
+            if new:
+                collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in new], ordered=False)
+            known |= documents.keys()
+            count += len(block)
         collection.delete_many(
             {
                 "campaign": self.campaign,
@@ -51,6 +63,7 @@ class VisitLedger(LedgerBase):
                 "batch": {"$ne": batch},
             }
         )
+        return count
 
     def visits(
         self,
@@ -114,6 +127,26 @@ class VisitLedger(LedgerBase):
                 {"frame": 1, "descriptor": 1},
             )
         }
+
+    def before_failure(self, round_: int) -> dict[str, Atoms]:
+        """The last sound frame of each exploring trajectory that was stopped in a round, by trajectory.
+
+        One that was stopped at its start has none.
+        """
+        met = self._collection(self._docs.visit).find(
+            {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value},
+            {"trajectory": 1, "frame": 1, "kind": 1, "stop": 1},
+        )
+        stopped: set[str] = set()
+        sound: dict[str, str] = {}
+        for visit in met.sort("step", 1):
+            if visit["stop"]:
+                stopped.add(visit["trajectory"])
+            elif visit["kind"] != VerdictKind.DISCARD.value:
+                sound[visit["trajectory"]] = visit["frame"]
+        wanted = {trajectory: frame for trajectory, frame in sound.items() if trajectory in stopped}
+        frames = self.frames(wanted.values())
+        return {trajectory: frames[frame] for trajectory, frame in wanted.items()}
 
     def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
         """Lane -> kind -> number of visits of a round."""

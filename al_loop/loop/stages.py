@@ -12,8 +12,8 @@ import numpy as np
 from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.explore.hold_out import hold_out, hold_out_steps
-from al_loop.explore.lockstep import explore
-from al_loop.explore.starts import make_starts
+from al_loop.explore.round_starts import round_starts
+from al_loop.explore.stored import explore_stored
 from al_loop.ledger import Ledger
 from al_loop.loop.alignment import TrainingInput, training_input
 from al_loop.loop.evaluate import Evaluation, evaluate
@@ -34,10 +34,10 @@ from committee.potential import CommitteePotential
 from committee.training import train
 from dft_interfaces.label import LevelOfTheory
 
-MODELS = "models"
+MODELS, TRAJECTORIES = "models", "trajectories"
 HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
 TELLING_FRAMES = 8  # labels that show a slip of unit, sign or order
-EXPLORE_SEED, SELECT_SEED, TRAIN_SEED = 1, 5, 6
+SELECT_SEED, TRAIN_SEED = 5, 6
 
 
 class Stages:
@@ -87,7 +87,7 @@ class Stages:
         if round_ > 0:
             return {}
         with self._progress.stage("hold out", total=hold_out_steps(self._config), unit="steps") as advance:
-            visits = hold_out(self._config, self._foundation, advance)
+            visits = hold_out(self._config, self._foundation, self._trajectories(round_, "hold_out"), advance)
         if not all(any(v.role is role for v in visits) for role in (Role.TEST, Role.CALIBRATION)):
             raise GuardStop(
                 "All held-out trajectories broke before the first usable frame: nothing could ever be measured or "
@@ -101,17 +101,18 @@ class Stages:
     def explore(self, round_: int) -> dict[str, Any]:
         """Exploratory MD under the served model, every frame gated."""
         config = self._config
-        starts = make_starts(config.systems, config.explore, Role.EXPLORE, (config.seed, EXPLORE_SEED, round_))
+        starts = round_starts(config, round_, self._ledger.before_failure)
+        folder, served = self._trajectories(round_, "explore"), self._served_in(round_)
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
-            visits = explore(self._served_in(round_), starts, config.explore, config.physics, advance)
-        if not visits or all(visit.verdict.kind is VerdictKind.DISCARD for visit in visits):
+            stored = explore_stored(folder, served, starts, config.explore, config.physics, advance)
+        if all(visit.verdict.kind is VerdictKind.DISCARD for visit in stored.visits()):
+            first = next(stored.visits(), None)
             raise GuardStop(
                 f"Round {round_}: all {len(starts)} trajectories broke before the first usable frame "
-                f"({visits[0].verdict.reason if visits else 'at the start'}). "
+                f"({'at the start' if first is None else first.verdict.reason}). "
                 "Check the starting structures, lower temperatures_K or timestep_fs, and start anew in another folder."
             )
-        self._ledger.replace_visits(round_, (Role.EXPLORE,), visits)
-        return {"frames": len(visits)}
+        return {"frames": self._ledger.replace_visits(round_, (Role.EXPLORE,), stored.visits())}
 
     def select(self, round_: int) -> dict[str, Any]:
         """Choose the suspects worth a label and ask for them."""
@@ -269,6 +270,9 @@ class Stages:
     def _model_path(self, round_: int) -> Path:
         return self._config.folder / MODELS / f"round-{round_:03d}"
 
+
+    def _trajectories(self, round_: int, stage: str) -> Path:
+        return self._config.folder / TRAJECTORIES / f"round-{round_:03d}" / stage
 
 def _ignored(_count: int) -> None:
     """Show nothing: the stage before has shown it."""
