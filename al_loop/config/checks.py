@@ -33,8 +33,8 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _orderings(config)
     yield from _align(config)
     yield from _queue(config)
-    for dotted, system in systems_with_paths(config):
     yield from exploration_problems(config)
+    for dotted, system in systems_with_paths(config):
         yield from _structure(dotted, system, config)
 
 

@@ -267,12 +267,12 @@ class Stages:
             )
         return candidate.with_calibration(self._calibrate(candidate))
 
+    def _trajectories(self, round_: int, stage: str) -> Path:
+        return self._config.folder / TRAJECTORIES / f"round-{round_:03d}" / stage
+
     def _model_path(self, round_: int) -> Path:
         return self._config.folder / MODELS / f"round-{round_:03d}"
 
-
-    def _trajectories(self, round_: int, stage: str) -> Path:
-        return self._config.folder / TRAJECTORIES / f"round-{round_:03d}" / stage
 
 def _ignored(_count: int) -> None:
     """Show nothing: the stage before has shown it."""
