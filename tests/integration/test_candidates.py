@@ -1,5 +1,6 @@
 """What SELECT reads of a real ledger: descriptors, without structures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ from ase.build import molecule
 from al_loop.config import StoreSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import LabelledFrame, Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.select.described import described
+from al_loop.select.descriptors import frame_descriptor
+from committee.backbones import load_backbone
+from committee.potential import CommitteePotential
+from committee.settings import SevenNetSettings
+from dft_interfaces.label import Label, LabelStatus
 
 VERDICT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY)
 
@@ -67,3 +74,23 @@ def test_visits_of_some_frames(ledger: Ledger) -> None:
     wanted = [visit(2).frame_id, visit(0).frame_id, "unknown"]
     assert {entry.frame_id for entry in ledger.visits(0, frames=wanted)} == set(wanted[:2])
     assert ledger.visits(0, frames=[]) == []
+
+
+def test_missing_descriptors_are_computed_where_the_foundation_has_an_answer(ledger: Ledger) -> None:
+    """Of an old ledger's frames, and of frames on which the physics lane fired before the model was asked."""
+    potential = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+    old, new, broken = visit(1, descriptor=False), visit(2), visit(3, descriptor=False).atoms
+    broken.positions[0] = np.nan
+    lost = replace(visit(3, descriptor=False), frame_id=frame_id(broken), atoms=broken)
+    ledger.replace_visits(0, [Role.EXPLORE], [lost, old, new])
+    label = Label(LabelStatus.CONVERGED, "a level", 0.0, np.zeros((6, 3)))
+    labelled = [LabelledFrame(v.frame_id, v.atoms, Role.EXPLORE, 0, v.system, v.trajectory, label) for v in (new, old)]
+    candidates, known = described(ledger.candidates(0, Role.EXPLORE), labelled, ledger, potential)
+    (prediction,) = potential.predict([old.atoms])
+    computed = frame_descriptor(prediction.features, old.atoms.numbers)
+    assert candidates[0].descriptor is None
+    assert candidates[1].descriptor == pytest.approx(computed, abs=1e-5)
+    assert np.array_equal(candidates[2].descriptor, new.descriptor)
+    assert np.array_equal(known[0].descriptor, new.descriptor)
+    assert known[1].descriptor == pytest.approx(computed, abs=1e-5)
+    assert [frame.formula for frame in known] == ["CH4O", "CH4O"]
