@@ -31,6 +31,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _same_names(config)
     yield from _foundation(config)
     yield from _orderings(config)
+    yield from _stop(config)
     yield from _align(config)
     yield from _queue(config)
     yield from exploration_problems(config)
@@ -120,7 +121,8 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
     except InputError as error:
         yield f"{dotted}.file: {error}"
         return
-    yield from _cell(dotted, system, atoms)
+    of_the_cell = list(_cell(dotted, system, atoms))
+    yield from of_the_cell
     yield from _electrons(dotted, system, atoms)
     yield from _task(dotted, system, config)
     try:
@@ -128,7 +130,9 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
     except InputError as error:
         yield f"{dotted}.initial_magnetic_moments: {error}"
         return
-    if all(repeat >= 1 for repeat in system.supercell):
+    if of_the_cell:
+        yield from _engine(dotted, system, config.label.engine, atoms)
+    else:
         yield from _variants(dotted, system, config, atoms)
 
 

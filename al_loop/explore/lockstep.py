@@ -49,6 +49,11 @@ class Lockstep:
         self._running = [Trajectory(index, start, settings, physics) for index, start in enumerate(starts)]
 
     @property
+    def running(self) -> int:
+        """How many trajectories have not come to their end."""
+        return len(self._running)
+
+    @property
     def ended(self) -> bool:
         """Whether every trajectory has come to its end."""
         return not self._running or self.step > self._settings.steps
