@@ -31,7 +31,6 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _same_names(config)
     yield from _foundation(config)
     yield from _orderings(config)
-    yield from _stop(config)
     yield from _align(config)
     yield from _queue(config)
     yield from exploration_problems(config)
