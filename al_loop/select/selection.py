@@ -111,8 +111,8 @@ def _sampler(mine: Sequence[Candidate], taken: Sequence[Known], settings: Select
 
 def _audit(candidates: Sequence[Candidate], settings: SelectSettings, rng: np.random.Generator) -> list[Candidate]:
     """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
-    uncalibrated = any(candidate.lane is Lane.UNCALIBRATED for candidate in candidates)
-    share = max(settings.audit_fraction, SEED_AUDIT * uncalibrated) * settings.labels_per_round
+    unguided = any(c.lane is Lane.UNCALIBRATED and c.force_uncertainty_eV_per_A is None for c in candidates)
+    share = max(settings.audit_fraction, SEED_AUDIT * unguided) * settings.labels_per_round
     count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
     return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
 

@@ -121,6 +121,11 @@ def test_the_first_round_draws_a_quarter_at_random():
     assert reasons == ["audit"] * 3 + ["farthest point"] * 9
 
 
+def test_uncertainties_guide_the_choice_before_the_gate_is_calibrated():
+    candidates = [candidate(i, lane=Lane.UNCALIBRATED) for i in range(40)]
+    assert set(chosen(candidates, labels_per_round=12).reasons.values()) == {"farthest point"}
+
+
 def test_nothing_to_choose_from():
     assert chosen([]).frame_ids == []
 
