@@ -26,9 +26,10 @@ from al_loop.loop.labelling import WorkerPool, check_resources
 from al_loop.loop.round_report import round_report
 from al_loop.loop.stages import MODELS, Stages
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
+from al_loop.promote.stopping import STOPPED, stopped_early
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
-from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
+from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
@@ -54,6 +55,7 @@ MAY_CHANGE = (
     "label.queue",
     "label.retry",
     "label.workers",
+    "stop",
 )
 
 
@@ -73,10 +75,14 @@ class Campaign:
     Args:
         config: what to do; a relative ``folder`` counts from the current folder.
         progress: shows how far each stage is; silent by default.
+
+    Attributes:
+        stopped_early: after ``run``, which criterion of ``stop`` ended the campaign before its last round; or empty.
     """
 
     def __init__(self, config: Config, progress: Progress | None = None) -> None:
         self.config = config.model_copy(update={"folder": config.folder.expanduser().resolve()})
+        self.stopped_early = ""
         self._progress = progress or SilentProgress()
 
     @classmethod
@@ -187,15 +193,31 @@ class Campaign:
                 for name, stage in stages.in_order().items():
                     once(round_, name, stage)
                 new = once(round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
-                if new or round_ == self.config.rounds - 1:
+                self._stop(ledger, round_, log)
+                if new or self.stopped_early or round_ == self.config.rounds - 1:
                     write_report(gather(ledger), self.folder)
                 yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
+                if self.stopped_early:
+                    return
 
     def _report(self, ledger: Ledger, round_: int, log: EventLog) -> dict[str, Any]:
         seconds = {name: stage["seconds"] for name, stage in ledger.stages(round_).items() if name != REPORT_STAGE}
-        report = as_dict(round_report(ledger, round_, seconds))
+        label, explore = self.config.label, self.config.explore
+        timestep_fs = None if explore.ensemble == "relax" else explore.timestep_fs
+        cores = (label.queue and label.queue.cores) or label.engine.cores
+        report = as_dict(round_report(ledger, round_, seconds, timestep_fs=timestep_fs, label_cores=cores))
         log.write("round", **report)
         return report
+
+    def _stop(self, ledger: Ledger, round_: int, log: EventLog) -> None:
+        """Note whether the campaign ends after this round, which is not its last one and the last that is finished."""
+        reports = finished_rounds(ledger)
+        self.stopped_early = stopped_early(self.config, reports) if len(reports) == round_ + 1 else ""
+        if not self.stopped_early:
+            return
+        log.write("stopped_early", round=round_, reason=self.stopped_early)
+        if not any(event.kind == STOPPED and event.message == self.stopped_early for event in ledger.events()):
+            ledger.event(STOPPED, self.stopped_early, round_)
 
 
 def _once(ledger: Ledger, log: EventLog, round_: int, name: str, stage: Callable[[int], dict[str, Any]]) -> bool:

@@ -55,9 +55,10 @@ def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
     """
     held = config.hold_out
     held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * len(held.never_trained)
+    asked_for = held_out + config.rounds * config.select.labels_per_round
     return LabelCost(
         seconds={system.name: engine.estimate_s(load_system(system)) for _, system in systems_with_paths(config)},
-        labels=held_out + config.rounds * config.select.labels_per_round,
+        labels=asked_for if config.stop.labels is None else min(asked_for, config.stop.labels),
         time_limit_s=config.label.limits.time_s,
         cores=engine.cores,
     )

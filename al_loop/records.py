@@ -148,6 +148,28 @@ class ErrorFigures:
 
 
 @dataclass(frozen=True)
+class TimeToSuspect:
+    """How long trajectories of a round ran before the gate stopped trusting them.
+
+    Attributes:
+        median_ps: median over the trajectories; one that was trusted to its end counts with its length.
+        trajectories: how many there were.
+        never_suspect: how many of them were trusted to their end.
+        at_least: so many that the true median may be longer.
+    """
+
+    median_ps: float
+    trajectories: int
+    never_suspect: int
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        bound = "at least " if self.at_least else ""
+        never = f", {self.never_suspect} never suspect" if self.never_suspect else ""
+        return f"{bound}{self.median_ps:.3g} ps (median of {self.trajectories} trajectories{never})"
+
+
+@dataclass(frozen=True)
 class RoundReport:
     """What a round came to; ``as_dict`` is the JSON of ``al-loop status --json``.
 
@@ -168,6 +190,9 @@ class RoundReport:
         promotion_reason: why, or why not.
         seconds: wall time by stage.
         quarantined: those frames (``al_loop.quarantine.quarantined_as_dict``).
+        criteria: what the candidate was judged by (``al_loop.promote.criterion.Criterion``, as plain data).
+        time_to_suspect: how long trajectories ran until their first suspect frame; None in reports of earlier versions.
+        label_core_hours: of all calculations of the round.
     """
 
     round: int
@@ -186,3 +211,11 @@ class RoundReport:
     promotion_reason: str
     seconds: dict[str, float] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
+    criteria: list[dict[str, Any]] = field(default_factory=list)
+    time_to_suspect: TimeToSuspect | None = None
+    label_core_hours: float = 0.0
+
+    @property
+    def trusted_fraction(self) -> float:
+        """Share of the explored frames that the gate trusts."""
+        return self.verdicts.get(VerdictKind.TRUSTED.value, 0) / self.frames if self.frames else 0.0

@@ -64,7 +64,9 @@ def run(
             elif not quiet:
                 print_round(report, console)
         if not (as_json or quiet):
-            typer.echo(f"All {config.rounds} rounds are done. Report: {campaign.folder / REPORT_NAME}")
+            early = campaign.stopped_early
+            done = f"Stopped early: {early}." if early else f"All {config.rounds} rounds are done."
+            typer.echo(f"{done} Report: {campaign.folder / REPORT_NAME}")
 
 
 @app.command()

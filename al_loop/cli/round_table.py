@@ -19,7 +19,7 @@ def print_round(report: RoundReport, console: Console) -> None:
 
 def round_panel(report: RoundReport) -> RenderableType:
     """Return everything a user wants to know about a round, as one renderable."""
-    parts: list[RenderableType] = [_facts(report), _verdicts(report)]
+    parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
     if report.quarantined:
@@ -35,12 +35,27 @@ def _facts(report: RoundReport) -> Table:
         "labels",
         f"{report.labels} to train on, {report.labels_held_out} held out, {_failed(report.labels_failed)}",
     )
+    if report.time_to_suspect is not None:
+        table.add_row("first suspect", f"after {report.time_to_suspect}")
     table.add_row("coverage", _coverage(report))
     promised = report.promise.get("text")
     if promised:
         table.add_row("promise", escape(str(promised)))
     table.add_row("promoted", escape(f"{'yes' if report.promoted else 'no'}: {report.promotion_reason}"))
     return table
+
+
+def _criteria(report: RoundReport) -> list[Table]:
+    """What the candidate was judged by; nothing in reports of earlier versions."""
+    if not report.criteria:
+        return []
+    table = _table("criteria of promotion")
+    for heading in ("criterion", "", "measured"):
+        table.add_column(heading)
+    for criterion in report.criteria:
+        held = "holds" if criterion["passed"] else "[red]fails[/red]"
+        table.add_row(escape(criterion["name"]), held, escape(criterion["sentence"]))
+    return [table]
 
 
 def _failed(count: int) -> str:

@@ -15,6 +15,7 @@ from al_loop.errors import InputError
 from al_loop.folder import LOCK_NAME
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME
+from al_loop.promote.stopping import stopped_early
 from al_loop.quarantine import QUARANTINED
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
@@ -24,8 +25,9 @@ def campaign_status(config: Config) -> dict[str, Any]:
     """Return the JSON of ``al-loop status --json``.
 
     Returns:
-        ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``rounds`` (finished rounds,
-        see ``round_json.as_dict``) and ``in_progress`` (the open round, its finished stages and its frames without a
+        ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``stopped_early`` (which
+        criterion of ``stop`` ended it before its last round, or None), ``rounds`` (finished rounds, see
+        ``round_json.as_dict``) and ``in_progress`` (the open round, its finished stages and its frames without a
         label to train on, see ``quarantined_as_dict``; or None).
 
     Raises:
@@ -35,12 +37,14 @@ def campaign_status(config: Config) -> dict[str, Any]:
         reports = finished_rounds(ledger)
         in_progress = _in_progress(ledger)
     folder = _folder(config)
-    stopped = "finished" if len(reports) >= config.rounds else "stopped"
+    early = stopped_early(config, reports)
+    stopped = "finished" if len(reports) >= config.rounds or early else "stopped"
     return {
         "campaign": config.name,
         "folder": str(folder),
         "state": "running" if is_running(folder) else stopped,
         "rounds_asked_for": config.rounds,
+        "stopped_early": early or None,
         "rounds": [as_dict(report) for report in reports],
         "in_progress": in_progress,
     }
@@ -69,6 +73,8 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
         print_round(from_dict(report), console)
     done, asked = len(status["rounds"]), status["rounds_asked_for"]
     console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {asked} rounds done", highlight=False)
+    if status["stopped_early"]:
+        console.print(f"stopped early: {status['stopped_early']}", highlight=False, markup=False)
     open_round = status["in_progress"]
     if open_round is not None:
         stages = ", ".join(open_round["stages_done"])

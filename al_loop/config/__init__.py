@@ -5,6 +5,7 @@ from al_loop.config.gate_settings import GateSettings, PhysicsSettings
 from al_loop.config.promote_settings import PromoteSettings
 from al_loop.config.select_settings import SelectSettings
 from al_loop.config.settings import Config, LabelSettings, OutlierSettings, StoreSettings
+from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PhysicsSettings",
     "PromoteSettings",
     "SelectSettings",
+    "StopSettings",
     "StoreSettings",
     "SystemSettings",
 ]

@@ -31,6 +31,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _same_names(config)
     yield from _foundation(config)
     yield from _orderings(config)
+    yield from _stop(config)
     yield from _align(config)
     yield from _queue(config)
     yield from exploration_problems(config)
@@ -83,6 +84,18 @@ def _orderings(config: Config) -> Iterator[str]:
         yield (
             f"physics.uncomputable_distance_factor: received {physics.uncomputable_distance_factor:g}, must be"
             f" below physics.min_distance_factor ({physics.min_distance_factor:g})"
+        )
+
+
+def _stop(config: Config) -> Iterator[str]:
+    if config.stop.time_to_suspect_ps is not None and config.explore.ensemble == "relax":
+        yield "stop.time_to_suspect_ps: explore.ensemble relax has no time; remove the key, or explore by dynamics"
+    held, budget = config.hold_out, config.stop.labels
+    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * len(held.never_trained)
+    if budget is not None and budget <= held_out:
+        yield (
+            f"stop.labels: received {budget}, but hold_out alone asks for {held_out} labels, and none would be left to"
+            " train on; raise it, or lower hold_out.test_frames and hold_out.calibration_frames"
         )
 
 

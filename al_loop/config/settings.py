@@ -9,6 +9,7 @@ from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
 from al_loop.config.gate_settings import GateSettings, PhysicsSettings
 from al_loop.config.promote_settings import PromoteSettings
 from al_loop.config.select_settings import SelectSettings
+from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
 from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings
@@ -79,6 +80,7 @@ class Config(Settings):
     align: AlignSettings = AlignSettings()
     train: TrainingSettings = TrainingSettings()
     promote: PromoteSettings = PromoteSettings()
+    stop: StopSettings = StopSettings()
     store: StoreSettings = StoreSettings()
 
     @model_validator(mode="before")

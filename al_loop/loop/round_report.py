@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from al_loop.gate.reachable import out_of_reach, reachable_tolerance
 from al_loop.ledger import Ledger
 from al_loop.loop.evaluate import Evaluation
+from al_loop.loop.time_to_suspect import time_to_suspect
 from al_loop.quarantine import quarantined_as_dict
 from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration
@@ -35,13 +36,17 @@ def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | N
     }
 
 
-def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> RoundReport:
+def round_report(
+    ledger: Ledger, round_: int, seconds: dict[str, float], *, timestep_fs: float | None, label_cores: int
+) -> RoundReport:
     """Put a finished round together from what its stages wrote.
 
     Args:
         ledger: the campaign's ledger.
         round_: the round.
         seconds: wall time by stage.
+        timestep_fs: of exploration, None where it relaxes and there is no time.
+        label_cores: of one calculation.
     """
     by_lane = ledger.verdict_counts(round_, Role.EXPLORE)
     totals = {kind.value: sum(counts.get(kind.value, 0) for counts in by_lane.values()) for kind in VerdictKind}
@@ -66,6 +71,9 @@ def round_report(ledger: Ledger, round_: int, seconds: dict[str, float]) -> Roun
         promotion_reason=str(promotion.get("reason", "")),
         seconds=seconds,
         quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
+        criteria=list(promotion.get("criteria", [])),
+        time_to_suspect=time_to_suspect(ledger.verdicts(round_, Role.EXPLORE), timestep_fs) if timestep_fs else None,
+        label_core_hours=sum(f.label.cost_s for f in ended) * label_cores / 3600,
     )
 
 

@@ -19,9 +19,11 @@ from al_loop.loop.alignment import TrainingInput, training_input
 from al_loop.loop.evaluate import Evaluation, evaluate
 from al_loop.loop.labelling import WorkerPool, wait_for_labels
 from al_loop.loop.outliers import mark_outliers
+from al_loop.loop.promotion_evidence import gather_evidence
 from al_loop.loop.round_report import held_out_figures
 from al_loop.progress import Progress
 from al_loop.promote.promotion import judge_candidate
+from al_loop.promote.stopping import labels_left
 from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
 from al_loop.select.described import described
@@ -121,7 +123,8 @@ class Stages:
         met = [c for c in self._ledger.candidates(round_, Role.EXPLORE) if c.frame_id not in not_again]
         candidates, known = described(met, labelled, self._ledger, self._served_in(round_))
         rng = np.random.default_rng([self._config.seed, SELECT_SEED, round_])
-        chosen = select(candidates, known, self._config.select, rng)
+        budget = self._config.select.model_copy(update={"labels_per_round": self._labels_left(round_)})
+        chosen = select(candidates, known, budget, rng)
         visits = self._ledger.visits(round_, Role.EXPLORE, frames=chosen.frame_ids)
         first = {visit.frame_id: visit for visit in reversed(visits)}
         self._request(round_, Role.EXPLORE, [first[frame_id] for frame_id in chosen.frame_ids])
@@ -155,15 +158,18 @@ class Stages:
         return {"model": model, "labels": labels, "alignment": findings}
 
     def promote(self, round_: int) -> dict[str, Any]:
-        """Serve the candidate if it is better than what is served on frames neither has seen."""
+        """Serve the candidate if it fulfils every criterion."""
         candidate = self._opened(round_)
-        frames = self._ledger.labelled((Role.CALIBRATION,))
-        promotion = judge_candidate(candidate, self._served_in(round_), frames, self._config.promote)
+        with self._progress.stage("promote"):
+            evidence = gather_evidence(self._ledger, self._config, self._foundation, candidate, round_)
+            promotion = judge_candidate(candidate, self._served_in(round_), evidence, self._config.promote)
         if promotion.promoted:
             trained = self._ledger.stage_results(round_, "train") or {}
             self._ledger.serve_model(trained["model"], round_)
-        self._ledger.event("promoted" if promotion.promoted else "candidate rejected", promotion.reason, round_)
-        return asdict(promotion)
+        results = asdict(promotion)
+        kind = "promoted" if promotion.promoted else "candidate rejected"
+        self._ledger.event(kind, promotion.reason, round_, criteria=results["criteria"])
+        return results
 
     def evaluate(self, round_: int) -> dict[str, Any]:
         """Measure the served model on held-out frames."""
@@ -225,6 +231,19 @@ class Stages:
         trained = {frame.atoms.get_chemical_formula() for frame in self._ledger.labelled((Role.EXPLORE,))}
         known = frozenset(trained) if potential is not self._foundation else frozenset()
         return evaluate(sorted(frames, key=lambda f: (f.role, f.system, f.frame_id)), potential, known)
+
+    def _labels_left(self, round_: int) -> int:
+        """How many labels the round may ask for under the budget of the whole campaign."""
+        earlier = [self._ledger.stage_results(former, "select") or {} for former in range(round_)]
+        held_out = self._ledger.stage_results(0, "hold_out") or {}
+        asked_for = held_out.get("frames", 0) + sum(results.get("selected", 0) for results in earlier)
+        left = labels_left(self._config.stop.labels, self._config.select.labels_per_round, asked_for)
+        if left < 1:
+            raise GuardStop(
+                f"Round {round_}: stop.labels allows {self._config.stop.labels} labels, and {asked_for} were asked for "
+                "already, held-out ones included. Raise it and run the same command again."
+            )
+        return left
 
     def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
         self._ledger.request_labels(round_, role, visits, self._level.fingerprint)

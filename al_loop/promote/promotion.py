@@ -1,14 +1,42 @@
-"""PROMOTE: a candidate replaces the served model only if it is better on frames it has not seen."""
+"""PROMOTE: a candidate replaces the served model only if it fulfils every criterion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from math import isfinite
 
 from al_loop.config import PromoteSettings
-from al_loop.loop.evaluate import dft_forces
+from al_loop.promote.answers import Answers
+from al_loop.promote.criterion import Criterion
+from al_loop.promote.dimers import repulsion
+from al_loop.promote.energy_conservation import ConstantEnergyRun, conserves_energy
+from al_loop.promote.labels import earlier, held_back, newest
+from al_loop.promote.probe_frames import ProbeFrames, no_harm
+from al_loop.promote.promise import promise
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a candidate is judged on.
+
+    Attributes:
+        held_back: calibration frames, which no model was trained on.
+        newest: labels made since the served model was trained.
+        earlier: a frozen sample of the labels of former rounds.
+        probe: frames with the foundation's own frozen answer.
+        run: a short run at constant energy, with how the foundation did in it.
+        elements: atomic numbers that the campaign meets.
+        spin: frames carry charge and spin multiplicity.
+    """
+
+    held_back: Sequence[LabelledFrame]
+    newest: Sequence[LabelledFrame]
+    earlier: Sequence[LabelledFrame]
+    probe: ProbeFrames
+    run: ConstantEnergyRun
+    elements: frozenset[int]
+    spin: bool = False
 
 
 @dataclass(frozen=True)
@@ -17,44 +45,46 @@ class Promotion:
 
     Attributes:
         promoted: the candidate is served from now on.
-        reason: one readable sentence with the numbers.
-        force_mae_candidate: eV/Å on the calibration frames; NaN without any.
+        reason: in words: the gain if it is, every criterion that failed if it is not.
+        force_mae_candidate: eV/Å on the calibration frames; None without any, or if it is not finite.
         force_mae_served: eV/Å on the same frames.
+        criteria: all of them.
     """
 
     promoted: bool
     reason: str
-    force_mae_candidate: float
-    force_mae_served: float
+    force_mae_candidate: float | None
+    force_mae_served: float | None
+    criteria: tuple[Criterion, ...]
 
 
 def judge_candidate(
-    candidate: CommitteePotential,
-    served: CommitteePotential,
-    frames: Sequence[LabelledFrame],
-    settings: PromoteSettings,
+    candidate: CommitteePotential, served: CommitteePotential, evidence: Evidence, settings: PromoteSettings
 ) -> Promotion:
-    """Compare the forces of candidate and served model on frames that neither was trained on.
+    """Judge a candidate by every criterion, also after one has failed.
 
     Args:
-        candidate: the newly trained committee.
+        candidate: the newly trained and calibrated committee.
         served: the served model; the untrained committee before the first promotion.
-        frames: calibration frames. Without a single one nothing can be compared, and the served model stays.
-        settings: the allowed ratio.
+        evidence: what it is judged on.
+        settings: the limits.
     """
-    if not frames:
-        return Promotion(False, "there are no calibration labels to compare on", np.nan, np.nan)
-    new, old = force_mae(candidate, frames), force_mae(served, frames)
-    numbers = f"force MAE on {len(frames)} calibration frames {new:.4f} eV/Å, the served model's {old:.4f}"
-    if not np.isfinite(new):
-        return Promotion(False, f"the candidate gives non-finite forces; {numbers}", new, old)
-    if not new <= settings.max_error_ratio * old:
-        return Promotion(False, f"{numbers} (at most {settings.max_error_ratio:g}x is allowed)", new, old)
-    return Promotion(True, numbers, new, old)
+    answers = Answers.of(candidate, served, (*evidence.held_back, *evidence.newest, *evidence.earlier))
+    rmse = answers.foundation_rmse(evidence.held_back)
+    criteria = (
+        held_back(answers, evidence.held_back, settings.max_error_ratio),
+        newest(answers, evidence.newest, settings.max_error_ratio),
+        earlier(answers, evidence.earlier, settings.max_rise),
+        no_harm(candidate, evidence.probe, rmse, settings.max_rise, settings.far_latent_distance),
+        repulsion(candidate, evidence.elements, spin=evidence.spin),
+        conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
+        promise(candidate.calibration),
+    )
+    failed = [criterion for criterion in criteria if not criterion.passed]
+    told = failed or criteria[:1]
+    new, old = (_finite(mae) for mae in answers.mae(evidence.held_back))
+    return Promotion(not failed, "; ".join(f"{c.name}: {c.sentence}" for c in told), new, old, criteria)
 
 
-def force_mae(potential: CommitteePotential, frames: Sequence[LabelledFrame]) -> float:
-    """Mean absolute error of the force components, eV/Å."""
-    predictions = potential.predict([frame.atoms for frame in frames], "energy")
-    errors = [p.forces - dft_forces(frame) for p, frame in zip(predictions, frames, strict=True)]
-    return float(np.abs(np.concatenate(errors)).mean())
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

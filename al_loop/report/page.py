@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from al_loop.ledger import EventRecord, Ledger
 from al_loop.masking import masked
+from al_loop.promote.stopping import STOPPED
 from al_loop.quarantine import failure_kind, tries
 from al_loop.records import LabelledFrame, Role, RoundReport
 from al_loop.report.round_json import finished_rounds
@@ -72,6 +73,12 @@ def write_report(data: ReportData, folder: Path) -> Path:
     return path
 
 
+def _stopped(data: ReportData) -> str:
+    """Which criterion ended the campaign after its last finished round; empty if it went on."""
+    last = data.rounds[-1].round if data.rounds else None
+    return next((e.message for e in reversed(data.events) if e.kind == STOPPED and e.round == last), "")
+
+
 def render_report(data: ReportData) -> str:
     """Return the report as HTML without references to anything outside of it."""
     environment = Environment(
@@ -98,6 +105,7 @@ def render_report(data: ReportData) -> str:
         failure_kind=failure_kind,
         tries=tries,
         events=data.events,
+        stopped=_stopped(data),
         versions=installed_versions(),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

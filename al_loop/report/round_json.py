@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from al_loop.ledger import Ledger
-from al_loop.records import ErrorFigures, RoundReport
+from al_loop.records import ErrorFigures, RoundReport, TimeToSuspect
 
 REPORT_STAGE = "report"  # the stage whose results are a round's report, written last
 
@@ -34,12 +34,14 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
         ValueError: a field without default is missing.
     """
     known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
+    time = known.get("time_to_suspect")
     try:
         return RoundReport(
             **{
                 **known,
                 "held_out": _figures(data.get("held_out")),
                 "never_trained": {name: _figures(figures) for name, figures in data["never_trained"].items()},
+                "time_to_suspect": TimeToSuspect(**time) if isinstance(time, dict) else time,
             }
         )
     except (TypeError, KeyError) as error:

@@ -1,0 +1,95 @@
+"""What candidate, served model and foundation say of labelled frames, asked once for all criteria."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.loop.evaluate import dft_forces
+from al_loop.records import LabelledFrame
+from committee.errors import FoundationAnswerError, StructureError
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Force errors on one labelled frame of n atoms, (n, 3) eV/Å each."""
+
+    candidate: Array
+    served: Array
+    foundation: Array
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Force errors of the three models by frame id."""
+
+    by_frame: dict[str, Errors]
+
+    @classmethod
+    def of(
+        cls, candidate: CommitteePotential, served: CommitteePotential, frames: Iterable[LabelledFrame]
+    ) -> "Answers":
+        """Ask both models about every frame once; the foundation answers on the way.
+
+        Args:
+            candidate: the newly trained committee.
+            served: the served model, on the same foundation.
+            frames: converged labels; the same frame may come more than once.
+        """
+        distinct = list({frame.frame_id: frame for frame in frames}.values())
+        atoms = [frame.atoms for frame in distinct]
+        new = candidate.predict(atoms, "energy", foundation=True)
+        old = served.predict(atoms, "energy")
+        return cls({f.frame_id: _errors(f, n, o) for f, n, o in zip(distinct, new, old, strict=True)})
+
+    def mae(self, frames: Sequence[LabelledFrame]) -> tuple[float, float]:
+        """Mean absolute error of the force components of candidate and served model, eV/Å; NaN without frames."""
+        if not frames:
+            return float("nan"), float("nan")
+        errors = [self.by_frame[frame.frame_id] for frame in frames]
+        new, old = np.concatenate([e.candidate for e in errors]), np.concatenate([e.served for e in errors])
+        return float(np.abs(new).mean()), float(np.abs(old).mean())
+
+    def foundation_rmse(self, frames: Sequence[LabelledFrame]) -> float:
+        """Root mean square error of the foundation's force components, eV/Å; NaN without frames."""
+        if not frames:
+            return float("nan")
+        errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
+        return float(np.sqrt(np.mean(errors**2)))
+
+
+def ask_groups(
+    potential: CommitteePotential, groups: Sequence[Sequence[Atoms]], *, foundation: bool = False
+) -> list[list[Prediction] | str]:
+    """Ask about groups of frames in one batch; a group that the foundation refuses gives the reason instead.
+
+    Args:
+        potential: any committee.
+        groups: frames that only count together.
+        foundation: with the foundation's own forces.
+    """
+    flat = [atoms for group in groups for atoms in group]
+    try:
+        answers = iter(potential.predict(flat, "energy", foundation=foundation) if flat else [])
+    except (StructureError, FoundationAnswerError):
+        return [_ask_group(potential, group, foundation=foundation) for group in groups]
+    return [[next(answers) for _ in group] for group in groups]
+
+
+def _ask_group(potential: CommitteePotential, group: Sequence[Atoms], *, foundation: bool) -> list[Prediction] | str:
+    try:
+        return potential.predict(group, "energy", foundation=foundation)
+    except (StructureError, FoundationAnswerError) as error:
+        return error.reason
+
+
+def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Errors:
+    label = dft_forces(frame)
+    bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
+    return Errors(new.forces - label, old.forces - label, bare - label)
