@@ -83,8 +83,8 @@ class KohnSham:
         if flips.up_eV >= self.settings.spin_check_below_eV:
             return Solution(closed_shell, flips)
         singlet, remarks = self._lower_singlet(closed_shell)
-        # Its own flips: the orbitals of a closed shell that did not converge say nothing.
-        return Solution(singlet, spin_flips(singlet), remarks)
+        # Of those that converged: the orbitals of a closed shell that did not may say that nothing is cheap.
+        return Solution(singlet, spin_flips(singlet) if singlet.converged else flips, remarks)
 
     def _lower_singlet(self, closed_shell: Any) -> tuple[Any, tuple[str, ...]]:
         """Return the closed shell if it is stable, else the spin-polarised singlet below it."""
