@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -54,6 +55,7 @@ def rank_file(
         if labeller is not None:
             advance(f"label {len(ranking.sent)} structures")
             ranking = label_ranking(ranking, labeller, dft_steps=dft_steps)
+            ranking = replace(ranking, notes=(*ranking.notes, *_levels(bench, labeller)))
             write_ranking(output, ranking)
     return ranking
 
@@ -92,6 +94,7 @@ def barrier_of_files(
         if labeller is not None:
             advance(f"label {sum(image.sent for image in barrier.images)} images")
             barrier = label_barrier(barrier, labeller)
+            barrier = replace(barrier, notes=(*barrier.notes, *_levels(bench, labeller)))
             write_path(output, barrier)
     return barrier
 
@@ -104,3 +107,11 @@ def _labeller(
         stack.enter_context(labeller)
         labeller.check_elements(frames)
     return labeller
+
+
+def _levels(bench: Workbench, labeller: Labeller) -> list[str]:
+    """Say if DFT here is not what the model was trained on: their disagreement is then not the model's alone."""
+    trained, here = bench.potential.provenance.level_of_theory, f"{labeller.level.code}: {labeller.level.summary}"
+    if trained == here:
+        return []
+    return [f"the model was trained on labels of another level of theory ({trained}) than the engine's ({here})."]

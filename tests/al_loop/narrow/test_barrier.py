@@ -1,5 +1,7 @@
 """The hop of an adatom between two hollows, against EMT's own path."""
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,9 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.mep import NEB
 from ase.optimize import FIRE
+from rich.console import Console
 
+from al_loop.cli.narrow_tables import print_barrier
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import GuardStop, InputError
 from al_loop.narrow.barrier import find_barrier
@@ -20,6 +24,12 @@ from al_loop.records import Lane
 
 IMAGES = 3
 QUICK = BarrierOptions(images=IMAGES, force_tolerance_eV_per_A=0.08, steps=60, relax=RelaxOptions(0.05, 60))
+
+
+def printed(barrier: Barrier) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_barrier(barrier, console)
+    return console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +90,30 @@ def test_ends_saddle_and_its_neighbours_are_sent(barrier: Barrier) -> None:
     assert "counts from here" in reasons[4]
 
 
-def test_a_saddle_that_is_not_trusted_is_said_to_be_so(copper, make_adatom, make_hopped) -> None:
+def test_a_saddle_that_is_not_trusted_is_said_to_be_so(barrier: Barrier, copper) -> None:
     strict = replace(copper.calibration, trust_threshold=1e-6, latent_threshold=1e-6)
-    ends = make_adatom("hollow"), make_hopped()
-    one = replace(QUICK, images=1, steps=20)
+    ends = barrier.images[0].atoms, barrier.images[-1].atoms
+    one = replace(QUICK, images=1, steps=1, relax=None)
     doubted = find_barrier(*ends, copper.with_calibration(strict), one)
     assert not doubted.saddle_trusted
     assert any("the highest image (1) is not trusted" in note for note in doubted.notes)
     assert all("suspect: force uncertainty" in image.reason for image in doubted.images)
+    assert "; its saddle image is not trusted" in printed(doubted)
     generous = replace(copper.calibration, trust_threshold=1e3, discard_threshold=1e4, latent_threshold=1e3)
     trusted = find_barrier(*ends, copper.with_calibration(generous), one)
     assert trusted.saddle_trusted
     assert not any("not trusted" in note for note in trusted.notes)
     unknown = find_barrier(*ends, copper.with_calibration(None), one)
     assert any("never calibrated" in note for note in unknown.notes)
+
+
+def test_a_band_that_is_not_relaxed_is_said_to_be_so(barrier: Barrier, copper) -> None:
+    ends = barrier.images[0].atoms, barrier.images[-1].atoms
+    hasty = replace(QUICK, force_tolerance_eV_per_A=1e-4, steps=1, relax=None)
+    found = find_barrier(*ends, copper, hasty)
+    assert not found.converged
+    assert any("the band is not relaxed" in note for note in found.notes)
+    json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_dft_has_the_last_word(barrier: Barrier, true_path: list[float], tmp_path, ask_emt) -> None:
@@ -110,6 +130,7 @@ def test_dft_has_the_last_word(barrier: Barrier, true_path: list[float], tmp_pat
     assert labelled.dft_forward_eV == pytest.approx(ask_emt(barrier.images[2].atoms)[0] - zero, abs=1e-6)
     assert labelled.dft_forward_eV == pytest.approx(max(true_path), abs=0.03)
     assert labelled.dft_reaction_eV == pytest.approx(0, abs=0.01)
+    assert f"DFT along the same path: barrier {labelled.dft_forward_eV:.3f} eV, image 2." in printed(labelled)
     # From one image on the way up, neighbours are labelled until the maximum lies between labels.
     assert followed.dft_saddle == 2
     assert followed.images[3].labelled is not None
@@ -127,12 +148,12 @@ def test_a_label_that_fails_leaves_the_committees_barrier(barrier: Barrier, tmp_
     assert any("there is no barrier from DFT" in note for note in labelled.notes)
 
 
-def test_without_a_barrier_there_is_none_to_find(copper, make_adatom) -> None:
-    initial, beside = make_adatom("hollow"), make_adatom("hollow")
-    beside.positions[-1, 0] += 0.1
-    relax = RelaxOptions(force_tolerance_eV_per_A=0.01, steps=80)
+def test_without_a_barrier_there_is_none_to_find(barrier: Barrier, copper) -> None:
+    initial = barrier.images[0].atoms
+    beside = initial.copy()
+    beside.positions[-1, 2] += 0.08
     with pytest.raises(GuardStop, match="the same minimum"):
-        find_barrier(initial, beside, copper, replace(QUICK, relax=relax))
+        find_barrier(initial, beside, copper, replace(QUICK, relax=RelaxOptions(0.05, 60)))
 
 
 def test_an_end_that_breaks_is_named(copper, make_adatom, make_hopped) -> None:

@@ -9,12 +9,19 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from al_loop.cli import app
+from al_loop.config import StoreSettings
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.ids import frame_id
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.narrow.opening import open_workbench
 from al_loop.narrow.options import RankOptions
+from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.run import rank_file
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee import save
+from dft_interfaces.label import Label, LabelStatus
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
@@ -60,6 +67,7 @@ def test_command_and_function_say_the_same(
     told = json.loads(out)
     bench = open_workbench(checkpoint, load_config(campaign_file), labelled=labelled_file)
     ranking = rank_file(candidates, bench, tmp_path / "again.extxyz", RankOptions(top=1))
+    assert any("trained on labels of another level of theory" in note for note in told["notes"])
     assert told["candidates"] == json.loads(json.dumps(ranking.as_dict()["candidates"]))
     assert [one["candidate"] for one in told["candidates"]] == [1, 2, 3, 0]
     assert told["candidates"][0]["sent"]
@@ -100,10 +108,6 @@ def test_barrier_command(ends: tuple[Path, Path], checkpoint: Path, campaign_fil
     frames = read(tmp_path / "here-there-path.extxyz", ":")
     assert [bool(frame.info["saddle"]) for frame in frames] == [False, True, False]
     assert frames[1].info["REF_energy"] - frames[0].info["REF_energy"] == pytest.approx(told["dft_barrier_eV"])
-    code, out, _ = invoke("barrier", *ends, *arguments)
-    assert code == 0
-    assert "eV (80%)" in out
-    assert "DFT along the same path: barrier" in " ".join(out.split())
 
 
 def test_a_checkpoint_without_calibration_says_so(candidates: Path, copper, tmp_path: Path) -> None:
@@ -149,3 +153,34 @@ def test_a_campaign_without_a_model_and_a_queue_are_refused(campaign_file: Path,
     )
     with pytest.raises(InputError, match=r"label\.queue"):
         rank_file(candidates, open_workbench(checkpoint, queued), candidates.with_name("out.extxyz"))
+
+
+def test_a_campaign_gives_its_model_and_its_held_out_labels(
+    campaign_file: Path, store: StoreSettings, copper, held_out, candidates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", store.uri)
+    config = load_config(campaign_file)
+    save(copper, config.folder / "models" / "round-000")
+    EventLog(config.folder / LOG_NAME).write("run")
+    with open_ledger(config.store, config.folder, config.name) as ledger:
+        ledger.start_campaign(config.model_dump(mode="json", exclude={"store", "folder"}))
+        ledger.serve_model(ledger.add_model(0, "round-000", copper.backbone.fingerprint, {}), 0)
+        put_labels(ledger, held_out)
+    bench = open_workbench(config=config)
+    assert {energy for _, energy in bench.labelled} == {energy for _, energy in held_out}
+    ranking = rank_candidates(read(candidates, ":2"), bench.potential, RankOptions(top=1), labelled=bench.labelled)
+    assert ranking.scale.calibrated
+
+
+def put_labels(ledger: Ledger, held_out) -> None:
+    verdict = Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED)
+    visits = [
+        Visit(frame_id(atoms), atoms, Role.CALIBRATION, "copper", "copper/300K/0", step, 300.0, verdict)
+        for step, (atoms, _) in enumerate(held_out)
+    ]
+    ledger.replace_visits(0, [Role.CALIBRATION], visits)
+    ledger.request_labels(0, Role.CALIBRATION, visits, "emt")
+    energies = {frame_id(atoms): energy for atoms, energy in held_out}
+    while (claimed := ledger.claim("worker", "emt", 60.0)) is not None:
+        forces = np.zeros((len(claimed.atoms), 3))
+        ledger.complete(claimed, Label(LabelStatus.CONVERGED, "emt", energies[claimed.frame_id], forces))
