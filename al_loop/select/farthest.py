@@ -22,17 +22,17 @@ class FarthestPoints:
 
     def __init__(self, points: Points, taken: Points, weights: NDArray[np.float64], nearest: float) -> None:
         self._points = points
-        self._squares = np.einsum("md,md->m", points, points)
+        self._squares = _squares(points)
         self._weights = weights
         self._nearest = nearest
         self._centre = points.mean(axis=0)
-        self.distances = nearest_distances(points, taken)
+        self.distances = nearest_distances(points, taken, self._squares)
 
     def best(self) -> tuple[int, float]:
         """The candidate with the largest weight x distance, and that product; -1 and 0 if all are near-duplicates.
 
-        While nothing at all is taken, the product is infinite, and the first pick is the one nearest to the centre
-        of the candidates in terms of distance over weight.
+        While nothing at all is taken, distances are those to the centre of the candidates, and the product counts as
+        infinite.
         """
         if not np.isfinite(self.distances).all():
             away = np.linalg.norm(self._points - self._centre, axis=1)
@@ -43,21 +43,31 @@ class FarthestPoints:
 
     def take(self, index: int) -> None:
         """Keep away from this candidate from now on."""
-        self.distances = np.minimum(self.distances, nearest_distances(self._points, self._points[index : index + 1]))
+        here = self._points[index : index + 1]
+        self.distances = np.minimum(self.distances, nearest_distances(self._points, here, self._squares))
 
 
-def nearest_distances(points: Points, taken: Points) -> NDArray[np.float64]:
+def nearest_distances(points: Points, taken: Points, squares: Points | None = None) -> NDArray[np.float64]:
     """Distance of each point (m, d) to the nearest taken one (t, d): (m,), infinite where nothing is taken.
 
     In blocks of rows, by |a - b|² = |a|² - 2 a·b + |b|²: single precision leaves 1e-3 of a typical distance between
     equal points.
+
+    Args:
+        points: (m, d).
+        taken: (t, d).
+        squares: (m,) |a|² of the points, where it is at hand.
     """
     nearest = np.full(len(points), np.inf)
     if len(taken) == 0:
         return nearest
-    taken_squares = np.einsum("td,td->t", taken, taken)
+    squares, taken_squares = _squares(points) if squares is None else squares, _squares(taken)
     for start in range(0, len(points), ROWS_AT_ONCE):
-        rows = points[start : start + ROWS_AT_ONCE]
-        squares = np.einsum("md,md->m", rows, rows)[:, None] - 2 * rows @ taken.T + taken_squares
-        nearest[start : start + ROWS_AT_ONCE] = np.sqrt(np.maximum(squares.min(axis=1), 0))
+        rows = slice(start, start + ROWS_AT_ONCE)
+        between = taken_squares - 2 * (points[rows] @ taken.T)
+        nearest[rows] = np.sqrt(np.maximum(squares[rows] + between.min(axis=1), 0))
     return nearest
+
+
+def _squares(points: Points) -> Points:
+    return np.asarray(np.einsum("md,md->m", points, points))
