@@ -8,6 +8,7 @@ from al_loop.explore.replica import Array, Replica
 
 BARE_PERIOD_FS = 1.66  # ASE's heuristic: period of a cell of unit mass that holds one atom
 PERIODS = 4.0  # of the cell in one relaxation time of the barostat
+FASTEST = 0.5  # logarithm of a cell's growth in half a step: a cell that bursts is left in finite numbers to be judged
 
 
 class NPTReplica(Replica):
@@ -90,7 +91,7 @@ class NPTReplica(Replica):
         self.atoms.set_velocities(self.atoms.get_velocities() + 0.5 * self._dt * forces / self._masses)
 
     def _scale_cell(self) -> None:
-        growth = np.exp(0.5 * self._dt * self._cell_momentum / self._cell_mass)
+        growth = np.exp(np.clip(0.5 * self._dt * self._cell_momentum / self._cell_mass, -FASTEST, FASTEST))
         self.atoms.set_cell(self.atoms.cell.array * growth, scale_atoms=True)
 
     def _force_on_cell(self, stress: Array | None) -> float:

@@ -1,5 +1,9 @@
 """Bad input to exploration: one readable sentence each, before anything is computed."""
 
+from importlib import resources
+from itertools import takewhile
+from typing import get_args
+
 import pytest
 import yaml
 from ase import Atoms
@@ -7,6 +11,8 @@ from ase.build import bulk, fcc111, molecule
 from ase.io import write
 
 from al_loop import load_config
+from al_loop.config import SystemSettings
+from al_loop.config.generator_settings import GeneratorSettings
 from al_loop.errors import InputError
 from al_loop.explore.starts import make_starts, system_symbols
 from al_loop.records import Role
@@ -147,6 +153,15 @@ def test_every_ensemble_and_generator_is_accepted_where_it_fits(config):
     assert len({start.trajectory for start in starts}) == len(starts)
     assert {start.ensemble for start in starts} == {"bussi"}
     assert system_symbols(loaded.systems[0]) == {"Cu", "C", "O"}
+
+
+def test_the_examples_of_the_full_template_are_valid():
+    text = (resources.files("al_loop.config") / "templates" / "full.yaml").read_text()
+    after = text.partition("    # variants:\n")[2].splitlines()
+    lines = [line.removeprefix("    # ") for line in takewhile(lambda line: line.startswith("    # "), after)]
+    system = SystemSettings.model_validate({"file": "x.cif", "variants": yaml.safe_load("\n".join(lines))})
+    models = get_args(get_args(GeneratorSettings)[0])
+    assert {type(generator) for variant in system.variants for generator in variant} == set(models)
 
 
 def test_a_system_may_move_in_its_own_ensemble(config):

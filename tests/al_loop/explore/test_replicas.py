@@ -218,6 +218,14 @@ def test_the_barostat_finds_the_volume_of_its_pressure():
     assert np.mean(volumes[30:]) == pytest.approx(atoms.get_volume(), rel=0.01)
 
 
+def test_a_cell_that_bursts_stays_in_finite_numbers():
+    replica = npt()
+    replica.begin(np.zeros((8, 3)), np.full(6, -1e6))
+    replica.move(np.zeros((8, 3)))
+    assert np.isfinite(replica.atoms.cell.array).all()
+    assert replica.atoms.get_volume() > 2 * start().get_volume()
+
+
 def test_bussi_leaves_a_single_atom_at_rest_alone():
     atoms = bulk("Cu")
     replica = BussiReplica(atoms, 300, 1.0, 50.0, np.random.default_rng(0))
