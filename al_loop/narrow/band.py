@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.build import minimize_rotation_and_translation
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import find_mic
 from ase.mep import NEB
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from al_loop.errors import GuardStop
 from al_loop.narrow.options import BarrierOptions
+from al_loop.narrow.structures import is_free
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
 
@@ -59,7 +61,6 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         potential,
         k=options.spring_eV_per_A2,
         method="improvedtangent",
-        remove_rotation_and_translation=not initial.pbc.any() and not initial.constraints,
     )
     try:
         band.interpolate(method="idpp", mic=bool(initial.pbc.any()), apply_constraint=True)
@@ -76,16 +77,18 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
 
 
 class _BatchedBand(NEB):  # type: ignore[misc]
-    """Evaluates all images between the ends together; the ends once."""
+    """Evaluates together all images that have moved; molecules are turned onto each other first."""
 
     def __init__(self, images: list[Atoms], potential: CommitteePotential, **settings: Any) -> None:
         super().__init__(images, **settings)
         self._potential = potential
-        self._evaluate([images[0], images[-1]])
 
     def get_forces(self) -> NDArray[np.float64]:
         """Forces on all images between the ends, (images x n, 3)."""
-        moved = [image for image in self.images[1:-1] if not _is_evaluated(image)]
+        if is_free(self.images[0]):
+            for before, after in pairwise(self.images):
+                minimize_rotation_and_translation(before, after)
+        moved = [image for image in self.images if not _is_evaluated(image)]
         if moved:
             self._evaluate(moved)
         forces: NDArray[np.float64] = super().get_forces()

@@ -15,7 +15,7 @@ from al_loop.narrow.energy_scale import EnergyScale, energy_scale
 from al_loop.narrow.judging import Judged, judge_all
 from al_loop.narrow.options import BarrierOptions
 from al_loop.narrow.relaxing import relaxed
-from al_loop.narrow.structures import check_ends, check_known
+from al_loop.narrow.structures import aligned, check_ends, check_known
 from al_loop.records import Lane
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -94,6 +94,7 @@ def _ends(
             reason = end.broken or f"{end.max_force_eV_per_A:.3f} eV/Å left after {end.steps} steps"
             raise GuardStop(f"{name} does not relax under the model: {reason}. Give it a better start or more steps.")
         ends.append(end.atoms)
+    ends[1] = aligned(ends[1], ends[0])
     way = path_lengths_A(ends)[-1]
     if way < SAME_A:
         raise GuardStop(

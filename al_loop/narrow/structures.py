@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.build import minimize_rotation_and_translation
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
 from numpy.typing import NDArray
@@ -105,7 +106,20 @@ def check_ends(initial: Atoms, final: Atoms) -> None:
                 f"INITIAL has {key} {initial.info.get(key)} and FINAL {final.info.get(key)}; one surface has one {key}"
             )
     _check_fixed(initial, final)
-    _check_traded(initial, final)
+    _check_traded(initial, aligned(final, initial))
+
+
+def is_free(atoms: Atoms) -> bool:
+    """Whether a structure may turn and drift without changing: a molecule without cell and constraints."""
+    return not atoms.pbc.any() and not atoms.constraints
+
+
+def aligned(atoms: Atoms, reference: Atoms) -> Atoms:
+    """Return a copy, turned and moved onto a reference of the same atoms if it is free to."""
+    copied = atoms.copy()
+    if is_free(atoms) and is_free(reference):
+        minimize_rotation_and_translation(reference, copied)
+    return copied
 
 
 def fixed_atoms(atoms: Atoms) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.mep import NEB
 from ase.optimize import FIRE
@@ -21,6 +22,7 @@ from al_loop.narrow.dft_barrier import label_barrier
 from al_loop.narrow.labeller import Labeller
 from al_loop.narrow.options import BarrierOptions, RelaxOptions
 from al_loop.records import Lane
+from committee import CommitteePotential, CommitteeSettings
 
 IMAGES = 3
 QUICK = BarrierOptions(images=IMAGES, force_tolerance_eV_per_A=0.08, steps=60, relax=RelaxOptions(0.05, 60))
@@ -146,6 +148,29 @@ def test_a_label_that_fails_leaves_the_committees_barrier(barrier: Barrier, tmp_
     assert labelled.forward_eV == barrier.forward_eV
     assert any("DFT gave no label for image 0" in note for note in labelled.notes)
     assert any("there is no barrier from DFT" in note for note in labelled.notes)
+
+
+def test_a_molecule_may_turn_between_its_ends(copper) -> None:
+    """Ammonia turns inside out, under SevenNet-0 with random priors for a spread."""
+    potential = CommitteePotential.untrained(
+        copper.backbone, CommitteeSettings(members=4, hidden_channels=8, prior_scale_eV=0.05)
+    )
+    initial = molecule("NH3")
+    final = initial.copy()
+    final.positions[:, 2] *= -1
+    turned = final.copy()
+    turned.rotate(70, (1, 2, 3))
+    turned.translate([1.0, 2.0, 3.0])
+    options = BarrierOptions(images=1, force_tolerance_eV_per_A=0.1, steps=40, relax=RelaxOptions(0.05, 100))
+    straight, round_about = (find_barrier(initial, end, potential, options) for end in (final, turned))
+    assert straight.converged
+    assert round_about.converged
+    assert straight.forward_eV > 0.05
+    assert straight.uncertainty_eV > 0
+    assert round_about.forward_eV == pytest.approx(straight.forward_eV, abs=0.02)
+    assert round_about.images[-1].path_A == pytest.approx(straight.images[-1].path_A, abs=0.1)
+    planar = straight.images[1].atoms.positions
+    assert np.linalg.svd(planar - planar.mean(axis=0))[1][2] == pytest.approx(0, abs=0.05)
 
 
 def test_without_a_barrier_there_is_none_to_find(barrier: Barrier, copper) -> None:
