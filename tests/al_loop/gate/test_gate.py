@@ -68,3 +68,26 @@ def test_nan_is_never_trusted(calibration):
 def test_physics_is_asked_first(calibration):
     broken = Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "broken", stop=True)
     assert judge(calibration, [1e-3] * 2, [0.5] * 2, broken) is broken
+
+
+def test_each_lane_has_its_own_verdict(calibration):
+    broken = Verdict(VerdictKind.SUSPECT, Lane.PHYSICS, "broken", (0,), stop=True)
+    lanes = Gate(calibration).lanes(broken, np.array([1e-3, 0.3]), np.array([9.0, 0.5]))
+    assert list(lanes) == [Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE]
+    assert lanes[Lane.PHYSICS] is broken
+    assert (lanes[Lane.FORCE_UNCERTAINTY].kind, lanes[Lane.FORCE_UNCERTAINTY].atoms) == (VerdictKind.SUSPECT, (1,))
+    assert (lanes[Lane.LATENT_DISTANCE].kind, lanes[Lane.LATENT_DISTANCE].atoms) == (VerdictKind.SUSPECT, (0,))
+    assert all(verdict.reason for verdict in lanes.values())
+
+
+def test_lanes_that_trust_say_what_they_saw(calibration):
+    lanes = Gate(calibration).lanes(None, np.array([1e-3, 2e-3]), np.array([0.5, 0.7]))
+    assert {verdict.kind for verdict in lanes.values()} == {VerdictKind.TRUSTED}
+    assert "max_devi_f 0.002" in lanes[Lane.FORCE_UNCERTAINTY].reason
+    assert "0.7" in lanes[Lane.LATENT_DISTANCE].reason
+
+
+def test_nan_is_pointed_at(calibration):
+    lanes = Gate(calibration).lanes(None, np.array([1e-3, np.nan]), np.array([np.nan, 0.5]))
+    assert lanes[Lane.FORCE_UNCERTAINTY].atoms == (0, 1)
+    assert (lanes[Lane.LATENT_DISTANCE].kind, lanes[Lane.LATENT_DISTANCE].atoms) == (VerdictKind.SUSPECT, (0,))
