@@ -20,6 +20,7 @@ FLUCTUATIONS = 5  # standard deviations of the kinetic temperature of a few atom
 FAST_ATOM_KT = 40  # of 10^9 atoms at temperature T none has such a kinetic energy
 FAST_ATOM_EV = 5  # what no reaction gives to a single atom
 COOLING_LAG = 0.99  # a thermostat that was turned down is followed at this pace per look
+WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is tried
 LARGEST_A = 1e6  # a cell or cluster of this size has come apart
 
 
@@ -161,7 +162,8 @@ class PhysicsLane:
         ratio = _cell_A3(atoms) / self._cell_A3
         if self._within(ratio):
             return None
-        return _unphysical(f"density {_word(ratio)}: volume is {ratio:.2f} of the start's")
+        reason = f"density {_word(ratio)}: volume is {ratio:.2g} of the start's"
+        return _unphysical(reason) if 1 / WORST_VOLUME_RATIO <= ratio <= WORST_VOLUME_RATIO else not_computable(reason)
 
     def _occupied(self, atoms: Atoms) -> Verdict | None:
         """Density of the region where the atoms are, which a slab, a cluster or a gas has whatever its cell."""

@@ -145,6 +145,14 @@ def test_a_scaled_cell_is_caught(scale, word):
     assert word in lane(crystal).check(scaled).reason
 
 
+@pytest.mark.parametrize(("scale", "kind"), [(1.8, VerdictKind.SUSPECT), (3.0, VerdictKind.DISCARD)])
+def test_a_cell_that_blew_up_is_not_computed(scale, kind):
+    crystal = bulk("Cu", cubic=True)
+    scaled = crystal.copy()
+    scaled.set_cell(crystal.cell * scale, scale_atoms=True)
+    assert lane(crystal).check(scaled).kind is kind
+
+
 @pytest.mark.parametrize("scale", [0.6, 1.8])
 def test_a_slab_or_cluster_has_the_density_of_its_atoms(scale):
     slab = fcc111("Cu", (2, 2, 4), vacuum=10.0, periodic=True)
