@@ -15,6 +15,7 @@ from al_loop.records import Verdict, VerdictKind
 from committee.calculator import CommitteeCalculator
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
+from committee.structures import check_structures
 
 CHECK_EVERY = 5
 COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
@@ -54,6 +55,10 @@ def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, 
         options: how far.
         physics: limits of what counts as sound, against the start.
     """
+    try:
+        check_structures([start], potential.backbone.elements)
+    except StructureError as error:
+        return Relaxation(_plain(start), 0, float("nan"), converged=False, broken=error.reason)
     atoms = start.copy()
     atoms.calc = CommitteeCalculator(potential)
     lane = PhysicsLane(physics, start, COLD_K)

@@ -27,7 +27,19 @@ from al_loop.report.round_json import REPORT_STAGE, as_dict
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 
-COMMANDS = ("run", "status", "report", "predict", "check-config", "isolated-atoms", "template", "schema", "doctor")
+COMMANDS = (
+    "run",
+    "status",
+    "report",
+    "predict",
+    "rank",
+    "barrier",
+    "check-config",
+    "isolated-atoms",
+    "template",
+    "schema",
+    "doctor",
+)
 CONFIG = """
 name: test
 folder: {folder}

@@ -133,6 +133,19 @@ def test_what_is_not_relaxed_has_no_rank_and_is_told_if_it_is_low(copper, make_a
         assert any("candidates [1] of Cu9 are not relaxed" in note for note in rank.notes)
 
 
+@pytest.mark.parametrize("relax", [None, RelaxOptions(steps=1)])
+def test_what_no_model_could_answer_for_is_told_apart(copper, make_adatom, relax) -> None:
+    nowhere, flat = make_adatom("hollow"), make_adatom("hollow")
+    nowhere.positions[3, 0] = np.nan
+    flat.cell[1] = 0.0
+    frames = [nowhere, make_adatom("ontop"), flat]
+    found = by_number(rank_candidates(frames, copper, RankOptions(relax=relax)))
+    assert [found[i].standing for i in (0, 2)] == [Standing.UNPHYSICAL] * 2
+    assert "NaN" in found[0].reason
+    assert "spans no volume" in found[2].reason
+    assert not found[0].sent
+
+
 def test_a_cell_is_relaxed_where_that_was_asked_for(copper) -> None:
     wide = bulk("Cu", a=3.72, cubic=True)
     relax = RelaxOptions(force_tolerance_eV_per_A=0.05, steps=40, cell=True, optimizer="lbfgs")
