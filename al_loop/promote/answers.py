@@ -48,13 +48,19 @@ class Answers:
         old = served.predict(atoms, "energy")
         return cls({f.frame_id: _errors(f, n, o) for f, n, o in zip(distinct, new, old, strict=True)})
 
-    def mae(self, frames: Sequence[LabelledFrame]) -> tuple[float, float]:
-        """Mean absolute error of the force components of candidate and served model, eV/Å; NaN without frames."""
+    def mae(self, frames: Sequence[LabelledFrame]) -> tuple[float, float, float]:
+        """Mean absolute error of the force components of candidate, served model and foundation, eV/Å.
+
+        NaN without frames.
+        """
         if not frames:
-            return float("nan"), float("nan")
+            return float("nan"), float("nan"), float("nan")
         errors = [self.by_frame[frame.frame_id] for frame in frames]
-        new, old = np.concatenate([e.candidate for e in errors]), np.concatenate([e.served for e in errors])
-        return float(np.abs(new).mean()), float(np.abs(old).mean())
+        new, old, bare = (
+            float(np.abs(np.concatenate(parts)).mean())
+            for parts in zip(*((e.candidate, e.served, e.foundation) for e in errors), strict=True)
+        )
+        return new, old, bare
 
     def foundation_rmse(self, frames: Sequence[LabelledFrame]) -> float:
         """Root mean square error of the foundation's force components, eV/Å; NaN without frames."""

@@ -74,7 +74,7 @@ def judge_candidate(
     criteria = (
         held_back(answers, evidence.held_back, settings.max_error_ratio),
         newest(answers, evidence.newest, settings.max_error_ratio),
-        earlier(answers, evidence.earlier, settings.max_rise),
+        earlier(answers, evidence.earlier, evidence.held_back, settings.max_rise),
         no_harm(candidate, evidence.probe, rmse, settings.max_rise, settings.far_latent_distance),
         repulsion(candidate, evidence.elements, spin=evidence.spin),
         conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
@@ -82,8 +82,9 @@ def judge_candidate(
     )
     failed = [criterion for criterion in criteria if not criterion.passed]
     told = failed or criteria[:1]
-    new, old = (_finite(mae) for mae in answers.mae(evidence.held_back))
-    return Promotion(not failed, "; ".join(f"{c.name}: {c.sentence}" for c in told), new, old, criteria)
+    new, old, _ = answers.mae(evidence.held_back)
+    reason = "; ".join(f"{c.name}: {c.sentence}" for c in told)
+    return Promotion(not failed, reason, _finite(new), _finite(old), criteria)
 
 
 def _finite(value: float) -> float | None:

@@ -6,12 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 from al_loop.config import PromoteSettings
 from al_loop.loop.evaluate import evaluate
 from al_loop.promote.answers import Answers
 from al_loop.promote.dimers import dimers, repulsion
-from al_loop.promote.energy_conservation import EnergyConservation, conserves_energy
+from al_loop.promote.energy_conservation import (
+    ConstantEnergyRun,
+    EnergyConservation,
+    conserves_energy,
+    start_replicas,
+    total_energies,
+)
 from al_loop.promote.labels import earlier, held_back, newest
 from al_loop.promote.probe_frames import ProbeFrames, no_harm
 from al_loop.promote.promise import promise
@@ -116,10 +123,15 @@ def test_held_back_labels(good, turned, served, evidence):
     assert "on 20 calibration frames" in worse.sentence
 
 
-def test_without_held_back_labels_nothing_is_served(good, served, evidence):
-    nothing = judge_candidate(good, served, replace(evidence, held_back=()), SETTINGS)
-    assert not nothing.promoted
-    assert "no calibration labels" in nothing.reason
+def test_without_held_back_labels_nothing_is_served(good, evidence):
+    answers = Answers({})
+    criteria = (
+        held_back(answers, (), 1.0),
+        no_harm(good, evidence.probe, answers.foundation_rmse(()), 0.1, 9.0),
+    )
+    for criterion in criteria:
+        assert not criterion.passed
+        assert "there are no calibration labels" in criterion.sentence
 
 
 def test_newest_labels(good, turned, served, evidence):
@@ -135,15 +147,30 @@ def test_a_model_that_learnt_nothing_new_is_not_served(served, evidence):
 
 
 def test_earlier_labels(good, hot_without_fade, served, evidence):
-    assert earlier(Answers.of(good, served, evidence.earlier), evidence.earlier, 0.1).passed
-    forgetful = earlier(Answers.of(hot_without_fade, served, evidence.earlier), evidence.earlier, 0.1)
+    assert looked_back(good, served, evidence.earlier, evidence).passed
+    forgetful = looked_back(hot_without_fade, served, evidence.earlier, evidence)
     assert not forgetful.passed
     assert forgetful.value > 1.5
     assert "6 labels of former rounds" in forgetful.sentence
 
 
+def test_a_model_that_has_learnt_few_labels_by_heart_is_no_measure(laboratory, good, first_labels, evidence):
+    """The error on labels that were trained on rises as labels are added, while every other error falls."""
+    by_heart = laboratory.train(first_labels[:3], epochs=300)
+    answers = Answers.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
+    new, old, _ = answers.mae(first_labels[:3])
+    assert new > 1.1 * old
+    assert held_back(answers, evidence.held_back, 1.0).passed
+    assert earlier(answers, first_labels[:3], evidence.held_back, 0.1).passed
+
+
+def looked_back(candidate, served, frames, evidence):
+    answers = Answers.of(candidate, served, (*frames, *evidence.held_back))
+    return earlier(answers, frames, evidence.held_back, 0.1)
+
+
 def test_before_there_are_earlier_labels_none_can_be_forgotten():
-    criterion = earlier(Answers({}), (), 0.1)
+    criterion = earlier(Answers({}), (), (), 0.1)
     assert criterion.passed
     assert criterion.value is None
 
@@ -222,6 +249,12 @@ def test_energy_is_conserved(good, rough, evidence):
     heated = conserves_energy(rough, evidence.run, 2.0)
     assert not heated.passed
     assert heated.value is None or heated.value > 10 * heated.limit
+
+
+def test_an_atom_that_cannot_move_conserves_its_energy(good, foundation):
+    replicas = start_replicas([bulk("Cu")], 600.0, np.random.default_rng(0))
+    run = ConstantEnergyRun(tuple(replicas), 600.0, 2.0, total_energies(foundation, replicas, 2.0, 3))
+    assert conserves_energy(good, run, 2.0).passed
 
 
 def test_drift_and_fluctuation_of_a_known_energy():
