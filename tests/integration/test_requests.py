@@ -266,7 +266,7 @@ def test_what_led_to_a_label_is_recorded(ledger: Ledger) -> None:
         Attempt("first try", LabelStatus.UNCONVERGED, Failure.UNCONVERGED, None, 2.0, "cycle= 100"),
         Attempt("slow mixing", LabelStatus.CONVERGED, None, -31.5, 4.0),
     )
-    moments = np.linspace(-1, 1, 6)
+    moments = np.linspace(-1, 1, 3)
     made = replace(label(), attempts=attempts, magnetic_moments_uB=moments, message="converged in try 2")
     assert ledger.complete(take(ledger), made)
     (found,) = ledger.labelled([Role.EXPLORE])
