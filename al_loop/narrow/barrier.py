@@ -12,7 +12,7 @@ from al_loop.narrow.band import Band, path_lengths_A, relaxed_band
 from al_loop.narrow.barrier_notes import barrier_notes
 from al_loop.narrow.barrier_results import Barrier, PathImage
 from al_loop.narrow.energy_scale import EnergyScale, energy_scale
-from al_loop.narrow.judging import Judged, judge_all
+from al_loop.narrow.judging import Judged, check_trained, judge_all
 from al_loop.narrow.options import BarrierOptions
 from al_loop.narrow.relaxing import relaxed
 from al_loop.narrow.structures import aligned, check_ends, check_known
@@ -46,12 +46,14 @@ def find_barrier(
         advance: called with a word on each part of the work.
 
     Raises:
-        InputError: ends that do not belong together, or elements that the model does not know.
+        InputError: ends that do not belong together, elements that the model does not know, or a committee without
+            any spread.
         GuardStop: an end or the band broke, or both ends are one minimum.
     """
     options = options or BarrierOptions()
     physics = (physics or PhysicsSettings()).model_copy(update={"allow_dissociation": True})
     check_ends(initial, final)
+    check_trained(potential)
     check_known([initial, final], potential.backbone.elements, f"the model ({potential.backbone.name})")
     advance("ends")
     ends = _ends(initial, final, potential, options, physics)
@@ -62,7 +64,7 @@ def find_barrier(
     if silent:
         raise GuardStop(f"image {silent[0]} of the band: {judged[silent[0]].verdict.reason}")
     answers = [one.prediction for one in judged if one.prediction is not None]
-    scale = energy_scale(potential, labelled, answers, options.confidence)
+    scale = energy_scale(potential, labelled, answers, options.confidence, np.random.default_rng(options.seed))
     images = _images(band, judged, answers, scale)
     saddle = 1 + int(np.argmax([image.above_initial_eV for image in images[1:-1]]))
     reverse_std = scale.value * _difference_std(answers[saddle], answers[-1])

@@ -18,6 +18,7 @@ from committee.score import FLOOR
 
 FRAMES_NEEDED = 8
 SMALLEST_SPREAD_EV = 1e-6
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -36,36 +37,41 @@ class EnergyScale:
 
     @classmethod
     def fit(
-        cls, potential: CommitteePotential, labelled: Sequence[tuple[Atoms, float]], confidence: float
+        cls,
+        potential: CommitteePotential,
+        labelled: Sequence[tuple[Atoms, float]],
+        confidence: float,
+        rng: np.random.Generator,
     ) -> Self | None:
         """Compare differences between labelled frames of one composition with what the committee said of them.
 
         The factor is the one with which a share ``confidence`` of the differences lies below the one-sided bound
-        that the ranking uses.
+        that the ranking uses. Pairs that share a frame are not independent, and a dozen frames leave the factor itself
+        uncertain: it is the upper end, at the same confidence, of what resampled frames give.
 
         Args:
             potential: the committee.
             labelled: frames that it was not trained on with their energies, eV, at the level it was trained on.
             confidence: one-sided, above 0.5.
+            rng: resamples the frames.
 
         Returns:
             None with fewer than ``FRAMES_NEEDED`` frames that share their composition with another one.
         """
         frames = [atoms for atoms, _ in labelled]
-        ratios, used = [], 0
-        if frames:
-            predictions = potential.predict(frames)
-            errors = np.array([p.energy - energy for p, (_, energy) in zip(predictions, labelled, strict=True)])
-            ensembles = np.stack([p.energy_ensemble - p.energy for p in predictions])
-            for group in grouped(frames):
-                counts = np.array([group.units(frames[i]) for i in group.members])
-                ratios.append(_ratios(errors[group.members] / counts, ensembles[group.members] / counts[:, None]))
-                used += len(group.members) if len(group.members) > 1 else 0
+        groups = [group for group in grouped(frames) if len(group.members) > 1] if frames else []
+        used = sum(len(group.members) for group in groups)
         if used < FRAMES_NEEDED:
             return None
-        members = potential.settings.members
-        bound = float(np.quantile(np.concatenate(ratios), 2 * confidence - 1))
-        value = bound / float(student.ppf(confidence, members - 1))
+        predictions = potential.predict(frames)
+        errors = np.array([p.energy - energy for p, (_, energy) in zip(predictions, labelled, strict=True)])
+        deviations = np.stack([p.energy_ensemble - p.energy for p in predictions])
+        ratios = []
+        for group in groups:
+            units = np.array([group.units(frames[i]) for i in group.members])
+            ratios.append(_ratios(errors[group.members] / units, deviations[group.members] / units[:, None]))
+        bounds = [_resampled_bound(ratios, 2 * confidence - 1, rng) for _ in range(RESAMPLES)]
+        value = float(np.quantile(bounds, confidence)) / float(student.ppf(confidence, potential.settings.members - 1))
         return cls(value, f"from differences between {used} labelled frames", calibrated=True)
 
     @classmethod
@@ -106,6 +112,7 @@ def energy_scale(
     labelled: Sequence[tuple[Atoms, float]],
     predictions: Sequence[Prediction],
     confidence: float,
+    rng: np.random.Generator,
 ) -> EnergyScale:
     """Return the best that is known: labelled energies, else the force calibration, else the members as they are.
 
@@ -114,15 +121,29 @@ def energy_scale(
         labelled: held-out frames with energies, eV; may be empty.
         predictions: of the candidates (mode ``exact``).
         confidence: one-sided.
+        rng: resamples the labelled frames.
     """
-    known = EnergyScale.fit(potential, labelled, confidence)
+    known = EnergyScale.fit(potential, labelled, confidence, rng)
     if known is None and potential.calibration is not None and predictions:
         known = EnergyScale.from_forces(potential.calibration, predictions)
     return known or UNCALIBRATED
 
 
 def _ratios(errors: NDArray[np.float64], deviations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|error| over spread of the difference, for every pair of frames: (pairs,)."""
-    first, second = np.triu_indices(len(errors), 1)
-    spread = np.std(deviations[first] - deviations[second], axis=1, ddof=1)
-    return np.asarray(np.abs(errors[first] - errors[second]) / np.maximum(spread, SMALLEST_SPREAD_EV))
+    """|error| over spread of the difference between each two of n frames: (n, n)."""
+    spread = np.std(deviations[:, None] - deviations[None], axis=2, ddof=1)
+    return np.asarray(np.abs(errors[:, None] - errors) / np.maximum(spread, SMALLEST_SPREAD_EV))
+
+
+def _resampled_bound(ratios: Sequence[NDArray[np.float64]], share: float, rng: np.random.Generator) -> float:
+    """Quantile of the ratios between frames that are drawn with replacement, within each composition."""
+    drawn = []
+    for table in ratios:
+        while True:
+            first, second = np.triu_indices(len(table), 1)
+            frames = rng.integers(len(table), size=len(table))
+            pairs = table[frames[first], frames[second]][frames[first] != frames[second]]
+            if len(pairs):  # of two frames, one may be drawn twice
+                break
+        drawn.append(pairs)
+    return float(np.quantile(np.concatenate(drawn), share))

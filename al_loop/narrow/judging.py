@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
+from al_loop.errors import InputError
 from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.narrow.relaxing import COLD_K
@@ -37,6 +38,16 @@ class Judged:
     def trusted(self) -> bool:
         """The gate trusts the model here."""
         return self.verdict.kind is VerdictKind.TRUSTED
+
+
+def check_trained(potential: CommitteePotential) -> None:
+    """Refuse a committee whose members cannot differ: its uncertainty would be zero everywhere.
+
+    Raises:
+        InputError: it was never trained and has no priors.
+    """
+    if potential.provenance.training_frames == 0 and potential.settings.prior_scale_eV == 0:
+        raise InputError("the members of this committee agree in everything: it was never trained; train it first")
 
 
 def judge_all(

@@ -54,7 +54,7 @@ class RankOptions:
         resolution_eV: standard deviation of a difference besides the committee's: rounding, what relaxation left.
         relax: how to relax first, None to rank the structures as they are.
         same_A: structures whose sorted distances agree within this are one.
-        seed: of the draws that the probabilities are counted on.
+        seed: of the draws that the probabilities are counted on and labelled frames are resampled with.
     """
 
     top: int = 3
@@ -82,6 +82,7 @@ class BarrierOptions:
         steps: at most, of the whole search.
         spring_eV_per_A2: between images.
         relax: how to relax the ends first, None if they are minima already.
+        seed: of the draws that labelled frames are resampled with.
     """
 
     images: int = 7
@@ -90,6 +91,7 @@ class BarrierOptions:
     steps: int = 300
     spring_eV_per_A2: float = 0.1
     relax: RelaxOptions | None = RelaxOptions()
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _at_least("--images", self.images, 1)

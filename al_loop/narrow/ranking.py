@@ -10,19 +10,17 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.narrow.composition import Composition, grouped
 from al_loop.narrow.energy_scale import EnergyScale, energy_scale
-from al_loop.narrow.judging import Judged, judge_all
+from al_loop.narrow.judging import Judged, check_trained, judge_all
+from al_loop.narrow.merging import COMPARABLE, merged
 from al_loop.narrow.notes import ranking_notes
 from al_loop.narrow.options import RankOptions, RelaxOptions
 from al_loop.narrow.relaxing import Relaxation, relaxed
 from al_loop.narrow.results import CompositionSummary, RankedCandidate, Ranking, Standing
-from al_loop.narrow.same_structure import same_structure, surroundings
 from al_loop.narrow.statistics import Energies, rank_statistics
 from al_loop.narrow.structures import check_known
 from al_loop.records import Lane, VerdictKind
 from committee.potential import CommitteePotential
 
-SAME_ENERGY_EV_PER_ATOM = 0.002  # structures further apart are not compared
-COMPARABLE = (Standing.RANKED, Standing.UNTRUSTED)
 Advance = Callable[[str], object]
 
 
@@ -55,14 +53,12 @@ def rank_candidates(
     ends = [atoms if end is None else end.atoms for atoms, end in zip(frames, relaxations, strict=True)]
     judged = judge_all(ends, frames, potential, physics)
     sound = [one.prediction for one in judged if one.sound and one.prediction is not None]
-    if sound and not any(prediction.energy_ensemble.std() > 0 for prediction in sound):
-        raise InputError("the members of this committee agree in everything: it was never trained; train it first")
-    scale = energy_scale(potential, labelled, sound, options.confidence)
+    scale = energy_scale(potential, labelled, sound, options.confidence, np.random.default_rng([options.seed, 1]))
     candidates: list[RankedCandidate] = []
     summaries = []
     for composition in grouped(frames):
         placed = [_placed(i, ends[i], composition, judged[i], relaxations[i]) for i in composition.members]
-        ranked, kept = _ranked(_merged(placed, options), scale, options)
+        ranked, kept = _ranked(merged(placed, options.same_A), scale, options)
         candidates += ranked
         summaries.append(_summary(composition, ranked, kept))
     notes = ranking_notes(candidates, summaries, potential, scale, options.top)
@@ -86,6 +82,7 @@ def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, res
 def _check(frames: Sequence[Atoms], potential: CommitteePotential, options: RankOptions) -> None:
     if not frames:
         raise InputError("received no candidates; give at least one structure")
+    check_trained(potential)
     check_known(frames, potential.backbone.elements, f"the model ({potential.backbone.name})")
     if options.relax is None or not options.relax.cell:
         return
@@ -133,32 +130,6 @@ def _placed(
     )
 
 
-def _merged(placed: Sequence[RankedCandidate], options: RankOptions) -> list[RankedCandidate]:
-    """Mark those that are the same structure as one of lower energy."""
-    comparable = sorted((one for one in placed if one.standing in COMPARABLE), key=_energy_per_atom)
-    kept: list[RankedCandidate] = []
-    same: dict[int, int] = {}
-    seen = {one.candidate: surroundings(one.atoms) for one in comparable}
-    for one in comparable:
-        near = [k for k in kept if _energy_per_atom(one) - _energy_per_atom(k) <= SAME_ENERGY_EV_PER_ATOM]
-        twin = next((k for k in near if same_structure(seen[k.candidate], seen[one.candidate], options.same_A)), None)
-        if twin is None:
-            kept.append(one)
-        else:
-            same[one.candidate] = twin.candidate
-    return [
-        replace(
-            one,
-            standing=Standing.DUPLICATE,
-            same_as=same[one.candidate],
-            reason=f"the same structure as candidate {same[one.candidate]}",
-        )
-        if one.candidate in same
-        else one
-        for one in placed
-    ]
-
-
 def _ranked(
     placed: Sequence[RankedCandidate], scale: EnergyScale, options: RankOptions
 ) -> tuple[list[RankedCandidate], float | None]:
@@ -168,7 +139,7 @@ def _ranked(
     if not comparable:
         return others, None
     energies = comparable_energies(comparable, scale.value, options.resolution_eV)
-    found = rank_statistics(energies, options.top, options.confidence, np.random.default_rng(options.seed))
+    found = rank_statistics(energies, options.top, options.confidence, np.random.default_rng([options.seed, 0]))
     best = int(found.order[0])
     ranked = []
     for rank, i in enumerate(map(int, found.order), start=1):
@@ -202,7 +173,3 @@ def _summary(composition: Composition, ranked: Sequence[RankedCandidate], kept: 
         sum(one.sent for one in ranked),
         kept,
     )
-
-
-def _energy_per_atom(one: RankedCandidate) -> float:
-    return (one.energy_eV or 0.0) / len(one.atoms)
