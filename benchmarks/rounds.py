@@ -33,7 +33,9 @@ from committee.training import TrainingFrame, train
 
 TEMPERATURES_K = (300.0, 600.0, 1200.0, 2400.0)
 REPLICAS = 2
-TOLERANCE_EV_PER_A = 0.03
+# The campaign's default. One that these labels cannot reach (0.03 was tried) discards every hot frame from the second
+# round on, and three rounds end above one.
+TOLERANCE_EV_PER_A = 0.15
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Sizes:
     epochs: int
 
 
-FULL, QUICK = Sizes(24, 360, 3, 400), Sizes(6, 30, 1, 40)
+FULL, QUICK = Sizes(24, 360, 5, 400), Sizes(6, 30, 1, 40)
 
 
 class Bench:
