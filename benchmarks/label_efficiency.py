@@ -155,6 +155,7 @@ def plot(results: dict[str, tuple[float, Curves]], budgets: Sequence[int], path:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(1, len(results), figsize=(4.2 * len(results), 3.8), squeeze=False)
     colours = {"random": "0.45", "select": "C3", "uncertainty only": "C0", "farthest points only": "C2"}
@@ -170,7 +171,9 @@ def plot(results: dict[str, tuple[float, Curves]], budgets: Sequence[int], path:
         axis.axhline(halfway(foundation, measured), color="k", linewidth=0.8)
         axis.set(title=name, xlabel="labels", xscale="log", yscale="log")
         axis.set_xticks(budgets, [str(budget) for budget in budgets])
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
+        axis.yaxis.set_minor_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axes[0][0].set_ylabel("force MAE on held-out frames, eV/Å")
     axes[0][-1].legend(frameon=False, fontsize=8)
     figure.tight_layout()

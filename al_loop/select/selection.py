@@ -9,10 +9,11 @@ from al_loop.config import SelectSettings
 from al_loop.records import Candidate, Lane, VerdictKind
 from al_loop.select.descriptors import Descriptor, stacked, standardised
 from al_loop.select.farthest import FarthestPoints
+from al_loop.select.representatives import Representatives
 
 SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the choice
 
-AUDIT, UNPHYSICAL, FARTHEST_POINT = "audit", "unphysical", "farthest point"
+AUDIT, UNPHYSICAL, FARTHEST_POINT, REPRESENTATIVE = "audit", "unphysical", "farthest point", "representative"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Selection:
     """Frames to label, and what they were chosen by.
 
     Attributes:
-        reasons: frame id -> ``audit``, ``unphysical`` or ``farthest point``, in the order of the choice.
+        reasons: frame id -> ``audit``, ``unphysical``, ``farthest point`` or ``representative``, in the order of the
+            choice.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
@@ -51,6 +53,8 @@ def select(
 ) -> Selection:
     """Choose frames for DFT: a random audit, a quota of the unphysical, the rest by farthest-point sampling.
 
+    While no uncertainty is known at all, the rest is what represents the explored frames best.
+
     Args:
         candidates: the round's gated frames; those without a descriptor can only be drawn for the audit.
         known: frames that are labelled already; new ones keep away from them.
@@ -63,14 +67,14 @@ def select(
     chosen = Selection()
     _add(chosen, _audit(unique, settings, rng), AUDIT)
     suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
-    for reason, lane_is_physics, quota in (
-        (UNPHYSICAL, True, settings.unphysical_quota),
-        (FARTHEST_POINT, False, settings.labels_per_round),
-    ):
+    for lane_is_physics, quota in ((True, settings.unphysical_quota), (False, settings.labels_per_round)):
         taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
         left = [c for c in suspects if (c.lane is Lane.PHYSICS) is lane_is_physics and c.frame_id not in chosen.reasons]
         room = min(quota, settings.labels_per_round - len(chosen.reasons))
-        _add(chosen, spread_out(left, taken, settings, room), reason)
+        for pick in spread_out(left, taken, settings, room):
+            _add(
+                chosen, [pick], UNPHYSICAL if lane_is_physics else REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
+            )
     return chosen
 
 
@@ -78,6 +82,8 @@ def spread_out(
     candidates: Sequence[Candidate], taken: Sequence[Known], settings: SelectSettings, count: int
 ) -> list[Candidate]:
     """At most ``count`` candidates by farthest-point sampling within each composition, weighted by uncertainty.
+
+    A composition of which no uncertainty is known is represented instead.
 
     The next pick is the best one of all compositions: distances are in units of what is typical of their composition,
     uncertainties are in eV/Å, so that both compare. A composition of which nothing is known yet comes first.
@@ -101,17 +107,21 @@ def spread_out(
     return picks
 
 
-def _sampler(mine: Sequence[Candidate], taken: Sequence[Known], settings: SelectSettings) -> FarthestPoints:
+def _sampler(
+    mine: Sequence[Candidate], taken: Sequence[Known], settings: SelectSettings
+) -> FarthestPoints | Representatives:
     formula = mine[0].formula
     there = [frame.descriptor for frame in taken if frame.formula == formula and frame.descriptor is not None]
     points = standardised(stacked([*(c.descriptor for c in mine if c.descriptor is not None), *there]))
+    if all(_unguided(candidate) for candidate in mine):
+        return Representatives(points[: len(mine)], points[len(mine) :], settings.near_duplicate_distance)
     weights = np.array([_weight(candidate) for candidate in mine]) ** settings.uncertainty_power
     return FarthestPoints(points[: len(mine)], points[len(mine) :], weights, settings.near_duplicate_distance)
 
 
 def _audit(candidates: Sequence[Candidate], settings: SelectSettings, rng: np.random.Generator) -> list[Candidate]:
     """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
-    unguided = any(c.lane is Lane.UNCALIBRATED and c.force_uncertainty_eV_per_A is None for c in candidates)
+    unguided = any(_unguided(candidate) for candidate in candidates)
     share = max(settings.audit_fraction, SEED_AUDIT * unguided) * settings.labels_per_round
     count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
     return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
@@ -124,6 +134,11 @@ def _add(chosen: Selection, candidates: Iterable[Candidate], reason: str) -> Non
 
 def _known(candidates: Iterable[Candidate]) -> list[Known]:
     return [Known(c.frame_id, c.formula, c.descriptor) for c in candidates]
+
+
+def _unguided(candidate: Candidate) -> bool:
+    """Neither the gate nor the committee can say anything of this frame yet."""
+    return candidate.lane is Lane.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
 
 
 def _weight(candidate: Candidate) -> float:

@@ -118,7 +118,24 @@ def test_the_choice_is_reproducible():
 def test_the_first_round_draws_a_quarter_at_random():
     candidates = [candidate(i, lane=Lane.UNCALIBRATED, sigma=None) for i in range(40)]
     reasons = list(chosen(candidates, labels_per_round=12).reasons.values())
-    assert reasons == ["audit"] * 3 + ["farthest point"] * 9
+    assert reasons == ["audit"] * 3 + ["representative"] * 9
+
+
+def test_the_first_round_labels_what_stands_for_most_frames():
+    """Ten frames about one place, three about another, one far from all: the far one comes last."""
+    places = [0.0 + 0.03 * i for i in range(10)] + [4.0, 4.03, 4.06] + [-5.0]
+    candidates = [candidate(i, lane=Lane.UNCALIBRATED, sigma=None, at=[x]) for i, x in enumerate(places)]
+    picks = [int(chosen_id[4:]) for chosen_id in chosen([*candidates], seed=3, labels_per_round=3).frame_ids]
+    kinds = [0 if i < 10 else 1 if i < 13 else 2 for i in picks]
+    assert sorted(kinds) == [0, 1, 2]
+    two = [int(chosen_id[4:]) for chosen_id in chosen(candidates, [known(candidates[4])], labels_per_round=1).frame_ids]
+    assert two[0] in {10, 11, 12}
+
+
+def test_the_unphysical_of_the_first_round_are_those_that_differ_most():
+    candidates = [candidate(i, lane=Lane.PHYSICS, sigma=None, at=[float(x)]) for i, x in enumerate((0, 1, 1, 1, 9))]
+    picks = chosen(candidates, [known(candidates[0])], labels_per_round=1)
+    assert picks.reasons == {"H2O-4": "unphysical"}
 
 
 def test_uncertainties_guide_the_choice_before_the_gate_is_calibrated():
