@@ -65,16 +65,15 @@ def select(
     fresh = {c.frame_id: c for c in reversed(candidates) if c.frame_id not in ids and c.kind is not VerdictKind.DISCARD}
     unique = list(fresh.values())[::-1]
     chosen = Selection()
-    _add(chosen, _audit(unique, settings, rng), AUDIT)
+    chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, rng)), AUDIT))
     suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
     for lane_is_physics, quota in ((True, settings.unphysical_quota), (False, settings.labels_per_round)):
         taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
         left = [c for c in suspects if (c.lane is Lane.PHYSICS) is lane_is_physics and c.frame_id not in chosen.reasons]
         room = min(quota, settings.labels_per_round - len(chosen.reasons))
         for pick in spread_out(left, taken, settings, room):
-            _add(
-                chosen, [pick], UNPHYSICAL if lane_is_physics else REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
-            )
+            spread = REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
+            chosen.reasons[pick.frame_id] = UNPHYSICAL if lane_is_physics else spread
     return chosen
 
 
@@ -125,11 +124,6 @@ def _audit(candidates: Sequence[Candidate], settings: SelectSettings, rng: np.ra
     share = max(settings.audit_fraction, SEED_AUDIT * unguided) * settings.labels_per_round
     count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
     return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
-
-
-def _add(chosen: Selection, candidates: Iterable[Candidate], reason: str) -> None:
-    for candidate in candidates:
-        chosen.reasons.setdefault(candidate.frame_id, reason)
 
 
 def _known(candidates: Iterable[Candidate]) -> list[Known]:
