@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ase import Atoms
-
 from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.explore.batches import Batches
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Array, Recorded, Trajectory
 from al_loop.gate.gate import Gate
@@ -14,16 +13,13 @@ from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
-FEWEST_ROWS = 4
-
 
 class Lockstep:
     """Trajectories of any size and composition that share one evaluation per step.
 
-    With one thread the same batch gives the same bits, and an interrupted run goes on with the batch it had: where it
-    was interrupted plays no role. SevenNet's answer for a frame does not depend on the rest of the batch either, once
-    that is filled up to ``FEWEST_ROWS`` atoms (smaller matrices are multiplied by another routine); fairchem's does, in
-    the last bits. With more threads, sums are added up in another order each time.
+    With one thread the same batches give the same bits, and an interrupted run goes on with the batches it had: where
+    it was interrupted plays no role. SevenNet's answer for a frame does not depend on the rest of the batch either;
+    fairchem's does, in the last bits. With more threads, torch may add up sums in another order each time.
 
     Args:
         potential: the served model; its calibration decides what is trusted.
@@ -43,7 +39,7 @@ class Lockstep:
         physics: PhysicsSettings,
     ) -> None:
         self.step = 0
-        self._potential = potential
+        self._batches = Batches(potential)
         self._settings = settings
         self._gate = Gate(potential.calibration)
         self._running = [Trajectory(index, start, settings, physics) for index, start in enumerate(starts)]
@@ -98,19 +94,13 @@ class Lockstep:
         asked = [trajectory for trajectory in self._running if trajectory.running]
         while asked:
             try:
-                return asked, self._potential.predict(_filled([t.atoms for t in asked]), uncertainty)[: len(asked)]
+                return asked, self._batches.predict([trajectory.atoms for trajectory in asked], uncertainty)
             except (StructureError, FoundationAnswerError) as error:
                 if error.frame_index is None:
                     raise
                 broken = asked.pop(error.frame_index)
                 found.append(broken.stop(f"the foundation has no answer: {error.reason}", self.step))
         return [], []
-
-
-def _filled(frames: list[Atoms]) -> list[Atoms]:
-    """The same frames, the last one several times where they hold too few atoms."""
-    missing = FEWEST_ROWS - sum(map(len, frames))
-    return frames if missing <= 0 else frames + [frames[-1]] * missing
 
 
 def explore(

@@ -22,6 +22,9 @@ class SevenNetBackbone:
     """A frozen SevenNet model up to its atomic energies; its force module is never run.
 
     Features are the scalars after the last equivariant gate, the input of the model's own readout.
+
+    Attributes:
+        concurrent: several threads may evaluate at once, and gain by it: nothing is kept between or during calls.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class SevenNetBackbone:
         self.cutoff_A = float(_of(model, "cutoff"))
         self._modality = checkpoint.modality
         self._device = device
+        self.concurrent = device.type == "cpu"
         self._model = model.to(device).eval().requires_grad_(False)
         self._last_gate = [key for key, _ in model.named_children() if key.endswith("equivariant_gate")][-1]
         self.feature_size = int(_of(model.get_submodule(self._last_gate), "gate").irreps_out.dim)
