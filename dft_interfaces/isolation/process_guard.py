@@ -13,11 +13,16 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import psutil
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PAUSE_S = 0.02
 
 
 def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoReturn:
@@ -54,12 +59,23 @@ def _end_with_input() -> None:
 
 
 def _end_everything_below() -> None:
+    """Kill until nothing runs. Nobody is waited for: how the child ended can be asked once only, by ``run_guarded``."""
     import psutil
 
-    while running := [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]:
+    while running := [process for process in psutil.Process().children(recursive=True) if _runs(process)]:
         for process in running:
-            process.kill()
-        psutil.wait_procs(running, timeout=0.1)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(_PAUSE_S)
+
+
+def _runs(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _say_last_words(scratch: str) -> None:
