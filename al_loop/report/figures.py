@@ -45,7 +45,7 @@ def learning_curve(
         panel.set_ylabel(f"mean absolute error ({unit})")
         panel.set_xticks(sorted(set(x)))
         panel.margins(x=0.1, y=0.15)
-        panel.legend()
+        panel.legend(loc="upper right")
         return png(panel)
 
 
