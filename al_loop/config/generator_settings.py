@@ -17,6 +17,14 @@ def _known_symbol(symbol: str) -> str:
     return symbol
 
 
+def _a_plane(miller: tuple[int, int, int]) -> tuple[int, int, int]:
+    if not any(miller):
+        raise ValueError("0 0 0 is no plane; give three whole numbers, for example [1, 1, 1]")
+    return miller
+
+
+Miller = Annotated[tuple[int, int, int], AfterValidator(_a_plane)]
+Repeat = Annotated[int, Field(ge=1)]
 Symbol = Annotated[str, AfterValidator(_known_symbol)]
 # A stored configuration names the file: a campaign's folder may be moved with its structures.
 StructureFile = Annotated[Path, PlainSerializer(lambda path: path.name, return_type=str, when_used="json")]
@@ -52,14 +60,8 @@ class SupercellSettings(Settings):
     """Repeat a periodic cell."""
 
     kind: Literal["supercell"]
-    repeats: tuple[int, int, int]
+    repeats: tuple[Repeat, Repeat, Repeat]
     """Along each lattice vector."""
-
-    @model_validator(mode="after")
-    def _repeats(self) -> "SupercellSettings":
-        if any(repeat < 1 for repeat in self.repeats):
-            raise ValueError(f"repeats must be three whole numbers of 1 or more, received {list(self.repeats)}")
-        return self
 
 
 class VacancySettings(Settings):
@@ -83,23 +85,15 @@ class SurfaceSettings(Settings):
     """Cut a slab from a conventional bulk cell (``ase.build.surface``)."""
 
     kind: Literal["surface"]
-    miller: tuple[int, int, int]
+    miller: Miller
     layers: int = Field(ge=1)
     """Repeats of the cell that is cut, along the normal."""
     vacuum_A: float = Field(8.0, gt=0)
     """On each side."""
-    repeats: tuple[int, int] = (1, 1)
+    repeats: tuple[Repeat, Repeat] = (1, 1)
     """In the plane."""
     periodic: bool = True
     """Repeat across the vacuum too, as plane-wave codes need it."""
-
-    @model_validator(mode="after")
-    def _miller(self) -> "SurfaceSettings":
-        if not any(self.miller):
-            raise ValueError("miller: 0 0 0 is no plane; give three whole numbers, for example [1, 1, 1]")
-        if any(repeat < 1 for repeat in self.repeats):
-            raise ValueError(f"repeats must be two whole numbers of 1 or more, received {list(self.repeats)}")
-        return self
 
 
 class InterfaceSettings(Settings):
@@ -108,11 +102,11 @@ class InterfaceSettings(Settings):
     kind: Literal["interface"]
     file: StructureFile
     """The other slab, or the bulk that it is cut from; relative to the config file."""
-    miller: tuple[int, int, int] | None = None
+    miller: Miller | None = None
     """Cut the other slab along this plane; by default the file holds a slab."""
     layers: int = Field(2, ge=1)
     """Of the slab that is cut."""
-    repeats: tuple[int, int] = (1, 1)
+    repeats: tuple[Repeat, Repeat] = (1, 1)
     """Of the other slab in the plane, so that both match."""
     gap_A: float = Field(2.5, gt=0, le=10)
     """Between the outermost atoms of both, at the interface and, without vacuum, at its periodic image."""
@@ -120,14 +114,6 @@ class InterfaceSettings(Settings):
     """Above the second slab."""
     max_mismatch: float = Field(0.1, gt=0, le=0.5)
     """Largest deformation of the other slab's lattice vectors, a fraction."""
-
-    @model_validator(mode="after")
-    def _miller(self) -> "InterfaceSettings":
-        if self.miller is not None and not any(self.miller):
-            raise ValueError("miller: 0 0 0 is no plane; give three whole numbers, for example [1, 1, 1]")
-        if any(repeat < 1 for repeat in self.repeats):
-            raise ValueError(f"repeats must be two whole numbers of 1 or more, received {list(self.repeats)}")
-        return self
 
 
 class BoxSettings(Settings):
