@@ -55,9 +55,10 @@ def copper(lattice_A=3.63):
 
 
 def methanol():
-    tblite = pytest.importorskip("tblite.ase")
+    from tblite.ase import TBLite
+
     atoms = molecule("CH3OH")
-    atoms.calc = tblite.TBLite(method="GFN2-xTB", verbosity=0)
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     return atoms
 
 
