@@ -45,7 +45,7 @@ def learning_curve(
         panel.set_ylabel(f"mean absolute error ({unit})")
         panel.set_xticks(sorted(set(x)))
         panel.margins(x=0.1, y=0.15)
-        panel.legend(loc="upper right")
+        panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         return png(panel)
 
 
