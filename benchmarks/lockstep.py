@@ -72,7 +72,13 @@ def measure(foundation: str, steps: int) -> None:
     potential = CommitteePotential.untrained(load_backbone(FOUNDATIONS[foundation]))
     settings = ExploreSettings(temperatures_K=(TEMPERATURE_K,), steps=steps + 1, check_every=BLOCK)
     # Limits that nothing reaches: every replica must go on to the end on both sides.
-    physics = PhysicsSettings(allow_dissociation=True, max_energy_change_eV_per_atom=100.0, max_volume_ratio=100.0)
+    physics = PhysicsSettings(
+        allow_dissociation=True,
+        max_energy_change_eV_per_atom=100.0,
+        max_volume_ratio=100.0,
+        max_temperature_ratio=1000.0,
+        max_temperature_K=1e6,
+    )
     replicas = starts()
     together = Lockstep(potential, replicas, settings, physics)
     alone, single = ([Lockstep(potential, [start], settings, physics) for start in replicas] for _ in range(2))
