@@ -14,22 +14,22 @@ import torch
 from al_loop.config import Config
 from al_loop.config.file import check_elements, check_engine_elements, load_config
 from al_loop.errors import InputError
+from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system
 from al_loop.folder import folder_id, locked_folder, make_folder_id
 from al_loop.ids import frame_id
+from al_loop.label.labelling import WorkerPool, check_resources
 from al_loop.label_cost import LabelCost, label_cost
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
 from al_loop.logfile import LOG_NAME, EventLog
-from al_loop.loop.labelling import WorkerPool, check_resources
-from al_loop.loop.round_report import round_report
-from al_loop.loop.stages import MODELS, Stages
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.promote.stopping import STOPPED, stopped_early
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
+from al_loop.stages import MODELS, Stages
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine

@@ -21,9 +21,9 @@ from figures import at_most
 from al_loop.config import Config
 from al_loop.folder import LOGS
 from al_loop.ids import frame_id
+from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import EventLog
-from al_loop.loop.labelling import WorkerPool, wait_for_labels
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from dft_interfaces.engines import build_engine
 

@@ -54,7 +54,7 @@ def check_campaign(config: Config) -> str:
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
-    from al_loop.loop.labelling import check_resources
+    from al_loop.label.labelling import check_resources
 
     build_engine(config.label.engine)
     check_engine_elements(config)

@@ -12,7 +12,7 @@ from ase import Atoms
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
 from al_loop.ids import canonical_order, content_id, frame_id
-from al_loop.loop.labelling import check_resources, fitting_workers
+from al_loop.label.labelling import check_resources, fitting_workers
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.result_files import finished_label, keep_result
 from dft_interfaces.label import Label, LevelOfTheory

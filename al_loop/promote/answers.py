@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.loop.evaluate import dft_forces
+from al_loop.evaluate.errors import dft_forces
 from al_loop.records import LabelledFrame
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential

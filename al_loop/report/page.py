@@ -30,7 +30,7 @@ class ReportData:
     Attributes:
         config: the campaign's config as plain data.
         rounds: finished rounds in order.
-        evaluations: arrays over the held-out frames by round (``al_loop.loop.evaluate.Evaluation.arrays``).
+        evaluations: arrays over the held-out frames by round (``al_loop.evaluate.errors.Evaluation.arrays``).
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
     """

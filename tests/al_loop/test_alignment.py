@@ -18,9 +18,9 @@ from al_loop.config import Config
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.level_differences import level_differences
-from al_loop.loop.alignment import isolated_atom_shifts, other_frames, training_input
-from al_loop.loop.residuals import Residuals
 from al_loop.records import LabelledFrame, Role
+from al_loop.train.alignment import isolated_atom_shifts, other_frames, training_input
+from al_loop.train.residuals import Residuals
 from committee.backbones import load_backbone
 from committee.errors import TrainingDataError
 from committee.potential import CommitteePotential, Provenance

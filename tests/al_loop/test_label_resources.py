@@ -18,8 +18,8 @@ from al_loop.config import Config
 from al_loop.config.file import load_config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
+from al_loop.label.labelling import WorkerPool, check_resources, fitting_workers, machine_cores
 from al_loop.logfile import EventLog
-from al_loop.loop.labelling import WorkerPool, check_resources, fitting_workers, machine_cores
 from dft_interfaces.queue.limits import disagreements
 from dft_interfaces.settings import QueueSettings
 
@@ -144,4 +144,4 @@ def test_a_worker_that_died_is_started_again_and_leaves_no_open_file(tmp_path: P
 
 def workers() -> list[psutil.Process]:
     """The living worker processes below this one."""
-    return [child for child in psutil.Process().children() if "al_loop.loop.worker" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "al_loop.label.worker" in child.cmdline()]

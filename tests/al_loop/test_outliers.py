@@ -6,7 +6,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from al_loop.config import OutlierSettings
-from al_loop.loop.outliers import MIN_LABELS, judged_energies, outliers, robust_residuals
+from al_loop.label.outliers import MIN_LABELS, judged_energies, outliers, robust_residuals
 from al_loop.records import LabelledFrame, Role
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from dft_interfaces.label import Label, LabelStatus

@@ -13,13 +13,13 @@ from ase import Atoms
 from ase.build import bulk
 
 from al_loop.config import PromoteSettings
+from al_loop.evaluate.errors import evaluate
 from al_loop.ids import frame_id
-from al_loop.loop.alignment import training_frame
-from al_loop.loop.evaluate import evaluate
 from al_loop.promote.energy_conservation import ConstantEnergyRun, start_replicas, total_energies
 from al_loop.promote.probe_frames import probe_frames
 from al_loop.promote.promotion import Evidence
 from al_loop.records import LabelledFrame, Role
+from al_loop.train.alignment import training_frame
 from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingSettings, load_backbone, train
 from committee.backbone import Backbone
 from committee.calibration import Calibration

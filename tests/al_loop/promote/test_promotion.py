@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from al_loop.config import PromoteSettings
-from al_loop.loop.evaluate import evaluate
+from al_loop.evaluate.errors import evaluate
 from al_loop.promote.answers import Answers
 from al_loop.promote.dimers import dimers, repulsion
 from al_loop.promote.energy_conservation import (

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from al_loop.config import StopSettings
-from al_loop.loop.time_to_suspect import time_to_suspect
+from al_loop.evaluate.time_to_suspect import time_to_suspect
 from al_loop.promote.stopping import labels_left, stop_reason
 from al_loop.records import TimeToSuspect, VerdictKind
 from al_loop.report.round_json import as_dict, from_dict

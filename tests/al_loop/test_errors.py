@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from al_loop.loop.evaluate import evaluate
+from al_loop.evaluate.errors import evaluate
 from al_loop.records import LabelledFrame, Role
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from committee.reference_shifts import ReferenceShifts

@@ -126,7 +126,7 @@ class WorkerPool:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "al_loop.loop.worker", name, str(self._starts.get(name, 0))],
+                [sys.executable, "-m", "al_loop.label.worker", name, str(self._starts.get(name, 0))],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -1,6 +1,6 @@
 """A worker process: claims label requests from the ledger and calculates them, here or through a queue.
 
-Started by the campaign as ``python -m al_loop.loop.worker NAME RESTARTS``; the configuration comes through standard
+Started by the campaign as ``python -m al_loop.label.worker NAME RESTARTS``; the configuration comes through standard
 input, so that no credential stands in the process table, and the end of standard input tells the worker to leave.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.folder import LOGS
+from al_loop.label.claims import Claims
 from al_loop.ledger import open_ledger
-from al_loop.loop.claims import Claims
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.queue.labels import QueueRunner
 

@@ -11,23 +11,23 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
+from al_loop.evaluate.errors import Evaluation, evaluate
+from al_loop.evaluate.round_report import held_out_figures
 from al_loop.explore.hold_out import hold_out, hold_out_steps
 from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import explore_stored
+from al_loop.label.labelling import WorkerPool, wait_for_labels
+from al_loop.label.outliers import mark_outliers
 from al_loop.ledger import Ledger
-from al_loop.loop.alignment import TrainingInput, training_input
-from al_loop.loop.evaluate import Evaluation, evaluate
-from al_loop.loop.labelling import WorkerPool, wait_for_labels
-from al_loop.loop.outliers import mark_outliers
-from al_loop.loop.promotion_evidence import gather_evidence
-from al_loop.loop.round_report import held_out_figures
 from al_loop.progress import Progress
 from al_loop.promote.promotion import judge_candidate
+from al_loop.promote.promotion_evidence import gather_evidence
 from al_loop.promote.stopping import labels_left
 from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.records import LabelledFrame, Role, VerdictKind, Visit
 from al_loop.select.described import described
 from al_loop.select.selection import select
+from al_loop.train.alignment import TrainingInput, training_input
 from committee.backbone import Backbone
 from committee.calibration import Calibration
 from committee.checkpoint import load, save

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
+from al_loop.evaluate.errors import dft_energy, dft_forces
 from al_loop.ledger import Ledger
-from al_loop.loop.evaluate import dft_energy, dft_forces
 from al_loop.records import LabelledFrame, Role
 from committee.potential import CommitteePotential
 

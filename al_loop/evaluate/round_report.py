@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.evaluate.errors import Evaluation
+from al_loop.evaluate.time_to_suspect import time_to_suspect
 from al_loop.gate.reachable import out_of_reach, reachable_tolerance
 from al_loop.ledger import Ledger
-from al_loop.loop.evaluate import Evaluation
-from al_loop.loop.time_to_suspect import time_to_suspect
 from al_loop.quarantine import quarantined_as_dict
 from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration

@@ -13,9 +13,9 @@ from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
 from al_loop.errors import InputError
 from al_loop.ids import content_id, frame_id
 from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
-from al_loop.loop.foundation_answers import FoundationAnswer, foundation_answers
-from al_loop.loop.residuals import Residuals
 from al_loop.records import LabelledFrame
+from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
+from al_loop.train.residuals import Residuals
 from committee.aligned_levels import align_levels
 from committee.backbone import Backbone
 from committee.compared_forces import ComparedForces, two_atom_axis

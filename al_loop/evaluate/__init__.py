@@ -1,0 +1,1 @@
+"""EVALUATE: a round's figures on frames that were never trained on."""

@@ -1,0 +1,1 @@
+"""TRAIN: labels against the foundation, before the committee is fitted to them."""
