@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from al_loop.config import Config
+from al_loop.config.changes import Change, changes
 from al_loop.config.file import check_elements, check_engine_elements, load_config
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
@@ -152,15 +153,15 @@ class Campaign:
             )
         level = description.pop(LEVEL)
         known = stored.pop(LEVEL, level)
-        changed = [key for key in _differences(stored, description) if not _may_change(key)]
+        chosen = self.config.model_dump(mode="json", exclude_defaults=True)
+        changed = [change for change in changes(stored, description, chosen) if not _may_change(change.key)]
         if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, whatever its file is called now
-            changed = [key for key in changed if key.partition(".")[0] != "foundation"]
-        elif FINGERPRINT not in stored:
-            changed.remove(FINGERPRINT)
+            changed = [change for change in changed if change.key.partition(".")[0] != "foundation"]
         if changed:
             raise InputError(
                 f"The campaign {self.config.name} in {self.folder} was started with other settings: "
-                f"{', '.join(changed)} changed. Set them back to resume it, or choose another folder to start anew."
+                f"{', '.join(map(str, changed))}. Set them back to resume it{_with_release(changed)}, or choose "
+                "another folder to start anew."
             )
         if known["fingerprint"] != level["fingerprint"]:
             raise InputError(
@@ -253,16 +254,10 @@ def _named(level: dict[str, str]) -> str:
     return f"{level['summary']} ({level['fingerprint']})"
 
 
+def _with_release(changed: Sequence[Change]) -> str:
+    """What a user can do about settings that this release does not have."""
+    return " (what this release does not know, with the release that started it)" * any(c.unknown_now for c in changed)
+
+
 def _may_change(dotted: str) -> bool:
     return any(dotted == key or dotted.startswith(f"{key}.") for key in MAY_CHANGE)
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Dotted keys whose values differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            key
-            for name in sorted(old.keys() | new.keys())
-            for key in _differences(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
-        ]
-    return [] if old == new else [prefix]

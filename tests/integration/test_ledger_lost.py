@@ -77,10 +77,37 @@ def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path:
 def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings, tmp_path: Path) -> None:
     begin(config(tmp_path / "run", store, "/old/place/model.pth"))
     begin(config(tmp_path / "run", store, "/new/place/model.pth"))
-    with pytest.raises(InputError, match="foundation_fingerprint changed"):
+    with pytest.raises(InputError, match=r"foundation_fingerprint \(aaaa.* then, bbbb.* now\)"):
         begin(config(tmp_path / "run", store, "/old/place/model.pth"), weights="b" * 64)
-    with pytest.raises(InputError, match=r"explore\.temperatures_K changed"):
+    with pytest.raises(InputError, match=r"other settings: explore\.temperatures_K\. Set them back"):
         begin(config(tmp_path / "run", store, "/new/place/model.pth", temperature_K=400.0))
+
+
+def test_a_campaign_of_an_earlier_release_goes_on_at_the_defaults_of_what_is_new(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    asked = config(tmp_path / "run", store)
+    older = _description(asked, "a" * 64, LevelOfTheory("gpaw", "PBE"))
+    for block, key in (("select", "near_duplicate_distance"), ("gate", "latent_quantile"), ("explore", "ramp_to_K")):
+        del older[block][key]
+    del older["promote"], older["systems"][0]["variants"], older["systems"][0]["ensemble"]
+    with open_ledger(store, asked.folder, asked.name) as ledger:
+        ledger.start_campaign(older)
+    begin(asked)
+    changed = asked.model_copy(update={"gate": asked.gate.model_copy(update={"latent_quantile": 0.5})})
+    with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(not set then, 0\.5 now\)\. Set"):
+        begin(changed)
+
+
+def test_a_setting_that_a_release_removed_is_named(store: StoreSettings, tmp_path: Path) -> None:
+    asked = config(tmp_path / "run", store)
+    older = _description(asked, "a" * 64, LevelOfTheory("gpaw", "PBE"))
+    older["select"]["wishes"] = 3
+    with open_ledger(store, asked.folder, asked.name) as ledger:
+        ledger.start_campaign(older)
+    words = r"select\.wishes \(3 then, unknown to this release\).* with the release that started it"
+    with pytest.raises(InputError, match=words):
+        begin(asked)
 
 
 def test_an_empty_variable_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,76 @@
+"""What counts as a change of settings between two runs, also of different releases."""
+
+import copy
+
+import pytest
+
+from al_loop.config import Config
+from al_loop.config.changes import changes
+
+SETTINGS = {
+    "name": "test",
+    "folder": "runs/test",
+    "foundation": {"kind": "sevennet"},
+    "systems": [{"file": "a.xyz", "name": "a"}, {"file": "b.xyz", "name": "b", "ensemble": "npt"}],
+    "explore": {"temperatures_K": [300]},
+    "label": {"engine": {"engine": "ase", "calculator": "x.Y", "arguments": {"a": 1}}},
+    "train": {"epochs": 50},
+}
+
+
+def told(edit, **settings):
+    """In words, what differs between a stored configuration that was edited and one that is read now."""
+    stored = Config.model_validate(copy.deepcopy(SETTINGS)).model_dump(mode="json")
+    edit(stored)
+    config = Config.model_validate({**copy.deepcopy(SETTINGS), **settings})
+    chosen = config.model_dump(mode="json", exclude_defaults=True)
+    return [str(change) for change in changes(stored, config.model_dump(mode="json"), chosen)]
+
+
+def test_the_same_settings():
+    assert told(lambda stored: None) == []
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        lambda stored: stored["select"].pop("near_duplicate_distance"),
+        lambda stored: stored.pop("promote"),
+        lambda stored: stored["systems"][0].pop("ensemble"),
+        lambda stored: stored["label"]["limits"].clear(),
+        lambda stored: stored["label"].pop("retry"),
+        lambda stored: stored["label"]["engine"].pop("cores"),
+    ],
+)
+def test_a_setting_that_an_earlier_release_did_not_have_is_no_change_at_its_default(forget):
+    assert told(forget) == []
+
+
+def test_a_setting_that_an_earlier_release_did_not_have_counts_where_it_is_set():
+    assert told(lambda stored: stored["train"].pop("epochs")) == ["train.epochs (not set then, 50 now)"]
+    assert told(lambda stored: stored.pop("train")) == ["train.epochs (not set then, 50 now)"]
+    assert told(lambda stored: stored["systems"][1].pop("ensemble")) == ["systems[1].ensemble (not set then, npt now)"]
+    assert told(lambda stored: stored["label"]["engine"].pop("arguments")) == ["label.engine.arguments.a"]
+
+
+def test_a_setting_that_a_release_removed_is_named():
+    def older(stored):
+        stored["select"]["wishes"] = 3
+        stored["label"]["engine"]["arguments"]["b"] = 2
+        stored["magic"] = {"on": True}
+
+    assert told(older) == [
+        "label.engine.arguments.b",
+        "magic ({'on': True} then, unknown to this release)",
+        "select.wishes (3 then, unknown to this release)",
+    ]
+
+
+def test_other_values_are_told_with_both():
+    assert told(lambda stored: None, train={"epochs": 60, "loss": "huber"}) == [
+        "train.epochs (50 then, 60 now)",
+        "train.loss (squared then, huber now)",
+    ]
+    assert told(lambda stored: None, systems=SETTINGS["systems"][:1]) == ["systems"]
+    assert told(lambda stored: None, explore={"temperatures_K": [300, 400]}) == ["explore.temperatures_K"]
+    assert told(lambda stored: stored["label"].update(queue={"x": 1})) == ["label.queue"]
