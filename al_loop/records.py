@@ -18,6 +18,7 @@ class Role(StrEnum):
     TEST = "test"  # measures the error, never trained on
     CALIBRATION = "calibration"  # calibrates the gate, never trained on
     NEVER_TRAINED = "never_trained"  # a molecule or conformer the model never sees
+    HARVESTED = "harvested"  # met outside the rounds; what a round chooses of them is asked for as EXPLORE
 
 
 class VerdictKind(StrEnum):

@@ -10,6 +10,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from al_loop.ids import request_id
 from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.blobs import drop_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
 from al_loop.ledger.outcomes import checked, label_document
 from al_loop.ledger.records import ClaimedRequest
@@ -18,7 +19,7 @@ from al_loop.records import Role, Visit
 from dft_interfaces.label import Failure, Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
+NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 class RequestLedger(VisitLedger):
@@ -49,7 +50,7 @@ class RequestLedger(VisitLedger):
                     created_at=asked_at,
                     order=order,
                     state=PENDING,
-                    lease_until=_NEVER,
+                    lease_until=NEVER,
                 )
             )
             document["wanted_by"] = []
@@ -120,9 +121,10 @@ class RequestLedger(VisitLedger):
             Whether it became the request's one outcome: False if the lease had been taken over, in which case it is
             kept apart, or used should the other worker die.
         """
-        document = label_document(self._docs.label, self.campaign, claimed, checked(label, claimed))
-        labels = self._collection(self._docs.label)
-        labels.replace_one({"_id": document["_id"]}, document, upsert=True)
+        files, labels = self._files(), self._collection(self._docs.label)
+        document = label_document(self._docs.label, files, self.campaign, claimed, checked(label, claimed))
+        earlier = labels.find_one_and_replace({"_id": document["_id"]}, document, upsert=True)
+        drop_blobs(files, earlier or {})
         if self._settle(claimed, document):
             return True
         # The answer to an earlier call may have been lost on its way.
@@ -143,7 +145,7 @@ class RequestLedger(VisitLedger):
         Returns:
             How many requests were given back.
         """
-        released: Any = {"state": PENDING, "lease_until": _NEVER, "token": None}
+        released: Any = {"state": PENDING, "lease_until": NEVER, "token": None}
         if not count_attempt:
             released["attempts"] = {"$subtract": ["$attempts", 1]}
         name = re.escape(self._worker(worker))

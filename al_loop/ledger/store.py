@@ -13,14 +13,14 @@ from al_loop.folder import LEDGER
 from al_loop.ledger.connection import connected, without_credentials
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.gated import GatedLedger
+from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
-from al_loop.ledger.requests import RequestLedger
 from al_loop.ledger.rounds import RoundLedger
 from al_loop.ledger.server import held_server
 
 
-class Ledger(RoundLedger, RequestLedger, LabelLedger, GatedLedger, ModelLedger, EventLedger, ArrayLedger):
+class Ledger(RoundLedger, IncomingLedger, LabelLedger, GatedLedger, ModelLedger, EventLedger, ArrayLedger):
     """One campaign's ledger. Frames, requests and labels are shared with other campaigns on the same database.
 
     Safe for several processes, each of which opens its own, and for threads of one process.

@@ -47,7 +47,7 @@ class VisitLedger(LedgerBase):
             stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(block)})
             documents: dict[str, dict[str, Any]] = {}
             for order, visit in enumerate(block, start=count):
-                indices = _turned(visit, stored_atoms[visit.frame_id])
+                indices = turned(visit, stored_atoms[visit.frame_id])
                 document = self._visit_document(round_, order, batch, visit, indices)
                 documents.setdefault(document["_id"], document)
             new = [document for key, document in documents.items() if key not in known]
@@ -238,7 +238,7 @@ def _inserted_by_others(error: BulkWriteError, ids: Sequence[str]) -> set[str]:
     return {ids[failure["index"]] for failure in failures}
 
 
-def _turned(visit: Visit, stored: Atoms) -> Sequence[int]:
+def turned(visit: Visit, stored: Atoms) -> Sequence[int]:
     """The verdict's atom indices in the stored order of atoms."""
     if stored is visit.atoms or not visit.verdict.atoms:
         return visit.verdict.atoms
