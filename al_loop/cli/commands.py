@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,6 +40,10 @@ def run(
     config_path: ConfigFile,
     quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each round.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay, and run a further round when enough harvested frames or labels came in."),
+    ] = False,
 ) -> None:
     """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
     from al_loop.config.file import load_config
@@ -55,15 +60,17 @@ def run(
         from al_loop.progress import terminal_progress
         from al_loop.report.page import REPORT_NAME
         from al_loop.report.round_json import as_dict
+        from al_loop.watch import Watch, end_of_input
 
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
-        for report in campaign.run():
+        tell = (lambda _: None) if quiet else partial(typer.echo, err=as_json)
+        for report in campaign.run(Watch(config.watch, end_of_input(), tell) if watch else None):
             if as_json:
                 typer.echo(json.dumps(as_dict(report)))
             elif not quiet:
                 print_round(report, console)
-        if not (as_json or quiet):
+        if not (as_json or quiet or watch):
             early = campaign.stopped_early
             done = f"Stopped early: {early}." if early else f"All {config.rounds} rounds are done."
             typer.echo(f"{done} Report: {campaign.folder / REPORT_NAME}")

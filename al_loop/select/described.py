@@ -6,7 +6,7 @@ from dataclasses import replace
 from ase import Atoms
 
 from al_loop.ledger import Ledger
-from al_loop.records import Candidate, LabelledFrame, VerdictKind
+from al_loop.records import Candidate, VerdictKind
 from al_loop.select.descriptors import Descriptor, frame_descriptor
 from al_loop.select.selection import Known
 from committee.errors import FoundationAnswerError, StructureError
@@ -14,27 +14,25 @@ from committee.potential import CommitteePotential
 
 
 def described(
-    candidates: Sequence[Candidate], labelled: Sequence[LabelledFrame], ledger: Ledger, potential: CommitteePotential
+    candidates: Sequence[Candidate], taken: Mapping[str, Atoms], ledger: Ledger, potential: CommitteePotential
 ) -> tuple[list[Candidate], list[Known]]:
     """Fill in missing descriptors: of frames that were stopped before the model was asked, and in old ledgers.
 
     Args:
         candidates: of the round; only suspects are looked after.
-        labelled: frames with a label.
+        taken: frames with a label, or for which one is asked.
         ledger: where descriptors and structures are.
         potential: gives the features; the foundation is frozen, so that they are the same in all rounds.
 
     Returns:
-        The candidates, and the labelled frames; a frame that the foundation cannot answer for stays without.
+        The candidates, and the frames that are taken; a frame that the foundation cannot answer for stays without.
     """
     missing = [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
     computed = _computed(ledger.frames(missing), potential)
     filled = [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
-    stored = ledger.descriptors(frame.frame_id for frame in labelled)
-    stored |= _computed({f.frame_id: f.atoms for f in labelled if f.frame_id not in stored}, potential)
-    known = [
-        Known(frame.frame_id, frame.atoms.get_chemical_formula(), stored.get(frame.frame_id)) for frame in labelled
-    ]
+    stored = ledger.descriptors(taken)
+    stored |= _computed({frame: atoms for frame, atoms in taken.items() if frame not in stored}, potential)
+    known = [Known(frame, atoms.get_chemical_formula(), stored.get(frame)) for frame, atoms in taken.items()]
     return filled, known
 
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from al_loop.config import SelectSettings
 from al_loop.records import Candidate, Lane, VerdictKind
+from al_loop.select.allowance import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Allowance
 from al_loop.select.descriptors import Descriptor, stacked, standardised
 from al_loop.select.farthest import FarthestPoints
 from al_loop.select.representatives import Representatives
 
 SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the choice
-
-AUDIT, UNPHYSICAL, FARTHEST_POINT, REPRESENTATIVE = "audit", "unphysical", "farthest point", "representative"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,11 @@ class Selection:
 
 
 def select(
-    candidates: Sequence[Candidate], known: Sequence[Known], settings: SelectSettings, rng: np.random.Generator
+    candidates: Sequence[Candidate],
+    known: Sequence[Known],
+    settings: SelectSettings,
+    rng: np.random.Generator,
+    allowance: Allowance | None = None,
 ) -> Selection:
     """Choose frames for DFT: a random audit, a quota of the unphysical, the rest by farthest-point sampling.
 
@@ -60,17 +63,19 @@ def select(
         known: frames that are labelled already; new ones keep away from them.
         settings: budget, audit share, quota, and what counts as a near-duplicate.
         rng: draws the audit.
+        allowance: what may be spent of the round's budget; all of it by default.
     """
+    allowed = allowance or Allowance.of(settings, settings.labels_per_round, {})
     ids = {frame.frame_id for frame in known}
     fresh = {c.frame_id: c for c in reversed(candidates) if c.frame_id not in ids and c.kind is not VerdictKind.DISCARD}
     unique = list(fresh.values())[::-1]
     chosen = Selection()
-    chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, rng)), AUDIT))
+    chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, allowed, rng)), AUDIT))
     suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
-    for lane_is_physics, quota in ((True, settings.unphysical_quota), (False, settings.labels_per_round)):
+    for lane_is_physics, quota in ((True, allowed.unphysical), (False, allowed.labels)):
         taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
         left = [c for c in suspects if (c.lane is Lane.PHYSICS) is lane_is_physics and c.frame_id not in chosen.reasons]
-        room = min(quota, settings.labels_per_round - len(chosen.reasons))
+        room = min(quota, allowed.labels - len(chosen.reasons))
         for pick in spread_out(left, taken, settings, room):
             spread = REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
             chosen.reasons[pick.frame_id] = UNPHYSICAL if lane_is_physics else spread
@@ -118,12 +123,15 @@ def _sampler(
     return FarthestPoints(points[: len(mine)], points[len(mine) :], weights, settings.near_duplicate_distance)
 
 
-def _audit(candidates: Sequence[Candidate], settings: SelectSettings, rng: np.random.Generator) -> list[Candidate]:
+def _audit(
+    candidates: Sequence[Candidate], settings: SelectSettings, allowed: Allowance, rng: np.random.Generator
+) -> list[Candidate]:
     """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
-    unguided = any(_unguided(candidate) for candidate in candidates)
-    share = max(settings.audit_fraction, SEED_AUDIT * unguided) * settings.labels_per_round
-    count = min(int(share) + int(rng.random() < share - int(share)), len(candidates))
-    return [candidates[i] for i in sorted(rng.choice(len(candidates), size=count, replace=False))] if count else []
+    drawn_from = [c for c in candidates if allowed.audited is None or c.frame_id in allowed.audited]
+    unguided = any(_unguided(candidate) for candidate in drawn_from)
+    share = max(settings.audit_fraction, SEED_AUDIT * unguided) * allowed.audit_of
+    count = min(int(share) + int(rng.random() < share - int(share)), len(drawn_from), allowed.labels)
+    return [drawn_from[i] for i in sorted(rng.choice(len(drawn_from), size=count, replace=False))] if count else []
 
 
 def _known(candidates: Iterable[Candidate]) -> list[Known]:

@@ -10,13 +10,12 @@ from ase.build import molecule
 from al_loop.config import StoreSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import LabelledFrame, Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from al_loop.select.described import described
 from al_loop.select.descriptors import frame_descriptor
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings
-from dft_interfaces.label import Label, LabelStatus
 
 VERDICT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY)
 
@@ -83,9 +82,8 @@ def test_missing_descriptors_are_computed_where_the_foundation_has_an_answer(led
     broken.positions[0] = np.nan
     lost = replace(visit(3, descriptor=False), frame_id=frame_id(broken), atoms=broken)
     ledger.replace_visits(0, [Role.EXPLORE], [lost, old, new])
-    label = Label(LabelStatus.CONVERGED, "a level", 0.0, np.zeros((6, 3)))
-    labelled = [LabelledFrame(v.frame_id, v.atoms, Role.EXPLORE, 0, v.system, v.trajectory, label) for v in (new, old)]
-    candidates, known = described(ledger.candidates(0, Role.EXPLORE), labelled, ledger, potential)
+    taken = {v.frame_id: v.atoms for v in (new, old)}
+    candidates, known = described(ledger.candidates(0, Role.EXPLORE), taken, ledger, potential)
     (prediction,) = potential.predict([old.atoms])
     computed = frame_descriptor(prediction.features, old.atoms.numbers)
     assert candidates[0].descriptor is None
