@@ -13,7 +13,7 @@ from committee import names
 from committee.backbone import Backbone
 from committee.checkpoint import load
 from committee.latent import UNKNOWN_DISTANCE
-from committee.potential import CommitteePotential, Uncertainty
+from committee.potential import CommitteePotential, HeldPrediction, Uncertainty
 from committee.prediction import Prediction
 from committee.screen import ForceScreen
 
@@ -38,6 +38,10 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
             often the exact value was needed. Only with ``energy``.
         screen_every: steps between checks.
         **kwargs: passed on to ASE's ``Calculator``.
+
+    Attributes:
+        hold: keep the graph of the latest frame, so that a watcher can ask for its spread afterwards without another
+            evaluation (``held``). Results are the same, bit for bit.
 
     Raises:
         ValueError: a screen together with ``probe`` or ``exact``, or ``screen_every`` below 1.
@@ -76,6 +80,8 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         self.uncertainty = uncertainty
         self.screen = screen
         self.screen_every = screen_every
+        self.hold = False
+        self._held: HeldPrediction | None = None
         self._steps = 0
         self._last: Atoms | None = None
 
@@ -92,10 +98,21 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Predict ``atoms``. Stress is there for cells that are periodic in three directions only."""
         super().calculate(atoms, list(properties), list(system_changes))
+        self._held = None  # frees its memory before the next evaluation takes its own
         if self.screen is None:
-            self.results = self.potential.predict([self.atoms], self.uncertainty)[0].results()
+            self.results = self._plain().results()
         else:
             self.results = self._screened(self.screen, _EXACT.intersection(properties), bool(system_changes))
+
+    def held(self, atoms: Atoms) -> HeldPrediction | None:
+        """The latest answer with its graph, None where there is none for these atoms."""
+        return None if self._held is None or self.check_state(atoms) else self._held
+
+    def _plain(self) -> Prediction:
+        if not (self.hold and self.uncertainty == "energy"):
+            return self.potential.predict([self.atoms], self.uncertainty)[0]
+        self._held = self.potential.hold(self.atoms)
+        return self._held.prediction
 
     def _screened(self, screen: ForceScreen, named: set[str], moved: bool) -> dict[str, Any]:
         """Results of the next step under the screen, or of the same step asked for something else."""
@@ -109,7 +126,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         elif due:
             prediction = self.potential.predict_screened(self.atoms, screen)
         else:
-            prediction = self.potential.predict([self.atoms])[0]
+            prediction = self._plain()
         self._steps += moved
         self._last = self.atoms
         results: dict[str, Any] = prediction.results()

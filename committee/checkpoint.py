@@ -201,9 +201,13 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
             tuple(shifts["undetermined"]),
             float(shifts["residual_spread_eV_per_atom"]),
         ),
-        Provenance(**description["provenance"]),
+        _provenance(description["provenance"]),
         None if calibration is None else Calibration.from_dict(calibration),
     )
+
+
+def _provenance(told: Mapping[str, Any]) -> Provenance:
+    return Provenance(**{**told, "periodic_directions": tuple(told["periodic_directions"])})
 
 
 def _latent(tensors: Mapping[str, Tensor]) -> LatentDistance | None:

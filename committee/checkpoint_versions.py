@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SEAL = "description_sha256"
 _FIRST_SEALED = 3
 
@@ -55,4 +55,10 @@ def _seal(description: Description) -> Description:
     return sealed({**description, "schema_version": 3})
 
 
-UPGRADES: dict[int, Callable[[Description], Description]] = {1: _combine_lanes, 2: _seal}
+def _tell_periodicity(description: Description) -> Description:
+    """3 -> 4: the provenance says how many periodic directions the training frames had; before, nobody knew."""
+    provenance = {**description["provenance"], "periodic_directions": []}
+    return sealed({**description, "provenance": provenance, "schema_version": 4})
+
+
+UPGRADES: dict[int, Callable[[Description], Description]] = {1: _combine_lanes, 2: _seal, 3: _tell_periodicity}

@@ -24,7 +24,7 @@ from committee.settings import CommitteeSettings
 from committee.spread import MakeSpread, Spread, exact_spread, no_spread, probed_spread, screened_spread
 from committee.tangents import VOIGT
 
-__all__ = ["CommitteePotential", "Prediction", "Provenance", "Uncertainty"]
+__all__ = ["CommitteePotential", "HeldPrediction", "Prediction", "Provenance", "Uncertainty"]
 
 Uncertainty = Literal["energy", "probe", "exact"]
 
@@ -37,11 +37,14 @@ class Provenance:
         level_of_theory: what its energies mean.
         training_hash: SHA-256 of the labels it was trained on; empty if untrained.
         training_frames: number of them.
+        periodic_directions: how many periodic directions the training frames had, in rising order; empty where it is
+            not known (untrained, or written by an earlier release).
     """
 
     level_of_theory: str
     training_hash: str = ""
     training_frames: int = 0
+    periodic_directions: tuple[int, ...] = ()
 
 
 class CommitteePotential:
@@ -138,7 +141,18 @@ class CommitteePotential:
         Raises:
             As ``predict``.
         """
-        return self._predict([atoms], self._evaluate([atoms], 0), screened_spread(screen))[0]
+        return self.hold(atoms).screened(screen)
+
+    def hold(self, atoms: Atoms) -> "HeldPrediction":
+        """Predict one frame and keep the graph, so that its spread can be asked for later at the price of the spread.
+
+        Args:
+            atoms: the frame; not modified.
+
+        Raises:
+            As ``predict``.
+        """
+        return HeldPrediction(self, atoms.copy(), self._evaluate([atoms], 0))
 
     def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
         """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
@@ -155,12 +169,27 @@ class CommitteePotential:
         *,
         foundation: bool = False,
     ) -> list[Prediction]:
-        device = evaluation.features.device
-        metric = None if self.metric is None else self.metric.to(device)
-        correction = correct(evaluation, self.heads.to(device), metric, self.settings)
+        correction = self._correct(evaluation)
         foundation_forces = evaluation.foundation(retain_graph=True)[0] if foundation else None
         forces, stress = _mean_derivatives(evaluation, correction, retain_graph=make_spread is not no_spread)
         spread = make_spread(evaluation, correction, forces, stress)
+        return self._frames(frames, evaluation, correction, forces, stress, spread, foundation_forces)
+
+    def _correct(self, evaluation: Evaluation) -> Correction:
+        device = evaluation.features.device
+        metric = None if self.metric is None else self.metric.to(device)
+        return correct(evaluation, self.heads.to(device), metric, self.settings)
+
+    def _frames(
+        self,
+        frames: Sequence[Atoms],
+        evaluation: Evaluation,
+        correction: Correction,
+        forces: Tensor,
+        stress: Tensor,
+        spread: Spread,
+        foundation_forces: Tensor | None = None,
+    ) -> list[Prediction]:
         sizes = torch.bincount(evaluation.frame_index, minlength=len(frames)).tolist()
         rows = np.cumsum([0, *sizes])
         return [
@@ -202,6 +231,43 @@ class CommitteePotential:
             foundation_energy=foundation_energy,
             foundation_forces=_cut(foundation_forces, mine),
         )
+
+
+class HeldPrediction:
+    """One frame's answer whose graph is still there: the mean is known, the spread is computed when it is asked for.
+
+    The mean is the same, bit for bit, as that of ``predict``. It takes the memory of one evaluation for as long as it
+    lives.
+
+    Args:
+        potential: the committee.
+        atoms: the frame.
+        evaluation: of this frame alone.
+
+    Attributes:
+        prediction: the answer without force and stress spreads.
+    """
+
+    def __init__(self, potential: CommitteePotential, atoms: Atoms, evaluation: Evaluation) -> None:
+        self._potential = potential
+        self._atoms = atoms
+        self._evaluation = evaluation
+        self._correction = potential._correct(evaluation)
+        self._mean = _mean_derivatives(evaluation, self._correction, retain_graph=True)
+        self.prediction = self._with(no_spread)
+
+    def exact(self) -> Prediction:
+        """Return the answer with the exact spread: K - 1 backward passes."""
+        return self._with(exact_spread)
+
+    def screened(self, screen: ForceScreen) -> Prediction:
+        """Return the answer at the next check of a screen: one backward pass, and the exact spread if needed."""
+        return self._with(screened_spread(screen))
+
+    def _with(self, make_spread: MakeSpread) -> Prediction:
+        forces, stress = self._mean
+        spread = make_spread(self._evaluation, self._correction, forces, stress)
+        return self._potential._frames([self._atoms], self._evaluation, self._correction, forces, stress, spread)[0]
 
 
 def _has_stress(evaluation: Evaluation, b: int) -> bool:

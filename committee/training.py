@@ -74,7 +74,8 @@ def train(
     heads.standardise_by(data.features, data.rows, _settled(warm_start))
 
     def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
-        provenance = Provenance(level, training_hash(frames), len(frames))
+        periodic = sorted({int(frame.atoms.pbc.sum()) for frame in frames})
+        provenance = Provenance(level, training_hash(frames), len(frames), tuple(periodic))
         return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
 
     score = held_back_score(

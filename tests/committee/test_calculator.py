@@ -124,3 +124,18 @@ def test_a_screen_goes_with_mode_energy_only(trained):
         CommitteeCalculator(trained, "exact", screen=ForceScreen(1.0))
     with pytest.raises(ValueError, match="at least 1 step, received 0"):
         CommitteeCalculator(trained, screen=ForceScreen(1.0), screen_every=0)
+
+
+def test_a_held_answer_is_the_plain_one_and_gives_its_spread_later(trained, make_crystal) -> None:
+    calculator, plain = CommitteeCalculator(trained), CommitteeCalculator(trained, "exact")
+    atoms = make_crystal(40)
+    calculator.hold = True
+    forces = calculator.get_property("forces", atoms)
+    np.testing.assert_array_equal(forces, plain.get_property("forces", atoms))
+    held = calculator.held(atoms)
+    assert held is not None
+    calls = trained.backbone.calls
+    np.testing.assert_allclose(held.exact().forces_uncertainty, plain.results["forces_uncertainty"], rtol=1e-12)
+    assert trained.backbone.calls == calls
+    atoms.positions[0, 0] += 0.01
+    assert calculator.held(atoms) is None
