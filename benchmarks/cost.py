@@ -26,6 +26,7 @@ from ase.calculators.calculator import Calculator
 from figures import at_least, at_most
 from systems import CACHE, DISTILLED, SEVENNET, SYSTEMS, load_frames, sevennet, split
 from systems import TEACHER as LABELS
+from telling import counting, making
 
 from committee import (
     CommitteeCalculator,
@@ -121,6 +122,7 @@ def committee(
     folder = CACHE / "committees" / key
     if folder.is_dir():
         return load(folder, backbone)
+    making(f"the committee for {name}")
     known, unseen = frames(name, system, key, quick=quick)
     potential = train(
         backbone,
@@ -129,6 +131,7 @@ def committee(
         training=TrainingSettings(epochs=100) if quick else TrainingSettings(),
         cache_folder=CACHE / "tangents",
         seed=0,
+        progress=counting("frames whose tangents are known, then epochs"),
     )
     answers = potential.predict([frame.atoms for frame in unseen], "exact")
     errors = [

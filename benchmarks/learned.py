@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from systems import CACHE, Frame, System
+from telling import counting, making
 
 import committee as committee_package
 from committee.backbone import Backbone
@@ -86,8 +87,15 @@ def fit(
     folder = CACHE / "fits" / hashlib.sha256("/".join(key).encode()).hexdigest()[:20]
     if folder.is_dir():
         return load(folder, backbone)
+    making(f"the fit of {len(labelled)} labels, seed {seed}")
     potential = train(
-        backbone, labelled, committee=committee, training=training, cache_folder=CACHE / "tangents", seed=seed
+        backbone,
+        labelled,
+        committee=committee,
+        training=training,
+        cache_folder=CACHE / "tangents",
+        seed=seed,
+        progress=counting("frames whose tangents are known, then epochs"),
     )
     save(potential, folder)
     return potential
@@ -102,7 +110,9 @@ def _sources() -> str:
 
 def tangents(backbone: Backbone, frames: Sequence[Frame]) -> list[Tangents]:
     """The frames seen through the foundation, from the cache."""
-    return cached_tangents(backbone, [(f.training.id, f.training.atoms) for f in frames], CACHE / "tangents")
+    named = [(f.training.id, f.training.atoms) for f in frames]
+    tell = counting("frames whose tangents are known")
+    return cached_tangents(backbone, named, CACHE / "tangents", progress=tell)
 
 
 def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from pools import PoolFrame, load_pool
 from systems import CACHE, SEVENNET
+from telling import counting
 
 from committee.backbones import load_backbone
 from committee.fade import fade
@@ -45,9 +46,9 @@ class Pool:
         backbone = load_backbone(SEVENNET)
         self.name = name
         self.frames: list[PoolFrame] = load_pool(name, quick=quick)
-        seen = cached_tangents(
-            backbone, [(frame.training.id, frame.training.atoms) for frame in self.frames], CACHE / "tangents"
-        )
+        named = [(frame.training.id, frame.training.atoms) for frame in self.frames]
+        tell = counting(f"frames of {name} whose tangents are known")
+        seen = cached_tangents(backbone, named, CACHE / "tangents", progress=tell)
         self.candidates = [i for i, frame in enumerate(self.frames) if not frame.held_out]
         self.held_out = [i for i, frame in enumerate(self.frames) if frame.held_out]
         self.numbers = self.frames[0].training.atoms.numbers

@@ -19,6 +19,7 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 from ase.stress import full_3x3_to_voigt_6_stress
 from systems import CACHE, SEVENNET, SYSTEMS, TEACHER, load_frames
+from telling import counting, making
 
 from al_loop.explore.langevin import LangevinReplica
 from committee.backbone import Backbone
@@ -126,6 +127,7 @@ def load_pool(name: str, *, quick: bool = False) -> list[PoolFrame]:
     path = CACHE / "pools" / f"{name}{'-quick' if quick else ''}.extxyz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
+        making(f"the pool of {path.stem}")
         _make(path, CHEMISTRIES[name], sizes)
     return [_frame(atoms, f"{path.stem}-pool-{i:03d}") for i, atoms in enumerate(read(path, ":"))]
 
@@ -181,7 +183,9 @@ def _explored(chemistry: Chemistry, trajectories: list[_Trajectory], sizes: Size
     forces = _forces(driver, [replica.atoms for replica in replicas])
     stride = sizes.frames // sizes.held_out_frames
     kept = []
-    for step in range(1, chemistry.settling + sizes.frames * chemistry.interval + 1):
+    steps, tell = chemistry.settling + sizes.frames * chemistry.interval, counting("steps of all trajectories")
+    for step in range(1, steps + 1):
+        tell(step, steps)
         for replica, force in zip(replicas, forces, strict=True):
             replica.move(force)
         forces = _forces(driver, [replica.atoms for replica in replicas])

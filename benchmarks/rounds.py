@@ -18,6 +18,7 @@ from ase import Atoms
 from figures import report
 from pools import CHEMISTRIES, PoolFrame, load_pool
 from systems import CACHE, SEVENNET, TEACHER, sevennet
+from telling import counting
 
 from al_loop.config import ExploreSettings, PhysicsSettings, SelectSettings
 from al_loop.explore.lockstep import explore
@@ -115,6 +116,7 @@ class Bench:
             training=training,
             cache_folder=CACHE / "tangents",
             seed=seed,
+            progress=counting("frames whose tangents are known, then epochs"),
         )
 
     def _calibrated(self, potential: CommitteePotential) -> CommitteePotential:

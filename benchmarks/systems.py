@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
+from telling import counting, making
 
 from al_loop.explore.langevin import LangevinReplica
 from committee.settings import FairchemSettings, FoundationSettings, SevenNetSettings
@@ -162,9 +163,7 @@ RECIPES = {
 SYSTEMS = {
     "nacl": System("nacl", "nacl", SEVENNET),
     "ethanol": System("ethanol", "ethanol", SEVENNET),
-    "distilled": System(
-        "distilled", "nacl", FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat")
-    ),
+    "distilled": System("distilled", "nacl", FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat")),
 }
 
 
@@ -236,6 +235,7 @@ def _at(recipe: Recipe, folder: Path, temperature_K: int, sizes: Sizes) -> list[
     path = folder / f"{temperature_K}.extxyz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
+        making(f"labelled frames of {folder.name} at {temperature_K} K")
         _make(path, recipe, temperature_K, sizes)
     name = f"{folder.name}-{temperature_K}"
     return [_frame(atoms, f"{name}-{i:03d}", temperature_K) for i, atoms in enumerate(read(path, ":"))]
@@ -261,7 +261,9 @@ def _make(path: Path, recipe: Recipe, temperature_K: int, sizes: Sizes) -> None:
     driver = recipe.driver()
     frames = []
     trajectories = max(2, sizes.trajectories // 3) if temperature_K == recipe.between_K else sizes.trajectories
+    tell = counting("trajectories")
     for trajectory in range(trajectories):
+        tell(trajectory, trajectories)
         for atoms, results in _trajectory(recipe, driver, temperature_K, trajectory, sizes):
             frames.append((trajectory, atoms, results))
     teacher = recipe.teacher() if recipe.teacher is not None else None
