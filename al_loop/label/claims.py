@@ -5,6 +5,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from al_loop.label.silence import Silence
 from al_loop.ledger import ClaimedRequest, Ledger
 from dft_interfaces.label import Label
 
@@ -26,6 +27,7 @@ class Claims:
         self._worker = worker
         self._level = level
         self._lease_s = lease_s
+        self._silence = Silence(lease_s)
         self._held: dict[str, ClaimedRequest] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -46,11 +48,24 @@ class Claims:
     def take(self, most: int) -> list[ClaimedRequest]:
         """Claim up to ``most`` requests; fewer if no more are waiting."""
         taken: list[ClaimedRequest] = []
-        while len(taken) < most and (claimed := self._ledger.claim(self._worker, self._level, self._lease_s)):
+        while len(taken) < most and (claimed := self._claim()):
             self._held[claimed.request_id] = claimed
             taken.append(claimed)
             logger.info("claimed %s", claimed.request_id)
         return taken
+
+    def _claim(self) -> ClaimedRequest | None:
+        """Claim a request that nobody holds, or that is held by somebody who has fallen silent."""
+        if (claimed := self._waiting()) is not None:
+            return claimed
+        silent = self._silence.after([h for h in self._ledger.holders() if h.request_id not in self._held])
+        if not [holder for holder in silent if self._ledger.take_back(holder)]:
+            return None
+        logger.info("%d requests came back: their workers have shown no sign of life", len(silent))
+        return self._waiting()
+
+    def _waiting(self) -> ClaimedRequest | None:
+        return self._ledger.claim(self._worker, self._level, self._lease_s, lapsed=False)
 
     def complete(self, request_id: str, label: Label) -> None:
         """Write the outcome of a request; one of an earlier start stays in its file until it is claimed."""

@@ -29,6 +29,21 @@ class ClaimedRequest:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Somebody who holds a request.
+
+    Attributes:
+        request_id: what is held.
+        token: of the claim.
+        beat: changes with every sign of life.
+    """
+
+    request_id: str
+    token: str
+    beat: datetime
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """A trained committee.
 

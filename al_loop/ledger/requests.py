@@ -13,7 +13,8 @@ from al_loop.ledger.base import chunks, now, raw
 from al_loop.ledger.blobs import drop_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
 from al_loop.ledger.outcomes import checked, label_document
-from al_loop.ledger.records import ClaimedRequest
+from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.ledger.records import ClaimedRequest, Holder
 from al_loop.ledger.visits import VisitLedger
 from al_loop.records import Role, Visit
 from dft_interfaces.label import Failure, Label, LabelStatus
@@ -74,7 +75,10 @@ class RequestLedger(VisitLedger):
         for chunk in chunks(updates):
             collection.bulk_write(list(chunk))
 
-    def claim(self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> ClaimedRequest | None:
+    @in_parts
+    def claim(
+        self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS, *, lapsed: bool = True
+    ) -> ClaimedRequest | None:
         """Take the oldest request of this campaign that nobody holds, None if there is none.
 
         A request whose workers died ``max_attempts`` times is put aside as failed. Leases run by the server's clock.
@@ -84,8 +88,10 @@ class RequestLedger(VisitLedger):
             level: fingerprint of the level of theory that the worker calculates.
             lease_s: after how long without a heartbeat somebody else may take it.
             max_attempts: how often a request may be begun.
+            lapsed: also those whose lease is over by the server's clock; a worker that must withstand a clock that
+                jumps goes by ``holders`` and ``take_back`` instead.
         """
-        while (taken := self._take(worker, level, lease_s)) is not None:
+        while (taken := self._take(worker, level, lease_s, uuid.uuid4().hex, lapsed=lapsed)) is not None:
             claimed = ClaimedRequest(
                 request_id=taken["_id"],
                 frame_id=taken["frame"],
@@ -164,27 +170,76 @@ class RequestLedger(VisitLedger):
         chosen = {"wanted_by": {"$elemMatch": want}, "state": {"$in": [PENDING, CLAIMED]}}
         return int(self._collection(self._docs.request).count_documents(chosen))
 
-    def _take(self, worker: str, level: str, lease_s: float) -> dict[str, Any] | None:
+    def requested(self, round_: int, role: Role) -> list[str]:
+        """Frames that a round has asked for in a role, or that were put off to it, whatever became of them."""
+        want = {"campaign": self.campaign, "round": round_, "role": role.value}
+        found = self._collection(self._docs.request).find({"wanted_by": {"$elemMatch": want}}, {"frame": 1})
+        return sorted(request["frame"] for request in found)
+
+    def open_by_role(self, round_: int) -> dict[Role, tuple[int, int]]:
+        """How many requests of a round have no outcome yet, and how many there are, for each role that it asked for."""
+        want = {"campaign": self.campaign, "round": round_}
+        is_open = {"$cond": [{"$in": ["$state", [PENDING, CLAIMED]]}, 1, 0]}
+        grouped = self._collection(self._docs.request).aggregate(
+            [
+                {"$match": {"wanted_by": {"$elemMatch": want}}},
+                {"$unwind": "$wanted_by"},
+                {"$match": {f"wanted_by.{key}": value for key, value in want.items()}},
+                {"$group": {"_id": "$wanted_by.role", "open": {"$sum": is_open}, "all": {"$sum": 1}}},
+            ]
+        )
+        return {Role(group["_id"]): (int(group["open"]), int(group["all"])) for group in grouped}
+
+    def put_off(self, round_: int) -> None:
+        """Let the next round wait for the requests of this one that have no outcome yet; they count as its own."""
+        want = {"campaign": self.campaign, "round": round_}
+        self._collection(self._docs.request).update_many(
+            {"wanted_by": {"$elemMatch": want}, "state": {"$in": [PENDING, CLAIMED]}},
+            {"$set": {"wanted_by.$.round": round_ + 1}},
+        )
+
+    def holders(self) -> list[Holder]:
+        """Who holds which of this campaign's requests, each with the mark of its last sign of life."""
+        held = self._collection(self._docs.request).find(
+            {"wanted_by.campaign": self.campaign, "state": CLAIMED}, {"token": 1, "lease_until": 1}
+        )
+        return [Holder(request["_id"], request["token"], request["lease_until"]) for request in held]
+
+    def take_back(self, holder: Holder) -> bool:
+        """Give back what somebody holds who has shown no sign of life since; the attempt counts."""
+        chosen = {"_id": holder.request_id, "token": holder.token, "lease_until": holder.beat, "state": CLAIMED}
+        released = {"$set": {"state": PENDING, "lease_until": NEVER, "token": None}}
+        return bool(self._collection(self._docs.request).update_one(chosen, released).modified_count)
+
+    @waits_out
+    def _take(self, worker: str, level: str, lease_s: float, token: str, *, lapsed: bool) -> dict[str, Any] | None:
+        """Claim under a token; one whose answer was lost on its way is found again."""
         name = self._worker(worker)
-        free = {
+        requests = self._collection(self._docs.request)
+        mine = {"wanted_by.campaign": self.campaign, "state": CLAIMED, "token": token}
+        if (found := requests.find_one(mine)) is not None:
+            return dict(found)
+        free: dict[str, Any] = {
             "level": level,
             "wanted_by.campaign": self.campaign,
-            "state": {"$in": [PENDING, CLAIMED]},
-            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
+            "state": PENDING,
         }
+        if lapsed:
+            free |= {"state": {"$in": [PENDING, CLAIMED]}, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
         take = {
             "state": CLAIMED,
             "previous_worker": "$worker",
             "worker": {"$literal": name},
-            "token": uuid.uuid4().hex,
+            "token": token,
             "attempts": {"$add": ["$attempts", 1]},
             "lease_until": _lease_end(lease_s),
         }
-        taken: dict[str, Any] | None = self._collection(self._docs.request).find_one_and_update(
+        taken: dict[str, Any] | None = requests.find_one_and_update(
             free, [{"$set": take}], sort=[("created_at", 1), ("order", 1)], return_document=ReturnDocument.AFTER
         )
         return taken
 
+    @waits_out
     def _adopt_finished(self, claimed: ClaimedRequest) -> bool:
         """Use a label that was written before its worker died, or lost its lease, on the last step."""
         labels = self._collection(self._docs.label)

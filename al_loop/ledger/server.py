@@ -26,6 +26,8 @@ STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
 _SOCKET_PATH_BYTES: Final = 106  # of 108 in sockaddr_un, with a byte for the end and one to spare
 _SOCKET: Final = "mongod.sock"
+# One that is away is noticed within seconds: see patience.py, which waits for it.
+_OPTIONS: Final = "journal=true&w=1&directConnection=true&serverSelectionTimeoutMS=5000&connectTimeoutMS=10000"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,19 @@ def private_server(folder: Path) -> str:
     place = _prepared(folder)
     with _starting(place):
         return _ensure(place)
+
+
+def revive_server(folder: Path) -> None:
+    """Start the folder's server again if it has died; one that lives and does not answer is left alone.
+
+    Raises:
+        InputError: it does not start.
+        OSError: the folder is gone.
+    """
+    place = _Place(folder.resolve())
+    with _starting(place):
+        if not _is_in_use(place):
+            launch(find_mongod(), place.data, _socket_path(place), place.log)
 
 
 def stop_server(folder: Path) -> None:
@@ -195,7 +210,7 @@ def _not_answering(place: _Place, socket: Path) -> str:
 
 
 def _uri(socket: Path) -> str:
-    return f"mongodb://{quote(str(socket), safe='')}/?journal=true&w=1&directConnection=true"
+    return f"mongodb://{quote(str(socket), safe='')}/?{_OPTIONS}"
 
 
 def _socket_path(place: _Place) -> Path:
