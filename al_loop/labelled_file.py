@@ -54,7 +54,7 @@ def read_labelled(path: Path, keys: LabelKeys | None = None) -> list[LabelledAto
             label of the wrong shape or that is not finite.
     """
     keys = keys or LabelKeys()
-    frames = [_labelled(path, index, atoms, keys) for index, atoms in enumerate(_read(path))]
+    frames = [labelled_frame(path, index, atoms, keys) for index, atoms in enumerate(_read(path))]
     if not any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames):
         raise InputError(
             f"{path}: no frame has forces under the name {keys.forces!r}; the first holds"
@@ -79,7 +79,18 @@ def _read(path: Path) -> list[Atoms]:
     return frames
 
 
-def _labelled(path: Path, index: int, atoms: Atoms, keys: LabelKeys) -> LabelledAtoms:
+def labelled_frame(path: Path, index: int, atoms: Atoms, keys: LabelKeys) -> LabelledAtoms:
+    """Find the labels of one frame, in which some may lack.
+
+    Args:
+        path: of the file, for messages.
+        index: of the frame in it.
+        atoms: as ASE read it.
+        keys: names of the labels.
+
+    Raises:
+        InputError: a label of the wrong shape or that is not finite.
+    """
     energy = _label(path, index, atoms, keys.energy, ((),))
     forces = _label(path, index, atoms, keys.forces, ((len(atoms), 3),))
     stress = _label(path, index, atoms, keys.stress, ((6,), (3, 3), (9,)))

@@ -52,8 +52,19 @@ def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
     """
     if label.status is not LabelStatus.CONVERGED:
         return label
-    found = flaw(label, len(atoms), level.fingerprint) or _net_force_problem(label) or _no_force_problem(label, atoms)
+    found = defect(label, atoms, level.fingerprint)
     return label if found is None else rejected(label, found)
+
+
+def defect(label: Label, atoms: Atoms, level: str) -> Flaw | None:
+    """Return why a converged label may not be trained on, None if it may.
+
+    Args:
+        label: of any origin.
+        atoms: the structure it belongs to.
+        level: fingerprint of the level of theory that it must have.
+    """
+    return flaw(label, len(atoms), level) or _net_force_problem(label) or _no_force_problem(label, atoms)
 
 
 def flaw(label: Label, atom_count: int, level: str) -> Flaw | None:

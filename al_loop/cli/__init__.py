@@ -1,5 +1,7 @@
 """The command line."""
 
+from al_loop.cli import data_commands as data_commands
+from al_loop.cli import monitor_command as monitor_command
 from al_loop.cli import narrow_commands as narrow_commands
 from al_loop.cli.commands import app, main
 

@@ -58,7 +58,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         update={
             "foundation": with_absolute_paths(config.foundation, base),
             "systems": tuple(system.relative_to(base) for system in config.systems),
-            "label": _with_absolute_engine(_with_absolute_queue(config.label, base), base),
+            "label": absolute_label(config.label, base),
             "hold_out": hold_out.model_copy(update={"never_trained": never_trained}),
             "align": config.align.model_copy(update={"other_labels": _resolved(config.align.other_labels, base)}),
         }
@@ -70,6 +70,11 @@ def _with_absolute_queue(label: LabelSettings, base: Path) -> LabelSettings:
         return label
     folder = (base / label.queue.queue_folder.expanduser()).resolve()
     return label.model_copy(update={"queue": label.queue.model_copy(update={"queue_folder": folder})})
+
+
+def absolute_label(label: LabelSettings, base: Path) -> LabelSettings:
+    """Resolve the paths of a label block from the folder of its file."""
+    return _with_absolute_engine(_with_absolute_queue(label, base), base)
 
 
 def _with_absolute_engine(label: LabelSettings, base: Path) -> LabelSettings:

@@ -35,8 +35,9 @@ class LabelSettings(Settings):
     """How labels are made."""
 
     engine: EngineSettings
-    workers: int = Field(2, ge=1)
-    """Worker processes on this machine; fewer are started where workers times engine.cores exceed its cores."""
+    workers: int = Field(2, ge=0)
+    """Worker processes on this machine; fewer are started where workers times engine.cores exceed its cores. With 0 the
+    campaign waits for ``al-loop worker`` elsewhere."""
     labels_per_job: int = Field(1, ge=1, le=1000)
     """Labels that share one job: more than one for labels of a few seconds. A job that dies loses only the rest."""
     queue: QueueSettings | None = None

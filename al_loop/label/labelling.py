@@ -31,8 +31,10 @@ def machine_cores() -> int:
 def fitting_workers(label: LabelSettings) -> int:
     """Return how many workers are started: their calculations never ask for more cores than there are.
 
-    With a queue there is one, which hands everything over.
+    With a queue there is one, which hands everything over. With ``workers: 0`` there are none: others label elsewhere.
     """
+    if label.workers == 0:
+        return 0
     if label.queue is not None:
         return 1
     return max(1, min(label.workers, machine_cores() // label.engine.cores))
@@ -44,6 +46,8 @@ def check_resources(label: LabelSettings) -> None:
     Raises:
         InputError: it cannot, or the queue does not answer.
     """
+    if label.workers == 0:
+        return
     if label.queue is None:
         if label.engine.cores > machine_cores():
             raise InputError(

@@ -6,14 +6,17 @@ input, so that no credential stands in the process table, and the end of standar
 
 import fcntl
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from al_loop.config import Config
+from al_loop.config.settings import LabelSettings
 from al_loop.folder import LOGS
 from al_loop.label.claims import Claims
 from al_loop.ledger import open_ledger
@@ -30,36 +33,81 @@ def label_folder(campaign_folder: Path) -> Path:
     return campaign_folder / "dft"
 
 
-def work(claims: Claims, runner: LabelRunner, labels_per_job: int, leave: threading.Event) -> None:
+@dataclass(frozen=True)
+class Until:
+    """When a worker leaves by itself.
+
+    Attributes:
+        labels: after so many; never by default.
+        idle_s: after so long without a request, s; never by default.
+    """
+
+    labels: int | None = None
+    idle_s: float | None = None
+
+
+def work(
+    claims: Claims, runner: LabelRunner, labels_per_job: int, leave: threading.Event, until: Until | None = None
+) -> int:
     """Label until told to leave.
 
     A calculation in this process that has begun is finished first; jobs in a queue stay there, and the next start
     finds them again.
+
+    Returns:
+        How many labels were given in.
     """
+    until, done, last = until or Until(), 0, time.monotonic()
     while not leave.is_set():
-        taken = claims.take(labels_per_job) if runner.room else []
+        wanted = labels_per_job if until.labels is None else min(labels_per_job, until.labels - done - len(claims))
+        taken = claims.take(wanted) if runner.room and wanted > 0 else []
         if taken:
             runner.submit({claimed.request_id: claimed.atoms for claimed in taken})
         ended = runner.collect()
         for request_id, label in ended.items():
             claims.complete(request_id, label)
+        done += len(ended)
+        if until.labels is not None and done >= until.labels:
+            break
+        if taken or ended or len(claims):
+            last = time.monotonic()
+        elif until.idle_s is not None and time.monotonic() - last >= until.idle_s:
+            break
         if not (taken or ended):
             leave.wait(IDLE_S)
     if len(claims):
         logger.info("left with %d requests in the queue", len(claims))
+    return done
 
 
 def label_runner(config: Config, name: str) -> LabelRunner:
     """Return what calculates the labels of a campaign, as its configuration says."""
-    label, folder = config.label, label_folder(config.folder)
+    return runner_for(config.label, label_folder(config.folder), name)
+
+
+def runner_for(label: LabelSettings, folder: Path, name: str) -> LabelRunner:
+    """Return what calculates labels below a folder, here or through a queue."""
     if label.queue is None:
         return LabelRunner(folder, label.engine, name, label.limits, label.retry)
     return QueueRunner(folder, label.engine, name, label.queue, label.limits, label.retry)
 
 
-def _leave_at_end_of_input(leave: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    leave.set()
+def leave_at_end_of_input(leave: threading.Event) -> None:
+    """Tell a worker to leave when whoever started it closes its standard input, or dies."""
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock this thread would hold while the interpreter shuts down.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        leave.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def configure_log() -> None:
+    """Log to standard error, in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
 
 
 @contextmanager
@@ -73,11 +121,10 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
 def main() -> None:
     """Entry point of the process: ``NAME`` and how often the running campaign has started this worker before."""
     name, restarts = sys.argv[1], int(sys.argv[2])
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    configure_log()
     config = Config.model_validate_json(sys.stdin.buffer.readline())
     leave = threading.Event()
-    threading.Thread(target=_leave_at_end_of_input, args=(leave,), daemon=True).start()
+    leave_at_end_of_input(leave)
     with (
         _only_one(config.folder / LOGS, name),
         label_runner(config, name) as runner,

@@ -25,6 +25,10 @@ class RoundLedger(LedgerBase):
         stored = self._docs.campaign.objects(id=self.campaign).first()
         return None if stored is None else unpack_json(stored.config)
 
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """Every campaign of the database that was started, by name, with the configuration it was started with."""
+        return {stored.id: unpack_json(stored.config) for stored in self._docs.campaign.objects if stored.config}
+
     def finish_stage(self, round_: int, stage: str, seconds: float, results: dict[str, Any]) -> None:
         """Write that a stage is done, after everything else it writes.
 

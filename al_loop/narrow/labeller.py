@@ -80,7 +80,7 @@ class Labeller:
 
     def label_all(self, frames: Sequence[Atoms]) -> list[Label]:
         """Label structures, as many at a time as the config has workers and the machine cores for."""
-        workers = min(len(frames), fitting_workers(self._settings))
+        workers = min(len(frames), max(1, fitting_workers(self._settings)))
         while len(self._engines) < workers:
             self._engines.append(IsolatedEngine(self._settings.engine, self._settings.limits))
         free: SimpleQueue[IsolatedEngine] = SimpleQueue()

@@ -111,7 +111,7 @@ def training_input(
         ]
         here = [(frame, entry) for frame, entry in compared if frame.level_of_theory == level]
         who = "The labels" if level == own[0].level_of_theory else f"align.other_labels, {level}: the labels"
-        agreement, slip = _compare(who, here)
+        agreement, slip = compare(who, here)
         found.append(agreement)
         slips += slip
     for level, shifts in aligned.shifts.items():
@@ -191,8 +191,16 @@ def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_e
     return replace(found, spread_eV_per_atom=spread)
 
 
-def _compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
-    """One sentence on how labels and foundation agree, and one for each slip."""
+def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
+    """Compare labels with what the foundation says of their frames.
+
+    Args:
+        who: the labels, for example ``The labels``.
+        here: frames of one level of theory.
+
+    Returns:
+        One sentence on how they agree, and one for each slip.
+    """
     forces = check_forces(
         [
             ComparedForces(

@@ -1,0 +1,118 @@
+"""``al-loop export``, ``import`` and ``worker``: thin functions over ``al_loop.data`` and ``al_loop.label``."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from al_loop.cli.commands import ConfigFile, app
+from al_loop.cli.errors import guarded
+
+
+@app.command("export")
+@guarded
+def export_command(
+    config_path: ConfigFile,
+    to: Annotated[Path | None, typer.Option("--to", help="A new .extxyz, .xyz or .aselmdb file.")] = None,
+    what: Annotated[Literal["labels", "visits", "all"], typer.Option(help="Accepted labels, gated frames, both.")] = (
+        "labels"
+    ),
+    round_: Annotated[list[int] | None, typer.Option("--round", help="Of this round only; may be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Of this role only, such as test; may be repeated.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Write the served committee as a fairchem checkpoint, a file.")
+    ] = None,
+) -> None:
+    """Write labels and frames with where they come from, or the served committee for fairchem."""
+    from al_loop.cli.status import existing_campaign
+    from al_loop.config.file import load_config
+    from al_loop.errors import InputError
+
+    if (to is None) == (checkpoint is None):
+        raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
+    config = load_config(config_path)
+    if checkpoint is not None:
+        from al_loop.data.served import export_served
+
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+            export_served(config, checkpoint)
+        typer.echo(f"Wrote {checkpoint}; it opens with fairchem's load_predict_unit where al-loop is installed.")
+        return
+    assert to is not None  # noqa: S101 - one of the two
+    from al_loop.data.exporting import export_file, file_kind, named_roles
+
+    roles = named_roles(role)
+
+    file_kind(to)  # refused before the database is opened
+    with existing_campaign(config) as ledger:
+        count = export_file(ledger, to, what, round_, roles)
+    typer.echo(f"Wrote {count} frames to {to}.")
+
+
+@app.command("import")
+@guarded
+def import_command(
+    config_path: ConfigFile,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Frames: .extxyz, .xyz or .aselmdb.")],
+    level: Annotated[
+        str | None,
+        typer.Option(help="Level of theory of the labels: its fingerprint, or 'engine' for that of label.engine."),
+    ] = None,
+    energy_key: Annotated[str | None, typer.Option(help="Name of the energies, eV.")] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Name of the forces, eV/Å.")] = None,
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stresses, eV/Å³.")] = None,
+    check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
+) -> None:
+    """Take labels and suspect frames of a file into a campaign: all of them, or none."""
+    from al_loop.cli.status import existing_campaign
+    from al_loop.config.file import load_config
+    from al_loop.data.served import campaign_level, foundation_check
+    from al_loop.errors import InputError
+    from al_loop.labelled_file import LabelKeys
+
+    given = [name for name in (energy_key, forces_key, stress_key) if name]
+    if given and not (energy_key and forces_key):
+        raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
+    keys = LabelKeys(energy_key or "", forces_key or "", stress_key or "REF_stress") if given else None
+    config = load_config(config_path)
+    from al_loop.data.importing import import_file
+
+    with existing_campaign(config) as ledger, warnings.catch_warnings(action="ignore", category=UserWarning):
+        done = import_file(
+            ledger,
+            config,
+            file,
+            campaign_level=campaign_level(ledger, config),
+            level=level,
+            keys=keys,
+            check=foundation_check(config) if check else None,
+        )
+    typer.echo(
+        f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
+        f"{done.suspects_new} of them new suspects. The next round takes them."
+    )
+
+
+@app.command()
+@guarded
+def worker(
+    config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The campaign's YAML file.")] = None,
+    uri: Annotated[str | None, typer.Option(help="MongoDB URI without user and password.")] = None,
+    uri_file: Annotated[Path | None, typer.Option(help="File whose first line is the URI.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Name of the campaign.")] = None,
+    engine: Annotated[Path | None, typer.Option(help="YAML file: a config's label block, or its engine.")] = None,
+    folder: Annotated[Path, typer.Option(help="Scratch folder of this worker on this machine.")] = Path(
+        "al-loop-worker"
+    ),
+    labels: Annotated[int | None, typer.Option(min=1, help="Leave after so many labels.")] = None,
+    idle_exit: Annotated[float | None, typer.Option(min=0.1, help="Leave after so many seconds without work.")] = None,
+) -> None:
+    """Label for a campaign that runs elsewhere; the URI may come from MONGODB_URI."""
+    from al_loop.cli.worker_options import worker_settings
+    from al_loop.label.outside import run_outside
+
+    settings = worker_settings(
+        config_path, uri=uri, uri_file=uri_file, campaign=campaign, engine=engine, folder=folder
+    )
+    run_outside(settings.model_copy(update={"labels": labels, "idle_s": idle_exit}))

@@ -1,0 +1,83 @@
+"""What ``al-loop worker`` is given: a campaign's config, or a database, a name and an engine."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from al_loop.config.file import absolute_label, load_config
+from al_loop.config.problems import explain
+from al_loop.config.settings import LabelSettings, StoreSettings
+from al_loop.config.strict_yaml import read_yaml
+from al_loop.errors import InputError
+from al_loop.label.outside import OutsideWorker, worker_name
+from al_loop.ledger.store import shared_server
+
+
+def worker_settings(
+    config_path: Path | None,
+    *,
+    uri: str | None,
+    uri_file: Path | None,
+    campaign: str | None,
+    engine: Path | None,
+    folder: Path,
+) -> OutsideWorker:
+    """Put the settings of an outside worker together.
+
+    Raises:
+        InputError: something is missing, given twice, or cannot be read; or a URI with credentials in the arguments.
+    """
+    config = None if config_path is None else load_config(config_path)
+    name = campaign or (config and config.name)
+    if not name:
+        raise InputError("--campaign: missing; name the campaign, or give its config file")
+    address = _uri(uri, uri_file) or (config and shared_server(config.store))
+    if not address:
+        raise InputError(
+            "no database: give --uri (without user and password), --uri-file, MONGODB_URI, or a config with store.uri. "
+            "A campaign's private server cannot be reached from elsewhere"
+        )
+    if engine is not None:
+        label = _label(engine)
+    elif config is not None:
+        label = config.label
+    else:
+        raise InputError("--engine: missing; give a YAML file with the campaign's label.engine block, or its config")
+    where = folder.expanduser().resolve() / name
+    return OutsideWorker(
+        campaign=name, store=StoreSettings(uri=address), label=label, folder=where, name=worker_name(where)
+    )
+
+
+def _uri(uri: str | None, uri_file: Path | None) -> str | None:
+    if uri is not None and uri_file is not None:
+        raise InputError("received both --uri and --uri-file; give one of them")
+    if uri is not None:
+        if "@" in uri or "password" in uri.lower() or "token" in uri.lower():
+            raise InputError(
+                "--uri: received a URI with user or password. Arguments of a process can be read by everybody on the "
+                "machine: put the URI into MONGODB_URI, or into a file that only you can read and name it by --uri-file"
+            )
+        return uri
+    if uri_file is None:
+        return os.environ.get("MONGODB_URI")
+    try:
+        lines = uri_file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--uri-file: {uri_file} cannot be read ({type(error).__name__})") from error
+    if len(lines) != 1:
+        raise InputError(f"--uri-file: {uri_file} holds {len(lines)} words, expected the URI and nothing else")
+    return lines[0]
+
+
+def _label(path: Path) -> LabelSettings:
+    """Read a label block, or the block of an engine alone."""
+    data: dict[str, Any] = read_yaml(path)
+    data = data["label"] if set(data) == {"label"} and isinstance(data["label"], dict) else data
+    block = data if isinstance(data.get("engine"), dict) else {"engine": data}
+    try:
+        return absolute_label(TypeAdapter(LabelSettings).validate_python(block), path.parent)
+    except ValidationError as error:
+        raise InputError(f"--engine: {path}: {'; '.join(explain(error, block))}") from error

@@ -1,0 +1,119 @@
+"""aselmdb files as fairchem reads and writes them; nothing in them is executed."""
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import NDArray
+
+from al_loop.data import lmdb_rows
+from al_loop.data.extxyz import MAX_ATOMS
+from al_loop.data.record import KEPT, PROVENANCE, Record
+from al_loop.errors import InputError
+
+BLOCK: Final = 1000  # frames in one transaction
+RESULTS: Final = ("energy", "forces", "stress", "magmoms")
+
+
+def write_rows(path: Path, records: Iterable[Record]) -> int:
+    """Write a new file: labels as ordinary calculator results, ``charge``, ``spin`` and provenance in ``data``.
+
+    Returns:
+        How many frames were written.
+    """
+    from ase.db import connect
+
+    count, remaining = 0, iter(records)
+    while block := list(islice(remaining, BLOCK)):
+        with connect(path, type="aselmdb", use_lock_file=False, serial=True) as database:
+            for record in block:
+                database.write(_with_results(record), data=_data(record))
+        count += len(block)
+    path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
+    return count
+
+
+def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
+    """Yield each structure, with its results in ``atoms.info`` and ``atoms.arrays``, and its provenance.
+
+    Raises:
+        InputError: not an aselmdb file, or a row that is no structure.
+    """
+    for index, text in enumerate(_texts(path)):
+        try:
+            yield _frame(json.loads(text, object_hook=_array))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"{path}, frame {index} is no structure ({type(error).__name__}: {str(error)[:200]}); "
+                "nothing was imported"
+            ) from error
+
+
+def _with_results(record: Record) -> Atoms:
+    atoms, label = record.atoms.copy(), record.label
+    if label is not None:
+        found = (label.energy_eV, label.forces_eV_per_A, label.stress_eV_per_A3, label.magnetic_moments_uB)
+        results = {name: value for name, value in zip(RESULTS, found, strict=True) if value is not None}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _data(record: Record) -> dict[str, Any]:
+    kept = {key: record.atoms.info[key] for key in KEPT if key in record.atoms.info}
+    return {**kept, PROVENANCE: dict(record.provenance)}
+
+
+def _texts(path: Path) -> Iterator[bytes]:
+    program = [sys.executable, "-I", lmdb_rows.__file__, str(path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        assert reader.stdout is not None  # noqa: S101 - stdout=PIPE
+        try:
+            while head := reader.stdout.read(8):
+                text = reader.stdout.read(struct.unpack("<Q", head)[0]) if len(head) == 8 else b"!cut off"  # noqa: PLR2004
+                if text.startswith(b"!"):
+                    raise InputError(f"{path} is no aselmdb file: {text[1:300].decode(errors='replace')}")
+                yield text
+        finally:
+            reader.kill()
+            reader.stdout.close()
+            code = reader.wait()
+    if code != 0 and reader.returncode not in (0, -9):
+        raise InputError(f"{path} is no aselmdb file: reading it ended with exit code {code}; it may be cut off")
+
+
+def _array(values: dict[str, Any]) -> Any:
+    """Numbers as ASE's JSON spells arrays of them; everything else stays what JSON makes of it."""
+    if "__ndarray__" not in values:
+        return values
+    shape, kind, flat = values["__ndarray__"]
+    if np.dtype(kind).kind not in "biuf":
+        raise ValueError(f"an array of {kind}, expected numbers")
+    return np.array(flat, dtype=kind).reshape(shape)
+
+
+def _frame(row: dict[str, Any]) -> tuple[Atoms, dict[str, Any]]:
+    numbers = np.asarray(row["numbers"], dtype=np.int64)
+    if not 1 <= len(numbers) <= MAX_ATOMS:
+        raise ValueError(f"{len(numbers)} atoms, expected 1 to {MAX_ATOMS}")
+    atoms = Atoms(numbers, _floats(row["positions"]), cell=_floats(row["cell"]), pbc=np.asarray(row["pbc"], bool))
+    if row.get("initial_magmoms") is not None:
+        atoms.set_initial_magnetic_moments(_floats(row["initial_magmoms"]))
+    data = row.get("data") or {}
+    atoms.info.update({key: data[key] for key in KEPT if data.get(key) is not None})
+    for name, place in zip(RESULTS, (atoms.info, atoms.arrays, atoms.info, atoms.arrays), strict=True):
+        if row.get(name) is not None:
+            place[name] = _floats(row[name])
+    known = data.get(PROVENANCE, {})
+    return atoms, known if isinstance(known, dict) else {}
+
+
+def _floats(values: Any) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)

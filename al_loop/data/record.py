@@ -1,0 +1,56 @@
+"""One frame in a file: the structure, its label if it has one, and where both come from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ase import Atoms
+
+from dft_interfaces.label import Label, LabelStatus
+
+PROVENANCE: Final = "al_loop"
+"""Key under which a frame in a file says where it comes from."""
+
+_REMARK: Final = "imported: "
+KEPT: Final = ("charge", "spin")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A frame of n atoms.
+
+    Attributes:
+        atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator.
+        label: converged, or None.
+        provenance: plain JSON values: campaign, round, role, verdict, level of theory, versions.
+    """
+
+    atoms: Atoms
+    label: Label | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plain_atoms(atoms: Atoms) -> Atoms:
+    """The structure as the ledger keeps it: numbers, positions, cell, pbc, initial moments, charge and spin."""
+    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    plain.info.update({key: atoms.info[key] for key in KEPT if atoms.info.get(key) is not None})
+    return plain
+
+
+def as_remark(provenance: Mapping[str, Any]) -> str:
+    """Return the remark of an imported label, which keeps where it came from."""
+    return _REMARK + json.dumps(provenance)
+
+
+def origin(label: Label) -> dict[str, Any] | None:
+    """Where an imported label came from, None for one that was calculated here."""
+    if label.status is not LabelStatus.CONVERGED or not label.message.startswith(_REMARK):
+        return None
+    try:
+        found = json.loads(label.message.removeprefix(_REMARK))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
