@@ -59,6 +59,19 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class LaneVerdict:
+    """What one lane of the gate says of a frame, whatever the others say.
+
+    Attributes:
+        kind: trusted, suspect or discard.
+        reason: one readable sentence, for a trusted frame the numbers that were looked at.
+    """
+
+    kind: VerdictKind
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Visit:
     """One frame as one trajectory of one round met it.
 
@@ -75,6 +88,8 @@ class Visit:
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, where the frame lies in latent space (``al_loop.select.descriptors``); None where the model
             had no answer, and in ledgers of earlier versions.
+        lanes: what physics, force uncertainty and latent distance say, each by itself; only those that were asked,
+            since a frame between two checks is looked at by physics alone. Empty in ledgers of earlier versions.
     """
 
     frame_id: str
@@ -88,6 +103,7 @@ class Visit:
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    lanes: dict[Lane, LaneVerdict] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -178,7 +194,7 @@ class RoundReport:
         round: number of the round, from 0.
         frames: frames explored and gated.
         verdicts: count of each VerdictKind.
-        verdicts_by_lane: lane -> kind -> count.
+        verdicts_by_lane: lane that decided -> kind -> count.
         labels: accepted labels of this round that were trained on.
         labels_failed: frames of this round that are quarantined: they gave no label that may be trained on.
         labels_held_out: accepted labels of this round that are never trained on.
@@ -194,6 +210,7 @@ class RoundReport:
         criteria: what the candidate was judged by (``al_loop.promote.criterion.Criterion``, as plain data).
         time_to_suspect: how long trajectories ran until their first suspect frame; None in reports of earlier versions.
         label_core_hours: of all calculations of the round.
+        lanes: lane -> kind -> count of what each lane said by itself; empty in reports of earlier versions.
     """
 
     round: int
@@ -215,6 +232,7 @@ class RoundReport:
     criteria: list[dict[str, Any]] = field(default_factory=list)
     time_to_suspect: TimeToSuspect | None = None
     label_core_hours: float = 0.0
+    lanes: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def trusted_fraction(self) -> float:

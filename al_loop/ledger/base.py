@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from gridfs import GridFS
 from mongoengine.connection import get_db
 
+from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
+from al_loop.ledger.patience import Patience
+from al_loop.ledger.upgrades import bring_up_to_date
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -25,15 +29,23 @@ class LedgerBase:
         self.campaign = campaign
         self._docs: Documents = bind(alias)
         self._database: Any = get_db(alias)
+        self.patience = Patience()
 
-    def ensure_indexes(self) -> None:
-        """Create what makes queries fast, where it is missing."""
+    def prepare(self) -> None:
+        """Bring the database to this version of the format and create what makes queries fast, where it is missing.
+
+        Raises:
+            InputError: a newer version wrote it.
+        """
+        bring_up_to_date(self._database, [document._get_collection_name() for document in self._docs.all()])
         self._docs.ensure_indexes()
 
-    def schema_version(self) -> int | None:
-        """The newest version of the format among the campaigns of this database, None without a campaign."""
-        newest = self._docs.campaign.objects.order_by("-schema_version").scalar("schema_version").first()
-        return None if newest is None else int(newest)
+    def _files(self) -> GridFS:
+        return bucket(self._database)
+
+    def ping(self) -> None:
+        """Ask the server for an answer."""
+        self._database.client.admin.command("ping")
 
     def _collection(self, document: type[Any]) -> Any:
         """The collection itself, for what mongoengine has no words for: pipelines and bulk writes."""

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,22 +11,18 @@ from numpy.typing import NDArray
 
 from al_loop.errors import CampaignError
 
-INLINE_BYTES: Final = 8 * 2**20  # half of MongoDB's limit for a document; about 300,000 atoms
+INLINE_BYTES: Final = 4 * 2**20  # of one field; a document ends at 16 MB and has at most three such fields
 
 
 def pack_atoms(atoms: Atoms) -> bytes:
-    """Numbers, positions, cell, pbc, initial magnetic moments, charge and spin as compressed npz bytes.
-
-    Raises:
-        CampaignError: more than fits into one document.
-    """
+    """Numbers, positions, cell, pbc, initial magnetic moments, charge and spin as compressed npz bytes."""
     arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     if atoms.has("initial_magmoms"):
         arrays["magmoms"] = atoms.get_initial_magnetic_moments()
     for key in ("charge", "spin"):
         if atoms.info.get(key) is not None:
             arrays[key] = np.asarray(atoms.info[key])
-    return bounded(pack_arrays(arrays), f"a frame of {len(atoms)} atoms")
+    return pack_arrays(arrays)
 
 
 def unpack_atoms(data: bytes) -> Atoms:
@@ -61,17 +57,27 @@ def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
 
 
 def pack_floats(values: NDArray[np.float64]) -> bytes:
-    """Float64 values, little-endian, row by row.
-
-    Raises:
-        CampaignError: more than fits into one document.
-    """
-    return bounded(np.ascontiguousarray(values, dtype="<f8").tobytes(), f"an array of shape {np.shape(values)}")
+    """Float64 values, little-endian, row by row."""
+    return np.ascontiguousarray(values, dtype="<f8").tobytes()
 
 
 def unpack_floats(data: bytes, *shape: int) -> NDArray[np.float64]:
     """The inverse of ``pack_floats``, writable."""
     return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
+
+
+def pack_indices(values: Sequence[int]) -> bytes:
+    """Indices of atoms as int32, little-endian: a list of them would take 12 bytes for each.
+
+    Raises:
+        CampaignError: more than fits into one document.
+    """
+    return bounded(np.asarray(values, dtype="<i4").tobytes(), f"{len(values)} indices of atoms")
+
+
+def unpack_indices(data: bytes) -> tuple[int, ...]:
+    """The inverse of ``pack_indices``."""
+    return tuple(np.frombuffer(data, dtype="<i4").tolist())
 
 
 def pack_descriptor(values: NDArray[np.float32]) -> bytes:
@@ -88,17 +94,21 @@ def unpack_descriptor(data: bytes) -> NDArray[np.float32]:
     return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
 
-def pack_json(values: Mapping[str, Any]) -> str:
+def pack_json(values: Mapping[str, Any], limit: int = INLINE_BYTES) -> str:
     """JSON text (NaN and infinities as Python spells them); tuples become lists, numpy's numbers plain ones.
 
     JSON rather than a nested document, because keys may hold dots and dollars (names of files and systems).
+
+    Args:
+        values: what JSON can hold.
+        limit: bytes, where one document holds several of them.
 
     Raises:
         TypeError: a value that JSON cannot hold.
         CampaignError: more than fits into one document.
     """
     text = json.dumps(values, default=_plain)
-    bounded(text.encode(), f"the JSON of {', '.join(map(str, list(values)[:3]))}")
+    bounded(text.encode(), f"the JSON of {', '.join(map(str, list(values)[:3]))}", limit)
     return text
 
 
@@ -108,16 +118,16 @@ def unpack_json(text: str) -> dict[str, Any]:
     return values
 
 
-def bounded(data: bytes, what: str) -> bytes:
+def bounded(data: bytes, what: str, limit: int = INLINE_BYTES) -> bytes:
     """Data that fits into one document.
 
     Raises:
         CampaignError: it does not.
     """
-    if len(data) > INLINE_BYTES:
+    if len(data) > limit:
         raise CampaignError(
             f"The ledger was given {what}: {len(data) / 2**20:.1f} MB, and one entry holds "
-            f"{INLINE_BYTES / 2**20:.0f} MB. Store large arrays with put_arrays, or use a smaller cell."
+            f"{limit / 2**20:.0f} MB. Store large arrays with put_arrays."
         )
     return data
 

@@ -17,7 +17,6 @@ from mongoengine import (
     EmbeddedDocumentListField,
     FloatField,
     IntField,
-    ListField,
     MapField,
     ObjectIdField,
     StringField,
@@ -25,7 +24,7 @@ from mongoengine import (
 
 from al_loop.ledger.codec import INLINE_BYTES
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # a change of any field raises it and adds a step to al_loop/ledger/upgrades.py
 
 PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
 
@@ -46,7 +45,7 @@ class _LedgerDocument(Document):
 class Campaign(_LedgerDocument):
     """One campaign; the id is its name."""
 
-    meta = _shape(collection="campaign")
+    meta = _shape("-schema_version", collection="campaign")
     id = StringField(primary_key=True)
     config = StringField()  # JSON
     created_at = DateTimeField(required=True)
@@ -74,17 +73,25 @@ class Round(_LedgerDocument):
 class Frame(_LedgerDocument):
     """A structure, shared by all campaigns; the order of atoms is that of who stored it first."""
 
-    meta = _shape("formula", collection="frame")
+    meta = _shape(collection="frame")
     id = StringField(primary_key=True)
-    atoms = BinaryField(required=True, max_bytes=INLINE_BYTES)
+    atoms = BinaryField(max_bytes=INLINE_BYTES)
+    atoms_file = ObjectIdField()  # in GridFS, in place of ``atoms`` where they are too large for a document
     natoms = IntField(required=True)
     formula = StringField(required=True)
+
+
+class LaneWord(EmbeddedDocument):
+    """What one lane of the gate says."""
+
+    kind = StringField(required=True)
+    reason = StringField()
 
 
 class Visit(_LedgerDocument):
     """A frame as one trajectory of one round met it, with the gate's verdict."""
 
-    meta = _shape(("campaign", "round", "role", "order"), collection="visit")
+    meta = _shape(("campaign", "round", "role", "order"), ("campaign", "frame"), collection="visit")
     id = StringField(primary_key=True)
     campaign = StringField(required=True)
     round = IntField(required=True)
@@ -99,8 +106,9 @@ class Visit(_LedgerDocument):
     kind = StringField(required=True)
     lane = StringField(required=True)
     reason = StringField()
-    atoms = ListField(IntField())
+    atom_indices = BinaryField(max_bytes=INLINE_BYTES)  # int32 (m,), which atoms the verdict is about
     stop = BooleanField(required=True)
+    lanes = MapField(EmbeddedDocumentField(LaneWord))  # by lane; nothing in documents of earlier releases
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
     descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)
@@ -154,12 +162,14 @@ class Label(_LedgerDocument):
     status = StringField(required=True)
     energy_eV = FloatField()
     forces_eV_per_A = BinaryField(max_bytes=INLINE_BYTES)  # float64 (n, 3)
+    forces_eV_per_A_file = ObjectIdField()  # in GridFS, in place of the field above
     stress_eV_per_A3 = BinaryField(max_bytes=INLINE_BYTES)  # float64 (6,)
     cost_s = FloatField(required=True)
     message = StringField()
     failure = StringField()
     attempts = StringField()  # JSON
     magnetic_moments_uB = BinaryField(max_bytes=INLINE_BYTES)  # float64 (n,)
+    magnetic_moments_uB_file = ObjectIdField()
     created_at = DateTimeField(required=True)
     superseded = BooleanField(required=True, default=False)  # came after its lease was lost
 
@@ -193,7 +203,7 @@ class Event(_LedgerDocument):
 class ArraySet(_LedgerDocument):
     """Points to the current version of named arrays in GridFS."""
 
-    meta = _shape("campaign", collection="array_set")
+    meta = _shape(collection="array_set")
     id = StringField(primary_key=True)
     campaign = StringField(required=True)
     key = StringField(required=True)
@@ -216,8 +226,12 @@ class Documents:
 
     def ensure_indexes(self) -> None:
         """Create the declared indexes where they are missing."""
-        for entry in fields(self):
-            getattr(self, entry.name).ensure_indexes()
+        for document in self.all():
+            document.ensure_indexes()
+
+    def all(self) -> list[type[Any]]:
+        """Every class."""
+        return [getattr(self, entry.name) for entry in fields(self)]
 
 
 def bind(alias: str) -> Documents:

@@ -10,6 +10,7 @@ from pymongo import UpdateOne
 
 from al_loop.ids import canonical_order, request_id
 from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.blobs import drop_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Want
 from al_loop.ledger.outcomes import checked, label_document
 from al_loop.ledger.records import ClaimedRequest
@@ -83,7 +84,7 @@ class IncomingLedger(RequestLedger):
             if (label := checked(given, claimed)).status is not LabelStatus.CONVERGED:
                 continue
             label = _reordered(label, visit.atoms, stored[visit.frame_id])
-            outcome = label_document(self._docs.label, self.campaign, claimed, label)
+            outcome = label_document(self._docs.label, self._files(), self.campaign, claimed, label)
             new += self._answer(key, visit, order, outcome)
         return new
 
@@ -123,7 +124,8 @@ class IncomingLedger(RequestLedger):
             )
         )
         request["wanted_by"] = []
-        self._collection(self._docs.label).replace_one({"_id": outcome["_id"]}, outcome, upsert=True)
+        earlier = self._collection(self._docs.label).find_one_and_replace({"_id": outcome["_id"]}, outcome, upsert=True)
+        drop_blobs(self._files(), earlier or {})
         requests.update_one({"_id": key}, {"$setOnInsert": request}, upsert=True)
         requests.update_one({"_id": key, "state": {"$in": [PENDING, CLAIMED]}}, {"$set": settled})
         want = Want(

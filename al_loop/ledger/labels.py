@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pymongo import UpdateOne
+
 from al_loop.ledger.base import chunks
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
@@ -61,15 +63,23 @@ class LabelLedger(VisitLedger):
     def mark_outliers(self, round_: int, reasons: Mapping[str, str]) -> None:
         """Say which converged labels of a round this campaign does not use; replaces what was said before.
 
+        Only what changes is written: who reads meanwhile never finds a known outlier without its mark.
+
         Args:
             round_: the round that asked for them.
             reasons: frame id -> why.
         """
         requests = self._collection(self._docs.request)
         wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
-        requests.update_many(wanted, {"$unset": {"wanted_by.$.outlier": 1}})
-        for frame, reason in reasons.items():
-            requests.update_many({**wanted, "frame": frame}, {"$set": {"wanted_by.$.outlier": reason}})
+        changes: list[UpdateOne] = []
+        for stored in requests.find(wanted, {"frame": 1, "wanted_by": 1}):
+            marked = next(want.get("outlier") for want in stored["wanted_by"] if want["campaign"] == self.campaign)
+            reason = reasons.get(stored["frame"])
+            if marked != reason:
+                change = {"$set" if reason else "$unset": {"wanted_by.$.outlier": reason}}
+                changes.append(UpdateOne({"_id": stored["_id"], **wanted}, change))
+        if changes:
+            requests.bulk_write(changes)
 
     def duplicate_executions(self) -> int:
         """How many calculations of this campaign came after their lease was lost."""
@@ -77,10 +87,11 @@ class LabelLedger(VisitLedger):
         return int(self._collection(self._docs.label).count_documents(chosen))
 
     def _labels(self, ids: Sequence[str]) -> dict[str, Label]:
+        files, collection = self._files(), self._collection(self._docs.label)
         return {
-            document.id: read_label(document)
+            stored["_id"]: read_label(stored, files)
             for chunk in chunks(ids)
-            for document in self._docs.label.objects(id__in=chunk)
+            for stored in collection.find({"_id": {"$in": chunk}})
         }
 
 

@@ -3,7 +3,6 @@
 from datetime import UTC
 from typing import Any
 
-from gridfs import GridFS
 from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
@@ -92,13 +91,14 @@ class EventLedger(LedgerBase):
             campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
         ).save(force_insert=True)
 
-    def events(self) -> list[EventRecord]:
-        """All events of the campaign, oldest first."""
+    def events(self, kind: str | None = None, round_: int | None = None) -> list[EventRecord]:
+        """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""
+        chosen = {name: value for name, value in (("kind", kind), ("round", round_)) if value is not None}
         return [
             EventRecord(
                 stored.kind, stored.message or "", stored.time.astimezone(UTC), stored.round, unpack_json(stored.data)
             )
-            for stored in self._docs.event.objects(campaign=self.campaign).order_by("time", "id")
+            for stored in self._docs.event.objects(campaign=self.campaign, **chosen).order_by("time", "id")
         ]
 
 
@@ -135,9 +135,6 @@ class ArrayLedger(LedgerBase):
             except (NoFile, CorruptGridFile) as error:  # replaced while it was read
                 failure = error
         raise failure
-
-    def _files(self) -> GridFS:
-        return GridFS(self._database, "arrays")
 
 
 def _model(stored: Any) -> ModelRecord:

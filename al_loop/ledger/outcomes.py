@@ -1,13 +1,16 @@
 """Labels as they are stored, checked at the ledger's door."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
+from gridfs import GridFS
 
 from al_loop.ids import content_id
 from al_loop.ledger.base import now, raw
+from al_loop.ledger.blobs import get_blob, put_blob
 from al_loop.ledger.codec import pack_floats, unpack_floats
 from al_loop.ledger.records import ClaimedRequest
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
@@ -26,15 +29,17 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
     return label if found is None else rejected(label, found)
 
 
-def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
-    """A label as it is stored; numbers only if it is converged."""
-    numbers = {}
+def label_document(
+    document: type[Any], files: GridFS, campaign: str, claimed: ClaimedRequest, label: Label
+) -> dict[str, Any]:
+    """A label as it is stored; numbers only if it is converged, large arrays of them in ``files``."""
+    numbers: dict[str, Any] = {}
     if label.status is LabelStatus.CONVERGED:
         numbers = {
             "energy_eV": label.energy_eV,
-            "forces_eV_per_A": _packed(label.forces_eV_per_A),
             "stress_eV_per_A3": _packed(label.stress_eV_per_A3),
-            "magnetic_moments_uB": _packed(label.magnetic_moments_uB),
+            **put_blob(files, "forces_eV_per_A", _packed(label.forces_eV_per_A)),
+            **put_blob(files, "magnetic_moments_uB", _packed(label.magnetic_moments_uB)),
         }
     return raw(
         document(
@@ -55,20 +60,22 @@ def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, 
     )
 
 
-def read_label(document: Any) -> Label:
+def read_label(stored: Mapping[str, Any], files: GridFS) -> Label:
     """The inverse of ``label_document``."""
-    forces, stress, moments = document.forces_eV_per_A, document.stress_eV_per_A3, document.magnetic_moments_uB
+    forces = get_blob(files, stored, "forces_eV_per_A")
+    stress = stored.get("stress_eV_per_A3")
+    moments = get_blob(files, stored, "magnetic_moments_uB")
     return Label(
-        status=LabelStatus(document.status),
-        level_of_theory=document.level,
-        energy_eV=document.energy_eV,
+        status=LabelStatus(stored["status"]),
+        level_of_theory=stored["level"],
+        energy_eV=stored.get("energy_eV"),
         forces_eV_per_A=None if forces is None else unpack_floats(forces, -1, 3),
         stress_eV_per_A3=None if stress is None else unpack_floats(stress, 6),
-        cost_s=document.cost_s,
-        message=document.message or "",
-        failure=Failure(document.failure) if document.failure else None,
+        cost_s=stored["cost_s"],
+        message=stored.get("message") or "",
+        failure=Failure(stored["failure"]) if stored.get("failure") else None,
         magnetic_moments_uB=None if moments is None else unpack_floats(moments, -1),
-        attempts=tuple(attempt_from_dict(attempt) for attempt in json.loads(document.attempts or "[]")),
+        attempts=tuple(attempt_from_dict(attempt) for attempt in json.loads(stored.get("attempts") or "[]")),
     )
 
 

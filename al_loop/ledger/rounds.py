@@ -1,11 +1,13 @@
 """The campaign and its rounds: what is done."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from al_loop.ledger.base import LedgerBase, now
 from al_loop.ledger.codec import pack_json, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION, Stage
+
+RESULTS_BYTES: Final = 2**20  # of one stage
 
 
 class RoundLedger(LedgerBase):
@@ -36,11 +38,15 @@ class RoundLedger(LedgerBase):
             round_: the round.
             stage: a name of letters, digits, - and _.
             seconds: its wall time.
-            results: JSON.
+            results: JSON, at most 1 MB: all stages of a round lie in one document.
+
+        Raises:
+            ValueError: the stage has another name.
+            CampaignError: the results are too large.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-]+", stage):
             raise ValueError(f"the name of a stage holds letters, digits, - and _, received {stage!r}")
-        done = Stage(seconds=seconds, results=pack_json(results), finished_at=now())
+        done = Stage(seconds=seconds, results=pack_json(results, RESULTS_BYTES), finished_at=now())
         done.validate()
         self._collection(self._docs.round).update_one(
             {"_id": f"{self.campaign}/{round_}"},
@@ -60,6 +66,32 @@ class RoundLedger(LedgerBase):
         """Finished stages in the order they were finished: ``seconds`` (float), ``results`` (JSON)."""
         by_time = sorted(self._stages(round_).items(), key=lambda item: item[1].finished_at)
         return {name: {"seconds": stage.seconds, "results": unpack_json(stage.results)} for name, stage in by_time}
+
+    def progress(self, stage: str) -> dict[int, dict[str, dict[str, Any] | None]]:
+        """Round -> finished stages in the order they were finished; the results of ``stage`` only, None for others.
+
+        One query: whoever reads while a campaign writes sees each round either before or after a stage ended.
+        """
+        names = {
+            "$map": {
+                "input": {"$objectToArray": {"$ifNull": ["$stages", {}]}},
+                "in": {"name": "$$this.k", "finished_at": "$$this.v.finished_at"},
+            }
+        }
+        found = self._collection(self._docs.round).aggregate(
+            [
+                {"$match": {"campaign": self.campaign}},
+                {"$sort": {"round": 1}},
+                {"$project": {"round": 1, "results": f"$stages.{stage}.results", "stages": names}},
+            ]
+        )
+        return {
+            stored["round"]: {
+                done["name"]: unpack_json(stored["results"]) if done["name"] == stage else None
+                for done in sorted(stored["stages"], key=lambda done: done["finished_at"])
+            }
+            for stored in found
+        }
 
     def rounds(self) -> list[int]:
         """Rounds with at least one finished stage, ascending."""

@@ -2,24 +2,25 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from pymongo.errors import ConnectionFailure
+from pymongo.errors import PyMongoError
 
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.folder import LEDGER
 from al_loop.ledger.connection import connected, without_credentials
-from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.gated import GatedLedger
 from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
+from al_loop.ledger.patience import LOST, Patience, patient
 from al_loop.ledger.rounds import RoundLedger
-from al_loop.ledger.server import held_server
+from al_loop.ledger.server import held_server, revive_server
 
 
+@patient
 class Ledger(RoundLedger, IncomingLedger, LabelLedger, GatedLedger, ModelLedger, EventLedger, ArrayLedger):
     """One campaign's ledger. Frames, requests and labels are shared with other campaigns on the same database.
 
@@ -45,11 +46,11 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
     with ExitStack() as stack:
         server = uri or stack.enter_context(held_server(folder / LEDGER))
         ledger = Ledger(stack.enter_context(connected(server)), campaign)
+        ledger.patience = _patience(store, ledger, uri, folder)
         try:
-            _refuse_newer(ledger)
-            ledger.ensure_indexes()
+            ledger.prepare()
             yield ledger
-        except ConnectionFailure as error:
+        except LOST as error:
             raise DatabaseLostError(_gone(uri, folder, error)) from error
 
 
@@ -58,7 +59,17 @@ def shared_server(store: StoreSettings) -> str | None:
     return store.uri or os.environ.get("MONGODB_URI") or None
 
 
-def _gone(uri: str | None, folder: Path, error: ConnectionFailure) -> str:
+def _patience(store: StoreSettings, ledger: Ledger, uri: str | None, folder: Path) -> Patience:
+    def revive() -> None:
+        if uri is None:
+            with suppress(InputError, OSError):  # it is tried again, and its log says why
+                revive_server(folder / LEDGER)
+
+    name = str(folder / LEDGER) if uri is None else without_credentials(uri)
+    return Patience(store.wait_s, ledger.ping, revive, name)
+
+
+def _gone(uri: str | None, folder: Path, error: PyMongoError) -> str:
     if uri is None:
         place = folder / LEDGER
         which, remedy = f"its private server in {place}", f"See {place / 'mongod.log'} for the reason"
@@ -68,12 +79,3 @@ def _gone(uri: str | None, folder: Path, error: ConnectionFailure) -> str:
         f"The campaign lost its database, {which} ({type(error).__name__}). {remedy}; then run the same command: it "
         "goes on where this one stopped, and nothing that was finished is lost."
     )
-
-
-def _refuse_newer(ledger: Ledger) -> None:
-    newest = ledger.schema_version()
-    if newest is not None and newest > SCHEMA_VERSION:
-        raise InputError(
-            f"The ledger was written in version {newest} of its format, and this al-loop knows up to {SCHEMA_VERSION}. "
-            "Install a newer al-loop, or choose another folder or database."
-        )

@@ -1,8 +1,8 @@
 """Frames, and how trajectories met them."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
@@ -12,10 +12,21 @@ from pymongo.errors import BulkWriteError
 
 from al_loop.ids import canonical_order, content_id
 from al_loop.ledger.base import LedgerBase, chunks, raw
-from al_loop.ledger.codec import pack_atoms, pack_descriptor, unpack_atoms, unpack_descriptor
+from al_loop.ledger.blobs import drop_blobs, get_blob, put_blob
+from al_loop.ledger.codec import (
+    pack_atoms,
+    pack_descriptor,
+    pack_indices,
+    unpack_atoms,
+    unpack_descriptor,
+    unpack_indices,
+)
+from al_loop.ledger.lane_verdicts import packed_lanes, unpacked_lanes
+from al_loop.ledger.patience import in_parts, waits_out
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
-BLOCK = 1000  # visits that are held in memory while they are stored
+BLOCK: Final = 1000  # visits that are held in memory while they are stored
+BLOCK_ATOMS: Final = 1_000_000  # fewer visits where their frames are large
 
 _DUPLICATE_KEY = 11000
 
@@ -23,8 +34,11 @@ _DUPLICATE_KEY = 11000
 class VisitLedger(LedgerBase):
     """Frames and visits."""
 
-    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit]) -> int:
+    @in_parts
+    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit], after: int = 0) -> int:
         """Make ``visits`` the round's only ones with these roles; unknown frames are stored first.
+
+        The first ``after`` ones that were given before are kept, and ``visits`` follow them.
 
         After a crash in the middle the same call leaves exactly what an undisturbed one would have left. A visit of
         a frame that is stored in another order of atoms is turned to that order. No more than a block of visits is
@@ -37,32 +51,24 @@ class VisitLedger(LedgerBase):
             ValueError: a visit has none of these roles.
         """
         batch = uuid.uuid4().hex
-        collection = self._collection(self._docs.visit)
         known: set[str] = set()
         count = 0
-        for block in chunks(visits, BLOCK):
+        for block in _blocks(visits):
             strangers = sorted({visit.role for visit in block} - set(roles))
             if strangers:
                 raise ValueError(f"visits have roles {strangers}, expected only {sorted(roles)}")
             stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(block)})
             documents: dict[str, dict[str, Any]] = {}
-            for order, visit in enumerate(block, start=count):
+            for order, visit in enumerate(block, start=after + count):
                 indices = turned(visit, stored_atoms[visit.frame_id])
                 document = self._visit_document(round_, order, batch, visit, indices)
                 documents.setdefault(document["_id"], document)
             new = [document for key, document in documents.items() if key not in known]
             if new:
-                collection.bulk_write([ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in new], ordered=False)
+                self._write_visits(new)
             known |= documents.keys()
             count += len(block)
-        collection.delete_many(
-            {
-                "campaign": self.campaign,
-                "round": round_,
-                "role": {"$in": [role.value for role in roles]},
-                "batch": {"$ne": batch},
-            }
-        )
+        self._drop_others(round_, roles, batch, after)
         return count
 
     def visits(
@@ -163,11 +169,11 @@ class VisitLedger(LedgerBase):
 
     def frames(self, ids: Iterable[str]) -> dict[str, Atoms]:
         """Structures by id, in the order of atoms that was stored first; unknown ids are left out."""
-        collection = self._collection(self._docs.frame)
+        files, collection = self._files(), self._collection(self._docs.frame)
         return {
-            stored["_id"]: unpack_atoms(stored["atoms"])
+            stored["_id"]: unpack_atoms(get_blob(files, stored, "atoms") or b"")
             for chunk in chunks(dict.fromkeys(ids))
-            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1})
+            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
         }
 
     def _formulas(self, ids: Iterable[str]) -> dict[str, str]:
@@ -178,24 +184,45 @@ class VisitLedger(LedgerBase):
             for stored in collection.find({"_id": {"$in": chunk}}, {"formula": 1})
         }
 
+    @waits_out
+    def _write_visits(self, documents: Sequence[dict[str, Any]]) -> None:
+        replacements = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
+        self._collection(self._docs.visit).bulk_write(replacements, ordered=False)
+
+    @waits_out
+    def _drop_others(self, round_: int, roles: Collection[Role], batch: str, after: int) -> None:
+        self._collection(self._docs.visit).delete_many(
+            {
+                "campaign": self.campaign,
+                "round": round_,
+                "role": {"$in": [role.value for role in roles]},
+                "batch": {"$ne": batch},
+                "order": {"$gte": after},
+            }
+        )
+
+    @waits_out
     def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
         """Store frames that are unknown; returns all of them as they are stored."""
         collection = self._collection(self._docs.frame)
         known: set[str] = set()
         for chunk in chunks(frames):
             known |= {found["_id"] for found in collection.find({"_id": {"$in": chunk}}, {"_id": 1})}
-        for chunk in chunks((key for key in frames if key not in known), 1000):
+        for chunk in chunks((key for key in frames if key not in known), BLOCK):
+            new = [self._frame_document(key, frames[key]) for key in chunk]
             try:
-                collection.insert_many([self._frame_document(key, frames[key]) for key in chunk], ordered=False)
+                collection.insert_many(new, ordered=False)
             except BulkWriteError as error:
-                known |= _inserted_by_others(error, chunk)
+                for index in _inserted_by_others(error):
+                    known.add(chunk[index])
+                    drop_blobs(self._files(), new[index])
         return {**frames, **self.frames(known)}
 
     def _frame_document(self, frame_id: str, atoms: Atoms) -> dict[str, Any]:
         return raw(
             self._docs.frame(
                 id=frame_id,
-                atoms=pack_atoms(atoms),
+                **put_blob(self._files(), "atoms", pack_atoms(atoms)),
                 natoms=len(atoms),
                 formula=atoms.get_chemical_formula(),
             )
@@ -221,8 +248,9 @@ class VisitLedger(LedgerBase):
                 kind=visit.verdict.kind.value,
                 lane=visit.verdict.lane.value,
                 reason=visit.verdict.reason,
-                atoms=[int(index) for index in indices],
+                atom_indices=pack_indices(indices) if indices else None,
                 stop=bool(visit.verdict.stop),
+                lanes=packed_lanes(visit.lanes),
                 force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
                 latent_distance=_optional(visit.latent_distance),
                 descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
@@ -230,12 +258,25 @@ class VisitLedger(LedgerBase):
         )
 
 
-def _inserted_by_others(error: BulkWriteError, ids: Sequence[str]) -> set[str]:
-    """Frames that another process stored in the meantime; any other failure is raised."""
+def _inserted_by_others(error: BulkWriteError) -> list[int]:
+    """Which documents another process stored in the meantime; any other failure is raised."""
     failures = (error.details or {}).get("writeErrors", [])
     if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
         raise error
-    return {ids[failure["index"]] for failure in failures}
+    return [failure["index"] for failure in failures]
+
+
+def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
+    block: list[Visit] = []
+    atoms = 0
+    for visit in visits:
+        block.append(visit)
+        atoms += len(visit.atoms)
+        if len(block) == BLOCK or atoms >= BLOCK_ATOMS:
+            yield block
+            block, atoms = [], 0
+    if block:
+        yield block
 
 
 def turned(visit: Visit, stored: Atoms) -> Sequence[int]:
@@ -267,10 +308,11 @@ def _visit(document: Any, atoms: Atoms) -> Visit:
             kind=VerdictKind(document.kind),
             lane=Lane(document.lane),
             reason=document.reason or "",
-            atoms=tuple(document.atoms),
+            atoms=unpack_indices(document.atom_indices or b""),
             stop=document.stop,
         ),
         force_uncertainty_eV_per_A=document.force_uncertainty_eV_per_A,
         latent_distance=document.latent_distance,
         descriptor=_descriptor(document.descriptor),
+        lanes=unpacked_lanes(document.lanes),
     )
