@@ -1,0 +1,206 @@
+"""``al-loop monitor``: a thin function over ``al_loop.monitor``."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from al_loop.cli.commands import AsJson, app
+from al_loop.cli.errors import guarded
+
+if TYPE_CHECKING:
+    from al_loop.config import ExploreSettings
+    from al_loop.monitor.opening import OpenedModel
+    from al_loop.monitor.options import MonitorOptions
+
+MDEnsemble = Literal["nve", "langevin", "bussi", "npt"]
+Alarm = Literal["warn", "snapshot", "stop"]
+
+
+@app.command()
+@guarded
+def monitor(
+    model: Annotated[Path, typer.Option(help="A checkpoint's folder, or a campaign's YAML: what it serves.")],
+    structure: Annotated[
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="Run MD from here with the model, and watch it.")
+    ] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="Judge a finished trajectory instead: LAMMPS dump, extxyz, XDATCAR, OUTCAR, ...")
+    ] = None,
+    foundation: Annotated[str | None, typer.Option(help="Foundation under a checkpoint, as for predict.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the thermostat, K. For MD by default 300.")] = None,
+    steps: Annotated[int, typer.Option(help="MD steps.")] = 1000,
+    timestep: Annotated[float, typer.Option(help="Of MD, or between two frames of a trajectory, fs.")] = 0.5,
+    ensemble: Annotated[MDEnsemble, typer.Option(help="As explore.ensemble.")] = "langevin",
+    pressure: Annotated[float, typer.Option(help="Of npt, GPa.")] = 0.0,
+    every: Annotated[int | None, typer.Option(help="Steps, or frames, between checks: 5 for MD, 1 for frames.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the dynamics and of the screen.")] = 0,
+    on_alarm: Annotated[
+        list[Alarm] | None, typer.Option(help="Repeat to combine; stop exits with 3. [default: warn, snapshot]")
+    ] = None,
+    patience: Annotated[int, typer.Option(help="Untrusted checks in a row before stop acts.")] = 1,
+    harvest: Annotated[
+        Path | None, typer.Option(help="Hand frames of alarms to this campaign: its YAML or its folder.")
+    ] = None,
+    exact: Annotated[
+        bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or the screen (MD).")
+    ] = None,
+    species: Annotated[str | None, typer.Option(help="Elements of the LAMMPS types 1, 2, ...: Na,Cl")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="ASE's name of the trajectory's format.")] = None,
+    any_periodicity: Annotated[
+        bool, typer.Option("--any-periodicity", help="Accept another periodicity than trained on.")
+    ] = False,
+    log: Annotated[Path, typer.Option(help="JSON lines, one for each check; appended.")] = Path("monitor.jsonl"),
+    snapshots: Annotated[Path, typer.Option(help="Frames of alarms as extended XYZ; appended.")] = Path(
+        "monitor-alarms.extxyz"
+    ),
+    md_trajectory: Annotated[Path | None, typer.Option(help="Write the MD here (.traj).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
+    from al_loop.errors import InputError
+    from al_loop.monitor.options import MonitorOptions
+
+    if (structure is None) == (trajectory is None):
+        raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
+    wrong = [f"--{name} {value:g}" for name, value in (("steps", steps), ("every", every or 1), ("timestep", timestep),
+             ("temperature", 300.0 if temperature is None else temperature)) if not value > 0]  # fmt: skip
+    if wrong or every == 0:
+        raise InputError(f"received {', '.join(wrong) or '--every 0'}, expected numbers above 0")
+    for path in (log, snapshots):
+        if not path.parent.is_dir():
+            raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
+    options = MonitorOptions(
+        on_alarm=tuple(on_alarm) if on_alarm else ("warn", "snapshot"),
+        harvest=harvest,
+        log=log,
+        snapshots=snapshots,
+        patience=patience,
+        exact=trajectory is not None if exact is None else exact,
+        seed=seed,
+        any_periodicity=any_periodicity,
+    )
+    if trajectory is not None and not trajectory.is_file():
+        raise InputError(f"{trajectory} is not a file; name a trajectory")
+    if structure is not None:
+        from al_loop.config.structure_file import read_structure
+
+        read_structure(structure)  # refused before a model is loaded
+    from al_loop.monitor.opening import open_model
+
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+        opened = open_model(model, foundation)
+        if trajectory is not None:
+            symbols = [word.strip() for word in species.split(",")] if species else []
+            told = _judge(opened, options, trajectory, symbols, file_format, temperature, timestep, every or 1)
+        else:
+            settings = _settings(temperature or 300.0, ensemble, timestep, steps, pressure)
+            told = _run(opened, options, Path(str(structure)), settings, seed, every or 5, md_trajectory)
+    if as_json:
+        typer.echo(json.dumps(told, allow_nan=False))
+    else:
+        _print(told, options)
+
+
+def _settings(
+    temperature_K: float, ensemble: MDEnsemble, timestep_fs: float, steps: int, pressure_GPa: float
+) -> "ExploreSettings":
+    from pydantic import ValidationError
+
+    from al_loop.config import ExploreSettings
+    from al_loop.errors import InputError
+
+    try:
+        return ExploreSettings(
+            temperatures_K=(temperature_K,),
+            ensemble=ensemble,
+            timestep_fs=timestep_fs,
+            steps=steps,
+            pressure_GPa=pressure_GPa,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]}: received {first['input']}; {first['msg']}") from error
+
+
+def _run(
+    opened: "OpenedModel",
+    options: "MonitorOptions",
+    structure: Path,
+    settings: "ExploreSettings",
+    seed: int,
+    every: int,
+    md_trajectory: Path | None,
+) -> dict[str, Any]:
+    from ase.io.trajectory import Trajectory
+
+    from al_loop.config.structure_file import read_structure
+    from al_loop.monitor.dynamics import ReplicaDynamics
+    from al_loop.monitor.monitor import ReliabilityMonitor
+    from al_loop.monitor.suitable import check_suitable
+    from al_loop.progress import terminal_progress
+    from committee.calculator import CommitteeCalculator
+
+    atoms = read_structure(structure)
+    check_suitable(opened.potential, atoms, str(structure), any_periodicity=options.any_periodicity)
+    atoms.calc = CommitteeCalculator(opened.potential)
+    dynamics = ReplicaDynamics(atoms, settings, seed)
+    watch = ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics)
+    if md_trajectory is not None:
+        dynamics.attach(Trajectory(md_trajectory, "w", atoms).write, interval=every)
+    dynamics.attach(watch, interval=every)
+    with terminal_progress().stage("monitored MD", total=settings.steps, unit="steps") as advance:
+        dynamics.attach(lambda: advance(1) if dynamics.nsteps else None)
+        dynamics.run(settings.steps)
+    return watch.close()
+
+
+def _judge(
+    opened: "OpenedModel",
+    options: "MonitorOptions",
+    trajectory: Path,
+    species: list[str],
+    file_format: str | None,
+    temperature_K: float | None,
+    timestep_fs: float,
+    every: int,
+) -> dict[str, Any]:
+    from al_loop.monitor.reading import read_frames
+    from al_loop.monitor.trajectory import monitor_trajectory
+    from al_loop.progress import terminal_progress
+
+    with terminal_progress().stage("judged frames", unit="frames") as advance:
+        return monitor_trajectory(
+            opened.potential,
+            read_frames(trajectory, species, file_format),
+            options,
+            name=str(trajectory),
+            physics=opened.physics,
+            temperature_K=temperature_K,
+            between_frames_fs=timestep_fs,
+            every=every,
+            advance=advance,
+        )
+
+
+def _print(told: Mapping[str, Any], options: "MonitorOptions") -> None:
+    lanes = ", ".join(f"{lane} {count}" for lane, count in told["alarms_by_lane"].items())
+    typer.echo(f"Trusted: {told['share_trusted']:.1%} of {told['checks']} checks.")
+    if told["uncalibrated"]:
+        typer.echo(f"Uncalibrated: {told['uncalibrated']} checks; the model has too few calibration labels.")
+    typer.echo(f"Alarms: {told['alarms']}" + (f" ({lanes}) in {told['episodes']} episode(s)." if lanes else "."))
+    for episode in told["latest_episodes"][-5:]:
+        typer.echo(f"  steps {episode['first_step']} to {episode['last_step']}: {episode['reason']}")
+    for atom in told["worst_atoms"]:
+        largest = atom["largest_uncertainty_over_threshold"]
+        typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} thresholds")
+    trusted = told["last_trusted_step"]
+    typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}.")
+    if told["stored"]:
+        typer.echo(f"Frames of alarms: {told['stored']} in {options.snapshots}.")
+    if "handed_over" in told:
+        typer.echo(f"Handed to the campaign: {told['handed_over']} new frame(s).")
+    typer.echo(f"Each check: {options.log}.")

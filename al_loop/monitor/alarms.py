@@ -1,0 +1,132 @@
+"""What is done about frames that are not trusted."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from al_loop.errors import GuardStop, InputError
+from al_loop.monitor.check import Check
+from al_loop.monitor.harvesting import Harvester
+from al_loop.monitor.judging import Judged
+from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.summary import Summary
+from committee import names
+
+DOUBT = "uncertainty_over_threshold"
+
+_logger = logging.getLogger("al_loop")
+
+
+class MonitorStop(GuardStop):
+    """The monitor ended a run, after the frame was stored: exit code 3."""
+
+
+class Alarms:
+    """Acts on alarms; within one episode at checks 1, 2, 4, 8, ..., so that a run that went astray fills no disk.
+
+    Args:
+        options: what to do.
+        harvester: hands frames to a campaign, None for none.
+
+    Attributes:
+        stored: number of frames written.
+    """
+
+    def __init__(self, options: MonitorOptions, harvester: Harvester | None) -> None:
+        self._options = options
+        self._harvester = harvester
+        self.stored = 0
+
+    def act(self, atoms: Atoms, judged: Judged, summary: Summary) -> None:
+        """Warn of, store and hand over a frame, and stop, as far as it is wanted.
+
+        Args:
+            atoms: the frame; not modified.
+            judged: what the gate said of it.
+            summary: it has counted the frame.
+
+        Raises:
+            MonitorStop: the run is to end.
+        """
+        check = judged.check
+        stopping = "stop" in self._options.on_alarm and (
+            check.verdict.stop or summary.in_a_row >= self._options.patience
+        )
+        first_of_many = summary.in_a_row & (summary.in_a_row - 1) == 0  # 1, 2, 4, 8, ...
+        if stopping or first_of_many:
+            self._tell(atoms, judged)
+        if stopping:
+            self.close()
+            raise MonitorStop(self._stopped(check))
+
+    def close(self) -> None:
+        """Hand over what is still held."""
+        if self._harvester is not None:
+            self._harvester.close()
+
+    def _tell(self, atoms: Atoms, judged: Judged) -> None:
+        check = judged.check
+        if "warn" in self._options.on_alarm:
+            where = f" (atoms {_listed(check.verdict.atoms)})" if check.verdict.atoms else ""
+            _logger.warning("step %d is %s: %s%s", check.step, check.verdict.kind.value, check.verdict.reason, where)
+        if not self._options.stores:
+            return
+        frame = snapshot(atoms, judged)
+        append(self._options.snapshots, frame)
+        self.stored += 1
+        if self._harvester is not None:
+            self._harvester.add(atoms, check)
+
+    def _stopped(self, check: Check) -> str:
+        return (
+            f"stopped at step {check.step}: {check.verdict.reason}. The frame is the last of "
+            f"{self._options.snapshots}; look at it, label frames like it (--harvest), or raise patience if a single "
+            "doubtful frame is no reason."
+        )
+
+
+def snapshot(atoms: Atoms, judged: Judged) -> Atoms:
+    """A frame with the committee's numbers, per-atom uncertainties as arrays: a copy."""
+    check, answer = judged.check, judged.prediction
+    frame = atoms.copy()
+    frame.info |= {"step": check.step, "verdict": check.verdict.kind.value, "lane": check.verdict.lane.value}
+    frame.info["reason"] = check.verdict.reason
+    if check.time_ps is not None:
+        frame.info["time_ps"] = check.time_ps
+    if check.verdict.atoms:
+        frame.arrays["alarm"] = np.isin(np.arange(len(frame)), check.verdict.atoms).astype(int)
+    if answer is None:
+        return frame
+    frame.calc = SinglePointCalculator(frame, energy=answer.energy, forces=answer.forces)
+    frame.info[names.ENERGY_UNCERTAINTY] = answer.energy_uncertainty
+    if answer.forces_uncertainty is not None:
+        frame.arrays[names.FORCES_UNCERTAINTY] = answer.forces_uncertainty
+    if answer.latent_distance is not None:
+        frame.arrays[names.LATENT_DISTANCE] = answer.latent_distance
+    if judged.doubt is not None:
+        frame.arrays[DOUBT] = judged.doubt
+    return frame
+
+
+def append(path: Path, frame: Atoms) -> None:
+    """Add a frame to an extended XYZ file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from ase.io import write
+
+    try:
+        write(path, frame, format="extxyz", append=True)
+    except OSError as error:
+        raise InputError(
+            f"the frame could not be stored in {path} ({error.strerror}); make room or choose another file"
+        ) from error
+
+
+def _listed(atoms: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, atoms[:5]))
+    return shown if len(atoms) <= 5 else f"{shown}, ... {len(atoms)} in all"  # noqa: PLR2004

@@ -1,0 +1,137 @@
+"""The gate over one trajectory: physics first, then what the committee says of the frame."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.gate.gate import Gate
+from al_loop.gate.physics import PhysicsLane, not_computable
+from al_loop.monitor.check import Check, Looked
+from al_loop.records import Verdict, VerdictKind
+from committee.calibration import Calibration
+from committee.errors import FoundationAnswerError, StructureError
+from committee.prediction import Prediction
+
+Array = NDArray[np.float64]
+Ask = Callable[[], Prediction]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A check with the committee's answer.
+
+    Attributes:
+        check: what is logged.
+        prediction: of the committee; None where it was not asked or had no answer.
+        doubt: (n,) combined uncertainty in units of the trust threshold, None where it is not exact.
+    """
+
+    check: Check
+    prediction: Prediction | None
+    doubt: Array | None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a frame was, and what the dynamics' own calculator says of it.
+
+    Attributes:
+        step: of the dynamics.
+        time_ps: None where it has no time.
+        energy_eV: potential energy, None if it is to be the committee's.
+        forces: (n, 3) eV/Å, None as above.
+    """
+
+    step: int
+    time_ps: float | None = None
+    energy_eV: float | None = None
+    forces: Array | None = None
+
+
+class Judge:
+    """Judges the frames of one trajectory.
+
+    Args:
+        calibration: of the committee.
+        lane: physics, begun at the trajectory's own start.
+    """
+
+    def __init__(self, calibration: Calibration | None, lane: PhysicsLane) -> None:
+        self._gate = Gate(calibration)
+        self.lane = lane
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether force uncertainties mean anything."""
+        calibration = self._gate.calibration
+        return calibration is not None and calibration.trust_threshold is not None
+
+    def judge(self, atoms: Atoms, moment: Moment, ask: Ask) -> Judged:
+        """Judge a frame.
+
+        Args:
+            atoms: the frame; not modified.
+            moment: when it was.
+            ask: gives the committee's answer, with exact force uncertainties unless a screen vouches for them. Not
+                called for a frame that no model could be asked about.
+        """
+        hopeless = self.lane.check(atoms, moment.forces, moment.energy_eV) if moment.energy_eV is not None else None
+        if hopeless is not None and hopeless.kind is VerdictKind.DISCARD:
+            return Judged(_check(atoms, moment, hopeless, Looked.NOT), None, None)
+        if moment.energy_eV is None and (broken := _not_finite(atoms)) is not None:
+            return Judged(_check(atoms, moment, broken, Looked.NOT), None, None)
+        try:
+            prediction = ask()
+        except (StructureError, FoundationAnswerError) as error:
+            verdict = not_computable(f"the model has no answer: {error.reason}")
+            return Judged(_check(atoms, moment, verdict, Looked.NOT), None, None)
+        physics = hopeless
+        if moment.energy_eV is None:
+            physics = self.lane.check(atoms, prediction.forces, prediction.energy)
+        return self._judged(atoms, moment, physics, prediction)
+
+    def _judged(self, atoms: Atoms, moment: Moment, physics: Verdict | None, prediction: Prediction) -> Judged:
+        sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
+        distance = prediction.latent_distance
+        # Where the screen vouches for the frame every atom is below its own threshold, as one without any spread is.
+        told = np.zeros(len(atoms)) if sigma is None and self.calibrated else sigma
+        verdict = self._gate.judge(physics, told, distance)
+        looked = Looked.EXACT if sigma is not None else Looked.SCREENED if self.calibrated else Looked.NOT
+        check = _check(atoms, moment, verdict, looked, sigma, distance, prediction.energy)
+        return Judged(check, prediction, self._doubt(sigma, distance))
+
+    def _doubt(self, sigma: Array | None, distance: Array | None) -> Array | None:
+        calibration = self._gate.calibration
+        if calibration is None or not calibration.trust_threshold or sigma is None or distance is None:
+            return None
+        return np.asarray(calibration.uncertainty(sigma, distance) / calibration.trust_threshold)
+
+
+def _not_finite(atoms: Atoms) -> Verdict | None:
+    if all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta())):
+        return None
+    return not_computable("non-finite positions, velocities or cell")
+
+
+def _check(
+    atoms: Atoms,
+    moment: Moment,
+    verdict: Verdict,
+    looked: Looked,
+    sigma: Array | None = None,
+    distance: Array | None = None,
+    energy_eV: float | None = None,
+) -> Check:
+    return Check(
+        step=moment.step,
+        time_ps=moment.time_ps,
+        verdict=verdict,
+        looked=looked,
+        force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
+        latent_distance=None if distance is None else float(distance.max()),
+        energy_eV=energy_eV if moment.energy_eV is None else moment.energy_eV,
+        temperature_K=float(atoms.get_temperature()),
+    )

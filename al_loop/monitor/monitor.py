@@ -1,0 +1,219 @@
+"""The monitor: attach it to an ASE dynamics, and every so many steps the gate judges the frame."""
+
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.physics import PhysicsLane
+from al_loop.logfile import EventLog
+from al_loop.monitor.alarms import Alarms
+from al_loop.monitor.answers import Answers, own_answer
+from al_loop.monitor.check import Check
+from al_loop.monitor.harvesting import Harvester
+from al_loop.monitor.judging import Judge, Moment
+from al_loop.monitor.opening import open_model
+from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.suitable import check_suitable
+from al_loop.monitor.summary import Summary
+from al_loop.monitor.watched import Watched
+from committee import names
+from committee.potential import CommitteePotential
+from committee.screen import ForceScreen
+
+UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only broken physics raises an alarm"
+
+_logger = logging.getLogger("al_loop")
+
+
+class ReliabilityMonitor:
+    """Judges a running dynamics by the campaign's gate. It trains nothing and changes nothing of the trajectory.
+
+        monitor = ReliabilityMonitor.load("model", dynamics)
+        dynamics.attach(monitor, interval=5)
+
+    Positions are the same, bit for bit, with it and without: it draws from no global generator, and it never asks the
+    dynamics' calculator for anything that would be computed anew.
+
+    Args:
+        potential: the committee.
+        dynamics: what it is attached to.
+        options: what it does.
+        physics: limits of the physics lane.
+        reference: the intact structure; by default the frame of the first check.
+        temperature_K: of the thermostat, if the dynamics does not tell.
+
+    Attributes:
+        summary: what the run came to so far.
+        latest: the last check.
+
+    Raises:
+        InputError: the structure is not one for this model.
+    """
+
+    def __init__(
+        self,
+        potential: CommitteePotential,
+        dynamics: Any,
+        options: MonitorOptions | None = None,
+        *,
+        physics: PhysicsSettings | None = None,
+        reference: Atoms | None = None,
+        temperature_K: float | None = None,
+    ) -> None:
+        self.potential = potential
+        self.options = options or MonitorOptions()
+        self.summary = Summary()
+        self._watched = Watched(dynamics, temperature_K)
+        self._physics = physics or PhysicsSettings()
+        self._reference = reference
+        self._judge: Judge | None = None
+        self._numbers = self._watched.atoms.numbers.copy()
+        self._log = None if self.options.log is None else EventLog(self.options.log)
+        formula = self._watched.atoms.get_chemical_formula()
+        harvest = self.options.harvest
+        self._harvester = None if harvest is None else Harvester(harvest, f"monitor of {formula}")
+        self._alarms = Alarms(self.options, self._harvester)
+        check_suitable(potential, self._watched.atoms, "the structure", any_periodicity=self.options.any_periodicity)
+        calibrated = potential.calibration is not None and potential.calibration.trust_threshold is not None
+        self._answers = Answers(potential, self._screen(calibrated), exact=calibrated)
+        self._answers.prepare(self._watched.atoms.calc)
+        self._begin(formula, calibrated)
+
+    @classmethod
+    def load(
+        cls,
+        model: CommitteePotential | Path | str,
+        dynamics: Any,
+        *,
+        foundation: str | None = None,
+        physics: PhysicsSettings | None = None,
+        reference: Atoms | None = None,
+        temperature_K: float | None = None,
+        **options: Any,
+    ) -> Self:
+        """Open a model and watch a dynamics.
+
+        Args:
+            model: a checkpoint's folder, a campaign's YAML (its served model and physics), or an open committee.
+            dynamics: what it is attached to.
+            foundation: the foundation under a checkpoint, as for ``al-loop predict``, if it is not one by name.
+            physics: limits of the physics lane; by default the campaign's.
+            reference: the intact structure; by default the frame of the first check.
+            temperature_K: of the thermostat, if the dynamics does not tell.
+            **options: of ``MonitorOptions``.
+
+        Raises:
+            InputError: no model, or a structure that is not one for it.
+        """
+        if not isinstance(model, CommitteePotential):
+            opened = open_model(Path(model), foundation)
+            model, physics = opened.potential, physics or opened.physics
+        return cls(
+            model,
+            dynamics,
+            MonitorOptions(**options),
+            physics=physics,
+            reference=reference,
+            temperature_K=temperature_K,
+        )
+
+    @property
+    def latest(self) -> Check | None:
+        """The last check."""
+        return self.summary.last
+
+    @property
+    def evaluations(self) -> int:
+        """How often the monitor had to evaluate the committee itself."""
+        return self._answers.evaluations
+
+    @property
+    def stored(self) -> int:
+        """Number of frames written to ``options.snapshots``."""
+        return self._alarms.stored
+
+    def __call__(self) -> None:
+        """Check the frame that the dynamics is at.
+
+        Raises:
+            MonitorStop: an alarm that the options let end the run.
+        """
+        atoms, watched = self._watched.atoms, self._watched
+        judge = self._judge_of(atoms)
+        if watched.follows_thermostat:
+            judge.lane.temperature_K = watched.temperature_K()
+        own = own_answer(atoms)
+        energy = own.get(names.FREE_ENERGY, own.get(names.ENERGY))
+        moment = Moment(watched.step, watched.time_ps, energy, own.get(names.FORCES))
+        judged = judge.judge(atoms, moment, self._answers.ask(atoms))
+        self.summary.add(judged.check, list(atoms.symbols), judged.doubt)
+        if self._log is not None:
+            self._log.write("check", **judged.check.as_dict())
+        if judged.check.alarm:
+            try:
+                self._alarms.act(atoms, judged, self.summary)
+            except BaseException:
+                self._tell_summary()
+                raise
+
+    def close(self) -> dict[str, Any]:
+        """Hand over what is held for a campaign, write the final summary into the log and return it."""
+        self._alarms.close()
+        return self._tell_summary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary so far."""
+        own = {"own_evaluations": self.evaluations, "stored": self.stored}
+        handed = {} if self._harvester is None else {"handed_over": self._harvester.handed}
+        return {**self.summary.as_dict(), **own, **handed}
+
+    def _tell_summary(self) -> dict[str, Any]:
+        told = self.as_dict()
+        if self._log is not None:
+            self._log.write("summary", **told)
+        return told
+
+    def _begin(self, formula: str, calibrated: bool) -> None:
+        calibration = self.potential.calibration
+        promise = UNCALIBRATED if calibration is None else calibration.summary
+        if not calibrated:
+            _logger.warning("%s", UNCALIBRATED)
+        if self._log is not None:
+            self._log.write("monitor", formula=formula, calibrated=calibrated, promise=promise)
+
+    def _screen(self, calibrated: bool) -> ForceScreen | None:
+        if self.options.exact or not calibrated:
+            return None
+        settings = {"window": self.options.window, "seed": self.options.seed}
+        return ForceScreen.from_calibration(self.potential.calibration, **settings)
+
+    def _judge_of(self, atoms: Atoms) -> Judge:
+        """The judge of this trajectory; another one where atoms came or went, or were exchanged."""
+        if self._judge is None or not np.array_equal(self._numbers, atoms.numbers):
+            if self._judge is not None:
+                self._answers.restart()
+                self._reference = None
+            self._numbers = atoms.numbers.copy()
+            self._judge = self._new_judge()
+        return self._judge
+
+    def _new_judge(self) -> Judge:
+        watched = self._watched
+        lane = PhysicsLane(
+            self._physics,
+            (self._reference or watched.atoms).copy(),
+            watched.temperature_K(),
+            ensemble="nve" if watched.conserved else "langevin",
+            timestep_fs=watched.between_checks_fs(self),
+        )
+        return Judge(self.potential.calibration, lane)

@@ -1,0 +1,114 @@
+"""The gate over a finished trajectory, from any code."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.physics import PhysicsLane
+from al_loop.logfile import EventLog
+from al_loop.monitor.alarms import Alarms
+from al_loop.monitor.answers import Answers
+from al_loop.monitor.harvesting import Harvester
+from al_loop.monitor.judging import Judge, Moment
+from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.suitable import check_suitable
+from al_loop.monitor.summary import Summary
+from al_loop.monitor.watched import ROOM_TEMPERATURE_K
+from committee.potential import CommitteePotential
+from committee.screen import ForceScreen
+
+
+def monitor_trajectory(
+    potential: CommitteePotential,
+    frames: Iterable[Atoms],
+    options: MonitorOptions,
+    *,
+    name: str,
+    physics: PhysicsSettings | None = None,
+    temperature_K: float | None = None,
+    between_frames_fs: float | None = None,
+    every: int = 1,
+    advance: Callable[[int], object] = lambda _: None,
+) -> dict[str, Any]:
+    """Judge the frames of a finished trajectory, one at a time; none is kept.
+
+    The energies that the file holds are judged, the committee's where it holds none. Where the atoms change, another
+    trajectory begins.
+
+    Args:
+        potential: the committee.
+        frames: of the trajectory, in their order; see ``read_frames``.
+        options: what to do; with ``exact`` every frame has its exact uncertainty.
+        name: of the trajectory, for messages.
+        physics: limits of the physics lane.
+        temperature_K: of its thermostat; by default that of the first frame's velocities.
+        between_frames_fs: time between two frames, if times are wanted.
+        every: judge each so many-th frame.
+        advance: called with 1 after each judged frame.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: frames that are not for this model; see ``check_suitable``.
+        MonitorStop: an alarm, with ``stop`` among ``options.on_alarm``.
+    """
+    calibrated = potential.calibration is not None and potential.calibration.trust_threshold is not None
+    screen = ForceScreen.from_calibration(potential.calibration, window=options.window, seed=options.seed) if (
+        calibrated and not options.exact
+    ) else None  # fmt: skip
+    answers = Answers(potential, screen, exact=calibrated)
+    harvester = None if options.harvest is None else Harvester(options.harvest, name)
+    alarms, summary = Alarms(options, harvester), Summary()
+    log = None if options.log is None else EventLog(options.log)
+    if log is not None:
+        log.write("monitor", trajectory=name, calibrated=calibrated)
+    judge: Judge | None = None
+    numbers = np.zeros(0)
+    try:
+        for index, atoms in _each(frames, every):
+            if judge is None or not np.array_equal(numbers, atoms.numbers):
+                check_suitable(potential, atoms, f"{name}, frame {index}", any_periodicity=options.any_periodicity)
+                lane = PhysicsLane(physics or PhysicsSettings(), atoms.copy(), temperature_K or _warmth_K(atoms))
+                judge, numbers = Judge(potential.calibration, lane), atoms.numbers.copy()
+                answers.restart()
+            moment = _moment(atoms, index, between_frames_fs)
+            atoms.calc = None
+            judged = judge.judge(atoms, moment, answers.ask(atoms))
+            summary.add(judged.check, list(atoms.symbols), judged.doubt)
+            if log is not None:
+                log.write("check", **judged.check.as_dict())
+            if judged.check.alarm:
+                alarms.act(atoms, judged, summary)
+            advance(1)
+    finally:
+        alarms.close()
+        told = {**summary.as_dict(), "stored": alarms.stored}
+        if harvester is not None:
+            told["handed_over"] = harvester.handed
+        if log is not None and summary.checks:
+            log.write("summary", **told)
+    return told
+
+
+def _each(frames: Iterable[Atoms], every: int) -> Iterator[tuple[int, Atoms]]:
+    for index, atoms in enumerate(frames):
+        if index % every == 0:
+            yield index, atoms
+
+
+def _moment(atoms: Atoms, index: int, between_fs: float | None) -> Moment:
+    results = {} if atoms.calc is None else atoms.calc.results
+    energy = results.get("free_energy", results.get("energy"))
+    forces = results.get("forces") if energy is not None else None
+    time_ps = None if between_fs is None else index * between_fs / 1e3
+    step = atoms.info.get("timestep", index)
+    return Moment(int(step), time_ps, None if energy is None else float(energy), forces)
+
+
+def _warmth_K(atoms: Atoms) -> float:
+    kinetic = float(atoms.get_temperature())
+    return kinetic if np.isfinite(kinetic) and kinetic > 0 else ROOM_TEMPERATURE_K
