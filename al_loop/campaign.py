@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,20 @@ from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system
 from al_loop.folder import folder_id, locked_folder, make_folder_id
 from al_loop.ids import frame_id
-from al_loop.label.labelling import WorkerPool, check_resources
+from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cost
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
 from al_loop.logfile import LOG_NAME, EventLog
+from al_loop.portions import stage_of
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.promote.stopping import STOPPED, stopped_early
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
 from al_loop.stages import MODELS, Stages
+from al_loop.watch import Watch
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from dft_interfaces.engines import build_engine
@@ -54,9 +58,11 @@ MAY_CHANGE = (
     "label.limits",
     "label.max_failed_fraction",
     "label.queue",
+    "label.quorum",
     "label.retry",
     "label.workers",
     "stop",
+    "watch",
 )
 
 
@@ -100,8 +106,11 @@ class Campaign:
         """Where everything is written."""
         return self.config.folder
 
-    def run(self) -> Iterator[RoundReport]:
+    def run(self, watch: Watch | None = None) -> Iterator[RoundReport]:
         """Run all rounds, or what is left of them, and yield each round's report, finished ones included.
+
+        Args:
+            watch: stay after the last round, and run a further one whenever enough has come in from outside.
 
         Raises:
             InputError: bad input or a missing part of the environment; nothing was changed.
@@ -114,7 +123,7 @@ class Campaign:
         ):
             self._begin(ledger, prepared.description)
             self._warn(ledger, prepared)
-            yield from self._rounds(ledger, prepared)
+            yield from self._rounds(ledger, prepared, watch)
 
     def served_model(self) -> Path | None:
         """Folder of the served model's checkpoint, None before the first promotion.
@@ -133,6 +142,7 @@ class Campaign:
         engine = build_engine(self.config.label.engine)
         check_engine_elements(self.config)
         check_resources(self.config.label)
+        check_stage_queues(self.config)
         backbone = load_backbone(self.config.foundation)
         check_elements(self.config, backbone.elements)
         level = engine.level_of_theory
@@ -182,7 +192,7 @@ class Campaign:
             if sentence not in known:
                 ledger.event(LEVEL_DIFFERS, sentence)
 
-    def _rounds(self, ledger: Ledger, prepared: _Prepared) -> Iterator[RoundReport]:
+    def _rounds(self, ledger: Ledger, prepared: _Prepared, watch: Watch | None) -> Iterator[RoundReport]:
         log = EventLog(self.folder / LOG_NAME)
         (self.folder / MODELS).mkdir(exist_ok=True)
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
@@ -190,7 +200,9 @@ class Campaign:
             progress = LoggedProgress(self._progress, log)
             stages = Stages(self.config, prepared.backbone, prepared.level, ledger, pool, progress)
             once = partial(_once, ledger, log)
-            for round_ in range(self.config.rounds):
+            for round_ in count():
+                if not self._goes_on(ledger, round_, watch):
+                    return
                 for name, stage in stages.in_order().items():
                     once(round_, name, stage)
                 new = once(round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
@@ -198,15 +210,22 @@ class Campaign:
                 if new or self.stopped_early or round_ == self.config.rounds - 1:
                     write_report(gather(ledger), self.folder)
                 yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
-                if self.stopped_early:
-                    return
+
+    def _goes_on(self, ledger: Ledger, round_: int, watch: Watch | None) -> bool:
+        """Whether a round is run: a planned one, one that watching had begun, or one that something has come in for."""
+        if round_ < self.config.rounds and not self.stopped_early:
+            return True
+        return watch is not None and (round_ in ledger.rounds() or watch.wait(ledger))
 
     def _report(self, ledger: Ledger, round_: int, log: EventLog) -> dict[str, Any]:
-        seconds = {name: stage["seconds"] for name, stage in ledger.stages(round_).items() if name != REPORT_STAGE}
+        seconds: Counter[str] = Counter()
+        for name, stage in ledger.stages(round_).items():
+            if name != REPORT_STAGE:
+                seconds[stage_of(name)] += stage["seconds"]
         label, explore = self.config.label, self.config.explore
         timestep_fs = None if explore.ensemble == "relax" else explore.timestep_fs
         cores = (label.queue and label.queue.cores) or label.engine.cores
-        report = as_dict(round_report(ledger, round_, seconds, timestep_fs=timestep_fs, label_cores=cores))
+        report = as_dict(round_report(ledger, round_, dict(seconds), timestep_fs=timestep_fs, label_cores=cores))
         log.write("round", **report)
         return report
 
@@ -216,7 +235,10 @@ class Campaign:
         self.stopped_early = stopped_early(self.config, reports) if len(reports) == round_ + 1 else ""
         if not self.stopped_early:
             return
-        log.write("stopped_early", round=round_, reason=self.stopped_early)
+        left_open = ledger.open_requests(round_ + 1)  # put off by the quorum
+        log.write("stopped_early", round=round_, reason=self.stopped_early, labels_left_open=left_open)
+        if left_open:
+            _logger.warning("Labels: %d that the quorum did not wait for are left open.", left_open)
         if not any(event.kind == STOPPED and event.message == self.stopped_early for event in ledger.events()):
             ledger.event(STOPPED, self.stopped_early, round_)
 

@@ -4,7 +4,7 @@ from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
 from al_loop.config.gate_settings import GateSettings, PhysicsSettings
 from al_loop.config.promote_settings import PromoteSettings
 from al_loop.config.select_settings import SelectSettings
-from al_loop.config.settings import Config, LabelSettings, OutlierSettings, StoreSettings
+from al_loop.config.settings import Config, LabelSettings, OutlierSettings, StoreSettings, WatchSettings
 from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
 
@@ -21,4 +21,5 @@ __all__ = [
     "StopSettings",
     "StoreSettings",
     "SystemSettings",
+    "WatchSettings",
 ]

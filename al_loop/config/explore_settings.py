@@ -5,6 +5,7 @@ from pydantic import Field, model_validator
 from al_loop.config.ensembles import Ensemble
 from al_loop.config.system_settings import SystemSettings
 from committee.settings import Settings
+from dft_interfaces.settings import StageQueueSettings
 
 
 class ExploreSettings(Settings):
@@ -40,9 +41,14 @@ class ExploreSettings(Settings):
     """Trajectories for each structure, variant, strain and temperature."""
     rattle_A: float = Field(0.05, ge=0)
     """Random displacement of the starting positions, a standard deviation."""
+    portions: int | None = Field(None, ge=1)
+    """A round explores in so many portions: the labels of one are calculated while the next is explored. By default at
+    most 4, of at least 2 trajectories and 4 labels each. On a GPU that few trajectories leave idle, 1 may be faster."""
     from_failures: float = Field(0.0, ge=0, le=1)
     """Share of a later round's trajectories that start, with fresh velocities, from the last sound frame before
     theirs was stopped in the round before; the others start from the structures again."""
+    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not tell one exploration apart
+    """A cluster's queue instead of the campaign's own process: one job for each exploration."""
 
     @model_validator(mode="after")
     def _temperatures_are_physical(self) -> "ExploreSettings":

@@ -12,7 +12,7 @@ from al_loop.config.select_settings import SelectSettings
 from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
-from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings
+from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings, StageQueueSettings
 
 
 class OutlierSettings(Settings):
@@ -45,17 +45,48 @@ class LabelSettings(Settings):
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
     outliers: OutlierSettings = OutlierSettings()
+    quorum: float = Field(1.0, gt=0, le=1)
+    """A round goes on as soon as this share of its labels has ended, of those to train on and of each kind held out.
+    The others enter a later round; the last round waits for all."""
     lease_s: float = Field(60.0, gt=1)
     """A worker that shows no sign of life for this long loses its request."""
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """The campaign stops when more than this share of a round's labels fail."""
 
 
+class WatchSettings(Settings):
+    """What starts a further round of ``al-loop run --watch``: one of the two is enough."""
+
+    suspects: int = Field(12, ge=1)
+    """Suspect frames that were harvested elsewhere."""
+    labels: int = Field(12, ge=1)
+    """Labels that were imported."""
+    every_s: float = Field(5.0, ge=0.1, le=3600)
+    """Time between two looks."""
+
+
+class TrainSettings(TrainingSettings):
+    """The dense fit of the heads on cached features and tangents, and where it runs."""
+
+    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not tell one fit apart
+    """A cluster's queue instead of the campaign's own process: one job fits, and asks the foundation before."""
+
+
 class StoreSettings(Settings):
     """The ledger."""
 
-    uri: str | None = None
+    uri: str | None = Field(None, repr=False)
     """MongoDB URI of your own server. Without one (and without MONGODB_URI) the campaign starts a private server."""
+    uri_file: Path | None = None
+    """A file that holds the URI, readable by you alone (chmod 600), so that no password stands in the config."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "StoreSettings":
+        if self.uri is not None and self.uri_file is not None:
+            raise ValueError("expected either uri or uri_file, received both; remove one of them")
+        return self
+    wait_s: float = Field(300.0, ge=0)
+    """How long campaign and workers wait for a database that has gone away before they end; nothing is lost then."""
 
 
 class Config(Settings):
@@ -79,9 +110,10 @@ class Config(Settings):
     select: SelectSettings = SelectSettings()
     label: LabelSettings
     align: AlignSettings = AlignSettings()
-    train: TrainingSettings = TrainingSettings()
+    train: TrainSettings = TrainSettings()
     promote: PromoteSettings = PromoteSettings()
     stop: StopSettings = StopSettings()
+    watch: WatchSettings = WatchSettings()
     store: StoreSettings = StoreSettings()
 
     @model_validator(mode="before")

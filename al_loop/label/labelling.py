@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +14,11 @@ from al_loop.errors import CampaignError, InputError
 from al_loop.folder import LOGS
 from al_loop.ledger import Ledger
 from al_loop.logfile import EventLog
+from al_loop.records import Role
 from dft_interfaces.errors import QueueError
-from dft_interfaces.queue.limits import excesses
+from dft_interfaces.queue.limits import excesses, job_cores
 from dft_interfaces.queue.slurm import partition_limits
+from dft_interfaces.settings import JobSettings
 
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
@@ -55,13 +57,33 @@ def check_resources(label: LabelSettings) -> None:
                 "it, or calculate through label.queue"
             )
         return
-    if label.queue.partition is None:
+    check_partition("label.queue", label.queue, job_cores(label.queue, label.engine))
+
+
+def check_stage_queues(config: Config) -> None:
+    """Make sure that the queues of exploration and training can give what the configuration asks for.
+
+    Raises:
+        InputError: they cannot, or do not answer.
+    """
+    for name, queue in (("explore.queue", config.explore.queue), ("train.queue", config.train.queue)):
+        if queue is not None:
+            check_partition(name, queue, queue.cores or config.threads)
+
+
+def check_partition(dotted: str, queue: JobSettings, cores: int) -> None:
+    """Compare a job with the limits of its partition; another queue's were compared with its folder.
+
+    Raises:
+        InputError: it asks for more, or the queue does not answer.
+    """
+    if queue.partition is None:
         return
     try:
-        allowed = partition_limits(label.queue.partition)
+        allowed = partition_limits(queue.partition)
     except QueueError as error:
-        raise InputError(f"label.queue: {error}") from error
-    beyond = [f"label.queue.{sentence}" for sentence in excesses(label.queue, label.engine, allowed)]
+        raise InputError(f"{dotted}: {error}") from error
+    beyond = [f"{dotted}.{sentence}" for sentence in excesses(queue, cores, allowed)]
     if beyond:
         raise InputError("\n".join(beyond))
 
@@ -148,24 +170,32 @@ class WorkerPool:
 
 
 def wait_for_labels(
-    ledger: Ledger, pool: WorkerPool, round_: int, advance: Callable[[int], object] = lambda _: None
+    ledger: Ledger,
+    pool: WorkerPool,
+    round_: int,
+    advance: Callable[[int], object] = lambda _: None,
+    quorum: float = 1.0,
 ) -> None:
-    """Return once every request of a round has ended, labelled or failed.
+    """Return once every request of a round has ended, labelled or failed, or a share of them.
 
     Args:
         ledger: where the requests are.
         pool: the workers, started again if they die.
         round_: the round.
         advance: called with the number of requests that have ended since the last call.
+        quorum: the share that is enough, of the requests in each role.
     """
-    open_before = ledger.open_requests(round_)
-    while open_before:
+    waiting = ledger.open_by_role(round_)
+    while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
         pool.check()
         time.sleep(POLL_S)
-        open_now = ledger.open_requests(round_)
-        if open_now != open_before:
-            advance(open_before - open_now)
-        open_before = open_now
+        before, waiting = _open(waiting), ledger.open_by_role(round_)
+        if _open(waiting) != before:
+            advance(before - _open(waiting))
+
+
+def _open(by_role: Mapping[Role, tuple[int, int]]) -> int:
+    return sum(still_open for still_open, _ in by_role.values())
 
 
 def _tail(path: Path, lines: int = 12) -> str:

@@ -1,7 +1,9 @@
 """Verdicts along trajectories, without the structures they are about."""
 
+from typing import Any
+
 from al_loop.ledger.base import LedgerBase
-from al_loop.records import Role, VerdictKind
+from al_loop.records import Lane, Role, VerdictKind
 
 
 class GatedLedger(LedgerBase):
@@ -16,3 +18,25 @@ class GatedLedger(LedgerBase):
         return [
             (visit["trajectory"], int(visit["step"]), VerdictKind(visit["kind"])) for visit in found.sort("order", 1)
         ]
+
+    def met(self, round_: int, after: int = 0) -> set[str]:
+        """Frames that exploration met in a round, from a number of visits on."""
+        found = self._collection(self._docs.visit).find(
+            {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value, "order": {"$gte": after}},
+            {"frame": 1},
+        )
+        return {visit["frame"] for visit in found}
+
+    def lane_counts(self, round_: int, role: Role) -> dict[str, dict[str, int]]:
+        """Lane -> kind -> number of visits of a round that it judged so by itself, whoever decided."""
+        chosen: list[dict[str, Any]] = [
+            {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
+            {"$project": {"lanes": {"$objectToArray": {"$ifNull": ["$lanes", {}]}}}},
+            {"$unwind": "$lanes"},
+            {"$group": {"_id": {"lane": "$lanes.k", "kind": "$lanes.v.kind"}, "count": {"$sum": 1}}},
+        ]
+        counts: dict[str, dict[str, int]] = {}
+        for group in self._collection(self._docs.visit).aggregate(chosen):
+            counts.setdefault(group["_id"]["lane"], {})[group["_id"]["kind"]] = group["count"]
+        order = (Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE)
+        return {lane.value: counts[lane.value] for lane in order if lane.value in counts}

@@ -36,7 +36,7 @@ def gather_evidence(
     served = ledger.served_model(before=round_)
     unknown = range(0 if served is None else served.round + 1, round_ + 1)
     newest = _sorted(ledger.labelled((Role.EXPLORE,), tuple(unknown)))
-    held_back = _sorted(ledger.labelled((Role.CALIBRATION,)))
+    held_back = _sorted(ledger.labelled((Role.CALIBRATION,), tuple(range(round_ + 1))))
     met = [*structures, *(frame.atoms for frame in (*newest, *held_back))]
     rng = np.random.default_rng([config.seed, NEWEST_SEED, round_])
     return Evidence(
