@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from al_loop.monitor.options import MonitorOptions
 
 MDEnsemble = Literal["nve", "langevin", "bussi", "npt"]
-Alarm = Literal["warn", "snapshot", "stop"]
 
 
 @app.command()
@@ -39,7 +38,8 @@ def monitor(
     every: Annotated[int | None, typer.Option(help="Steps, or frames, between checks: 5 for MD, 1 for frames.")] = None,
     seed: Annotated[int, typer.Option(help="Of the dynamics and of the screen.")] = 0,
     on_alarm: Annotated[
-        list[Alarm] | None, typer.Option(help="Repeat to combine; stop exits with 3. [default: warn, snapshot]")
+        list[str] | None,
+        typer.Option(help="warn, snapshot, stop (exit 3); repeat to combine. By default warn and snapshot."),
     ] = None,
     patience: Annotated[int, typer.Option(help="Untrusted checks in a row before stop acts.")] = 1,
     harvest: Annotated[
@@ -62,7 +62,7 @@ def monitor(
 ) -> None:
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
     from al_loop.errors import InputError
-    from al_loop.monitor.options import MonitorOptions
+    from al_loop.monitor.options import MonitorOptions, checked_actions
 
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
@@ -74,7 +74,7 @@ def monitor(
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
     options = MonitorOptions(
-        on_alarm=tuple(on_alarm) if on_alarm else ("warn", "snapshot"),
+        on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
         log=log,
         snapshots=snapshots,

@@ -52,12 +52,15 @@ class Answers:
 
     def ask(self, atoms: Atoms) -> Ask:
         """Return what gives the answer for a frame."""
+        found: list[HeldPrediction] = []
 
-        def answer() -> Prediction:
-            held = self._held(atoms)
+        def answer(exact: bool) -> Prediction:
+            if not found:
+                found.append(self._held(atoms))
+            (held,) = found
             if not self._exact:
                 return held.prediction
-            return held.exact() if self._screen is None else held.screened(self._screen)
+            return held.exact() if exact or self._screen is None else held.screened(self._screen)
 
         return answer
 

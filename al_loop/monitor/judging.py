@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.monitor.check import Check, Looked
-from al_loop.records import Verdict, VerdictKind
+from al_loop.records import Verdict
 from committee.calibration import Calibration
 from committee.errors import FoundationAnswerError, StructureError
 from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
-Ask = Callable[[], Prediction]
+Ask = Callable[[bool], Prediction]
+"""The committee's answer for a frame: with exact force uncertainties if True, else as far as they are needed."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +76,23 @@ class Judge:
         Args:
             atoms: the frame; not modified.
             moment: when it was.
-            ask: gives the committee's answer, with exact force uncertainties unless a screen vouches for them. Not
-                called for a frame that no model could be asked about.
+            ask: gives the committee's answer; asked for the exact one where physics breaks, since such a frame is
+                stored. Not called for numbers that are not finite.
         """
-        hopeless = self.lane.check(atoms, moment.forces, moment.energy_eV) if moment.energy_eV is not None else None
-        if hopeless is not None and hopeless.kind is VerdictKind.DISCARD:
-            return Judged(_check(atoms, moment, hopeless, Looked.NOT), None, None)
-        if moment.energy_eV is None and (broken := _not_finite(atoms)) is not None:
+        broken = _not_finite(atoms)
+        if broken is not None:
             return Judged(_check(atoms, moment, broken, Looked.NOT), None, None)
+        told = moment.energy_eV is not None
+        physics = self.lane.check(atoms, moment.forces, moment.energy_eV) if told else None
         try:
-            prediction = ask()
+            prediction = ask(False)
+            if not told:
+                physics = self.lane.check(atoms, prediction.forces, prediction.energy)
+            if physics is not None and self.calibrated and prediction.forces_uncertainty is None:
+                prediction = ask(True)
         except (StructureError, FoundationAnswerError) as error:
-            verdict = not_computable(f"the model has no answer: {error.reason}")
+            verdict = physics or not_computable(f"the model has no answer: {error.reason}")
             return Judged(_check(atoms, moment, verdict, Looked.NOT), None, None)
-        physics = hopeless
-        if moment.energy_eV is None:
-            physics = self.lane.check(atoms, prediction.forces, prediction.energy)
         return self._judged(atoms, moment, physics, prediction)
 
     def _judged(self, atoms: Atoms, moment: Moment, physics: Verdict | None, prediction: Prediction) -> Judged:

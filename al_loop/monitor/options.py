@@ -1,8 +1,9 @@
 """How a monitor watches and what it does on an alarm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from al_loop.errors import InputError
 
@@ -44,9 +45,7 @@ class MonitorOptions:
     any_periodicity: bool = False
 
     def __post_init__(self) -> None:
-        unknown = [action for action in self.on_alarm if action not in ON_ALARM]
-        if unknown or isinstance(self.on_alarm, str):
-            raise InputError(f"on_alarm: received {self.on_alarm!r}, expected any of {', '.join(ON_ALARM)} in a tuple")
+        checked_actions(self.on_alarm)
         for name, value in (("patience", self.patience), ("window", self.window)):
             if value < 1:
                 raise InputError(f"{name}: received {value}, expected a number of checks, at least 1")
@@ -55,3 +54,15 @@ class MonitorOptions:
     def stores(self) -> bool:
         """Whether frames of alarms are written."""
         return bool({"snapshot", "stop"} & set(self.on_alarm)) or self.harvest is not None
+
+
+def checked_actions(actions: Sequence[str]) -> tuple[OnAlarm, ...]:
+    """Return the actions if each is one.
+
+    Raises:
+        InputError: an unknown action, or a single word.
+    """
+    if isinstance(actions, str) or any(action not in ON_ALARM for action in actions):
+        told = actions if isinstance(actions, str) else ", ".join(map(str, actions))
+        raise InputError(f"on_alarm: received {told}, expected a list of any of {', '.join(ON_ALARM)}")
+    return cast("tuple[OnAlarm, ...]", tuple(actions))

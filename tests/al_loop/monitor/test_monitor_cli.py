@@ -163,6 +163,7 @@ def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, m
         (("--model", "nowhere"), "either STRUCTURE"),
         (("--model", "nowhere", "copper.cif", "--trajectory", "x"), "either STRUCTURE"),
         (("--model", "nowhere", "copper.cif", "--steps", 0), "--steps 0"),
+        (("--model", "nowhere", "copper.cif", "--on-alarm", "shout"), "received shout, expected"),
         (("--model", "nowhere", "copper.cif", "--every", 0), "--every 0"),
         (("--model", "nowhere", "copper.cif", "--temperature", "nan"), "--temperature nan"),
         (("--model", "nowhere", "missing.cif"), "does not exist"),
