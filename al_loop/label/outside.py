@@ -31,6 +31,8 @@ from dft_interfaces.jobs.pyiron_labels import LabelRunner
 
 NAME_FILE: Final = "worker.name"
 BAD_INPUT: Final = 2
+ENDED: Final = -1  # whatever exit code a process has that was told to end in the middle of a calculation
+GRACE_S: Final = 10.0
 
 
 class OutsideWorker(Settings):
@@ -99,8 +101,8 @@ def run_outside(settings: OutsideWorker) -> None:
                 process.stdin.close()
             code = process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        code = process.wait()
+        _end(process)
+        code = ENDED
     if code == BAD_INPUT:
         raise InputError("the worker has calculated nothing (see above)")
     if code != 0:
@@ -156,6 +158,15 @@ def note_versions(ledger: Ledger, name: str) -> None:
     known = [event.data for event in ledger.events() if event.kind == WORKER]
     if not any(data.get("versions") == versions for data in known):
         ledger.event(WORKER, f"{name} calculates for this campaign", worker=name, versions=versions)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _give_back(settings: OutsideWorker, *, count_attempt: bool) -> None:
