@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.io import write
+from typer.testing import CliRunner
 
+from al_loop.cli import app
+from al_loop.config import StoreSettings
+from al_loop.ledger import open_ledger
 from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings, train
 from committee.backbones import load_backbone
 from committee.backbones.fairchem import FairchemBackbone
+from committee.checkpoint import save
 from committee.errors import CheckpointError
 from committee.export import export_fairchem
 from committee.settings import SevenNetSettings
@@ -170,3 +176,31 @@ def test_weights_that_changed(make_checkpoint: Callable[..., Path], tmp_path: Pa
     with pytest.raises(CheckpointError, match="have changed"):
         export_fairchem(potential, tmp_path / "committee.pt")
     assert [file.name for file in tmp_path.iterdir()] == ["mine.pt"]
+
+
+def test_the_command_exports_what_a_campaign_serves(
+    dense_checkpoint: Path, store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    potential = trained(dense_checkpoint, "omat", tmp_path)
+    write(tmp_path / "salt.cif", salt("omat", 0))
+    folder, target = tmp_path / "run", tmp_path / "committee.pt"
+    (tmp_path / "c.yaml").write_text(
+        f"name: salty\nfolder: {folder}\nsystems: [{{file: salt.cif}}]\n"
+        f"foundation: {{kind: fairchem, model: {dense_checkpoint}, task_name: omat}}\n"
+        "explore: {temperatures_K: [600], timestep_fs: 1.0, steps: 30, check_every: 5}\n"
+        "label: {engine: {engine: ase, calculator: ase.calculators.emt.EMT}}\n"
+    )
+    monkeypatch.setenv("MONGODB_URI", str(store.uri))
+    command = ["export", str(tmp_path / "c.yaml"), "--checkpoint", str(target)]
+    with open_ledger(store, folder, "salty") as ledger:
+        (folder / "models").mkdir(parents=True)
+        (folder / "log.jsonl").touch()
+        nothing = CliRunner().invoke(app, command)
+        assert (nothing.exit_code, target.exists()) == (2, False)
+        assert "serves no committee yet" in nothing.output
+        save(potential, folder / "models" / "round-000")
+        ledger.serve_model(ledger.add_model(0, "round-000", potential.backbone.fingerprint, {}), 0)
+        assert CliRunner().invoke(app, command).exit_code == 0
+    atoms = salt("omat", 7)
+    atoms.calc = fairchem_calculator(target, "omat")
+    assert atoms.get_potential_energy() == pytest.approx(potential.predict([atoms])[0].energy, abs=1e-3)
