@@ -13,6 +13,7 @@ from al_loop.ledger import open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from dft_interfaces.engines import build_engine
 
+PATIENCE_S = 240
 EXPLORE = {"temperatures_K": [600], "timestep_fs": 2.0, "steps": 30, "check_every": 5, "replicas": 2, "portions": 2}
 
 
@@ -108,7 +109,7 @@ def test_watching_starts_a_round_for_what_comes_in_and_ends_with_its_input(small
 
 
 def wait_for_report(campaign, process, round_):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while not any(e["round"] == round_ for e in events(campaign, "round")):
         assert process.poll() is None, campaign.output()
         assert time.monotonic() < deadline, campaign.output()

@@ -1,0 +1,80 @@
+"""Shares of a round's budget: together they are the budget, and what one leaves the next may spend."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from al_loop.config import SelectSettings
+from al_loop.portions import Portions, portion_count, stage_name, stage_of
+from al_loop.records import Candidate, Lane, VerdictKind
+from al_loop.select.allowance import Allowance
+from al_loop.select.selection import select
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2, 7, 12, 100])
+@pytest.mark.parametrize("portions", [1, 2, 3, 4])
+@pytest.mark.parametrize("audit_fraction", [0.0, 0.05, 1.0])
+def test_portions_spend_the_budget_and_no_more(budget, portions, audit_fraction):
+    settings = SelectSettings(labels_per_round=max(budget, 1), audit_fraction=audit_fraction, unphysical_quota=3)
+    rng = np.random.default_rng(4)
+    met, taken, spent = [], [], Counter()
+    for portion in range(portions):
+        new = [candidate(f"{portion}-{i}", rng, unphysical=i % 2 == 0) for i in range(2 * budget + 4)]
+        met += new
+        allowed = Allowance.of(settings, budget, spent, portion, portions, {c.frame_id for c in new})
+        known = [c for c in met if c.frame_id in set(taken)]
+        chosen = select(met, known, settings, rng, allowed)
+        assert not set(taken) & set(chosen.frame_ids)
+        audited = {frame for frame, reason in chosen.reasons.items() if reason == "audit"}
+        assert audited <= {c.frame_id for c in new}
+        taken += chosen.frame_ids
+        spent.update(chosen.reasons.values())
+        assert len(taken) <= budget * (portion + 1) // portions
+    assert len(taken) == budget
+    assert spent["unphysical"] <= 3
+
+
+def test_what_a_portion_leaves_the_next_may_spend():
+    settings = SelectSettings(labels_per_round=12, unphysical_quota=2)
+    assert Allowance.of(settings, 12, {}, 0, 3) == Allowance(4, 0, 4.0)
+    assert Allowance.of(settings, 12, {"audit": 1}, 1, 3) == Allowance(7, 1, 4.0)
+    assert Allowance.of(settings, 12, {"audit": 1, "unphysical": 1, "farthest point": 6}, 2, 3) == Allowance(4, 1, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "temperatures", "labels", "asked", "expected"),
+    [(2, 1, 5, None, 1), (2, 2, 12, None, 2), (8, 2, 12, None, 3), (50, 3, 400, None, 4), (3, 1, 12, 9, 3)],
+)
+def test_every_portion_has_trajectories_and_labels_enough(replicas, temperatures, labels, asked, expected):
+    assert portion_count(config(replicas, temperatures, labels, asked)) == expected
+
+
+def test_every_start_is_in_one_portion_and_replicas_are_spread():
+    portions = Portions(config(4, 3, 12, 2), ledger=None)
+    starts = [f"{temperature}/{replica}" for temperature in range(3) for replica in range(4)]
+    parts = [portions.starts(starts, 1, portion) for portion in range(2)]
+    assert sorted(parts[0] + parts[1]) == starts
+    for part in parts:
+        assert Counter(name[0] for name in part) == {"0": 2, "1": 2, "2": 2}
+    assert parts == [portions.starts(starts, 1, portion) for portion in range(2)]
+
+
+def test_stages_of_portions_have_names():
+    assert [stage_name("explore", portion) for portion in range(3)] == ["explore", "explore-2", "explore-3"]
+    assert {stage_of(name) for name in ("explore", "explore-2")} == {"explore"}
+    assert stage_of("hold_out") == "hold_out"
+
+
+def candidate(frame_id, rng, *, unphysical):
+    lane = Lane.PHYSICS if unphysical else Lane.FORCE_UNCERTAINTY
+    return Candidate(frame_id, "Cu4", VerdictKind.SUSPECT, lane, 0.3, rng.normal(size=8).astype(np.float32))
+
+
+def config(replicas, temperatures, labels, portions):
+    system = SimpleNamespace(variants=((),), strains=(0.0,), ensemble=None)
+    explore = SimpleNamespace(
+        replicas=replicas, temperatures_K=(300.0,) * temperatures, portions=portions, ensemble="langevin"
+    )
+    return SimpleNamespace(seed=1, explore=explore, select=SimpleNamespace(labels_per_round=labels), systems=(system,))
