@@ -10,7 +10,7 @@ from mongoengine.connection import get_db
 
 from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
-from al_loop.ledger.patience import Patience
+from al_loop.ledger.patience import Patience, in_parts
 from al_loop.ledger.upgrades import bring_up_to_date
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
@@ -43,6 +43,7 @@ class LedgerBase:
     def _files(self) -> GridFS:
         return bucket(self._database)
 
+    @in_parts
     def ping(self) -> None:
         """Ask the server for an answer."""
         self._database.client.admin.command("ping")

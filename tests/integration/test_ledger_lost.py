@@ -4,7 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import pymongo
 import pytest
 
 from al_loop.campaign import Campaign, _description
@@ -16,29 +15,41 @@ from al_loop.ledger.store import shared_server
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 
-def lose_it(store: StoreSettings, folder: Path, server: Path) -> str:
-    """Message of a ledger whose server is killed while it is open."""
-    with pytest.raises(DatabaseLostError) as caught, open_ledger(store, folder, "copper") as ledger:
-        assert ledger.rounds() == []
-        os.kill(int((server / "data" / "mongod.lock").read_text()), signal.SIGKILL)
-        with pymongo.timeout(2):
-            ledger.rounds()
-    return str(caught.value)
+def kill(server: Path) -> None:
+    os.kill(int((server / "data" / "mongod.lock").read_text()), signal.SIGKILL)
 
 
-def test_a_private_server_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_server_that_dies_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("MONGODB_URI", raising=False)
-    message = lose_it(StoreSettings(), tmp_path, tmp_path / "ledger")
+    with open_ledger(StoreSettings(), tmp_path, "copper") as ledger:
+        ledger.finish_stage(0, "explore", 0.1, {})
+        kill(tmp_path / "ledger")
+        assert ledger.rounds() == [0]
+    assert f"The database ({tmp_path / 'ledger'}) does not answer" in caplog.text
+    assert "up to 300 s (store.wait_s)" in caplog.text
+    assert "The database is back after" in caplog.text
+
+
+def test_a_private_server_that_cannot_be_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MONGODB_URI", raising=False)
+    with pytest.raises(DatabaseLostError) as caught, open_ledger(StoreSettings(wait_s=2), tmp_path, "copper") as ledger:
+        kill(tmp_path / "ledger")
+        monkeypatch.setattr("al_loop.ledger.server.find_mongod", lambda: Path("/bin/false"))
+        ledger.rounds()
+    message = str(caught.value)
     assert f"lost its database, its private server in {tmp_path / 'ledger'}" in message
     assert "mongod.log" in message
     assert "run the same command" in message
-    with open_ledger(StoreSettings(), tmp_path, "copper") as ledger:
-        assert ledger.rounds() == []
 
 
 def test_a_shared_server_that_dies(tmp_path: Path) -> None:
-    with held_server(tmp_path / "server") as uri:
-        message = lose_it(StoreSettings(uri=uri), tmp_path / "run", tmp_path / "server")
+    with held_server(tmp_path / "server") as uri, pytest.raises(DatabaseLostError) as caught:
+        with open_ledger(StoreSettings(uri=uri, wait_s=2), tmp_path / "run", "copper") as ledger:
+            kill(tmp_path / "server")
+            ledger.rounds()
+    message = str(caught.value)
     assert "lost its database, the server at " in message
     assert "Start it again" in message
     assert "run the same command" in message

@@ -1,0 +1,78 @@
+"""docs/reliability.md from what the tests of faults noted.
+
+    rm -f faults.jsonl
+    AL_LOOP_FAULT_RECORDS=$PWD/faults.jsonl python -m pytest tests/integration/test_faults.py
+    python benchmarks/fault_table.py faults.jsonl
+
+Run the tests several times on one file for more trials. A test that failed notes nothing, and its row is missing.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
+FAULTS = {
+    "campaign_killed_in_every_stage": "kill -9 of the campaign in each stage, one after the other in one campaign: "
+    "hold out, explore, select, label, train, promote, evaluate, report",
+    "campaign_and_workers_killed": "kill -9 of the campaign and all its workers while they label",
+    "worker_killed": "kill -9 of a worker that labels",
+    "database_killed": "kill -9 of the campaign's own mongod, while exploring and while labelling",
+    "database_frozen": "the campaign's own mongod stands still (SIGSTOP, 8 s)",
+    "users_database_away": "a server of the user is killed and started again 6 s later",
+    "disk_full": "no space left on the campaign's disk, ledger included, while labelling (a small tmpfs)",
+    "engine": "the engine hangs, crashes, gives NaN, does not converge, answers for another system; and kill -9 of the "
+    "campaign meanwhile",
+    "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",
+    "second_run": "a second `al-loop run` on the same campaign",
+}
+HEAD = """# Reliability
+
+What happens to a campaign when something breaks. Each row is a fault that a test injects into a real campaign
+(SevenNet-0, a real MongoDB, worker processes), and is written by that test: `benchmarks/fault_table.py` says how. After
+each fault the test asserts that
+
+- the same command continues, where the campaign did not go on by itself;
+- each request has exactly one accepted label, and none is lost;
+- no calculation whose result lay on disk was made again;
+- training set and held-out labels equal those of an undisturbed campaign with the same seeds, energies bit for bit
+  (without the frames on which the engine fails, in its row).
+
+| test | fault | trials | labels lost | made again after a lost lease | what the command does |
+|---|---|---|---|---|---|
+"""
+TAIL = """
+## Rules behind it
+
+- **Results lie on disk before they are reported.** A worker that dies between the two loses nothing: the next one finds
+  the file. What had not ended is calculated again.
+- **One accepted label per request.** A claim carries a token; a result under an older one is kept apart and not used.
+- **No wall clock decides who is alive.** A worker loses its request when another one has seen no sign of life for
+  `label.lease_s`, by a clock that does not jump; time in which the database was away does not count.
+- **A database that is away is waited for**, with a message, for up to `store.wait_s` (300 s by default); the campaign's
+  own server is started again if it has died. After that the campaign ends with exit code 1, and the same command
+  continues.
+- **A failed calculation is an outcome**: retried as `label.retry` says, then quarantined with its reason, and nobody
+  trains on it.
+- **One process per campaign.** A second `al-loop run` says which process runs it, and leaves with exit code 2.
+
+The long forms (thousands of requests, kills all the time, the database frozen for 60 s) are `benchmarks/soak.py`; its
+figures are in benchmarks/README.md.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    records = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    rows = []
+    for name, fault in FAULTS.items():
+        mine = [record for record in records if record["test"] == name]
+        if mine:
+            trials, lost, again = (sum(record[key] for record in mine) for key in ("trials", "lost", "again"))
+            ends = "; or: ".join(dict.fromkeys(record["ends"] for record in mine))
+            rows.append(f"| `test_fault_{name}` | {fault} | {trials} | {lost} | {again} | {ends} |\n")
+    PAGE.write_text(HEAD + "".join(rows) + TAIL, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What the tests of faults share: an undisturbed campaign to compare with, and a record of each trial."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from al_loop import load_config
+from al_loop.ledger import open_ledger
+from al_loop.records import Role
+
+RECORDS = "AL_LOOP_FAULT_RECORDS"  # names the file that docs/reliability.md is made from; see benchmarks/fault_table.py
+
+
+def outcome(campaign):
+    """What a campaign has in its ledger: training set, held-out labels, requests and accepted labels of each."""
+    config = load_config(campaign.config)
+    with open_ledger(config.store, config.folder, config.name) as ledger:
+        frames = ledger.labelled(tuple(Role), converged_only=False)
+        requests = list(ledger._collection(ledger._docs.request).find({}, {"state": 1, "label": 1}))
+        accepted = list(
+            ledger._collection(ledger._docs.label).find({"superseded": {"$ne": True}}, {"request": 1, "status": 1})
+        )
+        twice = ledger.duplicate_executions()
+    return {
+        "trained": {f.frame_id: f.label.energy_eV for f in frames if f.role is Role.EXPLORE and f.converged},
+        "held_out": {f.frame_id: f.label.energy_eV for f in frames if f.role is not Role.EXPLORE and f.converged},
+        "failed": {f.frame_id: f.label for f in frames if not f.converged},
+        "open": sum(request["label"] is None for request in requests if "label" in request),
+        "requests": sorted(request["_id"] for request in requests),
+        "accepted": sorted(label["request"] for label in accepted),
+        "twice": twice,
+    }
+
+
+def survived(campaign, undisturbed, *, again=0):
+    """Assert that a finished campaign ended as the undisturbed one, with one accepted label for each request.
+
+    Args:
+        again: how many calculations that had not left their result on disk may have been begun anew.
+    """
+    found = outcome(campaign)
+    assert found["trained"] == undisturbed["trained"]
+    assert found["held_out"] == undisturbed["held_out"]
+    assert found["accepted"] == found["requests"] == undisturbed["requests"]
+    calculated = campaign.calculations()
+    assert len(calculated) == len(found["requests"])
+    assert calculated.total() <= len(found["requests"]) + again
+    return found
+
+
+def record(test, *, trials, lost=0, again=0, ends):
+    """Note a fault that was survived; ``ends`` says how the command itself took it."""
+    path = os.environ.get(RECORDS)
+    if path:
+        line = {"test": test, "trials": trials, "lost": lost, "again": again, "ends": ends}
+        with Path(path).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def server_process(folder):
+    """The campaign's private mongod."""
+    return psutil.Process(int((folder / "ledger" / "data" / "mongod.lock").read_text()))
+
+
+def workers_of(process):
+    return [one for one in psutil.Process(process.pid).children() if "al_loop.label.worker" in one.cmdline()]
+
+
+def stop_and_go(process, seconds, sleep):
+    """Freeze a process for a while."""
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        sleep(seconds)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
