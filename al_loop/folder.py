@@ -11,6 +11,7 @@ from pathlib import Path
 from al_loop.errors import InputError
 
 LOCK_NAME = "campaign.lock"
+RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
 ID_NAME = "campaign.id"
 LEDGER = "ledger"  # of the private server
 LOGS = "logs"  # of the workers
@@ -45,7 +46,9 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         handle.write(str(os.getpid()))
         handle.flush()
         try:
-            yield folder
+            with (folder / RUNNING_NAME).open("ab") as running:
+                fcntl.flock(running, fcntl.LOCK_EX)
+                yield folder
         except InputError:
             _remove_unused(folder, created)
             raise
@@ -68,7 +71,7 @@ def make_folder_id(folder: Path) -> str:
 
 def _remove_unused(folder: Path, created: list[Path]) -> None:
     """Take away what a start that failed has created; a folder with a campaign in it stays."""
-    if folder not in created or not {path.name for path in folder.iterdir()} <= {LOCK_NAME, LEDGER}:
+    if folder not in created or not {path.name for path in folder.iterdir()} <= {LOCK_NAME, RUNNING_NAME, LEDGER}:
         return
     shutil.rmtree(folder)
     with suppress(OSError):  # somebody put something else there meanwhile

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 
@@ -170,6 +169,8 @@ def _no_force_problem(label: Label, atoms: Atoms) -> Flaw | None:
     """Tell forces that nobody calculated from those of a perfect crystal, which are zero too."""
     if label.forces_eV_per_A is None or label.forces_eV_per_A.any() or not atoms.numbers.all():
         return None
+    from ase.neighborlist import neighbor_list  # loads a good part of scipy, which reading a ledger does without
+
     first, bond = neighbor_list("iD", atoms, (BOND_FACTOR * covalent_radii[atoms.numbers]).tolist())
     sums = np.zeros((len(atoms), 3))
     np.add.at(sums, first, bond)

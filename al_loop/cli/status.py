@@ -12,13 +12,12 @@ from rich.console import Console
 from al_loop.cli.round_table import print_round, quarantine_table
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.folder import LOCK_NAME
+from al_loop.folder import RUNNING_NAME
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.logfile import LOG_NAME
 from al_loop.promote.stopping import stopped_early
 from al_loop.quarantine import QUARANTINED
-from al_loop.report.page import gather, write_report
-from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
+from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict, reports_in
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
@@ -34,8 +33,9 @@ def campaign_status(config: Config) -> dict[str, Any]:
         InputError: no campaign was ever started in the config's folder.
     """
     with existing_campaign(config) as ledger:
-        reports = finished_rounds(ledger)
-        in_progress = _in_progress(ledger)
+        progress = ledger.progress(REPORT_STAGE)
+        in_progress = _in_progress(ledger, progress)
+    reports = reports_in(progress)
     folder = _folder(config)
     early = stopped_early(config, reports)
     stopped = "finished" if len(reports) >= config.rounds or early else "stopped"
@@ -56,6 +56,8 @@ def write_campaign_report(config: Config) -> Path:
     Raises:
         InputError: no campaign was ever started in the config's folder.
     """
+    from al_loop.report.page import gather, write_report  # draws: matplotlib, which a status does without
+
     with existing_campaign(config) as ledger:
         data = gather(ledger)
     folder = _folder(config)
@@ -102,9 +104,9 @@ def existing_campaign(config: Config) -> Iterator[Ledger]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the lock of the campaign's folder."""
+    """Whether a process runs the campaign of a folder; its own lock is not touched by asking."""
     try:
-        with (folder / LOCK_NAME).open("rb") as lock:
+        with (folder / RUNNING_NAME).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -113,13 +115,13 @@ def is_running(folder: Path) -> bool:
     return False
 
 
-def _in_progress(ledger: Ledger) -> dict[str, Any] | None:
-    open_rounds = [round_ for round_ in ledger.rounds() if ledger.stage_results(round_, REPORT_STAGE) is None]
+def _in_progress(ledger: Ledger, progress: dict[int, dict[str, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    open_rounds = [round_ for round_, stages in progress.items() if stages.get(REPORT_STAGE) is None]
     if not open_rounds:
         return None
     round_ = open_rounds[-1]
-    quarantined = [event.data for event in ledger.events() if event.kind == QUARANTINED and event.round == round_]
-    return {"round": round_, "stages_done": list(ledger.stages(round_)), "quarantined": quarantined}
+    quarantined = [event.data for event in ledger.events(QUARANTINED, round_)]
+    return {"round": round_, "stages_done": list(progress[round_]), "quarantined": quarantined}
 
 
 def _folder(config: Config) -> Path:

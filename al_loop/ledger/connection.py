@@ -8,6 +8,7 @@ from typing import Final
 
 import mongoengine
 import pymongo
+from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
 from al_loop.errors import InputError
@@ -20,15 +21,24 @@ CONNECT_TIMEOUT_S: Final = 5.0
 def connected(uri: str) -> Iterator[str]:
     """The alias of a mongoengine connection that answers.
 
-    Writes are acknowledged after they are in the journal, reads see them.
+    Whatever the URI says, writes are acknowledged after they are in the journal (of most members of a replica set) and
+    reads go to the primary, so that they see them.
 
     Raises:
         InputError: the server does not answer within 5 s, refuses the credentials, or the URI is no URI.
     """
     alias = f"al-loop-{uuid.uuid4().hex}"
     try:
+        _refuse_unacknowledged(uri)
         client = mongoengine.connect(
-            DATABASE, host=uri, alias=alias, journal=True, tz_aware=True, uuidRepresentation="standard"
+            DATABASE,
+            host=uri,
+            alias=alias,
+            w="majority",
+            journal=True,
+            read_preference=ReadPreference.PRIMARY,
+            tz_aware=True,
+            uuidRepresentation="standard",
         )
         with pymongo.timeout(CONNECT_TIMEOUT_S):
             client.admin.command("ping")
@@ -45,6 +55,12 @@ def without_credentials(uri: str) -> str:
     """Host and port of a URI, without user, password, database and options."""
     rest = re.sub(r"^[a-z+]+://", "", uri).rpartition("@")[2]
     return re.split(r"[/?]", rest, maxsplit=1)[0].replace("%2F", "/") or "(no host)"
+
+
+def _refuse_unacknowledged(uri: str) -> None:
+    """Raise for a URI that asks for writes which nobody confirms: it is not meant for a ledger."""
+    if re.search(r"[?&;]w=0(&|;|$)", uri, re.IGNORECASE):
+        raise ValueError("w=0")
 
 
 def _why_not(uri: str, error: Exception) -> str:

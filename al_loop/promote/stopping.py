@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from al_loop.config import Config, StopSettings
 from al_loop.records import RoundReport
-from committee.conformal import clopper_pearson_upper
 
 STOPPED = "stopped early"  # kind of event
 
@@ -88,6 +87,8 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
     if report.coverage is None or not report.promise.get("proven"):
         return False, ""
     covered = round(report.coverage * report.coverage_frames)
+    from committee.conformal import clopper_pearson_upper  # loads scipy.stats: half a second of every `al-loop status`
+
     met = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
     return met, (
         f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames lie within "

@@ -1,6 +1,7 @@
 """A round's report as plain JSON and back."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -50,7 +51,12 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
 
 def finished_rounds(ledger: Ledger) -> list[RoundReport]:
     """Return the reports of finished rounds in order."""
-    reports = (ledger.stage_results(round_, REPORT_STAGE) for round_ in ledger.rounds())
+    return reports_in(ledger.progress(REPORT_STAGE))
+
+
+def reports_in(progress: Mapping[int, Mapping[str, dict[str, Any] | None]]) -> list[RoundReport]:
+    """Return the reports in what ``Ledger.progress`` returned for the stage ``report``."""
+    reports = (stages.get(REPORT_STAGE) for stages in progress.values())
     return [from_dict(report) for report in reports if report is not None]
 
 
