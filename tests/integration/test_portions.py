@@ -15,6 +15,7 @@ from dft_interfaces.engines import build_engine
 
 PATIENCE_S = 240
 EXPLORE = {"temperatures_K": [600], "timestep_fs": 2.0, "steps": 30, "check_every": 5, "replicas": 2, "portions": 2}
+FAST = {"train": {"epochs": 10}, "promote": {"nve_steps": 10, "foundation_frames": 2}}
 
 
 def training_set(campaign):
@@ -26,7 +27,7 @@ def training_set(campaign):
 
 
 def test_a_kill_within_portions_leaves_the_training_set_as_it_would_have_been(small_campaign, tmp_path):
-    campaign = small_campaign(explore=EXPLORE)
+    campaign = small_campaign(explore=EXPLORE, **FAST)
     campaign.finish()
     undisturbed, stages = training_set(campaign)
     assert stages["select"]["selected"] == 2
@@ -48,7 +49,7 @@ def test_a_kill_within_portions_leaves_the_training_set_as_it_would_have_been(sm
 def test_a_quorum_goes_on_without_stragglers_and_loses_none(small_campaign):
     """A worker holds the first frame for longer than all others take; the next round has it."""
     campaign = small_campaign(
-        rounds=2, explore=EXPLORE, label={"workers": 2, "quorum": 0.4, "engine": slow(small_campaign)}
+        rounds=2, explore=EXPLORE, **FAST, label={"workers": 2, "quorum": 0.4, "engine": slow(small_campaign)}
     )
     campaign.finish()
     config = load_config(campaign.config)
@@ -73,15 +74,27 @@ def slow(small_campaign):
 
 
 def test_watching_starts_a_round_for_what_comes_in_and_ends_with_its_input(small_campaign):
-    campaign = small_campaign(explore=EXPLORE, watch={"suspects": 3, "labels": 2, "every_s": 0.2})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "al_loop.cli", "run", str(campaign.config), "--watch"],
-        stdin=subprocess.PIPE,
-        stdout=(campaign.config.parent / "output.txt").open("wb"),
-        stderr=subprocess.STDOUT,
-        env=campaign.environment(),
-        cwd=campaign.config.parent,
-    )
+    campaign = small_campaign(explore=EXPLORE, watch={"suspects": 3, "labels": 2, "every_s": 0.2}, **FAST)
+    with (campaign.config.parent / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "al_loop.cli", "run", str(campaign.config), "--watch"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=campaign.environment(),
+            cwd=campaign.config.parent,
+        )
+    try:
+        watched(campaign, process)
+    finally:
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 0, campaign.output()
+    assert "The watching has ended." in campaign.output()
+    assert len(campaign.status()["rounds"]) == 3
+
+
+def watched(campaign, process):
+    """Let frames and labels come in until two further rounds are done."""
     wait_for_report(campaign, process, 0)
     config = load_config(campaign.config)
     level = build_engine(config.label.engine).level_of_theory.fingerprint
@@ -102,10 +115,6 @@ def test_watching_starts_a_round_for_what_comes_in_and_ends_with_its_input(small
         trained = {f.frame_id for f in ledger.labelled((Role.EXPLORE,), (2,))}
         assert {visit.frame_id for visit in imported} <= trained
         assert len(ledger.stage_results(2, "explore")["asked_before"]) == 2
-    process.stdin.close()
-    assert process.wait(60) == 0, campaign.output()
-    assert "The watching has ended." in campaign.output()
-    assert len(campaign.status()["rounds"]) == 3
 
 
 def wait_for_report(campaign, process, round_):
