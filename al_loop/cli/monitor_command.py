@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -149,10 +150,12 @@ def _run(
     atoms.calc = CommitteeCalculator(opened.potential)
     dynamics = ReplicaDynamics(atoms, settings, seed)
     watch = ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics)
-    if md_trajectory is not None:
-        dynamics.attach(Trajectory(md_trajectory, "w", atoms).write, interval=every)
-    dynamics.attach(watch, interval=every)
-    with terminal_progress().stage("monitored MD", total=settings.steps, unit="steps") as advance:
+    with ExitStack() as opened_files:
+        if md_trajectory is not None:
+            written = opened_files.enter_context(Trajectory(md_trajectory, "w", atoms))
+            dynamics.attach(written.write, interval=every)
+        dynamics.attach(watch, interval=every)
+        advance = opened_files.enter_context(terminal_progress().stage("MD", total=settings.steps, unit="steps"))
         dynamics.attach(lambda: advance(1) if dynamics.nsteps else None)
         dynamics.run(settings.steps)
     return watch.close()

@@ -76,8 +76,8 @@ class Judge:
         Args:
             atoms: the frame; not modified.
             moment: when it was.
-            ask: gives the committee's answer; asked for the exact one where physics breaks, since such a frame is
-                stored. Not called for numbers that are not finite.
+            ask: gives the committee's answer; asked for the exact one where another lane than the force uncertainty
+                raises an alarm, since such a frame is stored. Not called for numbers that are not finite.
         """
         broken = _not_finite(atoms)
         if broken is not None:
@@ -88,12 +88,13 @@ class Judge:
             prediction = ask(False)
             if not told:
                 physics = self.lane.check(atoms, prediction.forces, prediction.energy)
-            if physics is not None and self.calibrated and prediction.forces_uncertainty is None:
-                prediction = ask(True)
+            judged = self._judged(atoms, moment, physics, prediction)
+            if judged.check.alarm and judged.check.looked is Looked.SCREENED:
+                judged = self._judged(atoms, moment, physics, ask(True))
         except (StructureError, FoundationAnswerError) as error:
             verdict = physics or not_computable(f"the model has no answer: {error.reason}")
             return Judged(_check(atoms, moment, verdict, Looked.NOT), None, None)
-        return self._judged(atoms, moment, physics, prediction)
+        return judged
 
     def _judged(self, atoms: Atoms, moment: Moment, physics: Verdict | None, prediction: Prediction) -> Judged:
         sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty

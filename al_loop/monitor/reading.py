@@ -1,6 +1,7 @@
 """Frames of a finished trajectory, one at a time: from any code, in bounded memory."""
 
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +37,8 @@ def read_frames(path: Path, species: Sequence[str] = (), file_format: str | None
         raise InputError(f"{path} is not a file; name a trajectory")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; expected at least one frame")
+    from ase.io.formats import UnknownFileTypeError
+
     file_format = file_format or _format(path)
     frames = _opened(path, file_format, species)
     count = 0
@@ -46,6 +49,8 @@ def read_frames(path: Path, species: Sequence[str] = (), file_format: str | None
             break
         except InputError:
             raise
+        except UnknownFileTypeError as error:
+            raise InputError(f"{path} has a format that ASE does not know; name it with --format") from error
         except Exception as error:  # readers raise anything
             raise InputError(
                 f"{path}: frame {count} cannot be read as {file_format} ({type(error).__name__}: {error}); check that "
@@ -87,9 +92,33 @@ def _lammps(path: Path, species: Sequence[str]) -> Iterator[Atoms]:
 
     _check_types(path, species)
     with open_with_compression(str(path), "r") as file:
-        for atoms in iread_lammps_dump_text(file, index=slice(None), specorder=list(species) or None):
+        for block in _blocks(file):
+            (atoms,) = iread_lammps_dump_text(
+                StringIO("".join(block)), index=slice(None), specorder=list(species) or None
+            )
             atoms.calc = None  # the reader says 0 eV, which no dump does
             yield atoms
+
+
+def _blocks(file: TextIO) -> Iterator[list[str]]:
+    """Lines of each frame of a dump; one that is cut off, as by a run that was killed, is an error."""
+    block: list[str] = []
+    for line in file:
+        if line.startswith("ITEM: TIMESTEP") and block:
+            yield _whole(block)
+            block = []
+        block.append(line)
+    if block:
+        yield _whole(block)
+
+
+def _whole(block: list[str]) -> list[str]:
+    starts = {line[6:11].strip(): number for number, line in enumerate(block) if line.startswith("ITEM:")}
+    expected = int(block[starts["NUMBE"] + 1])
+    rows = sum(bool(line.strip()) for line in block[starts["ATOMS"] + 1 :])
+    if rows != expected:
+        raise ValueError(f"it is cut off: {rows} of {expected} atoms")
+    return block
 
 
 def _check_types(path: Path, species: Sequence[str]) -> None:
