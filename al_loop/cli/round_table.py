@@ -19,7 +19,7 @@ def print_round(report: RoundReport, console: Console) -> None:
 
 def round_panel(report: RoundReport) -> RenderableType:
     """Return everything a user wants to know about a round, as one renderable."""
-    parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report)]
+    parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report), *_lanes(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
     if report.quarantined:
@@ -80,6 +80,20 @@ def _verdicts(report: RoundReport) -> Table:
     table.add_section()
     table.add_row("all", *(str(report.verdicts.get(kind, 0)) for kind in kinds))
     return table
+
+
+def _lanes(report: RoundReport) -> list[Table]:
+    """What each lane says by itself, also of frames that another one decided; nothing in earlier reports."""
+    if not report.lanes:
+        return []
+    kinds = [kind.value for kind in VerdictKind]
+    table = _table("each lane by itself")
+    table.add_column("lane")
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for lane, counts in report.lanes.items():
+        table.add_row(lane.replace("_", " "), *(str(counts.get(kind, 0)) for kind in kinds))
+    return [table]
 
 
 def _errors(report: RoundReport) -> Table:

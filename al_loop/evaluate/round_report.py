@@ -73,6 +73,7 @@ def round_report(
         quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
         criteria=list(promotion.get("criteria", [])),
         time_to_suspect=time_to_suspect(ledger.verdicts(round_, Role.EXPLORE), timestep_fs) if timestep_fs else None,
+        lanes=ledger.lane_counts(round_, Role.EXPLORE),
         label_core_hours=sum(f.label.cost_s for f in ended) * label_cores / 3600,
     )
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.explore.replicas import make_replica, ramp
 from al_loop.explore.starts import Start
-from al_loop.gate.gate import Gate
+from al_loop.gate.gate import Gate, decided
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.ids import frame_id
-from al_loop.records import Lane, Verdict, VerdictKind, Visit
+from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
 from al_loop.select.descriptors import frame_descriptor
 from committee.prediction import Prediction
 
@@ -127,20 +127,29 @@ class Trajectory:
         found = look(self.atoms, prediction.forces, prediction.energy)
         sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
         if check:
-            verdict = gate.judge(found, sigma, prediction.latent_distance)
-            verdict = verdict if step else _at_start(verdict, sigma)
+            lanes = gate.lanes(found, sigma, prediction.latent_distance)
+            if not step:
+                lanes = {lane: _at_start(word, sigma) for lane, word in lanes.items()}
+            verdict = decided(lanes)
         elif found is not None:
-            verdict = found
+            verdict, lanes = found, {Lane.PHYSICS: found}
         else:
             return None
         if verdict.stop:
             self.stopped = verdict
         self.converged = check and self._replica.converged(self._settings.relaxed_below_eV_per_A)
-        return self._recorded(verdict, step, prediction, sigma)
+        return self._recorded(verdict, step, prediction, sigma, lanes)
 
     def _recorded(
-        self, verdict: Verdict, step: int, prediction: Prediction | None = None, sigma: Array | None = None
+        self,
+        verdict: Verdict,
+        step: int,
+        prediction: Prediction | None = None,
+        sigma: Array | None = None,
+        lanes: Mapping[Lane, Verdict] | None = None,
     ) -> Recorded:
+        """Without ``lanes`` nobody but the verdict's own lane was asked."""
+        asked = lanes or {verdict.lane: verdict}
         atoms = self.atoms.copy()
         momenta = atoms.get_momenta()
         atoms.arrays.pop("momenta", None)
@@ -157,6 +166,7 @@ class Trajectory:
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
+            lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in asked.items()},
         )
         return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Recorded
-from al_loop.records import Lane, Verdict, VerdictKind, Visit
+from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
 
 VISIT = "visit"  # the key of what is no part of the structure
 _KEPT = ("charge", "spin")
@@ -75,6 +75,10 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
             force_uncertainty_eV_per_A=known["force_uncertainty_eV_per_A"],
             latent_distance=known["latent_distance"],
             descriptor=None if descriptor is None else _from_text(descriptor),
+            lanes={
+                Lane(lane): LaneVerdict(VerdictKind(kind), reason)
+                for lane, (kind, reason) in known.get("lanes", {}).items()  # files of earlier releases have none
+            },
         )
 
 
@@ -105,6 +109,7 @@ def _as_dict(visit: Visit) -> dict[str, Any]:
         "step": visit.step,
         "temperature_K": float(visit.temperature_K),
         "verdict": {**verdict, "kind": visit.verdict.kind.value, "lane": visit.verdict.lane.value},
+        "lanes": {lane.value: [word.kind.value, word.reason] for lane, word in visit.lanes.items()},
         "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
         "latent_distance": visit.latent_distance,
         "descriptor": None if visit.descriptor is None else _as_text(visit.descriptor),

@@ -1,5 +1,6 @@
 """The gate: one verdict for every frame, from physics, the calibrated uncertainty and the latent distance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +37,7 @@ class Gate:
             force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
             latent_distance: (n,) latent distance of each atom.
         """
-        lanes = self.lanes(physics, force_uncertainty, latent_distance).values()
-        return next((verdict for verdict in lanes if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
+        return decided(self.lanes(physics, force_uncertainty, latent_distance))
 
     def lanes(
         self,
@@ -94,6 +94,11 @@ class Gate:
             reason = f"latent distance {distance.max():.1f} above {limit:.1f}"
             return Verdict(VerdictKind.SUSPECT, Lane.LATENT_DISTANCE, reason, _indices(far))
         return Verdict(VerdictKind.TRUSTED, Lane.LATENT_DISTANCE, f"latent distance {distance.max():.1f}")
+
+
+def decided(lanes: Mapping[Lane, Verdict]) -> Verdict:
+    """The verdict on the frame: that of the first lane that does not trust it."""
+    return next((verdict for verdict in lanes.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
 
 
 def _indices(chosen: NDArray[np.bool_]) -> tuple[int, ...]:

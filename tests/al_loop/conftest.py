@@ -28,6 +28,11 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
             "latent_distance": {"suspect": 12},
             "physics": {"suspect": 4, "discard": 10},
         },
+        lanes={
+            "physics": {"trusted": 106, "suspect": 4, "discard": 10},
+            "force_uncertainty": {"trusted": 71, "suspect": 39},
+            "latent_distance": {"trusted": 79, "suspect": 31},
+        },
         labels=12,
         labels_failed=1,
         labels_held_out=38 if round_ == 0 else 0,

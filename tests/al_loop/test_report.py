@@ -3,14 +3,17 @@
 import base64
 import dataclasses
 import io
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from scipy.stats import binomtest
 
+from al_loop.cli.round_table import print_round
 from al_loop.records import ErrorFigures, RoundReport
 from al_loop.report.figures import learning_curve, verdict_bars
 from al_loop.report.page import ReportData, render_report, write_report
@@ -147,3 +150,14 @@ def test_the_interval_of_the_coverage(covered: int, frames: int, report: RoundRe
 
 def test_no_interval_before_there_is_a_coverage(report: RoundReport) -> None:
     assert coverage_interval(dataclasses.replace(report, coverage=None, coverage_frames=0)) is None
+
+
+def test_the_report_and_the_terminal_count_each_lane_by_itself(report_data: ReportData, report: RoundReport) -> None:
+    assert '<td class="n">106</td><td class="n">4</td><td class="n">10</td>' in render_report(report_data)
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_round(report, console)
+    shown = console.export_text()
+    assert "each lane by itself" in shown
+    assert re.search(r"latent distance +79 +31 +0", shown)
+    print_round(dataclasses.replace(report, lanes={}), console)  # of an earlier version
+    assert "each lane by itself" not in console.export_text()

@@ -40,6 +40,8 @@ def test_replicas_of_different_size_are_gated_every_few_steps(potential):
         (f"{name}/0", step) for name in ("copper", "methanol") for step in (0, 4, 8, 12)
     ]
     assert {v.verdict.lane for v in visits} == {Lane.UNCALIBRATED}
+    lanes = {Lane.PHYSICS: "trusted", Lane.FORCE_UNCERTAINTY: "suspect", Lane.LATENT_DISTANCE: "suspect"}
+    assert all({lane: word.kind.value for lane, word in v.lanes.items()} == lanes for v in visits)
     assert not any(v.atoms.has("momenta") or v.atoms.calc for v in visits)
 
 
@@ -144,3 +146,5 @@ def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
     unsure = trained.with_calibration(replace(calibration, trust_threshold=-2.0, discard_threshold=-1.0))
     visits = run(unsure, start(molecule("CH3OH"), "methanol"))
     assert [(v.step, v.verdict.kind) for v in visits] == [(0, VerdictKind.SUSPECT), (4, VerdictKind.DISCARD)]
+    words = [v.lanes[Lane.FORCE_UNCERTAINTY] for v in visits]
+    assert [(word.kind, word.reason) for word in words] == [(v.verdict.kind, v.verdict.reason) for v in visits]
