@@ -7,7 +7,7 @@ DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-c
 PSEUDOPOTENTIALS := .venv/share/al-loop/pseudopotentials/PseudoDojo-0.5-PBE-SR-standard
 VASP_SETS := .venv/share/al-loop/vasp-input-sets
 
-.PHONY: run test setup debian
+.PHONY: run test audit setup debian
 
 run: setup
 	$(BIN)/al-loop run configs/quickstart.yaml
@@ -18,6 +18,12 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Advisories come from pypi.org; a package that it was not asked about is a failure too. See docs/security.md.
+audit:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 setup: .venv/.installed $(PSEUDOPOTENTIALS) $(VASP_SETS) debian
 

@@ -19,7 +19,7 @@ from al_loop.config.file import check_elements, check_engine_elements, load_conf
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system
-from al_loop.folder import folder_id, locked_folder, make_folder_id
+from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
 from al_loop.ids import frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cost
@@ -135,7 +135,7 @@ class Campaign:
             raise InputError(f"There is no campaign in {self.folder}. Start it with run().")
         with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
             model = ledger.served_model()
-        return None if model is None else self.folder / MODELS / model.path
+        return None if model is None else inside(self.folder / MODELS, model.path)
 
     def _prepare(self) -> _Prepared:
         torch.set_num_threads(self.config.threads)

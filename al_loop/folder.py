@@ -54,6 +54,21 @@ def locked_folder(folder: Path) -> Iterator[Path]:
             raise
 
 
+def inside(folder: Path, name: str) -> Path:
+    """Return what a name from the database means in a folder.
+
+    Raises:
+        InputError: it leads out of the folder, by itself or by a symbolic link.
+    """
+    path = folder / name
+    if not name or Path(name).name != name or name == ".." or path.resolve().parent != folder.resolve():
+        raise InputError(
+            f"The database names {name!r} in {folder}, which leads elsewhere: somebody else has written to it. "
+            "Do not use this database before its owner has looked at it."
+        )
+    return path
+
+
 def folder_id(folder: Path) -> str | None:
     """Return what tells this campaign's folder from all others, wherever it is moved; None before its first start."""
     path = folder / ID_NAME

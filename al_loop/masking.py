@@ -4,13 +4,15 @@ import re
 from typing import Any
 
 # "user:password" itself is how messages say what a URI looks like.
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?!user:password@)[^/@\s]*@")
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?!user:password@)[^\s\"'<>]*@")
+# Such as tlsCertificateKeyFilePassword among a URI's options.
+_OPTION = re.compile(r"(?P<key>[?&][A-Za-z]*(?:password|secret|token)=)[^&\s\"'<>]*", re.IGNORECASE)
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
 
 
 def mask_uri(text: str) -> str:
-    """Replace user and password of every URI in a text by ``***``."""
-    return _USER.sub(r"\g<scheme>***@", text)
+    """Replace user and password of every URI in a text, and secrets among its options, by ``***``."""
+    return _OPTION.sub(r"\g<key>***", _USER.sub(r"\g<scheme>***@", text))
 
 
 def masked(value: Any) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from committee.atomic_write import replacing
 from committee.backbone import Backbone, Evaluation
+from committee.errors import TrainingDataError
 from committee.names import CHARGE, SPIN
 from committee.settings import TrainingSettings
 from committee.sketch import sketch_of
@@ -76,6 +77,9 @@ def cached_tangents(
         progress: called with (frames done, frames in all).
     """
     settings = settings or TrainingSettings()
+    for name, _ in frames:
+        if not name or Path(name).name != name or name == "..":
+            raise TrainingDataError(f"received the frame id {name!r}, expected the name of a file")
     folder = folder / backbone.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     hashes = [structure_hash(atoms) for _, atoms in frames]

@@ -54,11 +54,12 @@ def check_campaign(config: Config) -> str:
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
-    from al_loop.label.labelling import check_resources
+    from al_loop.label.labelling import check_resources, check_stage_queues
 
     build_engine(config.label.engine)
     check_engine_elements(config)
     check_resources(config.label)
+    check_stage_queues(config)
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
@@ -95,7 +96,14 @@ def _extras_of(config: Config | None) -> set[str]:
 
 
 def _database(config: Config | None) -> Iterator[Finding]:
-    uri = (config.store.uri if config else None) or os.environ.get("MONGODB_URI")
+    from al_loop.config import StoreSettings
+    from al_loop.ledger.store import shared_server
+
+    try:
+        uri = shared_server(config.store if config else StoreSettings())
+    except InputError as error:
+        yield Finding("MongoDB", False, "store.uri_file cannot be used", str(error))
+        return
     yield _server(uri) if uri else _private_server()
 
 

@@ -1,7 +1,6 @@
 """How far a campaign is, and its report: reading only."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.folder import RUNNING_NAME
 from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.store import shared_server
 from al_loop.logfile import LOG_NAME
 from al_loop.promote.stopping import stopped_early
 from al_loop.quarantine import QUARANTINED
@@ -94,7 +94,7 @@ def existing_campaign(config: Config) -> Iterator[Ledger]:
         InputError: there is none.
     """
     folder = _folder(config)
-    own_server = not (config.store.uri or os.environ.get("MONGODB_URI"))
+    own_server = shared_server(config.store) is None
     if own_server and not (folder / LOG_NAME).is_file():
         raise InputError(_nothing_in(folder))
     with open_ledger(config.store, folder, config.name) as ledger:

@@ -17,7 +17,7 @@ from al_loop.explore.starts import system_symbols
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
 from dft_interfaces.engines import build_engine
-from dft_interfaces.queue.limits import disagreements
+from dft_interfaces.queue.limits import disagreements, folder_problems
 from dft_interfaces.settings import EngineSettings
 from dft_interfaces.structure import multiplicity_exists
 
@@ -101,12 +101,15 @@ def _stop(config: Config) -> Iterator[str]:
 
 def _queue(config: Config) -> Iterator[str]:
     label = config.label
-    if label.queue is None:
-        return
-    for sentence in disagreements(label.queue, label.engine, label.limits):
-        yield f"label.queue.{sentence}"
-    if any(character.isspace() for character in str(config.folder.expanduser().absolute())):
-        yield f"folder: received {str(config.folder)!r} (with label.queue); queues take no path with a space"
+    if label.queue is not None:
+        for sentence in disagreements(label.queue, label.engine, label.limits):
+            yield f"label.queue.{sentence}"
+    for step, queue in (("explore", config.explore.queue), ("train", config.train.queue)):
+        if queue is not None:
+            yield from (f"{step}.queue.{text}" for text in folder_problems(queue, queue.cores or config.threads))
+    queued = [step for step in ("explore", "label", "train") if getattr(config, step).queue is not None]
+    if queued and any(character.isspace() for character in str(config.folder.expanduser().absolute())):
+        yield f"folder: received {str(config.folder)!r} (with {queued[0]}.queue); queues take no path with a space"
 
 
 def _align(config: Config) -> Iterator[str]:

@@ -1,18 +1,21 @@
 """Reading a campaign's config: every problem of the file at once, each with its cause and its remedy."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from al_loop.config import Config
 from al_loop.config.align_settings import OtherLabelsSettings
 from al_loop.config.checks import check_elements, check_engine_elements, cross_check
+from al_loop.config.explore_settings import ExploreSettings
 from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
-from al_loop.config.settings import LabelSettings
+from al_loop.config.settings import LabelSettings, StoreSettings, TrainSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
+
+Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
 
 __all__ = ["check_elements", "check_engine_elements", "config_schema", "load_config"]
 
@@ -59,17 +62,20 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             "foundation": with_absolute_paths(config.foundation, base),
             "systems": tuple(system.relative_to(base) for system in config.systems),
             "label": absolute_label(config.label, base),
+            "explore": _with_absolute_queue(config.explore, base),
+            "train": _with_absolute_queue(config.train, base),
+            "store": _with_absolute_uri_file(config.store, base),
             "hold_out": hold_out.model_copy(update={"never_trained": never_trained}),
             "align": config.align.model_copy(update={"other_labels": _resolved(config.align.other_labels, base)}),
         }
     )
 
 
-def _with_absolute_queue(label: LabelSettings, base: Path) -> LabelSettings:
-    if label.queue is None or label.queue.queue_folder is None:
-        return label
-    folder = (base / label.queue.queue_folder.expanduser()).resolve()
-    return label.model_copy(update={"queue": label.queue.model_copy(update={"queue_folder": folder})})
+def _with_absolute_queue(step: Step, base: Path) -> Step:
+    if step.queue is None or step.queue.queue_folder is None:
+        return step
+    folder = (base / step.queue.queue_folder.expanduser()).resolve()
+    return step.model_copy(update={"queue": step.queue.model_copy(update={"queue_folder": folder})})
 
 
 def absolute_label(label: LabelSettings, base: Path) -> LabelSettings:
@@ -81,6 +87,12 @@ def _with_absolute_engine(label: LabelSettings, base: Path) -> LabelSettings:
     """Resolve the folders that an engine's settings name, such as its pseudopotentials."""
     paths = {key: (base / value.expanduser()).resolve() for key, value in label.engine if isinstance(value, Path)}
     return label.model_copy(update={"engine": label.engine.model_copy(update=paths)})
+
+
+def _with_absolute_uri_file(store: StoreSettings, base: Path) -> StoreSettings:
+    if store.uri_file is None:
+        return store
+    return store.model_copy(update={"uri_file": (base / store.uri_file.expanduser()).resolve()})
 
 
 def _resolved(entries: tuple[OtherLabelsSettings, ...], base: Path) -> tuple[OtherLabelsSettings, ...]:

@@ -10,6 +10,8 @@ import yaml
 
 from al_loop.errors import InputError
 
+MOST_VALUES = 100_000
+
 
 class _StrictLoader(yaml.SafeLoader):
     """The safe loader, made strict about duplicate keys and generous about exponents."""
@@ -17,7 +19,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' is given twice; keep one of the two", key.start_mark
                 )
@@ -41,6 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = _read_text(path)
     try:
+        _refuse_bombs(yaml.compose(text, Loader=_StrictLoader))
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - derived from the safe loader
         json.dumps(data, default=str, skipkeys=True)  # refuses anchors that contain themselves
     except yaml.MarkedYAMLError as error:
@@ -59,9 +62,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def _refuse_bombs(root: yaml.Node | None) -> None:
+    """Refuse a few lines whose aliases stand for more values than any config holds, or for themselves.
+
+    Raises:
+        YAMLError: they do.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = MOST_VALUES + 1  # for whoever meets it inside of itself
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        pairs = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        sizes[id(node)] = min(1 + sum(map(size, pairs)), MOST_VALUES + 1)
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_VALUES:
+        raise yaml.YAMLError(f"its aliases stand for themselves or for more than {MOST_VALUES} values")
+
+
 def _read_text(path: Path) -> str:
     if path.is_dir():
         raise InputError(f"{path} is a folder, expected a config file (YAML); name the file inside it")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device or a pipe, expected a config file (YAML)")
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

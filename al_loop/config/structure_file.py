@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
 from committee.errors import StructureError
 from committee.structures import check_structures
 
+LONGEST_A = 1e5
 EVERY_ELEMENT = frozenset(range(1, 119))
 
 
@@ -22,17 +24,38 @@ def read_structure(path: Path) -> Atoms:
         raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
     if not path.is_file():
         raise InputError(f"structure file {path} does not exist; paths are relative to the config file")
+    if path.suffix in {".xyz", ".extxyz"}:
+        _refuse_cut(path)
     atoms = _read(path)
     if len(atoms) == 0:
         raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
     if (atoms.numbers < 1).any():
         raise InputError(f"structure file {path} holds an atom without an element (symbol X); give it one")
+    longest_A = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
+    if longest_A > LONGEST_A:
+        raise InputError(f"structure file {path}: received a length of {longest_A:.3g} Å, expected up to {LONGEST_A:g}")
     try:
         check_structures([atoms], EVERY_ELEMENT)
     except StructureError as error:
         raise InputError(f"structure file {path}: the structure {error.reason}") from error
     atoms.calc = None
     return atoms
+
+
+def _refuse_cut(path: Path) -> None:
+    """Refuse a file of frames that is shorter than it says: ASE would look for every line that is missing."""
+    left = 0
+    with path.open("rb") as file:
+        for line in file:
+            if left:
+                left -= 1
+                continue
+            word = line.strip()
+            if not word.isdigit():
+                return  # for ASE to say
+            left = int(word[:18]) + 1
+    if left > 1:
+        raise InputError(f"structure file {path} ends {left} lines before what its counts of atoms say; is it whole?")
 
 
 def _read(path: Path) -> Atoms:

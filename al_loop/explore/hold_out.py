@@ -8,7 +8,7 @@ import numpy as np
 
 from al_loop.config import Config, SystemSettings
 from al_loop.explore.starts import Start, make_starts
-from al_loop.explore.stored import explore_stored
+from al_loop.queued.exploring import explore_anywhere
 from al_loop.records import Lane, Role, Visit
 from committee.potential import CommitteePotential
 
@@ -37,7 +37,7 @@ def hold_out(
     sets = _sets(config)
     starts = [start for one in sets for start in one.starts]
     settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
-    stored = explore_stored(folder, potential, starts, settings, config.physics, advance)
+    stored = explore_anywhere(config, folder, potential, starts, settings, advance)
     shares = [one.share for one in sets for _ in one.starts]
     return [
         visit for visits, share in zip(stored.by_start(), shares, strict=True) for visit in _evenly(list(visits), share)

@@ -13,6 +13,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.folder import LOGS
 from al_loop.ledger import Ledger
+from al_loop.ledger.store import shared_server
 from al_loop.logfile import EventLog
 from al_loop.records import Role
 from dft_interfaces.errors import QueueError
@@ -23,6 +24,11 @@ from dft_interfaces.settings import JobSettings
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
 GRACE_S = 10.0
+
+
+def without_database(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the ledger's URI: what workers start, jobs of a queue above all, inherits it."""
+    return {name: value for name, value in environment.items() if name != "MONGODB_URI"}
 
 
 def machine_cores() -> int:
@@ -156,11 +162,13 @@ class WorkerPool:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **threads},
+                env={**without_database(os.environ), **threads},
                 start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
             )
         assert process.stdin is not None  # noqa: S101 - stdin=PIPE
-        process.stdin.write(self._config.model_dump_json().encode() + b"\n")
+        store = self._config.store.model_copy(update={"uri": shared_server(self._config.store), "uri_file": None})
+        config = self._config.model_copy(update={"store": store})
+        process.stdin.write(config.model_dump_json().encode() + b"\n")
         process.stdin.flush()
         self._workers[name] = process
         self._starts[name] = self._starts.get(name, 0) + 1

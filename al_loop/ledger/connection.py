@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import mongoengine
@@ -49,6 +50,24 @@ def connected(uri: str) -> Iterator[str]:
         yield alias
     finally:
         mongoengine.disconnect(alias)
+
+
+def uri_in_file(path: Path) -> str:
+    """The URI in a file of the user's own.
+
+    Raises:
+        InputError: it cannot be read, is empty or of several lines, or others may read it.
+    """
+    try:
+        others, text = path.stat().st_mode & 0o077, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"store.uri_file: {path} cannot be read ({reason}); correct the path") from None
+    if others:
+        raise InputError(f"store.uri_file: others may read {path}, which holds a password: chmod 600 {path}")
+    if not text or len(text.split()) > 1:
+        raise InputError(f"store.uri_file: expected one MongoDB URI in {path}, received {len(text.split())} words")
+    return text
 
 
 def without_credentials(uri: str) -> str:

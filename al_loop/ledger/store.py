@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.folder import LEDGER
-from al_loop.ledger.connection import connected, without_credentials
+from al_loop.ledger.connection import connected, uri_in_file, without_credentials
 from al_loop.ledger.gated import GatedLedger
 from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
@@ -55,7 +55,13 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
 
 
 def shared_server(store: StoreSettings) -> str | None:
-    """URI of the user's own server, None where the campaign starts a private one."""
+    """URI of the user's own server, None where the campaign starts a private one.
+
+    Raises:
+        InputError: ``store.uri_file`` cannot be read, holds no URI, or others may read it.
+    """
+    if store.uri_file is not None:
+        return uri_in_file(store.uri_file)
     return store.uri or os.environ.get("MONGODB_URI") or None
 
 

@@ -1,11 +1,13 @@
 """The commands of a queue."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 
 from dft_interfaces.errors import QueueError
 
 TIMEOUT_S = 60.0
+SECRET = ("MONGODB_URI",)
 
 
 def run_command(words: Sequence[str], folder: str | None = None) -> str:
@@ -20,7 +22,9 @@ def run_command(words: Sequence[str], folder: str | None = None) -> str:
     """
     line = " ".join(words)
     try:
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+        done = subprocess.run(
+            words, cwd=folder, env=_environment(), capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+        )
     except FileNotFoundError as error:
         raise QueueError(
             f"the queue's command {words[0]} is not on this machine's PATH; start the campaign where jobs are submitted"
@@ -31,3 +35,8 @@ def run_command(words: Sequence[str], folder: str | None = None) -> str:
         said = (error.stderr or error.stdout).strip()
         raise QueueError(f"the queue refused {line!r} (exit code {error.returncode}): {said}") from error
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Return what a job may inherit: queues keep the environment of each job on disk, and no password belongs there."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET}

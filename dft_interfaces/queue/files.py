@@ -6,13 +6,13 @@ from pathlib import Path
 import yaml
 
 from dft_interfaces.atomic_write import write_whole
-from dft_interfaces.settings import QueueSettings
+from dft_interfaces.settings import JobSettings
 
 QUEUE_NAME = "labels"
 OUTPUT_NAME = "job.out"
 
 
-def prepare_queue_folder(resources: Path, settings: QueueSettings) -> Path:
+def prepare_queue_folder(resources: Path, settings: JobSettings) -> Path:
     """Make ``resources/queues``, where pyiron looks for its queue; a folder of the user's own is linked there.
 
     Returns:
@@ -32,7 +32,7 @@ def prepare_queue_folder(resources: Path, settings: QueueSettings) -> Path:
     return folder
 
 
-def slurm_script(settings: QueueSettings) -> str:
+def slurm_script(settings: JobSettings) -> str:
     """Return the jinja2 template of a job's script.
 
     The values are written out, since pysqa would lower them to a queue's limits in silence. Jobs are not requeued by

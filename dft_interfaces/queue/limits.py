@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings
+from dft_interfaces.settings import EngineSettings, JobSettings, LimitSettings, QueueSettings
 
 UNLIMITED = float("inf")
 _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -49,20 +48,23 @@ def disagreements(settings: QueueSettings, engine: EngineSettings, limits: Limit
             f"memory_GB: received {settings.memory_GB:g}, must be at least the memory limit of one calculation"
             f" (label.limits.memory_GB, {limits.memory_GB:g})"
         )
-    if settings.queue_folder is not None:
-        yield from _of_folder(settings.queue_folder, settings, engine)
+    yield from folder_problems(settings, job_cores(settings, engine))
 
 
-def excesses(settings: QueueSettings, engine: EngineSettings, allowed: QueueLimits) -> Iterator[str]:
-    """Yield what a job asks for beyond the limits, as ``key: sentence``."""
-    asked = {"cores": job_cores(settings, engine), "time_s": settings.time_s, "memory_GB": settings.memory_GB}
+def excesses(settings: JobSettings, cores: int, allowed: QueueLimits) -> Iterator[str]:
+    """Yield what a job on so many cores asks for beyond the limits, as ``key: sentence``."""
+    asked = {"cores": cores, "time_s": settings.time_s, "memory_GB": settings.memory_GB}
     for key, value in asked.items():
         most = getattr(allowed, key)
         if value is not None and value > most:
             yield f"{key}: received {value:g}, but {allowed.queue} allows at most {most:g}; lower it"
 
 
-def _of_folder(folder: Path, settings: QueueSettings, engine: EngineSettings) -> Iterator[str]:
+def folder_problems(settings: JobSettings, cores: int) -> Iterator[str]:
+    """Yield what is wrong with a queue folder of the user's own for a job on so many cores, as ``key: sentence``."""
+    folder = settings.queue_folder
+    if folder is None:
+        return
     path = folder / "queue.yaml"
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -86,10 +88,10 @@ def _of_folder(folder: Path, settings: QueueSettings, engine: EngineSettings) ->
         time_s=_or_unlimited(block.get("run_time_max")),
         memory_GB=_memory_GB(block.get("memory_max")),
     )
-    yield from excesses(settings, engine, allowed)
+    yield from excesses(settings, cores, allowed)
     least = block.get("cores_min")
-    if least is not None and job_cores(settings, engine) < least:
-        yield f"cores: received {job_cores(settings, engine)}, but {allowed.queue} expects at least {least}; raise it"
+    if least is not None and cores < least:
+        yield f"cores: received {cores}, but {allowed.queue} expects at least {least}; raise it"
 
 
 def _or_unlimited(value: float | None) -> float:

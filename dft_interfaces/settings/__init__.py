@@ -9,7 +9,7 @@ from dft_interfaces.settings.espresso import EspressoSettings
 from dft_interfaces.settings.gpaw import GPAWSettings
 from dft_interfaces.settings.limits import LimitSettings, RetrySettings
 from dft_interfaces.settings.pyscf import PySCFSettings
-from dft_interfaces.settings.queue import QueueSettings
+from dft_interfaces.settings.queue import JobSettings, QueueSettings, StageQueueSettings
 from dft_interfaces.settings.tblite import TBLiteSettings
 from dft_interfaces.settings.vasp import VASPSettings
 
@@ -18,10 +18,12 @@ __all__ = [
     "EngineSettings",
     "EspressoSettings",
     "GPAWSettings",
+    "JobSettings",
     "LimitSettings",
     "PySCFSettings",
     "QueueSettings",
     "RetrySettings",
+    "StageQueueSettings",
     "TBLiteSettings",
     "VASPSettings",
 ]

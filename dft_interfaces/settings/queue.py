@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from dft_interfaces.settings.base import Settings
 
 
-class QueueSettings(Settings):
-    """Labels are calculated by jobs of a queue instead of on this machine.
+class JobSettings(Settings):
+    """What one job of a queue asks for; the same keys for every step.
 
     Either name Slurm's ``partition``, and the job script is written for you, or give a ``queue_folder`` of your own.
     The campaign's folder must be on a file system that the cluster's nodes see under the same path.
@@ -20,26 +20,24 @@ class QueueSettings(Settings):
     partition: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
     """Slurm's partition."""
     cores: int | None = Field(None, ge=1)
-    """Cores of one job, on one node; those of the engine by default."""
+    """Cores of one job, on one node; those of the engine (label) or ``threads`` (explore, train) by default."""
     time_s: float = Field(24 * 3600.0, ge=60)
-    """Wall time of one job, in which all its labels must fit."""
+    """Wall time of one job."""
     memory_GB: float | None = Field(None, gt=0)
     """Memory of one job; the partition's default if not given."""
     options: tuple[str, ...] = ()
-    """More options of sbatch, for example ``--account=chemistry``."""
+    """More options of sbatch, for example ``--account=chemistry`` or ``--gpus=1``."""
     commands: tuple[str, ...] = ()
     """Shell commands before the calculation, for example ``module load intel``."""
     queue_folder: Path | None = None
     """A pysqa folder (``queue.yaml`` and job scripts) as pyiron users have it, in place of ``partition``."""
     queue: str | None = None
     """Which queue of that folder; its ``queue_primary`` by default."""
-    max_in_flight: int = Field(50, ge=1)
-    """Jobs that wait or run at the same time."""
     poll_s: float = Field(10.0, gt=0)
     """Pause between two looks at the queue, one command each."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> "QueueSettings":
+    def _one_way(self) -> "JobSettings":
         if (self.partition is None) == (self.queue_folder is None):
             raise ValueError("expected either partition (a job script is written for you) or queue_folder (your own)")
         script = [name for name in ("options", "commands") if getattr(self, name)]
@@ -51,3 +49,20 @@ class QueueSettings(Settings):
         if broken:
             raise ValueError(f"received {broken[0]!r}; give every line of the script its own entry")
         return self
+
+
+class QueueSettings(JobSettings):
+    """Labels are calculated by jobs of a queue instead of on this machine; all labels of a job fit in its time."""
+
+    max_in_flight: int = Field(50, ge=1)
+    """Jobs that wait or run at the same time."""
+
+
+class StageQueueSettings(JobSettings):
+    """A step of a round, exploration or training, runs as one job of a queue instead of in the campaign's process.
+
+    A job that ends before its step is done is handed over again and goes on where it was.
+    """
+
+    tries: int = Field(5, ge=1, le=1000)
+    """Jobs of one step, the first included: at least as many as time limits that the step needs."""
