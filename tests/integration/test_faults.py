@@ -3,6 +3,7 @@
 Each test notes its trials; docs/reliability.md is made from these notes (benchmarks/fault_table.py).
 """
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pymongo
 import pytest
 from faults import outcome, record, server_process, stop_and_go, survived, workers_of
@@ -55,8 +57,13 @@ def test_fault_campaign_killed_in_every_stage(small_campaign, undisturbed):
 def test_fault_campaign_and_workers_killed(small_campaign, undisturbed):
     campaign = small_campaign(pause_s=0.3)
     campaign.kill_in("label", delay_s=0.5, workers=True)
+    results = [json.loads(path.read_text()) for path in campaign.folder.glob("dft/results/*.json")]
+    on_disk = {repr(np.float64(result["label"]["energy_eV"])) for result in results}
+    assert on_disk
     campaign.finish()
+    # A worker may die between the end of a calculation and its file: that one, and no other, is made again.
     survived(campaign, undisturbed, again=WORKERS)
+    assert {campaign.calculations()[energy] for energy in on_disk} == {1}
     record("campaign_and_workers_killed", trials=1, ends="the same command continues")
 
 

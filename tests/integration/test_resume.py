@@ -1,9 +1,7 @@
-"""The same command goes on after kill -9 in the middle of any stage; no finished label is lost or made again."""
+"""The same command starts, resumes and repeats; kills in the middle of stages are in test_faults.py."""
 
-import json
 import shutil
 
-import numpy as np
 import psutil
 import pytest
 
@@ -11,21 +9,6 @@ from al_loop import load_config
 from al_loop.ledger import open_ledger
 
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
-WORKERS = 2
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_kill_in_a_stage_then_the_same_command(small_campaign, stage):
-    campaign = small_campaign(pause_s=0.2 if stage == "label" else 0.0)
-    campaign.kill_in(stage)
-    campaign.finish()
-
-    (report,) = campaign.status()["rounds"]
-    calculated = campaign.calculations()
-    assert report["labels"] == 5
-    assert report["labels_held_out"] == 14
-    assert len(calculated) == 19
-    assert set(calculated.values()) == {1}
 
 
 def test_a_disturbed_campaign_ends_where_an_undisturbed_one_does(small_campaign, tmp_path):
@@ -43,20 +26,6 @@ def test_a_disturbed_campaign_ends_where_an_undisturbed_one_does(small_campaign,
         assert one["verdicts"] == other["verdicts"]
         assert one["labels"] == other["labels"]
         assert one["force_mae_served"] == pytest.approx(other["force_mae_served"], rel=1e-6)
-
-
-def test_workers_that_die_with_their_campaign_leave_nothing_undone(small_campaign):
-    campaign = small_campaign(pause_s=0.5)
-    campaign.kill_in("label", delay_s=0.7, workers=True)
-    results = [json.loads(path.read_text()) for path in campaign.folder.glob("dft/results/*.json")]
-    on_disk = {repr(np.float64(result["label"]["energy_eV"])) for result in results}
-    assert on_disk
-    campaign.finish()
-    calculated = campaign.calculations()
-    assert len(calculated) == 19
-    assert {calculated[energy] for energy in on_disk} == {1}
-    # A worker may die between the end of a calculation and its file: that one, and no other, is made again.
-    assert calculated.total() <= 19 + WORKERS
 
 
 def test_a_finished_campaign_is_left_as_it_is(small_campaign):
