@@ -13,6 +13,7 @@ from al_loop.config.foundation_names import foundation_name, open_model, unknown
 from al_loop.config.moments import set_moments
 from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
+from al_loop.explore.generators.size import check_size
 from al_loop.explore.starts import system_symbols
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
@@ -192,6 +193,10 @@ def _engine(dotted: str, system: SystemSettings, settings: EngineSettings, atoms
 def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
     if any(repeat < 1 for repeat in system.supercell):
         yield f"{dotted}.supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more"
+    try:
+        check_size(len(atoms), *system.supercell)
+    except InputError as error:
+        yield f"{dotted}.supercell: {error}"
     if any(not SMALLEST_STRAIN < strain < LARGEST_STRAIN for strain in system.strains):
         yield (
             f"{dotted}.strains: received {list(system.strains)}, expected fractions between -0.5 and 1 (0.03 is 3 %)"

@@ -80,6 +80,12 @@ class SubstitutionSettings(Settings):
     by: Symbol
     count: int = Field(1, ge=1)
 
+    @model_validator(mode="after")
+    def _exchanges_something(self) -> "SubstitutionSettings":
+        if self.element == self.by:
+            raise ValueError(f"element and by are both {self.by}: nothing would be exchanged")
+        return self
+
 
 class SurfaceSettings(Settings):
     """Cut a slab from a conventional bulk cell (``ase.build.surface``)."""

@@ -6,6 +6,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from al_loop.config.generator_settings import RattleSettings, StrainSettings, SupercellSettings
 from al_loop.errors import InputError
+from al_loop.explore.generators.size import check_size
 from al_loop.explore.generators.vacuum import vacuum_axes
 
 
@@ -40,9 +41,10 @@ def supercell(settings: SupercellSettings, atoms: Atoms, rng: np.random.Generato
     """Repeat the cell.
 
     Raises:
-        InputError: repeated along a direction that is not periodic.
+        InputError: repeated along a direction that is not periodic, or to more atoms than can be explored.
     """
     wrong = [axis for axis, n, pbc in zip("abc", settings.repeats, atoms.pbc, strict=True) if n > 1 and not pbc]
     if wrong:
         raise InputError(f"repeats {list(settings.repeats)}: the structure is not periodic along {', '.join(wrong)}")
+    check_size(len(atoms), *settings.repeats)
     return atoms.repeat(settings.repeats)

@@ -5,6 +5,7 @@ from ase import Atoms, build
 
 from al_loop.config.generator_settings import SurfaceSettings
 from al_loop.errors import InputError
+from al_loop.explore.generators.size import check_size
 from al_loop.explore.generators.vacuum import vacuum_axes
 
 
@@ -13,6 +14,7 @@ def surface(settings: SurfaceSettings, atoms: Atoms, rng: np.random.Generator) -
     slab = cut(atoms, settings.miller, settings.layers)
     slab.center(vacuum=settings.vacuum_A, axis=2)
     slab.pbc = (True, True, settings.periodic)
+    check_size(len(slab), *settings.repeats)
     return slab.repeat((*settings.repeats, 1))
 
 
@@ -20,7 +22,7 @@ def cut(bulk: Atoms, miller: tuple[int, int, int], layers: int) -> Atoms:
     """Cut a slab without vacuum, its normal along z.
 
     Raises:
-        InputError: what is to be cut is no bulk.
+        InputError: what is to be cut is no bulk, or the slab would hold more atoms than can be explored.
     """
     empty = vacuum_axes(bulk)
     if empty:
@@ -28,4 +30,5 @@ def cut(bulk: Atoms, miller: tuple[int, int, int], layers: int) -> Atoms:
             f"cuts a bulk, but the structure {bulk.get_chemical_formula()} is not periodic, or holds vacuum, along"
             f" {', '.join(empty)}; start from the conventional cell of the crystal"
         )
+    check_size(len(bulk), layers)
     return build.surface(bulk, miller, layers, periodic=True)

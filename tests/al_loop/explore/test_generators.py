@@ -166,6 +166,24 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize(
+    "generator",
+    [
+        {"kind": "supercell", "repeats": (1000, 1000, 1000)},
+        {"kind": "surface", "miller": (1, 1, 1), "layers": 1_000_000},
+        {"kind": "surface", "miller": (1, 1, 1), "layers": 1, "repeats": (1000, 1000)},
+    ],
+)
+def test_a_slip_of_the_keyboard_does_not_fill_the_memory(generator):
+    with pytest.raises(InputError, match=r"would make [\d,]+ atoms, at most 100,000"):
+        make(copper(), generator)
+
+
+def test_an_exchange_for_the_same_element_is_refused():
+    with pytest.raises(ValueError, match="nothing would be exchanged"):
+        make(copper(), {"kind": "substitution", "element": "Cu", "by": "Cu"})
+
+
 @pytest.mark.parametrize(("atoms", "generator", "said"), WRONG)
 def test_a_generator_that_does_not_fit_says_so(atoms, generator, said):
     with pytest.raises(InputError, match=r"^\[0\] \(" + generator["kind"]) as raised:
