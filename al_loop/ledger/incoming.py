@@ -124,8 +124,11 @@ class IncomingLedger(RequestLedger):
             )
         )
         request["wanted_by"] = []
-        earlier = self._collection(self._docs.label).find_one_and_replace({"_id": outcome["_id"]}, outcome, upsert=True)
-        drop_blobs(self._files(), earlier or {})
+        unused: dict[str, Any] | None = outcome  # an accepted label is never written over
+        if requests.find_one({"_id": key, "state": DONE}) is None:
+            labels = self._collection(self._docs.label)
+            unused = labels.find_one_and_replace({"_id": outcome["_id"]}, outcome, upsert=True)
+        drop_blobs(self._files(), unused or {})
         requests.update_one({"_id": key}, {"$setOnInsert": request}, upsert=True)
         requests.update_one({"_id": key, "state": {"$in": [PENDING, CLAIMED]}}, {"$set": settled})
         want = Want(

@@ -1,0 +1,122 @@
+"""What comes in from outside waits, once, until a round takes it; what a quorum leaves open, the next round has."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from al_loop.config import StoreSettings, WatchSettings
+from al_loop.ids import frame_id
+from al_loop.ledger import open_ledger
+from al_loop.ledger.incoming import Incoming
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.watch import Watch
+from dft_interfaces.label import Label, LabelStatus
+
+LEVEL = "a level"
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with open_ledger(StoreSettings(), tmp_path, "campaign") as ledger:
+        yield ledger
+
+
+def visit(seed, role=Role.HARVESTED, kind=VerdictKind.SUSPECT, order=None):
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.1, seed=seed)
+    atoms = atoms if order is None else atoms[order]
+    verdict = Verdict(kind, Lane.FORCE_UNCERTAINTY)
+    return Visit(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
+
+
+def label(seed, energy_eV=-1.0):
+    forces = np.random.default_rng(seed).normal(size=(6, 3))
+    return Label(LabelStatus.CONVERGED, LEVEL, energy_eV, forces - forces.mean(axis=0))
+
+
+def test_harvested_frames_wait_once_until_a_round_takes_them(ledger):
+    given = [visit(1), visit(2), visit(3, kind=VerdictKind.TRUSTED)]
+    assert ledger.add_harvested(given) == 3
+    assert ledger.add_harvested(given) == 0
+    assert ledger.waiting() == Incoming(suspects=2, labels=0)
+    assert ledger.take_incoming(4) == ledger.take_incoming(4) == Incoming(suspects=2, labels=0)
+    assert ledger.waiting() == Incoming(0, 0)
+    assert {c.frame_id for c in ledger.candidates(4, Role.HARVESTED)} == {v.frame_id for v in given}
+    assert ledger.add_harvested(given) == 0  # nor after a round has taken them
+    ledger.replace_visits(4, [Role.EXPLORE], [])
+    assert len(ledger.visits(4, Role.HARVESTED)) == 3
+    with pytest.raises(ValueError, match="expected only harvested"):
+        ledger.add_harvested([visit(5, Role.EXPLORE)])
+
+
+def test_imported_labels_are_trained_on_from_the_round_that_takes_them(ledger):
+    order = [3, 1, 0, 2, 5, 4]
+    ledger.replace_visits(0, [Role.TEST], [visit(1, Role.TEST)])
+    ledger.request_labels(0, Role.TEST, [visit(1, Role.TEST)], LEVEL)
+    ledger.add_harvested([visit(2)])
+    bad = replace(label(3), energy_eV=float("nan"))
+    assert ledger.add_labels([visit(1), visit(2, order=order), visit(3)], [label(1), label(2), bad]) == 1
+    assert ledger.open_requests() == 0  # the one that was waiting is answered, and stays held out
+    assert [f.frame_id for f in ledger.labelled([Role.TEST])] == [visit(1).frame_id]
+    assert ledger.waiting() == Incoming(suspects=1, labels=1)
+    assert ledger.labelled([Role.EXPLORE], range(9)) == []
+    ledger.take_incoming(2)
+    (taken,) = ledger.labelled([Role.EXPLORE], [2])
+    assert np.allclose(taken.label.forces_eV_per_A[order], label(2).forces_eV_per_A)
+    assert ledger.requested(2, Role.EXPLORE) == [taken.frame_id]
+    assert ledger.add_labels([visit(2, order=order)], [label(2, -7.0)]) == 0
+    assert ledger.labelled([Role.EXPLORE])[0].label.energy_eV == -1.0
+
+
+def test_what_is_left_open_is_put_off_to_the_next_round(ledger):
+    asked = [visit(seed, Role.EXPLORE) for seed in range(4)]
+    ledger.replace_visits(0, [Role.EXPLORE], asked)
+    ledger.request_labels(0, Role.EXPLORE, asked, LEVEL)
+    first = ledger.claim("worker", LEVEL, 60)
+    ledger.complete(first, label(0))
+    held = ledger.claim("worker", LEVEL, 60)
+    assert ledger.open_by_role(0) == {Role.EXPLORE: (3, 4)}
+    for _ in range(2):
+        ledger.put_off(0)
+        assert ledger.open_by_role(0) == {Role.EXPLORE: (0, 1)}
+        assert ledger.open_by_role(1) == {Role.EXPLORE: (3, 3)}
+    assert ledger.complete(held, label(1))
+    assert [f.round for f in ledger.labelled([Role.EXPLORE])] == [0, 1]
+
+
+def test_portions_follow_each_other_and_are_replaced_alone(ledger):
+    first, second = [visit(1, Role.EXPLORE), visit(2, Role.EXPLORE)], [visit(3, Role.EXPLORE), visit(4, Role.EXPLORE)]
+    ledger.replace_visits(0, [Role.EXPLORE], first)
+    ledger.replace_visits(0, [Role.EXPLORE], [visit(9, Role.EXPLORE)], after=2)  # killed, and run again
+    ledger.replace_visits(0, [Role.EXPLORE], second, after=2)
+    assert [v.frame_id for v in ledger.visits(0, Role.EXPLORE)] == [v.frame_id for v in (*first, *second)]
+    assert ledger.met(0, after=2) == {v.frame_id for v in second}
+    ledger.replace_visits(0, [Role.EXPLORE], first)
+    assert len(ledger.visits(0, Role.EXPLORE)) == 2
+
+
+def test_watching_waits_for_enough_of_either_and_ends_when_told(ledger):
+    told, ended = [], threading.Event()
+    watch = Watch(WatchSettings(suspects=2, labels=1, every_s=0.1), ended, told.append)
+    ledger.add_harvested([visit(1)])
+    threading.Timer(0.3, ended.set).start()
+    assert not watch.wait(ledger)
+    assert told[-1] == "The watching has ended."
+    ended.clear()
+    ledger.add_harvested([visit(2)])
+    assert watch.wait(ledger)
+    ledger.take_incoming(1)
+    ledger.add_labels([visit(3)], [label(3)])
+    assert watch.wait(ledger)
+    assert told[-1].startswith("0 harvested suspects and 1 imported")
+
+
+def test_ctrl_c_ends_the_watching(ledger, monkeypatch):
+    ended = threading.Event()
+    watch = Watch(WatchSettings(), ended)
+    monkeypatch.setattr(ended, "wait", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert not watch.wait(ledger)
+    assert ended.is_set()
