@@ -9,7 +9,6 @@ from typing import Final
 
 import mongoengine
 import pymongo
-from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
 from al_loop.errors import InputError
@@ -33,11 +32,10 @@ def connected(uri: str) -> Iterator[str]:
         _refuse_unacknowledged(uri)
         client = mongoengine.connect(
             DATABASE,
-            host=uri,
+            host=_read_from_primary(uri),
             alias=alias,
             w="majority",
             journal=True,
-            read_preference=ReadPreference.PRIMARY,
             tz_aware=True,
             uuidRepresentation="standard",
         )
@@ -80,6 +78,15 @@ def _refuse_unacknowledged(uri: str) -> None:
     """Raise for a URI that asks for writes which nobody confirms: it is not meant for a ledger."""
     if re.search(r"[?&;]w=0(&|;|$)", uri, re.IGNORECASE):
         raise ValueError("w=0")
+
+
+def _read_from_primary(uri: str) -> str:
+    """The URI without its wish to read from secondaries, which mongoengine puts above what it is told."""
+    place, mark, options = uri.partition("?")
+    kept = [
+        o for o in re.split("[&;]", options) if not re.match("readPreference|maxStalenessSeconds", o, re.IGNORECASE)
+    ]
+    return f"{place}{mark}{'&'.join(kept)}"
 
 
 def _why_not(uri: str, error: Exception) -> str:
