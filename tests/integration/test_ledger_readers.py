@@ -1,0 +1,94 @@
+"""Who looks at a campaign while it runs: never in its way, never with half a state before him."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from al_loop.cli.status import campaign_status, is_running
+from al_loop.config import Config, StoreSettings
+from al_loop.errors import InputError
+from al_loop.folder import locked_folder
+from al_loop.ledger import open_ledger
+from al_loop.logfile import LOG_NAME
+
+ROUNDS = 60
+REPORT: dict[str, Any] = {
+    "frames": 0, "labels": 0, "labels_held_out": 0, "labels_failed": 0, "verdicts": {}, "verdicts_by_lane": {},
+    "held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "promise": {},
+    "promoted": False, "promotion_reason": "", "seconds": {},
+}  # fmt: skip
+
+
+def config(folder: Path, store: StoreSettings) -> Config:
+    return Config.model_validate(
+        {
+            "name": "copper",
+            "folder": folder,
+            "rounds": ROUNDS + 1,
+            "foundation": {"kind": "sevennet", "model": "7net-0"},
+            "systems": [{"file": Path(__file__).parents[2] / "configs" / "structures" / "silicon.cif"}],
+            "explore": {"temperatures_K": [300.0]},
+            "label": {"engine": {"engine": "gpaw"}},
+            "store": store,
+        }
+    )
+
+
+def asked(folder: Path, done: threading.Event) -> None:
+    while not done.is_set():
+        is_running(folder)
+
+
+def test_asking_whether_it_runs_never_keeps_it_from_running(tmp_path: Path) -> None:
+    assert not is_running(tmp_path)
+    done = threading.Event()
+    askers = [threading.Thread(target=asked, args=(tmp_path, done)) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    try:
+        for _ in range(200):
+            with locked_folder(tmp_path):
+                pass
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join()
+    with locked_folder(tmp_path):
+        assert is_running(tmp_path)
+        with pytest.raises(InputError, match="already running"), locked_folder(tmp_path):
+            pass
+    assert not is_running(tmp_path)
+
+
+def test_each_round_is_open_or_finished_for_who_reads_meanwhile(store: StoreSettings, tmp_path: Path) -> None:
+    campaign = config(tmp_path, store)
+    (tmp_path / LOG_NAME).touch()
+    done = threading.Event()
+    with open_ledger(store, tmp_path, "copper") as ledger:
+        ledger.start_campaign({})
+        ledger.finish_stage(0, "explore", 1.0, {})
+
+        def run() -> None:
+            for round_ in range(ROUNDS):
+                ledger.finish_stage(round_, "train", 1.0, {})
+                ledger.finish_stage(round_, "report", 1.0, {**REPORT, "round": round_})
+                ledger.finish_stage(round_ + 1, "explore", 1.0, {})
+                time.sleep(0.01)
+            done.set()
+
+        writer = threading.Thread(target=run)
+        writer.start()
+        seen = []
+        while not done.is_set():
+            found = campaign_status(campaign)
+            rounds = [report["round"] for report in found["rounds"]]
+            open_round = found["in_progress"]
+            assert rounds == list(range(len(rounds)))
+            assert open_round is None or open_round["round"] == len(rounds)
+            assert len(rounds) >= (seen[-1] if seen else 0)
+            seen.append(len(rounds))
+        writer.join()
+    assert len(set(seen)) > 1
