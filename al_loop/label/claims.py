@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -59,7 +60,8 @@ class Claims:
         if (claimed := self._waiting()) is not None:
             return claimed
         silent = self._silence.after([h for h in self._ledger.holders() if h.request_id not in self._held])
-        if not [holder for holder in silent if self._ledger.take_back(holder)]:
+        shares = Counter(holder.worker for holder in silent)
+        if not [h for h in silent if self._ledger.take_back(h, count_attempt=shares[h.worker] == 1)]:
             return None
         logger.info("%d requests came back: their workers have shown no sign of life", len(silent))
         return self._waiting()

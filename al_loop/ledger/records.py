@@ -36,11 +36,13 @@ class Holder:
         request_id: what is held.
         token: of the claim.
         beat: changes with every sign of life.
+        worker: its name.
     """
 
     request_id: str
     token: str
     beat: datetime
+    worker: str
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +22,8 @@ from dft_interfaces.label import Failure, Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
 NEVER: Final = datetime.fromtimestamp(0, UTC)
+_RELEASED: Final[dict[str, Any]] = {"state": PENDING, "lease_until": NEVER, "token": None}
+_UNCOUNTED: Final[dict[str, Any]] = {"attempts": {"$subtract": ["$attempts", 1]}}
 
 
 class RequestLedger(VisitLedger):
@@ -145,22 +148,26 @@ class RequestLedger(VisitLedger):
         Args:
             worker: name of the dead worker; ``worker`` means ``worker-0`` and ``worker-0-17`` too, ``worker-1`` never
                 ``worker-10``.
-            count_attempt: the request may have killed its worker. Without it (the whole campaign was killed) the
-                attempt does not count.
+            count_attempt: the request may have killed its worker; of several that it held together none is blamed,
+                since the others would be put aside with it. Without it (the whole campaign was killed) the attempt does
+                not count.
 
         Returns:
             How many requests were given back.
         """
-        released: Any = {"state": PENDING, "lease_until": NEVER, "token": None}
-        if not count_attempt:
-            released["attempts"] = {"$subtract": ["$attempts", 1]}
         name = re.escape(self._worker(worker))
         chosen = {
             "wanted_by.campaign": self.campaign,
             "state": CLAIMED,
             "worker": {"$regex": f"^{name}(-|$)"},
         }
-        return int(self._collection(self._docs.request).update_many(chosen, [{"$set": released}]).modified_count)
+        requests = self._collection(self._docs.request)
+        held = list(requests.find(chosen, {"worker": 1}))
+        shares = Counter(request["worker"] for request in held)
+        blamed = [request["_id"] for request in held if count_attempt and shares[request["worker"]] == 1]
+        counted = requests.update_many({**chosen, "_id": {"$in": blamed}}, [{"$set": _RELEASED}])
+        others = requests.update_many({**chosen, "_id": {"$nin": blamed}}, [{"$set": _RELEASED | _UNCOUNTED}])
+        return int(counted.modified_count + others.modified_count)
 
     def open_requests(self, round_: int | None = None) -> int:
         """How many of this campaign's requests have no outcome yet."""
@@ -201,15 +208,20 @@ class RequestLedger(VisitLedger):
     def holders(self) -> list[Holder]:
         """Who holds which of this campaign's requests, each with the mark of its last sign of life."""
         held = self._collection(self._docs.request).find(
-            {"wanted_by.campaign": self.campaign, "state": CLAIMED}, {"token": 1, "lease_until": 1}
+            {"wanted_by.campaign": self.campaign, "state": CLAIMED}, {"token": 1, "lease_until": 1, "worker": 1}
         )
-        return [Holder(request["_id"], request["token"], request["lease_until"]) for request in held]
+        return [Holder(*(request[key] for key in ("_id", "token", "lease_until", "worker"))) for request in held]
 
-    def take_back(self, holder: Holder) -> bool:
-        """Give back what somebody holds who has shown no sign of life since; the attempt counts."""
+    def take_back(self, holder: Holder, *, count_attempt: bool = True) -> bool:
+        """Give back what somebody holds who has shown no sign of life since.
+
+        Args:
+            holder: who, when last seen.
+            count_attempt: the request may have killed its worker.
+        """
         chosen = {"_id": holder.request_id, "token": holder.token, "lease_until": holder.beat, "state": CLAIMED}
-        released = {"$set": {"state": PENDING, "lease_until": NEVER, "token": None}}
-        return bool(self._collection(self._docs.request).update_one(chosen, released).modified_count)
+        released = _RELEASED if count_attempt else _RELEASED | _UNCOUNTED
+        return bool(self._collection(self._docs.request).update_one(chosen, [{"$set": released}]).modified_count)
 
     @waits_out
     def _take(self, worker: str, level: str, lease_s: float, token: str, *, lapsed: bool) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def holder(beat_s=0.0, mark="a"):
-    return Holder("request", mark, START + timedelta(seconds=beat_s))
+    return Holder("request", mark, START + timedelta(seconds=beat_s), "worker")
 
 
 class Clock:

@@ -244,6 +244,32 @@ def test_dead_workers_give_back_what_they_held(ledger: Ledger, other: Ledger) ->
     assert ledger.claim("worker-2", LEVEL, 60.0) is None
 
 
+def test_requests_that_share_a_worker_are_not_blamed_for_its_death(ledger: Ledger) -> None:
+    ask(ledger, 1, 2)
+    for _ in range(5):
+        assert [take(ledger, "worker-0").attempt for _ in range(2)] == [1, 1]
+        assert ledger.release_dead("worker-0", count_attempt=True) == 2
+    assert take(ledger, "worker-0").attempt == 1
+    assert ledger.release_dead("worker-0", count_attempt=True) == 1
+    assert sorted(take(ledger).attempt for _ in range(2)) == [1, 2]
+
+
+def test_what_a_silent_worker_held_comes_back(ledger: Ledger) -> None:
+    ask(ledger, 1)
+    silent = take(ledger, "silent")
+    (seen,) = ledger.holders()
+    assert ledger.claim("other", LEVEL, 60.0, lapsed=False) is None
+    assert ledger.heartbeat(silent, 60.0)
+    assert not ledger.take_back(seen)
+    (seen,) = ledger.holders()
+    assert ledger.take_back(seen)
+    again = ledger.claim("other", LEVEL, 60.0, lapsed=False)
+    assert again is not None
+    assert again.attempt == 2
+    assert not ledger.complete(silent, label(-1.0))
+    assert ledger.complete(again, label(-2.0))
+
+
 def test_a_campaign_that_is_killed_often_loses_no_request(ledger: Ledger) -> None:
     ask(ledger, 1)
     for _ in range(10):
