@@ -15,22 +15,23 @@ RECORDS = "AL_LOOP_FAULT_RECORDS"  # names the file that docs/reliability.md is 
 
 
 def outcome(campaign):
-    """What a campaign has in its ledger: training set, held-out labels, requests and accepted labels of each."""
+    """What a campaign has in its ledger: training set, held-out labels, and the frames of requests and accepted labels.
+
+    The ids of requests hold the level of theory, which here names a file of this campaign alone.
+    """
     config = load_config(campaign.config)
     with open_ledger(config.store, config.folder, config.name) as ledger:
         frames = ledger.labelled(tuple(Role), converged_only=False)
-        requests = list(ledger._collection(ledger._docs.request).find({}, {"state": 1, "label": 1}))
-        accepted = list(
-            ledger._collection(ledger._docs.label).find({"superseded": {"$ne": True}}, {"request": 1, "status": 1})
-        )
+        requests = list(ledger._collection(ledger._docs.request).find({}, {"frame": 1, "label": 1}))
+        accepted = list(ledger._collection(ledger._docs.label).find({"superseded": {"$ne": True}}, {"frame": 1}))
         twice = ledger.duplicate_executions()
     return {
         "trained": {f.frame_id: f.label.energy_eV for f in frames if f.role is Role.EXPLORE and f.converged},
         "held_out": {f.frame_id: f.label.energy_eV for f in frames if f.role is not Role.EXPLORE and f.converged},
         "failed": {f.frame_id: f.label for f in frames if not f.converged},
-        "open": sum(request["label"] is None for request in requests if "label" in request),
-        "requests": sorted(request["_id"] for request in requests),
-        "accepted": sorted(label["request"] for label in accepted),
+        "open": sum(request.get("label") is None for request in requests),
+        "requests": sorted(request["frame"] for request in requests),
+        "accepted": sorted(label["frame"] for label in accepted),
         "twice": twice,
     }
 
