@@ -1,7 +1,6 @@
 """Waiting, after the planned rounds, until enough has come in from outside to start a further one."""
 
-import sys
-import threading
+import time
 from collections.abc import Callable
 
 from al_loop.config import WatchSettings
@@ -13,46 +12,26 @@ class Watch:
 
     Args:
         settings: how much starts a round, and how often to look.
-        ended: set by whoever wants the watching to end; a round that has begun is finished first.
         tell: called with a sentence when the waiting begins and when it ends.
     """
 
-    def __init__(
-        self, settings: WatchSettings, ended: threading.Event, tell: Callable[[str], object] = lambda _: None
-    ) -> None:
+    def __init__(self, settings: WatchSettings, tell: Callable[[str], object] = lambda _: None) -> None:
         self._settings = settings
-        self._ended = ended
         self._tell = tell
 
     def wait(self, ledger: Ledger) -> bool:
-        """Return True once there is enough for a round; False when the watching is ended, by Ctrl-C too."""
+        """Return True once there is enough for a round; False when Ctrl-C or SIGTERM ends the watching."""
         wanted = self._settings
         self._tell(
-            f"Watching for {wanted.suspects} harvested suspects or {wanted.labels} imported labels; "
-            "Ctrl-C or the end of standard input ends this."
+            f"Watching for {wanted.suspects} harvested suspects or {wanted.labels} imported labels; Ctrl-C ends this."
         )
         try:
-            while not self._ended.is_set():
+            while True:
                 come = ledger.waiting()
                 if come.suspects >= wanted.suspects or come.labels >= wanted.labels:
                     self._tell(f"{come.suspects} harvested suspects and {come.labels} imported labels have come in.")
                     return True
-                self._ended.wait(wanted.every_s)
+                time.sleep(wanted.every_s)
         except KeyboardInterrupt:
-            self._ended.set()
-        self._tell("The watching has ended.")
-        return False
-
-
-def end_of_input() -> threading.Event:
-    """An event that is set when standard input ends."""
-    ended = threading.Event()
-
-    def read() -> None:
-        if sys.stdin is not None:
-            for _ in sys.stdin.buffer:
-                pass
-        ended.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    return ended
+            self._tell("The watching has ended.")
+            return False

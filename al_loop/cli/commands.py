@@ -60,12 +60,12 @@ def run(
         from al_loop.progress import terminal_progress
         from al_loop.report.page import REPORT_NAME
         from al_loop.report.round_json import as_dict
-        from al_loop.watch import Watch, end_of_input
+        from al_loop.watch import Watch
 
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
         tell = (lambda _: None) if quiet else partial(typer.echo, err=as_json)
-        for report in campaign.run(Watch(config.watch, end_of_input(), tell) if watch else None):
+        for report in campaign.run(Watch(config.watch, tell) if watch else None):
             if as_json:
                 typer.echo(json.dumps(as_dict(report)))
             elif not quiet:

@@ -15,7 +15,7 @@ from ase.build import bulk
 from ase.io import write
 
 HERE = Path(__file__).parent
-PATIENCE_S = 180
+PATIENCE_S = 400  # of a machine that does other work
 
 
 @dataclass

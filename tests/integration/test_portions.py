@@ -1,6 +1,7 @@
 """Rounds in portions, with a quorum, and started by what comes from outside: small real campaigns."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -73,12 +74,11 @@ def slow(small_campaign):
     }
 
 
-def test_watching_starts_a_round_for_what_comes_in_and_ends_with_its_input(small_campaign):
+def test_watching_starts_a_round_for_what_comes_in_and_ends_with_ctrl_c(small_campaign):
     campaign = small_campaign(explore=EXPLORE, watch={"suspects": 3, "labels": 2, "every_s": 0.2}, **FAST)
     with (campaign.config.parent / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "al_loop.cli", "run", str(campaign.config), "--watch"],
-            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             env=campaign.environment(),
@@ -87,7 +87,7 @@ def test_watching_starts_a_round_for_what_comes_in_and_ends_with_its_input(small
     try:
         watched(campaign, process)
     finally:
-        process.stdin.close()
+        process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0, campaign.output()
     assert "The watching has ended." in campaign.output()
     assert len(campaign.status()["rounds"]) == 3
