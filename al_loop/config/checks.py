@@ -49,9 +49,6 @@ def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
 
 
 def _folder(config: Config) -> Iterator[str]:
-    if "\0" in str(config.folder):
-        yield f"folder: received {str(config.folder)!r}, which holds a NUL character; no path can"
-        return
     length = len(os.fsencode(config.folder.expanduser().absolute()))
     if length > LONGEST_FOLDER_BYTES:
         yield (

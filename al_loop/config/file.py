@@ -13,6 +13,7 @@ from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings, StoreSettings, TrainSettings
 from al_loop.config.strict_yaml import read_yaml
+from al_loop.config.values import impossible_paths, show
 from al_loop.errors import InputError
 
 Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
@@ -32,11 +33,18 @@ def load_config(path: Path) -> Config:
     """
     path = Path(path)
     data = read_yaml(path)
+    if problems := list(impossible_paths(data)):
+        raise InputError(_message(path, problems))
     try:
         config = _with_absolute_paths(Config.model_validate(data), path.parent)
     except ValidationError as error:
         raise InputError(_message(path, explain(error, data))) from error
-    problems = [*explain(None, data), *cross_check(config)]
+    except OSError as error:
+        raise InputError(_message(path, [_unusable(error)])) from error
+    try:
+        problems = [*explain(None, data), *cross_check(config)]
+    except OSError as error:
+        problems = [_unusable(error)]
     if problems:
         raise InputError(_message(path, problems))
     return config
@@ -52,6 +60,10 @@ def _message(path: Path, problems: list[str]) -> str:
         return f"{path}: {problems[0]}"
     listed = "\n".join(f"  - {problem}" for problem in problems)
     return f"{path}: {len(problems)} problems\n{listed}"
+
+
+def _unusable(error: OSError) -> str:
+    return f"a path in it cannot be used: {error.strerror or error} ({show(error.filename)}); correct it"
 
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:

@@ -80,15 +80,15 @@ def _refuse_bombs(root: yaml.Node | None) -> None:
         return sizes[id(node)]
 
     if root is not None and size(root) > MOST_VALUES:
-        raise yaml.YAMLError(f"its aliases stand for themselves or for more than {MOST_VALUES} values")
+        raise yaml.YAMLError(f"Circular aliases, or aliases that stand for more than {MOST_VALUES} values")
 
 
 def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, expected a config file (YAML); name the file inside it")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} is a device or a pipe, expected a config file (YAML)")
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, expected a config file (YAML); name the file inside it")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a device or a pipe, expected a config file (YAML)")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 from al_loop.config.keys import place_at
@@ -31,6 +32,27 @@ def misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterat
         wants = set(_leaves(place.field.annotation)) if place.field and not place.models else set()
         if wants & {int, float} and bool not in wants:
             yield place.dotted, f"{place.dotted}: expected a finite number, received {show(data)}"
+
+
+def impossible_paths(data: object, dotted: str = "") -> Iterator[str]:
+    """Say which texts can be no path: with a NUL character, or in the home of a user that does not exist."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from impossible_paths(value, f"{dotted}.{key}" if dotted else str(key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from impossible_paths(value, f"{dotted}[{index}]")
+    elif isinstance(data, str) and "\0" in data:
+        yield f"{dotted}: received {show(data)}, which holds a NUL character; no path can"
+    elif isinstance(data, str) and data.startswith("~") and str(_home(data)).startswith("~"):
+        yield f"{dotted}: received {show(data)}, but there is no such user; write the whole path"
+
+
+def _home(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from al_loop.errors import InputError
 from al_loop.label.labelling import WorkerPool, check_resources, fitting_workers, machine_cores
 from al_loop.logfile import EventLog
 from dft_interfaces.queue.limits import disagreements
-from dft_interfaces.settings import QueueSettings
+from dft_interfaces.settings import QueueSettings, StageQueueSettings
 
 EMT: dict[str, Any] = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
 
@@ -113,11 +113,13 @@ def test_a_queue_folder_counts_from_the_config_file(tmp_path: Path) -> None:
 
 def test_the_examples_in_the_documentation_are_valid() -> None:
     text = (Path(__file__).parents[2] / "docs" / "queues.md").read_text(encoding="utf-8")
-    slurm, other = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL))
+    slurm, other, steps = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL))
     documented = LabelSettings.model_validate(slurm["label"])
     assert documented.queue is not None
     assert not list(disagreements(documented.queue, documented.engine, documented.limits))
     assert QueueSettings.model_validate(other["queue"]).queue == "fast"
+    for step in ("explore", "train"):
+        assert StageQueueSettings.model_validate(steps[step]["queue"]).tries == 5
 
 
 def test_a_worker_that_died_is_started_again_and_leaves_no_open_file(tmp_path: Path) -> None:

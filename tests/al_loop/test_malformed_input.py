@@ -34,7 +34,8 @@ BASE: dict[str, Any] = {
 JUNK: list[Any] = [
     None, [], {}, [[]], {"a": {"b": [1]}}, "", "nonsense", "\u0000", "\N{SNOWMAN}" * 40,
     True, -1, 10**400, 1e308, float("nan"),
-    float("-inf"), 1.5, "../../x", ["x", None], {"": None}, "!!python/object/apply:os.system [id]",
+    float("-inf"), 1.5, "../../x",
+    "x" * 300, ["x", None], {"": None}, "!!python/object/apply:os.system [id]",
 ]  # fmt: skip
 
 
@@ -92,11 +93,10 @@ def accepted(config: Path) -> bool:
 def test_a_wrong_value_at_every_key(folder: Path) -> None:
     config, wrong = folder / "config.yaml", 0
     for number, place in enumerate(places(Config)):
-        for value in (JUNK[number % len(JUNK)], JUNK[(7 * number + 3) % len(JUNK)]):
-            config.write_text(yaml.safe_dump(broken(place, value), allow_unicode=True))
-            if not accepted(config):
-                refused(config)
-                wrong += 1
+        config.write_text(yaml.safe_dump(broken(place, JUNK[number % len(JUNK)]), allow_unicode=True))
+        if not accepted(config):
+            refused(config)
+            wrong += 1
     assert wrong > 150
 
 
@@ -175,7 +175,7 @@ STRUCTURES: dict[str, bytes] = {
     "nan.extxyz": f"1\n{CELL}\nCu nan 0 0\n".encode(),
     "nan_cell.extxyz": f"1\n{CELL.replace('3.6', 'nan')}\nCu 0 0 0\n".encode(),
     "flat.extxyz": f'1\n{CELL.replace("0 0 3.6", "0 0 0")} pbc="T T T"\nCu 0 0 0\n'.encode(),
-    "coplanar.extxyz": f"1\n{CELL.replace('0 0 3.6', '3.6 3.6 0')}\nCu 0 0 0\n".encode(),
+    "coplanar.extxyz": f"1\n{CELL.replace('0 3.6 0 0 0 3.6', '0 3.6 0 3.6 3.6 0')}\nCu 0 0 0\n".encode(),
     "huge_cell.extxyz": f"1\n{CELL.replace('3.6', '1e200')}\nCu 0 0 0\n".encode(),
     "short_cell.extxyz": f"1\n{CELL.replace(' 0 3.6 0', '')}\nCu 0 0 0\n".encode(),
     "element.extxyz": f"1\n{CELL}\nQq 0 0 0\n".encode(),
