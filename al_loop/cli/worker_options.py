@@ -1,4 +1,4 @@
-"""What ``al-loop worker`` is given: a campaign's config, or a database, a name and an engine."""
+"""What ``al-loop worker`` and ``al-loop label`` are given: a campaign's config, or a database, a name, an engine."""
 
 import os
 from pathlib import Path
@@ -40,7 +40,7 @@ def worker_settings(
             "A campaign's private server cannot be reached from elsewhere"
         )
     if engine is not None:
-        label = _label(engine)
+        label = label_block(engine)
     elif config is not None:
         label = config.label
     else:
@@ -72,8 +72,22 @@ def _uri(uri: str | None, uri_file: Path | None) -> str | None:
     return lines[0]
 
 
-def _label(path: Path) -> LabelSettings:
-    """Read a label block, or the block of an engine alone."""
+def label_settings(path: Path) -> LabelSettings:
+    """Read how labels are made from a campaign's config, a label block, or the block of an engine alone.
+
+    Raises:
+        InputError: none of these, or one that is not valid.
+    """
+    data: dict[str, Any] = read_yaml(path)
+    return load_config(path).label if "label" in data and len(data) > 1 else label_block(path)
+
+
+def label_block(path: Path) -> LabelSettings:
+    """Read a label block, or the block of an engine alone.
+
+    Raises:
+        InputError: neither, or one that is not valid.
+    """
     data: dict[str, Any] = read_yaml(path)
     data = data["label"] if set(data) == {"label"} and isinstance(data["label"], dict) else data
     block = data if isinstance(data.get("engine"), dict) else {"engine": data}

@@ -1,6 +1,6 @@
 """Labels for a handful of structures with a campaign's engine, each kept on disk as soon as it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -78,8 +78,13 @@ class Labeller:
         """Label one structure."""
         return self.label_all([atoms])[0]
 
-    def label_all(self, frames: Sequence[Atoms]) -> list[Label]:
-        """Label structures, as many at a time as the config has workers and the machine cores for."""
+    def label_all(self, frames: Sequence[Atoms], advance: Callable[[int], object] = lambda _: None) -> list[Label]:
+        """Label structures, as many at a time as the config has workers and the machine cores for.
+
+        Args:
+            frames: the structures.
+            advance: called with 1 as each ends, in any thread.
+        """
         workers = min(len(frames), max(1, fitting_workers(self._settings)))
         while len(self._engines) < workers:
             self._engines.append(IsolatedEngine(self._settings.engine, self._settings.limits))
@@ -93,6 +98,7 @@ class Labeller:
                 return self._labelled(engine, atoms)
             finally:
                 free.put(engine)
+                advance(1)
 
         with ThreadPoolExecutor(max(1, workers)) as pool:
             return list(pool.map(labelled, frames))

@@ -1,0 +1,38 @@
+"""``al-loop label``: a thin function over ``al_loop.file_labelling``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from al_loop.cli.commands import AsJson, app
+from al_loop.cli.errors import guarded
+
+
+@app.command()
+@guarded
+def label(
+    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES", help="Any file of structures that ASE reads.")],
+    engine: Annotated[
+        Path, typer.Option(help="YAML file: a campaign, a config's label block, or the block of its engine.")
+    ],
+    to: Annotated[Path, typer.Option(help="Labelled frames, .extxyz; finished labels are kept in <to>-labels.")],
+    as_json: AsJson = False,
+) -> None:
+    """Label structures with an engine on this machine, outside any campaign; run again it goes on."""
+    from dataclasses import asdict
+
+    from al_loop.cli.worker_options import label_settings
+    from al_loop.file_labelling import label_structures
+    from al_loop.progress import terminal_progress
+
+    settings = label_settings(engine)
+    with terminal_progress(quiet=as_json).stage("labels", unit="structures") as advance:
+        done = label_structures(structures, settings, to, advance)
+    if as_json:
+        typer.echo(json.dumps(asdict(done), allow_nan=False))
+        return
+    typer.echo(f"Wrote {done.written} label(s) to {to}: {done.level_of_theory}, {done.cost_s:.1f} s.")
+    for index, reason in done.failed.items():
+        typer.echo(f"  structure {index} has no label, {reason}")

@@ -1,0 +1,100 @@
+"""Labels for the structures of a file, outside any campaign: ``al-loop label``."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from al_loop.config.settings import LabelSettings
+from al_loop.data import extxyz
+from al_loop.data.record import Record, plain_atoms
+from al_loop.errors import CampaignError, InputError
+from al_loop.narrow.labeller import Labeller
+from al_loop.narrow.structures import read_candidates
+
+
+@dataclass(frozen=True)
+class LabelledStructures:
+    """What came of a file of structures.
+
+    Attributes:
+        written: number of labels in the file.
+        level_of_theory: of the labels, in words.
+        cost_s: wall time of all calculations.
+        failed: reasons, by the index of the structure in its file.
+    """
+
+    written: int
+    level_of_theory: str
+    cost_s: float
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+def label_structures(
+    structures: Path, settings: LabelSettings, to: Path, advance: Callable[[int], object] = lambda _: None
+) -> LabelledStructures:
+    """Label each structure of a file with an engine, on this machine, and write the labels as extended XYZ.
+
+    Finished labels are kept in ``<to>-labels`` beside the result: the same call goes on where it was interrupted.
+    What ``al-loop import`` and ``al-loop train`` read is written: energy, forces and stress under ``REF_`` names.
+
+    Args:
+        structures: any file of structures that ASE reads, ``charge`` and ``spin`` in its ``info``.
+        settings: engine, limits, retries and workers.
+        to: the result, which appears once it is complete; structures without a label are left out.
+        advance: called with the number of structures that ended.
+
+    Raises:
+        InputError: a file that cannot be read or written, elements that the engine does not know, or a queue.
+        CampaignError: not one label, with the first reason.
+    """
+    _check_target(structures, to)
+    frames = [plain_atoms(atoms) for atoms in read_candidates(structures)]
+    with Labeller(settings, to.with_name(f"{to.stem}-labels")) as labeller:
+        labeller.check_elements(frames)
+        labels = labeller.label_all(frames, advance)
+        level = labeller.level
+    failed = {
+        index: f"{label.failure}: {(label.message.strip().splitlines() or ['no message'])[-1]}"
+        for index, label in enumerate(labels)
+        if label.energy_eV is None
+    }
+    if len(failed) == len(labels):
+        raise CampaignError(
+            f"{structures}: none of {len(labels)} structures has a label; the first ended by {failed[0]}"
+        )
+    told: dict[str, Any] = {
+        "engine": settings.engine.engine,
+        "level": asdict(level),
+        "level_of_theory": level.fingerprint,
+    }
+    records = [
+        Record(atoms, label, {**told, "structure": index, "cost_s": label.cost_s})
+        for index, (atoms, label) in enumerate(zip(frames, labels, strict=True))
+        if index not in failed
+    ]
+    _write(to, records)
+    return LabelledStructures(len(records), level.summary, sum(label.cost_s for label in labels), failed)
+
+
+def _check_target(structures: Path, to: Path) -> None:
+    if to.suffix not in (".extxyz", ".xyz"):
+        raise InputError(f"--to: received {to}, expected a name that ends in .extxyz or .xyz")
+    if not to.parent.is_dir():
+        raise InputError(f"--to: the folder {to.parent} does not exist; make it, or choose another")
+    if to.resolve() == structures.resolve():
+        raise InputError(f"--to: {to} is the input; choose another name")
+
+
+def _write(path: Path, records: list[Record]) -> None:
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            for record in records:
+                extxyz.write_frame(file, record)
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"--to: {path} cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,151 @@
+"""``al-loop label`` and ``al-loop train``: from structures to a checkpoint without a campaign."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from al_loop.cli import app
+from committee.checkpoint import load
+
+ENGINE = "engine: ase\ncalculator: ase.calculators.emt.EMT\n"
+CAMPAIGN = """
+name: copper
+folder: run
+foundation: {kind: sevennet, model: 7net-0}
+committee: {members: 4, hidden_channels: 16}
+train: {epochs: 150}
+systems: [{file: copper.cif}]
+explore: {temperatures_K: [300]}
+gate: {force_tolerance_eV_per_A: 0.3}
+label: {workers: 1, engine: {engine: ase, calculator: ase.calculators.emt.EMT}}
+"""
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def rattled(count: int, first_seed: int):
+    frames = []
+    for seed in range(first_seed, first_seed + count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.12, seed=seed)
+        frames.append(atoms)
+    return frames
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    write(tmp_path / "copper.cif", bulk("Cu", cubic=True))
+    (tmp_path / "copper.yaml").write_text(CAMPAIGN)
+    (tmp_path / "engine.yaml").write_text(ENGINE)
+    write(tmp_path / "some.extxyz", rattled(10, 0))
+    write(tmp_path / "others.extxyz", rattled(12, 100))
+    return tmp_path
+
+
+def test_structures_become_labels_become_a_calibrated_committee(files: Path) -> None:
+    for name in ("some", "others"):
+        code, _, error = invoke(
+            "label",
+            files / f"{name}.extxyz",
+            "--engine",
+            files / "engine.yaml",
+            "--to",
+            files / f"{name}-labelled.extxyz",
+        )
+        assert code == 0, error
+    first = read(files / "some-labelled.extxyz", 0)
+    truth = rattled(1, 0)[0]
+    truth.calc = EMT()
+    assert first.info["REF_energy"] == pytest.approx(truth.get_potential_energy(), abs=1e-6)
+    np.testing.assert_allclose(first.arrays["REF_forces"], truth.get_forces(), atol=1e-6)
+    np.testing.assert_allclose(first.info["REF_stress"], truth.get_stress(), atol=1e-8)
+
+    code, out, error = invoke(
+        "train", files / "some-labelled.extxyz", "--foundation", files / "copper.yaml", "--to", files / "model",
+        "--calibrate", files / "others-labelled.extxyz", "--level", "EMT", "--json",
+    )  # fmt: skip
+    assert code == 0, error
+    told = json.loads(out)
+    assert told["frames"] == 10
+    assert told["force_mae_eV_per_A"] < 0.7 * told["force_mae_foundation_eV_per_A"]
+    potential = load(files / "model")
+    assert potential.settings.members == 4
+    assert potential.provenance.level_of_theory == "EMT"
+    assert potential.calibration is not None
+    assert potential.calibration.frames == 12
+    assert potential.calibration.tolerance_eV_per_A == pytest.approx(0.3)
+
+
+def test_labels_are_not_calculated_twice_and_failures_are_named(files: Path) -> None:
+    on_top = bulk("Cu", cubic=True)
+    on_top.positions[1] = on_top.positions[0]
+    write(files / "mixed.extxyz", [*rattled(1, 0), on_top])
+    arguments = (
+        "label",
+        files / "mixed.extxyz",
+        "--engine",
+        files / "copper.yaml",
+        "--to",
+        files / "out.extxyz",
+        "--json",
+    )
+    code, out, error = invoke(*arguments)
+    assert code == 0, error
+    told = json.loads(out)
+    assert told["written"] == 1
+    assert list(told["failed"]) == ["1"]
+    kept = {path: path.stat().st_mtime_ns for path in (files / "out-labels").rglob("*") if path.is_file()}
+    assert kept
+    code, out, _ = invoke(*arguments)
+    assert json.loads(out)["written"] == 1
+    assert kept == {path: path.stat().st_mtime_ns for path in (files / "out-labels").rglob("*") if path.is_file()}
+
+
+def labelled(files: Path, unit: float = 1.0) -> Path:
+    frames = rattled(6, 0)
+    for atoms in frames:
+        atoms.calc = EMT()
+        atoms.info["REF_energy"] = atoms.get_potential_energy()
+        atoms.arrays["REF_forces"] = atoms.get_forces() * unit
+        atoms.calc = None
+    write(files / "labelled.extxyz", frames)
+    return files / "labelled.extxyz"
+
+
+def test_refusals_name_what_to_do(files: Path) -> None:
+    frames = labelled(files)
+    to = files / "model"
+    for arguments, told in [
+        (("label", files / "none.xyz", "--engine", files / "engine.yaml", "--to", files / "o.extxyz"), "is not a file"),
+        (("label", frames, "--engine", files / "engine.yaml", "--to", frames), "is the input"),
+        (("label", frames, "--engine", files / "engine.yaml", "--to", files / "o.cif"), "ends in .extxyz"),
+        (("label", frames, "--engine", files / "engine.yaml", "--to", files / "no" / "o.xyz"), "does not exist"),
+        (("label", frames, "--engine", files / "none.yaml", "--to", files / "o.xyz"), "none.yaml"),
+        (("train", files / "none.xyz", "--foundation", "sevennet:7net-0", "--to", to), "is not a file"),
+        (("train", frames, "--foundation", "sevennet", "--to", to), "--foundation"),
+        (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--tolerance", "-1"), "--tolerance"),
+        (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--energy-key", "E"), "--energy-key"),
+        (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--calibrate", frames), "not trained on"),
+    ]:
+        code, _, error = invoke(*arguments)
+        assert code == 2, arguments
+        assert told in error
+    assert not to.exists()
+
+
+def test_labels_in_another_unit_are_refused(files: Path) -> None:
+    frames = labelled(files, unit=1 / 27.2114)  # hartree/Å
+    code, _, error = invoke("train", frames, "--foundation", "sevennet:7net-0", "--to", files / "model")
+    assert code == 2
+    assert "Nothing was trained" in error
