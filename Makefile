@@ -1,13 +1,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS := sevennet,chgnet,tblite,pyscf,gpaw,mongod,dev
+EXTRAS := sevennet,chgnet,tblite,pyscf,gpaw,mongod,docs,dev
 
 # Programs that come with the operating system, each with its Debian package.
-DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge
+DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge chromium=chromium
 PSEUDOPOTENTIALS := .venv/share/al-loop/pseudopotentials/PseudoDojo-0.5-PBE-SR-standard
 VASP_SETS := .venv/share/al-loop/vasp-input-sets
 
-.PHONY: run test audit setup debian
+.PHONY: run test docs audit setup debian
 
 run: setup
 	$(BIN)/al-loop run configs/quickstart.yaml
@@ -18,6 +18,11 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	$(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 # Advisories come from pypi.org; a package that it was not asked about is a failure too. See docs/security.md.
 audit:

@@ -208,7 +208,7 @@ class Campaign:
                 new = once(round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
                 self._stop(ledger, round_, log)
                 if new or self.stopped_early or round_ == self.config.rounds - 1:
-                    write_report(gather(ledger), self.folder)
+                    write_report(gather(ledger, self.folder), self.folder)
                 yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
 
     def _goes_on(self, ledger: Ledger, round_: int, watch: Watch | None) -> bool:

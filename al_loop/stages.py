@@ -13,6 +13,7 @@ from ase import Atoms
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
+from al_loop.evaluate.chosen import chosen_arrays
 from al_loop.evaluate.errors import Evaluation, evaluate
 from al_loop.evaluate.round_report import held_out_figures
 from al_loop.explore.hold_out import hold_out, hold_out_steps
@@ -143,7 +144,10 @@ class Stages:
         chosen = select(candidates, known, self._config.select, rng, allowance)
         visits = self._ledger.visits(round_, frames=chosen.frame_ids)
         first = {visit.frame_id: visit for visit in reversed(visits)}
-        self._request(round_, Role.EXPLORE, [first[frame_id] for frame_id in chosen.frame_ids])
+        in_order = [first[frame_id] for frame_id in chosen.frame_ids]
+        self._request(round_, Role.EXPLORE, in_order)
+        thought = chosen_arrays(in_order, chosen.reasons, self._served_in(round_))
+        self._ledger.put_arrays(f"chosen/{round_}/{portion}", thought)
         reasons = Counter(chosen.reasons.values())
         return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
 

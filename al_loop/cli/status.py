@@ -58,9 +58,9 @@ def write_campaign_report(config: Config) -> Path:
     """
     from al_loop.report.page import gather, write_report  # draws: matplotlib, which a status does without
 
-    with existing_campaign(config) as ledger:
-        data = gather(ledger)
     folder = _folder(config)
+    with existing_campaign(config) as ledger:
+        data = gather(ledger, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # the campaign may have run on another machine
         return write_report(data, folder)

@@ -29,6 +29,8 @@ class Evaluation:
         energy_foundation: (f,) eV/atom.
         energy_served: (f,) eV/atom, on the same zero.
         atom_latent_distance: (N,) latent distance, NaN before the first training.
+        stress_dft: (f, 6) eV/Å³, NaN where there is none.
+        stress_served: (f, 6) eV/Å³, NaN where there is none.
     """
 
     frames: tuple[LabelledFrame, ...]
@@ -41,6 +43,8 @@ class Evaluation:
     energy_foundation: Array
     energy_served: Array
     atom_latent_distance: Array
+    stress_dft: Array
+    stress_served: Array
 
     def max_force_error(self) -> Array:
         """(f,) largest norm of the served model's force error in each frame, eV/Å."""
@@ -112,6 +116,8 @@ class Evaluation:
             "max_force_uncertainty": self.max_force_uncertainty(),
             "uncertainty": combined,
             "latent_distance": self.max_latent_distance(),
+            "stress_dft": self.stress_dft,
+            "stress_served": self.stress_served,
         }
 
     def _per_frame(self, atomic: Array) -> list[Array]:
@@ -156,6 +162,8 @@ def evaluate(
         energy_foundation=energy_before,
         energy_served=energy_after,
         atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in predictions]),
+        stress_dft=np.array([_or_nan(frame.label.stress_eV_per_A3, (6,)) for frame in frames]),
+        stress_served=np.array([_or_nan(p.stress, (6,)) for p in predictions]),
     )
 
 

@@ -40,3 +40,17 @@ class GatedLedger(LedgerBase):
             counts.setdefault(group["_id"]["lane"], {})[group["_id"]["kind"]] = group["count"]
         order = (Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE)
         return {lane.value: counts[lane.value] for lane in order if lane.value in counts}
+
+    def lane_reasons(self, round_: int, role: Role, lane: Lane, most: int = 1000) -> list[tuple[VerdictKind, str, int]]:
+        """Verdict, reason and count of the visits of a round that a lane does not trust, the most frequent first."""
+        found = self._collection(self._docs.visit).aggregate(
+            [
+                {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
+                {"$project": {"said": f"$lanes.{lane.value}"}},
+                {"$match": {"said.kind": {"$in": [VerdictKind.SUSPECT.value, VerdictKind.DISCARD.value]}}},
+                {"$group": {"_id": {"kind": "$said.kind", "reason": "$said.reason"}, "count": {"$sum": 1}}},
+                {"$sort": {"count": -1, "_id.reason": 1}},
+                {"$limit": most},
+            ]
+        )
+        return [(VerdictKind(g["_id"]["kind"]), g["_id"].get("reason") or "", g["count"]) for g in found]

@@ -6,11 +6,17 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from al_loop.records import ErrorFigures, RoundReport
-from al_loop.report.style import FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
+from al_loop.report.chosen import AuditError
+from al_loop.report.style import ACCENT, FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
 
 
 def learning_curve(
-    rounds: Sequence[RoundReport], quantity: str, title: str, unit: str, factor: float = 1.0
+    rounds: Sequence[RoundReport],
+    quantity: str,
+    title: str,
+    unit: str,
+    factor: float = 1.0,
+    audit: Sequence[AuditError] = (),
 ) -> bytes | None:
     """Held-out error of foundation and served model against the number of training labels so far.
 
@@ -20,12 +26,15 @@ def learning_curve(
         title: heading.
         unit: of the plotted numbers.
         factor: from the stored unit to the plotted one.
+        audit: errors on random audits, each shown at the labels that its model was trained on.
     """
     labels = np.cumsum([report.labels for report in rounds])
     measured = [(n, r.held_out) for n, r in zip(labels, rounds, strict=True) if r.held_out is not None]
     if not measured:
         return None
     x = [int(n) for n, _ in measured]
+    before = {report.round: int(n) - report.labels for n, report in zip(labels, rounds, strict=True)}
+    audited = [(before[error.round], error.served) for error in audit if error.round in before]
     with axes(title) as panel:
         for name, colour, marker in (("foundation", FOUNDATION, "s"), ("served", SERVED, "o")):
             y = [factor * _figure(figures, f"{quantity}_{name}") for _, figures in measured]
@@ -38,14 +47,16 @@ def learning_curve(
                 va="center",
                 color=colour,
             )
+        if audited:
+            panel.plot(*zip(*audited, strict=True), "--D", color=ACCENT, label="random audit", markersize=5)
         if any(y > 0 for line in panel.lines for y in np.asarray(line.get_ydata())):  # a lone atom's forces are all 0
             panel.set_yscale("log")
             plain_log_ticks(panel.yaxis)
         panel.set_xlabel("training labels")
         panel.set_ylabel(f"mean absolute error ({unit})")
-        panel.set_xticks(sorted(set(x)))
+        panel.set_xticks(sorted({*x, *(n for n, _ in audited)}))
         panel.margins(x=0.1, y=0.15)
-        panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+        panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, columnspacing=0.9, handlelength=1.5)
         return png(panel)
 
 

@@ -1,6 +1,7 @@
 """REPORT: one self-contained HTML file on a campaign, from plain data."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,14 +11,20 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from al_loop.ledger import EventRecord, Ledger
+from al_loop.ledger import EventRecord, Ledger, ModelRecord
 from al_loop.masking import masked
 from al_loop.promote.stopping import STOPPED
 from al_loop.quarantine import failure_kind, tries
 from al_loop.records import LabelledFrame, Role, RoundReport
-from al_loop.report.round_json import finished_rounds
+from al_loop.report.alarms import PhysicsAlarm, physics_alarms
+from al_loop.report.chosen import ChosenFrame, audit_errors, chosen_frames, for_viewer
+from al_loop.report.costs import LabelCosts, label_costs
+from al_loop.report.elements import element_errors
+from al_loop.report.lineage import lineage
+from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.report.style import LANES, data_uri
 from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
+from al_loop.report.validation import Table, validation_tables
 from al_loop.versions import installed_versions
 
 REPORT_NAME = "report.html"
@@ -33,6 +40,12 @@ class ReportData:
         evaluations: arrays over the held-out frames by round (``al_loop.evaluate.errors.Evaluation.arrays``).
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
+        chosen: frames that rounds asked labels for.
+        costs: of the labels, by round.
+        models: all trained committees.
+        alarms: what the physics lane objected to.
+        validation: tables of a validation, if there was one.
+        open_round: a round that has begun and is not finished, with its finished stages; empty without one.
     """
 
     config: dict[str, Any]
@@ -40,10 +53,16 @@ class ReportData:
     evaluations: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: list[LabelledFrame] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    chosen: list[ChosenFrame] = field(default_factory=list)
+    costs: list[LabelCosts] = field(default_factory=list)
+    models: list[ModelRecord] = field(default_factory=list)
+    alarms: list[PhysicsAlarm] = field(default_factory=list)
+    validation: list[Table] = field(default_factory=list)
+    open_round: str = ""
 
 
-def gather(ledger: Ledger) -> ReportData:
-    """Read everything a report shows."""
+def gather(ledger: Ledger, folder: Path) -> ReportData:
+    """Read everything a report shows, from the ledger and the campaign's folder."""
     ended = ledger.labelled(tuple(Role), converged_only=False)
     rounds = finished_rounds(ledger)
     return ReportData(
@@ -52,7 +71,19 @@ def gather(ledger: Ledger) -> ReportData:
         evaluations=_latest_evaluation(ledger, rounds),
         failures=[frame for frame in ended if not frame.converged],
         events=list(ledger.events()),
+        chosen=chosen_frames(ledger, ended),
+        costs=label_costs(ended),
+        models=ledger.models(),
+        alarms=physics_alarms(ledger),
+        validation=validation_tables(folder),
+        open_round=_open_round(ledger),
     )
+
+
+def _open_round(ledger: Ledger) -> str:
+    """The round that is not finished, in words."""
+    unfinished = [(n, stages) for n, stages in ledger.progress(REPORT_STAGE).items() if REPORT_STAGE not in stages]
+    return "".join(f"round {n} is open; finished stages: {', '.join(stages)}" for n, stages in unfinished[-1:])
 
 
 def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[int, dict[str, Any]]:
@@ -91,6 +122,7 @@ def render_report(data: ReportData) -> str:
     environment.filters["data_uri"] = data_uri
     config = masked(data.config)
     last = data.rounds[-1] if data.rounds else None
+    audit = audit_errors(data.chosen)
     return environment.get_template("report.html.j2").render(
         config=config,
         config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
@@ -98,13 +130,22 @@ def render_report(data: ReportData) -> str:
         last=last,
         totals=totals_of(data.rounds),
         lanes={lane: name for lane, (name, _) in LANES.items()},
-        figures=figures_of(data.config, data.rounds, data.evaluations),
+        figures=figures_of(data.config, data.rounds, data.evaluations, audit),
         threshold=threshold_of(last),
         intervals={report.round: coverage_interval(report) for report in data.rounds},
         failures=data.failures,
         failure_kind=failure_kind,
         tries=tries,
         events=data.events,
+        audit=audit,
+        elements=[error for arrays in data.evaluations.values() for error in element_errors(arrays)],
+        chosen=Counter((frame.round, frame.reason) for frame in data.chosen),
+        viewer_frames=for_viewer(data.chosen),
+        costs=data.costs,
+        models=lineage(data.models, data.rounds),
+        alarms=data.alarms,
+        validation=data.validation,
+        open_round=data.open_round,
         stopped=_stopped(data),
         versions=installed_versions(),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -5,30 +5,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from al_loop.records import RoundReport
+from al_loop.report.chosen import AuditError
+from al_loop.report.elements import element_bars, element_errors
 from al_loop.report.figures import learning_curve, seconds_bars, verdict_bars
+from al_loop.report.reliability import calibration_curve, stress_parity
 from al_loop.report.scatter import energy_parity, force_parity, uncertainty_against_error
 
 _Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 def figures_of(
-    config: Mapping[str, Any], rounds: Sequence[RoundReport], evaluations: Mapping[int, dict[str, Any]]
+    config: Mapping[str, Any],
+    rounds: Sequence[RoundReport],
+    evaluations: Mapping[int, dict[str, Any]],
+    audit: Sequence[AuditError] = (),
 ) -> dict[str, bytes | None]:
     """Return every figure as a PNG, None where there is nothing to show yet."""
     figures = {
-        "learning_forces": learning_curve(rounds, "force_mae", "Forces against DFT", "eV/Å"),
+        "learning_forces": learning_curve(rounds, "force_mae", "Forces against DFT", "eV/Å", audit=audit),
         "learning_energy": learning_curve(rounds, "energy_mae", "Energy against DFT", "meV/atom", 1000.0),
         "verdicts": verdict_bars(rounds),
         "seconds": seconds_bars(rounds),
         "force_parity": None,
         "energy_parity": None,
+        "stress_parity": None,
         "uncertainty": None,
+        "calibration": None,
+        "elements": None,
     }
     if evaluations:
         latest = evaluations[max(evaluations)]
         tolerance = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
         figures["force_parity"] = force_parity(latest)
         figures["energy_parity"] = energy_parity(latest)
+        figures["stress_parity"] = stress_parity(latest)
+        figures["calibration"] = calibration_curve(latest)
+        figures["elements"] = element_bars(element_errors(latest))
         figures["uncertainty"] = uncertainty_against_error(
             latest, tolerance, threshold_of(rounds[-1] if rounds else None)
         )

@@ -9,9 +9,13 @@ import pytest
 from ase.build import molecule
 from numpy.typing import NDArray
 
-from al_loop.ledger import EventRecord
+from al_loop.ledger import EventRecord, ModelRecord
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport
+from al_loop.report.alarms import PhysicsAlarm
+from al_loop.report.chosen import ChosenFrame
+from al_loop.report.costs import label_costs
 from al_loop.report.page import ReportData
+from al_loop.report.validation import Table
 from dft_interfaces.label import Label, LabelStatus
 
 HOSTILE = "<script>alert('x')</script>"
@@ -66,7 +70,27 @@ def make_evaluation(frames: int = 30, atoms: int = 6) -> dict[str, NDArray[Any]]
         "max_force_uncertainty": np.exp(rng.normal(size=frames) - 3),
         "uncertainty": np.exp(rng.normal(size=frames) - 3),
         "latent_distance": np.ones(frames),
+        "stress_dft": rng.normal(size=(frames, 6)) * 0.01,
+        "stress_served": rng.normal(size=(frames, 6)) * 0.01,
     }
+
+
+def make_chosen(round_: int = 1, reason: str = "audit", *, known: bool = True) -> ChosenFrame:
+    atoms = molecule("CH3OH")
+    forces = np.zeros((len(atoms), 3))
+    sigma = np.linspace(0.01, 0.4, len(atoms)) if known else np.full(len(atoms), np.nan)
+    label = Label(LabelStatus.CONVERGED, "x", energy_eV=-1.0, forces_eV_per_A=forces, cost_s=2.0)
+    return ChosenFrame(
+        f"{round_}{'f' * 15}",
+        round_,
+        reason,
+        f"suspect: {HOSTILE}</script>",
+        atoms,
+        sigma,
+        forces + 0.25,
+        forces + 0.75,
+        label,
+    )
 
 
 def make_failure() -> LabelledFrame:
@@ -90,6 +114,15 @@ def make_data() -> ReportData:
         evaluations={1: make_evaluation()},
         failures=[make_failure()],
         events=[EventRecord("promotion", HOSTILE, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1)],
+        chosen=[make_chosen(0, "representative", known=False), make_chosen(), make_chosen(reason=HOSTILE)],
+        costs=label_costs([make_failure()]),
+        models=[
+            ModelRecord("a" * 16, 0, "round-0", "x", {"labels": 12}, served_since=0),
+            ModelRecord("b" * 16, 1, "round-1", "x", {"labels": 24}),
+        ],
+        alarms=[PhysicsAlarm(1, "discard", "close contact: #", "close contact: 0.31 of radii", 9)],
+        validation=[Table(HOSTILE, ["quantity", "passed"], [["bulk modulus", HOSTILE]])],
+        open_round="round 2 is open; finished stages: explore",
     )
 
 

@@ -63,7 +63,7 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     page = Page(path.read_text(encoding="utf-8"))
     assert page.links == []
-    assert len(page.images) == 7
+    assert len(page.images) == 10
     for source in page.images:
         data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
         with Image.open(io.BytesIO(data)) as image:
@@ -78,6 +78,13 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
         "2026-01-02 03:04:05",
         "1 of 12 trusted test frames",
         "Frames are trusted up to a force uncertainty of 0.05 eV/Å",
+        "1 1 0.7500 0.2500",  # the random audit of round 1
+        "promoted in round 0, served now",
+        "rejected; the model of round 0 stays",
+        "1 33.3 33.3 33.3 33.3 1 ",  # one calculation, and what it cost for nothing
+        "close contact: 0.31 of radii",
+        "bulk modulus",
+        "round 2 is open",
     ):
         assert expected in page.text
 
@@ -85,7 +92,8 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
 def test_data_cannot_become_markup(report_data: ReportData, hostile: str) -> None:
     html = render_report(report_data)
     page = Page(html)
-    assert "script" not in page.seen
+    assert page.seen.count("script") == 2  # the viewer and its frames
+    assert html.count("</script>") == 2
     assert hostile not in html
     assert page.text.count(hostile) >= 5  # twice never trained, a failure, an event, the config
 

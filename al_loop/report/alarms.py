@@ -1,0 +1,44 @@
+"""What the physics lane objected to, with the numbers taken out so that like counts with like."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from al_loop.ledger import Ledger
+from al_loop.records import Lane, Role
+
+_NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class PhysicsAlarm:
+    """One kind of objection in one round.
+
+    Attributes:
+        round: the round.
+        kind: ``suspect`` or ``discard``.
+        reason: with # in place of each number.
+        example: one reason as it was given.
+        frames: how many.
+    """
+
+    round: int
+    kind: str
+    reason: str
+    example: str
+    frames: int
+
+
+def physics_alarms(ledger: Ledger) -> list[PhysicsAlarm]:
+    """Return the objections of all rounds, the most frequent of each round first."""
+    return [alarm for round_ in ledger.rounds() for alarm in _of_round(ledger, round_)]
+
+
+def _of_round(ledger: Ledger, round_: int) -> list[PhysicsAlarm]:
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    for kind, reason, frames in ledger.lane_reasons(round_, Role.EXPLORE, Lane.PHYSICS):
+        key = (kind.value, _NUMBER.sub("#", reason))
+        counts[key] += frames
+        examples.setdefault(key, reason)
+    return [PhysicsAlarm(round_, *key, examples[key], frames) for key, frames in counts.most_common()]

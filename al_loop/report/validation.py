@@ -1,0 +1,68 @@
+"""Reads what a validation left in the campaign's folder, whatever its shape: it is shown, never relied on."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VALIDATION_NAME = "validation.json"
+_MOST_BYTES, _MOST_ROWS, _MOST_DEPTH = 2_000_000, 400, 6
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title.
+
+    Attributes:
+        title: where in the file it stands.
+        columns: names.
+        rows: one text for each column.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def validation_tables(folder: Path) -> list[Table]:
+    """Return the tables of ``validation.json``: each list of records becomes one, and what stands beside them another.
+
+    No file gives no tables; one that cannot be read, a table that says so.
+    """
+    path = folder / VALIDATION_NAME
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return [Table(VALIDATION_NAME, ["not shown"], [[f"larger than {_MOST_BYTES} bytes"]])]
+        return list(_tables(json.loads(path.read_text(encoding="utf-8")), "", 0))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, RecursionError) as error:
+        return [Table(VALIDATION_NAME, ["not readable"], [[str(error)]])]
+
+
+def _tables(value: Any, title: str, depth: int) -> Iterator[Table]:
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        columns = list(dict.fromkeys(str(key) for row in value for key in row))
+        rows = [[_text(row.get(column, "")) for column in columns] for row in value[:_MOST_ROWS]]
+        yield Table(title or "validation", columns, rows)
+    elif isinstance(value, dict) and depth < _MOST_DEPTH:
+        nested = {key: item for key, item in value.items() if isinstance(item, dict | list) and item}
+        plain = {key: item for key, item in value.items() if key not in nested}
+        if plain:
+            rows = [[str(key), _text(item)] for key, item in list(plain.items())[:_MOST_ROWS]]
+            yield Table(title or "validation", ["", ""], rows)
+        for key, item in nested.items():
+            yield from _tables(item, f"{title} · {key}" if title else str(key), depth + 1)
+    else:
+        yield Table(title or "validation", ["value"], [[_text(value)]])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
