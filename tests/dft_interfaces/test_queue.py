@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.label import Attempt, Failure, LabelStatus
+from dft_interfaces.queue.command import run_command
 from dft_interfaces.queue.files import slurm_script
 from dft_interfaces.queue.jobs import JobRecords, QueuedJob
 from dft_interfaces.queue.limits import UNLIMITED, disagreements
@@ -147,3 +148,11 @@ def test_notes_of_jobs_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     path.write_text(path.read_text()[:50])
     assert records.read() == {}
     assert str(path) in caplog.text
+
+
+def test_no_job_inherits_the_uri_of_the_database(monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", "mongodb://user:password@host")
+    monkeypatch.setenv("KEPT", "yes")
+    shown = run_command(["env"])
+    assert "KEPT=yes" in shown
+    assert "MONGODB_URI" not in shown
