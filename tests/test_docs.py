@@ -30,9 +30,7 @@ from al_loop.config.settings import LabelSettings
 from dft_interfaces.settings import EngineSettings
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md", *ROOT.glob("docs/**/*.md")]
-)
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "benchmarks/README.md", *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -204,7 +202,9 @@ def test_every_page_is_in_the_navigation() -> None:
                 walk(inner)
 
     walk(site["nav"])
-    assert listed == {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+    assert pages - listed == set(), "add these to nav in mkdocs.yml"
+    assert listed - pages == set(), "these are gone"
 
 
 def test_the_reference_names_what_exists() -> None:
