@@ -35,7 +35,7 @@ def chosen_arrays(
         ``natoms`` (f,), ``uncertainty`` (N,) force uncertainty of each atom in eV/Å, NaN where there is none, and
         ``forces_served``, ``forces_foundation`` (N, 3) in eV/Å.
     """
-    answers = [answer for visit in _bounded(visits, reasons) if (answer := _answer(visit, model)) is not None]
+    answers = _answers(_bounded(visits, reasons), model)
     shapes = [prediction.forces.shape for _, prediction in answers]
     return {
         "frame_id": np.array([visit.frame_id for visit, _ in answers], dtype=np.str_),
@@ -60,11 +60,13 @@ def _bounded(visits: Sequence[Visit], reasons: Mapping[str, str]) -> list[Visit]
     return [visit for visit, so_far in zip(in_order, atoms, strict=True) if so_far <= MOST_ATOMS]
 
 
-def _answer(visit: Visit, model: CommitteePotential) -> _Answer | None:
+def _answers(visits: Sequence[Visit], model: CommitteePotential) -> list[_Answer]:
+    """All in one batch, or one by one where the foundation refuses some of them."""
     try:
-        return visit, model.predict([visit.atoms], "exact", foundation=True)[0]
+        together = model.predict([visit.atoms for visit in visits], "exact", foundation=True) if visits else []
     except (StructureError, FoundationAnswerError):
-        return None
+        return [answer for visit in visits if len(visits) > 1 for answer in _answers([visit], model)]
+    return list(zip(visits, together, strict=True))
 
 
 def _said(visit: Visit) -> str:

@@ -56,7 +56,10 @@ def learning_curve(
         panel.set_ylabel(f"mean absolute error ({unit})")
         panel.set_xticks(sorted({*x, *(n for n, _ in audited)}))
         panel.margins(x=0.1, y=0.15)
-        panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, columnspacing=0.9, handlelength=1.5)
+        if audited:  # three names beside the title would cover it
+            panel.legend(loc="best")
+        else:
+            panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         return png(panel)
 
 
