@@ -22,7 +22,7 @@ from al_loop.explore.starts import load_system
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
 from al_loop.ids import frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
-from al_loop.label_cost import LabelCost, label_cost
+from al_loop.label_cost import LabelCost, label_cores, label_cost
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
@@ -198,7 +198,9 @@ class Campaign:
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
         with WorkerPool(self.config, log) as pool:
             progress = LoggedProgress(self._progress, log)
-            stages = Stages(self.config, prepared.backbone, prepared.level, ledger, pool, progress)
+            stages = Stages(
+                self.config, prepared.backbone, prepared.level, ledger, pool, progress, prepared.cost.core_hours_each
+            )
             once = partial(_once, ledger, log)
             for round_ in count():
                 if not self._goes_on(ledger, round_, watch):
@@ -224,7 +226,7 @@ class Campaign:
                 seconds[stage_of(name)] += stage["seconds"]
         label, explore = self.config.label, self.config.explore
         timestep_fs = None if explore.ensemble == "relax" else explore.timestep_fs
-        cores = (label.queue and label.queue.cores) or label.engine.cores
+        cores = label_cores(label)
         report = as_dict(round_report(ledger, round_, dict(seconds), timestep_fs=timestep_fs, label_cores=cores))
         log.write("round", **report)
         return report

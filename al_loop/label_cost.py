@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
+from al_loop.config.settings import LabelSettings
 from al_loop.explore.starts import load_system
 from dft_interfaces.engine import DFTEngine
 
@@ -25,10 +26,14 @@ class LabelCost:
     cores: int
 
     @property
+    def core_hours_each(self) -> float:
+        """Of one label, if it costs what the mean structure does."""
+        return sum(self.seconds.values()) / len(self.seconds) * self.cores / 3600
+
+    @property
     def core_hours(self) -> float:
-        """Of all labels, if each costs what the mean structure does."""
-        mean_s = sum(self.seconds.values()) / len(self.seconds)
-        return self.labels * mean_s * self.cores / 3600
+        """Of all labels."""
+        return self.labels * self.core_hours_each
 
     @property
     def too_long(self) -> list[str]:
@@ -44,6 +49,11 @@ class LabelCost:
                 "or use a smaller cell or cheaper settings"
             )
         return text
+
+
+def label_cores(label: LabelSettings) -> int:
+    """How many cores a calculation holds while it runs."""
+    return (label.queue and label.queue.cores) or label.engine.cores
 
 
 def label_cost(config: Config, engine: DFTEngine) -> LabelCost:

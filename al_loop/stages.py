@@ -19,6 +19,7 @@ from al_loop.evaluate.round_report import held_out_figures
 from al_loop.explore.hold_out import hold_out, hold_out_steps
 from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import StoredTrajectories
+from al_loop.label.budget import round_budget
 from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.label.outliers import mark_outliers
 from al_loop.ledger import Ledger
@@ -26,7 +27,6 @@ from al_loop.portions import EXPLORE, SELECT, Portions, stage_name
 from al_loop.progress import Progress
 from al_loop.promote.promotion import judge_candidate
 from al_loop.promote.promotion_evidence import gather_evidence
-from al_loop.promote.stopping import labels_left
 from al_loop.quarantine import note_quarantined, quarantine_in_words
 from al_loop.queued.exploring import explore_anywhere
 from al_loop.queued.training import fitted_in_queue
@@ -58,6 +58,7 @@ class Stages:
         ledger: where everything is written.
         pool: the labelling workers.
         progress: shows how far a stage is.
+        label_estimate_h: core hours of one label, by the engine's own estimate.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Stages:
         ledger: Ledger,
         pool: WorkerPool,
         progress: Progress,
+        label_estimate_h: float,
     ) -> None:
         self._config = config
         self._backbone = backbone
@@ -75,6 +77,7 @@ class Stages:
         self._ledger = ledger
         self._pool = pool
         self._progress = progress
+        self._label_estimate_h = label_estimate_h
         self._portions = Portions(config, ledger)
         self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
         self._served_cache: tuple[str, CommitteePotential] | None = None
@@ -286,13 +289,7 @@ class Stages:
         """How many labels the round may ask for under the budget of the whole campaign."""
         held_out = self._ledger.stage_results(0, "hold_out") or {}
         asked_for = held_out.get("frames", 0) + sum(self._portions.selected(former) for former in range(round_))
-        left = labels_left(self._config.stop.labels, self._config.select.labels_per_round, asked_for)
-        if left < 1:
-            raise GuardStop(
-                f"Round {round_}: stop.labels allows {self._config.stop.labels} labels, and {asked_for} were asked for "
-                "already, held-out ones included. Raise it and run the same command again."
-            )
-        return left
+        return round_budget(self._config, self._ledger, round_, asked_for, self._label_estimate_h)
 
     def _request(self, round_: int, role: Role, visits: list[Visit]) -> None:
         self._ledger.request_labels(round_, role, visits, self._level.fingerprint)

@@ -23,4 +23,5 @@ class StopSettings(Settings):
     """Budget: DFT labels in all, held-out ones and failed calculations included. Fewer are asked for in the last
     round, so that it is not exceeded."""
     label_core_hours: float | None = Field(None, gt=0)
-    """Budget: core hours of all calculations. It is looked at after each round, which may exceed it."""
+    """Budget: core hours of all calculations. A round asks for as many labels as it pays for at the mean cost of the
+    labels so far (before the first, the engine's estimate), so that it is exceeded by no more than costs scatter."""

@@ -1,5 +1,6 @@
 """When a campaign has done enough: criteria on the reports of its rounds."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from al_loop.config import Config, StopSettings
@@ -48,6 +49,17 @@ def labels_left(budget: int | None, per_round: int, asked_for: int) -> int:
     return per_round if budget is None else max(0, min(per_round, budget - asked_for))
 
 
+def labels_affordable(budget_h: float, spent_h: float, each_h: float) -> int:
+    """How many more labels a budget of core hours pays for, if each costs what labels did so far.
+
+    Args:
+        budget_h: ``stop.label_core_hours``.
+        spent_h: by what has ended and, at ``each_h``, by what is being calculated.
+        each_h: mean cost of a label, above 0.
+    """
+    return max(0, math.floor((budget_h - spent_h) / each_h))
+
+
 def labels_asked_for(reports: Sequence[RoundReport]) -> int:
     """Calculations of these rounds, whatever came of them."""
     return sum(report.labels + report.labels_held_out + report.labels_failed for report in reports)
@@ -57,8 +69,11 @@ def _spent(settings: StopSettings, reports: Sequence[RoundReport]) -> Iterator[s
     labels, hours = labels_asked_for(reports), sum(report.label_core_hours for report in reports)
     if settings.labels is not None and labels >= settings.labels:
         yield f"the budget of stop.labels is used up: {labels} of {settings.labels}"
-    if settings.label_core_hours is not None and hours >= settings.label_core_hours:
-        yield f"the budget of stop.label_core_hours is used up: {hours:.3g} of {settings.label_core_hours:g} core hours"
+    if settings.label_core_hours is not None and hours + hours / max(labels, 1) > settings.label_core_hours:
+        yield (
+            f"the budget of stop.label_core_hours is used up: {hours:.3g} of {settings.label_core_hours:g} core hours, "
+            f"and a label costs {hours / max(labels, 1):.2g}"
+        )
 
 
 def _converged(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> Iterator[tuple[bool, str]]:

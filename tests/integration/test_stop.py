@@ -55,7 +55,7 @@ def test_the_label_budget_ends_the_campaign(small_campaign):
 def test_a_criterion_that_is_taken_away_lets_the_campaign_go_on(small_campaign):
     """Its candidates are rejected, and what was served stays."""
     strict = {"max_error_ratio": 1e-6}
-    small_campaign(rounds=2, stop={"label_core_hours": 1e-9}, promote=strict).finish()
+    small_campaign(rounds=2, stop={"labels": 19}, promote=strict).finish()
     campaign = small_campaign(rounds=2, promote=strict)
     assert [r["round"] for r in campaign.status()["rounds"]] == [0]
     assert campaign.status()["state"] == "stopped"
@@ -69,3 +69,21 @@ def test_a_criterion_that_is_taken_away_lets_the_campaign_go_on(small_campaign):
         held_back, *_ = round_["criteria"]
         assert held_back["limit"] == 1e-6
         assert held_back["value"] > held_back["limit"]
+
+
+def test_core_hours_are_not_spent_beyond_their_budget(small_campaign):
+    """Labels of at least half a second, and a budget of at most nine of them: five are held out."""
+    held_out = {"test_frames": 2, "calibration_frames": 3}
+    campaign = small_campaign(pause_s=0.5, rounds=3, hold_out=held_out, stop={"label_core_hours": 4.5 / 3600})
+    result = run(campaign)
+    assert result.returncode == 0, result.stderr
+    status = campaign.status()
+    assert status["stopped_early"].startswith("the budget of stop.label_core_hours is used up")
+    assert all(r["labels"] > 0 for r in status["rounds"])
+    assert 5 < len(campaign.calculations()) < 10
+
+
+def test_a_budget_that_pays_for_nothing_says_what_labels_cost(small_campaign):
+    result = run(small_campaign(stop={"label_core_hours": 1e-9}))
+    assert result.returncode == 3
+    assert "stop.label_core_hours allows 1e-09 core hours" in result.stderr

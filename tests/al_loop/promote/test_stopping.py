@@ -6,7 +6,7 @@ import pytest
 
 from al_loop.config import StopSettings
 from al_loop.evaluate.time_to_suspect import time_to_suspect
-from al_loop.promote.stopping import labels_left, stop_reason
+from al_loop.promote.stopping import labels_affordable, labels_left, stop_reason
 from al_loop.records import TimeToSuspect, VerdictKind
 from al_loop.report.round_json import as_dict, from_dict
 
@@ -82,7 +82,13 @@ def test_a_budget_ends_the_campaign_by_itself(round_of):
     assert "stop.labels is used up: 26 of 26" in reason(rounds, labels=26, trusted_fraction=1.0)
     assert reason(rounds, labels=27) == ""
     assert "4 of 3.5 core hours" in reason(rounds, label_core_hours=3.5)
+    assert "4 of 4.1 core hours, and a label costs 0.15" in reason(rounds, label_core_hours=4.1)
     assert reason(rounds, label_core_hours=4.5) == ""
+
+
+@pytest.mark.parametrize(("budget_h", "spent_h", "affordable"), [(10, 0, 20), (10, 9.6, 0), (10, 9.4, 1), (10, 12, 0)])
+def test_core_hours_pay_for_whole_labels(budget_h, spent_h, affordable):
+    assert labels_affordable(budget_h, spent_h, 0.5) == affordable
 
 
 @pytest.mark.parametrize(("budget", "asked_for", "left"), [(None, 500, 12), (100, 50, 12), (100, 95, 5), (100, 100, 0)])
