@@ -52,11 +52,11 @@ def survived(campaign, undisturbed, *, again=0):
     return found
 
 
-def record(test, *, trials, lost=0, again=0, ends):
+def record(test, *, trials, ends):
     """Note a fault that was survived; ``ends`` says how the command itself took it."""
     path = os.environ.get(RECORDS)
     if path:
-        line = {"test": test, "trials": trials, "lost": lost, "again": again, "ends": ends}
+        line = {"test": test, "trials": trials, "ends": ends}
         with Path(path).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
