@@ -86,6 +86,7 @@ def test_watching_starts_a_round_for_what_comes_in_and_ends_with_ctrl_c(small_ca
         )
     try:
         watched(campaign, process)
+        wait_until_it_watches(campaign, process, times=3)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0, campaign.output()
@@ -115,6 +116,15 @@ def watched(campaign, process):
         trained = {f.frame_id for f in ledger.labelled((Role.EXPLORE,), (2,))}
         assert {visit.frame_id for visit in imported} <= trained
         assert len(ledger.stage_results(2, "explore")["asked_before"]) == 2
+
+
+def wait_until_it_watches(campaign, process, times):
+    """Wait until the campaign says so again: Ctrl-C during a round stops that round."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (campaign.config.parent / "output.txt").read_text().count("Watching for") < times:
+        assert process.poll() is None, campaign.output()
+        assert time.monotonic() < deadline, campaign.output()
+        time.sleep(0.1)
 
 
 def wait_for_report(campaign, process, round_):
