@@ -2,6 +2,7 @@
 
 import gc
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from al_loop.label.labelling import WorkerPool, check_resources, fitting_workers
 from al_loop.logfile import EventLog
 from dft_interfaces.queue.limits import disagreements
 from dft_interfaces.settings import QueueSettings, StageQueueSettings
+
+PATIENCE_S = 60
 
 EMT: dict[str, Any] = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
 
@@ -131,19 +134,29 @@ def test_a_worker_that_died_is_started_again_and_leaves_no_open_file(tmp_path: P
     ):
         warnings.simplefilter("always")
         for _ in range(2):
-            started = workers()
+            started = workers(fitting_workers(config.label))
             for worker in started:
                 worker.kill()
                 while worker.status() != psutil.STATUS_ZOMBIE:
                     pass
             pool.check()
-            assert len(workers()) == len(started) > 0
         gc.collect()
-        for worker in workers():
+        for worker in workers(fitting_workers(config.label)):
             worker.kill()
     assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
 
 
-def workers() -> list[psutil.Process]:
-    """The living worker processes below this one."""
-    return [child for child in psutil.Process().children() if "al_loop.label.worker" in child.cmdline()]
+def workers(expected: int) -> list[psutil.Process]:
+    """The living worker processes below this one, once there are as many: a new one has no name yet."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := [child for child in psutil.Process().children() if _works(child)]) != expected:
+        assert time.monotonic() < deadline, f"{len(found)} workers instead of {expected}"
+        time.sleep(0.05)
+    return found
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return "al_loop.label.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie too
+        return False

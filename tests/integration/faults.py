@@ -67,7 +67,15 @@ def server_process(folder):
 
 
 def workers_of(process):
-    return [one for one in psutil.Process(process.pid).children() if "al_loop.label.worker" in one.cmdline()]
+    """The living workers of a campaign; one that has just died is no longer counted."""
+    return [one for one in psutil.Process(process.pid).children() if _works(one)]
+
+
+def _works(process):
+    try:
+        return "al_loop.label.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie too
+        return False
 
 
 def stop_and_go(process, seconds, sleep):
