@@ -7,7 +7,6 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry import complete_cell, minkowski_reduce
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from committee.errors import StructureError, UnknownElementError
 
@@ -127,6 +126,8 @@ def _overlaps(
     fractions = atoms.positions @ to_fractions
     fractions[:, atoms.pbc] %= 1.0
     fractions[:, atoms.pbc] %= 1.0  # what lies just below zero became one, which is outside the box
+    from scipy.spatial import cKDTree  # loads slowly, and not every command looks for pairs
+
     pairs = cKDTree(fractions, boxsize=np.where(atoms.pbc, 1.0, 0.0)).query_pairs(reach, output_type="ndarray")
     apart = fractions[pairs[:, 0]] - fractions[pairs[:, 1]]
     distances = np.linalg.norm((apart - np.where(atoms.pbc, np.round(apart), 0.0)) @ cell, axis=1)

@@ -8,12 +8,6 @@ from ase import Atoms
 
 from al_loop.config.generator_settings import GeneratorSettings
 from al_loop.errors import InputError
-from al_loop.explore.generators.adsorbate import adsorbate
-from al_loop.explore.generators.box import box
-from al_loop.explore.generators.cells import rattle, strain, supercell
-from al_loop.explore.generators.interface import interface
-from al_loop.explore.generators.sites import substitution, vacancy
-from al_loop.explore.generators.surface import surface
 
 __all__ = ["apply_variant"]
 
@@ -22,17 +16,26 @@ class _Generator(Protocol):
     def __call__(self, settings: Any, atoms: Atoms, rng: np.random.Generator) -> Atoms: ...
 
 
-_GENERATORS: dict[str, _Generator] = {
-    "rattle": rattle,
-    "strain": strain,
-    "supercell": supercell,
-    "vacancy": vacancy,
-    "substitution": substitution,
-    "surface": surface,
-    "interface": interface,
-    "box": box,
-    "adsorbate": adsorbate,
-}
+def _generators() -> dict[str, _Generator]:
+    """Loaded when one is used: `ase.build` takes half a second, which a command such as `status` does not have."""
+    from al_loop.explore.generators.adsorbate import adsorbate
+    from al_loop.explore.generators.box import box
+    from al_loop.explore.generators.cells import rattle, strain, supercell
+    from al_loop.explore.generators.interface import interface
+    from al_loop.explore.generators.sites import substitution, vacancy
+    from al_loop.explore.generators.surface import surface
+
+    return {
+        "rattle": rattle,
+        "strain": strain,
+        "supercell": supercell,
+        "vacancy": vacancy,
+        "substitution": substitution,
+        "surface": surface,
+        "interface": interface,
+        "box": box,
+        "adsorbate": adsorbate,
+    }
 
 
 def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
@@ -49,7 +52,7 @@ def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.ra
     built = atoms.copy()
     for index, settings in enumerate(variant):
         try:
-            built = _GENERATORS[settings.kind](settings, built, rng)
+            built = _generators()[settings.kind](settings, built, rng)
         except InputError as error:
             raise InputError(f"[{index}] ({settings.kind}): {error}") from error
     if not variant:
