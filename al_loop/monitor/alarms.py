@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
+from al_loop.answered_frame import put_answer
 from al_loop.errors import GuardStop, InputError
 from al_loop.monitor.check import Check
 from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judged
 from al_loop.monitor.options import MonitorOptions
 from al_loop.monitor.summary import Summary
-from committee import names
 
 DOUBT = "uncertainty_over_threshold"
 
@@ -100,12 +99,7 @@ def snapshot(atoms: Atoms, judged: Judged) -> Atoms:
         frame.arrays["alarm"] = np.isin(np.arange(len(frame)), check.verdict.atoms).astype(int)
     if answer is None:
         return frame
-    frame.calc = SinglePointCalculator(frame, energy=answer.energy, forces=answer.forces)
-    frame.info[names.ENERGY_UNCERTAINTY] = answer.energy_uncertainty
-    if answer.forces_uncertainty is not None:
-        frame.arrays[names.FORCES_UNCERTAINTY] = answer.forces_uncertainty
-    if answer.latent_distance is not None:
-        frame.arrays[names.LATENT_DISTANCE] = answer.latent_distance
+    put_answer(frame, answer)
     if judged.doubt is not None:
         frame.arrays[DOUBT] = judged.doubt
     return frame

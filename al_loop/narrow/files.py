@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
+from al_loop.answered_frame import put_answer
 from al_loop.errors import InputError
 from al_loop.labelled_file import LabelKeys
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_relaxing import Labelled
 from al_loop.narrow.results import Ranking
-from committee import names
 from committee.prediction import Prediction
 
 KEYS = LabelKeys()
@@ -77,12 +76,7 @@ def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, lab
     frame = atoms.copy()
     frame.info.update({key: value for key, value in info.items() if value is not None and value != ""})
     if answer is not None:
-        frame.calc = SinglePointCalculator(frame, energy=answer.energy, forces=answer.forces)
-        frame.info[names.ENERGY_UNCERTAINTY] = answer.energy_uncertainty
-        if answer.forces_uncertainty is not None:
-            frame.arrays[names.FORCES_UNCERTAINTY] = answer.forces_uncertainty
-        if answer.latent_distance is not None:
-            frame.arrays[names.LATENT_DISTANCE] = answer.latent_distance
+        put_answer(frame, answer)
     if labelled is not None and labelled.energy_eV is not None:
         label = labelled.label
         frame.info[KEYS.energy] = labelled.energy_eV
