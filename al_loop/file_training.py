@@ -12,9 +12,8 @@ from al_loop.errors import InputError
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
 from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
-from al_loop.train.alignment import compare
+from al_loop.train.alignment import label_slips
 from al_loop.train.fitting import incremental
-from al_loop.train.foundation_answers import foundation_answers
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.calibration import Calibration
@@ -155,9 +154,7 @@ def _compare(path: Path, frames: Sequence[TrainingFrame], backbone: Backbone) ->
     check_frames(frames, backbone.elements)
     rng = np.random.default_rng(len(frames))
     chosen = rng.choice(len(frames), size=min(COMPARED, len(frames)), replace=False)
-    sample = [frames[index] for index in sorted(chosen)]
-    answers = foundation_answers(backbone, [frame.atoms for frame in sample])
-    _, slips = compare("The labels", list(zip(sample, answers, strict=True)))
+    slips = label_slips([frames[index] for index in sorted(chosen)], backbone)
     if slips:
         raise InputError(
             f"{path}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "

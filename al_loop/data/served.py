@@ -27,8 +27,7 @@ def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
     """Return what compares labels with the foundation: slips of unit, sign and order are refused."""
 
     def check(sample: Sequence[Record]) -> None:
-        from al_loop.train.alignment import compare
-        from al_loop.train.foundation_answers import foundation_answers
+        from al_loop.train.alignment import label_slips
         from committee.backbones import load_backbone
         from committee.training import TrainingFrame
 
@@ -43,8 +42,7 @@ def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
             for index, record in enumerate(sample)
             if record.label is not None and record.label.energy_eV is not None
         ]
-        answers = foundation_answers(load_backbone(config.foundation), [frame.atoms for frame in frames])
-        _, slips = compare("The labels", list(zip(frames, answers, strict=True)))
+        slips = label_slips(frames, load_backbone(config.foundation))
         if slips:
             raise InputError(
                 f"{' '.join(slips)} Nothing was imported. Convert them to eV and eV/Å, or add --no-check if they are "

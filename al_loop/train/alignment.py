@@ -191,6 +191,12 @@ def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_e
     return replace(found, spread_eV_per_atom=spread)
 
 
+def label_slips(frames: Sequence[TrainingFrame], backbone: Backbone) -> list[str]:
+    """One sentence for each slip of unit, sign or order that labels show beside the foundation."""
+    answers = foundation_answers(backbone, [frame.atoms for frame in frames])
+    return compare("The labels", list(zip(frames, answers, strict=True)))[1]
+
+
 def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
     """Compare labels with what the foundation says of their frames.
 
