@@ -99,7 +99,7 @@ def import_command(
 def worker(
     config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The campaign's YAML file.")] = None,
     uri: Annotated[str | None, typer.Option(help="MongoDB URI without user and password.")] = None,
-    uri_file: Annotated[Path | None, typer.Option(help="File whose first line is the URI.")] = None,
+    uri_file: Annotated[Path | None, typer.Option(help="File that holds the URI; only you may read it.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Name of the campaign.")] = None,
     engine: Annotated[Path | None, typer.Option(help="YAML file: a config's label block, or its engine.")] = None,
     folder: Annotated[Path, typer.Option(help="Scratch folder of this worker on this machine.")] = Path(

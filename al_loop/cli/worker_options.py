@@ -1,11 +1,11 @@
 """What ``al-loop worker`` and ``al-loop label`` are given: a campaign's config, or a database, a name, an engine."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from al_loop.config import Config
 from al_loop.config.file import absolute_label, load_config
 from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings, StoreSettings
@@ -33,12 +33,7 @@ def worker_settings(
     name = campaign or (config and config.name)
     if not name:
         raise InputError("--campaign: missing; name the campaign, or give its config file")
-    address = _uri(uri, uri_file) or (config and shared_server(config.store))
-    if not address:
-        raise InputError(
-            "no database: give --uri (without user and password), --uri-file, MONGODB_URI, or a config with store.uri. "
-            "A campaign's private server cannot be reached from elsewhere"
-        )
+    store = _store(uri, uri_file, config)
     if engine is not None:
         label = label_block(engine)
     elif config is not None:
@@ -46,30 +41,25 @@ def worker_settings(
     else:
         raise InputError("--engine: missing; give a YAML file with the campaign's label.engine block, or its config")
     where = folder.expanduser().resolve() / name
-    return OutsideWorker(
-        campaign=name, store=StoreSettings(uri=address), label=label, folder=where, name=worker_name(where)
-    )
+    return OutsideWorker(campaign=name, store=store, label=label, folder=where, name=worker_name(where))
 
 
-def _uri(uri: str | None, uri_file: Path | None) -> str | None:
+def _store(uri: str | None, uri_file: Path | None, config: Config | None) -> StoreSettings:
     if uri is not None and uri_file is not None:
         raise InputError("received both --uri and --uri-file; give one of them")
-    if uri is not None:
-        if "@" in uri or "password" in uri.lower() or "token" in uri.lower():
-            raise InputError(
-                "--uri: received a URI with user or password. Arguments of a process can be read by everybody on the "
-                "machine: put the URI into MONGODB_URI, or into a file that only you can read and name it by --uri-file"
-            )
-        return uri
-    if uri_file is None:
-        return os.environ.get("MONGODB_URI")
-    try:
-        lines = uri_file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--uri-file: {uri_file} cannot be read ({type(error).__name__})") from error
-    if len(lines) != 1:
-        raise InputError(f"--uri-file: {uri_file} holds {len(lines)} words, expected the URI and nothing else")
-    return lines[0]
+    if uri is not None and ("@" in uri or "password" in uri.lower() or "token" in uri.lower()):
+        raise InputError(
+            "--uri: received a URI with user or password. Arguments of a process can be read by everybody on the "
+            "machine: put the URI into MONGODB_URI, or into a file that only you can read and name it by --uri-file"
+        )
+    given = StoreSettings(uri=uri, uri_file=uri_file)
+    address = shared_server(given) or (config and shared_server(config.store))
+    if not address:
+        raise InputError(
+            "no database: give --uri (without user and password), --uri-file, MONGODB_URI, or a config with store.uri. "
+            "A campaign's private server cannot be reached from elsewhere"
+        )
+    return StoreSettings(uri=address)
 
 
 def label_settings(path: Path) -> LabelSettings:
@@ -92,6 +82,12 @@ def label_block(path: Path) -> LabelSettings:
     data = data["label"] if set(data) == {"label"} and isinstance(data["label"], dict) else data
     block = data if isinstance(data.get("engine"), dict) else {"engine": data}
     try:
-        return absolute_label(TypeAdapter(LabelSettings).validate_python(block), path.parent)
+        return absolute_label(_LabelBlock.model_validate({"label": block}).label, path.parent)
     except ValidationError as error:
-        raise InputError(f"--engine: {path}: {'; '.join(explain(error, block))}") from error
+        raise InputError(f"{path}: {'; '.join(explain(error, {'label': block}))}") from error
+
+
+class _LabelBlock(BaseModel):
+    """A label block at its place in a config, so that a message names its keys as a config does."""
+
+    label: LabelSettings

@@ -149,3 +149,19 @@ def test_labels_in_another_unit_are_refused(files: Path) -> None:
     code, _, error = invoke("train", frames, "--foundation", "sevennet:7net-0", "--to", files / "model")
     assert code == 2
     assert "Nothing was trained" in error
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("engine: gpaw\ncutof_eV: 600\n", "label.engine.cutof_eV: unknown key; did you mean 'label.engine.cutoff_eV'?"),
+        ("engine: {engine: gpaw}\nworker: 2\n", "label.worker: unknown key; did you mean 'label.workers'?"),
+    ],
+)
+def test_a_misspelt_key_is_named_at_its_place(files: Path, block: str, said: str) -> None:
+    (files / "engine.yaml").write_text(block)
+    code, _, error = invoke(
+        "label", files / "some.extxyz", "--engine", files / "engine.yaml", "--to", files / "labels.extxyz"
+    )
+    assert code == 2
+    assert said in error

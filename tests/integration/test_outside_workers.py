@@ -167,6 +167,10 @@ def test_credentials_in_the_arguments_are_refused_and_not_repeated(site: Site) -
     assert "hunter2" not in text
     assert not (site.tmp_path / "one").exists()
     (site.tmp_path / "uri").write_text(site.uri + "\n")
+    (site.tmp_path / "uri").chmod(0o644)
+    text = refusal(site.worker("one", "--uri-file", str(site.tmp_path / "uri"), "--campaign", "nobody"))
+    assert "chmod 600" in text
+    (site.tmp_path / "uri").chmod(0o600)
     site.ledger.campaigns()
     text = refusal(site.worker("one", "--uri-file", str(site.tmp_path / "uri"), "--campaign", "nobody"))
     assert "'nobody'" in text
