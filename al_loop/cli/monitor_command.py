@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -62,18 +62,10 @@ def monitor(
     as_json: AsJson = False,
 ) -> None:
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
-    from al_loop.errors import InputError
     from al_loop.monitor.options import MonitorOptions, checked_actions
 
-    if (structure is None) == (trajectory is None):
-        raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
-    wrong = [f"--{name} {value:g}" for name, value in (("steps", steps), ("every", every or 1), ("timestep", timestep),
-             ("temperature", 300.0 if temperature is None else temperature)) if not value > 0]  # fmt: skip
-    if wrong or every == 0:
-        raise InputError(f"received {', '.join(wrong) or '--every 0'}, expected numbers above 0")
-    for path in (log, snapshots):
-        if not path.parent.is_dir():
-            raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
+    _check_input(structure, trajectory, (log, snapshots))
+    _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     options = MonitorOptions(
         on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
@@ -84,12 +76,6 @@ def monitor(
         seed=seed,
         any_periodicity=any_periodicity,
     )
-    if trajectory is not None and not trajectory.is_file():
-        raise InputError(f"{trajectory} is not a file; name a trajectory")
-    if structure is not None:
-        from al_loop.config.structure_file import read_structure
-
-        read_structure(structure)  # refused before a model is loaded
     from al_loop.monitor.opening import open_model
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
@@ -104,6 +90,30 @@ def monitor(
         typer.echo(json.dumps(told, allow_nan=False))
     else:
         _print(told, options)
+
+
+def _check_input(structure: Path | None, trajectory: Path | None, written: Sequence[Path]) -> None:
+    """Refuse before a model is loaded."""
+    from al_loop.config.structure_file import read_structure
+    from al_loop.errors import InputError
+
+    if (structure is None) == (trajectory is None):
+        raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
+    if trajectory is not None and not trajectory.is_file():
+        raise InputError(f"{trajectory} is not a file; name a trajectory")
+    if structure is not None:
+        read_structure(structure)
+    for path in written:
+        if not path.parent.is_dir():
+            raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
+
+
+def _check_above_zero(**numbers: float | None) -> None:
+    from al_loop.errors import InputError
+
+    wrong = [f"--{name} {value:g}" for name, value in numbers.items() if value is not None and not value > 0]
+    if wrong:
+        raise InputError(f"received {', '.join(wrong)}, expected numbers above 0")
 
 
 def _settings(
