@@ -32,9 +32,10 @@ def round_budget(config: Config, ledger: Ledger, round_: int, asked_for: int, es
 
 
 def _affordable(config: Config, ledger: Ledger, round_: int, budget_h: float, estimate_h: float) -> int:
-    ended = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), converged_only=False)
+    known = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), converged_only=False)
+    ended = [frame for frame in known if frame.label.cost_s > 0]  # imported labels cost nothing
     ended_h = sum(frame.label.cost_s for frame in ended) * label_cores(config.label) / 3600
-    each_h = ended_h / len(ended) if ended_h > 0 else estimate_h
+    each_h = ended_h / len(ended) if ended else estimate_h
     calculating = ledger.open_requests()
     affordable = labels_affordable(budget_h, ended_h + calculating * each_h, each_h)
     if affordable < 1:
