@@ -1,5 +1,6 @@
 """One real MongoDB server for the whole test session, a fresh database for each test."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -8,6 +9,10 @@ import pytest
 
 from al_loop.config import StoreSettings
 from al_loop.ledger.server import held_server
+
+# A shell lets what it starts in the background ignore Ctrl-C, and every process below inherits that: the tests of
+# Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

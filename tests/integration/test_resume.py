@@ -82,9 +82,15 @@ def test_a_stage_that_was_cut_off_before_it_was_noted_ends_the_same(small_campai
 
 
 def forget(ledger, *stages):
-    """Leave the ledger as a kill after the last write of a stage would, before the stage is noted as done."""
+    """Leave the ledger as a kill after the last write of the first stage would, before that is noted as done.
+
+    What later stages wrote stays and may not harm, but for requests of select: they would change what select sees.
+    """
     rounds = ledger._collection(ledger._docs.round)
     rounds.update_one({"_id": f"{ledger.campaign}/0"}, {"$unset": {f"stages.{stage}": 1 for stage in stages}})
+    if "explore" in stages:
+        want = {"campaign": ledger.campaign, "role": "explore"}
+        ledger._collection(ledger._docs.request).update_many({}, {"$pull": {"wanted_by": want}})
 
 
 def test_a_scheduler_that_ends_the_campaign_leaves_nothing_running(small_campaign):
