@@ -1,0 +1,33 @@
+"""One physical quantity that a calculator says of a structure: what every check returns and every table compares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What one calculator says.
+
+    Attributes:
+        check: name of the check, for example ``relaxation`` or ``surfaces``.
+        structure: name of the structure that was given.
+        name: what was measured, unique within check and structure, for example ``volume per atom`` or ``(111)``.
+        unit: of the value, empty for a pure number.
+        value: the number; None if it could not be had, and the note says why.
+        order_group: quantities of one check and one group are compared by their order too; empty if order means nothing.
+        note: what a reader has to know, for example why there is no value.
+    """
+
+    check: str
+    structure: str
+    name: str
+    unit: str
+    value: float | None
+    order_group: str = ""
+    note: str = ""
+
+
+Check = Callable[[str, Atoms, Calculator], list[Quantity]]
