@@ -67,7 +67,7 @@ class Claims:
         return self._waiting()
 
     def _waiting(self) -> ClaimedRequest | None:
-        return self._ledger.claim(self._worker, self._level, self._lease_s, lapsed=False)
+        return self._ledger.claim(self._worker, self._level, self._lease_s)
 
     def complete(self, request_id: str, label: Label) -> None:
         """Write the outcome of a request; one of an earlier start stays in its file until it is claimed."""

@@ -79,22 +79,19 @@ class RequestLedger(VisitLedger):
             collection.bulk_write(list(chunk))
 
     @in_parts
-    def claim(
-        self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS, *, lapsed: bool = True
-    ) -> ClaimedRequest | None:
+    def claim(self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> ClaimedRequest | None:
         """Take the oldest request of this campaign that nobody holds, None if there is none.
 
-        A request whose workers died ``max_attempts`` times is put aside as failed. Leases run by the server's clock.
+        A request whose workers died ``max_attempts`` times is put aside as failed. No clock frees what somebody holds:
+        who has fallen silent is told by ``holders``, and ``take_back`` gives back what he held.
 
         Args:
             worker: who claims.
             level: fingerprint of the level of theory that the worker calculates.
-            lease_s: after how long without a heartbeat somebody else may take it.
+            lease_s: how long the claim is noted to last; every ``heartbeat`` moves its end, the sign of life.
             max_attempts: how often a request may be begun.
-            lapsed: also those whose lease is over by the server's clock; a worker that must withstand a clock that
-                jumps goes by ``holders`` and ``take_back`` instead.
         """
-        while (taken := self._take(worker, level, lease_s, uuid.uuid4().hex, lapsed=lapsed)) is not None:
+        while (taken := self._take(worker, level, lease_s, uuid.uuid4().hex)) is not None:
             claimed = ClaimedRequest(
                 request_id=taken["_id"],
                 frame_id=taken["frame"],
@@ -224,20 +221,14 @@ class RequestLedger(VisitLedger):
         return bool(self._collection(self._docs.request).update_one(chosen, [{"$set": released}]).modified_count)
 
     @waits_out
-    def _take(self, worker: str, level: str, lease_s: float, token: str, *, lapsed: bool) -> dict[str, Any] | None:
+    def _take(self, worker: str, level: str, lease_s: float, token: str) -> dict[str, Any] | None:
         """Claim under a token; one whose answer was lost on its way is found again."""
         name = self._worker(worker)
         requests = self._collection(self._docs.request)
         mine = {"wanted_by.campaign": self.campaign, "state": CLAIMED, "token": token}
         if (found := requests.find_one(mine)) is not None:
             return dict(found)
-        free: dict[str, Any] = {
-            "level": level,
-            "wanted_by.campaign": self.campaign,
-            "state": PENDING,
-        }
-        if lapsed:
-            free |= {"state": {"$in": [PENDING, CLAIMED]}, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
+        free = {"level": level, "wanted_by.campaign": self.campaign, "state": PENDING}
         take = {
             "state": CLAIMED,
             "previous_worker": "$worker",
