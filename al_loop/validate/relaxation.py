@@ -1,0 +1,72 @@
+"""Check ``relaxation``: lattice constants, volume, bond lengths and the energy of the nearest minimum."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+
+from al_loop.validate.quantity import Quantity
+from al_loop.validate.relaxing import relaxed
+
+CHECK = "relaxation"
+BOND_FACTOR = 1.25  # of the sum of covalent radii: atoms closer than this are bonded
+ENERGY = "energy per atom"
+CELL = (("a", "Å"), ("b", "Å"), ("c", "Å"), ("alpha", "°"), ("beta", "°"), ("gamma", "°"))
+
+Array = NDArray[np.float64]
+
+
+def relaxation(
+    structure: str,
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    force_tolerance_eV_per_A: float = 0.01,
+    steps: int = 200,
+) -> list[Quantity]:
+    """Relax a structure, with its cell where it is periodic in three directions.
+
+    Bonds are those of the structure as it was given, so that all calculators are asked about the same ones; each pair
+    of elements has one mean length. Energies per atom of one composition form an order group: only their
+    differences mean anything.
+
+    Args:
+        structure: its name.
+        atoms: where the relaxation begins; not modified.
+        calculator: energy, forces, and for a crystal the stress.
+        force_tolerance_eV_per_A: largest force that is left.
+        steps: at most.
+
+    Raises:
+        NoAnswerError: no minimum was found.
+    """
+    crystal = bool(atoms.pbc.all())
+    minimum, energy = relaxed(
+        atoms, calculator, cell=crystal, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
+    )
+    formula = atoms.symbols.formula.reduce()[0].format("hill")
+    found = [Quantity(CHECK, structure, ENERGY, "eV/atom", energy / len(atoms), f"energy of {formula}")]
+    if crystal:
+        found += [
+            Quantity(CHECK, structure, name, unit, float(value))
+            for (name, unit), value in zip(CELL, minimum.cell.cellpar(), strict=True)
+        ]
+        volume = float(minimum.get_volume()) / len(atoms)
+        found.append(Quantity(CHECK, structure, "volume per atom", "Å³/atom", volume))
+    return [*found, *_bond_lengths(structure, atoms, minimum)]
+
+
+def _bond_lengths(structure: str, before: Atoms, after: Atoms) -> Iterator[Quantity]:
+    radii = covalent_radii[before.numbers]
+    first, second, images = neighbor_list("ijS", before, cutoff=(BOND_FACTOR * radii).tolist())
+    lengths: Array = np.linalg.norm(
+        after.positions[second] - after.positions[first] + images @ after.cell.array, axis=1
+    )
+    pairs = ["-".join(sorted((before.symbols[i], before.symbols[j]))) for i, j in zip(first, second, strict=True)]
+    for pair in sorted(set(pairs)):
+        mean = float(lengths[[name == pair for name in pairs]].mean())
+        yield Quantity(CHECK, structure, f"{pair} bond length", "Å", mean)
