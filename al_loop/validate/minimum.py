@@ -1,0 +1,134 @@
+"""Energies, and minima that the gate's physics watches; whatever a calculator raises is ``NoAnswerError``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS, LBFGS
+from numpy.typing import NDArray
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.physics import PhysicsLane
+from al_loop.records import VerdictKind
+from al_loop.validate.relaxing import NoAnswerError
+
+CHECK_EVERY = 5  # steps of a relaxation between two looks at its physics
+COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
+LONGEST_STEP_A = 0.1
+MOST_FOR_HESSIAN = 200  # atoms: beyond it BFGS spends more on its own matrices than on the forces
+LONGEST_MESSAGE = 200
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where a relaxation came to rest.
+
+    Attributes:
+        atoms: without calculator.
+        energy_eV: there.
+    """
+
+    atoms: Atoms
+    energy_eV: float
+
+    @property
+    def energy_eV_per_atom(self) -> float:
+        """The energy of one atom."""
+        return self.energy_eV / len(self.atoms)
+
+
+def energy_eV(atoms: Atoms, calculator: Calculator) -> float:
+    """Energy of a structure as it stands.
+
+    Raises:
+        NoAnswerError: the calculator failed, or its answer is not finite.
+    """
+    return energy_and_forces(atoms, calculator)[0]
+
+
+def energy_and_forces(atoms: Atoms, calculator: Calculator) -> tuple[float, NDArray[np.float64]]:
+    """Energy (eV) and forces (n, 3; eV/Å) of a structure as it stands; it is not modified.
+
+    Raises:
+        NoAnswerError: the calculator failed, or its answer is not finite.
+    """
+    asked = atoms.copy()
+    with answers_of_the_calculator():
+        asked.calc = calculator
+        return _finite(asked)
+
+
+def minimum(
+    start: Atoms,
+    calculator: Calculator,
+    *,
+    max_force_eV_per_A: float,
+    steps: int,
+    with_cell: bool = False,
+) -> Minimum:
+    """Relax with ASE's BFGS, in large cells L-BFGS, watched by the gate's physics.
+
+    Args:
+        start: where it begins, constraints included; not modified.
+        calculator: of the forces.
+        max_force_eV_per_A: the relaxation has converged below it, that on the cell included.
+        steps: most steps.
+        with_cell: the cell relaxes too (``FrechetCellFilter``).
+
+    Raises:
+        NoAnswerError: the calculator failed, the structure broke (two atoms collapsed, the volume exploded, the energy
+            fell without bottom, ...), or the relaxation did not converge.
+    """
+    atoms = start.copy()
+    lane = PhysicsLane(PhysicsSettings(), atoms.copy(), COLD_K)
+    with answers_of_the_calculator():
+        atoms.calc = calculator
+        method: Any = BFGS if len(atoms) <= MOST_FOR_HESSIAN else LBFGS
+        optimizer = method(FrechetCellFilter(atoms) if with_cell else atoms, logfile=None, maxstep=LONGEST_STEP_A)
+        converged = False
+        for converged in optimizer.irun(fmax=max_force_eV_per_A, steps=steps):  # noqa: B007 - asked for after the loop
+            energy, forces = _finite(atoms)
+            if optimizer.nsteps % CHECK_EVERY == 0:
+                _check(lane, atoms, energy, forces, ended=False)
+        energy, forces = _finite(atoms)
+        _check(lane, atoms, energy, forces, ended=True)
+    if not converged:
+        left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        raise NoAnswerError(
+            f"the relaxation did not converge in {steps} steps: a force of {left:.2g} eV/Å is left, wanted"
+            f" {max_force_eV_per_A:g}"
+        )
+    atoms.calc = None
+    return Minimum(atoms, energy)
+
+
+@contextmanager
+def answers_of_the_calculator() -> Iterator[None]:
+    """Turn whatever a calculator raises into ``NoAnswerError``: it costs one number, never the other ones."""
+    try:
+        yield
+    except NoAnswerError:
+        raise
+    except Exception as error:  # a foreign calculator raises anything
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise NoAnswerError(f"the calculator failed: {type(error).__name__}: {first[:LONGEST_MESSAGE]}") from error
+
+
+def _finite(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
+    energy = float(atoms.get_potential_energy())
+    forces = np.asarray(atoms.get_forces(apply_constraint=False), dtype=np.float64)
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise NoAnswerError("the calculator's energy or forces are not finite")
+    return energy, forces
+
+
+def _check(lane: PhysicsLane, atoms: Atoms, energy: float, forces: NDArray[np.float64], *, ended: bool) -> None:
+    """A start may look unphysical on its way; what nobody should be asked about ends the relaxation at once."""
+    found = lane.check(atoms, forces, energy)
+    if found is not None and (ended or found.kind is VerdictKind.DISCARD):
+        raise NoAnswerError(f"the structure broke while it relaxed: {found.reason}")
