@@ -16,8 +16,8 @@ class PromoteSettings(Settings):
     """Labels of former rounds that are compared, drawn once at random."""
     foundation_frames: int = Field(12, ge=1)
     """Strained and rattled starting structures that the foundation answers once."""
-    far_latent_distance: float = Field(9.0, gt=0)
-    """Latent distance beyond which nothing should be left of the correction: the default of committee.fade_end."""
+    far_latent_distance: float = Field(7.0, gt=0)
+    """Latent distance beyond which little may be left of the correction; with the default fade a fifth is, at most."""
     nve_steps: int = Field(40, ge=10)
     """Steps of the run at constant energy; each is one evaluation of up to three structures."""
     max_energy_ratio: float = Field(2.0, gt=1)

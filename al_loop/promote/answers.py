@@ -26,6 +26,27 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class FoundationError:
+    """What is known of the foundation's error from labels.
+
+    Attributes:
+        rmse: root mean square error of its force components, eV/Å.
+        rms_force: root mean square of its force components themselves, eV/Å.
+    """
+
+    rmse: float
+    rms_force: float
+
+    def expected(self, rms_force: float) -> float:
+        """RMSE, eV/Å, to expect where forces are of another size: the relative error stays, the error never shrinks.
+
+        Args:
+            rms_force: root mean square of the foundation's force components there, eV/Å.
+        """
+        return self.rmse * max(1.0, rms_force / self.rms_force) if self.rms_force > 0 else self.rmse
+
+
+@dataclass(frozen=True)
 class Answers:
     """Force errors of the three models by frame id."""
 
@@ -62,12 +83,18 @@ class Answers:
         )
         return new, old, bare
 
-    def foundation_rmse(self, frames: Sequence[LabelledFrame]) -> float:
-        """Root mean square error of the foundation's force components, eV/Å; NaN without frames."""
+    def foundation_error(self, frames: Sequence[LabelledFrame]) -> "FoundationError":
+        """How far off the foundation's forces are on labelled frames; NaN without frames."""
         if not frames:
-            return float("nan")
+            return FoundationError(float("nan"), float("nan"))
         errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
-        return float(np.sqrt(np.mean(errors**2)))
+        labels = np.concatenate([dft_forces(frame) for frame in frames])
+        return FoundationError(root_mean_square(errors), root_mean_square(errors + labels))
+
+
+def root_mean_square(values: Array) -> float:
+    """√⟨x²⟩ over all entries."""
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def ask_groups(

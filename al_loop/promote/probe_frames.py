@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from al_loop.promote.answers import ask_groups
+from al_loop.promote.answers import FoundationError, ask_groups, root_mean_square
 from al_loop.promote.criterion import Criterion
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -22,7 +22,7 @@ RATTLES_A = (0.25, 0.15)  # standard deviation of each coordinate besides
 CLOSEST = 0.65  # of the sum of covalent radii: a frame with a closer pair is drawn again
 SLACK_eV_per_A = 1e-3  # below it two models are the same
 DRAWS = 20
-DRAWS_PER_FRAME = 3
+DRAWS_PER_FRAME = 6
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,8 @@ def probe_frames(
 ) -> ProbeFrames:
     """Strain and rattle the starting structures in turn, and ask the foundation; what it refuses is left out.
 
-    Of ``DRAWS_PER_FRAME`` times as many draws those are kept that are far from the first labels.
+    Of ``DRAWS_PER_FRAME`` times as many draws those are kept that are far from the first labels, the nearest of them
+    first: furthest out nothing is left of any correction, and nothing could be seen.
 
     Args:
         structures: the campaign's starting structures.
@@ -93,62 +94,69 @@ def probe_frames(
     disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
     frames = [atoms for atoms in disturbed if atoms is not None]
     answers = ask_groups(candidate, [[atoms] for atoms in frames], foundation=True)
-    healthy = [
-        (atoms, answer[0].foundation_forces, is_far(answer[0], far))
-        for atoms, answer in zip(frames, answers, strict=True)
-        if not isinstance(answer, str)
+    healthy = [(atoms, answer[0]) for atoms, answer in zip(frames, answers, strict=True) if not isinstance(answer, str)]
+    known = [
+        (atoms, answer.foundation_forces, _nearness(answer, far))
+        for atoms, answer in healthy
+        if answer.foundation_forces is not None and np.isfinite(answer.foundation_forces).all()
     ]
-    known = [(atoms, forces, distant) for atoms, forces, distant in healthy if forces is not None]
-    kept = sorted((k for k in known if np.isfinite(k[1]).all()), key=lambda k: not k[2])[:count]
+    kept = sorted(known, key=lambda k: k[2])[:count]
     return ProbeFrames(tuple(atoms for atoms, _, _ in kept), tuple(forces for _, forces, _ in kept))
 
 
 def no_harm(
-    candidate: CommitteePotential, probe: ProbeFrames, foundation_rmse: float, max_rise: float, far: float
+    candidate: CommitteePotential, probe: ProbeFrames, foundation: FoundationError, max_rise: float, far: float
 ) -> Criterion:
     """Far from every label the candidate is the foundation, so that nothing it knew is forgotten.
 
     What a correction does near the labels is measured on labels; only frames whose every atom is further away than
-    ``far`` count here, where no label supports it. It then adds to the foundation's error, which is unknown there and
-    taken to be what it is on the labels: a deviation δ that knows nothing of the error e makes it √(e² + δ²), and
-    this may rise by less than ``max_rise``.
+    ``far`` count here, where no label supports it. It then adds to the foundation's error, which is unknown there: its
+    share of the forces is taken to be what it is on the labels. A deviation δ that knows nothing of the error e makes
+    it √(e² + δ²), and this may rise by less than ``max_rise``.
 
     Args:
         candidate: the newly trained committee.
         probe: frames with the foundation's own forces.
-        foundation_rmse: e, the root mean square error of the foundation's force components on labels, eV/Å.
+        foundation: its error on labels.
         max_rise: allowed relative rise.
         far: latent distance from the candidate's labels.
     """
-    if not np.isfinite(foundation_rmse):
+    if not np.isfinite(foundation.rmse):
         return Criterion(NAME, False, None, None, "there are no calibration labels to know the foundation's error from")
-    limit = max(float(np.sqrt((1 + max_rise) ** 2 - 1) * foundation_rmse), SLACK_eV_per_A)
     if not probe.atoms:
-        return Criterion(NAME, True, None, limit, "the foundation answered for no probe frame")
+        return Criterion(NAME, True, None, None, "the foundation answered for no probe frame")
     predictions = candidate.predict(list(probe.atoms), "energy")
-    deviations = [
-        prediction.forces - forces
+    counted = [
+        (prediction.forces - forces, forces)
         for prediction, forces in zip(predictions, probe.forces, strict=True)
         if is_far(prediction, far)
     ]
-    of_all = f"{len(deviations)} of {len(probe.atoms)} probe frames are far from the labels (latent distance {far:g})"
-    if not deviations:
-        return Criterion(NAME, True, None, limit, of_all)
-    rms = float(np.sqrt(np.mean(np.concatenate(deviations) ** 2)))
+    of_all = f"{len(counted)} of {len(probe.atoms)} probe frames are far from the labels (latent distance {far:g})"
+    if not counted:
+        return Criterion(NAME, True, None, None, of_all)
+    deviations, forces = map(np.concatenate, zip(*counted, strict=True))
+    rms, error = root_mean_square(deviations), foundation.expected(root_mean_square(forces))
+    limit = max(float(np.sqrt((1 + max_rise) ** 2 - 1)) * error, SLACK_eV_per_A)
     if not np.isfinite(rms):
         return Criterion(NAME, False, None, limit, f"{of_all}; there the candidate's forces are not finite")
-    passed = rms <= limit
     sentence = (
         f"{of_all}; there the forces differ from the foundation's by {rms:.4f} eV/Å, root mean square (at most "
-        f"{limit:.4f}, which adds {max_rise:.0%} to the foundation's error of {foundation_rmse:.4f} on labels)"
+        f"{limit:.4f}, which adds {max_rise:.0%} to the foundation's error: {foundation.rmse:.4f} on labels, "
+        f"{error:.4f} for forces as large as there)"
     )
-    return Criterion(NAME, passed, rms, limit, sentence)
+    return Criterion(NAME, rms <= limit, rms, limit, sentence)
 
 
 def is_far(prediction: Prediction, far: float) -> bool:
     """Whether every atom is further than ``far`` from the labels: forces reach over, so that one near atom counts."""
     distance = prediction.latent_distance
     return distance is None or not distance.min() <= far
+
+
+def _nearness(prediction: Prediction, far: float) -> tuple[bool, float]:
+    """Sorts frames: far ones first, the nearest of them in front."""
+    distance = prediction.latent_distance
+    return not is_far(prediction, far), float("inf") if distance is None else float(distance.min())
 
 
 def _disturbed(structure: Atoms, turn: int, rng: np.random.Generator) -> Atoms | None:

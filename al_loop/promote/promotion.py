@@ -70,12 +70,12 @@ def judge_candidate(
         settings: the limits.
     """
     answers = Answers.of(candidate, served, (*evidence.held_back, *evidence.newest, *evidence.earlier))
-    rmse = answers.foundation_rmse(evidence.held_back)
+    foundation = answers.foundation_error(evidence.held_back)
     criteria = (
         held_back(answers, evidence.held_back, settings.max_error_ratio),
         newest(answers, evidence.newest, settings.max_error_ratio),
         earlier(answers, evidence.earlier, evidence.held_back, settings.max_rise),
-        no_harm(candidate, evidence.probe, rmse, settings.max_rise, settings.far_latent_distance),
+        no_harm(candidate, evidence.probe, foundation, settings.max_rise, settings.far_latent_distance),
         repulsion(candidate, evidence.elements, spin=evidence.spin),
         conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
         promise(candidate.calibration),

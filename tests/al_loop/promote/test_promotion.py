@@ -10,7 +10,7 @@ from ase.build import bulk
 
 from al_loop.config import PromoteSettings
 from al_loop.evaluate.errors import evaluate
-from al_loop.promote.answers import Answers
+from al_loop.promote.answers import Answers, FoundationError
 from al_loop.promote.dimers import dimers, repulsion
 from al_loop.promote.energy_conservation import (
     ConstantEnergyRun,
@@ -27,6 +27,7 @@ from committee import CommitteePotential, CommitteeSettings
 from dft_interfaces.label import Label, LabelStatus
 
 SETTINGS = PromoteSettings()
+FAR = SETTINGS.far_latent_distance
 WITHOUT_FADE = CommitteeSettings(members=4, hidden_channels=16, fade_onset=1e6, fade_end=2e6)
 ELEMENTS = frozenset({13, 29})
 FEW_EPOCHS = 60
@@ -127,7 +128,7 @@ def test_without_held_back_labels_nothing_is_served(good, evidence):
     answers = Answers({})
     criteria = (
         held_back(answers, (), 1.0),
-        no_harm(good, evidence.probe, answers.foundation_rmse(()), 0.1, 9.0),
+        no_harm(good, evidence.probe, answers.foundation_error(()), 0.1, FAR),
     )
     for criterion in criteria:
         assert not criterion.passed
@@ -175,20 +176,30 @@ def test_before_there_are_earlier_labels_none_can_be_forgotten():
     assert criterion.value is None
 
 
-def test_foundations_frames(good, without_fade, served, evidence):
-    rmse = Answers.of(good, served, evidence.held_back).foundation_rmse(evidence.held_back)
-    assert no_harm(good, evidence.probe, rmse, 0.1, 9.0).passed
-    harmful = no_harm(without_fade, evidence.probe, rmse, 0.1, 9.0)
-    assert not harmful.passed
-    assert harmful.value > harmful.limit
-    assert harmful.limit == pytest.approx(0.4583 * rmse, rel=1e-3)  # sqrt(1.1² - 1)
+def test_foundations_frames(good, turned, without_fade, served, evidence):
+    foundation = Answers.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
+    fine = no_harm(good, evidence.probe, foundation, 0.1, FAR)
+    assert fine.passed
+    assert 0 < fine.value < fine.limit
+    for bad in (turned, without_fade):
+        harmful = no_harm(bad, evidence.probe, foundation, 0.1, FAR)
+        assert not harmful.passed
+        assert harmful.value > harmful.limit
+        assert harmful.limit >= 0.4583 * foundation.rmse  # sqrt(1.1² - 1)
+
+
+def test_the_foundations_error_grows_with_the_forces_and_never_shrinks():
+    error = FoundationError(rmse=0.2, rms_force=2.0)
+    assert error.expected(6.0) == pytest.approx(0.6)
+    assert error.expected(0.5) == 0.2
+    assert FoundationError(rmse=0.2, rms_force=0.0).expected(6.0) == 0.2
 
 
 def test_a_correction_near_the_labels_is_not_called_forgetting(good, foundation, evidence):
     """It is as large as the foundation's error there, many times what is allowed far away."""
     at_home = [frame.atoms for frame in evidence.newest]
     forces = tuple(answer.forces for answer in foundation.predict(at_home))
-    criterion = no_harm(good, ProbeFrames(tuple(at_home), forces), 0.01, 0.1, 9.0)
+    criterion = no_harm(good, ProbeFrames(tuple(at_home), forces), FoundationError(0.01, 1.0), 0.1, FAR)
     assert criterion.passed
     assert "0 of 10 probe frames are far" in criterion.sentence
 
