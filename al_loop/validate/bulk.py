@@ -44,7 +44,7 @@ def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> tuple[Mi
         NoAnswerError: as ``minimum``.
     """
     with_cell = "stress" in calculator.implemented_properties
-    found = minimum(atoms, calculator, max_force_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
+    found = minimum(atoms, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
     return found, "" if with_cell else AS_GIVEN
 
 

@@ -28,7 +28,7 @@ def defects(
     least_size_A: float = 10.0,
     most_sites: int = 4,
     displacement_A: float = 0.02,
-    max_force_eV_per_A: float = 0.02,
+    force_tolerance_eV_per_A: float = 0.01,
     steps: int = 300,
 ) -> list[Quantity]:
     """Formation energies of neutral vacancies and substitutions, one for each inequivalent site.
@@ -47,7 +47,7 @@ def defects(
         most_sites: inequivalent sites of each element.
         displacement_A: random displacement of all atoms at the start, a standard deviation, so that a defect is not
             held in a symmetry that it would leave; the same for every calculator.
-        max_force_eV_per_A: largest force that is left, at the fixed cell of the relaxed crystal.
+        force_tolerance_eV_per_A: largest force that is left, at the fixed cell of the relaxed crystal.
         steps: of each relaxation at most.
     """
     if not is_bulk(atoms):
@@ -55,7 +55,7 @@ def defects(
     sites, cut_short = inequivalent_sites(atoms, most_sites)
     elements = list(dict.fromkeys([*atoms.symbols, *others]))
     substitutions = [(site, by) for site in sites for by in elements if by != site.element]
-    energies = _Energies(atoms, calculator, displacement_A, max_force_eV_per_A, steps)
+    energies = _Energies(atoms, calculator, displacement_A, force_tolerance_eV_per_A, steps)
     try:
         energies.perfect = host(atoms, calculator, least_size_A=least_size_A, steps=steps)
         note = energies.perfect.note
@@ -76,7 +76,7 @@ class _Energies:
     """Energies of defects against the perfect supercell, which is set when known; each is calculated once."""
 
     def __init__(
-        self, crystal: Atoms, calculator: Calculator, displacement_A: float, max_force_eV_per_A: float, steps: int
+        self, crystal: Atoms, calculator: Calculator, displacement_A: float, force_tolerance_eV_per_A: float, steps: int
     ) -> None:
         self.crystal = crystal
         self.perfect: Host | None = None
@@ -84,7 +84,7 @@ class _Energies:
         self._single_element = len(set(crystal.symbols)) == 1
         self._references = ElementReferences(calculator, steps=steps, spin="spin" in crystal.info)
         self._calculator, self._displacement_A = calculator, displacement_A
-        self._max_force, self._steps = max_force_eV_per_A, steps
+        self._max_force, self._steps = force_tolerance_eV_per_A, steps
         self._known = Remembered()
 
     @property
@@ -131,7 +131,7 @@ class _Energies:
         start = self.host.atoms.copy()
         change(start)
         start.positions += np.random.default_rng(0).normal(0.0, self._displacement_A, start.positions.shape)
-        found = minimum(start, self._calculator, max_force_eV_per_A=self._max_force, steps=self._steps)
+        found = minimum(start, self._calculator, force_tolerance_eV_per_A=self._max_force, steps=self._steps)
         return found.energy_eV - self.host.energy_eV
 
 

@@ -55,7 +55,7 @@ class ElementReferences:
             if element not in BOND_A:
                 return equilibrium(start, self._calculator, steps=self._steps)[0].energy_eV_per_atom
             force = MOLECULE_FORCE_eV_PER_A
-            found = minimum(start, self._calculator, max_force_eV_per_A=force, steps=self._steps)
+            found = minimum(start, self._calculator, force_tolerance_eV_per_A=force, steps=self._steps)
         except NoAnswerError as error:
             raise NoAnswerError(f"no energy of the {reference_name(element)}: {error}") from error
         return found.energy_eV_per_atom

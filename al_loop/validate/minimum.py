@@ -67,7 +67,7 @@ def minimum(
     start: Atoms,
     calculator: Calculator,
     *,
-    max_force_eV_per_A: float,
+    force_tolerance_eV_per_A: float,
     steps: int,
     with_cell: bool = False,
 ) -> Minimum:
@@ -76,7 +76,7 @@ def minimum(
     Args:
         start: where it begins, constraints included; not modified.
         calculator: of the forces.
-        max_force_eV_per_A: the relaxation has converged below it, that on the cell included.
+        force_tolerance_eV_per_A: the relaxation has converged below it, that on the cell included.
         steps: most steps.
         with_cell: the cell relaxes too (``FrechetCellFilter``).
 
@@ -91,7 +91,7 @@ def minimum(
         method: Any = BFGS if len(atoms) <= MOST_FOR_HESSIAN else LBFGS
         optimizer = method(FrechetCellFilter(atoms) if with_cell else atoms, logfile=None, maxstep=LONGEST_STEP_A)
         converged = False
-        for converged in optimizer.irun(fmax=max_force_eV_per_A, steps=steps):  # noqa: B007 - asked for after the loop
+        for converged in optimizer.irun(fmax=force_tolerance_eV_per_A, steps=steps):  # noqa: B007 - asked for after the loop
             energy, forces = _finite(atoms)
             if optimizer.nsteps % CHECK_EVERY == 0:
                 _check(lane, atoms, energy, forces, ended=False)
@@ -101,7 +101,7 @@ def minimum(
         left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         raise NoAnswerError(
             f"the relaxation did not converge in {steps} steps: a force of {left:.2g} eV/Å is left, wanted"
-            f" {max_force_eV_per_A:g}"
+            f" {force_tolerance_eV_per_A:g}"
         )
     atoms.calc = None
     return Minimum(atoms, energy)

@@ -30,7 +30,7 @@ class Sticky(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, list(properties), system_changes)
-        first, distance, vector = neighbor_list("idD", atoms, 4.0)
+        first, distance, vector = neighbor_list("idD", atoms, 3.0)
         strength = 2 * np.exp(-distance)
         pull = strength[:, None] * vector / distance[:, None]
         forces = np.zeros((len(atoms), 3))

@@ -1,0 +1,151 @@
+"""Slabs with two equal faces, cut by pymatgen; which ones there are is told from the structure that was given."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+Miller = tuple[int, int, int]
+
+SAME_PLACE_A = 0.1
+SAME_SHAPE = 1e-4
+NO_EQUAL_FACES = "no stoichiometric slab has two equal faces here: its faces are polar, or differ"
+
+
+@dataclass(frozen=True)
+class Facet:
+    """Where to cut for one orientation.
+
+    Attributes:
+        miller: indices of the conventional cell.
+        planes: lattice planes in the slab at least.
+        shifts: one for each distinct termination whose slab has equal faces, pymatgen's coordinate along the normal.
+    """
+
+    miller: Miller
+    planes: int
+    shifts: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """For example ``(110)``."""
+        return f"({''.join(map(str, self.miller))})"
+
+
+def conventional(atoms: Atoms) -> Atoms:
+    """Return the conventional standard cell, which Miller indices count from.
+
+    Initial magnetic moments become the mean of their element, which keeps a ferromagnet and loses the order of others.
+
+    Args:
+        atoms: a crystal.
+    """
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    with _no_advice():
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+        found = SpacegroupAnalyzer(AseAtomsAdaptor.get_structure(bare)).get_conventional_standard_structure()
+    cell = Atoms([site.specie.Z for site in found], found.cart_coords, cell=found.lattice.matrix, pbc=True)
+    cell.info = dict(atoms.info)
+    if atoms.has("initial_magmoms") and atoms.get_initial_magnetic_moments().ndim == 1:
+        moments = atoms.get_initial_magnetic_moments()
+        cell.set_initial_magnetic_moments([moments[atoms.numbers == number].mean() for number in cell.numbers])
+    return cell
+
+
+def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminations: int) -> list[Facet]:
+    """All orientations that symmetry tells apart, those with the densest planes first.
+
+    Args:
+        crystal: conventional cell.
+        max_index: largest Miller index.
+        thickness_A: of a slab, at least.
+        most_terminations: of each orientation.
+    """
+    from pymatgen.core.surface import get_symmetrically_distinct_miller_indices
+
+    structure = _pymatgen(crystal)
+    with _no_advice():
+        millers = get_symmetrically_distinct_miller_indices(structure, max_index)
+    spacing: dict[Miller, float] = {(m[0], m[1], m[2]): float(structure.lattice.d_hkl(m)) for m in millers}
+    found = []
+    for miller in sorted(spacing, key=lambda m: (-round(spacing[m], 6), m)):
+        planes = ceil(thickness_A / spacing[miller] - SAME_SHAPE)
+        with _no_advice():
+            slabs = _generator(crystal, miller, planes).get_slabs()
+            shifts = [float(slab.shift) for slab in slabs if slab.is_symmetric()]
+        found.append(Facet(miller, planes, tuple(sorted(shifts)[:most_terminations])))
+    return found
+
+
+def slab(crystal: Atoms, facet: Facet, shift: float, vacuum_A: float) -> Atoms:
+    """Cut a slab, its smallest cell in the plane, c along z and a along x, periodic in three directions.
+
+    Args:
+        crystal: conventional cell, strained or relaxed at will.
+        facet: orientation and thickness.
+        shift: one of the facet's.
+        vacuum_A: between the slab and its image.
+    """
+    with _no_advice():
+        cut = _smallest(_generator(crystal, facet.miller, facet.planes).get_slab(shift).get_orthogonal_c_slab())
+    atoms = Atoms([site.specie.Z for site in cut], cut.cart_coords, cell=cut.lattice.matrix, pbc=True)
+    turned, rotation = atoms.cell.standard_form()
+    atoms.set_cell(turned)
+    atoms.positions = atoms.positions @ rotation.T
+    atoms.info = dict(crystal.info)
+    if crystal.has("initial_magmoms"):
+        moments = dict(zip(crystal.numbers, crystal.get_initial_magnetic_moments(), strict=True))
+        atoms.set_initial_magnetic_moments([moments[number] for number in atoms.numbers])
+    _close(atoms)
+    atoms.center(vacuum=vacuum_A / 2, axis=2)
+    return atoms
+
+
+def area_A2(atoms: Atoms) -> float:
+    """Area of the cell in the plane of its first two vectors, Å²."""
+    return float(np.linalg.norm(np.cross(atoms.cell[0], atoms.cell[1])))
+
+
+def _smallest(cut: Any) -> Any:
+    """The primitive cell in the plane, which pymatgen's own slabs are not always in."""
+    primitive = cut.get_primitive_structure(tolerance=SAME_PLACE_A, reduce=False)
+    lengths, angles = primitive.lattice.abc, primitive.lattice.angles
+    upright = np.allclose([lengths[2], *angles[:2]], [cut.lattice.c, 90, 90], atol=SAME_SHAPE)
+    return primitive if upright else cut
+
+
+def _close(atoms: Atoms) -> None:
+    """Wrap so that the slab is in one piece: the widest gap along z becomes the vacuum."""
+    heights = atoms.get_scaled_positions(wrap=True)[:, 2]
+    order = np.sort(heights)
+    gaps = np.diff(order, append=order[0] + 1.0)
+    bottom = order[(int(np.argmax(gaps)) + 1) % len(order)]
+    fractions = atoms.get_scaled_positions(wrap=True)
+    fractions[:, 2] = (heights - bottom + SAME_SHAPE) % 1.0
+    atoms.set_scaled_positions(fractions)
+
+
+def _generator(crystal: Atoms, miller: Miller, planes: int) -> Any:
+    from pymatgen.core.surface import SlabGenerator
+
+    return SlabGenerator(_pymatgen(crystal), miller, planes, planes, in_unit_planes=True, primitive=True)
+
+
+def _pymatgen(crystal: Atoms) -> Any:
+    from pymatgen.core.structure import Structure
+
+    return Structure(crystal.cell.array, list(crystal.symbols), crystal.get_scaled_positions())
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Silence pymatgen on what it still uses of spglib's past."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
