@@ -69,19 +69,20 @@ def repulsion(candidate: CommitteePotential, elements: Iterable[int], *, spin: b
         if isinstance(answer, str):
             refused.append(pair)
         else:
-            curves.append(_curve(pair, _distances_A(a, b), answer))
+            curves.append(_curve(pair, distances_A(a, b), answer))
     bad = sorted((curve for curve in curves if curve.excess > 0), key=lambda curve: -curve.excess)
     return Criterion(NAME, not bad, float(len(bad)), 0.0, _sentence(curves, bad, refused))
 
 
-def dimers(a: int, b: int, *, spin: bool = False) -> list[Atoms]:
+def dimers(a: int, b: int, *, spin: bool = False, fractions: Sequence[float] = FRACTIONS) -> list[Atoms]:
     """Two atoms without a cell at all distances; with charge 0 and the lowest multiplicity if ``spin``."""
     info = {"charge": 0, "spin": 1 + (a + b) % 2} if spin else {}
-    return [Atoms([a, b], positions=[[0, 0, 0], [0, 0, d]], info=dict(info)) for d in _distances_A(a, b)]
+    return [Atoms([a, b], positions=[[0, 0, 0], [0, 0, d]], info=dict(info)) for d in distances_A(a, b, fractions)]
 
 
-def _distances_A(a: int, b: int) -> Array:
-    distances: Array = np.array(FRACTIONS) * (covalent_radii[a] + covalent_radii[b])
+def distances_A(a: int, b: int, fractions: Sequence[float] = FRACTIONS) -> Array:
+    """Distances of two atoms (p,), Å, from fractions of the sum of their covalent radii."""
+    distances: Array = np.array(fractions) * (covalent_radii[a] + covalent_radii[b])
     return distances
 
 
