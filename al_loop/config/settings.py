@@ -11,6 +11,7 @@ from al_loop.config.promote_settings import PromoteSettings
 from al_loop.config.select_settings import SelectSettings
 from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
+from al_loop.config.validation_settings import ValidationSettings
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
 from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings, StageQueueSettings
 
@@ -112,6 +113,7 @@ class Config(Settings):
     align: AlignSettings = AlignSettings()
     train: TrainSettings = TrainSettings()
     promote: PromoteSettings = PromoteSettings()
+    validation: ValidationSettings = ValidationSettings()
     stop: StopSettings = StopSettings()
     watch: WatchSettings = WatchSettings()
     store: StoreSettings = StoreSettings()

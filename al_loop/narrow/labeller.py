@@ -61,6 +61,11 @@ class Labeller:
         """What the labels mean."""
         return self._engines[0].level_of_theory
 
+    @property
+    def properties(self) -> frozenset[str]:
+        """Which of energy, forces and stress a label holds."""
+        return self._engines[0].properties
+
     def check_elements(self, frames: Sequence[Atoms]) -> None:
         """Refuse what the engine is known not to calculate.
 

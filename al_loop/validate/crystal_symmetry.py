@@ -1,7 +1,7 @@
 """Rotations that leave a crystal as it is, and which elastic constants they leave free."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from ase import Atoms
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 METRIC = 2e-3  # lengths and angles of a cell that agree within this are equal
+WELL_DETERMINED = 0.4  # smallest singular value; with all six strains it is 1
+SAME_CONSTANT = 1e-2  # rows of a basis that agree within this belong to the same constant
 SAME_A = 0.02  # atoms that agree within this are at one place
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx yy zz yz xz xy, as ASE has it
 _INDEX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
@@ -50,25 +52,28 @@ def free_constants(operations: Sequence[Array]) -> Array:
     identity = np.eye(len(_PAIRS))
     changed = np.concatenate([_rotated(operation) - identity for operation in operations])
     _, singular, rows = np.linalg.svd(changed)
-    null = rows[singular < 1e-2] if len(singular) == len(rows) else rows  # noqa: PLR2004 - METRIC leaves less
+    null = rows[singular < SAME_CONSTANT] if len(singular) == len(rows) else rows
     return np.array([_matrix(row) for row in null])
 
 
 def telling_strains(basis: Array) -> list[int]:
-    """Choose Voigt strains that together determine every free constant, few of them.
+    """Choose Voigt strains that together determine every free constant well, as few as can be.
 
     Args:
         basis: (d, 6, 6).
     """
-    chosen: list[int] = []
-    rank = 0
-    for strain in (0, 3, 2, 1, 4, 5):
-        columns = basis[:, :, [*chosen, strain]].reshape(len(basis), -1)
-        more = int(np.linalg.matrix_rank(columns, tol=1e-3))
-        if more > rank:
-            chosen.append(strain)
-            rank = more
-    return chosen
+    for count in range(1, 6):
+        weakest = {chosen: _weakest(basis[:, :, chosen]) for chosen in combinations(range(6), count)}
+        best = max(weakest, key=lambda chosen: round(weakest[chosen], 6))
+        if weakest[best] > WELL_DETERMINED:
+            return list(best)
+    return list(range(6))
+
+
+def _weakest(columns: Array) -> float:
+    """How much of the least visible combination of constants the stresses of some strains show."""
+    flat = columns.reshape(len(columns), -1)
+    return float(np.linalg.svd(flat, compute_uv=False)[-1]) if flat.shape[1] >= len(flat) else 0.0
 
 
 def distinct_constants(basis: Array) -> list[tuple[int, int]]:
@@ -81,8 +86,8 @@ def distinct_constants(basis: Array) -> list[tuple[int, int]]:
     names = []
     for i, j in _PAIRS:
         row = basis[:, i, j]
-        if np.abs(row).max() > 1e-2 and not any(
-            min(np.abs(row - other).max(), np.abs(row + other).max()) < 1e-2 for other in seen
+        if np.abs(row).max() > SAME_CONSTANT and not any(
+            min(np.abs(row - other).max(), np.abs(row + other).max()) < SAME_CONSTANT for other in seen
         ):
             seen.append(row)
             names.append((i, j))

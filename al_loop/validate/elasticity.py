@@ -81,7 +81,8 @@ def _strained(atoms: Atoms, index: int, size: float) -> Atoms:
 def _quantities(structure: str, tensor: Array, names: list[tuple[int, int]]) -> list[Quantity]:
     group = f"elastic constants of {structure}"
     found = [Quantity(CHECK, structure, f"C{i + 1}{j + 1}", "GPa", float(tensor[i, j]), group) for i, j in names]
-    smallest = float(np.linalg.eigvalsh(tensor).min())
+    mandel = np.sqrt([1, 1, 1, 2, 2, 2])  # in this scaling the eigenvalues are the same in all axes
+    smallest = float(np.linalg.eigvalsh(tensor * np.outer(mandel, mandel)).min())
     unstable = "mechanically unstable: a strain lowers the energy" if smallest <= 0 else ""
     found.append(Quantity(CHECK, structure, "smallest eigenvalue", "GPa", smallest, note=unstable))
     bulk, shear = _hill(tensor) if smallest > 0 else (None, None)

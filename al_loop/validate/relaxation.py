@@ -15,7 +15,7 @@ from al_loop.validate.relaxing import relaxed
 CHECK = "relaxation"
 BOND_FACTOR = 1.25  # of the sum of covalent radii: atoms closer than this are bonded
 ENERGY = "energy per atom"
-CELL = (("a", "Å"), ("b", "Å"), ("c", "Å"), ("alpha", "°"), ("beta", "°"), ("gamma", "°"))
+ANGLE = "largest change of a cell angle"
 
 Array = NDArray[np.float64]
 
@@ -51,10 +51,10 @@ def relaxation(
     formula = atoms.symbols.formula.reduce()[0].format("hill")
     found = [Quantity(CHECK, structure, ENERGY, "eV/atom", energy / len(atoms), f"energy of {formula}")]
     if crystal:
-        found += [
-            Quantity(CHECK, structure, name, unit, float(value))
-            for (name, unit), value in zip(CELL, minimum.cell.cellpar(), strict=True)
-        ]
+        *lengths, alpha, beta, gamma = minimum.cell.cellpar()
+        found += [Quantity(CHECK, structure, n, "Å", float(value)) for n, value in zip("abc", lengths, strict=True)]
+        turned = np.abs(np.array([alpha, beta, gamma]) - atoms.cell.angles()).max()
+        found.append(Quantity(CHECK, structure, ANGLE, "°", float(turned)))
         volume = float(minimum.get_volume()) / len(atoms)
         found.append(Quantity(CHECK, structure, "volume per atom", "Å³/atom", volume))
     return [*found, *_bond_lengths(structure, atoms, minimum)]

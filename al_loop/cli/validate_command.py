@@ -1,0 +1,182 @@
+"""``al-loop validate``: a thin function over ``al_loop.validate``."""
+
+import json
+import warnings
+from contextlib import ExitStack, closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from al_loop.cli.commands import AsJson, app
+from al_loop.cli.errors import guarded
+
+if TYPE_CHECKING:
+    from al_loop.config import Config
+    from al_loop.config.settings import LabelSettings
+    from al_loop.validate.results import Validation
+
+FAILED = 3
+KEPT = "validation-kept"  # by content hashes: validations of one folder share it
+YAML = (".yaml", ".yml")
+
+
+@app.command()
+@guarded
+def validate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A checkpoint's folder, a campaign's YAML (what it serves), or a foundation: sevennet:7net-0, ...",
+        ),
+    ],
+    structures: Annotated[
+        list[Path], typer.Argument(metavar="STRUCTURES...", help="Files that ASE reads, such as silicon.cif.")
+    ],
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML of an engine, labelled frames (.extxyz), or a validation-reference.json. "
+            "By default the engine of --config."
+        ),
+    ] = None,
+    foundation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare this too: sevennet:MODEL, fairchem:MODEL:TASK, emt, calculator:IMPORT.PATH, or a YAML. "
+            "Repeat to compare."
+        ),
+    ] = None,
+    config_path: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: its tolerances, its folder, its engine."),
+    ] = None,
+    checks: Annotated[
+        str | None,
+        typer.Option(
+            help="Names with commas, or all: relaxation, equation-of-state, elasticity. "
+            "By default all, with an engine as reference the first two."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Result, .json; by default validation.json in --config's folder, or here.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
+    from al_loop.config.file import load_config
+    from al_loop.validate.opening import read_structures
+
+    names = _names(checks)
+    config_file = config_path or (Path(model) if model.endswith(YAML) else None)
+    config = None if config_file is None else load_config(config_file)
+    to = _output(output, config)
+    read_structures(structures)  # refused before a model is loaded
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+        done = _run(model, structures, reference, foundation or [], config, names, to, quiet=quiet or as_json)
+    if as_json:
+        typer.echo(json.dumps(done.as_dict(), allow_nan=False))
+    elif not quiet:
+        from al_loop.cli.validation_table import print_validation
+
+        print_validation(done)
+        typer.echo(f"Wrote {to}.")
+    if not done.passed:
+        raise typer.Exit(FAILED)
+
+
+def _run(
+    model: str,
+    structures: list[Path],
+    reference: Path | None,
+    foundations: list[str],
+    config: "Config | None",
+    names: list[str],
+    to: Path,
+    *,
+    quiet: bool,
+) -> "Validation":
+    from al_loop.config.validation_settings import ValidationSettings
+    from al_loop.progress import terminal_progress
+    from al_loop.validate.checks import chosen_checks
+    from al_loop.validate.opening import open_reference, read_structures
+    from al_loop.validate.reference import REFERENCE_NAME, EngineReference
+    from al_loop.validate.run import ValidationRun
+    from al_loop.validate.subjects import open_subjects
+
+    settings = ValidationSettings() if config is None else config.validation
+    frames = read_structures(structures)
+    label = _engine(reference, config)
+    kept = to.with_name(KEPT)
+    progress = terminal_progress(quiet=quiet)
+    with ExitStack() as opened:
+        shown = progress.stage("labels", unit="of the reference") if label is not None else nullcontext(_ignore)
+        held = opened.enter_context(closing(open_reference(reference, label, kept, opened.enter_context(shown))))
+        if isinstance(held, EngineReference):
+            held.check_elements(list(frames.values()))
+        run = ValidationRun(
+            subjects=open_subjects(model, foundations, config),
+            structures=frames,
+            checks=chosen_checks(names or settings.checks, settings, with_an_engine=held.pays),
+            reference=held,
+            tolerances=settings.tolerances,
+            output=to,
+            reference_output=to.with_name(REFERENCE_NAME if to.stem == "validation" else f"{to.stem}-reference.json"),
+            folder=kept / "models",
+        )
+        return run.run(progress)
+
+
+def _names(text: str | None) -> list[str]:
+    """Names of checks; none for those made by default."""
+    if text is None:
+        return []
+    from al_loop.config.keys import nearest
+    from al_loop.config.validation_settings import CHECK_NAMES
+    from al_loop.errors import InputError
+
+    names = list(CHECK_NAMES) if text.strip() == "all" else [word.strip() for word in text.split(",") if word.strip()]
+    for name in names:
+        if name not in CHECK_NAMES:
+            guess = nearest(name, CHECK_NAMES)
+            raise InputError(f"--checks: unknown check {name!r}{guess}; valid: all, {', '.join(CHECK_NAMES)}")
+    if not names:
+        raise InputError(f"--checks: received {text!r}, expected names with commas: {', '.join(CHECK_NAMES)}")
+    return names
+
+
+def _engine(reference: Path | None, config: "Config | None") -> "LabelSettings | None":
+    """The engine of the reference, if it is one."""
+    if reference is None:
+        return None if config is None else config.label
+    if reference.suffix not in YAML:
+        return None
+    from al_loop.cli.worker_options import label_settings
+
+    return label_settings(reference)
+
+
+def _output(output: Path | None, config: "Config | None") -> Path:
+    """Where the result goes; the folder of a campaign is made, any other has to be there."""
+    from al_loop.errors import InputError
+    from al_loop.report.validation import VALIDATION_NAME
+
+    if output is None and config is not None:
+        folder = config.folder.expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"folder: {folder} cannot be written ({error.strerror}); choose another") from error
+        return folder / VALIDATION_NAME
+    to = output or Path(VALIDATION_NAME)
+    if to.suffix != ".json":
+        raise InputError(f"--output: received {to}, expected a name that ends in .json")
+    if not to.parent.is_dir():
+        raise InputError(f"--output: the folder {to.parent} does not exist; make it, or choose another")
+    return to
+
+
+def _ignore(_count: int) -> None:
+    """Nobody watches."""

@@ -1,0 +1,71 @@
+"""The tables of ``al-loop validate``."""
+
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+
+from al_loop.validate.comparison import Judged, Row, Verdict
+from al_loop.validate.results import Validation
+
+MARKS = {Verdict.PASS: "[green]ok[/]", Verdict.FAIL: "[bold red]fail[/]", Verdict.NOT_COMPARED: "[dim]-[/]"}
+
+
+def print_validation(validation: Validation, console: Console | None = None) -> None:
+    """Print quantities and orders, model beside reference, and who is nearest."""
+    console = console or Console()
+    comparison = validation.comparison
+    console.print(f"Reference: {validation.reference}", highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", overflow="fold")
+    table.add_column("unit", no_wrap=True)
+    for heading in ("reference", "±"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in comparison.models:
+        table.add_column(name, justify="right", overflow="fold")
+    for (check, structure), rows in groupby(comparison.rows, lambda row: (row.quantity.check, row.quantity.structure)):
+        table.add_row(f"[bold]{check}, {structure}[/]")
+        for row in rows:
+            _add(table, row, comparison.models)
+    console.print(table, highlight=False)
+    _print_orders(validation, console)
+    _print_notes(validation, console)
+    for name in comparison.models:
+        found = comparison.verdicts(name)
+        counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in Verdict)
+        console.print(f"{name}: {counts}", highlight=False, markup=False)
+    console.print(validation.conclusion, highlight=False, markup=False)
+
+
+def _add(table: Table, row: Row, models: tuple[str, ...]) -> None:
+    quantity = row.quantity
+    cells = [_cell(row.judged[name]) for name in models]
+    table.add_row(f"  {quantity.name}", quantity.unit, _number(quantity.value), _number(row.tolerance, 2), *cells)
+
+
+def _print_orders(validation: Validation, console: Console) -> None:
+    for order in validation.comparison.orders:
+        console.print(f"{order.check}, order of {order.group}: {order.order}", highlight=False, markup=False)
+        for name, judged in order.judged.items():
+            told = judged.note if judged.value is None else f"{judged.value:.0f} of {order.pairs} pairs wrong"
+            note = f" ({judged.note})" if judged.value and judged.note else ""
+            console.print(f"  {MARKS[judged.verdict]} {name}: {told}{note}", highlight=False)
+
+
+def _print_notes(validation: Validation, console: Console) -> None:
+    """Say once why something has no value or is not compared."""
+    told = dict.fromkeys(
+        f"{row['check']}, {row['structure']}, {row['quantity']}: {row['note']}"
+        for row in validation.as_dict()["quantities"]
+        if row["note"]
+    )
+    for line in told:
+        console.print(f"  {line}", highlight=False, markup=False)
+
+
+def _cell(judged: Judged) -> str:
+    return f"{_number(judged.value)} {MARKS[judged.verdict]}"
+
+
+def _number(value: float | None, digits: int = 5) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"

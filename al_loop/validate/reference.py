@@ -1,0 +1,172 @@
+"""What models are held against: an engine, labelled frames, or the quantities of an earlier validation."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from ase import Atoms
+
+from al_loop.config.settings import LabelSettings
+from al_loop.errors import InputError
+from al_loop.narrow.labeller import Labeller
+from al_loop.validate.answer import Answer, AnswerStore, structure_id
+from al_loop.validate.asking import asked
+from al_loop.validate.checks import NamedCheck
+from al_loop.validate.label_calculator import LabelCalculator
+from dft_interfaces.atomic_write import write_whole
+
+SCHEMA = 1
+KIND = "al-loop validation reference"
+REFERENCE_NAME = "validation-reference.json"
+
+
+class Reference(Protocol):
+    """Answers checks.
+
+    Attributes:
+        name: how tables call it.
+        level: level of theory in words.
+        pays: each calculation costs something, so that few checks are made by default.
+    """
+
+    name: str
+    level: str
+    pays: bool
+
+    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
+        """Answer one check of one structure; what it cannot answer is a failure with its reason."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+class EngineReference:
+    """An engine of ``dft_interfaces``, with the limits and retries of a ``label`` block, on this machine.
+
+    Args:
+        settings: the block.
+        folder: where labels and answers are kept.
+        advance: called with 1 for each label.
+
+    Raises:
+        InputError: the block has a queue, or asks for more cores than there are.
+        EngineNotInstalledError: the engine's library is missing.
+        EngineSettingsError: settings that the engine cannot carry out.
+    """
+
+    pays = True
+
+    def __init__(
+        self, settings: LabelSettings, folder: Path, advance: Callable[[int], object] = lambda _: None
+    ) -> None:
+        self._labeller = Labeller(settings, folder / "labels")
+        self._store = AnswerStore(folder / "answers")
+        self._advance = advance
+        self.name: str = settings.engine.engine
+        self.level = self._labeller.level.summary
+        self._fingerprint = self._labeller.level.fingerprint
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check_elements(self, frames: Sequence[Atoms]) -> None:
+        """Refuse elements that the engine is known not to calculate."""
+        self._labeller.check_elements(frames)
+
+    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
+        """See ``Reference.answer``. What failed is asked again by the next run, from the labels that are kept."""
+        known = self._store.get(self._fingerprint, check, atoms)
+        if known is None:
+            known = asked(check, structure, atoms, LabelCalculator(self._labeller, self._advance))
+            if known.complete:
+                self._store.put(self._fingerprint, check, atoms, known)
+        return known
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self._labeller.__exit__(None, None, None)
+
+
+class StoredReference:
+    """Quantities that an earlier validation wrote.
+
+    Args:
+        path: its ``validation-reference.json``.
+
+    Raises:
+        InputError: no such file, or none of this kind.
+    """
+
+    pays = False
+
+    def __init__(self, path: Path) -> None:
+        data = _read(path)
+        self.name = str(data["name"])
+        self.level = str(data["level"])
+        self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
+        try:
+            for entry in data["answers"]:
+                key = str(entry["check"]), str(entry["structure_id"])
+                self._answers[key] = str(entry["settings"]), Answer.from_dict(entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: an answer in it is incomplete ({error}); let validate write it again") from error
+
+    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
+        """See ``Reference.answer``; the structure is known by its atoms, whatever its name was."""
+        settings, known = self._answers.get((check.name, structure_id(atoms)), ("", None))
+        if known is None:
+            return Answer(failure=f"the stored reference holds no {check.name} of this structure ({structure})")
+        if settings != check.fingerprint:
+            return Answer(failure=f"the stored reference made {check.name} with other settings")
+        return known
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[NamedCheck, str, Atoms, Answer]]) -> None:
+    """Write what a reference said, for later validations and for ``promote.validation``.
+
+    Args:
+        path: the file, replaced as a whole.
+        reference: whose answers they are.
+        answers: check, name of the structure, the structure, what was said.
+
+    Raises:
+        OSError: a full disk, for example.
+    """
+    entries = [
+        {
+            "check": check.name,
+            "settings": check.fingerprint,
+            "structure": structure,
+            "structure_id": structure_id(atoms),
+            **answer.as_dict(),
+        }
+        for check, structure, atoms, answer in answers
+    ]
+    told = {"kind": KIND, "schema": SCHEMA, "name": reference.name, "level": reference.level, "answers": entries}
+    write_whole(path, json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"reference {path}: cannot be read ({error.strerror}); name a file of validate") from error
+    except ValueError as error:
+        raise InputError(f"reference {path}: no JSON ({error}); name a {REFERENCE_NAME} of validate") from error
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
+    if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):
+        raise InputError(f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it again")
+    return data

@@ -1,0 +1,157 @@
+"""Who is validated: a model, the foundation under it, and other foundations to start from."""
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase.calculators.calculator import BaseCalculator, Calculator
+from ase.calculators.emt import EMT
+
+from al_loop.config import Config
+from al_loop.errors import InputError
+from al_loop.foundation_text import FORMS, Foundation, parse_foundation, title
+from al_loop.ids import content_id
+from committee.backbones import load_backbone
+from committee.backbones.named_objects import call, resolve
+from committee.calculator import CommitteeCalculator
+from committee.checkpoint import DESCRIPTION, load
+from committee.errors import CheckpointError
+from committee.potential import CommitteePotential
+
+YAML = (".yaml", ".yml")
+CALCULATOR = "calculator:"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One column of the comparison.
+
+    Attributes:
+        name: its heading.
+        fingerprint: of its weights; answers are kept under it.
+        calculator: answers the checks.
+    """
+
+    name: str
+    fingerprint: str
+    calculator: Calculator
+
+
+def open_subjects(model: str, foundations: Sequence[str], config: Config | None = None) -> list[Subject]:
+    """Open the model, the foundation it stands on, and the foundations to compare with.
+
+    Args:
+        model: a checkpoint's folder; a campaign's YAML, whose served model is taken, or before the first promotion
+            its foundation; or a foundation as below.
+        foundations: ``sevennet:MODEL``, ``fairchem:MODEL:TASK``, ``emt``, ``calculator:IMPORT.PATH``, or a campaign's
+            YAML.
+        config: of a campaign, whose foundation opens a checkpoint that names no weights itself.
+
+    Returns:
+        The model first; each set of weights once.
+
+    Raises:
+        InputError: no model there.
+        FoundationError: a foundation that cannot be loaded.
+    """
+    others = [_foundation(text) for text in foundations]
+    found = [*_model(model, others, config), *others]
+    once = list({subject.fingerprint: subject for subject in reversed(found)}.values())[::-1]
+    taken: list[str] = []
+    for subject in once:
+        taken.append(f"{subject.name} ({taken.count(subject.name) + 1})" if subject.name in taken else subject.name)
+    return [replace(subject, name=name) for subject, name in zip(once, taken, strict=True)]
+
+
+def of_potential(name: str, potential: CommitteePotential, fingerprint: str) -> Subject:
+    """Return a committee as a subject.
+
+    Args:
+        name: its heading.
+        potential: the committee.
+        fingerprint: of its weights.
+    """
+    return Subject(name, fingerprint, CommitteeCalculator(potential))
+
+
+def _model(model: str, others: Sequence[Subject], config: Config | None) -> list[Subject]:
+    folder = Path(model)
+    if model.endswith(YAML):
+        return _served(folder)
+    if not folder.is_dir():
+        return [_foundation(model, "MODEL", ", or the folder of a checkpoint")]
+    known = [s.calculator.potential for s in others if isinstance(s.calculator, CommitteeCalculator)]
+    try:
+        potential = load(folder)
+    except CheckpointError as error:
+        if "load it yourself" not in str(error):
+            raise InputError(f"MODEL {model}: {error}") from error
+        potential = _on_a_known_foundation(folder, known, config, error)
+    return _with_its_foundation(folder.resolve().name, folder, potential)
+
+
+def _on_a_known_foundation(
+    folder: Path, known: Sequence[CommitteePotential], config: Config | None, first: CheckpointError
+) -> CommitteePotential:
+    backbones = [potential.backbone for potential in known]
+    if config is not None:
+        backbones.append(load_backbone(config.foundation))
+    for backbone in backbones:
+        try:
+            return load(folder, backbone)
+        except CheckpointError:
+            continue
+    raise InputError(
+        f"MODEL {folder}: {first} On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
+    ) from first
+
+
+def _served(path: Path) -> list[Subject]:
+    from al_loop.campaign import Campaign
+    from al_loop.config.file import load_config
+    from al_loop.logfile import LOG_NAME
+
+    config = load_config(path)
+    started = (config.folder.expanduser().resolve() / LOG_NAME).exists()
+    served = Campaign(config).served_model() if started else None
+    if served is None:
+        return [_from_settings(config.foundation)]
+    return _with_its_foundation(f"{config.name} {served.name}", served, load(served, load_backbone(config.foundation)))
+
+
+def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[Subject]:
+    seal = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
+    return [
+        of_potential(name, potential, content_id("committee", seal, potential.backbone.fingerprint)),
+        _bare(potential.backbone.name, CommitteePotential.untrained(potential.backbone)),
+    ]
+
+
+def _foundation(text: str, option: str = "--foundation", besides: str = "") -> Subject:
+    if text.lower() == "emt":
+        return Subject("emt", content_id("calculator", "emt"), EMT())
+    if text.startswith(CALCULATOR):
+        return _calculator(text.removeprefix(CALCULATOR))
+    try:
+        return _from_settings(parse_foundation(text))
+    except InputError as error:
+        told = str(error).replace("--foundation", option, 1).replace(FORMS, f"{FORMS}, emt, calculator:IMPORT.PATH")
+        raise InputError(f"{told}{besides}") from error
+
+
+def _from_settings(settings: Foundation) -> Subject:
+    return _bare(title(settings), CommitteePotential.untrained(load_backbone(settings)))
+
+
+def _bare(name: str, untrained: CommitteePotential) -> Subject:
+    return of_potential(name, untrained, content_id("foundation", untrained.backbone.fingerprint))
+
+
+def _calculator(path: str) -> Subject:
+    """A calculator without arguments, named by its import path on the user's own command line."""
+    found = resolve(path)
+    if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
+        raise InputError(f"{CALCULATOR}{path}: received {found!r}, expected the class of an ASE calculator")
+    return Subject(path, content_id("calculator", path), call(path, found, {}))
