@@ -34,6 +34,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _orderings(config)
     yield from _stop(config)
     yield from _align(config)
+    yield from _validation(config)
     yield from _queue(config)
     yield from exploration_problems(config)
     for dotted, system in systems_with_paths(config):
@@ -123,6 +124,25 @@ def _align(config: Config) -> Iterator[str]:
         return  # said where the structures are checked
     if lacking:
         yield f"align.isolated_atoms_eV: {', '.join(sorted(lacking))} missing; give every element or none"
+
+
+def _validation(config: Config) -> Iterator[str]:
+    if config.promote.validation is None:
+        return
+    from al_loop.promote.validation import required_validation, unanswered  # loads the checks and the committee
+
+    try:
+        required = required_validation(config)
+        missing = [] if required is None else unanswered(required)
+    except InputError as error:
+        yield f"promote.validation: {error}"
+        return
+    if missing:
+        yield (
+            f"promote.validation: no candidate could pass: {config.promote.validation.reference} does not answer "
+            f"{'; '.join(missing)}. Make it with al-loop validate for these structures, at the config's validation "
+            "settings, or take the check out"
+        )
 
 
 def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:

@@ -11,6 +11,7 @@ from al_loop.config.checks import check_elements, check_engine_elements, cross_c
 from al_loop.config.explore_settings import ExploreSettings
 from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
+from al_loop.config.promote_settings import PromoteSettings
 from al_loop.config.settings import LabelSettings, StoreSettings, TrainSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.config.values import impossible_paths, show
@@ -76,11 +77,22 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             "label": absolute_label(config.label, base),
             "explore": _with_absolute_queue(config.explore, base),
             "train": _with_absolute_queue(config.train, base),
+            "promote": _with_absolute_validation(config.promote, base),
             "store": _with_absolute_uri_file(config.store, base),
             "hold_out": hold_out.model_copy(update={"never_trained": never_trained}),
             "align": config.align.model_copy(update={"other_labels": _resolved(config.align.other_labels, base)}),
         }
     )
+
+
+def _with_absolute_validation(promote: PromoteSettings, base: Path) -> PromoteSettings:
+    gate = promote.validation
+    if gate is None:
+        return promote
+    structures = tuple((base / file.expanduser()).resolve() for file in gate.structures)
+    reference = (base / gate.reference.expanduser()).resolve()
+    validation = gate.model_copy(update={"structures": structures, "reference": reference})
+    return promote.model_copy(update={"validation": validation})
 
 
 def _with_absolute_queue(step: Step, base: Path) -> Step:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from al_loop.config.validation_settings import ValidationGateSettings
 from committee.settings import Settings
 
 
@@ -22,3 +23,5 @@ class PromoteSettings(Settings):
     """Steps of the run at constant energy; each is one evaluation of up to three structures."""
     max_energy_ratio: float = Field(2.0, gt=1)
     """Drift and fluctuation of the total energy in that run, in units of the foundation's own at the same time step."""
+    validation: ValidationGateSettings | None = None
+    """A validation that must pass besides; off by default."""

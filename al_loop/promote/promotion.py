@@ -12,6 +12,7 @@ from al_loop.promote.energy_conservation import ConstantEnergyRun, conserves_ene
 from al_loop.promote.labels import earlier, held_back, newest
 from al_loop.promote.probe_frames import ProbeFrames, no_harm
 from al_loop.promote.promise import promise
+from al_loop.promote.validation import RequiredValidation, validated
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
 
@@ -28,6 +29,7 @@ class Evidence:
         run: a short run at constant energy, with how the foundation did in it.
         elements: atomic numbers that the campaign meets.
         spin: frames carry charge and spin multiplicity.
+        validation: crystals and what a reference says of them; None if the config asks for no validation.
     """
 
     held_back: Sequence[LabelledFrame]
@@ -37,6 +39,7 @@ class Evidence:
     run: ConstantEnergyRun
     elements: frozenset[int]
     spin: bool = False
+    validation: RequiredValidation | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def judge_candidate(
         repulsion(candidate, evidence.elements, spin=evidence.spin),
         conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
         promise(candidate.calibration),
+        *([] if evidence.validation is None else [validated(candidate, evidence.validation)]),
     )
     failed = [criterion for criterion in criteria if not criterion.passed]
     told = failed or criteria[:1]

@@ -12,6 +12,7 @@ from al_loop.ledger import Ledger
 from al_loop.promote.energy_conservation import ConstantEnergyRun, start_replicas, total_energies
 from al_loop.promote.probe_frames import ProbeFrames, probe_frames
 from al_loop.promote.promotion import Evidence
+from al_loop.promote.validation import required_validation
 from al_loop.records import LabelledFrame, Role
 from committee.potential import CommitteePotential
 
@@ -47,6 +48,7 @@ def gather_evidence(
         run=_run(ledger, config, foundation, structures),
         elements=frozenset(int(z) for atoms in met for z in atoms.numbers),
         spin=any("spin" in atoms.info for atoms in structures),
+        validation=required_validation(config),
     )
 
 

@@ -30,15 +30,20 @@ def rotations(atoms: Atoms) -> list[Array]:
     cell = atoms.cell.array
     metric = cell @ cell.T
     small = np.array(list(product((-1, 0, 1), repeat=3)))
-    lengths = np.einsum("na,ab,nb->n", small, metric, small)
+    inner = small @ metric @ small.T
     slack = METRIC * float(metric.diagonal().max())
-    choices = [small[np.abs(lengths - metric[i, i]) < slack] for i in range(3)]
+    first, second, third = (np.flatnonzero(np.abs(inner.diagonal() - metric[i, i]) < slack) for i in range(3))
+    fits = (
+        (np.abs(inner[np.ix_(first, second)] - metric[0, 1]) < slack)[:, :, None]
+        & (np.abs(inner[np.ix_(first, third)] - metric[0, 2]) < slack)[:, None]
+        & (np.abs(inner[np.ix_(second, third)] - metric[1, 2]) < slack)[None]
+    )
     kinds = _kinds(atoms)
     fractions = atoms.get_scaled_positions()
     found = []
-    for rows in product(*choices):
-        turned = np.array(rows)
-        if abs(turned @ metric @ turned.T - metric).max() < slack and _maps(turned, fractions, kinds, cell):
+    for i, j, k in np.argwhere(fits):
+        turned = small[[first[i], second[j], third[k]]]
+        if _maps(turned, fractions, kinds, cell):
             found.append(np.linalg.solve(cell, turned @ cell).T)
     return found
 
@@ -118,13 +123,13 @@ def _coincide(moved: Array, fractions: Array, kinds: NDArray[np.int64], cell: Ar
 
 def _rotated(operation: Array) -> Array:
     """(21, 21): how the constants change under a rotation."""
-    columns = []
-    for row in np.eye(len(_PAIRS)):
-        tensor = _matrix(row)[_INDEX[:, :, None, None], _INDEX[None, None]]
-        turned = np.einsum("ai,bj,ck,dl,ijkl->abcd", *([operation] * 4), tensor, optimize=True)
-        voigt = np.array([[turned[(*a, *b)] for b in VOIGT] for a in VOIGT])
-        columns.append([voigt[i, j] for i, j in _PAIRS])
-    return np.array(columns).T
+    each = np.array([_matrix(row) for row in np.eye(len(_PAIRS))])
+    tensors = each[:, _INDEX[:, :, None, None], _INDEX[None, None]]
+    for _ in range(4):  # one index after another: each turn brings the next to the last place
+        tensors = np.einsum("ai,njkli->najkl", operation, tensors)
+    rows, columns = np.array(VOIGT)[[i for i, _ in _PAIRS]], np.array(VOIGT)[[j for _, j in _PAIRS]]
+    changed: Array = tensors[:, rows[:, 0], rows[:, 1], columns[:, 0], columns[:, 1]].T
+    return changed
 
 
 def _matrix(row: Array) -> Array:

@@ -50,13 +50,13 @@ class Laboratory:
         )
         self.backbone: Backbone = load_backbone(emt)
         self.foundation = CommitteePotential.untrained(self.backbone, COMMITTEE)
-        self._truth = CommitteePotential.untrained(load_backbone(features))
+        self.truth = CommitteePotential.untrained(load_backbone(features))
         self._folder = folder
 
     def label(self, structures: Sequence[Atoms], role: Role = Role.EXPLORE, round_: int = 0) -> list[LabelledFrame]:
         labels = [
             Label(LabelStatus.CONVERGED, "level", answer.energy, answer.forces, answer.stress)
-            for answer in self._truth.predict(structures)
+            for answer in self.truth.predict(structures)
         ]
         return [
             LabelledFrame(frame_id(atoms), atoms, role, round_, "crystal", f"crystal/{i % 5}", label)
