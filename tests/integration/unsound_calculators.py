@@ -24,14 +24,22 @@ class Refusing(EMT):
 
 
 class Sticky(Calculator):
-    """Every pair attracts at every distance, ever more."""
+    """Every pair attracts at every distance, ever more.
+
+    Args:
+        strength: of the pull, eV/Å at no distance.
+    """
 
     implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, strength=2.0):
+        super().__init__()
+        self.strength = strength
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, list(properties), system_changes)
         first, distance, vector = neighbor_list("idD", atoms, 3.0)
-        strength = 2 * np.exp(-distance)
+        strength = self.strength * np.exp(-distance)
         pull = strength[:, None] * vector / distance[:, None]
         forces = np.zeros((len(atoms), 3))
         np.add.at(forces, first, pull)
