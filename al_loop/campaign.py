@@ -15,7 +15,8 @@ import torch
 
 from al_loop.config import Config
 from al_loop.config.changes import Change, changes
-from al_loop.config.file import check_elements, check_engine_elements, load_config
+from al_loop.config.checks import check_elements, check_engine_elements
+from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system

@@ -13,7 +13,7 @@ _FILE_WORDS = ("model", "checkpoint", "potential", "weights", "path", "file")
 class Settings(BaseModel):
     """Unknown keys are errors; settings do not change after they were read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SevenNetSettings(Settings):

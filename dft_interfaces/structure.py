@@ -2,7 +2,6 @@
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 MIN_DISTANCE_A = 0.2
 """Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
@@ -32,6 +31,8 @@ def require_computable(atoms: Atoms) -> None:
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
+    from ase.neighborlist import neighbor_list  # loads scipy, and not every command looks for pairs
+
     close = neighbor_list("d", atoms, MIN_DISTANCE_A)
     if len(close) > 0:
         raise CannotCalculateError(

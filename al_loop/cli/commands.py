@@ -81,9 +81,14 @@ def run(
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show how far a campaign is; it may be running."""
     from al_loop.cli.status import campaign_status, print_status
-    from al_loop.config.file import load_config
+    from al_loop.config.file import load_config, read_config
+    from al_loop.errors import InputError
 
-    found = campaign_status(load_config(config_path))
+    try:
+        found = campaign_status(read_config(config_path))
+    except InputError:
+        load_config(config_path)  # one that could never have been started says why
+        raise
     if as_json:
         typer.echo(json.dumps(found, allow_nan=False))
     else:

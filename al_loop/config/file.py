@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from al_loop.config import Config
 from al_loop.config.align_settings import OtherLabelsSettings
-from al_loop.config.checks import check_elements, check_engine_elements, cross_check
 from al_loop.config.explore_settings import ExploreSettings
 from al_loop.config.foundation_names import with_absolute_paths
 from al_loop.config.problems import explain
@@ -18,8 +17,6 @@ from al_loop.config.values import impossible_paths, show
 from al_loop.errors import InputError
 
 Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
-
-__all__ = ["check_elements", "check_engine_elements", "config_schema", "load_config"]
 
 
 def load_config(path: Path) -> Config:
@@ -32,16 +29,10 @@ def load_config(path: Path) -> Config:
     Raises:
         InputError: one message that lists everything that is wrong.
     """
+    from al_loop.config.checks import cross_check  # builds structures: ase.io, scipy
+
     path = Path(path)
-    data = read_yaml(path)
-    if problems := list(impossible_paths(data)):
-        raise InputError(_message(path, problems))
-    try:
-        config = _with_absolute_paths(Config.model_validate(data), path.parent)
-    except ValidationError as error:
-        raise InputError(_message(path, explain(error, data))) from error
-    except OSError as error:
-        raise InputError(_message(path, [_unusable(error)])) from error
+    config, data = _validated(path)
     try:
         problems = [*explain(None, data), *cross_check(config)]
     except OSError as error:
@@ -51,9 +42,40 @@ def load_config(path: Path) -> Config:
     return config
 
 
+def read_config(path: Path) -> Config:
+    """Read and validate a config file without a look at what it points at: enough to find its campaign.
+
+    Returns:
+        The config, as ``load_config`` returns it.
+
+    Raises:
+        InputError: one message that lists every key and value that is wrong.
+    """
+    path = Path(path)
+    config, data = _validated(path)
+    if problems := explain(None, data):
+        raise InputError(_message(path, problems))
+    return config
+
+
+def _validated(path: Path) -> tuple[Config, Any]:
+    """The config with absolute paths, and what stands in the file."""
+    data = read_yaml(path)
+    if problems := list(impossible_paths(data)):
+        raise InputError(_message(path, problems))
+    try:
+        return _with_absolute_paths(Config.model_validate(data), path.parent), data
+    except ValidationError as error:
+        raise InputError(_message(path, explain(error, data))) from error
+    except OSError as error:
+        raise InputError(_message(path, [_unusable(error)])) from error
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file, for editors that check while one types."""
-    return Config.model_json_schema()
+    from al_loop.config.field_docs import DescribedSchema
+
+    return Config.model_json_schema(schema_generator=DescribedSchema)
 
 
 def _message(path: Path, problems: list[str]) -> str:

@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from al_loop.config import Config
+from al_loop.config.field_docs import field_docs
 
 Location = Sequence[int | str]
 
@@ -20,12 +21,19 @@ class Place:
     Attributes:
         dotted: the path as a user reads it, for example ``systems[0].file``.
         models: the settings classes that may stand here; empty for a plain value.
-        field: the field that leads here, None at the top and below free-form values.
+        owner: the settings class whose field leads here, None at the top and below free-form values.
+        name: of that field.
     """
 
     dotted: str
     models: tuple[type[BaseModel], ...]
-    field: FieldInfo | None
+    owner: type[BaseModel] | None = None
+    name: str = ""
+
+    @property
+    def field(self) -> FieldInfo | None:
+        """The field that leads here."""
+        return self.owner.model_fields[self.name] if self.owner else None
 
     @property
     def keys(self) -> list[str]:
@@ -35,13 +43,13 @@ class Place:
     @property
     def description(self) -> str:
         """The field's documentation, in one line."""
-        text = (self.field.description if self.field else None) or ""
+        text = field_docs(self.owner).get(self.name, "") if self.owner else ""
         return " ".join(text.replace("``", "").split()).rstrip(".")
 
 
 def place_at(location: Location) -> Place:
     """Follow a pydantic error location; the tag of a discriminated union is no part of the user's path."""
-    place = Place("", (Config,), None)
+    place = Place("", (Config,))
     for part in location:
         place = _step(place, part)
     return place
@@ -49,16 +57,15 @@ def place_at(location: Location) -> Place:
 
 def _step(place: Place, part: int | str) -> Place:
     if isinstance(part, int):
-        return Place(f"{place.dotted}[{part}]", place.models, place.field)
+        return replace(place, dotted=f"{place.dotted}[{part}]")
     tagged = tuple(model for model in place.models if part in _tags(model))
     if tagged and not any(part in model.model_fields for model in place.models):
-        return Place(place.dotted, tagged, place.field)
+        return replace(place, models=tagged)
     dotted = f"{place.dotted}.{part}" if place.dotted else part
     for model in place.models:
         if part in model.model_fields:
-            field = model.model_fields[part]
-            return Place(dotted, tuple(_models_in(field.annotation)), field)
-    return Place(dotted, (), None)
+            return Place(dotted, tuple(_models_in(model.model_fields[part].annotation)), model, part)
+    return Place(dotted, ())
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

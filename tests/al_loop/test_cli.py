@@ -92,17 +92,44 @@ def test_every_command_explains_itself(command: str) -> None:
     assert command in CliRunner().invoke(app, ["--help"]).stdout
 
 
-def test_help_loads_no_heavy_library() -> None:
-    code = (
-        "import sys\nfrom al_loop.cli import app\n"
-        "try:\n    app(['run', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    loaded = set(ast.literal_eval(output.splitlines()[-1]))
-    heavy = {"torch", "numpy", "scipy", "ase", "matplotlib", "mongoengine", "pymongo", "sklearn", "fairchem", "sevenn"}
-    assert "al_loop" in loaded
-    assert loaded & heavy == set()
+# What takes longest to load, seconds for some; nobody waits for it who asks a question.
+HEAVY = {"torch", "scipy", "sklearn", "matplotlib", "fairchem", "sevenn", "pyiron_base", "pyscf", "gpaw", "pymatgen"}
+LOADED = """
+import sys
+from al_loop.cli import app
+for arguments in {commands}:
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert not end.code, arguments
+print(sorted(sys.modules))
+"""
+
+
+def loaded_by(*commands: list[str]) -> set[str]:
+    """Modules in a process that has run these commands, and the packages they are in."""
+    script = LOADED.format(commands=list(commands))
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    modules = set(ast.literal_eval(output.splitlines()[-1]))
+    assert "al_loop.cli" in modules
+    return modules | {name.partition(".")[0] for name in modules}
+
+
+def test_help_loads_no_library_beyond_the_command_line() -> None:
+    """Of every command there is, whatever others are added."""
+    commands = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(COMMANDS) <= set(commands)
+    loaded = loaded_by(["--help"], *([command, "--help"] for command in commands))
+    assert loaded & (HEAVY | {"numpy", "ase", "yaml", "mongoengine", "pymongo"}) == set()
+
+
+def test_status_loads_nothing_that_calculates(started: Config, config_path: Path) -> None:
+    loaded = loaded_by(["status", str(config_path)], ["status", str(config_path), "--json"])
+    slow_parts = {"ase.io", "ase.io.formats", "ase.build", "ase.neighborlist", "ase.geometry", "ase.md", "ase.optimize"}
+    assert loaded & (HEAVY | slow_parts) == set()
+    assert {
+        name for name in loaded if name.startswith(("al_loop.explore", "al_loop.select", "dft_interfaces.engines"))
+    } == set()
 
 
 def test_the_package_exports_lazily() -> None:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import check_elements, config_schema, load_config
+from al_loop.config.checks import check_elements
+from al_loop.config.file import config_schema, load_config
 from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from committee.errors import UnknownElementError
@@ -516,3 +517,4 @@ def test_the_schema_describes_every_block() -> None:
     assert schema["additionalProperties"] is False
     assert schema["properties"].keys() == Config.model_fields.keys()
     assert schema["$defs"]["ExploreSettings"]["properties"]["temperatures_K"]["description"].startswith("One set")
+    assert schema["$defs"]["GPAWSettings"]["properties"]["cores"]["description"].startswith("Cores of one")  # inherited
