@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.geometry.minkowski_reduction import minkowski_reduce
+from numpy.typing import NDArray
 
 Miller = tuple[int, int, int]
 
 SAME_PLACE_A = 0.1
+STRAIN = 1e-3  # lengths that agree within it are equal
+Array = NDArray[np.float64]
 SAME_SHAPE = 1e-4
 NO_EQUAL_FACES = "no stoichiometric slab has two equal faces here: its faces are polar, or differ"
 
@@ -96,9 +100,11 @@ def slab(crystal: Atoms, facet: Facet, shift: float, vacuum_A: float) -> Atoms:
     with _no_advice():
         cut = _smallest(_generator(crystal, facet.miller, facet.planes).get_slab(shift).get_orthogonal_c_slab())
     atoms = Atoms([site.specie.Z for site in cut], cut.cart_coords, cell=cut.lattice.matrix, pbc=True)
+    atoms.set_cell(_reduced(atoms.cell.array))
     turned, rotation = atoms.cell.standard_form()
     atoms.set_cell(turned)
     atoms.positions = atoms.positions @ rotation.T
+    atoms.wrap()
     atoms.info = dict(crystal.info)
     if crystal.has("initial_magmoms"):
         moments = dict(zip(crystal.numbers, crystal.get_initial_magnetic_moments(), strict=True))
@@ -119,6 +125,15 @@ def _smallest(cut: Any) -> Any:
     lengths, angles = primitive.lattice.abc, primitive.lattice.angles
     upright = np.allclose([lengths[2], *angles[:2]], [cut.lattice.c, 90, 90], atol=SAME_SHAPE)
     return primitive if upright else cut
+
+
+def _reduced(cell: Array) -> Array:
+    """The shortest two vectors in the plane, at 120° rather than 60°, so that small strains change no choice."""
+    reduced = np.array(minkowski_reduce(cell, pbc=(True, True, False))[0])
+    first, second = reduced[0], reduced[1]
+    if np.linalg.norm(second - first) < (1 + STRAIN) * np.linalg.norm(second):
+        reduced[1] = second - first
+    return reduced
 
 
 def _close(atoms: Atoms) -> None:

@@ -21,17 +21,51 @@ def interface(settings: InterfaceSettings, atoms: Atoms, rng: np.random.Generato
     other = read_structure(settings.file)
     if settings.miller is not None:
         other = cut(other, settings.miller, settings.layers)
-    _check_slab("this structure", atoms)
-    _check_slab(settings.file.name, other)
-    other = other.repeat((*settings.repeats, 1))
-    lower, upper = atoms.copy(), other
-    for slab in (lower, upper):
-        slab.center(vacuum=settings.gap_A / 2, axis=2)
-    _check_match(lower, upper, settings)
-    joined = stack(lower, upper, axis=2, fix=0, maxstrain=None)
+    return join(
+        atoms,
+        other,
+        names=("this structure", settings.file.name),
+        repeats=settings.repeats,
+        gap_A=settings.gap_A,
+        vacuum_A=settings.vacuum_A,
+        max_mismatch=settings.max_mismatch,
+    )
+
+
+def join(
+    lower: Atoms,
+    other: Atoms,
+    *,
+    names: tuple[str, str],
+    repeats: tuple[int, int] = (1, 1),
+    gap_A: float = 2.5,
+    vacuum_A: float = 0.0,
+    max_mismatch: float = 0.1,
+) -> Atoms:
+    """Put a slab on another one, whose lattice in the plane it takes on.
+
+    Args:
+        lower: comes first in what is returned.
+        other: the upper slab, strained.
+        names: of both, for messages.
+        repeats: of the upper slab in the plane.
+        gap_A: between the outermost atoms of both, and at the periodic image too.
+        vacuum_A: above the upper slab besides.
+        max_mismatch: largest deformation of the upper slab's lattice vectors, a fraction.
+
+    Raises:
+        InputError: one of the two is no slab, or their lattices do not match.
+    """
+    for name, slab in zip(names, (lower, other), strict=True):
+        _check_slab(name, slab)
+    below, above = lower.copy(), other.repeat((*repeats, 1))
+    for slab in (below, above):
+        slab.center(vacuum=gap_A / 2, axis=2)
+    _check_match(below, above, max_mismatch)
+    joined = stack(below, above, axis=2, fix=0, maxstrain=None)
     joined.pbc = True
-    if settings.vacuum_A > 0:
-        add_vacuum(joined, settings.vacuum_A)
+    if vacuum_A > 0:
+        add_vacuum(joined, vacuum_A)
     return joined
 
 
@@ -45,13 +79,13 @@ def _check_slab(name: str, slab: Atoms) -> None:
         )
 
 
-def _check_match(lower: Atoms, upper: Atoms, settings: InterfaceSettings) -> None:
+def _check_match(lower: Atoms, upper: Atoms, max_mismatch: float) -> None:
     wanted, given = lower.cell.array[:2], upper.cell.array[:2]
     mismatch = float((np.linalg.norm(given - wanted, axis=1) / np.linalg.norm(given, axis=1)).max())
-    if mismatch <= settings.max_mismatch:
+    if mismatch <= max_mismatch:
         return
     lengths = [" x ".join(f"{x:.2f}" for x in np.linalg.norm(cell, axis=1)) for cell in (wanted, given)]
     raise InputError(
         f"the lattices in the plane do not match: {lengths[0]} Å below and {lengths[1]} Å above differ by"
-        f" {mismatch:.0%}, at most {settings.max_mismatch:.0%} is allowed (max_mismatch); repeat or turn one of them"
+        f" {mismatch:.0%}, at most {max_mismatch:.0%} is allowed (max_mismatch); repeat or turn one of them"
     )
