@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.generators.vacuum import vacuum_axes
+from al_loop.validate.libraries import library
 from al_loop.validate.minimum import Minimum, minimum
 
 BULK_FORCE_eV_PER_A = 0.005  # tighter than that of defects: a strained crystal adds an error to each of them
@@ -66,14 +67,15 @@ def inequivalent_sites(atoms: Atoms, most: int) -> tuple[list[Site], list[str]]:
 
     Returns:
         The sites, and the elements that have more of them.
-    """
-    import spglib
 
+    Raises:
+        NoAnswerError: spglib is not installed.
+    """
     moments = np.reshape(atoms.get_initial_magnetic_moments(), (len(atoms), -1)).round(2)
     kinds = np.unique(np.hstack([atoms.numbers[:, None], moments]), axis=0, return_inverse=True)[1].ravel()
     with warnings.catch_warnings(action="ignore"):  # spglib announces how it will report errors one day
         cell = (atoms.cell.tolist(), atoms.get_scaled_positions().tolist(), kinds.tolist())
-        found = spglib.get_symmetry_dataset(cell, SAME_PLACE_A)
+        found = library("spglib").get_symmetry_dataset(cell, SAME_PLACE_A)
     first = range(len(atoms)) if found is None else np.unique(found.equivalent_atoms)
     of_element: defaultdict[str, list[int]] = defaultdict(list)
     for index in first:

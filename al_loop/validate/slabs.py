@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.geometry.minkowski_reduction import minkowski_reduce
 from numpy.typing import NDArray
 
+from al_loop.validate.libraries import library
+
 Miller = tuple[int, int, int]
 
 SAME_PLACE_A = 0.1
@@ -48,13 +50,13 @@ def conventional(atoms: Atoms) -> Atoms:
 
     Args:
         atoms: a crystal.
-    """
-    from pymatgen.io.ase import AseAtomsAdaptor
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+    Raises:
+        NoAnswerError: pymatgen is not installed.
+    """
     with _no_advice():
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-        found = SpacegroupAnalyzer(AseAtomsAdaptor.get_structure(bare)).get_conventional_standard_structure()
+        symmetry = library("pymatgen.symmetry.analyzer").SpacegroupAnalyzer(_pymatgen(atoms))
+        found = symmetry.get_conventional_standard_structure()
     cell = Atoms([site.specie.Z for site in found], found.cart_coords, cell=found.lattice.matrix, pbc=True)
     cell.info = dict(atoms.info)
     if atoms.has("initial_magmoms") and atoms.get_initial_magnetic_moments().ndim == 1:
@@ -72,11 +74,9 @@ def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminati
         thickness_A: of a slab, at least.
         most_terminations: of each orientation.
     """
-    from pymatgen.core.surface import get_symmetrically_distinct_miller_indices
-
     structure = _pymatgen(crystal)
     with _no_advice():
-        millers = get_symmetrically_distinct_miller_indices(structure, max_index)
+        millers = library("pymatgen.core.surface").get_symmetrically_distinct_miller_indices(structure, max_index)
     spacing: dict[Miller, float] = {(m[0], m[1], m[2]): float(structure.lattice.d_hkl(m)) for m in millers}
     found = []
     for miller in sorted(spacing, key=lambda m: (-round(spacing[m], 6), m)):
@@ -148,15 +148,14 @@ def _close(atoms: Atoms) -> None:
 
 
 def _generator(crystal: Atoms, miller: Miller, planes: int) -> Any:
-    from pymatgen.core.surface import SlabGenerator
-
-    return SlabGenerator(_pymatgen(crystal), miller, planes, planes, in_unit_planes=True, primitive=True)
+    return library("pymatgen.core.surface").SlabGenerator(
+        _pymatgen(crystal), miller, planes, planes, in_unit_planes=True, primitive=True
+    )
 
 
 def _pymatgen(crystal: Atoms) -> Any:
-    from pymatgen.core.structure import Structure
-
-    return Structure(crystal.cell.array, list(crystal.symbols), crystal.get_scaled_positions())
+    structure = library("pymatgen.core.structure").Structure
+    return structure(crystal.cell.array, list(crystal.symbols), crystal.get_scaled_positions())
 
 
 @contextmanager
