@@ -128,7 +128,7 @@ def main() -> None:
     with (
         _only_one(config.folder / LOGS, name),
         label_runner(config, name) as runner,
-        open_ledger(config.store, config.folder, config.name) as ledger,
+        open_ledger(config.store, config.folder, config.name, wait=True) as ledger,  # it was there a moment ago
     ):
         # A request cannot kill a worker that only hands it to a queue.
         released = ledger.release_dead(name, count_attempt=restarts > 0 and config.label.queue is None)

@@ -12,20 +12,25 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from al_loop.errors import InputError
+from al_loop.ledger.patience import Patience
 
 DATABASE: Final = "al_loop"  # unless the URI names another one
 CONNECT_TIMEOUT_S: Final = 5.0
 
 
 @contextmanager
-def connected(uri: str) -> Iterator[str]:
+def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
     """The alias of a mongoengine connection that answers.
 
     Whatever the URI says, writes are acknowledged after they are in the journal (of most members of a replica set) and
     reads go to the primary, so that they see them.
 
+    Args:
+        uri: of the server.
+        wait_s: for how long one that does not answer is waited for, s.
+
     Raises:
-        InputError: the server does not answer within 5 s, refuses the credentials, or the URI is no URI.
+        InputError: the server does not answer within 5 s and ``wait_s``, refuses the credentials, or the URI is none.
     """
     alias = f"al-loop-{uuid.uuid4().hex}"
     try:
@@ -39,8 +44,12 @@ def connected(uri: str) -> Iterator[str]:
             tz_aware=True,
             uuidRepresentation="standard",
         )
-        with pymongo.timeout(CONNECT_TIMEOUT_S):
-            client.admin.command("ping")
+
+        def ping() -> None:
+            with pymongo.timeout(CONNECT_TIMEOUT_S):
+                client.admin.command("ping")
+
+        Patience(wait_s, ping, name=without_credentials(uri)).through(ping)
     except (PyMongoError, mongoengine.ConnectionFailure, ValueError, TypeError) as error:
         mongoengine.disconnect(alias)
         raise InputError(_why_not(uri, error)) from None  # the cause's text may hold the whole URI

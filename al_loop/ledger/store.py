@@ -29,7 +29,7 @@ class Ledger(RoundLedger, IncomingLedger, LabelLedger, GatedLedger, ModelLedger,
 
 
 @contextmanager
-def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[Ledger]:
+def open_ledger(store: StoreSettings, folder: Path, campaign: str, *, wait: bool = False) -> Iterator[Ledger]:
     """The ledger of a campaign, for the length of the block.
 
     Args:
@@ -37,6 +37,8 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
             ``folder/ledger``, which the last one to use it stops.
         folder: the campaign's folder.
         campaign: its name.
+        wait: for a server that does not answer now, as long as for one that goes away later (``store.wait_s``). A
+            person is told at once instead.
 
     Raises:
         InputError: the server does not answer or start, or a newer version wrote this ledger.
@@ -45,7 +47,7 @@ def open_ledger(store: StoreSettings, folder: Path, campaign: str) -> Iterator[L
     uri = shared_server(store)
     with ExitStack() as stack:
         server = uri or stack.enter_context(held_server(folder / LEDGER))
-        ledger = Ledger(stack.enter_context(connected(server)), campaign)
+        ledger = Ledger(stack.enter_context(connected(server, store.wait_s if wait else 0.0)), campaign)
         ledger.patience = _patience(store, ledger, uri, folder)
         try:
             ledger.prepare()

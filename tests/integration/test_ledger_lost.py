@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from al_loop.campaign import Campaign, _description
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
+from al_loop.folder import LOGS
+from al_loop.label.labelling import WorkerPool
 from al_loop.ledger import open_ledger
-from al_loop.ledger.server import held_server
+from al_loop.ledger.server import held_server, private_server
 from al_loop.ledger.store import shared_server
+from al_loop.logfile import EventLog
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 
@@ -53,6 +57,31 @@ def test_a_shared_server_that_dies(tmp_path: Path) -> None:
     assert "lost its database, the server at " in message
     assert "Start it again" in message
     assert "run the same command" in message
+
+
+def test_a_worker_that_starts_while_a_shared_server_is_away_waits_for_it(tmp_path: Path) -> None:
+    """As after the death of its predecessor; a worker that gave up would be started again three times only."""
+    engine = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
+    with held_server(tmp_path / "server") as uri:
+        asked = config(tmp_path / "run", StoreSettings(uri=uri, wait_s=120))
+        label = asked.label.model_validate({"workers": 1, "engine": engine})
+        kill(tmp_path / "server")
+        with WorkerPool(asked.model_copy(update={"label": label}), EventLog(tmp_path / "log.jsonl")) as pool:
+            pool.start()
+            log = tmp_path / "run" / LOGS / "worker_000.log"
+            told(log, pool, "does not answer")
+            private_server(tmp_path / "server")
+            told(log, pool, "worker_000 is ready")
+            assert log.read_text().count("does not answer") == 1
+
+
+def told(log: Path, pool: WorkerPool, words: str) -> None:
+    """Return when the log says so; the worker is started again if it ends."""
+    deadline = time.monotonic() + 120
+    while words not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        pool.check()
+        time.sleep(0.1)
 
 
 def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperature_K: float = 300.0) -> Config:
