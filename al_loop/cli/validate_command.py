@@ -55,8 +55,8 @@ def validate(
     checks: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas, or all: relaxation, equation-of-state, elasticity. "
-            "By default all, with an engine as reference the first two."
+            help="Names with commas, or all: relaxation, equation-of-state, elasticity, defects, surfaces, "
+            "interfaces, dimers, molecular-dynamics. By default all, with an engine as reference the first two."
         ),
     ] = None,
     output: Annotated[

@@ -53,12 +53,16 @@ def _print_orders(validation: Validation, console: Console) -> None:
 
 
 def _print_notes(validation: Validation, console: Console) -> None:
-    """Say once why something has no value or is not compared."""
-    told = dict.fromkeys(
-        f"{row['check']}, {row['structure']}, {row['quantity']}: {row['note']}"
-        for row in validation.as_dict()["quantities"]
-        if row["note"]
-    )
+    """Say once why something has no value, is not compared, or fails for a reason that the numbers do not show."""
+    told: dict[str, None] = {}
+    for row in validation.comparison.rows:
+        where = f"{row.quantity.check}, {row.quantity.structure}, {row.quantity.name}"
+        if row.quantity.value is None and row.quantity.note:
+            told[f"{where}: the reference: {row.quantity.note}"] = None
+        for name, judged in row.judged.items():
+            if judged.note and judged.verdict is not Verdict.PASS and judged.note != row.quantity.note:
+                who = "" if judged.verdict is Verdict.NOT_COMPARED else f"{name}: "
+                told[f"{where}: {who}{judged.note}"] = None
     for line in told:
         console.print(f"  {line}", highlight=False, markup=False)
 

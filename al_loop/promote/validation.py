@@ -8,6 +8,7 @@ from ase import Atoms
 from al_loop.config import Config
 from al_loop.config.validation_settings import ToleranceSettings
 from al_loop.promote.criterion import Criterion
+from al_loop.validate.answer import Answer
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck, chosen_checks
 from al_loop.validate.comparison import Answers, Comparison, Verdict, compare
@@ -77,8 +78,10 @@ def validated(candidate: CommitteePotential, required: RequiredValidation) -> Cr
     for check in required.checks:
         for name, atoms in required.structures.items():
             key = check.name, name
-            answers.reference[key] = required.reference.answer(check, name, atoms).of_structure(name)
-            answers.of_models[CANDIDATE][key] = asked(check, name, atoms, calculator)
+            known = required.reference.answer(check, name, atoms).of_structure(name)
+            answers.reference[key] = known
+            said = asked(check, name, atoms, calculator) if known.says_something else Answer()
+            answers.of_models[CANDIDATE][key] = said
     comparison = compare(answers, required.tolerances)
     silent = [check.name for check in required.checks if not _compares(comparison, check.name)]
     failed = comparison.verdicts(CANDIDATE).count(Verdict.FAIL)

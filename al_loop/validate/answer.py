@@ -30,6 +30,11 @@ class Answer:
         """Whether nothing failed, in whole or in part."""
         return not self.failure and all(quantity.value is not None for quantity in self.quantities)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether anything can be held against it."""
+        return any(quantity.value is not None for quantity in self.quantities)
+
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return {"quantities": [asdict(quantity) for quantity in self.quantities], "failure": self.failure}

@@ -12,7 +12,16 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.config.validation_settings import ValidationSettings
 from al_loop.ids import content_id
-from al_loop.validate import elasticity, equation_of_state, relaxation
+from al_loop.validate import (
+    defects,
+    dimers,
+    elasticity,
+    equation_of_state,
+    interfaces,
+    molecular_dynamics,
+    relaxation,
+    surfaces,
+)
 from al_loop.validate.quantity import Quantity
 
 FORMAT = 1  # raise it when a check's numbers change, so that kept ones are not taken for new ones
@@ -59,6 +68,11 @@ CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck(relaxation.CHECK, relaxation.relaxation, with_an_engine=True),
     NamedCheck(equation_of_state.CHECK, equation_of_state.equation_of_state, with_an_engine=True),
     NamedCheck(elasticity.CHECK, elasticity.elasticity),
+    NamedCheck(defects.CHECK, defects.defects),
+    NamedCheck(surfaces.CHECK, surfaces.surfaces),
+    NamedCheck(interfaces.CHECK, interfaces.interfaces),
+    NamedCheck(dimers.CHECK, dimers.dimer_curves),
+    NamedCheck(molecular_dynamics.CHECK, molecular_dynamics.molecular_dynamics),
 )
 
 

@@ -17,7 +17,8 @@ class Quantity:
         name: what was measured, unique within check and structure, for example ``volume per atom`` or ``(111)``.
         unit: of the value, empty for a pure number.
         value: the number; None if it could not be had, and the note says why.
-        order_group: quantities of one check and one group are compared by their order too; empty if order means nothing.
+        order_group: quantities of one check and one group are compared by their order too; empty if order means
+            nothing.
         note: what a reader has to know, for example why there is no value.
     """
 

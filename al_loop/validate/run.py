@@ -49,7 +49,7 @@ class ValidationRun:
     _said: list[tuple[NamedCheck, str, Atoms, Answer]] = field(default_factory=list)
 
     def run(self, progress: Progress) -> Validation:
-        """Make all checks and write the results after each.
+        """Make all checks and write the results after each; models are asked only what the reference has answered.
 
         What was answered before, by the same weights or at the same level of theory, is taken from disk.
 
@@ -82,7 +82,8 @@ class ValidationRun:
         self._said.append((check, structure, atoms, reference))
         advance(1)
         for subject in self.subjects:
-            answers.of_models.setdefault(subject.name, {})[key] = self._answer(subject, check, structure, atoms)
+            said = self._answer(subject, check, structure, atoms) if reference.says_something else Answer()
+            answers.of_models.setdefault(subject.name, {})[key] = said
             advance(1)
 
     def _answer(self, subject: Subject, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:

@@ -1,19 +1,15 @@
-"""How far a quantity may be from the reference's, and when two of the reference's values have an order."""
+"""How far a quantity may be from the reference's, and which of its properties mean something."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from al_loop.config.validation_settings import ToleranceSettings
-from al_loop.validate import elasticity, equation_of_state, relaxation
+from al_loop.validate import defects, dimers, elasticity, equation_of_state, relaxation, surfaces
 from al_loop.validate.dataset_reference import FRAMES
 from al_loop.validate.quantity import Quantity
 
-_FRAME_ERRORS: dict[str, Callable[[ToleranceSettings], float]] = {
-    "eV/atom": lambda settings: settings.frame_energy_eV_per_atom,
-    "eV/Å": lambda settings: settings.frame_force_eV_per_A,
-    "eV/Å³": lambda settings: settings.frame_stress_eV_per_A3,
-}
 LENGTHS = {"a", "b", "c"}
+VOLUMES = {"Å³/atom", "Å³", "g/cm³"}
 
 
 @dataclass(frozen=True)
@@ -33,25 +29,6 @@ class Tolerance:
         return max(self.relative * abs(reference), self.absolute)
 
 
-def tolerance_of(quantity: Quantity, settings: ToleranceSettings) -> Tolerance:
-    """Return the tolerance that the settings give a quantity.
-
-    Args:
-        quantity: of any check.
-        settings: the tolerances.
-    """
-    special = _of_the_check(quantity, settings)
-    if special is not None:
-        return special
-    if quantity.unit == "°":
-        return Tolerance(absolute=settings.cell_angle_deg)
-    if quantity.unit in {"Å³/atom", "Å³", "g/cm³"}:
-        return Tolerance(settings.volume)
-    if quantity.unit == "Å":
-        return Tolerance(settings.lattice_constant if quantity.name in LENGTHS else settings.bond_length)
-    return Tolerance(settings.other)
-
-
 def is_relative(quantity: Quantity) -> bool:
     """Whether only differences within the order group mean anything: energies of two codes have no common zero."""
     return quantity.check == relaxation.CHECK and quantity.name == relaxation.ENERGY
@@ -62,13 +39,30 @@ def has_a_sign(quantity: Quantity) -> bool:
     return quantity.check == elasticity.CHECK
 
 
-def _of_the_check(quantity: Quantity, settings: ToleranceSettings) -> Tolerance | None:
-    if is_relative(quantity):
-        return Tolerance(absolute=settings.energy_difference_eV_per_atom)
-    if quantity.check == equation_of_state.CHECK and quantity.name == equation_of_state.MODULUS:
-        return Tolerance(settings.bulk_modulus)
-    if quantity.check == elasticity.CHECK:
-        return Tolerance(settings.elastic_constant, settings.elastic_constant_GPa)
-    if quantity.check == FRAMES:
-        return Tolerance(absolute=_FRAME_ERRORS[quantity.unit](settings))
-    return None
+def tolerance_of(quantity: Quantity, settings: ToleranceSettings) -> Tolerance:
+    """Return the tolerance that the settings give a quantity: of the first kind that it belongs to.
+
+    Args:
+        quantity: of any check.
+        settings: the tolerances.
+    """
+    return next((make(settings) for belongs, make in _KINDS if belongs(quantity)), Tolerance(settings.other))
+
+
+_KINDS: tuple[tuple[Callable[[Quantity], bool], Callable[[ToleranceSettings], Tolerance]], ...] = (
+    (is_relative, lambda s: Tolerance(absolute=s.energy_difference_eV_per_atom)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/atom", lambda s: Tolerance(absolute=s.frame_energy_eV_per_atom)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/Å", lambda s: Tolerance(absolute=s.frame_force_eV_per_A)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/Å³", lambda s: Tolerance(absolute=s.frame_stress_eV_per_A3)),
+    (lambda q: q.check == elasticity.CHECK, lambda s: Tolerance(s.elastic_constant, s.elastic_constant_GPa)),
+    (lambda q: q.name == equation_of_state.MODULUS, lambda s: Tolerance(s.bulk_modulus)),
+    (lambda q: q.check == defects.CHECK, lambda s: Tolerance(s.defect_energy, s.defect_energy_eV)),
+    (lambda q: q.check == dimers.CHECK and q.unit == "Å", lambda s: Tolerance(s.dimer_distance)),
+    (lambda q: q.check == dimers.CHECK and q.unit == "eV", lambda s: Tolerance(s.dimer_depth)),
+    (lambda q: q.unit == surfaces.UNIT, lambda s: Tolerance(s.surface_energy)),
+    (lambda q: "neighbours" in q.name, lambda s: Tolerance(s.coordination)),
+    (lambda q: q.unit == "°", lambda s: Tolerance(absolute=s.cell_angle_deg)),
+    (lambda q: q.unit in VOLUMES, lambda s: Tolerance(s.volume)),
+    (lambda q: q.name in LENGTHS and q.unit == "Å", lambda s: Tolerance(s.lattice_constant)),
+    (lambda q: q.unit == "Å", lambda s: Tolerance(s.bond_length)),
+)

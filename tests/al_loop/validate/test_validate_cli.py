@@ -12,6 +12,7 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from al_loop.cli import app
+from al_loop.config.validation_settings import CHECK_NAMES
 from al_loop.report.validation import validation_tables
 
 ENGINE = "engine: ase\ncalculator: ase.calculators.emt.EMT\n"
@@ -117,7 +118,9 @@ def test_the_reference_of_an_earlier_validation_answers_for_its_structures_alone
     code, told, _ = invoke("emt", "other-name.extxyz", "--reference", "kept.json", "--checks", "all", "--json")
     assert code == 0
     verdicts = {row["check"]: row["emt: verdict"] for row in json.loads(told)["quantities"]}
-    assert verdicts == {"relaxation": "pass", "equation-of-state": "pass", "elasticity": "not compared"}
+    assert verdicts.keys() == set(CHECK_NAMES)
+    assert {check for check, verdict in verdicts.items() if verdict == "pass"} == {"relaxation", "equation-of-state"}
+    assert set(verdicts.values()) == {"pass", "not compared"}
     code, told, _ = invoke("emt", "bcc.extxyz", "--reference", "kept.json", "--json")
     assert code == 3, "nothing could be compared: never a pass"
     assert json.loads(told)["conclusion"].startswith("Nothing could be compared")
@@ -149,8 +152,10 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     assert code == 0
     rows = {(row["check"], row["structure"], row["quantity"]): row for row in json.loads(told)["quantities"]}
     assert rows["equation-of-state", "fcc", "bulk modulus"]["emt: verdict"] == "pass"
-    assert rows["equation-of-state", "bcc", "bulk modulus"]["emt: verdict"] == "not compared"
-    assert rows["relaxation", "fcc", "a"]["emt: verdict"] == "not compared"  # no frame at rest
+    scaled_bcc, at_rest = rows["equation-of-state", "bcc", "whole check"], rows["relaxation", "fcc", "whole check"]
+    assert scaled_bcc["emt: verdict"] == at_rest["emt: verdict"] == "not compared"
+    assert "0 evenly scaled copies of bcc, and 5 are needed" in scaled_bcc["note"]
+    assert "do not hold a structure that the check asks for" in at_rest["note"]
     assert rows["frames", "labelled frames", "energy error"]["emt"] == pytest.approx(0, abs=1e-6)
     force = rows["frames", "labelled frames", "force error"]
     soft = "counting_calculators.SoftEMT"
@@ -199,3 +204,11 @@ def test_what_cannot_be_used_is_one_message_and_nothing_written(folder: Path, wo
     assert error.startswith("al-loop: ")
     assert said in error
     assert not Path("validation.json").exists()
+
+
+def test_the_help_and_the_registry_name_every_check_that_a_config_may_name():
+    from al_loop.validate.checks import CHECKS
+
+    told = " ".join(CliRunner().invoke(app, ["validate", "--help"]).stdout.replace("-\n", "-").split())
+    assert [check.name for check in CHECKS] == list(CHECK_NAMES)
+    assert all(name in told.replace("- ", "-") for name in CHECK_NAMES)
