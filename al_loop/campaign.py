@@ -197,6 +197,8 @@ class Campaign:
         log = EventLog(self.folder / LOG_NAME)
         (self.folder / MODELS).mkdir(exist_ok=True)
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
+        if swept := ledger.sweep_files():
+            log.write("unused files deleted", files=swept)
         with WorkerPool(self.config, log) as pool:
             progress = LoggedProgress(self._progress, log)
             stages = Stages(

@@ -29,10 +29,15 @@ SCHEMA_VERSION: Final = 2  # a change of any field raises it and adds a step to 
 PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
 
 
-def _shape(*indexes: str | tuple[str, ...], collection: str | None = None) -> dict[str, Any]:
+def _shape(*indexes: str | tuple[str, ...] | dict[str, Any], collection: str | None = None) -> dict[str, Any]:
     """Mongoengine's ``meta`` of a class that ``bind`` makes concrete; indexes are created when a ledger is opened."""
     named = {} if collection is None else {"collection": collection, "indexes": list(indexes)}
     return {"abstract": True, "auto_create_index": False, **named}
+
+
+def _to_files(field: str) -> dict[str, Any]:
+    """The index of a field that points to a file, which few documents have."""
+    return {"fields": [field], "sparse": True}
 
 
 class _LedgerDocument(Document):
@@ -73,7 +78,7 @@ class Round(_LedgerDocument):
 class Frame(_LedgerDocument):
     """A structure, shared by all campaigns; the order of atoms is that of who stored it first."""
 
-    meta = _shape(collection="frame")
+    meta = _shape(_to_files("atoms_file"), collection="frame")
     id = StringField(primary_key=True)
     atoms = BinaryField(max_bytes=INLINE_BYTES)
     atoms_file = ObjectIdField()  # in GridFS, in place of ``atoms`` where they are too large for a document
@@ -152,7 +157,13 @@ class Request(_LedgerDocument):
 class Label(_LedgerDocument):
     """The outcome of one execution. It counts only if its request names it."""
 
-    meta = _shape("request", ("campaign", "superseded"), collection="label")
+    meta = _shape(
+        "request",
+        ("campaign", "superseded"),
+        _to_files("forces_eV_per_A_file"),
+        _to_files("magnetic_moments_uB_file"),
+        collection="label",
+    )
     id = StringField(primary_key=True)
     request = StringField(required=True)
     frame = StringField(required=True)
@@ -203,7 +214,7 @@ class Event(_LedgerDocument):
 class ArraySet(_LedgerDocument):
     """Points to the current version of named arrays in GridFS."""
 
-    meta = _shape(collection="array_set")
+    meta = _shape("file", collection="array_set")
     id = StringField(primary_key=True)
     campaign = StringField(required=True)
     key = StringField(required=True)

@@ -18,10 +18,20 @@ from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
 from al_loop.ledger.patience import LOST, Patience, patient
 from al_loop.ledger.rounds import RoundLedger
 from al_loop.ledger.server import held_server, revive_server
+from al_loop.ledger.unused_files import UnusedFilesLedger
 
 
 @patient
-class Ledger(RoundLedger, IncomingLedger, LabelLedger, GatedLedger, ModelLedger, EventLedger, ArrayLedger):
+class Ledger(
+    RoundLedger,
+    IncomingLedger,
+    LabelLedger,
+    GatedLedger,
+    ModelLedger,
+    EventLedger,
+    ArrayLedger,
+    UnusedFilesLedger,
+):
     """One campaign's ledger. Frames, requests and labels are shared with other campaigns on the same database.
 
     Safe for several processes, each of which opens its own, and for threads of one process.

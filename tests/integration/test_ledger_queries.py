@@ -82,6 +82,7 @@ def everything(ledger: Ledger) -> None:
     ledger.events("note", 1)
     ledger.events()
     ledger.get_arrays("evaluation")
+    ledger.sweep_files()
     ledger.duplicate_executions()
     ledger.campaign_config()
     ledger.progress("report")
