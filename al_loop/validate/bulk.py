@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.generators.vacuum import vacuum_axes
+from al_loop.gate.bonding import BOND_FACTOR, Bonding
 from al_loop.validate.libraries import library
 from al_loop.validate.minimum import Minimum, minimum
 
@@ -38,14 +39,27 @@ def is_bulk(atoms: Atoms) -> bool:
     return not vacuum_axes(atoms)
 
 
+def is_crystal(atoms: Atoms) -> bool:
+    """Whether a structure is a bulk without molecules, which defects and surfaces would cut (``Bonding`` tells)."""
+    if not is_bulk(atoms):
+        return False
+    bonding = Bonding.of(atoms)
+    bonded = bonding.ratio < BOND_FACTOR
+    fragment = bonding.fragments(bonded)
+    several = np.bincount(fragment)[fragment] > 1
+    return not bool((several & ~bonding.extended(bonded, fragment)).any())
+
+
 def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> tuple[Minimum, str]:
-    """Relax atoms and cell of a crystal; without stress the atoms alone, and the note says so.
+    """Relax atoms and cell of a crystal, free of constraints; without stress the atoms alone, and the note says so.
 
     Raises:
         NoAnswerError: as ``minimum``.
     """
+    start = atoms.copy()
+    start.set_constraint()
     with_cell = "stress" in calculator.implemented_properties
-    found = minimum(atoms, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
+    found = minimum(start, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
     return found, "" if with_cell else AS_GIVEN
 
 

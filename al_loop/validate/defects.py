@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from al_loop.validate.bulk import Site, inequivalent_sites, is_bulk
+from al_loop.validate.bulk import Site, inequivalent_sites, is_crystal
 from al_loop.validate.element_references import ElementReferences, reference_name
 from al_loop.validate.host import Host, host
 from al_loop.validate.measured import Remembered, measured
@@ -50,7 +50,7 @@ def defects(
         force_tolerance_eV_per_A: largest force that is left, at the fixed cell of the relaxed crystal.
         steps: of each relaxation at most.
     """
-    if not is_bulk(atoms):
+    if not is_crystal(atoms):
         return []
     sites, cut_short = inequivalent_sites(atoms, most_sites)
     elements = list(dict.fromkeys([*atoms.symbols, *others]))

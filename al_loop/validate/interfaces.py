@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixCartesian
 
-from al_loop.validate.bulk import equilibrium, is_bulk
+from al_loop.validate.bulk import equilibrium, is_crystal
 from al_loop.validate.measured import Remembered, measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.pairing import Pair, Shift, distinct_shifts, pair_of, shifted
@@ -51,7 +51,7 @@ def interfaces(
         force_tolerance_eV_per_A: largest force along the normal that is left.
         steps: of each relaxation at most.
     """
-    if not is_bulk(atoms) or (other is not None and not is_bulk(other)):
+    if not is_crystal(atoms) or (other is not None and not is_crystal(other)):
         return []
     try:
         pair = pair_of(atoms, other, thickness_A=thickness_A, vacuum_A=vacuum_A, max_mismatch=max_mismatch)

@@ -13,6 +13,7 @@ from ase.geometry.minkowski_reduction import minkowski_reduce
 from numpy.typing import NDArray
 
 from al_loop.validate.libraries import library
+from al_loop.validate.relaxing import NoAnswerError
 
 Miller = tuple[int, int, int]
 
@@ -20,6 +21,7 @@ SAME_PLACE_A = 0.1
 STRAIN = 1e-3  # lengths that agree within it are equal
 Array = NDArray[np.float64]
 SAME_SHAPE = 1e-4
+NO_SYMMETRY = "the structure has no symmetry, so that no slab of it has two equal faces"
 NO_EQUAL_FACES = "no stoichiometric slab has two equal faces here: its faces are polar, or differ"
 
 
@@ -73,9 +75,15 @@ def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminati
         max_index: largest Miller index.
         thickness_A: of a slab, at least.
         most_terminations: of each orientation.
+
+    Raises:
+        NoAnswerError: the structure has no symmetry that could make the two faces of a slab equal.
     """
     structure = _pymatgen(crystal)
     with _no_advice():
+        symmetry = library("pymatgen.symmetry.analyzer").SpacegroupAnalyzer(structure)
+        if len(symmetry.get_point_group_operations()) == 1:
+            raise NoAnswerError(NO_SYMMETRY)
         millers = library("pymatgen.core.surface").get_symmetrically_distinct_miller_indices(structure, max_index)
     spacing: dict[Miller, float] = {(m[0], m[1], m[2]): float(structure.lattice.d_hkl(m)) for m in millers}
     found = []

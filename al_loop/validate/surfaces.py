@@ -6,7 +6,7 @@ from functools import partial
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
-from al_loop.validate.bulk import equilibrium, is_bulk
+from al_loop.validate.bulk import equilibrium, is_crystal
 from al_loop.validate.measured import measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
@@ -49,10 +49,13 @@ def surfaces(
         force_tolerance_eV_per_A: largest force that is left, at fixed cell.
         steps: of each relaxation at most.
     """
-    if not is_bulk(atoms):
+    if not is_crystal(atoms):
         return []
     crystal = conventional(atoms)
-    cuts = facets(crystal, max_index=max_index, thickness_A=thickness_A, most_terminations=most_terminations)
+    try:
+        cuts = facets(crystal, max_index=max_index, thickness_A=thickness_A, most_terminations=most_terminations)
+    except NoAnswerError as error:
+        return [Quantity(CHECK, structure, GROUP, UNIT, None, GROUP, str(error))]
     try:
         bulk, note = equilibrium(crystal, calculator, steps=steps)
     except NoAnswerError as error:

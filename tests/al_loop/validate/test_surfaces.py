@@ -8,6 +8,7 @@ from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 from unsound_calculators import NaNForces, Refusing
 
+from al_loop.validate.bulk import is_bulk, is_crystal
 from al_loop.validate.quantity import Quantity
 from al_loop.validate.slabs import area_A2, conventional, facets, slab
 from al_loop.validate.surfaces import GROUP, surfaces
@@ -97,7 +98,23 @@ def test_magnetic_moments_go_along() -> None:
     assert cut.info == {"charge": 0}
 
 
+def test_without_symmetry_there_are_no_equal_faces() -> None:
+    disordered = bulk("Cu", cubic=True)
+    disordered.rattle(0.2, seed=1)
+    [only] = surfaces("disordered", disordered, EMT())
+    assert only.value is None
+    assert "no symmetry" in only.note
+
+
 def test_what_is_no_crystal_has_no_surfaces() -> None:
+    ice = molecule("H2O")
+    ice.set_cell([4, 4, 4])
+    ice.pbc = True
+    assert is_bulk(ice)
+    assert not is_crystal(ice)
+    for crystal in (bulk("Cu"), bulk("NaCl", "rocksalt", 5.64), bulk("Si"), bulk("Ar", a=5.3), bulk("Fe")):
+        assert is_crystal(crystal)
+    assert surfaces("ice", ice, EMT()) == []
     assert surfaces("slab", fcc111("Cu", (1, 1, 4), vacuum=10, periodic=True), EMT()) == []
     assert surfaces("N2", molecule("N2"), EMT()) == []
 
