@@ -12,7 +12,9 @@ _logger = logging.getLogger("al_loop")
 
 
 class EventLog:
-    """Appends events to a file; a log that cannot be written (full disk) never stops the campaign.
+    """Appends events to a file; a log that cannot be written (full disk) never stops a run.
+
+    A line that a full disk cut off is ended before the next one, so that it takes no other with it.
 
     Args:
         path: the file; its folder must exist when the first event comes.
@@ -20,7 +22,7 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._warned = False
+        self._warned = self._cut = False
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one line with the UTC time, the event's name and ``fields`` (anything that has a ``str``)."""
@@ -28,16 +30,19 @@ class EventLog:
         text = json.dumps(line, default=str, ensure_ascii=False)
         try:
             with self.path.open("a", encoding="utf-8") as file:  # closed, so flushed, after every event
-                file.write(text + "\n")
+                file.write(("\n" if self._cut else "") + text + "\n")
         except OSError as error:
+            self._cut = True
             self._warn_once(error)
+        else:
+            self._cut = False
 
     def _warn_once(self, error: OSError) -> None:
         if self._warned:
             return
         self._warned = True
         _logger.warning(
-            "cannot write the log %s (%s); the campaign goes on without it: make room or mend the permissions",
+            "cannot write the log %s (%s); the run goes on without it: make room or mend the permissions",
             self.path,
             error.strerror or error,
         )

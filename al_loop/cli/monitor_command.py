@@ -1,9 +1,10 @@
 """``al-loop monitor``: a thin function over ``al_loop.monitor``."""
 
 import json
+import math
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from al_loop.cli.commands import AsJson, app
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from al_loop.config import ExploreSettings
     from al_loop.monitor.opening import OpenedModel
     from al_loop.monitor.options import MonitorOptions
@@ -33,11 +36,13 @@ def monitor(
     foundation: Annotated[str | None, typer.Option(help="Foundation under a checkpoint, as for predict.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the thermostat, K. For MD by default 300.")] = None,
     steps: Annotated[int, typer.Option(help="MD steps.")] = 1000,
-    timestep: Annotated[float, typer.Option(help="Of MD, or between two frames of a trajectory, fs.")] = 0.5,
+    timestep: Annotated[
+        float | None, typer.Option(help="Of MD, by default 0.5, or between two frames of a trajectory, fs.")
+    ] = None,
     ensemble: Annotated[MDEnsemble, typer.Option(help="As explore.ensemble.")] = "langevin",
     pressure: Annotated[float, typer.Option(help="Of npt, GPa.")] = 0.0,
     every: Annotated[int | None, typer.Option(help="Steps, or frames, between checks: 5 for MD, 1 for frames.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the dynamics and of the screen.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the dynamics and of the screen.")] = 0,
     on_alarm: Annotated[
         list[str] | None,
         typer.Option(help="warn, snapshot, stop (exit 3); repeat to combine. By default warn and snapshot."),
@@ -49,7 +54,14 @@ def monitor(
     exact: Annotated[
         bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or the screen (MD).")
     ] = None,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge, e, of structures whose file does not tell: task omol needs it.")
+    ] = None,
+    spin: Annotated[
+        int | None, typer.Option(min=1, help="Spin multiplicity, 1 for a closed shell; as --charge.")
+    ] = None,
     species: Annotated[str | None, typer.Option(help="Elements of the LAMMPS types 1, 2, ...: Na,Cl")] = None,
+    lammps_units: Annotated[str, typer.Option(help="Of a dump that does not name them.")] = "metal",
     file_format: Annotated[str | None, typer.Option("--format", help="ASE's name of the trajectory's format.")] = None,
     any_periodicity: Annotated[
         bool, typer.Option("--any-periodicity", help="Accept another periodicity than trained on.")
@@ -64,8 +76,11 @@ def monitor(
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
     from al_loop.monitor.options import MonitorOptions, checked_actions
 
-    _check_input(structure, trajectory, (log, snapshots))
+    _check_input(structure, trajectory, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])])
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
+    _check_finite(pressure=pressure)
+    settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
+    state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
     options = MonitorOptions(
         on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
@@ -76,16 +91,22 @@ def monitor(
         seed=seed,
         any_periodicity=any_periodicity,
     )
+    from al_loop.config.structure_file import read_structure
     from al_loop.monitor.opening import open_model
+    from al_loop.monitor.reading import read_frames
 
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+    with (
+        _told_where(log),
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+    ):  # libraries on their own code
         opened = open_model(model, foundation)
         if trajectory is not None:
             symbols = [word.strip() for word in species.split(",")] if species else []
-            told = _judge(opened, options, trajectory, symbols, file_format, temperature, timestep, every or 1)
+            frames = _told(read_frames(trajectory, symbols, file_format, lammps_units), state)
+            told = _judge(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
         else:
-            settings = _settings(temperature or 300.0, ensemble, timestep, steps, pressure)
-            told = _run(opened, options, Path(str(structure)), settings, seed, every or 5, md_trajectory)
+            (atoms,) = _told([read_structure(Path(str(structure)))], state)
+            told = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
     if as_json:
         typer.echo(json.dumps(told, allow_nan=False))
     else:
@@ -100,12 +121,30 @@ def _check_input(structure: Path | None, trajectory: Path | None, written: Seque
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
     if trajectory is not None and not trajectory.is_file():
-        raise InputError(f"{trajectory} is not a file; name a trajectory")
+        raise InputError(f"there is no file {trajectory}; name a trajectory")
     if structure is not None:
         read_structure(structure)
     for path in written:
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
+
+
+@contextmanager
+def _told_where(log: Path) -> Iterator[None]:
+    """Say on Ctrl-C what is left of the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if log.is_file():
+            typer.echo(f"The summary so far is the last line of {log}.", err=True)
+        raise
+
+
+def _told(frames: "Iterable[Atoms]", state: Mapping[str, int]) -> "Iterator[Atoms]":
+    """Frames with the charge and spin that the user gave, where their file tells none."""
+    for atoms in frames:
+        atoms.info = {**state, **atoms.info}
+        yield atoms
 
 
 def _check_above_zero(**numbers: float | None) -> None:
@@ -114,6 +153,14 @@ def _check_above_zero(**numbers: float | None) -> None:
     wrong = [f"--{name} {value:g}" for name, value in numbers.items() if value is not None and not value > 0]
     if wrong:
         raise InputError(f"received {', '.join(wrong)}, expected numbers above 0")
+
+
+def _check_finite(**numbers: float) -> None:
+    from al_loop.errors import InputError
+
+    wrong = [f"--{name} {value}" for name, value in numbers.items() if not math.isfinite(value)]
+    if wrong:
+        raise InputError(f"received {', '.join(wrong)}, expected a number")
 
 
 def _settings(
@@ -140,7 +187,8 @@ def _settings(
 def _run(
     opened: "OpenedModel",
     options: "MonitorOptions",
-    structure: Path,
+    atoms: "Atoms",
+    name: str,
     settings: "ExploreSettings",
     seed: int,
     every: int,
@@ -148,19 +196,19 @@ def _run(
 ) -> dict[str, Any]:
     from ase.io.trajectory import Trajectory
 
-    from al_loop.config.structure_file import read_structure
     from al_loop.monitor.dynamics import ReplicaDynamics
     from al_loop.monitor.monitor import ReliabilityMonitor
     from al_loop.monitor.suitable import check_suitable
     from al_loop.progress import terminal_progress
     from committee.calculator import CommitteeCalculator
 
-    atoms = read_structure(structure)
-    check_suitable(opened.potential, atoms, str(structure), any_periodicity=options.any_periodicity)
+    check_suitable(opened.potential, atoms, name, any_periodicity=options.any_periodicity)
     atoms.calc = CommitteeCalculator(opened.potential)
     dynamics = ReplicaDynamics(atoms, settings, seed)
-    watch = ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics)
     with ExitStack() as opened_files:
+        watch = opened_files.enter_context(
+            ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics)
+        )
         if md_trajectory is not None:
             written = opened_files.enter_context(Trajectory(md_trajectory, "w", atoms))
             dynamics.attach(written.write, interval=every)
@@ -168,29 +216,27 @@ def _run(
         advance = opened_files.enter_context(terminal_progress().stage("MD", total=settings.steps, unit="steps"))
         dynamics.attach(lambda: advance(1) if dynamics.nsteps else None)
         dynamics.run(settings.steps)
-    return watch.close()
+    return watch.as_dict()
 
 
 def _judge(
     opened: "OpenedModel",
     options: "MonitorOptions",
-    trajectory: Path,
-    species: list[str],
-    file_format: str | None,
+    frames: "Iterator[Atoms]",
+    name: str,
     temperature_K: float | None,
-    timestep_fs: float,
+    timestep_fs: float | None,
     every: int,
 ) -> dict[str, Any]:
-    from al_loop.monitor.reading import read_frames
     from al_loop.monitor.trajectory import monitor_trajectory
     from al_loop.progress import terminal_progress
 
     with terminal_progress().stage("judged frames", unit="frames") as advance:
         return monitor_trajectory(
             opened.potential,
-            read_frames(trajectory, species, file_format),
+            frames,
             options,
-            name=str(trajectory),
+            name=name,
             physics=opened.physics,
             temperature_K=temperature_K,
             between_frames_fs=timestep_fs,
@@ -211,9 +257,16 @@ def _print(told: Mapping[str, Any], options: "MonitorOptions") -> None:
         largest = atom["largest_uncertainty_over_threshold"]
         typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} thresholds")
     trusted = told["last_trusted_step"]
-    typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}.")
+    typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}{_ago(told)}.")
     if told["stored"]:
         typer.echo(f"Frames of alarms: {told['stored']} in {options.snapshots}.")
     if "handed_over" in told:
         typer.echo(f"Handed to the campaign: {told['handed_over']} new frame(s).")
     typer.echo(f"Each check: {options.log}.")
+
+
+def _ago(told: Mapping[str, Any]) -> str:
+    steps, time_ps = told["since_trusted_steps"], told["since_trusted_ps"]
+    if not steps:
+        return ", the last one"
+    return f", {steps} before the last one" + ("" if time_ps is None else f" ({time_ps:g} ps)")

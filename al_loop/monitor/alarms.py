@@ -1,17 +1,17 @@
 """What is done about frames that are not trusted."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from al_loop.answered_frame import put_answer
-from al_loop.errors import GuardStop, InputError
+from al_loop.errors import GuardStop
 from al_loop.monitor.check import Check
 from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judged
 from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.snapshots import SnapshotFile
 from al_loop.monitor.summary import Summary
 
 DOUBT = "uncertainty_over_threshold"
@@ -30,14 +30,18 @@ class Alarms:
         options: what to do.
         harvester: hands frames to a campaign, None for none.
 
-    Attributes:
-        stored: number of frames written.
+    What cannot be stored or handed over (full disk, ledger away) is warned of, and the run goes on.
     """
 
     def __init__(self, options: MonitorOptions, harvester: Harvester | None) -> None:
         self._options = options
         self._harvester = harvester
-        self.stored = 0
+        self._snapshots = SnapshotFile(options.snapshots)
+
+    @property
+    def stored(self) -> int:
+        """Number of frames written."""
+        return self._snapshots.stored
 
     def act(self, atoms: Atoms, judged: Judged, summary: Summary) -> None:
         """Warn of, store and hand over a frame, and stop, as far as it is wanted.
@@ -56,34 +60,34 @@ class Alarms:
         )
         first_of_many = summary.in_a_row & (summary.in_a_row - 1) == 0  # 1, 2, 4, 8, ...
         if stopping or first_of_many:
-            self._tell(atoms, judged)
+            stored = self._tell(atoms, judged)
         if stopping:
             self.close()
-            raise MonitorStop(self._stopped(check))
+            raise MonitorStop(self._stopped(check, stored=stored))
 
     def close(self) -> None:
         """Hand over what is still held."""
         if self._harvester is not None:
             self._harvester.close()
 
-    def _tell(self, atoms: Atoms, judged: Judged) -> None:
+    def _tell(self, atoms: Atoms, judged: Judged) -> bool:
+        """Return whether the frame was stored."""
         check = judged.check
         if "warn" in self._options.on_alarm:
             where = f" (atoms {_listed(check.verdict.atoms)})" if check.verdict.atoms else ""
             _logger.warning("step %d is %s: %s%s", check.step, check.verdict.kind.value, check.verdict.reason, where)
         if not self._options.stores:
-            return
-        frame = snapshot(atoms, judged)
-        append(self._options.snapshots, frame)
-        self.stored += 1
+            return False
+        stored = self._snapshots.add(snapshot(atoms, judged))
         if self._harvester is not None:
             self._harvester.add(atoms, check)
+        return stored
 
-    def _stopped(self, check: Check) -> str:
+    def _stopped(self, check: Check, *, stored: bool) -> str:
+        where = f"is the last of {self._options.snapshots}" if stored else "could not be stored"
         return (
-            f"stopped at step {check.step}: {check.verdict.reason}. The frame is the last of "
-            f"{self._options.snapshots}; look at it, label frames like it (--harvest), or raise patience if a single "
-            "doubtful frame is no reason."
+            f"stopped at step {check.step}: {check.verdict.reason}. The frame {where}; look at it, label frames like "
+            "it (--harvest), or raise patience if a single doubtful frame is no reason."
         )
 
 
@@ -103,22 +107,6 @@ def snapshot(atoms: Atoms, judged: Judged) -> Atoms:
     if judged.doubt is not None:
         frame.arrays[DOUBT] = judged.doubt
     return frame
-
-
-def append(path: Path, frame: Atoms) -> None:
-    """Add a frame to an extended XYZ file.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from ase.io import write
-
-    try:
-        write(path, frame, format="extxyz", append=True)
-    except OSError as error:
-        raise InputError(
-            f"the frame could not be stored in {path} ({error.strerror}); make room or choose another file"
-        ) from error
 
 
 def _listed(atoms: tuple[int, ...]) -> str:

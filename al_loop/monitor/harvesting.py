@@ -5,9 +5,12 @@ from pathlib import Path
 
 from ase import Atoms
 
+from al_loop.errors import InputError
+from al_loop.masking import mask_uri
 from al_loop.monitor.check import Check
 
 TOGETHER = 10  # frames handed over at once: opening a ledger takes a second or two
+HELD = 200  # frames that wait for a ledger that is away; each of them is a snapshot too
 
 _logger = logging.getLogger("al_loop")
 
@@ -15,15 +18,22 @@ _logger = logging.getLogger("al_loop")
 class Harvester:
     """Collects frames and hands them over, ten at a time and at the end.
 
+    A ledger that is away ends no production run: the frames wait for the next ten, and what is left at the end is
+    warned of.
+
     Args:
         campaign: its config file or its folder.
         source: where the frames come from, in words.
 
     Attributes:
         handed: number of frames that wait in the ledger.
+
+    Raises:
+        InputError: no such file or folder, or a config that is wrong.
     """
 
     def __init__(self, campaign: Path, source: str) -> None:
+        _check(campaign)
         self.handed = 0
         self._campaign = campaign
         self._source = source
@@ -38,18 +48,45 @@ class Harvester:
         frame.arrays.pop("momenta", None)
         self._frames.append(frame)
         self._reasons.append(f"step {check.step}: {check.verdict.reason}")
-        if len(self._frames) >= TOGETHER:
-            self.close()
+        if len(self._frames) % TOGETHER == 0:
+            self._hand_over()
+        if len(self._frames) > HELD:
+            del self._frames[0], self._reasons[0]
 
     def close(self) -> None:
         """Hand over what is held."""
+        self._hand_over()
+        if self._frames:
+            _logger.warning(
+                "%d frames were not handed over to %s; they are in the file of snapshots: give that to al-loop import "
+                "once the campaign answers",
+                len(self._frames),
+                self._campaign,
+            )
+
+    def _hand_over(self) -> None:
         if not self._frames:
             return
         from al_loop.harvest import harvest
 
-        frames, reasons = self._frames, self._reasons
-        self._frames, self._reasons = [], []
-        came = harvest(self._campaign, frames, reasons, self._source)
+        try:
+            came = harvest(self._campaign, self._frames, self._reasons, self._source)
+        except Exception as error:  # noqa: BLE001 - whatever a database says, the dynamics goes on
+            told = mask_uri(str(error) or type(error).__name__)
+            _logger.warning("the campaign %s does not take frames now, they wait: %s", self._campaign, told)
+            return
         self.handed += came.new
         for index, why in came.left_out.items():
-            _logger.warning("the campaign did not take the frame of %s: %s", reasons[index], why)
+            _logger.warning("the campaign did not take the frame of %s: %s", self._reasons[index], why)
+        self._frames, self._reasons = [], []
+
+
+def _check(campaign: Path) -> None:
+    """Refuse what can be no campaign before anything runs."""
+    from al_loop.config.file import load_config
+
+    if campaign.is_dir():
+        return
+    if not campaign.is_file():
+        raise InputError(f"harvest: {campaign} does not exist; name a campaign's YAML file or its folder")
+    load_config(campaign)

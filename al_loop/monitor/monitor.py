@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
+from al_loop.errors import InputError
 from al_loop.gate.physics import PhysicsLane
 from al_loop.logfile import EventLog
 from al_loop.monitor.alarms import Alarms
@@ -24,6 +25,7 @@ from committee import names
 from committee.potential import CommitteePotential
 from committee.screen import ForceScreen
 
+TOLD_EVERY = 100  # checks between two summaries in the log
 UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only broken physics raises an alarm"
 
 _logger = logging.getLogger("al_loop")
@@ -43,7 +45,7 @@ class ReliabilityMonitor:
         dynamics: what it is attached to.
         options: what it does.
         physics: limits of the physics lane.
-        reference: the intact structure; by default the frame of the first check.
+        reference: the intact structure, atom by atom that of the dynamics; by default the frame of the first check.
         temperature_K: of the thermostat, if the dynamics does not tell.
 
     Attributes:
@@ -51,7 +53,7 @@ class ReliabilityMonitor:
         latest: the last check.
 
     Raises:
-        InputError: the structure is not one for this model.
+        InputError: the structure is not one for this model, a reference of other atoms, or no campaign to harvest for.
     """
 
     def __init__(
@@ -72,7 +74,13 @@ class ReliabilityMonitor:
         self._reference = reference
         self._judge: Judge | None = None
         self._numbers = self._watched.atoms.numbers.copy()
+        if reference is not None and not np.array_equal(reference.numbers, self._numbers):
+            raise InputError(
+                f"reference: received {reference.get_chemical_formula()}, expected the atoms of the dynamics "
+                f"({self._watched.atoms.get_chemical_formula()}) in the same order"
+            )
         self._log = None if self.options.log is None else EventLog(self.options.log)
+        self._told_checks = -1
         formula = self._watched.atoms.get_chemical_formula()
         harvest = self.options.harvest
         self._harvester = None if harvest is None else Harvester(harvest, f"monitor of {formula}")
@@ -159,9 +167,11 @@ class ReliabilityMonitor:
             except BaseException:
                 self._tell_summary()
                 raise
+        if self.summary.checks % TOLD_EVERY == 0:
+            self._tell_summary()
 
     def close(self) -> dict[str, Any]:
-        """Hand over what is held for a campaign, write the final summary into the log and return it."""
+        """Hand over what is held for a campaign, write the summary into the log unless it ends with it, return it."""
         self._alarms.close()
         return self._tell_summary()
 
@@ -179,8 +189,9 @@ class ReliabilityMonitor:
 
     def _tell_summary(self) -> dict[str, Any]:
         told = self.as_dict()
-        if self._log is not None:
+        if self._log is not None and self._told_checks != self.summary.checks:
             self._log.write("summary", **told)
+        self._told_checks = self.summary.checks
         return told
 
     def _begin(self, formula: str, calibrated: bool) -> None:

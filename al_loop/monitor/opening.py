@@ -39,12 +39,24 @@ def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
         from al_loop.config.file import load_config
 
         config = load_config(model)
-        served = Campaign(config).served_model()
+        try:
+            served = Campaign(config).served_model()
+        except InputError as error:
+            raise InputError(
+                f"model {model}: there is no campaign in {config.folder} yet; start it with: al-loop run {model}"
+                if not config.folder.is_dir()
+                else str(error)
+            ) from error
         if served is None:
             raise InputError(
                 f"the campaign {config.name} has not promoted a model yet; run it on, or name a checkpoint's folder"
             )
         folder, physics, chosen = served, config.physics, chosen or config.foundation
+    elif model.is_file():
+        raise InputError(
+            f"model {model} is a file; expected a checkpoint's folder, as al-loop train and a campaign write it, or a "
+            "campaign's YAML"
+        )
     elif not model.is_dir():
         raise InputError(f"model {model}: there is no such folder; name a checkpoint's folder or a campaign's YAML")
     try:

@@ -13,9 +13,16 @@ from al_loop.errors import InputError
 
 LAMMPS = "lammps-dump-text"
 XDATCAR = "vasp-xdatcar"
+_EXTRA = {"UNITS", "TIME"}
+_TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
+"""LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""
+STEP, TIME_PS = "monitor_step", "monitor_time_ps"
+"""Keys of ``atoms.info`` with what a LAMMPS dump says of a frame, under names that no other file has."""
 
 
-def read_frames(path: Path, species: Sequence[str] = (), file_format: str | None = None) -> Iterator[Atoms]:
+def read_frames(
+    path: Path, species: Sequence[str] = (), file_format: str | None = None, lammps_units: str = "metal"
+) -> Iterator[Atoms]:
     """Read frames one by one.
 
     LAMMPS dumps and VASP's XDATCAR are streamed, and so are all formats that ASE streams, extended XYZ and its own
@@ -25,22 +32,17 @@ def read_frames(path: Path, species: Sequence[str] = (), file_format: str | None
         path: the trajectory.
         species: chemical symbols of the LAMMPS types 1, 2, ...; only for dumps without a column ``element``.
         file_format: ASE's name of the format; by default from name and content.
+        lammps_units: of a dump that does not name its own (``dump_modify units yes``).
 
     Raises:
         InputError: no such file, none that ASE can read, no frames, types without species, or a frame that cannot be
             read, with its number.
     """
-    unknown = [symbol for symbol in species if symbol not in atomic_numbers or symbol == "X"]
-    if unknown:
-        raise InputError(f"--species: {', '.join(unknown)} is no chemical symbol; give one for each LAMMPS type: Na,Cl")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name a trajectory")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty; expected at least one frame")
+    _check_arguments(path, species, lammps_units)
     from ase.io.formats import UnknownFileTypeError
 
     file_format = file_format or _format(path)
-    frames = _opened(path, file_format, species)
+    frames = _opened(path, file_format, species, lammps_units)
     count = 0
     while True:
         try:
@@ -63,6 +65,18 @@ def read_frames(path: Path, species: Sequence[str] = (), file_format: str | None
         raise InputError(f"{path} holds no frames; expected at least one")
 
 
+def _check_arguments(path: Path, species: Sequence[str], lammps_units: str) -> None:
+    unknown = [symbol for symbol in species if symbol not in atomic_numbers or symbol == "X"]
+    if unknown:
+        raise InputError(f"--species: {', '.join(unknown)} is no chemical symbol; give one for each LAMMPS type: Na,Cl")
+    if lammps_units not in _TIME_PS:
+        raise InputError(f"--lammps-units: received {lammps_units}, expected one of {', '.join(_TIME_PS)}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; name a trajectory")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; expected at least one frame")
+
+
 def _format(path: Path) -> str:
     from ase.io.formats import UnknownFileTypeError, filetype
 
@@ -74,11 +88,11 @@ def _format(path: Path) -> str:
         ) from error
 
 
-def _opened(path: Path, file_format: str, species: Sequence[str]) -> Iterator[Atoms]:
+def _opened(path: Path, file_format: str, species: Sequence[str], lammps_units: str) -> Iterator[Atoms]:
     from ase.io import iread
 
     if file_format == LAMMPS:
-        return _lammps(path, species)
+        return _lammps(path, species, lammps_units)
     if file_format == XDATCAR:
         return _xdatcar(path)
     more: dict[str, Any] = {"specorder": list(species)} if species and file_format == "lammps-dump-binary" else {}
@@ -86,39 +100,59 @@ def _opened(path: Path, file_format: str, species: Sequence[str]) -> Iterator[At
     return frames
 
 
-def _lammps(path: Path, species: Sequence[str]) -> Iterator[Atoms]:
+def _lammps(path: Path, species: Sequence[str], units: str) -> Iterator[Atoms]:
     from ase.io.formats import open_with_compression
     from ase.io.lammpsrun import iread_lammps_dump_text
 
     _check_types(path, species)
     with open_with_compression(str(path), "r") as file:
-        for block in _blocks(file):
+        for items in _dump_frames(file):
+            units = _known_units(items.get("UNITS", [units])[0].strip())
+            text = "".join(f"ITEM: {name}\n{''.join(lines)}" for name, lines in items.items() if name not in _EXTRA)
             (atoms,) = iread_lammps_dump_text(
-                StringIO("".join(block)), index=slice(None), specorder=list(species) or None
+                StringIO(text), index=slice(None), specorder=list(species) or None, units=units
             )
             atoms.calc = None  # the reader says 0 eV, which no dump does
+            atoms.info[STEP] = atoms.info.pop("timestep")
+            if "TIME" in items:
+                atoms.info[TIME_PS] = float(items["TIME"][0]) * _TIME_PS[units]
             yield atoms
 
 
-def _blocks(file: TextIO) -> Iterator[list[str]]:
-    """Lines of each frame of a dump; one that is cut off, as by a run that was killed, is an error."""
-    block: list[str] = []
+def _dump_frames(file: TextIO) -> Iterator[dict[str, list[str]]]:
+    """The items of each frame, with their lines; a frame that is cut off, as by a run that was killed, is an error.
+
+    ``UNITS`` and ``TIME``, which some dumps have, stand before the time step of their frame.
+    """
+    items: dict[str, list[str]] = {}
+    name = ""
     for line in file:
-        if line.startswith("ITEM: TIMESTEP") and block:
-            yield _whole(block)
-            block = []
-        block.append(line)
-    if block:
-        yield _whole(block)
+        if not line.startswith("ITEM:"):
+            if name:
+                items[name].append(line)
+            continue
+        if name.startswith("ATOMS"):
+            yield _whole(items)
+            items = {}
+        name = line[5:].strip()
+        items[name] = []
+    if items:
+        yield _whole(items)
 
 
-def _whole(block: list[str]) -> list[str]:
-    starts = {line[6:11].strip(): number for number, line in enumerate(block) if line.startswith("ITEM:")}
-    expected = int(block[starts["NUMBE"] + 1])
-    rows = sum(bool(line.strip()) for line in block[starts["ATOMS"] + 1 :])
-    if rows != expected:
-        raise ValueError(f"it is cut off: {rows} of {expected} atoms")
-    return block
+def _whole(items: dict[str, list[str]]) -> dict[str, list[str]]:
+    rows = next((lines for name, lines in items.items() if name.startswith("ATOMS")), [])
+    rows = [line for line in rows if line.strip()]
+    expected = int(items["NUMBER OF ATOMS"][0]) if items.get("NUMBER OF ATOMS") else 0
+    if len(rows) != expected or not (rows and rows[-1].endswith("\n")):
+        raise ValueError(f"it is cut off: {len(rows)} of {expected or 'unknown'} atoms")
+    return items
+
+
+def _known_units(name: str) -> str:
+    if name not in _TIME_PS:
+        raise ValueError(f"its units are {name}; expected one of {', '.join(_TIME_PS)}")
+    return name
 
 
 def _check_types(path: Path, species: Sequence[str]) -> None:
@@ -164,9 +198,13 @@ def _xdatcar(path: Path) -> Iterator[Atoms]:
 
 def _xdatcar_frame(header: list[str], file: TextIO) -> Atoms:
     scale = float(header[1])
-    cell = scale * np.array([[float(word) for word in line.split()] for line in header[2:5]])
+    cell = np.array([[float(word) for word in line.split()] for line in header[2:5]])
+    cell *= scale if scale > 0 else (-scale / abs(np.linalg.det(cell))) ** (1 / 3)  # negative: the volume, Å³
     symbols = [s for s, n in zip(header[5].split(), header[6].split(), strict=True) for _ in range(int(n))]
-    rows = [[float(word) for word in file.readline().split()[:3]] for _ in symbols]
+    lines = [file.readline() for _ in symbols]
+    if not lines[-1].endswith("\n"):
+        raise ValueError("it is cut off in its last line")
+    rows = [[float(word) for word in line.split()[:3]] for line in lines]
     return Atoms(symbols, cell=cell, scaled_positions=rows, pbc=True)
 
 

@@ -14,6 +14,7 @@ from al_loop.monitor.answers import Answers
 from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judge, Moment
 from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.reading import STEP, TIME_PS
 from al_loop.monitor.suitable import check_suitable
 from al_loop.monitor.summary import Summary
 from al_loop.monitor.watched import ROOM_TEMPERATURE_K
@@ -35,8 +36,8 @@ def monitor_trajectory(
 ) -> dict[str, Any]:
     """Judge the frames of a finished trajectory, one at a time; none is kept.
 
-    The energies that the file holds are judged, the committee's where it holds none. Where the atoms change, another
-    trajectory begins.
+    The energies that the file holds are judged, the committee's where it holds none. Where the atoms or the periodicity
+    change, another trajectory begins.
 
     Args:
         potential: the committee.
@@ -45,7 +46,7 @@ def monitor_trajectory(
         name: of the trajectory, for messages.
         physics: limits of the physics lane.
         temperature_K: of its thermostat; by default that of the first frame's velocities.
-        between_frames_fs: time between two frames, if times are wanted.
+        between_frames_fs: time between two frames, if times are wanted and the file does not tell them.
         every: judge each so many-th frame.
         advance: called with 1 after each judged frame.
 
@@ -66,15 +67,10 @@ def monitor_trajectory(
     log = None if options.log is None else EventLog(options.log)
     if log is not None:
         log.write("monitor", trajectory=name, calibrated=calibrated)
-    judge: Judge | None = None
-    numbers = np.zeros(0)
+    trajectory = _Trajectory(potential, options, physics or PhysicsSettings(), name, temperature_K)
     try:
         for index, atoms in _each(frames, every):
-            if judge is None or not np.array_equal(numbers, atoms.numbers):
-                check_suitable(potential, atoms, f"{name}, frame {index}", any_periodicity=options.any_periodicity)
-                lane = PhysicsLane(physics or PhysicsSettings(), atoms.copy(), temperature_K or _warmth_K(atoms))
-                judge, numbers = Judge(potential.calibration, lane), atoms.numbers.copy()
-                answers.restart()
+            judge = trajectory.judge_of(atoms, index, answers)
             moment = _moment(atoms, index, between_frames_fs)
             atoms.calc = None
             judged = judge.judge(atoms, moment, answers.ask(atoms))
@@ -94,6 +90,39 @@ def monitor_trajectory(
     return told
 
 
+class _Trajectory:
+    """The judge of the frames that belong together; another one where the atoms or the periodicity change."""
+
+    def __init__(
+        self,
+        potential: CommitteePotential,
+        options: MonitorOptions,
+        physics: PhysicsSettings,
+        name: str,
+        temperature_K: float | None,
+    ) -> None:
+        self._potential = potential
+        self._options = options
+        self._physics = physics
+        self._name = name
+        self._temperature_K = temperature_K
+        self._judge: Judge | None = None
+        self._start = Atoms()
+
+    def judge_of(self, atoms: Atoms, index: int, answers: Answers) -> Judge:
+        """The judge of a frame, begun anew with it where it is not of the last one's trajectory."""
+        start = self._start
+        same = np.array_equal(start.numbers, atoms.numbers) and np.array_equal(start.pbc, atoms.pbc)
+        if self._judge is None or not same:
+            any_periodicity = self._options.any_periodicity
+            check_suitable(self._potential, atoms, f"{self._name}, frame {index}", any_periodicity=any_periodicity)
+            self._start = atoms.copy()
+            lane = PhysicsLane(self._physics, self._start, self._temperature_K or _warmth_K(atoms))
+            self._judge = Judge(self._potential.calibration, lane)
+            answers.restart()
+        return self._judge
+
+
 def _each(frames: Iterable[Atoms], every: int) -> Iterator[tuple[int, Atoms]]:
     for index, atoms in enumerate(frames):
         if index % every == 0:
@@ -104,9 +133,9 @@ def _moment(atoms: Atoms, index: int, between_fs: float | None) -> Moment:
     results = {} if atoms.calc is None else atoms.calc.results
     energy = results.get("free_energy", results.get("energy"))
     forces = results.get("forces") if energy is not None else None
-    time_ps = None if between_fs is None else index * between_fs / 1e3
-    step = atoms.info.get("timestep", index)
-    return Moment(int(step), time_ps, None if energy is None else float(energy), forces)
+    told_ps = atoms.info.pop(TIME_PS, None)
+    time_ps = told_ps if told_ps is not None else None if between_fs is None else index * between_fs / 1e3
+    return Moment(atoms.info.pop(STEP, index), time_ps, None if energy is None else float(energy), forces)
 
 
 def _warmth_K(atoms: Atoms) -> float:

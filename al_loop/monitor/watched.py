@@ -3,7 +3,9 @@
 from typing import Any
 
 from ase import Atoms, units
+from ase.filters import Filter
 from ase.md.md import MolecularDynamics
+from ase.md.melchionna import MelchionnaNPT
 from ase.md.verlet import VelocityVerlet
 
 from al_loop.errors import InputError
@@ -15,7 +17,7 @@ class Watched:
     """Atoms, steps, time and thermostat of an ASE dynamics.
 
     Args:
-        dynamics: any of ASE's, or any object with ``atoms``.
+        dynamics: any of ASE's, or any object with ``atoms``; of a relaxation through a filter the filter's atoms.
         temperature_K: of the thermostat; None to read it off the dynamics.
 
     Raises:
@@ -24,6 +26,8 @@ class Watched:
 
     def __init__(self, dynamics: Any, temperature_K: float | None) -> None:
         atoms = getattr(dynamics, "atoms", None)
+        while isinstance(atoms, Filter):
+            atoms = atoms.atoms
         if not isinstance(atoms, Atoms):
             raise InputError(
                 f"the monitor received {type(dynamics).__name__}, expected the ASE dynamics that it is attached to"
@@ -64,9 +68,12 @@ class Watched:
         return self._temperature_K is None and bool(self._thermostat_K())
 
     def _thermostat_K(self) -> float | None:
+        if isinstance(self._dynamics, MelchionnaNPT):  # an energy under the name that others give kelvins
+            return float(self._dynamics.temperature / units.kB)
+        holder = getattr(self._dynamics, "_thermostat", self._dynamics)  # a Nosé-Hoover chain has its own object
         for name, unit in (("temperature_K", 1.0), ("_temperature_K", 1.0), ("temperature", 1.0), ("temp", units.kB),
                            ("_kT", units.kB)):  # fmt: skip
-            value = getattr(self._dynamics, name, None)
+            value = getattr(self._dynamics, name, getattr(holder, name, None))
             if isinstance(value, int | float) and value > 0:
                 return float(value) / unit
         return None

@@ -12,6 +12,15 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 
+CAMPAIGN = """
+name: copper
+folder: not-begun
+foundation: {kind: sevennet}
+systems: [{file: copper.cif}]
+explore: {temperatures_K: [300]}
+label: {engine: {engine: ase, calculator: ase.calculators.emt.EMT}}
+"""
+
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
@@ -143,7 +152,7 @@ def broken_files(tmp_path, atoms):
         ("types.dump", "--species Na,Cl"),
         ("more.dump", "types up to 2, --species names 1"),
         ("cut.dump", "frame 1 cannot be read"),
-        ("none.extxyz", "is not a file"),
+        ("none.extxyz", "there is no file none.extxyz"),
     ],
 )
 def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, message) -> None:
@@ -167,10 +176,15 @@ def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, m
         (("--model", "nowhere", "copper.cif", "--temperature", "nan"), "--temperature nan"),
         (("--model", "nowhere", "missing.cif"), "does not exist"),
         (("--model", "nowhere", "copper.cif", "--log", "no/where.jsonl"), "folder no"),
+        (("--model", "nowhere", "copper.cif", "--md-trajectory", "no/where.traj"), "folder no"),
+        (("--model", "nowhere", "copper.cif", "--pressure", "nan"), "--pressure nan, expected a number"),
+        (("--model", "nowhere", "copper.cif", "--seed", -1), "--seed"),
+        (("--model", "campaign.yaml", "copper.cif"), "start it with: al-loop run campaign.yaml"),
     ],
 )
-def test_bad_arguments_exit_with_2(make_copper, arguments, message) -> None:
+def test_bad_arguments_exit_with_2(make_copper, tmp_path, arguments, message) -> None:
     write("copper.cif", make_copper(amplitude_A=0.0))
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
     code, _, err = invoke(*arguments)
     assert code == 2
     assert message in err
