@@ -58,7 +58,8 @@ def read_labelled(path: Path, keys: LabelKeys | None = None) -> list[LabelledAto
     if not any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames):
         raise InputError(
             f"{path}: no frame has forces under the name {keys.forces!r}; the first holds"
-            f" {', '.join(_names(frames[0].atoms)) or 'no labels'}; say which with --forces-key"
+            f" {', '.join(_names(frames[0].atoms)) or 'no labels'}; say which with --forces-key, or make labels with"
+            " al-loop label"
         )
     return frames
 

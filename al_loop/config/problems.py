@@ -91,7 +91,8 @@ def _unknown_key(place: Place, detail: Any) -> str:
 def _missing(place: Place, detail: Any) -> str:
     if isinstance(detail["loc"][-1], int):
         return f"{place_at(detail['loc'][:-1]).dotted}: too few values, received {show(detail['input'])}"
-    return f"{place.dotted}: missing; add it{_about(place)}"
+    example = "" if place.description or len(detail["loc"]) > 1 else "; al-loop template shows an example"
+    return f"{place.dotted}: missing; add it{_about(place)}{example}"
 
 
 def _value_error(place: Place, detail: Any) -> str:
@@ -100,10 +101,18 @@ def _value_error(place: Place, detail: Any) -> str:
     return f"{place.dotted}{'.' if begins_with_key else ': '}{message}" if place.dotted else message
 
 
+_FOR_ANY_OTHER = {
+    "ase": ". Any other code (ORCA, CP2K, FHI-aims) is engine ase with its ASE calculator",
+    "calculator": ". UMA and eSEN are kind fairchem; any other model (MACE, PFP) is kind calculator",
+}
+"""What to write for what has no name of its own, by the last of the names."""
+
+
 def _unknown_tag(place: Place, detail: Any) -> str:
     key, tag = detail["ctx"]["discriminator"].strip("'"), detail["ctx"]["tag"]
     valid = [name.strip(" '") for name in detail["ctx"]["expected_tags"].split(",")]
-    return f"{place.dotted}.{key}: unknown {key} {tag!r}{nearest(tag, valid)}; valid: {', '.join(valid)}"
+    told = f"{place.dotted}.{key}: unknown {key} {tag!r}{nearest(tag, valid)}; valid: {', '.join(valid)}"
+    return told + _FOR_ANY_OTHER.get(valid[-1], "")
 
 
 def _no_tag(place: Place, detail: Any) -> str:

@@ -23,7 +23,7 @@ def read_structure(path: Path) -> Atoms:
     if path.is_dir():
         raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
     if not path.is_file():
-        raise InputError(f"structure file {path} does not exist; paths are relative to the config file")
+        raise InputError(f"structure file {path} does not exist; paths in a config are relative to it")
     if path.suffix in {".xyz", ".extxyz"}:
         _refuse_cut(path)
     atoms = _read(path)
