@@ -19,7 +19,7 @@ app = typer.Typer(
     name="al-loop",
     help="Active learning for machine-learned interatomic potentials.",
     epilog="Start with: al-loop template molecule --output my.yaml. "
-    "Exit codes: 0 done, 2 bad input, 3 stopped by a guard, 1 anything else.",
+    "Exit codes: 0 done, 2 bad input, 3 stopped by a guard or a failed validation, 1 anything else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -38,6 +38,7 @@ COMMANDS = (
     "import",
     "worker",
     "monitor",
+    "validate",
     "rank",
     "barrier",
     "check-config",
