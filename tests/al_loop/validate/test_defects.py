@@ -138,7 +138,9 @@ def test_one_failure_leaves_the_others() -> None:
 
 
 def test_a_collapse_is_no_minimum() -> None:
-    found = defects("Cu", bulk("Cu"), Sticky(), least_size_A=4)
+    sticky = Sticky(30.0)
+    sticky.implemented_properties = ("energy", "forces")  # the perfect crystal stands, the vacancy falls into itself
+    found = defects("Cu", bulk("Cu"), sticky, least_size_A=4)
     assert found[0].value is None
     assert "broke while it relaxed: not computable: close contact" in found[0].note
 

@@ -60,7 +60,7 @@ def test_two_crystals() -> None:
     joined = pair.joined(*pair.crystals)
     assert set(joined.symbols[: pair.count]) == {"Cu"}
     assert set(joined.symbols[pair.count :]) == {"Ni"}
-    found = interfaces("Cu", copper, EMT(), other=nickel, **THIN)
+    found = interfaces("Cu", copper, EMT(), other=nickel, thickness_A=3.0)
     assert len(found) == 3
     assert all(q.value > 0.5 for q in found)
     assert all("strained by 2.6%" in q.note for q in found)

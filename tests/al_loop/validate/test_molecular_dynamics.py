@@ -25,7 +25,7 @@ PEAK, HEIGHT, NEIGHBOURS, DENSITY = (
     "neighbours in the first peak",
     "density",
 )
-SHORT = {"nvt_steps": 40, "nve_steps": 20, "npt_steps": 40, "least_size_A": 4.0}
+SHORT = {"nvt_steps": 30, "nve_steps": 10, "npt_steps": 45, "least_size_A": 4.0}
 
 
 def by_name(found: list[Quantity]) -> dict[str, Quantity]:
@@ -60,8 +60,8 @@ def test_the_same_trajectory_each_time(of_copper: dict[str, Quantity]) -> None:
 
 def test_a_cell_that_is_too_large_shrinks_under_npt() -> None:
     stretched = bulk("Cu", a=3.75)
-    steps = {**SHORT, "nvt_steps": 20, "nve_steps": 0, "npt_steps": 100}
-    found = by_name(molecular_dynamics("Cu", stretched, EMT(), **steps, barostat_fs=50))
+    steps = {**SHORT, "nvt_steps": 10, "nve_steps": 0, "npt_steps": 60}
+    found = by_name(molecular_dynamics("Cu", stretched, EMT(), **steps, barostat_fs=30))
     assert found[DENSITY].value > density_g_per_cm3(stretched) * 1.02
 
 
