@@ -62,7 +62,9 @@ MAY_CHANGE = (
     "label.quorum",
     "label.retry",
     "label.workers",
+    "promote.validation",
     "stop",
+    "validation",
     "watch",
 )
 

@@ -9,7 +9,9 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from al_loop.campaign import MAY_CHANGE
 from al_loop.config import PromoteSettings
+from al_loop.config.changes import changes
 from al_loop.config.file import load_config
 from al_loop.config.validation_settings import ToleranceSettings, ValidationSettings
 from al_loop.errors import InputError
@@ -159,3 +161,14 @@ def test_a_reference_made_with_other_settings_is_refused(files):
     path.write_text(path.read_text().replace("0.02", "0.01"))
     with pytest.raises(InputError, match="made relaxation with other settings"):
         load_config(path)
+
+
+def test_a_campaign_that_has_begun_may_take_up_the_gate_and_change_its_tolerances(files):
+    before, after = load_config(written(files)), written(files)
+    after.write_text(after.read_text().replace("0.02}", "0.02, tolerances: {volume: 0.01}}"))
+    without = before.model_copy(update={"promote": PromoteSettings()})
+    then, now = (config.model_dump(mode="json") for config in (without, load_config(after)))
+    chosen = load_config(after).model_dump(mode="json", exclude_defaults=True)
+    found = [change.key for change in changes(then, now, chosen)]
+    assert sorted(found) == ["promote.validation", "validation.tolerances.volume"]
+    assert all(key.startswith(MAY_CHANGE) for key in found)
