@@ -76,6 +76,7 @@ def import_command(
         raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
     keys = LabelKeys(energy_key or "", forces_key or "", stress_key or "REF_stress") if given else None
     config = load_config(config_path)
+    from al_loop.data.import_notes import unfinished_imports
     from al_loop.data.importing import import_file
 
     with existing_campaign(config) as ledger, warnings.catch_warnings(action="ignore", category=UserWarning):
@@ -88,10 +89,15 @@ def import_command(
             keys=keys,
             check=foundation_check(config) if check else None,
         )
+        others = unfinished_imports(ledger)
+    if done.completes:
+        typer.echo(f"An earlier import of {file.name} had not ended; this one completes it.")
     typer.echo(
         f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
         f"{done.suspects_new} of them new suspects. The next round takes them."
     )
+    for other in others:
+        typer.echo(f"Besides, {other}.", err=True)
 
 
 @app.command()
@@ -112,7 +118,5 @@ def worker(
     from al_loop.cli.worker_options import worker_settings
     from al_loop.label.outside import run_outside
 
-    settings = worker_settings(
-        config_path, uri=uri, uri_file=uri_file, campaign=campaign, engine=engine, folder=folder
-    )
+    settings = worker_settings(config_path, uri=uri, uri_file=uri_file, campaign=campaign, engine=engine, folder=folder)
     run_outside(settings.model_copy(update={"labels": labels, "idle_s": idle_exit}))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from al_loop.cli.round_table import print_round, quarantine_table
 from al_loop.config import Config
+from al_loop.data.import_notes import unfinished_imports
 from al_loop.errors import InputError
 from al_loop.folder import RUNNING_NAME
 from al_loop.ledger import Ledger, open_ledger
@@ -26,8 +27,9 @@ def campaign_status(config: Config) -> dict[str, Any]:
     Returns:
         ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``stopped_early`` (which
         criterion of ``stop`` ended it before its last round, or None), ``rounds`` (finished rounds, see
-        ``round_json.as_dict``) and ``in_progress`` (the open round, its finished stages and its frames without a
-        label to train on, see ``quarantined_as_dict``; or None).
+        ``round_json.as_dict``), ``in_progress`` (the open round, its finished stages and its frames without a
+        label to train on, see ``quarantined_as_dict``; or None) and ``unfinished_imports`` (files of which the campaign
+        may hold a part only).
 
     Raises:
         InputError: no campaign was ever started in the config's folder.
@@ -35,6 +37,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
     with existing_campaign(config) as ledger:
         progress = ledger.progress(REPORT_STAGE)
         in_progress = _in_progress(ledger, progress)
+        unfinished = [one.as_dict() for one in unfinished_imports(ledger)]
     reports = reports_in(progress)
     folder = _folder(config)
     early = stopped_early(config, reports)
@@ -47,6 +50,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
         "stopped_early": early or None,
         "rounds": [as_dict(report) for report in reports],
         "in_progress": in_progress,
+        "unfinished_imports": unfinished,
     }
 
 
@@ -83,6 +87,8 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
         console.print(f"round {open_round['round']} is open; finished stages: {stages}", highlight=False)
         if open_round["quarantined"]:
             console.print(quarantine_table(open_round["quarantined"]))
+    for unfinished in status["unfinished_imports"]:
+        console.print(unfinished["message"], highlight=False, markup=False)
     console.print(f"folder {status['folder']}", highlight=False, markup=False, soft_wrap=True)
 
 

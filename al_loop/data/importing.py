@@ -11,6 +11,7 @@ from ase import Atoms
 from al_loop.config import Config
 from al_loop.data import aselmdb, extxyz
 from al_loop.data.exporting import file_kind
+from al_loop.data.import_notes import content_of, note_began, note_ended, unfinished_imports
 from al_loop.data.record import Record, as_remark, plain_atoms
 from al_loop.errors import InputError
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
@@ -40,12 +41,14 @@ class Imported:
         labels_new: of them, those that the campaign did not have.
         suspects: frames without a label.
         suspects_new: of them, those that were not harvested before.
+        completes: an earlier import of the same file had been cut off.
     """
 
     labels: int
     labels_new: int
     suspects: int
     suspects_new: int
+    completes: bool = False
 
 
 def import_file(
@@ -59,6 +62,9 @@ def import_file(
     check: Callable[[Sequence[Record]], None] | None = None,
 ) -> Imported:
     """Read a file twice: the first time everything is checked, the second time it is stored.
+
+    Storing it is not one transaction. One that was killed is told by ``unfinished_imports``, and the same call
+    completes it: what is stored is found again and changes nothing.
 
     Args:
         ledger: of the campaign.
@@ -115,6 +121,9 @@ def _looked_through(records: Iterator[Record]) -> tuple[list[Record], tuple[int,
 
 
 def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple[int, int]) -> Imported:
+    content = content_of(path)
+    completes = content in {known.content for known in unfinished_imports(ledger)}
+    note_began(ledger, path, content, *counts)
     labels_new = suspects_new = 0
     for block in chunks(records, BLOCK):
         given = [(_visit(path, record), record.label) for record in block if record.label is not None]
@@ -122,12 +131,9 @@ def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple
             labels_new += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
         bare = {visit.frame_id: visit for visit in (_suspect(path, r) for r in block if r.label is None)}
         suspects_new += add_suspects(ledger, list(bare.values()))
-    done = Imported(counts[0], labels_new, counts[1], suspects_new)
-    ledger.event(
-        "imported",
-        f"{path.name}: {done.labels} labels ({labels_new} new), {done.suspects} suspects ({suspects_new} new)",
-        file=path.name,
-    )
+    done = Imported(counts[0], labels_new, counts[1], suspects_new, completes)
+    message = f"{done.labels} labels ({labels_new} new), {done.suspects} suspects ({suspects_new} new)"
+    note_ended(ledger, path, content, message)
     return done
 
 

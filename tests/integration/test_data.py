@@ -1,6 +1,9 @@
 """Labels and frames out of a campaign and into another one, on a real server: exact, or refused as a whole."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +13,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.db import connect
 from ase.io import read, write
+from typer.testing import CliRunner
 
+from al_loop.cli import app
 from al_loop.config import StoreSettings
 from al_loop.config.file import load_config
 from al_loop.data.exporting import export_file
@@ -181,6 +187,56 @@ def good(tmp_path: Path, first: Ledger, ending: str = "extxyz") -> Path:
     path = tmp_path / f"good.{ending}"
     export_file(first, path)
     return path
+
+
+def many_labelled(path: Path, count: int) -> Path:
+    """A file of as many different labelled frames, and one without a label."""
+    frames = [bulk("Cu", cubic=True) for _ in range(count)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+        labelled = EMT()
+        atoms.info["REF_energy"] = labelled.get_potential_energy(atoms)
+        atoms.arrays["REF_forces"] = labelled.get_forces(atoms)
+    bare = bulk("Cu", cubic=True)
+    write(path, [*frames, bare], format="extxyz")
+    return path
+
+
+def test_an_import_that_was_killed_is_told_and_completed(
+    config, store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 900
+    monkeypatch.setenv("MONGODB_URI", str(store.uri))
+    path = many_labelled(tmp_path / "many.extxyz", count)
+    words = ["import", str(tmp_path / "c.yaml"), str(path), "--level", "engine", "--no-check"]
+
+    def said(*command: str) -> str:
+        result = CliRunner().invoke(app, list(command))
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    with open_ledger(store, tmp_path, "second") as ledger:
+        ledger.start_campaign({"level_of_theory": {"fingerprint": LEVEL, "summary": "emt"}})
+        killed = subprocess.Popen([sys.executable, "-m", "al_loop.cli", *words], start_new_session=True)
+        while ledger.waiting().labels < 50:
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+        killed.wait()
+        assert 50 <= ledger.waiting().labels < count
+        told = f"import of many.extxyz ({count} labels, 1 frames without one)"
+        assert told in said("status", str(tmp_path / "c.yaml"))
+        other = many_labelled(tmp_path / "other.extxyz", 2)
+        assert told in said("import", str(tmp_path / "c.yaml"), str(other), "--level", "engine", "--no-check")
+        assert "had not ended; this one completes it" in said(*words)
+        status = json.loads(said("status", str(tmp_path / "c.yaml"), "--json"))
+        assert status["unfinished_imports"] == []
+        assert (ledger.waiting().labels, ledger.waiting().suspects) == (count, 1)
+        again = said(*words)
+        assert f"{count} labels, 0 of them new; 1 frames without a label, 0 of them new" in again
+        assert "completes" not in again
+        for name in ("label", "request"):
+            assert ledger._database[name].count_documents({"level": LEVEL}) == count
 
 
 HOSTILE = {
