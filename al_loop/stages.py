@@ -102,6 +102,7 @@ class Stages:
         """Round 0 only: make the held-out frames and ask for their labels, which are worked on meanwhile."""
         if round_ > 0:
             return {}
+        self._pool.start()
         with self._progress.stage("hold out", total=hold_out_steps(self._config), unit="steps") as advance:
             visits = hold_out(self._config, self._foundation, self._trajectories(round_, "hold_out"), advance)
         if not all(any(v.role is role for v in visits) for role in (Role.TEST, Role.CALIBRATION)):
@@ -118,6 +119,7 @@ class Stages:
         """Exploratory MD under the served model, every frame gated. The first portion takes what came from outside."""
         if portion and self._portions.in_one(round_):
             return {"frames": 0}
+        self._pool.start()
         config, before = self._config, self._portions.explored(round_, portion)
         starts = self._portions.starts(round_starts(config, round_, self._ledger.before_failure), round_, portion)
         folder, served = self._trajectories(round_, stage_name(EXPLORE, portion)), self._served_in(round_)
@@ -156,6 +158,7 @@ class Stages:
 
     def label(self, round_: int) -> dict[str, Any]:
         """Wait until the round's requests have ended, or the quorum of them; the next round waits for the others."""
+        self._pool.start()
         last = round_ >= self._config.rounds - 1
         quorum = 1.0 if last else self._config.label.quorum
         with self._progress.stage("label", total=self._ledger.open_requests(round_), unit="labels") as advance:

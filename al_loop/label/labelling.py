@@ -95,7 +95,7 @@ def check_partition(dotted: str, queue: JobSettings, cores: int) -> None:
 
 
 class WorkerPool:
-    """The campaign's worker processes; started once, idle while there is nothing to label.
+    """The campaign's worker processes; started once, by the first stage that has labels made or will ask for some.
 
     Args:
         config: the campaign, with an absolute folder.
@@ -111,6 +111,12 @@ class WorkerPool:
 
     def __enter__(self) -> "WorkerPool":
         self._logs.mkdir(exist_ok=True)
+        return self
+
+    def start(self) -> None:
+        """Start the workers, unless they were started before; they are idle while there is nothing to label."""
+        if self._starts:
+            return
         label, count = self._config.label, fitting_workers(self._config.label)
         if label.queue is None and count < label.workers:
             self._log_events.write(
@@ -118,7 +124,6 @@ class WorkerPool:
             )
         for number in range(count):
             self._start(f"worker_{number:03d}")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -133,7 +133,9 @@ def test_a_worker_that_died_is_started_again_and_leaves_no_open_file(tmp_path: P
         WorkerPool(config, EventLog(tmp_path / "log.jsonl")) as pool,
     ):
         warnings.simplefilter("always")
+        assert workers(0) == []
         for _ in range(2):
+            pool.start()
             started = workers(fitting_workers(config.label))
             for worker in started:
                 worker.kill()
