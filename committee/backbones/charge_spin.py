@@ -47,7 +47,8 @@ def _require(index: int, info: Mapping[str, Any], key: str, allowed: range) -> i
         raise StructureError(
             f"has {found}; task {_MOLECULES} needs whole numbers: charge in e from {_CHARGES[0]} to "
             f"{_CHARGES[-1]} and spin as multiplicity 2S + 1 from 1 to {_MULTIPLICITIES[-1]}, for a neutral "
-            'closed-shell molecule atoms.info["charge"] = 0 and atoms.info["spin"] = 1.',
+            'closed-shell molecule atoms.info["charge"] = 0 and atoms.info["spin"] = 1 (in an extended XYZ file '
+            "charge=0 spin=1 in its second line).",
             index,
         )
     return int(value)
