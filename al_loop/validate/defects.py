@@ -171,7 +171,7 @@ def _formula_unit(structure: str, energies: _Energies, sites: Sequence[Site], no
         of_unit = energies.host.energy_eV_per_atom * len(unit)
         return float(sum(count * cheapest[element] for element, count in unit.count().items()) + of_unit)
 
-    return measured(CHECK, structure, f"vacancies of one {unit.format('hill')}", "eV", energy, note=note)
+    return measured(CHECK, structure, f"vacancies of one {unit.format('metal')}", "eV", energy, note=note)
 
 
 def _exchange(structure: str, energies: _Energies, sites: Sequence[Site], pair: tuple[str, str], note: str) -> Quantity:

@@ -131,7 +131,7 @@ class _Run:
         if len(nve.drift_eV_per_atom) > 1:
             slope = drift_meV_per_atom_ps(nve, self._conditions.timestep_fs)
             largest = 1e3 * np.abs(nve.drift_eV_per_atom).max()
-            note = f"drift of {slope:+.2f} meV/atom/ps, at most {largest:.2f} meV/atom from the start"
+            note = f"drift of {slope:+.2f} meV/atom/ps, at most {largest:.2g} meV/atom from the start"
         return self._measured("conserves energy (1 yes, 0 no)", "", conserves, nve.not_conserved or note)
 
     def arranged(self, nvt: Stretch) -> list[Quantity]:
