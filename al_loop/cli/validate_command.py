@@ -59,6 +59,9 @@ def validate(
             "interfaces, dimers, molecular-dynamics. By default all, with an engine as reference the first two."
         ),
     ] = None,
+    energy_key: Annotated[str, typer.Option(help="Of labelled frames: name of the energies, eV.")] = "REF_energy",
+    forces_key: Annotated[str, typer.Option(help="Name of the forces, eV/Å.")] = "REF_forces",
+    stress_key: Annotated[str, typer.Option(help="Name of the stresses, eV/Å³.")] = "REF_stress",
     output: Annotated[
         Path | None, typer.Option(help="Result, .json; by default validation.json in --config's folder, or here.")
     ] = None,
@@ -75,7 +78,8 @@ def validate(
     to = _output(output, config)
     read_structures(structures)  # refused before a model is loaded
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        done = _run(model, structures, reference, foundation or [], config, names, to, quiet=quiet or as_json)
+        keys = energy_key, forces_key, stress_key
+        done = _run(model, structures, reference, keys, foundation or [], config, names, to, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), allow_nan=False))
     elif not quiet:
@@ -91,6 +95,7 @@ def _run(
     model: str,
     structures: list[Path],
     reference: Path | None,
+    keys: tuple[str, str, str],
     foundations: list[str],
     config: "Config | None",
     names: list[str],
@@ -99,6 +104,7 @@ def _run(
     quiet: bool,
 ) -> "Validation":
     from al_loop.config.validation_settings import ValidationSettings
+    from al_loop.labelled_file import LabelKeys
     from al_loop.progress import terminal_progress
     from al_loop.validate.checks import chosen_checks
     from al_loop.validate.opening import open_reference, read_structures
@@ -113,7 +119,8 @@ def _run(
     progress = terminal_progress(quiet=quiet)
     with ExitStack() as opened:
         shown = progress.stage("labels", unit="of the reference") if label is not None else nullcontext(_ignore)
-        held = opened.enter_context(closing(open_reference(reference, label, kept, opened.enter_context(shown))))
+        told = opened.enter_context(shown)
+        held = opened.enter_context(closing(open_reference(reference, label, kept, told, LabelKeys(*keys))))
         if isinstance(held, EngineReference):
             held.check_elements(list(frames.values()))
         run = ValidationRun(

@@ -9,6 +9,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.config.structure_file import EVERY_ELEMENT
 from al_loop.data.record import plain_atoms
 from al_loop.errors import InputError
+from al_loop.labelled_file import LabelKeys
 from al_loop.narrow.structures import read_candidates
 from al_loop.progress import Advance
 from al_loop.validate.dataset_reference import DatasetReference
@@ -38,7 +39,9 @@ def read_structures(files: Sequence[Path]) -> dict[str, Atoms]:
     return found
 
 
-def open_reference(path: Path | None, label: LabelSettings | None, folder: Path, advance: Advance) -> Reference:
+def open_reference(
+    path: Path | None, label: LabelSettings | None, folder: Path, advance: Advance, keys: LabelKeys | None = None
+) -> Reference:
     """Open the reference.
 
     Args:
@@ -46,6 +49,7 @@ def open_reference(path: Path | None, label: LabelSettings | None, folder: Path,
         label: an engine, with its limits and retries.
         folder: where labels are kept.
         advance: called for each label.
+        keys: names of the labels of labelled frames.
 
     Raises:
         InputError: none of these.
@@ -57,7 +61,7 @@ def open_reference(path: Path | None, label: LabelSettings | None, folder: Path,
             "--reference: missing; name an engine's YAML, labelled frames (.extxyz) or a validation-reference.json, "
             "or give --config of a campaign, whose engine is taken"
         )
-    return StoredReference(path) if path.suffix == ".json" else DatasetReference(path)
+    return StoredReference(path) if path.suffix == ".json" else DatasetReference(path, keys)
 
 
 def _free_name(stem: str, taken: dict[str, Atoms]) -> str:

@@ -161,6 +161,8 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     soft = "counting_calculators.SoftEMT"
     assert force["emt"] == pytest.approx(0, abs=1e-6)
     assert force[soft] > 0.01
+    words = ("emt", "fcc.extxyz", "--reference", "frames.extxyz", "--forces-key", "my_forces")
+    assert "no frame has forces under the name 'my_forces'" in invoke(*words)[2]
 
 
 def test_a_campaign_gives_engine_tolerances_and_folder_before_it_has_run(folder: Path):
