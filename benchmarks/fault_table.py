@@ -1,7 +1,7 @@
 """docs/reliability.md from what the tests of faults noted.
 
     rm -f faults.jsonl
-    AL_LOOP_FAULT_RECORDS=$PWD/faults.jsonl python -m pytest tests/integration/test_faults.py
+    AL_LOOP_FAULT_RECORDS=$PWD/faults.jsonl python -m pytest tests/integration/test_faults*.py
     python benchmarks/fault_table.py faults.jsonl
 
 Run the tests several times on one file for more trials. A test that failed notes nothing, and its row is missing.
@@ -21,16 +21,18 @@ FAULTS = {
     "database_frozen": "the campaign's own mongod stands still (SIGSTOP, 8 s)",
     "users_database_away": "a server of the user is killed and started again 6 s later",
     "disk_full": "no space left on the campaign's disk, ledger included, while labelling (a small tmpfs)",
+    "files_may_not_grow": "campaign, workers and mongod may write no further (`RLIMIT_FSIZE`, while labelling)",
     "engine": "the engine hangs, crashes, gives NaN, does not converge, answers for another system; and kill -9 of the "
     "campaign meanwhile",
     "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",
+    "wall_clock_jumps": "the wall clock of campaign, workers and mongod jumps a day ahead, then behind (libfaketime)",
     "second_run": "a second `al-loop run` on the same campaign",
 }
 HEAD = """# Reliability
 
 What happens to a campaign when something breaks. Each row is a fault that a test injects into a real campaign
-(SevenNet-0, a real MongoDB, worker processes), and is written by that test: `benchmarks/fault_table.py` says how. After
-each fault the test asserts that
+(a distilled fairchem model, a real MongoDB, worker processes), and is written by that test:
+`benchmarks/fault_table.py` says how. After each fault the test asserts that
 
 - the same command continues, where the campaign did not go on by itself;
 - each request has exactly one accepted outcome, and none is lost;
@@ -55,11 +57,12 @@ TAIL = """
   continues.
 - **A failed calculation is an outcome**: retried as `label.retry` says, then quarantined with its reason, and nobody
   trains on it.
+- **What a kill leaves behind is swept.** A large array whose document was never written is noted when a campaign
+  starts, and deleted at a start a day later if nothing names it then.
 - **One process per campaign.** A second `al-loop run` says which process runs it, and leaves with exit code 2.
 
 The long form (10,000 requests, kills all the time, the database frozen for 60 s and killed) is `benchmarks/soak.py`;
-its figures are in benchmarks/README.md. Not injected: a clock that jumps under a running mongod (the leases were
-moved instead), and a disk that loses what it had confirmed.
+its figures are in benchmarks/README.md. Not injected: a disk that loses what it had confirmed.
 """
 
 

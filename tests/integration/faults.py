@@ -14,6 +14,15 @@ from al_loop.records import Role
 RECORDS = "AL_LOOP_FAULT_RECORDS"  # names the file that docs/reliability.md is made from; see benchmarks/fault_table.py
 
 
+WORKERS = 2
+PATIENCE_S = 180
+
+
+def wait(process, campaign, code=0):
+    """Wait for the end of a campaign's process, which is to leave with this exit code."""
+    assert process.wait(PATIENCE_S) == code, campaign.output()
+
+
 def outcome(campaign):
     """What a campaign has in its ledger: training set, held-out labels, and the frames of requests and accepted labels.
 

@@ -1,8 +1,6 @@
 """A campaign whose labels do not fit its foundation stops before it trains, and goes on once that is confirmed."""
 
 import json
-import subprocess
-import sys
 
 import yaml
 
@@ -14,14 +12,7 @@ SLIPPED = "slipped_emt.SlippedEMT"
 
 def run(campaign, expected):
     """Run the campaign to an exit code and return its standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "al_loop.cli", "run", str(campaign.config), "--json"],
-        capture_output=True,
-        text=True,
-        env=campaign.environment(),
-        cwd=campaign.config.parent,
-        check=False,
-    )
+    done = campaign.call("run", campaign.config, "--json")
     assert done.returncode == expected, done.stderr
     return done.stderr
 

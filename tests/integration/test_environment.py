@@ -1,23 +1,10 @@
 """What is wrong with the environment is said in one message, with exit code 2, and nothing is changed."""
 
-import subprocess
-import sys
-
 import pytest
-
-TIME_LIMIT_S = 120
 
 
 def run(campaign, command="run", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "al_loop.cli", command, str(campaign.config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIME_LIMIT_S,
-        cwd=campaign.config.parent,
-        env=campaign.environment(**environment),
-    )
+    return campaign.call(command, campaign.config, **environment)
 
 
 def refused(result, *words):
@@ -54,18 +41,8 @@ def test_a_folder_that_cannot_be_written(small_campaign, tmp_path):
     refused(run(campaign), "folder")
 
 
-def test_two_runs_in_one_folder(small_campaign):
-    campaign = small_campaign(pause_s=0.3)
-    first = campaign.start()
-    try:
-        campaign.wait_for("hold_out")
-        refused(run(campaign), "already running", str(first.pid))
-    finally:
-        assert first.wait(TIME_LIMIT_S) == 0, campaign.output()
-
-
 def test_a_resumed_campaign_keeps_its_settings(small_campaign):
-    small_campaign().finish()
+    small_campaign().kill_in("hold_out")
     campaign = small_campaign(select={"labels_per_round": 7})
     before = campaign.status()
     refused(run(campaign), "select.labels_per_round")

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from campaigns import SEVENNET
+
 from al_loop import load_config
 from al_loop.ledger import open_ledger
 from al_loop.records import Role
@@ -40,6 +42,7 @@ def failing_label_block(tmp_path, ways, **more):
 def test_frames_that_fail_in_every_way_are_quarantined_and_the_round_ends(small_campaign, tmp_path):
     ways = [way for failing in FAILURES for way in (failing, "")]
     campaign = small_campaign(
+        foundation=SEVENNET,
         label=failing_label_block(tmp_path, ways),
         select={"labels_per_round": 10},
     )
@@ -70,7 +73,8 @@ def test_frames_that_fail_in_every_way_are_quarantined_and_the_round_ends(small_
 
 
 def test_the_same_frames_are_outliers_after_a_restart(small_campaign, tmp_path):
-    campaign = small_campaign(label=failing_label_block(tmp_path, ["", "", "another_system", ""]))
+    label = failing_label_block(tmp_path, ["", "", "another_system", ""])
+    campaign = small_campaign(foundation=SEVENNET, label=label)
     campaign.kill_in("train")
     campaign.finish()
     (report,) = campaign.status()["rounds"]

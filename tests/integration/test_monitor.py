@@ -7,6 +7,7 @@ import sys
 import numpy as np
 from ase.build import bulk
 from ase.io import read, write
+from campaigns import SEVENNET
 
 
 def monitor(campaign, *arguments):
@@ -21,7 +22,7 @@ def monitor(campaign, *arguments):
 
 
 def test_a_campaigns_model_watches_and_hands_back_what_it_doubts(small_campaign):
-    campaign = small_campaign()
+    campaign = small_campaign(foundation=SEVENNET)
     campaign.finish()
     far = bulk("Cu", cubic=True)
     far.rattle(0.3, rng=np.random.default_rng(0))

@@ -46,7 +46,7 @@ def running_explorations(slurm):
 
 def test_killed_campaigns_and_cancelled_jobs_end_with_the_bits_of_one_in_place(slurm, small_campaign, tmp_path):
     here = small_campaign()
-    here.finish()
+    here.run()
     expected = outcome(here.folder)
     explore = {"temperatures_K": [600], "timestep_fs": 2.0, "steps": 30, "check_every": 5, "replicas": 2}
     blocks = {"explore": {**explore, "queue": QUEUE}, "train": {"epochs": 60, "queue": QUEUE}}

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from campaigns import SEVENNET
+
 README = Path(__file__).parents[2] / "README.md"
 
 
 def test_ten_lines_of_python(small_campaign, tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
-    campaign = small_campaign()
+    campaign = small_campaign(foundation=SEVENNET)
     assert '"configs/quickstart.yaml"' in code
     assert '"configs/structures/methanol.xyz"' in code
     code = code.replace("configs/quickstart.yaml", str(campaign.config))

@@ -2,6 +2,8 @@
 
 import json
 
+from campaigns import SEVENNET
+
 from al_loop import Campaign
 from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
@@ -14,6 +16,7 @@ def test_charge_spin_and_moments_arrive_everywhere(small_campaign, tmp_path):
     record = tmp_path / "record.jsonl"
     engine = {"engine": "ase", "calculator": "recording_emt.RecordingEMT", "arguments": {"record_file": str(record)}}
     campaign = small_campaign(
+        foundation=SEVENNET,  # the small model of the other campaigns takes a charge for molecules alone
         systems=[
             {
                 "file": "copper.cif",

@@ -1,8 +1,6 @@
 """A campaign that has reached what was asked for ends before its last round, and ends there again."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -11,23 +9,12 @@ from al_loop.ledger import open_ledger
 from al_loop.promote.stopping import STOPPED
 
 
-def run(campaign):
-    return subprocess.run(
-        [sys.executable, "-m", "al_loop.cli", "run", str(campaign.config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=campaign.config.parent,
-        env=campaign.environment(),
-    )
-
-
 def test_the_label_budget_ends_the_campaign(small_campaign):
     """14 labels are held out: 5 of the first round and 2 more are left."""
     campaign = small_campaign(rounds=5, stop={"labels": 21})
     sentence = "the budget of stop.labels is used up: 21 of 21"
     for _ in range(2):
-        result = run(campaign)
+        result = campaign.call("run", campaign.config)
         assert result.returncode == 0, result.stderr
         assert f"Stopped early: {sentence}" in result.stdout
     assert len(campaign.calculations()) == 21
@@ -54,7 +41,7 @@ def test_the_label_budget_ends_the_campaign(small_campaign):
 
 def test_a_criterion_that_is_taken_away_lets_the_campaign_go_on(small_campaign):
     """Its candidates are rejected, and what was served stays."""
-    strict = {"max_error_ratio": 1e-6}
+    strict = {"max_error_ratio": 1e-6, "nve_steps": 10, "foundation_frames": 2}
     small_campaign(rounds=2, stop={"labels": 19}, promote=strict).finish()
     campaign = small_campaign(rounds=2, promote=strict)
     assert [r["round"] for r in campaign.status()["rounds"]] == [0]
@@ -75,7 +62,7 @@ def test_core_hours_are_not_spent_beyond_their_budget(small_campaign):
     """Labels of at least half a second, and a budget of at most nine of them: five are held out."""
     held_out = {"test_frames": 2, "calibration_frames": 3}
     campaign = small_campaign(pause_s=0.5, rounds=3, hold_out=held_out, stop={"label_core_hours": 4.5 / 3600})
-    result = run(campaign)
+    result = campaign.call("run", campaign.config)
     assert result.returncode == 0, result.stderr
     status = campaign.status()
     assert status["stopped_early"].startswith("the budget of stop.label_core_hours is used up")
@@ -84,6 +71,7 @@ def test_core_hours_are_not_spent_beyond_their_budget(small_campaign):
 
 
 def test_a_budget_that_pays_for_nothing_says_what_labels_cost(small_campaign):
-    result = run(small_campaign(stop={"label_core_hours": 1e-9}))
+    campaign = small_campaign(stop={"label_core_hours": 1e-9})
+    result = campaign.call("run", campaign.config)
     assert result.returncode == 3
     assert "stop.label_core_hours allows 1e-09 core hours" in result.stderr
