@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from al_loop.errors import InputError
+from committee.backbones.charge_spin import read_charge_spin
 from committee.errors import StructureError
 from committee.potential import CommitteePotential
 from committee.structures import check_structures
@@ -20,8 +21,8 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
         any_periodicity: accept any number of periodic directions.
 
     Raises:
-        InputError: elements that the foundation lacks, another periodicity than trained on, or a structure that no
-            model could be asked about.
+        InputError: elements that the foundation lacks, another periodicity than trained on, charge or spin that its
+            task asks for or does not know, or a structure that no model could be asked about.
     """
     elements = frozenset(int(z) for z in potential.backbone.elements)
     unknown = sorted(set(np.asarray(atoms.numbers).tolist()) - elements)
@@ -32,6 +33,7 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
         check_structures([atoms], elements)
     except StructureError as error:
         raise InputError(f"{who}: the structure {error.reason}") from error
+    _check_charge_and_spin(potential, atoms, who)
     trained, periodic = potential.provenance.periodic_directions, int(atoms.pbc.sum())
     if trained and periodic not in trained and not any_periodicity:
         raise InputError(
@@ -39,3 +41,14 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
             f"{' or '.join(map(str, trained))}; set pbc and cell as in the training, or accept it with "
             "--any-periodicity (any_periodicity=True)"
         )
+
+
+def _check_charge_and_spin(potential: CommitteePotential, atoms: Atoms, who: str) -> None:
+    task = getattr(getattr(potential.backbone, "settings", None), "task_name", None)  # of fairchem's foundations
+    if task is None:
+        return
+    try:
+        read_charge_spin(0, atoms, task)
+    except StructureError as error:
+        given = " For files that know neither: --charge 0 --spin 1." if task == "omol" else ""
+        raise InputError(f"{who}: the structure {error.reason}{given}") from error

@@ -1,6 +1,7 @@
 """Finished trajectories in the formats of VASP and LAMMPS, whole, cut and strange."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from al_loop.errors import InputError
 from al_loop.monitor.options import MonitorOptions
 from al_loop.monitor.reading import STEP, TIME_PS, read_frames
 from al_loop.monitor.trajectory import monitor_trajectory
+
+DISTILLED = Path(__file__).parents[2] / "data/distilled/distilled.pt"
 
 
 @pytest.fixture(autouse=True)
@@ -258,3 +261,24 @@ def test_ctrl_c_leaves_the_summary(checkpoint, make_copper, tmp_path, monkeypatc
     assert "The summary so far is the last line of monitor.jsonl" in err
     told = json.loads((tmp_path / "monitor.jsonl").read_text().splitlines()[-1])
     assert (told["event"], told["checks"], told["last_step"]) == ("summary", 4, 3)
+
+
+def test_charge_and_spin_are_given_to_files_that_know_neither(tmp_path) -> None:
+    from ase.build import molecule
+
+    from committee import CommitteePotential, CommitteeSettings, load_backbone, save
+    from committee.settings import FairchemSettings
+
+    foundation = FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omol")
+    save(CommitteePotential.untrained(load_backbone(foundation), CommitteeSettings(members=2)), tmp_path / "omol")
+    write("water.xyz", [molecule("H2O"), molecule("H2O")], format="xyz")
+    options = ("--model", tmp_path / "omol", "--foundation", f"fairchem:{DISTILLED}:omol", "--json")
+    code, out, err = invoke(*options, "--trajectory", "water.xyz", "--charge", 0, "--spin", 1)
+    assert code == 0, err
+    assert (json.loads(out)["checks"], json.loads(out)["alarms"]) == (2, 0)
+    code, _, err = invoke(*options, "water.xyz", "--steps", 1)
+    assert code == 2
+    assert "charge=0 spin=1 in its second line" in err
+    code, _, err = invoke(*options, "--trajectory", "water.xyz")
+    assert code == 2
+    assert "has no charge in atoms.info" in err
