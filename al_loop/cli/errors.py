@@ -1,5 +1,6 @@
 """From errors to exit codes: 0 done, 2 bad input, 3 stopped by a guard, 130 interrupted, 1 anything else."""
 
+import errno
 import functools
 import sys
 import traceback
@@ -21,6 +22,11 @@ R = TypeVar("R")
 
 BAD_INPUT = (InputError, FoundationError, StructureError, EngineNotInstalledError, EngineSettingsError)
 ON_PURPOSE = (CampaignError, CommitteeError, DFTInterfaceError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit of the size of files
+_NO_ROOM = (
+    "Nothing more can be written. Make room (df, quota, ulimit -f), then run the same command: it goes on where this "
+    "one stopped, and nothing that was finished is lost."
+)
 
 
 def exit_code(error: BaseException) -> int:
@@ -64,7 +70,8 @@ def logged_to(path: Path) -> Iterator[None]:
         if not path.parent.is_dir():
             raise
         EventLog(path).write("error", error=mask_uri(str(error)), traceback=mask_uri(traceback.format_exc()))
-        _say(f"{_message(error)}\nThe traceback is in the last line of {path}.")
+        known = isinstance(error, OSError) and error.errno in NO_ROOM
+        _say(f"{_message(error)}\n{_NO_ROOM if known else f'The traceback is in the last line of {path}.'}")
         raise typer.Exit(1) from None
 
 

@@ -4,11 +4,8 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from al_loop.cli.round_table import print_round, quarantine_table
 from al_loop.config import Config
 from al_loop.data.import_notes import unfinished_imports
 from al_loop.errors import InputError
@@ -19,6 +16,9 @@ from al_loop.logfile import LOG_NAME
 from al_loop.promote.stopping import stopped_early
 from al_loop.quarantine import QUARANTINED
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict, reports_in
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
@@ -72,8 +72,12 @@ def write_campaign_report(config: Config) -> Path:
         raise InputError(f"the report cannot be written to {folder} ({error.strerror}); make it writable") from error
 
 
-def print_status(status: dict[str, Any], console: Console | None = None) -> None:
+def print_status(status: dict[str, Any], console: "Console | None" = None) -> None:
     """Print what ``campaign_status`` returned for a person."""
+    from rich.console import Console
+
+    from al_loop.cli.round_table import print_round, quarantine_table
+
     console = console or Console()
     for report in status["rounds"]:
         print_round(from_dict(report), console)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from ase.build import molecule
 from typer.testing import CliRunner
 
 from al_loop.cli import app
-from al_loop.cli.errors import exit_code, guarded, logged_to
+from al_loop.cli.errors import NO_ROOM, exit_code, guarded, logged_to
 from al_loop.config import Config, StoreSettings
 from al_loop.config.file import config_schema, load_config
 from al_loop.config.template import KINDS
@@ -321,6 +322,18 @@ def test_a_server_that_does_not_answer(config_path: Path, monkeypatch: pytest.Mo
         assert result.exit_code == 2
         assert "hunter2" not in result.output
         assert "did not answer" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("number", NO_ROOM)
+def test_no_room_is_an_error_that_a_person_can_mend(
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, logged_to(tmp_path / LOG_NAME):
+        raise OSError(number, os.strerror(number), "frames.traj")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert f"{os.strerror(number)}: 'frames.traj'" in said
+    assert "Make room (df, quota, ulimit -f), then run the same command" in said
 
 
 def test_a_log_of_another_time_does_not_disturb(started: Config, config_path: Path) -> None:
