@@ -63,9 +63,9 @@ def test_a_pair_potential_costs_the_bonds_of_the_atom() -> None:
 
 
 def test_foreign_elements() -> None:
-    found = by_name(defects("Cu", bulk("Cu", cubic=True), EMT(), others=["Au", "Ni"], least_size_A=7))
-    assert set(found) == {"vacancy of Cu", "Au on Cu", "Ni on Cu"}
-    assert {found[name].order_group for name in ("Au on Cu", "Ni on Cu")} == {SUBSTITUTIONS}
+    found = by_name(defects("Cu", bulk("Cu", cubic=True), EMT(), others=["Au"], least_size_A=7))
+    assert set(found) == {"vacancy of Cu", "Au on Cu"}
+    assert found["Au on Cu"].order_group == SUBSTITUTIONS
     gold = bulk("Au", a=4.0563, cubic=True)
     gold.calc = EMT()
     copper = bulk("Cu", a=3.5896, cubic=True).repeat(2)
