@@ -47,9 +47,7 @@ class Harvested:
     left_out: dict[int, str]
 
 
-def harvest(
-    campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Sequence[str], source: str
-) -> Harvested:
+def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Sequence[str], source: str) -> Harvested:
     """Hand suspect frames into a campaign's ledger; the same frame twice is one.
 
     Args:

@@ -119,9 +119,7 @@ def _scored(heads: ResidualHeads, data: DenseData, score: Score) -> float:
     return score(heads)
 
 
-def _resume(
-    heads: ResidualHeads, optimizer: torch.optim.Optimizer, state: StateFile | None
-) -> tuple[int, _Best]:
+def _resume(heads: ResidualHeads, optimizer: torch.optim.Optimizer, state: StateFile | None) -> tuple[int, _Best]:
     saved = None if state is None else state.read()
     if saved is None:
         return 0, _Best()

@@ -11,9 +11,7 @@ from dft_interfaces.engine import DFTEngine
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 from dft_interfaces.settings.limits import RetrySettings
 
-ANOTHER_WAY = frozenset(
-    {Failure.UNCONVERGED, Failure.TIME, Failure.NOT_FINITE, Failure.NET_FORCE, Failure.OUTLIER}
-)
+ANOTHER_WAY = frozenset({Failure.UNCONVERGED, Failure.TIME, Failure.NOT_FINITE, Failure.NET_FORCE, Failure.OUTLIER})
 """The same calculation would end the same way: the next rung is tried at once."""
 
 SAME_AGAIN = frozenset({Failure.CRASH, Failure.MEMORY, Failure.DISK, Failure.OUTPUT, Failure.CANCELLED})
@@ -55,9 +53,7 @@ def labelled_with_retries(
     )
 
 
-def _tries(
-    engine: DFTEngine, atoms: Atoms, retry: RetrySettings, sleep: Callable[[float], object]
-) -> Iterator[_Try]:
+def _tries(engine: DFTEngine, atoms: Atoms, retry: RetrySettings, sleep: Callable[[float], object]) -> Iterator[_Try]:
     rungs = iter(engine.ladder)
     rung: Any = None
     what, delay_s = FIRST, retry.delay_s

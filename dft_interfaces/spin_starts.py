@@ -131,9 +131,7 @@ def label_from_starts(
         starts = spin_starts(atoms, kinds)
     except CannotCalculateError as error:
         return Label(LabelStatus.REJECTED, level.fingerprint, message=str(error), failure=Failure.UNSUITABLE)
-    candidates = {
-        kind: atoms if kind == "given" else _with_moments(atoms, moments) for kind, moments in starts.items()
-    }
+    candidates = {kind: atoms if kind == "given" else _with_moments(atoms, moments) for kind, moments in starts.items()}
     return lowest(label_one, candidates, "moments")
 
 
@@ -235,9 +233,7 @@ def _couplings(atoms: Atoms, magnetic: NDArray[np.intp]) -> NDArray[np.float64]:
     return couplings
 
 
-def _ligand_bonds(
-    atoms: Atoms, magnetic: NDArray[np.intp]
-) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+def _ligand_bonds(atoms: Atoms, magnetic: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """Return for each ligand the magnetic atoms it is bonded to and the bonds' vectors."""
     ligands = np.flatnonzero(np.isin(atoms.symbols, list(LIGANDS)))
     first, second, vectors = neighbor_list("ijD", atoms, LIGAND_BOND_A)

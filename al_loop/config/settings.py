@@ -86,6 +86,7 @@ class StoreSettings(Settings):
         if self.uri is not None and self.uri_file is not None:
             raise ValueError("expected either uri or uri_file, received both; remove one of them")
         return self
+
     wait_s: float = Field(300.0, ge=0)
     """How long campaign and workers wait for a database that has gone away before they end; nothing is lost then."""
 

@@ -84,4 +84,3 @@ def _answer(weights: Weights, shard: Shard) -> tuple[Weights, float]:
 
 def _mean(answers: list[tuple[Any, float]]) -> tuple[Weights, float]:
     return np.mean([answer[0] for answer in answers], axis=0), float(np.mean([answer[1] for answer in answers]))
-

@@ -87,4 +87,3 @@ def _attraction(mean_field: Any, hole: NDArray[np.float64], particle: NDArray[np
         screened = mean_field.get_j(mean_field.mol, density, omega=omega)
         attraction += (long_range - share) * (particle @ screened @ particle)
     return float(attraction)
-

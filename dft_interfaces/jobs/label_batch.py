@@ -64,6 +64,4 @@ class LabelBatch(BaseModel):
             return checked(labelled_with_retries(engine, atoms, self.retry), atoms, engine.level_of_theory)
         except Exception as error:  # noqa: BLE001 - pyiron would swallow it and keep only its type
             fingerprint = engine.level_of_theory.fingerprint
-            return Label(
-                LabelStatus.FAILED, fingerprint, message=traceback.format_exc(), failure=failure_of(error)
-            )
+            return Label(LabelStatus.FAILED, fingerprint, message=traceback.format_exc(), failure=failure_of(error))

@@ -83,9 +83,7 @@ class VASPSettings(MagneticEngineSettings):
     """Set of pseudopotentials of custom; the published sets have their own."""
     ladder: tuple[VASPRung, ...] = (
         VASPRung(name="conjugate gradients", algo="All", nelm=200),
-        VASPRung(
-            name="slow mixing", algo="Normal", nelm=300, amix=0.1, bmix=0.0001, amix_mag=0.4, bmix_mag=0.0001
-        ),
+        VASPRung(name="slow mixing", algo="Normal", nelm=300, amix=0.1, bmix=0.0001, amix_mag=0.4, bmix_mag=0.0001),
         VASPRung(name="warm start", algo="All", nelm=300, start_smearing_eV=0.4),
     )
     """What the retries of a calculation that did not converge do differently, in order."""

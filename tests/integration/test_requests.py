@@ -50,7 +50,8 @@ def take(ledger: Ledger, worker: str = "worker-0") -> ClaimedRequest:
 
 def fall_silent(ledger: Ledger) -> None:
     """What another worker does that has seen no sign of life for a lease."""
-    assert all([ledger.take_back(holder) for holder in ledger.holders()])
+    for holder in ledger.holders():
+        assert ledger.take_back(holder)
 
 
 @pytest.fixture
