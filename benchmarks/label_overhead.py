@@ -64,6 +64,7 @@ def overhead_s(
         open_ledger(config.store, folder, config.name) as ledger,
         WorkerPool(config, EventLog(folder / "log.jsonl")) as pool,
     ):
+        pool.start()
         while "is ready" not in (folder / LOGS / "worker_000.log").read_text():
             time.sleep(0.1)
         if first_apart:

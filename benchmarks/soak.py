@@ -138,6 +138,7 @@ def main() -> None:
             if not arguments.quick:
                 faults.append(threading.Thread(target=freeze_and_kill_database, args=(folder, 60.0, over)))
             with WorkerPool(config, EventLog(folder / "log.jsonl")) as pool:
+                pool.start()
                 for fault in faults:
                     fault.start()
                 try:
