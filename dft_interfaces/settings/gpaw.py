@@ -53,7 +53,7 @@ class GPAWSettings(PlaneWaveSettings):
     """Convergence of the energy: its range over the last three cycles, eV per valence electron."""
     max_cycles: int = Field(200, ge=1)
     ladder: tuple[GPAWRung, ...] = (
-        GPAWRung(name="slow mixing", mixing_beta=0.02, mixing_history=5, max_cycles=400),
+        GPAWRung(name="slow mixing", mixing_beta=0.02, max_cycles=400),
         GPAWRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),
         GPAWRung(name="another eigensolver", eigensolver="rmm-diis", mixing_beta=0.02, max_cycles=400),
     )
