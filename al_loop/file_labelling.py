@@ -10,7 +10,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.data import extxyz
 from al_loop.data.record import Record, plain_atoms
 from al_loop.errors import CampaignError, InputError
-from al_loop.narrow.labeller import Labeller
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.structures import read_candidates
 
 

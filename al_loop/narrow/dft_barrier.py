@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.barrier_results import Barrier, PathImage
 from al_loop.narrow.dft_relaxing import Labelled
-from al_loop.narrow.labeller import Labeller
 
 
 def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:

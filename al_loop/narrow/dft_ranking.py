@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from scipy.stats import t as student
 
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.dft_relaxing import Labelled, relaxed_with_dft
-from al_loop.narrow.labeller import Labeller
 from al_loop.narrow.ranking import comparable_energies
 from al_loop.narrow.results import RankedCandidate, Ranking
 

@@ -1,17 +1,17 @@
 """The neighbourhood of a candidate under DFT: its label, and if asked the way to the minimum of DFT itself."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import find_mic
 from ase.optimize import BFGS
 
-from al_loop.narrow.labeller import Labeller
+from al_loop.errors import NoAnswerError
+from al_loop.label.label_calculator import LabelCalculator
+from al_loop.label.labeller import Labeller
 from dft_interfaces.label import Label, LabelStatus
 
 
@@ -39,36 +39,6 @@ class Labelled:
         return float(np.linalg.norm(free, axis=1).max())
 
 
-class _LabelFailed(Exception):  # noqa: N818 - a label that failed is a value; this ends the optimizer's run
-    pass
-
-
-class _LabelCalculator(Calculator):  # type: ignore[misc]
-    """Labels as an ASE calculator; every label that was made is kept."""
-
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
-
-    def __init__(self, labeller: Labeller) -> None:
-        super().__init__()
-        self._labeller = labeller
-        self.made: list[Labelled] = []
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
-        """Label the atoms."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        structure = self.atoms.copy()
-        labelled = Labelled(structure, self._labeller.label(structure))
-        self.made.append(labelled)
-        if labelled.energy_eV is None:
-            raise _LabelFailed
-        self.results = {"energy": labelled.energy_eV, "forces": labelled.label.forces_eV_per_A}
-
-
 def relaxed_with_dft(
     start: Atoms, labeller: Labeller, force_tolerance_eV_per_A: float, steps: int
 ) -> tuple[Labelled, ...]:
@@ -84,11 +54,11 @@ def relaxed_with_dft(
         Every label that was made, in order, a failed last one included.
     """
     atoms: Any = start.copy()
-    calculator = _LabelCalculator(labeller)
-    atoms.calc = calculator
-    with suppress(_LabelFailed):
+    made: list[Labelled] = []
+    atoms.calc = LabelCalculator(labeller, lambda structure, label: made.append(Labelled(structure, label)))
+    with suppress(NoAnswerError):
         BFGS(atoms, logfile=None).run(fmax=force_tolerance_eV_per_A, steps=steps)
-    return tuple(calculator.made)
+    return tuple(made)
 
 
 def displacement_A(before: Atoms, after: Atoms) -> float:

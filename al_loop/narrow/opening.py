@@ -9,9 +9,9 @@ from ase import Atoms
 from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.foundation_text import parse_foundation
+from al_loop.label.labeller import Labeller
 from al_loop.labelled_file import read_labelled
 from al_loop.logfile import LOG_NAME
-from al_loop.narrow.labeller import Labeller
 from al_loop.records import Role
 from committee.backbones import load_backbone
 from committee.checkpoint import load

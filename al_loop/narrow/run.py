@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ase import Atoms
 
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.barrier import find_barrier
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_barrier import label_barrier
 from al_loop.narrow.dft_ranking import label_ranking
 from al_loop.narrow.files import check_writable, write_path, write_ranking
-from al_loop.narrow.labeller import Labeller
 from al_loop.narrow.opening import Workbench
 from al_loop.narrow.options import BarrierOptions, RankOptions
 from al_loop.narrow.ranking import rank_candidates

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from al_loop.errors import NoAnswerError
 from al_loop.ids import canonical_order, content_id, frame_id
 from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.validate import equation_of_state
@@ -16,7 +17,6 @@ from al_loop.validate.answer import Answer
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 
 FRAMES = "frames"
 SAME_FRACTION = 1e-3

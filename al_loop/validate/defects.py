@@ -7,13 +7,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.bulk import Site, inequivalent_sites, is_crystal
 from al_loop.validate.element_references import ElementReferences, reference_name
 from al_loop.validate.host import Host, host
 from al_loop.validate.measured import Remembered, measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 
 CHECK = "defects"
 VACANCIES, SUBSTITUTIONS = "vacancy energies", "substitution energies"

@@ -11,11 +11,11 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
+from al_loop.errors import NoAnswerError
 from al_loop.promote.dimers import FRACTIONS, dimers, distances_A
 from al_loop.validate.measured import measured
 from al_loop.validate.minimum import energy_and_forces
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 
 CHECK = "dimers"
 LEAST_ANSWERED = 0.5  # of the points: with fewer there is no curve

@@ -1,10 +1,13 @@
 """Check ``elasticity``: the elastic tensor from stresses of strained cells, as few as the crystal's symmetry allows."""
 
+from functools import partial
+
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.crystal_symmetry import (
     VOIGT,
     distinct_constants,
@@ -12,8 +15,8 @@ from al_loop.validate.crystal_symmetry import (
     rotations,
     telling_strains,
 )
+from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError, relaxed
 
 CHECK = "elasticity"
 
@@ -51,13 +54,12 @@ def elasticity(
         raise NoAnswerError("an elastic tensor needs a structure that is periodic in three directions")
     basis = free_constants(rotations(atoms))
     strains = telling_strains(basis)
-    minimum, _ = relaxed(atoms, calculator, cell=True, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps)
+    relaxed = partial(minimum, calculator=calculator, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps)
+    at_rest = relaxed(atoms, with_cell=True).atoms
 
     def stress(index: int, size: float) -> Array:
-        strained = _strained(minimum, index, size)
-        settled, _ = relaxed(
-            strained, calculator, cell=False, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
-        )
+        settled = relaxed(_strained(at_rest, index, size)).atoms
+        settled.calc = calculator  # which answered for these positions last
         return np.asarray(settled.get_stress(), dtype=np.float64)
 
     columns = np.array([(stress(index, strain) - stress(index, -strain)) / (2 * strain) for index in strains])

@@ -5,10 +5,10 @@ from ase import Atoms, build
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.bulk import equilibrium
 from al_loop.validate.measured import Remembered
 from al_loop.validate.minimum import minimum
-from al_loop.validate.relaxing import NoAnswerError
 
 BOND_A = {"H": 0.74, "N": 1.10, "O": 1.21, "F": 1.41, "Cl": 1.99, "Br": 2.28, "I": 2.67}
 """Elements that are diatomic molecules, and the bond that a relaxation begins with."""

@@ -8,8 +8,9 @@ from ase.calculators.calculator import Calculator
 from ase.eos import EquationOfState
 from numpy.typing import NDArray
 
+from al_loop.errors import NoAnswerError
+from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError, relaxed
 
 CHECK = "equation-of-state"
 VOLUME, MODULUS = "equilibrium volume per atom", "bulk modulus"
@@ -57,9 +58,9 @@ def equation_of_state(
                 raise NoAnswerError(f"the energy has no minimum within {_range(energies, volume_step)}")
             scaled = atoms.copy()
             scaled.set_cell(atoms.cell.array * (1 + index * volume_step) ** (1 / 3), scale_atoms=True)
-            energies[index] = relaxed(
-                scaled, calculator, cell=False, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
-            )[1]
+            energies[index] = minimum(
+                scaled, calculator, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
+            ).energy_eV
         return energies[index]
 
     centre = 0

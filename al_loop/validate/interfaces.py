@@ -6,12 +6,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixCartesian
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.bulk import equilibrium, is_crystal
 from al_loop.validate.measured import Remembered, measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.pairing import Pair, Shift, distinct_shifts, pair_of, shifted
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.slabs import area_A2
 from al_loop.validate.surfaces import J_PER_M2, UNIT
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from al_loop.validate.relaxing import NoAnswerError
+from al_loop.errors import NoAnswerError
 
 
 def library(module: str) -> Any:

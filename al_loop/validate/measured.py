@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 
 
 class Remembered:

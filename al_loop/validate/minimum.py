@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, LBFGS
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
+from al_loop.errors import NoAnswerError
 from al_loop.gate.physics import PhysicsLane
 from al_loop.records import VerdictKind
-from al_loop.validate.relaxing import NoAnswerError
 
 CHECK_EVERY = 5  # steps of a relaxation between two looks at its physics
 COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
@@ -114,6 +114,8 @@ def answers_of_the_calculator() -> Iterator[None]:
         yield
     except NoAnswerError:
         raise
+    except PropertyNotImplementedError as error:
+        raise NoAnswerError("the calculator does not give what the check needs (stress, most often)") from error
     except Exception as error:  # a foreign calculator raises anything
         first = (str(error).strip() or "no message").splitlines()[0]
         raise NoAnswerError(f"the calculator failed: {type(error).__name__}: {first[:LONGEST_MESSAGE]}") from error

@@ -8,12 +8,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from al_loop.config.ensembles import Ensemble
+from al_loop.errors import NoAnswerError
 from al_loop.gate.bonding import Bonding
 from al_loop.validate.bulk import is_bulk, repeats
 from al_loop.validate.measured import measured
 from al_loop.validate.quantity import Quantity
 from al_loop.validate.radial import NO_FRAME, FirstPeak, first_peak
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.stretch import Conditions, Stretch, density_g_per_cm3, drift_meV_per_atom_ps, stretch
 
 CHECK = "molecular-dynamics"

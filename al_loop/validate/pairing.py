@@ -9,9 +9,8 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from al_loop.errors import InputError
+from al_loop.errors import InputError, NoAnswerError
 from al_loop.explore.generators.interface import join
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.slabs import NO_EQUAL_FACES, Facet, conventional, facets, slab
 
 HALVES = ((0.0, 0.0), (1 / 2, 0.0), (0.0, 1 / 2), (1 / 2, 1 / 2))  # of the lattice vectors: tops, bridges, hollows

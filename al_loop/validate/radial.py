@@ -9,7 +9,7 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from al_loop.validate.relaxing import NoAnswerError
+from al_loop.errors import NoAnswerError
 
 NO_FRAME = "too few steps: no frame is left after equilibration"
 FARTHEST_A = 6.0

@@ -10,11 +10,11 @@ from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
-from al_loop.narrow.labeller import Labeller
+from al_loop.label.label_calculator import LabelCalculator
+from al_loop.label.labeller import Labeller
 from al_loop.validate.answer import Answer, AnswerStore, structure_id
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck
-from al_loop.validate.label_calculator import LabelCalculator
 from dft_interfaces.atomic_write import write_whole
 
 SCHEMA = 1
@@ -86,14 +86,14 @@ class EngineReference:
         """See ``Reference.answer``. What failed is asked again by the next run, from the labels that are kept."""
         known = self._store.get(self._fingerprint, check, atoms)
         if known is None:
-            known = asked(check, structure, atoms, LabelCalculator(self._labeller, self._advance))
+            known = asked(check, structure, atoms, LabelCalculator(self._labeller, lambda *_: self._advance(1)))
             if known.complete:
                 self._store.put(self._fingerprint, check, atoms, known)
         return known
 
     def close(self) -> None:
         """End the engine's process."""
-        self._labeller.__exit__(None, None, None)
+        self._labeller.close()
 
 
 class StoredReference:

@@ -9,8 +9,8 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import relaxed
 
 CHECK = "relaxation"
 BOND_FACTOR = 1.25  # of the sum of covalent radii: atoms closer than this are bonded
@@ -45,19 +45,20 @@ def relaxation(
         NoAnswerError: no minimum was found.
     """
     crystal = bool(atoms.pbc.all())
-    minimum, energy = relaxed(
-        atoms, calculator, cell=crystal, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
+    found = minimum(
+        atoms, calculator, with_cell=crystal, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
     )
+    after = found.atoms
     formula = atoms.symbols.formula.reduce()[0].format("hill")
-    found = [Quantity(CHECK, structure, ENERGY, "eV/atom", energy / len(atoms), f"energy of {formula}")]
+    said = [Quantity(CHECK, structure, ENERGY, "eV/atom", found.energy_eV_per_atom, f"energy of {formula}")]
     if crystal:
-        *lengths, alpha, beta, gamma = minimum.cell.cellpar()
-        found += [Quantity(CHECK, structure, n, "Å", float(value)) for n, value in zip("abc", lengths, strict=True)]
+        *lengths, alpha, beta, gamma = after.cell.cellpar()
+        said += [Quantity(CHECK, structure, n, "Å", float(value)) for n, value in zip("abc", lengths, strict=True)]
         turned = np.abs(np.array([alpha, beta, gamma]) - atoms.cell.angles()).max()
-        found.append(Quantity(CHECK, structure, ANGLE, "°", float(turned)))
-        volume = float(minimum.get_volume()) / len(atoms)
-        found.append(Quantity(CHECK, structure, "volume per atom", "Å³/atom", volume))
-    return [*found, *_bond_lengths(structure, atoms, minimum)]
+        said.append(Quantity(CHECK, structure, ANGLE, "°", float(turned)))
+        volume = float(after.get_volume()) / len(atoms)
+        said.append(Quantity(CHECK, structure, "volume per atom", "Å³/atom", volume))
+    return [*said, *_bond_lengths(structure, atoms, after)]
 
 
 def _bond_lengths(structure: str, before: Atoms, after: Atoms) -> Iterator[Quantity]:

@@ -12,8 +12,8 @@ from ase import Atoms
 from ase.geometry.minkowski_reduction import minkowski_reduce
 from numpy.typing import NDArray
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.libraries import library
-from al_loop.validate.relaxing import NoAnswerError
 
 Miller = tuple[int, int, int]
 

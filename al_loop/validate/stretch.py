@@ -8,12 +8,12 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.config.ensembles import Ensemble
+from al_loop.errors import NoAnswerError
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.physics import PhysicsLane
 from al_loop.monitor.dynamics import ReplicaDynamics
 from al_loop.validate.minimum import answers_of_the_calculator
-from al_loop.validate.relaxing import NoAnswerError
 
 EQUILIBRATION = 0.5  # of a stretch; the rest is looked at
 NAMES: dict[Ensemble, str] = {"nve": "NVE", "langevin": "NVT", "npt": "NPT"}

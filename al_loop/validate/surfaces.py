@@ -6,11 +6,11 @@ from functools import partial
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.bulk import equilibrium, is_crystal
 from al_loop.validate.measured import measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.slabs import NO_EQUAL_FACES, Facet, area_A2, conventional, facets, slab
 
 CHECK = "surfaces"

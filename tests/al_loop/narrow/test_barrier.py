@@ -16,10 +16,10 @@ from rich.console import Console
 from al_loop.cli.narrow_tables import print_barrier
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import GuardStop, InputError
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.barrier import find_barrier
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_barrier import label_barrier
-from al_loop.narrow.labeller import Labeller
 from al_loop.narrow.options import BarrierOptions, RelaxOptions
 from al_loop.records import Lane
 from committee import CommitteePotential, CommitteeSettings

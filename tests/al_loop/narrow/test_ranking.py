@@ -9,8 +9,8 @@ from ase.optimize import FIRE
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
+from al_loop.label.labeller import Labeller
 from al_loop.narrow.dft_ranking import label_ranking
-from al_loop.narrow.labeller import Labeller
 from al_loop.narrow.options import RankOptions, RelaxOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.results import Ranking, Standing

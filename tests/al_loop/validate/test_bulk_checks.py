@@ -7,11 +7,11 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.crystal_symmetry import distinct_constants, free_constants, rotations, telling_strains
 from al_loop.validate.elasticity import elasticity
 from al_loop.validate.equation_of_state import equation_of_state, fitted
 from al_loop.validate.relaxation import relaxation
-from al_loop.validate.relaxing import NoAnswerError
 
 
 def values(quantities) -> dict[str, float]:
@@ -37,7 +37,7 @@ def test_a_molecule_has_bonds_and_an_energy_but_no_lattice():
 
 
 def test_a_relaxation_that_does_not_end_has_no_answer():
-    with pytest.raises(NoAnswerError, match=r"not relaxed within 2 steps; a force of"):
+    with pytest.raises(NoAnswerError, match=r"did not converge in 2 steps: a force of"):
         relaxation("copper", bulk("Cu", cubic=True, a=4.0), EMT(), steps=2)
 
 

@@ -6,8 +6,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.defects import defects
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.surfaces import surfaces
 
 

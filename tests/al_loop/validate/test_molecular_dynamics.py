@@ -8,10 +8,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from unsound_calculators import NaNForces, Sticky
 
+from al_loop.errors import NoAnswerError
 from al_loop.validate.molecular_dynamics import NO_STRESS, molecular_dynamics
 from al_loop.validate.quantity import Quantity
 from al_loop.validate.radial import first_peak
-from al_loop.validate.relaxing import NoAnswerError
 from al_loop.validate.stretch import density_g_per_cm3
 
 WHOLE, CONSERVES, CLOSEST = (

@@ -53,6 +53,10 @@ class Labeller:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engines' processes."""
         for engine in self._engines:
             engine.close()
 

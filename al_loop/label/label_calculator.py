@@ -6,9 +6,9 @@ from typing import ClassVar
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from al_loop.narrow.labeller import Labeller
-from al_loop.validate.relaxing import NoAnswerError
-from dft_interfaces.label import LabelStatus
+from al_loop.errors import NoAnswerError
+from al_loop.label.labeller import Labeller
+from dft_interfaces.label import Label, LabelStatus
 
 
 class LabelCalculator(Calculator):  # type: ignore[misc]
@@ -16,15 +16,15 @@ class LabelCalculator(Calculator):  # type: ignore[misc]
 
     Args:
         labeller: makes the labels with the limits and retries of its ``label`` block, and keeps them.
-        advance: called with 1 for each label, those that were kept included.
+        told: called with the structure and its label each time, those that were kept or failed included.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, labeller: Labeller, advance: Callable[[int], object] = lambda _: None) -> None:
+    def __init__(self, labeller: Labeller, told: Callable[[Atoms, Label], object]) -> None:
         super().__init__()
         self._labeller = labeller
-        self._advance = advance
+        self._told = told
         if "stress" not in labeller.properties:
             self.implemented_properties = ["energy", "free_energy", "forces"]  # type: ignore[misc]
 
@@ -40,11 +40,12 @@ class LabelCalculator(Calculator):  # type: ignore[misc]
             NoAnswerError: the calculation failed in all its tries, with the last line of its message.
         """
         super().calculate(atoms, list(properties), list(system_changes))
-        label = self._labeller.label(self.atoms.copy())
-        self._advance(1)
+        structure = self.atoms.copy()
+        label = self._labeller.label(structure)
+        self._told(structure, label)
         if label.status is not LabelStatus.CONVERGED:
             last = (label.message.strip().splitlines() or ["no message"])[-1]
-            raise NoAnswerError(f"a calculation of the reference ended by {label.failure or label.status}: {last}")
+            raise NoAnswerError(f"a calculation ended by {label.failure or label.status}: {last}")
         self.results = {
             "energy": label.energy_eV,
             "free_energy": label.energy_eV,
