@@ -1,6 +1,5 @@
 """Crystals: whether a structure is one, its own equilibrium under a calculator, supercells and inequivalent sites."""
 
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -11,11 +10,10 @@ from ase.calculators.calculator import Calculator
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.generators.vacuum import vacuum_axes
 from al_loop.gate.bonding import BOND_FACTOR, Bonding
-from al_loop.validate.libraries import library
+from al_loop.validate.crystal_symmetry import symmetry
 from al_loop.validate.minimum import Minimum, minimum
 
 BULK_FORCE_eV_PER_A = 0.005  # tighter than that of defects: a strained crystal adds an error to each of them
-SAME_PLACE_A = 0.01  # spglib's symprec
 AS_GIVEN = "the calculator gives no stress: cell as given"
 
 
@@ -85,11 +83,7 @@ def inequivalent_sites(atoms: Atoms, most: int) -> tuple[list[Site], list[str]]:
     Raises:
         NoAnswerError: spglib is not installed.
     """
-    moments = np.reshape(atoms.get_initial_magnetic_moments(), (len(atoms), -1)).round(2)
-    kinds = np.unique(np.hstack([atoms.numbers[:, None], moments]), axis=0, return_inverse=True)[1].ravel()
-    with warnings.catch_warnings(action="ignore"):  # spglib announces how it will report errors one day
-        cell = (atoms.cell.tolist(), atoms.get_scaled_positions().tolist(), kinds.tolist())
-        found = library("spglib").get_symmetry_dataset(cell, SAME_PLACE_A)
+    found = symmetry(atoms)
     first = range(len(atoms)) if found is None else np.unique(found.equivalent_atoms)
     of_element: defaultdict[str, list[int]] = defaultdict(list)
     for index in first:

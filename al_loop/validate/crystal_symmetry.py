@@ -1,51 +1,52 @@
-"""Rotations that leave a crystal as it is, and which elastic constants they leave free."""
+"""The symmetry of a crystal (spglib), and which elastic constants it leaves free."""
 
+import warnings
 from collections.abc import Sequence
-from itertools import combinations, product
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from al_loop.validate.libraries import library
+
 Array = NDArray[np.float64]
 
-METRIC = 2e-3  # lengths and angles of a cell that agree within this are equal
 WELL_DETERMINED = 0.4  # smallest singular value; with all six strains it is 1
 SAME_CONSTANT = 1e-2  # rows of a basis that agree within this belong to the same constant
-SAME_A = 0.02  # atoms that agree within this are at one place
+SAME_PLACE_A = 0.01  # spglib's symprec
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx yy zz yz xz xy, as ASE has it
 _INDEX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 _PAIRS = [(i, j) for i in range(6) for j in range(i, 6)]
 
 
+def symmetry(atoms: Atoms) -> Any:
+    """The symmetry dataset that spglib finds, initial magnetic moments told apart; None without any.
+
+    Raises:
+        NoAnswerError: spglib is not installed.
+    """
+    moments = np.reshape(atoms.get_initial_magnetic_moments(), (len(atoms), -1)).round(2)
+    kinds = np.unique(np.hstack([atoms.numbers[:, None], moments]), axis=0, return_inverse=True)[1].ravel()
+    with warnings.catch_warnings(action="ignore"):  # spglib announces how it will report errors one day
+        cell = (atoms.cell.tolist(), atoms.get_scaled_positions().tolist(), kinds.tolist())
+        return library("spglib").get_symmetry_dataset(cell, SAME_PLACE_A)
+
+
 def rotations(atoms: Atoms) -> list[Array]:
     """Return the (3, 3) rotations and reflections under which a crystal is the same.
 
-    Lattice vectors are looked for among sums and differences of the given ones: in a cell that is far from reduced
-    some are missed, which costs calculations and no correctness.
-
     Args:
         atoms: periodic in three directions; magnetic moments that differ make atoms different.
+
+    Raises:
+        NoAnswerError: spglib is not installed.
     """
-    cell = atoms.cell.array
-    metric = cell @ cell.T
-    small = np.array(list(product((-1, 0, 1), repeat=3)))
-    inner = small @ metric @ small.T
-    slack = METRIC * float(metric.diagonal().max())
-    first, second, third = (np.flatnonzero(np.abs(inner.diagonal() - metric[i, i]) < slack) for i in range(3))
-    fits = (
-        (np.abs(inner[np.ix_(first, second)] - metric[0, 1]) < slack)[:, :, None]
-        & (np.abs(inner[np.ix_(first, third)] - metric[0, 2]) < slack)[:, None]
-        & (np.abs(inner[np.ix_(second, third)] - metric[1, 2]) < slack)[None]
-    )
-    kinds = _kinds(atoms)
-    fractions = atoms.get_scaled_positions()
-    found = []
-    for i, j, k in np.argwhere(fits):
-        turned = small[[first[i], second[j], third[k]]]
-        if _maps(turned, fractions, kinds, cell):
-            found.append(np.linalg.solve(cell, turned @ cell).T)
-    return found
+    found, axes = symmetry(atoms), atoms.cell.array.T
+    if found is None:
+        return [np.eye(3)]
+    return [axes @ rotation @ np.linalg.inv(axes) for rotation in np.unique(found.rotations, axis=0)]
 
 
 def free_constants(operations: Sequence[Array]) -> Array:
@@ -97,28 +98,6 @@ def distinct_constants(basis: Array) -> list[tuple[int, int]]:
             seen.append(row)
             names.append((i, j))
     return names
-
-
-def _kinds(atoms: Atoms) -> NDArray[np.int64]:
-    moments = np.reshape(atoms.get_initial_magnetic_moments(), (len(atoms), -1)).round(2)
-    rows = np.hstack([atoms.numbers[:, None], moments])
-    return np.asarray(np.unique(rows, axis=0, return_inverse=True)[1]).reshape(-1)
-
-
-def _maps(turned: NDArray[np.int64], fractions: Array, kinds: NDArray[np.int64], cell: Array) -> bool:
-    """Whether some translation puts every turned atom on one of its kind."""
-    # A point with fractions f in the old vectors goes to the same fractions in the new ones, rows of turned @ cell.
-    moved = fractions @ turned
-    rarest = np.bincount(kinds).argmin()
-    where = np.flatnonzero(kinds == rarest)
-    return any(_coincide(moved + fractions[other] - moved[where[0]], fractions, kinds, cell) for other in where)
-
-
-def _coincide(moved: Array, fractions: Array, kinds: NDArray[np.int64], cell: Array) -> bool:
-    apart = moved[:, None] - fractions[None]
-    apart -= apart.round()
-    near = (np.linalg.norm(apart @ cell, axis=2) < SAME_A) & (kinds[:, None] == kinds[None])
-    return bool(near.any(axis=1).all())
 
 
 def _rotated(operation: Array) -> Array:
