@@ -62,6 +62,7 @@ MAY_CHANGE = (
     "label.quorum",
     "label.retry",
     "label.workers",
+    "promote.far_latent_distance",
     "promote.validation",
     "stop",
     "validation",

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from al_loop.campaign import MAY_CHANGE
 from al_loop.config import Config
 from al_loop.config.changes import changes
 
@@ -74,3 +75,11 @@ def test_other_values_are_told_with_both():
     assert told(lambda stored: None, systems=SETTINGS["systems"][:1]) == ["systems"]
     assert told(lambda stored: None, explore={"temperatures_K": [300, 400]}) == ["explore.temperatures_K"]
     assert told(lambda stored: stored["label"].update(queue={"x": 1})) == ["label.queue"]
+
+
+def test_the_distance_of_an_earlier_releases_probe_frames_does_not_stop_a_campaign():
+    """The default was 9.0 once; the stored probe frames and their answers are the same."""
+    found = told(lambda stored: stored["promote"].update(far_latent_distance=9.0))
+    assert len(found) == 1
+    assert found[0].startswith("promote.far_latent_distance")
+    assert found[0].startswith(MAY_CHANGE)
