@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from al_loop.validate.comparison import Judged, Row, Verdict
@@ -22,9 +23,9 @@ def print_validation(validation: Validation, console: Console | None = None) -> 
     for heading in ("reference", "±"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name in comparison.models:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(escape(name), justify="right", overflow="fold")
     for (check, structure), rows in groupby(comparison.rows, lambda row: (row.quantity.check, row.quantity.structure)):
-        table.add_row(f"[bold]{check}, {structure}[/]")
+        table.add_row(f"[bold]{escape(f'{check}, {structure}')}[/]")
         for row in rows:
             _add(table, row, comparison.models)
     console.print(table, highlight=False)
@@ -39,8 +40,8 @@ def print_validation(validation: Validation, console: Console | None = None) -> 
 
 def _add(table: Table, row: Row, models: tuple[str, ...]) -> None:
     quantity = row.quantity
-    cells = [_cell(row.judged[name]) for name in models]
-    table.add_row(f"  {quantity.name}", quantity.unit, _number(quantity.value), _number(row.tolerance, 2), *cells)
+    cells = [_number(quantity.value), _number(row.tolerance, 2), *(_cell(row.judged[name]) for name in models)]
+    table.add_row(f"  {escape(quantity.name)}", quantity.unit, *cells)
 
 
 def _print_orders(validation: Validation, console: Console) -> None:
@@ -49,7 +50,7 @@ def _print_orders(validation: Validation, console: Console) -> None:
         for name, judged in order.judged.items():
             told = judged.note if judged.value is None else f"{judged.value:.0f} of {order.pairs} pairs wrong"
             note = f" ({judged.note})" if judged.value and judged.note else ""
-            console.print(f"  {MARKS[judged.verdict]} {name}: {told}{note}", highlight=False)
+            console.print(f"  {MARKS[judged.verdict]} {escape(f'{name}: {told}{note}')}", highlight=False)
 
 
 def _print_notes(validation: Validation, console: Console) -> None:

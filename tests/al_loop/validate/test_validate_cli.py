@@ -87,6 +87,13 @@ def test_a_model_that_is_the_reference_passes_and_a_softer_one_is_further_away(f
     assert {table.title for table in validation_tables(folder)} >= {"quantities", "orders", "models"}
 
 
+def test_names_with_brackets_are_shown_as_they_are(folder: Path):
+    write("cu[red].extxyz", bulk("Cu"), format="extxyz")
+    code, told, error = invoke("emt", "cu[red].extxyz", "--reference", "engine.yaml", "--checks", "relaxation")
+    assert code == 0, error
+    assert "relaxation, cu[red]" in " ".join(told.split())
+
+
 def test_a_model_that_fails_ends_with_exit_code_3(folder: Path):
     code, told, _ = invoke(SOFT, "fcc.extxyz", "--reference", "engine.yaml", "--json", "--checks", "equation-of-state")
     assert code == 3
