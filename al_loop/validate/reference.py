@@ -3,8 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from ase import Atoms
 
@@ -69,14 +68,6 @@ class EngineReference:
         self.name: str = settings.engine.engine
         self.level = self._labeller.level.summary
         self._fingerprint = self._labeller.level.fingerprint
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def check_elements(self, frames: Sequence[Atoms]) -> None:
         """Refuse elements that the engine is known not to calculate."""
