@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from al_loop.errors import InputError
+from al_loop.files.labelled import LabelledAtoms
 from al_loop.foundation_text import Foundation, title
-from al_loop.labelled_file import LabelledAtoms
 from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
 from committee.errors import FoundationAnswerError, StructureError

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from al_loop.config.settings import LabelSettings
-from al_loop.data import extxyz
-from al_loop.data.record import Record, plain_atoms
 from al_loop.errors import CampaignError, InputError
+from al_loop.files import extxyz
+from al_loop.files.record import Record
+from al_loop.files.structures import read_structures
+from al_loop.frames import plain_atoms
 from al_loop.label.labeller import Labeller
-from al_loop.narrow.structures import read_candidates
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def label_structures(
         CampaignError: not one label, with the first reason.
     """
     _check_target(structures, to)
-    frames = [plain_atoms(atoms) for atoms in read_candidates(structures)]
+    frames = [plain_atoms(atoms) for atoms in read_structures(structures)]
     with Labeller(settings, to.with_name(f"{to.stem}-labels")) as labeller:
         labeller.check_elements(frames)
         labels = labeller.label_all(frames, advance)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
+from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
-from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.train.alignment import label_slips
 from al_loop.train.fitting import incremental
 from committee.backbone import Backbone
@@ -127,7 +127,7 @@ def train_on_file(
 def _frames(path: Path, recipe: Recipe) -> list[TrainingFrame]:
     """Each frame once; one without forces or energy is refused, since a file of labels should have them."""
     found = {}
-    for index, labelled in enumerate(read_labelled(path, recipe.keys)):
+    for index, labelled in enumerate(read_labelled(path, recipe.keys).frames):
         if not (np.isfinite(labelled.energy_eV) and np.isfinite(labelled.forces_eV_per_A).all()):
             raise InputError(
                 f"{path}, frame {index}: no {recipe.keys.energy} or no {recipe.keys.forces}; remove the frame, or name "

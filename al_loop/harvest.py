@@ -14,9 +14,9 @@ from ase.data import atomic_numbers
 from ase.symbols import Symbols
 
 from al_loop.config import Config, StoreSettings
-from al_loop.data.record import plain_atoms
 from al_loop.errors import InputError
 from al_loop.folder import ID_NAME, LEDGER, folder_id
+from al_loop.frames import plain_atoms
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server

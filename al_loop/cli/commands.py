@@ -137,11 +137,11 @@ def predict(
     """Compare foundations on your own labelled frames and say which to start from."""
     from dataclasses import asdict
 
+    from al_loop.files.labelled import LabelKeys, read_labelled
     from al_loop.foundation_text import parse_foundation
-    from al_loop.labelled_file import LabelKeys, read_labelled
 
     chosen = [parse_foundation(text, device) for text in foundation]
-    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key))
+    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key)).frames
     from al_loop.cli.comparison_table import print_comparison
     from al_loop.compare import compare_foundations
 

@@ -1,4 +1,4 @@
-"""``al-loop export``, ``import`` and ``worker``: thin functions over ``al_loop.data`` and ``al_loop.label``."""
+"""``al-loop export``, ``import`` and ``worker``: thin functions over ``al_loop.files`` and ``al_loop.label``."""
 
 import warnings
 from pathlib import Path
@@ -33,14 +33,14 @@ def export_command(
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
     config = load_config(config_path)
     if checkpoint is not None:
-        from al_loop.data.served import export_served
+        from al_loop.files.served import export_served
 
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
             export_served(config, checkpoint)
         typer.echo(f"Wrote {checkpoint}; it opens with fairchem's load_predict_unit where al-loop is installed.")
         return
     assert to is not None  # noqa: S101 - one of the two
-    from al_loop.data.exporting import export_file, file_kind, named_roles
+    from al_loop.files.exporting import export_file, file_kind, named_roles
 
     roles = named_roles(role)
 
@@ -67,17 +67,17 @@ def import_command(
     """Take labels and suspect frames of a file into a campaign: all of them, or none."""
     from al_loop.cli.status import existing_campaign
     from al_loop.config.file import load_config
-    from al_loop.data.served import campaign_level, foundation_check
     from al_loop.errors import InputError
-    from al_loop.labelled_file import LabelKeys
+    from al_loop.files.labelled import LabelKeys
+    from al_loop.files.served import campaign_level, foundation_check
 
     given = [name for name in (energy_key, forces_key, stress_key) if name]
     if given and not (energy_key and forces_key):
         raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
     keys = LabelKeys(energy_key or "", forces_key or "", stress_key or "REF_stress") if given else None
     config = load_config(config_path)
-    from al_loop.data.import_notes import unfinished_imports
-    from al_loop.data.importing import import_file
+    from al_loop.files.import_notes import unfinished_imports
+    from al_loop.files.importing import import_file
 
     with existing_campaign(config) as ledger, warnings.catch_warnings(action="ignore", category=UserWarning):
         done = import_file(

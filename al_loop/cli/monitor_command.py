@@ -91,9 +91,9 @@ def monitor(
         seed=seed,
         any_periodicity=any_periodicity,
     )
-    from al_loop.config.structure_file import read_structure
+    from al_loop.files.structures import read_structure
+    from al_loop.files.trajectories import read_frames
     from al_loop.monitor.opening import open_model
-    from al_loop.monitor.reading import read_frames
 
     with (
         _told_where(log),
@@ -115,8 +115,8 @@ def monitor(
 
 def _check_input(structure: Path | None, trajectory: Path | None, written: Sequence[Path]) -> None:
     """Refuse before a model is loaded."""
-    from al_loop.config.structure_file import read_structure
     from al_loop.errors import InputError
+    from al_loop.files.structures import read_structure
 
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")

@@ -58,11 +58,11 @@ def rank(
     relaxing = RelaxOptions(fmax, steps, cell, optimizer) if relax or cell else None
     options = RankOptions(top=top, confidence=confidence, relax=relaxing)
     output = output or candidates.with_name(f"{candidates.stem}-ranked.extxyz")
+    from al_loop.files.structures import read_structures
     from al_loop.narrow.files import check_writable
-    from al_loop.narrow.structures import read_candidates
 
     check_writable(output, [candidates])
-    read_candidates(candidates)  # refused before a model is loaded
+    read_structures(candidates)  # refused before a model is loaded
     from al_loop.cli.narrow_tables import print_ranking
     from al_loop.narrow.run import rank_file
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from al_loop.config import Config
-from al_loop.data.import_notes import unfinished_imports
 from al_loop.errors import InputError
+from al_loop.files.import_notes import unfinished_imports
 from al_loop.folder import RUNNING_NAME
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server

@@ -74,7 +74,7 @@ def _recipe(
     from al_loop.config.file import load_config
     from al_loop.config.gate_settings import GateSettings
     from al_loop.file_training import Recipe
-    from al_loop.labelled_file import LabelKeys
+    from al_loop.files.labelled import LabelKeys
     from committee.settings import CommitteeSettings, TrainingSettings
 
     committee, training, gate = CommitteeSettings(), TrainingSettings(), GateSettings()

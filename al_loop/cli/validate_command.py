@@ -70,13 +70,13 @@ def validate(
 ) -> None:
     """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
     from al_loop.config.file import load_config
-    from al_loop.validate.opening import read_structures
+    from al_loop.validate.opening import named_structures
 
     names = _names(checks)
     config_file = config_path or (Path(model) if model.endswith(YAML) else None)
     config = None if config_file is None else load_config(config_file)
     to = _output(output, config)
-    read_structures(structures)  # refused before a model is loaded
+    named_structures(structures)  # refused before a model is loaded
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         keys = energy_key, forces_key, stress_key
         done = _run(model, structures, reference, keys, foundation or [], config, names, to, quiet=quiet or as_json)
@@ -104,16 +104,16 @@ def _run(
     quiet: bool,
 ) -> "Validation":
     from al_loop.config.validation_settings import ValidationSettings
-    from al_loop.labelled_file import LabelKeys
+    from al_loop.files.labelled import LabelKeys
     from al_loop.progress import terminal_progress
     from al_loop.validate.checks import chosen_checks
-    from al_loop.validate.opening import open_reference, read_structures
+    from al_loop.validate.opening import named_structures, open_reference
     from al_loop.validate.reference import REFERENCE_NAME, EngineReference
     from al_loop.validate.run import ValidationRun
     from al_loop.validate.subjects import open_subjects
 
     settings = ValidationSettings() if config is None else config.validation
-    frames = read_structures(structures)
+    frames = named_structures(structures)
     label = _engine(reference, config)
     kept = to.with_name(KEPT)
     progress = terminal_progress(quiet=quiet)

@@ -11,10 +11,10 @@ from al_loop.config import Config, SystemSettings
 from al_loop.config.explore_checks import built_structures, exploration_problems, start_problems
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
 from al_loop.config.moments import set_moments
-from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.starts import system_symbols
+from al_loop.files.structures import read_structure
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
 from dft_interfaces.engines import build_engine

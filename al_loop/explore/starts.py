@@ -10,8 +10,9 @@ from ase import Atoms
 from al_loop.config import ExploreSettings, SystemSettings
 from al_loop.config.ensembles import Ensemble
 from al_loop.config.moments import set_moments
-from al_loop.config.structure_file import read_structure
 from al_loop.explore.generators import apply_variant
+from al_loop.files.structures import read_structure
+from al_loop.frames import plain_atoms
 from al_loop.records import Role
 
 
@@ -59,10 +60,7 @@ def load_system(system: SystemSettings) -> Atoms:
     Raises:
         InputError: the file is missing, unreadable or holds no atoms, or moments that do not fit.
     """
-    atoms = read_structure(system.file)
-    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if atoms.has("initial_magmoms"):
-        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    plain = plain_atoms(read_structure(system.file))
     set_moments(plain, system.initial_magnetic_moments)
     plain = plain.repeat(system.supercell)
     plain.info["charge"] = system.charge

@@ -18,8 +18,8 @@ from typing import Any, Final
 from pydantic import Field
 
 from al_loop.config.settings import LabelSettings, StoreSettings
-from al_loop.data.exporting import WORKER
 from al_loop.errors import CampaignError, InputError
+from al_loop.files.exporting import WORKER
 from al_loop.label.claims import Claims
 from al_loop.label.worker import Until, configure_log, leave_at_end_of_input, runner_for, work
 from al_loop.ledger import Ledger, open_ledger

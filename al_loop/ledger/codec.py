@@ -10,16 +10,21 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import CampaignError
+from al_loop.frames import KEPT, constraints_from_text, constraints_text
 
 INLINE_BYTES: Final = 4 * 2**20  # of one field; a document ends at 16 MB and has at most three such fields
 
 
 def pack_atoms(atoms: Atoms) -> bytes:
-    """Numbers, positions, cell, pbc, initial magnetic moments, charge and spin as compressed npz bytes."""
+    """What ``plain_atoms`` keeps of a structure, as compressed npz bytes."""
     arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     if atoms.has("initial_magmoms"):
         arrays["magmoms"] = atoms.get_initial_magnetic_moments()
-    for key in ("charge", "spin"):
+    if atoms.has("masses"):
+        arrays["masses"] = atoms.get_masses()
+    if atoms.constraints:
+        arrays["constraints"] = np.asarray(constraints_text(atoms.constraints))
+    for key in KEPT:
         if atoms.info.get(key) is not None:
             arrays[key] = np.asarray(atoms.info[key])
     return pack_arrays(arrays)
@@ -28,13 +33,16 @@ def pack_atoms(atoms: Atoms) -> bytes:
 def unpack_atoms(data: bytes) -> Atoms:
     """The inverse of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
     arrays = unpack_arrays(data)
-    info = {key: arrays[key].item() for key in ("charge", "spin") if key in arrays}
+    info = {key: arrays[key].item() for key in KEPT if key in arrays}
+    constraints = constraints_from_text(arrays["constraints"].item()) if "constraints" in arrays else None
     return Atoms(
         numbers=arrays["numbers"],
         positions=arrays["positions"],
         cell=arrays["cell"],
         pbc=arrays["pbc"],
         magmoms=arrays.get("magmoms"),
+        masses=arrays.get("masses"),
+        constraint=constraints,
         info=info,
     )
 

@@ -5,13 +5,13 @@ import logging
 import numpy as np
 from ase import Atoms
 
-from al_loop.answered_frame import put_answer
 from al_loop.errors import GuardStop
+from al_loop.files.predictions import put_answer
+from al_loop.files.snapshots import SnapshotFile
 from al_loop.monitor.check import Check
 from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judged
 from al_loop.monitor.options import MonitorOptions
-from al_loop.monitor.snapshots import SnapshotFile
 from al_loop.monitor.summary import Summary
 
 DOUBT = "uncertainty_over_threshold"

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
+from al_loop.files.trajectories import STEP, TIME_PS
 from al_loop.gate.physics import PhysicsLane
 from al_loop.logfile import EventLog
 from al_loop.monitor.alarms import Alarms
@@ -14,7 +15,6 @@ from al_loop.monitor.answers import Answers
 from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judge, Moment
 from al_loop.monitor.options import MonitorOptions
-from al_loop.monitor.reading import STEP, TIME_PS
 from al_loop.monitor.suitable import check_suitable
 from al_loop.monitor.summary import Summary
 from al_loop.monitor.watched import ROOM_TEMPERATURE_K

@@ -6,9 +6,9 @@ from typing import Any
 
 from ase import Atoms
 
-from al_loop.answered_frame import put_answer
 from al_loop.errors import InputError
-from al_loop.labelled_file import LabelKeys
+from al_loop.files.labelled import LabelKeys
+from al_loop.files.predictions import put_answer
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_relaxing import Labelled
 from al_loop.narrow.results import Ranking

@@ -8,9 +8,9 @@ from ase import Atoms
 
 from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
+from al_loop.files.labelled import read_labelled
 from al_loop.foundation_text import parse_foundation
 from al_loop.label.labeller import Labeller
-from al_loop.labelled_file import read_labelled
 from al_loop.logfile import LOG_NAME
 from al_loop.records import Role
 from committee.backbones import load_backbone
@@ -98,7 +98,7 @@ def _served(config: Config | None) -> Path:
 
 
 def _from_file(path: Path) -> tuple[tuple[Atoms, float], ...]:
-    frames = read_labelled(path)
+    frames = read_labelled(path).frames
     return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from al_loop.files.structures import read_structures
 from al_loop.label.labeller import Labeller
 from al_loop.narrow.barrier import find_barrier
 from al_loop.narrow.barrier_results import Barrier
@@ -17,7 +18,7 @@ from al_loop.narrow.opening import Workbench
 from al_loop.narrow.options import BarrierOptions, RankOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.results import Ranking
-from al_loop.narrow.structures import read_candidates, read_ends
+from al_loop.narrow.structures import read_ends
 
 Advance = Callable[[str], object]
 
@@ -45,7 +46,7 @@ def rank_file(
         InputError: bad input; nothing was computed.
     """
     check_writable(output, [candidates])
-    frames = read_candidates(candidates)
+    frames = read_structures(candidates)
     with ExitStack() as stack:
         labeller = _labeller(stack, bench, output, frames)
         ranking = rank_candidates(

@@ -11,40 +11,12 @@ from ase.geometry import find_mic
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
+from al_loop.files.structures import read_structure
 
 SAME_CELL_A = 1e-3
 FIXED_A = 1e-3
 TRADED = 0.5  # another pairing of equal atoms that needs less than this share of the way is what was meant
-
-
-def read_candidates(path: Path) -> list[Atoms]:
-    """Read all structures of a file, without calculators; constraints, charge and spin stay.
-
-    Raises:
-        InputError: no such file, one that ASE cannot read, no structures, or one without atoms or elements.
-    """
-    from ase.io import read
-
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
-    try:
-        frames = read(path, ":")
-    except Exception as error:
-        if path.stat().st_size == 0:
-            frames = []
-        else:
-            raise InputError(
-                f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
-            ) from error
-    if not frames:
-        raise InputError(f"{path} holds no structures; give at least one candidate")
-    for index, atoms in enumerate(frames):
-        if len(atoms) == 0 or (atoms.numbers < 1).any():
-            raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
-        atoms.calc = None
-    return list(frames)
 
 
 def check_known(frames: Sequence[Atoms], elements: Set[int], who: str) -> None:

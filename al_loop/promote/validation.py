@@ -12,7 +12,7 @@ from al_loop.validate.answer import Answer
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck, chosen_checks
 from al_loop.validate.comparison import Answers, Comparison, Verdict, compare
-from al_loop.validate.opening import read_structures
+from al_loop.validate.opening import named_structures
 from al_loop.validate.reference import StoredReference
 from committee.calculator import CommitteeCalculator
 from committee.potential import CommitteePotential
@@ -52,7 +52,7 @@ def required_validation(config: Config) -> RequiredValidation | None:
     if gate is None:
         return None
     checks = chosen_checks(gate.checks, config.validation, with_an_engine=False)
-    structures, reference = read_structures(gate.structures), StoredReference(gate.reference)
+    structures, reference = named_structures(gate.structures), StoredReference(gate.reference)
     return RequiredValidation(structures, reference, checks, config.validation.tolerances)
 
 

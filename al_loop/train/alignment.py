@@ -11,8 +11,8 @@ from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_mom
 from al_loop.config import Config
 from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
 from al_loop.errors import InputError
+from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.ids import content_id, frame_id
-from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.records import LabelledFrame
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
 from al_loop.train.residuals import Residuals
@@ -151,7 +151,7 @@ def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) ->
     frames: dict[str, TrainingFrame] = {}
     for entry in settings:
         keys = LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key)
-        for index, labelled in enumerate(read_labelled(entry.file, keys)):
+        for index, labelled in enumerate(read_labelled(entry.file, keys).frames):
             _check(entry.file, index, labelled, backbone)
             frame = _other_frame(entry.level, labelled)
             frames[frame.id] = frame

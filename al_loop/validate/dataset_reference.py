@@ -10,8 +10,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
+from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.ids import canonical_order, content_id, frame_id
-from al_loop.labelled_file import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.validate import equation_of_state
 from al_loop.validate.answer import Answer
 from al_loop.validate.asking import asked
@@ -43,7 +43,7 @@ class DatasetReference:
     pays = False
 
     def __init__(self, path: Path, keys: LabelKeys | None = None) -> None:
-        self.frames = read_labelled(path, keys)
+        self.frames = read_labelled(path, keys).frames
         self.name = path.name
         self.level = f"{len(self.frames)} labelled frames of {path.name}"
 

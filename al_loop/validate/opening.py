@@ -6,11 +6,10 @@ from pathlib import Path
 from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
-from al_loop.config.structure_file import EVERY_ELEMENT
-from al_loop.data.record import plain_atoms
 from al_loop.errors import InputError
-from al_loop.labelled_file import LabelKeys
-from al_loop.narrow.structures import read_candidates
+from al_loop.files.labelled import LabelKeys
+from al_loop.files.structures import EVERY_ELEMENT, read_structures
+from al_loop.frames import plain_atoms
 from al_loop.progress import Advance
 from al_loop.validate.dataset_reference import DatasetReference
 from al_loop.validate.reference import EngineReference, Reference, StoredReference
@@ -18,7 +17,7 @@ from committee.errors import StructureError
 from committee.structures import check_structures
 
 
-def read_structures(files: Sequence[Path]) -> dict[str, Atoms]:
+def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
     """Read all structures of some files, each under the stem of its file.
 
     Further structures of one file, or of a file of the same stem, get a number.
@@ -28,14 +27,12 @@ def read_structures(files: Sequence[Path]) -> dict[str, Atoms]:
     """
     found: dict[str, Atoms] = {}
     for file in files:
-        for index, atoms in enumerate(read_candidates(file)):
+        for index, atoms in enumerate(read_structures(file)):
             try:
                 check_structures([atoms], EVERY_ELEMENT)
             except StructureError as error:
                 raise InputError(f"{file}, structure {index}: it {error.reason}") from error
-            plain = plain_atoms(atoms)
-            plain.set_constraint(atoms.constraints)
-            found[_free_name(file.stem, found)] = plain
+            found[_free_name(file.stem, found)] = plain_atoms(atoms)
     return found
 
 

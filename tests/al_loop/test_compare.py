@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.compare import FoundationScore, _choose, compare_foundations
 from al_loop.errors import InputError
+from al_loop.files.labelled import LabelKeys, read_labelled
 from al_loop.foundation_text import parse_foundation, title
-from al_loop.labelled_file import LabelKeys, read_labelled
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
 from committee.errors import FoundationError, StructureError, UnknownElementError
 
@@ -52,7 +52,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rewrite(path: Path, folder: Path, change: Callable[[Atoms], None]) -> Path:
-    frames = [frame.atoms for frame in read_labelled(path)]
+    frames = [frame.atoms for frame in read_labelled(path).frames]
     for atoms in frames:
         change(atoms)
     write(folder / "changed.extxyz", frames)
@@ -68,7 +68,7 @@ def test_the_labelling_model_itself_has_no_error(labelled: Path) -> None:
     foundations = [
         parse_foundation(text) for text in ("sevennet:7net-0", "sevennet:7net-l3i5", "sevennet:7net-mf-0:PBE")
     ]
-    comparison = compare_foundations(read_labelled(labelled), foundations)
+    comparison = compare_foundations(read_labelled(labelled).frames, foundations)
     best, *others = comparison.scores
     assert comparison.start_from == best.foundation == "sevennet:7net-l3i5"
     assert best.force_mae_eV_per_A < 1e-5
@@ -89,7 +89,7 @@ def test_the_labelling_model_itself_has_no_error(labelled: Path) -> None:
 
 
 def test_the_figures_are_the_plain_formulas(labelled: Path) -> None:
-    frames = read_labelled(labelled)
+    frames = read_labelled(labelled).frames
     (score,) = compare_foundations(frames, [parse_foundation("sevennet:7net-0")]).scores
     backbone = load_backbone(SevenNetSettings(kind="sevennet"))
     forces = [backbone.evaluate([frame.atoms]).foundation()[0].numpy() for frame in frames]
@@ -123,7 +123,7 @@ def test_a_calculator_from_a_campaign_file(labelled: Path, tmp_path: Path) -> No
     )
     foundation = parse_foundation(str(tmp_path / "campaign.yaml"))
     assert isinstance(foundation, CalculatorSettings)
-    comparison = compare_foundations(read_labelled(labelled), [foundation, parse_foundation("sevennet:7net-0")])
+    comparison = compare_foundations(read_labelled(labelled).frames, [foundation, parse_foundation("sevennet:7net-0")])
     assert [score.foundation for score in comparison.scores] == [
         "sevennet:7net-0",
         "calculator:ase.calculators.lj.LennardJones",
@@ -137,7 +137,7 @@ def test_other_keys_and_missing_labels(labelled: Path, tmp_path: Path) -> None:
         del atoms.info["REF_stress"]
 
     path = rewrite(labelled, tmp_path, rename)
-    frames = read_labelled(path, LabelKeys(energy="e", forces="f", stress="s"))
+    frames = read_labelled(path, LabelKeys(energy="e", forces="f", stress="s")).frames
     (score,) = compare_foundations(frames, [parse_foundation("sevennet:7net-l3i5")]).scores
     assert score.energy_mae_eV_per_atom is not None
     assert score.energy_mae_eV_per_atom < 1e-5
@@ -157,7 +157,7 @@ def test_labels_that_ase_took_for_its_own_results(tmp_path: Path) -> None:
     atoms.calc = LennardJones(sigma=2.3, epsilon=0.4)
     forces = atoms.get_forces()
     write(tmp_path / "own.extxyz", atoms)
-    (frame,) = read_labelled(tmp_path / "own.extxyz", LabelKeys("energy", "forces", "stress"))
+    (frame,) = read_labelled(tmp_path / "own.extxyz", LabelKeys("energy", "forces", "stress")).frames
     np.testing.assert_allclose(frame.forces_eV_per_A, forces, atol=1e-6)
     assert np.isfinite(frame.energy_eV)
 
@@ -221,7 +221,7 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
     def exotic(atoms: Atoms) -> None:
         atoms.numbers[0] = 118
 
-    frames = read_labelled(rewrite(labelled, tmp_path, exotic))
+    frames = read_labelled(rewrite(labelled, tmp_path, exotic)).frames
     with pytest.raises(UnknownElementError, match=r"sevennet:7net-0: Frame 0 holds Og"):
         compare_foundations(frames, [parse_foundation("sevennet:7net-0")])
     with pytest.raises(FoundationError, match="holds the fidelities"):
@@ -234,7 +234,7 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
 
 def test_a_frame_is_counted_from_the_beginning_of_the_file(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("al_loop.compare.BATCH_ATOMS", 1)
-    frames = read_labelled(labelled)
+    frames = read_labelled(labelled).frames
     frames[2].atoms.positions[1] = np.nan
     with pytest.raises(StructureError, match=r"sevennet:7net-0: Frame 2 has NaN"):
         compare_foundations(frames, [parse_foundation("sevennet:7net-0")])

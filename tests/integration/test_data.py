@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.config import StoreSettings
 from al_loop.config.file import load_config
-from al_loop.data.exporting import export_file
-from al_loop.data.importing import import_file
 from al_loop.errors import InputError
+from al_loop.files.exporting import export_file
+from al_loop.files.importing import import_file
 from al_loop.harvest import harvest
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger

@@ -5,9 +5,9 @@ from ase import Atoms
 from ase.build import add_vacuum, stack
 
 from al_loop.config.generator_settings import InterfaceSettings
-from al_loop.config.structure_file import read_structure
 from al_loop.errors import InputError
 from al_loop.explore.generators.surface import cut
+from al_loop.files.structures import read_structure
 
 NORMAL = 1e-3  # largest cosine between a slab's plane and its third lattice vector
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.errors import InputError
+from al_loop.files.trajectories import STEP, TIME_PS, read_frames
 from al_loop.monitor.options import MonitorOptions
-from al_loop.monitor.reading import STEP, TIME_PS, read_frames
 from al_loop.monitor.trajectory import monitor_trajectory
 
 DISTILLED = Path(__file__).parents[2] / "data/distilled/distilled.pt"

@@ -10,10 +10,11 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from al_loop.errors import InputError
+from al_loop.files.structures import read_structures
 from al_loop.narrow.composition import grouped
 from al_loop.narrow.options import BarrierOptions, RankOptions, RelaxOptions
 from al_loop.narrow.same_structure import same_structure, surroundings
-from al_loop.narrow.structures import check_ends, read_candidates
+from al_loop.narrow.structures import check_ends
 
 
 def same(one: Atoms, other: Atoms, tolerance: float = 0.1) -> bool:
@@ -158,12 +159,12 @@ def test_a_file_without_structures_is_refused(tmp_path: Path) -> None:
     for name, text in (("empty.extxyz", ""), ("noise.extxyz", "not a structure\n")):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=name):
-            read_candidates(tmp_path / name)
+            read_structures(tmp_path / name)
     with pytest.raises(InputError, match="is not a file"):
-        read_candidates(tmp_path / "nowhere.extxyz")
+        read_structures(tmp_path / "nowhere.extxyz")
     write(tmp_path / "hollow.extxyz", [molecule("H2O"), Atoms("X")])
     with pytest.raises(InputError, match="candidate 1: no atoms, or an atom without an element"):
-        read_candidates(tmp_path / "hollow.extxyz")
+        read_structures(tmp_path / "hollow.extxyz")
 
 
 @pytest.mark.parametrize(

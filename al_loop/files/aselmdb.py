@@ -14,10 +14,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from al_loop.data import lmdb_rows
-from al_loop.data.extxyz import MAX_ATOMS
-from al_loop.data.record import KEPT, PROVENANCE, Record
 from al_loop.errors import InputError
+from al_loop.files import lmdb_rows
+from al_loop.files.extxyz import MAX_ATOMS
+from al_loop.files.record import PROVENANCE, Record
+from al_loop.frames import KEPT
 
 BLOCK: Final = 1000  # frames in one transaction
 RESULTS: Final = ("energy", "forces", "stress", "magmoms")

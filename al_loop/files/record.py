@@ -13,7 +13,6 @@ PROVENANCE: Final = "al_loop"
 """Key under which a frame in a file says where it comes from."""
 
 _REMARK: Final = "imported: "
-KEPT: Final = ("charge", "spin")
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,6 @@ class Record:
     atoms: Atoms
     label: Label | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-def plain_atoms(atoms: Atoms) -> Atoms:
-    """The structure as the ledger keeps it: numbers, positions, cell, pbc, initial moments, charge and spin."""
-    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
-    if atoms.has("initial_magmoms"):
-        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-    plain.info.update({key: atoms.info[key] for key in KEPT if atoms.info.get(key) is not None})
-    return plain
 
 
 def as_remark(provenance: Mapping[str, Any]) -> str:

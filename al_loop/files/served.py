@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from al_loop.config import Config
-from al_loop.data.record import Record
 from al_loop.errors import InputError
+from al_loop.files.record import Record
 from al_loop.ledger import Ledger
 
 

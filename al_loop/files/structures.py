@@ -42,6 +42,34 @@ def read_structure(path: Path) -> Atoms:
     return atoms
 
 
+def read_structures(path: Path) -> list[Atoms]:
+    """Read all structures of a file, without calculators; constraints, charge and spin stay.
+
+    Raises:
+        InputError: no such file, one that ASE cannot read, no structures, or one without atoms or elements.
+    """
+    from ase.io import read
+
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
+    try:
+        frames = read(path, ":")
+    except Exception as error:
+        if path.stat().st_size == 0:
+            frames = []
+        else:
+            raise InputError(
+                f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
+            ) from error
+    if not frames:
+        raise InputError(f"{path} holds no structures; give at least one candidate")
+    for index, atoms in enumerate(frames):
+        if len(atoms) == 0 or (atoms.numbers < 1).any():
+            raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
+        atoms.calc = None
+    return list(frames)
+
+
 def _refuse_cut(path: Path) -> None:
     """Refuse a file of frames that is shorter than it says: ASE would look for every line that is missing."""
     left = 0

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from al_loop.data import aselmdb, extxyz
-from al_loop.data.record import Record, origin
 from al_loop.errors import InputError
+from al_loop.files import aselmdb, extxyz
+from al_loop.files.record import Record, origin
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.records import LabelledFrame, Role, Visit

@@ -1,6 +1,7 @@
 """A user's own labelled frames, read from a file that ASE opens."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,43 @@ class LabelledAtoms:
         energy_eV: NaN if there is none.
         forces_eV_per_A: (n, 3), NaN if there are none.
         stress_eV_per_A3: (6,), NaN if there is none.
+        where: file and number of the frame in it, for messages.
     """
 
     atoms: Atoms
     energy_eV: float
     forces_eV_per_A: Array
     stress_eV_per_A3: Array
+    where: str = ""
 
 
-def read_labelled(path: Path, keys: LabelKeys | None = None) -> list[LabelledAtoms]:
-    """Read all frames of a file and their labels; a frame may lack some of them.
+@dataclass(frozen=True)
+class LabelledFrames:
+    """What labelled files hold.
+
+    Attributes:
+        frames: with their labels, some of which may lack; never an isolated atom.
+        isolated_atoms: frames of one atom, whose energies are those of the elements.
+        notes: what was merged, left out or set apart, in sentences for the user.
+    """
+
+    frames: list[LabelledAtoms]
+    isolated_atoms: list[LabelledAtoms] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+
+def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -> LabelledFrames:
+    """Read all frames of one or more files and their labels; a frame may lack some of them.
 
     Raises:
         InputError: no such file, one that ASE cannot read, no frames, no forces under that name in any of them, or a
             label of the wrong shape or that is not finite.
     """
-    keys = keys or LabelKeys()
+    given = [paths] if isinstance(paths, Path) else list(paths)
+    return LabelledFrames([frame for path in given for frame in _frames_of(path, keys or LabelKeys())])
+
+
+def _frames_of(path: Path, keys: LabelKeys) -> list[LabelledAtoms]:
     frames = [labelled_frame(path, index, atoms, keys) for index, atoms in enumerate(_read(path))]
     if not any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames):
         raise InputError(
@@ -100,6 +122,7 @@ def labelled_frame(path: Path, index: int, atoms: Atoms, keys: LabelKeys) -> Lab
         energy_eV=float("nan") if energy is None else float(energy),
         forces_eV_per_A=np.full((len(atoms), 3), np.nan) if forces is None else forces,
         stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(stress),
+        where=f"{path}, frame {index}",
     )
 
 

@@ -16,8 +16,9 @@ from ase import Atoms
 from ase.io import read
 from numpy.typing import NDArray
 
-from al_loop.data.record import KEPT, PROVENANCE, Record
 from al_loop.errors import InputError
+from al_loop.files.record import PROVENANCE, Record
+from al_loop.frames import KEPT
 
 MAGMOMS: Final = "REF_magmoms"
 MAX_ATOMS: Final = 300_000

@@ -9,14 +9,15 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config
-from al_loop.data import aselmdb, extxyz
-from al_loop.data.exporting import file_kind
-from al_loop.data.import_notes import content_of, note_began, note_ended, unfinished_imports
-from al_loop.data.record import Record, as_remark, plain_atoms
 from al_loop.errors import InputError
+from al_loop.files import aselmdb, extxyz
+from al_loop.files.exporting import file_kind
+from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
+from al_loop.files.labelled import LabelKeys, labelled_frame
+from al_loop.files.record import Record, as_remark
+from al_loop.frames import plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
 from al_loop.ids import frame_id
-from al_loop.labelled_file import LabelKeys, labelled_frame
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit

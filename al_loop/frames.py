@@ -1,0 +1,51 @@
+"""What is kept of a structure on its way round the loop, in one place, and how its constraints are written down."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixConstraint, dict2constraint
+
+KEPT: Final = ("charge", "spin")
+"""Keys of ``atoms.info`` that decide what is calculated: total charge (e) and spin multiplicity 2S + 1."""
+
+
+def plain_atoms(atoms: Atoms) -> Atoms:
+    """Return a copy with everything that decides how a structure moves or what is calculated of it, and nothing else.
+
+    Kept are numbers, positions, cell, pbc, initial magnetic moments, masses where the structure has its own,
+    constraints, and of ``atoms.info`` the entries in ``KEPT``.
+    """
+    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        plain.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    if atoms.has("masses"):
+        plain.set_masses(atoms.get_masses())
+    plain.set_constraint([constraint.copy() for constraint in atoms.constraints])
+    plain.info.update({key: atoms.info[key] for key in KEPT if atoms.info.get(key) is not None})
+    return plain
+
+
+def constraints_text(constraints: Sequence[FixConstraint]) -> str:
+    """Constraints as JSON, in ASE's own words (``todict``)."""
+    return json.dumps([constraint.todict() for constraint in constraints], default=_plain)
+
+
+def constraints_from_text(text: str) -> list[FixConstraint]:
+    """The inverse of ``constraints_text``.
+
+    Raises:
+        ValueError: not such text, or a kind of constraint that ASE does not have; nothing is executed.
+    """
+    described = json.loads(text)
+    if not isinstance(described, list):
+        raise ValueError(f"received {text[:80]!r}, expected a list of constraints")
+    return [dict2constraint(one) for one in described]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a constraint holds a {type(value).__name__}, which JSON cannot hold")
