@@ -6,13 +6,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
-from al_loop.files import extxyz
+from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
 from al_loop.files.structures import read_structures
+from al_loop.files.written_entries import read_entries, restore_constraints
 from al_loop.frames import plain_atoms
 from al_loop.label.labeller import Labeller
+from al_loop.own_entries import OwnEntries, check_entries
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ def label_structures(
     """Label each structure of a file with an engine, on this machine, and write the labels as extended XYZ.
 
     Finished labels are kept in ``<to>-labels`` beside the result: the same call goes on where it was interrupted.
-    What ``al-loop import`` and ``al-loop train`` read is written: energy, forces and stress under ``REF_`` names.
+    What ``al-loop import`` and ``al-loop train`` read is written: energy, forces and stress under ``REF_`` names. Own
+    entries of a structure's ``info`` and ``arrays`` stay with it; results and labels that stood there do not.
 
     Args:
-        structures: any file of structures that ASE reads, ``charge`` and ``spin`` in its ``info``.
+        structures: any file of structures that ASE reads, or .aselmdb; ``charge`` and ``spin`` in its ``info``.
         settings: engine, limits, retries and workers.
         to: the result, which appears once it is complete; structures without a label are left out.
         advance: called with the number of structures that ended.
@@ -51,7 +56,7 @@ def label_structures(
         CampaignError: not one label, with the first reason.
     """
     _check_target(structures, to)
-    frames = [plain_atoms(atoms) for atoms in read_structures(structures)]
+    frames, entries = _read(structures)
     with Labeller(settings, to.with_name(f"{to.stem}-labels")) as labeller:
         labeller.check_elements(frames)
         labels = labeller.label_all(frames, advance)
@@ -71,12 +76,26 @@ def label_structures(
         "level_of_theory": level.fingerprint,
     }
     records = [
-        Record(atoms, label, {**told, "structure": index, "cost_s": label.cost_s})
+        Record(atoms, label, {**told, "structure": index, "cost_s": label.cost_s}, entries[index])
         for index, (atoms, label) in enumerate(zip(frames, labels, strict=True))
         if index not in failed
     ]
     _write(to, records)
     return LabelledStructures(len(records), level.summary, sum(label.cost_s for label in labels), failed)
+
+
+def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
+    """Structures and their own entries, which must be such that the result can hold them."""
+    frames, entries = [], []
+    rows = structures.suffix == ".aselmdb" and structures.is_file()
+    found = [atoms for atoms, _ in aselmdb.frames(structures)] if rows else read_structures(structures)
+    for index, atoms in enumerate(found):
+        where = f"{structures}, structure {index}"
+        restore_constraints(atoms, where)
+        entries.append(read_entries(atoms, where))
+        check_entries(entries[-1], where)
+        frames.append(plain_atoms(atoms))
+    return frames, entries
 
 
 def _check_target(structures: Path, to: Path) -> None:

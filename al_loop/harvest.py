@@ -20,6 +20,7 @@ from al_loop.frames import plain_atoms
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
+from al_loop.own_entries import NO_ENTRIES, OwnEntries
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.errors import StructureError
 from committee.structures import check_structures
@@ -68,7 +69,7 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
         return _harvested(ledger, campaign_elements(ledger, config), frames, reasons, source)
 
 
-def as_visit(atoms: Atoms, reason: str, source: str, system: str) -> Visit:
+def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEntries = NO_ENTRIES) -> Visit:
     """Return a suspect that was met outside the rounds; its place among others is its content alone."""
     return Visit(
         frame_id=frame_id(atoms),
@@ -79,6 +80,7 @@ def as_visit(atoms: Atoms, reason: str, source: str, system: str) -> Visit:
         step=0,
         temperature_K=0.0,
         verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, reason[:_REASON_CHARACTERS]),
+        entries=entries,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from al_loop.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
 
 
@@ -88,6 +89,7 @@ class Visit:
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, where the frame lies in latent space (``al_loop.select.descriptors``); None where the model
             had no answer, and in ledgers of earlier versions.
+        entries: a user's own entries, of a frame that came from a file; stored with the frame when it is new.
         lanes: what physics, force uncertainty and latent distance say, each by itself; only those that were asked,
             since a frame between two checks is looked at by physics alone. Empty in ledgers of earlier versions.
     """
@@ -104,6 +106,7 @@ class Visit:
     latent_distance: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     lanes: dict[Lane, LaneVerdict] = field(default_factory=dict, repr=False)
+    entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

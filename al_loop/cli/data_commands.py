@@ -96,6 +96,12 @@ def import_command(
         f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
         f"{done.suspects_new} of them new suspects. The next round takes them."
     )
+    if done.entries_left:
+        typer.echo(
+            f"{done.entries_left} of these frames were stored before: what this file says of them besides structure "
+            "and label (atoms.info, atoms.arrays) was not taken, what was stored first stays.",
+            err=True,
+        )
     for other in others:
         typer.echo(f"Besides, {other}.", err=True)
 

@@ -12,20 +12,31 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import dict2constraint
+from ase.io import jsonio
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.files import lmdb_rows
 from al_loop.files.extxyz import MAX_ATOMS
-from al_loop.files.record import PROVENANCE, Record
+from al_loop.files.header_values import is_plain_key
+from al_loop.files.record import Record
 from al_loop.frames import KEPT
+from al_loop.own_entries import ENTRIES, PROVENANCE
+from al_loop.plain_json import encode, same
 
 BLOCK: Final = 1000  # frames in one transaction
 RESULTS: Final = ("energy", "forces", "stress", "magmoms")
+COLUMNS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
+    "tags": ("i", ()),
+    "momenta": ("f", (3,)),
+    "initial_charges": ("f", ()),
+}
+"""Arrays that ASE's rows have a place for, with kind and shape for each atom."""
 
 
 def write_rows(path: Path, records: Iterable[Record]) -> int:
-    """Write a new file: labels as ordinary calculator results, ``charge``, ``spin`` and provenance in ``data``.
+    """Write a new file: labels as ordinary calculator results; ``charge``, ``spin``, provenance and own in ``data``.
 
     Returns:
         How many frames were written.
@@ -43,7 +54,7 @@ def write_rows(path: Path, records: Iterable[Record]) -> int:
 
 
 def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
-    """Yield each structure, with its results in ``atoms.info`` and ``atoms.arrays``, and its provenance.
+    """Yield each structure, its results and what its row says besides in ``info`` and ``arrays``, and its provenance.
 
     Raises:
         InputError: not an aselmdb file, or a row that is no structure.
@@ -60,6 +71,9 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
 
 def _with_results(record: Record) -> Atoms:
     atoms, label = record.atoms.copy(), record.label
+    for name in COLUMNS:
+        if _is_column(record, name):
+            atoms.set_array(name, np.asarray(record.entries.arrays[name]))
     if label is not None:
         found = (label.energy_eV, label.forces_eV_per_A, label.stress_eV_per_A3, label.magnetic_moments_uB)
         results = {name: value for name, value in zip(RESULTS, found, strict=True) if value is not None}
@@ -68,8 +82,38 @@ def _with_results(record: Record) -> Atoms:
 
 
 def _data(record: Record) -> dict[str, Any]:
-    kept = {key: record.atoms.info[key] for key in KEPT if key in record.atoms.info}
-    return {**kept, PROVENANCE: dict(record.provenance)}
+    """What a row holds besides structure and results; what JSON as ASE reads it would change stands as text."""
+    kept = {key: record.atoms.info[key] for key in KEPT if record.atoms.info.get(key) is not None}
+    own = {key: value for key, value in record.entries.info.items() if _says_all(key, value)}
+    hidden = {key: value for key, value in record.entries.info.items() if key not in own}
+    arrays = {name: values for name, values in record.entries.arrays.items() if not _is_column(record, name)}
+    beside: dict[str, Any] = {}
+    if hidden:
+        beside["hidden"] = encode(hidden)
+    if arrays:
+        beside |= {"arrays": encode(arrays), "atoms": str(record.atoms.symbols)}
+    note = {ENTRIES: json.dumps(beside)} if beside else {}
+    return {**own, **kept, PROVENANCE: dict(record.provenance), **note}
+
+
+def _is_column(record: Record, name: object) -> bool:
+    """Tell whether rows have a place of their own for an array."""
+    if name not in COLUMNS or name not in record.entries.arrays:
+        return False
+    kind, width = COLUMNS[str(name)]
+    values = np.asarray(record.entries.arrays[str(name)])
+    return values.dtype.kind == kind and values.shape == (len(record.atoms), *width)
+
+
+def _says_all(key: object, value: Any) -> bool:
+    """Tell whether ASE, and ``frames``, read an entry as it is."""
+    if not is_plain_key(key) or key in KEPT:
+        return False
+    try:
+        text = jsonio.encode({key: value})
+        return same(jsonio.decode(text).get(key), value) and same(json.loads(text, object_hook=_array).get(key), value)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _texts(path: Path) -> Iterator[bytes]:
@@ -91,12 +135,12 @@ def _texts(path: Path) -> Iterator[bytes]:
 
 
 def _array(values: dict[str, Any]) -> Any:
-    """Numbers as ASE's JSON spells arrays of them; everything else stays what JSON makes of it."""
+    """Arrays as ASE's JSON spells them; everything else stays what JSON makes of it."""
     if "__ndarray__" not in values:
         return values
     shape, kind, flat = values["__ndarray__"]
-    if np.dtype(kind).kind not in "biuf":
-        raise ValueError(f"an array of {kind}, expected numbers")
+    if np.dtype(kind).kind not in "biufU":
+        raise ValueError(f"an array of {kind}, expected numbers, truth values or text")
     return np.array(flat, dtype=kind).reshape(shape)
 
 
@@ -107,12 +151,18 @@ def _frame(row: dict[str, Any]) -> tuple[Atoms, dict[str, Any]]:
     atoms = Atoms(numbers, _floats(row["positions"]), cell=_floats(row["cell"]), pbc=np.asarray(row["pbc"], bool))
     if row.get("initial_magmoms") is not None:
         atoms.set_initial_magnetic_moments(_floats(row["initial_magmoms"]))
+    if row.get("masses") is not None:
+        atoms.set_masses(_floats(row["masses"]))
+    atoms.set_constraint([dict2constraint(one) for one in row.get("constraints") or ()])
+    for name in COLUMNS:
+        if row.get(name) is not None:
+            atoms.set_array(name, np.asarray(row[name]))
     data = row.get("data") or {}
-    atoms.info.update({key: data[key] for key in KEPT if data.get(key) is not None})
+    atoms.info.update({**(row.get("key_value_pairs") or {}), **data})
     for name, place in zip(RESULTS, (atoms.info, atoms.arrays, atoms.info, atoms.arrays), strict=True):
         if row.get(name) is not None:
             place[name] = _floats(row[name])
-    known = data.get(PROVENANCE, {})
+    known = atoms.info.pop(PROVENANCE, {})
     return atoms, known if isinstance(known, dict) else {}
 
 

@@ -122,6 +122,7 @@ def _labels(ledger: Ledger, block: Collection[LabelledFrame], common: dict[str, 
     met: dict[str, Visit] = {}
     for visit in ledger.visits(frames=[frame.frame_id for frame in block]):
         met.setdefault(visit.frame_id, visit)
+    entries = ledger.entries(frame.frame_id for frame in block)
     for frame in block:
         told = {
             **common,
@@ -137,13 +138,14 @@ def _labels(ledger: Ledger, block: Collection[LabelledFrame], common: dict[str, 
             told |= _gate(met[frame.frame_id])
         earlier = origin(frame.label)
         if earlier is not None:
-            told["origin"] = earlier
-        yield Record(frame.atoms, replace(frame.label), told)
+            told["origin"] = earlier.get("origin", earlier)  # where it was calculated, however often it travelled
+        yield Record(frame.atoms, replace(frame.label), told, entries[frame.frame_id])
 
 
 def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: dict[str, Any]) -> Iterator[Record]:
     ids = [one.frame_id for one in ledger.candidates(round_, role) if one.frame_id not in without]
     for block in chunks(ids, BLOCK):
+        entries = ledger.entries(block)
         for visit in ledger.visits(round_, role, frames=block):
             told = {
                 **common,
@@ -154,7 +156,7 @@ def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: 
                 "trajectory": visit.trajectory,
                 **_gate(visit),
             }
-            yield Record(visit.atoms, None, told)
+            yield Record(visit.atoms, None, told, entries[visit.frame_id])
 
 
 def _gate(visit: Visit) -> dict[str, Any]:

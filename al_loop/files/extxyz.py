@@ -1,12 +1,10 @@
-"""Extended XYZ, frame by frame and with every bit of the numbers.
+"""Records as extended XYZ, and frames of such files one by one.
 
-Numbers are written with as many digits as tell them from every other float64 (``repr``, up to 17), where ASE's own
-writer keeps eight decimals. Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magmoms``, so
-that no reader moves them into a calculator, everything else under one key that holds JSON.
+Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magmoms``, so that no reader moves them into
+a calculator; where a frame comes from stands under one key that holds JSON.
 """
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -14,32 +12,38 @@ from typing import Any, Final, TextIO
 import numpy as np
 from ase import Atoms
 from ase.io import read
-from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.files.record import PROVENANCE, Record
-from al_loop.frames import KEPT
+from al_loop.files.extxyz_text import MAX_LINE, frame_text
+from al_loop.files.record import Record
+from al_loop.files.written_entries import restore_constraints
+from al_loop.own_entries import PROVENANCE
 
 MAGMOMS: Final = "REF_magmoms"
 MAX_ATOMS: Final = 300_000
-MAX_LINE: Final = 16 * 2**20  # characters
 
 
 def write_frame(file: TextIO, record: Record) -> None:
-    """Write one frame behind the others."""
-    atoms, label = record.atoms, record.label
-    columns: list[tuple[str, NDArray[np.float64]]] = [("pos", atoms.positions)]
-    if atoms.has("initial_magmoms"):
-        columns.append(("initial_magmoms", atoms.get_initial_magnetic_moments()))
-    if label is not None and label.forces_eV_per_A is not None:
-        columns.append(("REF_forces", label.forces_eV_per_A))
-    if label is not None and label.magnetic_moments_uB is not None:
-        columns.append((MAGMOMS, label.magnetic_moments_uB))
-    shaped = [(name, np.asarray(values, dtype=np.float64).reshape(len(atoms), -1)) for name, values in columns]
-    numbers = np.hstack([values for _, values in shaped]).tolist()
-    file.write(f"{len(atoms)}\n{_header(record, shaped)}\n")
-    for symbol, row in zip(atoms.symbols, numbers, strict=True):
-        file.write(f"{symbol} {_numbers(row)}\n")
+    """Write one frame behind the others.
+
+    Raises:
+        InputError: an entry that no file can hold.
+    """
+    label = record.label
+    info: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    if label is not None:
+        info = {"REF_energy": _floats(label.energy_eV), "REF_stress": _floats(label.stress_eV_per_A3)}
+        arrays = {"REF_forces": _floats(label.forces_eV_per_A), MAGMOMS: _floats(label.magnetic_moments_uB)}
+    info[PROVENANCE] = dict(record.provenance)
+    file.write(
+        frame_text(
+            record.atoms,
+            {key: value for key, value in info.items() if value is not None},
+            {name: values for name, values in arrays.items() if values is not None},
+            record.entries,
+        )
+    )
 
 
 def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
@@ -58,28 +62,14 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
                     f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]}); "
                     "nothing was imported"
                 ) from error
+            restore_constraints(atoms, f"{path}, frame {index}")
             known = atoms.info.pop(PROVENANCE, {})
             yield atoms, known if isinstance(known, dict) else {}
 
 
-def _header(record: Record, columns: list[tuple[str, NDArray[np.float64]]]) -> str:
-    atoms, label = record.atoms, record.label
-    names = "".join(f":{name}:R:{values.shape[1]}" for name, values in columns)
-    cell = atoms.cell.array.ravel()
-    words = [f'Lattice="{_numbers(cell.tolist())}"'] if cell.any() or np.signbit(cell).any() else []
-    words.append(f"Properties=species:S:1{names}")
-    words.append(f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc)}"')
-    words += [f"{key}={atoms.info[key]!r}" for key in KEPT if key in atoms.info]
-    if label is not None and label.energy_eV is not None:
-        words.append(f"REF_energy={float(label.energy_eV)!r}")
-        if label.stress_eV_per_A3 is not None:
-            words.append(f'REF_stress="{_numbers(np.asarray(label.stress_eV_per_A3, dtype=np.float64).tolist())}"')
-    text = json.dumps(record.provenance).replace("\\", "\\\\").replace('"', '\\"')
-    return " ".join([*words, f'{PROVENANCE}="_JSON {text}"'])
-
-
-def _numbers(values: list[float]) -> str:
-    return " ".join(map(repr, values))
+def _floats(values: Any) -> Any:
+    """Float64 where a label may hold integers, which a file would give back as such."""
+    return None if values is None else np.asarray(values, dtype=np.float64)[()]
 
 
 def _texts(path: Path, file: TextIO) -> Iterator[str]:

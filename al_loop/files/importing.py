@@ -15,11 +15,13 @@ from al_loop.files.exporting import file_kind
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
 from al_loop.files.labelled import LabelKeys, labelled_frame
 from al_loop.files.record import Record, as_remark
+from al_loop.files.written_entries import read_entries
 from al_loop.frames import plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
+from al_loop.own_entries import entries_as_text
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.errors import StructureError
 from committee.structures import check_structures
@@ -43,6 +45,7 @@ class Imported:
         suspects: frames without a label.
         suspects_new: of them, those that were not harvested before.
         completes: an earlier import of the same file had been cut off.
+        entries_left: frames that the campaign's database knew with other own entries, which stay as they were.
     """
 
     labels: int
@@ -50,6 +53,7 @@ class Imported:
     suspects: int
     suspects_new: int
     completes: bool = False
+    entries_left: int = 0
 
 
 def import_file(
@@ -125,17 +129,25 @@ def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple
     content = content_of(path)
     completes = content in {known.content for known in unfinished_imports(ledger)}
     note_began(ledger, path, content, *counts)
-    labels_new = suspects_new = 0
+    labels_new = suspects_new = entries_left = 0
     for block in chunks(records, BLOCK):
+        entries_left += _with_other_entries(ledger, block)
         given = [(_visit(path, record), record.label) for record in block if record.label is not None]
         if given:
             labels_new += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
         bare = {visit.frame_id: visit for visit in (_suspect(path, r) for r in block if r.label is None)}
         suspects_new += add_suspects(ledger, list(bare.values()))
-    done = Imported(counts[0], labels_new, counts[1], suspects_new, completes)
+    done = Imported(counts[0], labels_new, counts[1], suspects_new, completes, entries_left)
     message = f"{done.labels} labels ({labels_new} new), {done.suspects} suspects ({suspects_new} new)"
     note_ended(ledger, path, content, message)
     return done
+
+
+def _with_other_entries(ledger: Ledger, block: Sequence[Record]) -> int:
+    """How many frames are stored already, in this order of atoms or another, with other entries than the file's."""
+    given = {frame_id(record.atoms): record.entries for record in block if record.entries}
+    stored = ledger.entries(given)
+    return sum(entries_as_text(stored[key]) != entries_as_text(given[key]) for key in stored)
 
 
 @dataclass(frozen=True)
@@ -182,10 +194,11 @@ def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Re
         found = labelled_frame(path, index, atoms, keys)
         has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
         plain = plain_atoms(atoms)
+        entries = read_entries(atoms, where, (keys.energy, keys.forces, keys.stress, moments))
         if not (has_energy or has_forces):
             if known.get("level_of_theory") is not None:
                 raise InputError(f"{where} says it is labelled and has no {keys.energy}; nothing was imported")
-            yield Record(plain, None, known)
+            yield Record(plain, None, known, entries)
             continue
         if not (has_energy and has_forces):
             raise InputError(
@@ -206,7 +219,7 @@ def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Re
         wrong = defect(label, plain, checks.campaign_level)
         if wrong is not None:
             raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
-        yield Record(plain, label, known)
+        yield Record(plain, label, known, entries)
 
 
 MESSAGE_CHARACTERS: Final = 20_000
@@ -239,6 +252,7 @@ def _visit(path: Path, record: Record) -> Visit:
         step=0,
         temperature_K=0.0,
         verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, "imported with its label"),
+        entries=record.entries,
     )
 
 
@@ -247,4 +261,4 @@ def _suspect(path: Path, record: Record) -> Visit:
     verdict = known.get("verdict")
     reason = verdict.get("reason") if isinstance(verdict, dict) else None
     told = reason if isinstance(reason, str) and reason else REASON
-    return as_visit(record.atoms, told, _source(path, known), _system(known))
+    return as_visit(record.atoms, told, _source(path, known), _system(known), record.entries)

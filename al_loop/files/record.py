@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from ase import Atoms
 
+from al_loop.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
-
-PROVENANCE: Final = "al_loop"
-"""Key under which a frame in a file says where it comes from."""
 
 _REMARK: Final = "imported: "
 
@@ -23,11 +21,13 @@ class Record:
         atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator.
         label: converged, or None.
         provenance: plain JSON values: campaign, round, role, verdict, level of theory, versions.
+        entries: a user's own, which travel beside the structure.
     """
 
     atoms: Atoms
     label: Label | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    entries: OwnEntries = NO_ENTRIES
 
 
 def as_remark(provenance: Mapping[str, Any]) -> str:

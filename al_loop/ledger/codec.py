@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from al_loop.errors import CampaignError
 from al_loop.frames import KEPT, constraints_from_text, constraints_text
+from al_loop.own_entries import NO_ENTRIES, OwnEntries, entries_as_text, entries_from_text
 
 INLINE_BYTES: Final = 4 * 2**20  # of one field; a document ends at 16 MB and has at most three such fields
 
 
-def pack_atoms(atoms: Atoms) -> bytes:
-    """What ``plain_atoms`` keeps of a structure, as compressed npz bytes."""
+def pack_atoms(atoms: Atoms, entries: OwnEntries = NO_ENTRIES) -> bytes:
+    """What ``plain_atoms`` keeps of a structure, and a user's own entries, as compressed npz bytes."""
     arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     if atoms.has("initial_magmoms"):
         arrays["magmoms"] = atoms.get_initial_magnetic_moments()
@@ -27,11 +28,19 @@ def pack_atoms(atoms: Atoms) -> bytes:
     for key in KEPT:
         if atoms.info.get(key) is not None:
             arrays[key] = np.asarray(atoms.info[key])
+    if entries:
+        arrays["entries"] = np.frombuffer(entries_as_text(entries).encode(), dtype=np.uint8)
     return pack_arrays(arrays)
 
 
+def unpack_entries(data: bytes) -> OwnEntries:
+    """The user's own entries beside a structure; none where ``pack_atoms`` was given none."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return entries_from_text(archive["entries"].tobytes().decode()) if "entries" in archive else NO_ENTRIES
+
+
 def unpack_atoms(data: bytes) -> Atoms:
-    """The inverse of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
+    """The structure of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
     arrays = unpack_arrays(data)
     info = {key: arrays[key].item() for key in KEPT if key in arrays}
     constraints = constraints_from_text(arrays["constraints"].item()) if "constraints" in arrays else None

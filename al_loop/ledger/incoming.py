@@ -16,6 +16,7 @@ from al_loop.ledger.outcomes import checked, label_document
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.requests import NEVER, RequestLedger
 from al_loop.ledger.visits import turned
+from al_loop.own_entries import OwnEntries
 from al_loop.records import Role, VerdictKind, Visit
 from dft_interfaces.label import Label, LabelStatus
 
@@ -51,7 +52,7 @@ class IncomingLedger(RequestLedger):
         if strangers:
             raise ValueError(f"visits have roles {strangers}, expected only {Role.HARVESTED}")
         collection = self._collection(self._docs.visit)
-        stored = self._store_frames({visit.frame_id: visit.atoms for visit in visits})
+        stored = self._store_frames(*_frames_and_entries(visits))
         first = collection.count_documents({"campaign": self.campaign, "role": Role.HARVESTED.value})
         documents = [
             self._visit_document(WAITING, order, Role.HARVESTED.value, visit, turned(visit, stored[visit.frame_id]))
@@ -76,7 +77,7 @@ class IncomingLedger(RequestLedger):
         Returns:
             How many frames are new to this campaign.
         """
-        stored = self._store_frames({visit.frame_id: visit.atoms for visit in visits})
+        stored = self._store_frames(*_frames_and_entries(visits))
         new = 0
         for order, (visit, given) in enumerate(zip(visits, labels, strict=True)):
             level, key = given.level_of_theory, request_id(visit.frame_id, given.level_of_theory)
@@ -151,6 +152,14 @@ class IncomingLedger(RequestLedger):
 
     def _untaken_labels(self) -> dict[str, Any]:
         return {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": WAITING}}, "state": DONE}
+
+
+def _frames_and_entries(visits: Sequence[Visit]) -> tuple[dict[str, Atoms], dict[str, OwnEntries]]:
+    """The first of each frame, with its own entries: they are in the order of its atoms."""
+    first: dict[str, Visit] = {}
+    for visit in visits:
+        first.setdefault(visit.frame_id, visit)
+    return {key: visit.atoms for key, visit in first.items()}, {key: visit.entries for key, visit in first.items()}
 
 
 def _reordered(label: Label, given: Atoms, stored: Atoms) -> Label:

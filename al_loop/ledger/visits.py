@@ -19,10 +19,12 @@ from al_loop.ledger.codec import (
     pack_indices,
     unpack_atoms,
     unpack_descriptor,
+    unpack_entries,
     unpack_indices,
 )
 from al_loop.ledger.lane_verdicts import packed_lanes, unpacked_lanes
 from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.own_entries import NO_ENTRIES, OwnEntries
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
 BLOCK: Final = 1000  # visits that are held in memory while they are stored
@@ -176,6 +178,15 @@ class VisitLedger(LedgerBase):
             for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
         }
 
+    def entries(self, ids: Iterable[str]) -> dict[str, OwnEntries]:
+        """The user's own entries of frames by id, each in the order of its atoms here; unknown ids are left out."""
+        files, collection = self._files(), self._collection(self._docs.frame)
+        return {
+            stored["_id"]: unpack_entries(get_blob(files, stored, "atoms") or b"")
+            for chunk in chunks(dict.fromkeys(ids))
+            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
+        }
+
     def _formulas(self, ids: Iterable[str]) -> dict[str, str]:
         collection = self._collection(self._docs.frame)
         return {
@@ -202,14 +213,16 @@ class VisitLedger(LedgerBase):
         )
 
     @waits_out
-    def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
-        """Store frames that are unknown; returns all of them as they are stored."""
+    def _store_frames(
+        self, frames: Mapping[str, Atoms], entries: Mapping[str, OwnEntries] | None = None
+    ) -> dict[str, Atoms]:
+        """Store frames that are unknown, with the user's own entries; returns all of them as they are stored."""
         collection = self._collection(self._docs.frame)
         known: set[str] = set()
         for chunk in chunks(frames):
             known |= {found["_id"] for found in collection.find({"_id": {"$in": chunk}}, {"_id": 1})}
         for chunk in chunks((key for key in frames if key not in known), BLOCK):
-            new = [self._frame_document(key, frames[key]) for key in chunk]
+            new = [self._frame_document(key, frames[key], (entries or {}).get(key, NO_ENTRIES)) for key in chunk]
             try:
                 collection.insert_many(new, ordered=False)
             except BulkWriteError as error:
@@ -218,11 +231,11 @@ class VisitLedger(LedgerBase):
                     drop_blobs(self._files(), new[index])
         return {**frames, **self.frames(known)}
 
-    def _frame_document(self, frame_id: str, atoms: Atoms) -> dict[str, Any]:
+    def _frame_document(self, frame_id: str, atoms: Atoms, entries: OwnEntries) -> dict[str, Any]:
         return raw(
             self._docs.frame(
                 id=frame_id,
-                **put_blob(self._files(), "atoms", pack_atoms(atoms)),
+                **put_blob(self._files(), "atoms", pack_atoms(atoms, entries)),
                 natoms=len(atoms),
                 formula=atoms.get_chemical_formula(),
             )
