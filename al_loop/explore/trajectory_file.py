@@ -1,6 +1,5 @@
 """A trajectory on disk: extended XYZ that any viewer opens, appended frame by frame, with every bit of the numbers."""
 
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Recorded
+from al_loop.files.extxyz_text import frame_text
+from al_loop.own_entries import VISIT
 from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
 
-VISIT = "visit"  # the key of what is no part of the structure
 _KEPT = ("charge", "spin")
 
 
@@ -83,23 +83,9 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
 
 
 def _frame(recorded: Recorded) -> str:
-    visit, atoms = recorded.visit, recorded.visit.atoms
-    columns: list[tuple[str, NDArray[np.float64]]] = [("pos", atoms.positions), ("momenta", recorded.momenta)]
-    if atoms.has("initial_magmoms"):
-        columns.append(("initial_magmoms", atoms.get_initial_magnetic_moments().reshape(len(atoms), -1)))
-    numbers = np.hstack([values for _, values in columns])
-    rows = [f"{symbol} {' '.join(map(repr, row))}" for symbol, row in zip(atoms.symbols, numbers.tolist(), strict=True)]
-    names = "".join(f":{name}:R:{values.shape[1]}" for name, values in columns)
-    lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
-    header = [
-        *([f'Lattice="{lattice}"'] if atoms.cell.any() else []),
-        f"Properties=species:S:1{names}",
-        f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc)}"',
-        *(f"{key}={atoms.info[key]}" for key in _KEPT if key in atoms.info),
-        *([] if recorded.energy_eV is None else [f"energy={float(recorded.energy_eV)!r}"]),
-        f"{VISIT}={_quoted(_as_dict(visit))}",
-    ]
-    return "\n".join([str(len(atoms)), " ".join(header), *rows]) + "\n"
+    energy = {} if recorded.energy_eV is None else {"energy": float(recorded.energy_eV)}
+    info = {**energy, VISIT: _as_dict(recorded.visit)}
+    return frame_text(recorded.visit.atoms, info, {"momenta": recorded.momenta})
 
 
 def _as_dict(visit: Visit) -> dict[str, Any]:
@@ -122,9 +108,3 @@ def _as_text(values: NDArray[np.float32]) -> str:
 
 def _from_text(text: str) -> NDArray[np.float32]:
     return np.frombuffer(b64decode(text), "<f4").astype(np.float32)
-
-
-def _quoted(values: dict[str, Any]) -> str:
-    """A mapping as ASE's extended XYZ writes one; JSON escapes every line break and non-ASCII letter."""
-    text = json.dumps(values).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"_JSON {text}"'

@@ -85,7 +85,8 @@ def retyped(values: NDArray[Any], kind: str, shape: list[int]) -> NDArray[Any]:
 
 def words_as_text(values: NDArray[Any]) -> NDArray[Any]:
     """Words, which ASE's reader gives as objects, as an array of text."""
-    return values.astype(str) if values.dtype.kind == "O" else values
+    words = values.dtype.kind == "O" and all(isinstance(one, str) for one in values.ravel().tolist())
+    return values.astype(str) if words else values
 
 
 def _kind(flat: NDArray[Any]) -> str | None:

@@ -17,7 +17,7 @@ from al_loop.errors import InputError
 from al_loop.files.atom_columns import Column, column_of, own_column, says_all, type_of
 from al_loop.files.header_values import header_value, is_plain_key, json_value, numbers_text
 from al_loop.frames import KEPT, constraints_text
-from al_loop.own_entries import ENTRIES, NO_ENTRIES, OURS, OwnEntries, is_result
+from al_loop.own_entries import ENTRIES, NO_ENTRIES, OURS, OwnEntries, check_entries, is_result
 from al_loop.plain_json import encode
 
 MAX_LINE: Final = 16 * 2**20  # characters
@@ -45,24 +45,16 @@ def frame_text(
     info, arrays = dict(info or {}), dict(arrays or {})
     columns = [column_of("pos", atoms.positions), *_structure_columns(atoms), *_stated_columns(arrays)]
     placed = [column for column in columns if column is not None]
-    hidden_arrays, types = _place_arrays(entries, placed)
-    words = [*_structure_words(atoms), *_stated_words(info)]
-    own_words, retold, hidden = _own_words(entries, {*info, *KEPT})
-    words += own_words
-    beside = {
-        "info": encode(retold),
-        "hidden": encode(hidden),
-        "arrays": encode(hidden_arrays),
-        "types": types,
-        "written": sorted(name for name in (*info, *arrays) if name not in OURS and not is_result(name)),
-        "constraints": _constraints_beside(atoms),
-    }
-    beside = {name: held for name, held in beside.items() if held}
-    if {"arrays", "constraints"} & set(beside):
-        beside["atoms"] = str(atoms.symbols)  # whose order they are in
-    words += [f"{ENTRIES}={json_value(beside)}"] if beside else []
-    properties = "".join(f":{column.name}:{column.kind}:{column.width}" for column in placed)
-    header = " ".join([*_lattice(atoms), f"Properties=species:S:1{properties}", *words])
+    try:
+        own_words, notes = _own_words(entries, {*info, *KEPT})
+        notes |= _place_arrays(entries, placed)
+    except TypeError:
+        check_entries(entries, "a frame")
+        raise
+    notes["written"] = sorted(name for name in (*info, *arrays) if name not in OURS and not is_result(name))
+    notes["constraints"] = _constraints_beside(atoms)
+    words = [*_lattice(atoms), _properties(placed), *_structure_words(atoms), *_stated_words(info), *own_words]
+    header = " ".join(words + _notes_word(atoms, notes))
     if len(header) >= MAX_LINE:
         raise InputError(
             f"the entries of a frame take {len(header) / 2**20:.0f} MB of text in one line, and readers take "
@@ -82,6 +74,10 @@ def move_mask(atoms: Atoms, constraints: Collection[FixConstraint]) -> NDArray[n
         elif isinstance(one, FixCartesian):
             mask[one.index] &= ~np.asarray(one.mask, dtype=bool)
     return mask
+
+
+def _properties(columns: Collection[Column]) -> str:
+    return "Properties=species:S:1" + "".join(f":{column.name}:{column.kind}:{column.width}" for column in columns)
 
 
 def _lattice(atoms: Atoms) -> list[str]:
@@ -117,8 +113,8 @@ def _stated_value(key: str, value: Any) -> str | None:
     return json_value(value) if isinstance(value, dict) else header_value(key, value)[0]
 
 
-def _own_words(entries: OwnEntries, taken: Collection[str]) -> tuple[list[str], dict[str, Any], dict[Any, Any]]:
-    """Words for the user's entries, those whose word does not say all of them, and those without a word."""
+def _own_words(entries: OwnEntries, taken: Collection[str]) -> tuple[list[str], dict[str, Any]]:
+    """Words for the user's entries of ``info``; notes of what the words do not say, and of entries without a word."""
     words: list[str] = []
     retold: dict[str, Any] = {}
     hidden: dict[Any, Any] = {}
@@ -130,11 +126,11 @@ def _own_words(entries: OwnEntries, taken: Collection[str]) -> tuple[list[str], 
         words.append(f"{key}={text}")
         if not says_it:
             retold[key] = value
-    return words, retold, hidden
+    return words, {"info": encode(retold), "hidden": encode(hidden)}
 
 
-def _place_arrays(entries: OwnEntries, placed: list[Column]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    """Add the user's columns to the others; return the arrays without a column, and types that columns do not say."""
+def _place_arrays(entries: OwnEntries, placed: list[Column]) -> dict[str, Any]:
+    """Add the user's columns to the others; return notes of arrays without a column, and of types."""
     fields = set().union(*(column.fields for column in placed), {"species"})
     hidden: dict[Any, Any] = {}
     types: dict[str, Any] = {}
@@ -148,7 +144,14 @@ def _place_arrays(entries: OwnEntries, placed: list[Column]) -> tuple[dict[Any, 
         placed.append(column)
         if not says_all(column, values):
             types[column.name] = type_of(values)
-    return hidden, types
+    return {"arrays": encode(hidden), "types": types}
+
+
+def _notes_word(atoms: Atoms, notes: Mapping[str, Any]) -> list[str]:
+    held = {name: note for name, note in notes.items() if note}
+    if {"arrays", "constraints"} & set(held):
+        held["atoms"] = str(atoms.symbols)  # whose order they are in
+    return [f"{ENTRIES}={json_value(held)}"] if held else []
 
 
 def _constraints_beside(atoms: Atoms) -> str:

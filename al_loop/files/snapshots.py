@@ -2,11 +2,10 @@
 
 import logging
 import os
-from io import StringIO
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms
+from al_loop.errors import InputError
+from al_loop.files.predictions import StatedFrame
 
 _logger = logging.getLogger("al_loop")
 
@@ -23,13 +22,19 @@ class SnapshotFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._left_out: set[str] = set()
         self.stored = 0
 
-    def add(self, frame: Atoms) -> bool:
+    def add(self, frame: StatedFrame) -> bool:
         """Append a frame and return whether it was stored; what was cut off by a full disk is taken away again."""
-        text = _as_extxyz(frame).encode()
         try:
-            _append(self._path, text)
+            text, left_out = frame.text()
+        except InputError as error:
+            _logger.warning("a frame could not be stored in %s: %s; the run goes on", self._path, error)
+            return False
+        self._warn_once(left_out)
+        try:
+            _append(self._path, text.encode())
         except OSError as error:
             _logger.warning(
                 "a frame could not be stored in %s (%s); the run goes on: make room or mend the permissions",
@@ -39,6 +44,14 @@ class SnapshotFile:
             return False
         self.stored += 1
         return True
+
+    def _warn_once(self, left_out: list[str]) -> None:
+        new = [name for name in left_out if name not in self._left_out]
+        self._left_out.update(new)
+        if new:
+            _logger.warning(
+                "%s cannot hold %s of the structure; the frames are stored without", self._path, ", ".join(new)
+            )
 
 
 def _append(path: Path, text: bytes) -> None:
@@ -51,28 +64,3 @@ def _append(path: Path, text: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
-
-
-def _as_extxyz(frame: Atoms) -> str:
-    from ase.io import write
-
-    text = StringIO()
-    write(text, _plain(frame), format="extxyz")
-    return text.getvalue()
-
-
-def _plain(frame: Atoms) -> Atoms:
-    """A copy without what the format cannot hold: objects, lines, and what is called as a result of the calculator."""
-    results = {} if frame.calc is None else frame.calc.results
-    plain = frame.copy()
-    plain.calc = frame.calc
-    plain.info = {key: value for key, value in frame.info.items() if key not in results and _is_plain(key, value)}
-    plain.arrays = {key: value for key, value in frame.arrays.items() if key not in results and _is_plain(key, value)}
-    return plain
-
-
-def _is_plain(key: object, value: object) -> bool:
-    if not isinstance(key, str) or (isinstance(value, str) and not value.isprintable()):
-        return False
-    kind = value.dtype.kind if isinstance(value, np.ndarray) else "f"
-    return kind in "biufUS" and isinstance(value, str | int | float | np.generic | np.ndarray)

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.errors import GuardStop
-from al_loop.files.predictions import put_answer
+from al_loop.files.predictions import StatedFrame
 from al_loop.files.snapshots import SnapshotFile
 from al_loop.monitor.check import Check
 from al_loop.monitor.harvesting import Harvester
@@ -91,19 +91,19 @@ class Alarms:
         )
 
 
-def snapshot(atoms: Atoms, judged: Judged) -> Atoms:
-    """A frame with the committee's numbers, per-atom uncertainties as arrays: a copy."""
+def snapshot(atoms: Atoms, judged: Judged) -> StatedFrame:
+    """A frame with the gate's and the committee's numbers, per-atom uncertainties as arrays."""
     check, answer = judged.check, judged.prediction
-    frame = atoms.copy()
+    frame = StatedFrame(atoms)
     frame.info |= {"step": check.step, "verdict": check.verdict.kind.value, "lane": check.verdict.lane.value}
     frame.info["reason"] = check.verdict.reason
     if check.time_ps is not None:
         frame.info["time_ps"] = check.time_ps
     if check.verdict.atoms:
-        frame.arrays["alarm"] = np.isin(np.arange(len(frame)), check.verdict.atoms).astype(int)
+        frame.arrays["alarm"] = np.isin(np.arange(len(atoms)), check.verdict.atoms).astype(int)
     if answer is None:
         return frame
-    put_answer(frame, answer)
+    frame.add_prediction(answer)
     if judged.doubt is not None:
         frame.arrays[DOUBT] = judged.doubt
     return frame

@@ -1,18 +1,22 @@
 """Rankings and paths as extended XYZ, under the names that the field uses."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import LabelKeys
-from al_loop.files.predictions import put_answer
+from al_loop.files.predictions import StatedFrame
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_relaxing import Labelled
 from al_loop.narrow.results import Ranking
 from committee.prediction import Prediction
+
+_logger = logging.getLogger("al_loop")
 
 KEYS = LabelKeys()
 RANK_KEYS = (
@@ -72,15 +76,14 @@ def check_writable(path: Path, inputs: Sequence[Path]) -> None:
         raise InputError(f"--output: the folder {path.parent} does not exist; make it, or choose another")
 
 
-def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, labelled: Labelled | None) -> Atoms:
-    frame = atoms.copy()
-    frame.info.update({key: value for key, value in info.items() if value is not None and value != ""})
+def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, labelled: Labelled | None) -> StatedFrame:
+    frame = StatedFrame(atoms, {key: value for key, value in info.items() if value is not None and value != ""})
     if answer is not None:
-        put_answer(frame, answer)
+        frame.add_prediction(answer)
     if labelled is not None and labelled.energy_eV is not None:
         label = labelled.label
         frame.info[KEYS.energy] = labelled.energy_eV
-        frame.arrays[KEYS.forces] = label.forces_eV_per_A
+        frame.arrays[KEYS.forces] = np.asarray(label.forces_eV_per_A)
         if label.stress_eV_per_A3 is not None:
             frame.info[KEYS.stress] = label.stress_eV_per_A3
     elif labelled is not None:
@@ -88,10 +91,12 @@ def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, lab
     return frame
 
 
-def _write(path: Path, frames: Sequence[Atoms]) -> None:
-    from ase.io import write
-
+def _write(path: Path, frames: Sequence[StatedFrame]) -> None:
+    texts = [frame.text() for frame in frames]
+    left_out = sorted({name for _, names in texts for name in names})
+    if left_out:
+        _logger.warning("%s cannot hold %s of the structures; they are written without", path, ", ".join(left_out))
     try:
-        write(path, list(frames), format="extxyz")
+        path.write_text("".join(text for text, _ in texts), encoding="utf-8")
     except OSError as error:
         raise InputError(f"--output: {path} cannot be written ({error.strerror})") from error
