@@ -24,6 +24,11 @@ class PeriodicEngineSettings(MagneticEngineSettings):
     stress: the codes lack the correction's part of it."""
 
     @property
+    def corrects_dipoles(self) -> bool:
+        """Whether slabs are calculated with a dipole correction."""
+        return self.dipole_correction
+
+    @property
     def correction_of_slabs(self) -> dict[str, str]:
         """What the dipole correction adds to the level of theory: nothing without it."""
         return {"dipole_correction": "slabs"} if self.dipole_correction else {}
@@ -44,7 +49,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
         if slab is not None:
             return f"dipole correction along {'abc'[slab.axis]}; no stress, which lacks its part"
         empty = [name for name, gap_A in zip("abc", gaps_A(atoms), strict=True) if gap_A > FILLED_A]
-        return f"no dipole correction: vacuum along {', '.join(empty)}, which is no slab" if empty else ""
+        return f"is calculated without dipole correction: vacuum along {', '.join(empty)}" if empty else ""
 
     def _slab_objections(self, atoms: Atoms) -> Iterator[Objection]:
         slab = self.corrected_slab(atoms)

@@ -160,6 +160,11 @@ class VASPSettings(PeriodicEngineSettings):
         named = self.potcars or next(filter(None, map(os.environ.get, POTCAR_VARIABLES)), None)
         return Path(named).expanduser().absolute() if named else None
 
+    @property
+    def corrects_dipoles(self) -> bool:
+        """See ``PeriodicEngineSettings.corrects_dipoles``; the tags may come from ``incar`` too."""
+        return self.dipole_correction or bool(self.incar.get("LDIPOL"))
+
     def remedy(self) -> str | None:
         """See ``BaseEngineSettings.remedy``: everything that is missing, in one sentence."""
         if find_spec("pymatgen") is None:
