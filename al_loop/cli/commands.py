@@ -113,11 +113,11 @@ def check_config(config_path: ConfigFile) -> None:
     from al_loop.config.file import load_config
 
     config = load_config(config_path)
-    remark = check_campaign(config)
+    notes = check_campaign(config)
     structures = len(config.systems) + len(config.hold_out.never_trained)
     typer.echo(f"{config_path} is valid: campaign {config.name}, {structures} structure(s), {config.rounds} round(s).")
-    if remark:
-        typer.echo(remark)
+    for note in notes:
+        typer.echo(note)
 
 
 @app.command()

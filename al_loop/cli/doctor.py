@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from al_loop.cli.findings import Finding
 from al_loop.config import Config
 from al_loop.config.checks import check_elements, check_engine_elements
+from al_loop.config.dipole_notes import dipole_notes
 from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.label_cost import label_cost
@@ -41,11 +42,11 @@ def diagnose(config: Config | None = None) -> list[Finding]:
     return findings
 
 
-def check_campaign(config: Config) -> str:
+def check_campaign(config: Config) -> list[str]:
     """Make sure that engine and foundation are there and know the elements; reads only.
 
     Returns:
-        A remark on what could not be checked, empty if everything was.
+        What the user should know: slabs that a dipole correction would suit, and what could not be checked.
 
     Raises:
         EngineNotInstalledError: the engine is missing.
@@ -60,13 +61,15 @@ def check_campaign(config: Config) -> str:
     check_engine_elements(config)
     check_resources(config.label)
     check_stage_queues(config)
+    notes = list(dipole_notes(config))
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
-        return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
+        notes.append(f"Elements were not checked: the weights of {weights.model} are fetched at the first run.")
+        return notes
     from committee.backbones import load_backbone
 
     check_elements(config, load_backbone(config.foundation).elements)
-    return ""
+    return notes
 
 
 def _python() -> Finding:

@@ -8,9 +8,9 @@ from ase import Atoms
 from al_loop.config import Config, SystemSettings
 from al_loop.config.ensembles import Ensemble
 from al_loop.errors import InputError
-from al_loop.explore.generators.vacuum import gaps_A, vacuum_axes
 from al_loop.explore.starts import built_variant, load_system
 from dft_interfaces.structure import multiplicity_exists
+from dft_interfaces.vacuum import gaps_A, vacuum_axes
 
 SLOWEST_STEPS = 10  # a barostat must take so many time steps at least
 

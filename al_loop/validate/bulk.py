@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from al_loop.explore.generators.size import check_size
-from al_loop.explore.generators.vacuum import vacuum_axes
 from al_loop.gate.bonding import BOND_FACTOR, Bonding
 from al_loop.validate.crystal_symmetry import symmetry
 from al_loop.validate.minimum import Minimum, minimum
+from dft_interfaces.vacuum import vacuum_axes
 
 BULK_FORCE_eV_PER_A = 0.005  # tighter than that of defects: a strained crystal adds an error to each of them
 AS_GIVEN = "the calculator gives no stress: cell as given"

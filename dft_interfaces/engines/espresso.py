@@ -23,7 +23,6 @@ from dft_interfaces.engines.espresso_input import (
 )
 from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
 from dft_interfaces.failures import EngineFailureError
-from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.label import Failure, Label, LevelOfTheory
 from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
@@ -84,7 +83,7 @@ class EspressoEngine:
         pairs = sum(files[symbol].valence_electrons for symbol in atoms.symbols if symbol in files) / 2
         bands = max(1.2 * pairs, pairs + 4)
         waves = atoms.cell.volume * (self._settings.cutoff_eV / FREE_ELECTRON_EV_A2) ** 1.5 / (6 * math.pi**2)
-        kpoints = math.prod(kpoint_mesh(atoms, self._settings.kpoint_density_A)) / 2  # k and -k are one
+        kpoints = math.prod(self._settings.kpoint_mesh(atoms)) / 2  # k and -k are one
         channels = spin_channels(atoms, self._settings.spin_starts)
         coefficients = kpoints * sum(channels) * bands * waves
         return float(START_S * len(channels) + SECONDS_PER_COEFFICIENT * coefficients / self.cores)
@@ -103,11 +102,12 @@ class EspressoEngine:
                 self._run(prepared, first_pass(values, rung.start_smearing_eV), folder, converged=False)
                 values = second_pass(values)
             calculator = self._run(prepared, values, folder)
-            numbers = _numbers(calculator, folder, len(atoms))
-        return replace(numbers, remark="" if "none" in self._settings.spin_starts else unpolarised_remark(atoms))
+            numbers = _numbers(calculator, folder, len(atoms), stressed=values["control"]["tstress"])
+        unpolarised = "" if "none" in self._settings.spin_starts else unpolarised_remark(atoms)
+        return replace(numbers, remark="\n".join(filter(None, [unpolarised, self._settings.slab_remark(atoms)])))
 
     def _run(self, atoms: Atoms, values: Namelists, folder: Path, *, converged: bool = True) -> Espresso:
-        mesh = kpoint_mesh(atoms, self._settings.kpoint_density_A)
+        mesh = self._settings.kpoint_mesh(atoms)
         calculator = Espresso(
             profile=EspressoProfile(self._command(folder), self._pseudopotentials.folder),
             directory=folder,
@@ -116,7 +116,7 @@ class EspressoEngine:
             # None: pw.x calculates the Gamma point alone with real wave functions, for half the price.
             kpts=None if mesh == (1, 1, 1) else mesh,
         )
-        calculator.write_inputfiles(atoms, sorted(self.properties))
+        calculator.write_inputfiles(atoms, [])  # the namelists say what is calculated
         exit_code = 0
         try:
             calculator.template.execute(folder, calculator.profile)
@@ -141,17 +141,24 @@ class EspressoEngine:
             )
 
 
-def _numbers(calculator: Espresso, folder: Path, atom_count: int) -> Numbers:
+def _numbers(calculator: Espresso, folder: Path, atom_count: int, *, stressed: bool) -> Numbers:
+    wanted = ("free_energy", "forces", *(["stress"] if stressed else []))
     try:
         results = calculator.template.read_results(folder)
-        energy, forces, stress = (results[key] for key in ("free_energy", "forces", "stress"))
+        found = {key: results[key] for key in wanted}
     except (AssertionError, IndexError, KeyError, ValueError) as error:
+        said = last_lines((folder / "espresso.pwo").read_text(errors="replace"))
         raise EngineFailureError(
             Failure.OUTPUT,
-            "the output of pw.x does not hold energy, forces and stress where they are expected "
-            f"({type(error).__name__}: {error})\n{last_lines((folder / 'espresso.pwo').read_text(errors='replace'))}",
+            f"the output of pw.x does not hold {', '.join(wanted)} where expected ({type(error).__name__}: {error})"
+            f"\n{said}",
         ) from error
-    return Numbers(float(energy), np.asarray(forces), np.asarray(stress), magnetic_moments_uB(folder, atom_count))
+    return Numbers(
+        float(found["free_energy"]),
+        np.asarray(found["forces"]),
+        np.asarray(found["stress"]) if stressed else None,
+        magnetic_moments_uB(folder, atom_count),
+    )
 
 
 def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
@@ -171,6 +178,7 @@ def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
                     f"plane waves {settings.cutoff_eV:g} eV",
                     f"k-points x length >= {settings.kpoint_density_A:g} Å",
                     smearing,
+                    "dipole correction of slabs" if settings.dipole_correction else "",
                 ],
             )
         ),
@@ -190,5 +198,6 @@ def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:
             "energy": "free energy",
             "energy_tolerance_Ry_per_atom": ENERGY_TOLERANCE_RY_PER_ATOM,
             **({"hubbard_projectors": "atomic"} if settings.hubbard_U_eV else {}),
+            **settings.correction_of_slabs,
         },
     )

@@ -9,6 +9,7 @@ from ase.units import Ry
 
 from dft_interfaces.pseudopotentials.upf_files import UpfFile
 from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
+from dft_interfaces.slab import Slab
 from dft_interfaces.structure import CannotCalculateError
 
 ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
@@ -17,6 +18,9 @@ MAX_SPECIES = 10
 """pw.x holds no more (``ntypx``), and every other initial moment of an element is a species of its own."""
 
 SMALLEST_SHARE = 0.01
+
+JUMP_A = 1.0
+"""Thickness of the layer in the vacuum in which the potential of a dipole correction falls back."""
 
 Namelists = dict[str, dict[str, Any]]
 
@@ -68,8 +72,17 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRung | Non
         atoms: initial moments as shares.
         rung: how the self-consistent solution is reached, if not as usual.
     """
+    slab = settings.corrected_slab(atoms)
     return {
-        "control": {"calculation": "scf", "tprnfor": True, "tstress": True, "outdir": ".", "disk_io": "none"},
+        "control": {
+            "calculation": "scf",
+            "tprnfor": True,
+            "tstress": slab is None,
+            "outdir": ".",
+            "disk_io": "none",
+            # pw.x has no stress with the correction: told to print one, it leaves it out.
+            **({} if slab is None else {"tefield": True, "dipfield": True}),
+        },
         "system": {
             "ecutwfc": settings.cutoff_eV / Ry,
             "ecutrho": settings.cutoff_eV / Ry * settings.density_cutoff_factor,
@@ -80,6 +93,7 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRung | Non
             "nosym": True,
             **_hubbard(settings, atoms),
             **_DISPERSION.get(settings.dispersion, {}),
+            **({} if slab is None else _saw_tooth(atoms, slab)),
         },
         "electrons": {
             "conv_thr": ENERGY_TOLERANCE_RY_PER_ATOM * len(atoms),
@@ -113,6 +127,12 @@ def _steps(rung: EspressoRung | None) -> dict[str, Any]:
         "diagonalization": rung.diagonalization,
     }
     return {key: value for key, value in steps.items() if value is not None}
+
+
+def _saw_tooth(atoms: Atoms, slab: Slab) -> dict[str, Any]:
+    """Return where the potential falls back: from ``emaxpos`` over ``eopreg``, in the middle of the vacuum."""
+    share = JUMP_A * float(np.linalg.norm(atoms.cell.reciprocal()[slab.axis]))
+    return {"edir": slab.axis + 1, "emaxpos": (slab.vacuum_middle - share / 2) % 1.0, "eopreg": share, "eamp": 0.0}
 
 
 def _hubbard(settings: EspressoSettings, atoms: Atoms) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gpaw.xc import XC
 
 from dft_interfaces.dispersion import dispersion_correction, require_parameters
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
+from dft_interfaces.engines.gpaw_slab import DIPOLE_LAYER, placed_slab
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.label import Label, LevelOfTheory
@@ -52,7 +54,7 @@ class GPAWEngine:
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; fitted to 2-8 atoms of Si, NaCl, Al, Fe and water at 250-600 eV."""
-        kpoints = max(1.0, math.prod(kpoint_mesh(atoms, self._settings.kpoint_density_A)) / 2)
+        kpoints = max(1.0, math.prod(self._settings.kpoint_mesh(atoms)) / 2)
         plane_waves = atoms.cell.volume * self._settings.cutoff_eV**1.5
         spins = sum(spin_channels(atoms, self._settings.spin_starts))
         return float(spins * (2.0 + kpoints * (0.1 + 5e-7 * plane_waves * len(atoms))))
@@ -68,6 +70,17 @@ class GPAWEngine:
 
     def _calculate(self, atoms: Atoms, rung: GPAWRung | None) -> Numbers:
         self._require_suitable(atoms)
+        slab = self._settings.corrected_slab(atoms)
+        placed = None if slab is None else placed_slab(atoms, slab)
+        numbers = self._electronic(atoms if placed is None else placed.atoms, rung)
+        if placed is not None:  # GPAW's stress across the vacuum is wrong by a multiple of the correction
+            forces = placed.in_callers_axes(numbers.forces_eV_per_A)
+            numbers = replace(numbers, forces_eV_per_A=forces, stress_eV_per_A3=None)
+        if self._settings.dispersion:
+            numbers = _with_dispersion(numbers, atoms, self._settings)
+        return replace(numbers, remark=self._remark(atoms, numbers))
+
+    def _electronic(self, atoms: Atoms, rung: GPAWRung | None) -> Numbers:
         log = EngineLog()
         try:
             atoms.calc = self._converged(atoms, rung, log)
@@ -79,12 +92,12 @@ class GPAWEngine:
             raise UnconvergedError(f"SCF not converged within {cycles} cycles\n{log.last_lines()}") from error
         except FileNotFoundError as error:
             raise CannotCalculateError(f"GPAW has no atomic setup for one of the elements: {error}") from error
-        if self._settings.dispersion:
-            added = dispersion_correction(atoms, self._settings.xc, self._settings.dispersion)
-            energy, forces, stress = energy + added[0], forces + added[1], stress + added[2]
+        return Numbers(energy, forces, stress, moments)
+
+    def _remark(self, atoms: Atoms, numbers: Numbers) -> str:
         unpolarised = unpolarised_remark(atoms) if "none" not in self._settings.spin_starts else ""
-        remark = "\n".join(filter(None, [unpolarised, self._settings.stress_remark(atoms)]))
-        return Numbers(energy, forces, stress, moments, remark)
+        of_stress = "" if numbers.stress_eV_per_A3 is None else self._settings.stress_remark(atoms)
+        return "\n".join(filter(None, [unpolarised, self._settings.slab_remark(atoms), of_stress]))
 
     def _converged(self, atoms: Atoms, rung: GPAWRung | None, log: EngineLog) -> Any:
         """Return a calculator with the self-consistent solution, through one with a wider smearing if the rung says."""
@@ -108,11 +121,24 @@ class GPAWEngine:
             "symmetry": {"point_group": False},
             "setups": {key.partition("-")[0]: f":{key[-1]},{U_eV:g}" for key, U_eV in settings.hubbard_U_eV.items()},
         }
-        return parameters | ({} if rung is None else _way_of(rung, polarised=_polarised(atoms)))
+        layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab that was placed for it is not periodic
+        return parameters | layer | ({} if rung is None else _way_of(rung, polarised=_polarised(atoms)))
 
     def _require_suitable(self, atoms: Atoms) -> None:
         charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
+
+
+def _with_dispersion(numbers: Numbers, atoms: Atoms, settings: GPAWSettings) -> Numbers:
+    """Add the correction of the periodic structure."""
+    energy, forces, stress = dispersion_correction(atoms, settings.xc, settings.dispersion)
+    known = numbers.stress_eV_per_A3
+    return replace(
+        numbers,
+        energy_eV=numbers.energy_eV + energy,
+        forces_eV_per_A=numbers.forces_eV_per_A + forces,
+        stress_eV_per_A3=None if known is None else known + stress,
+    )
 
 
 def _polarised(atoms: Atoms) -> bool:
@@ -141,11 +167,12 @@ def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
         ) from error
     require_parameters(settings.xc, settings.dispersion)
     corrections = [*(f"U({key}) {U_eV:g} eV" for key, U_eV in settings.hubbard_U_eV.items()), settings.dispersion]
+    of_slabs = ", dipole correction of slabs" if settings.dipole_correction else ""
     return LevelOfTheory(
         code="gpaw",
         summary=(
             f"{' + '.join(filter(None, [settings.xc, *corrections]))}, plane waves {settings.cutoff_eV:g} eV, "
-            f"k-points x length >= {settings.kpoint_density_A:g} Å, Fermi-Dirac {settings.smearing_eV:g} eV"
+            f"k-points x length >= {settings.kpoint_density_A:g} Å, Fermi-Dirac {settings.smearing_eV:g} eV{of_slabs}"
         ),
         functional=settings.xc,
         dispersion=settings.dispersion,
@@ -159,6 +186,7 @@ def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
             "energy": "free energy",
             "density_tolerance": settings.density_tolerance,
             "energy_tolerance_eV": settings.energy_tolerance_eV,
+            **settings.correction_of_slabs,
         },
     )
 

@@ -49,7 +49,7 @@ class VASPEngine:
         self._potcar_folder = folder
         self.name = "vasp"
         self.properties = frozenset({"energy", "forces", "stress"})
-        self.level_of_theory = level_of_theory(self._inputs, folder, settings.spin_starts)
+        self.level_of_theory = level_of_theory(settings, folder)
         self.cores = settings.cores
         self.ladder = settings.ladder
 
@@ -76,7 +76,8 @@ class VASPEngine:
     def _calculate(self, atoms: Atoms, rung: VASPRung | None) -> Numbers:
         require_no_objection(self._settings, atoms)
         charge, _ = charge_and_multiplicity(atoms)
-        inputs = make_inputs(atoms, self._inputs)
+        slab = self._settings.corrected_slab(atoms)
+        inputs = make_inputs(atoms, self._inputs, slab)
         potcars = self._potcars(inputs.elements)
         tags = electrons(inputs, potcars, charge) | (rung.incar if rung else {})
         with tempfile.TemporaryDirectory(prefix="vasp-", dir=self._settings.scratch) as name:
@@ -89,7 +90,9 @@ class VASPEngine:
             inputs.write(folder, potcars, tags)
             self._run(folder)
             numbers = read_numbers(folder)
-        return _in_callers_order(numbers, inputs, remark=_CHARGED if charge else "")
+        remark = "\n".join(filter(None, [_CHARGED if charge else "", self._settings.slab_remark(atoms)]))
+        numbers = _in_callers_order(numbers, inputs, remark)
+        return numbers if slab is None else replace(numbers, stress_eV_per_A3=None)
 
     def _potcars(self, elements: Collection[str]) -> dict[str, Potcar]:
         functional = self._inputs.potcar_functional

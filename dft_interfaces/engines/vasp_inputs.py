@@ -17,6 +17,7 @@ from pymatgen.io.vasp.sets import VaspInputSet
 
 from dft_interfaces.engines.vasp_potcars import Potcar
 from dft_interfaces.kpoints import kpoint_mesh
+from dft_interfaces.slab import Slab
 from dft_interfaces.structure import charge_and_multiplicity
 from dft_interfaces.vasp_sets import InputSet
 
@@ -62,11 +63,16 @@ class Inputs:
         (folder / "POTCAR").write_text(text, encoding="latin-1")
 
 
-def make_inputs(atoms: Atoms, inputs: InputSet) -> Inputs:
+def make_inputs(atoms: Atoms, inputs: InputSet, slab: Slab | None = None) -> Inputs:
     """Make the inputs of a static calculation, all but what depends on the pseudopotentials.
 
     Initial magnetic moments of the atoms take the place of the set's; a spin multiplicity in ``atoms.info["spin"]``
     fixes the total moment of a spin-polarised calculation.
+
+    Args:
+        atoms: the structure.
+        inputs: the input set.
+        slab: what a dipole correction acts on, None for no correction.
 
     Raises:
         CannotCalculateError: charge and spin multiplicity that the electrons cannot have.
@@ -75,6 +81,8 @@ def make_inputs(atoms: Atoms, inputs: InputSet) -> Inputs:
     tags = (_by_rules(inputs, structure) if inputs.pymatgen_rules else dict(inputs.incar)) | STATIC
     if tags.get("ISPIN") == SPIN_POLARISED:
         tags |= _spin_tags(atoms, order)
+    if slab is not None:
+        tags |= _dipole_tags(atoms, slab)
     return Inputs(Incar(tags), _kpoints(inputs, structure), structure, order)
 
 
@@ -92,14 +100,12 @@ def electrons(inputs: Inputs, potcars: Mapping[str, Potcar], charge: int) -> dic
 
 
 def _structure(atoms: Atoms) -> tuple[Structure, NDArray[np.int64]]:
-    """Group atoms by element; a left-handed cell gets its first two vectors swapped, which VASP insists on."""
-    cell = atoms.cell.array
-    right_handed = cell if np.linalg.det(cell) > 0 else cell[[1, 0, 2]]
+    """Group atoms by element."""
     properties: dict[str, Any] = {"index": list(range(len(atoms)))}
     if atoms.has("initial_magmoms"):
         properties["magmom"] = atoms.get_initial_magnetic_moments().tolist()
     structure = Structure(
-        right_handed,
+        atoms.cell.array[_vectors(atoms)],
         list(atoms.symbols),
         atoms.positions,
         coords_are_cartesian=True,
@@ -108,6 +114,17 @@ def _structure(atoms: Atoms) -> tuple[Structure, NDArray[np.int64]]:
     order = np.array(structure.site_properties["index"], dtype=np.int64)
     structure.remove_site_property("index")
     return structure, order
+
+
+def _vectors(atoms: Atoms) -> list[int]:
+    """Return the order of the lattice vectors: of a left-handed cell, which VASP refuses, the first two are swapped."""
+    return [0, 1, 2] if atoms.cell.handedness > 0 else [1, 0, 2]
+
+
+def _dipole_tags(atoms: Atoms, slab: Slab) -> dict[str, Any]:
+    """Return the tags of a dipole correction; VASP lets the potential jump half a cell away from DIPOL."""
+    axis = _vectors(atoms).index(slab.axis)
+    return {"LDIPOL": True, "IDIPOL": axis + 1, "DIPOL": [slab.middle if i == axis else 0.5 for i in range(3)]}
 
 
 def _by_rules(inputs: InputSet, structure: Structure) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from dft_interfaces.engines.vasp_potcars import find_potcar, potcar_digest
 from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.settings.spin import SpinStart
+from dft_interfaces.settings.vasp import VASPSettings
 from dft_interfaces.spin_starts import spin_treatment
 from dft_interfaces.vasp_sets import InputSet
 
@@ -28,14 +29,14 @@ _SMEARINGS = {-5: "tetrahedron, Gaussian for few k-points", -1: "Fermi-Dirac", 0
 _SPIN_POLARISED = 2
 
 
-def level_of_theory(inputs: InputSet, potcar_folder: Path, starts: Sequence[SpinStart]) -> LevelOfTheory:
+def level_of_theory(settings: VASPSettings, potcar_folder: Path) -> LevelOfTheory:
     """Return the level of theory, with the hashes of all pseudopotentials of the set that the user has.
 
     Args:
-        inputs: the input set.
+        settings: the engine's.
         potcar_folder: the user's folder of pseudopotentials.
-        starts: initial moments that are tried.
     """
+    inputs = settings.inputs
     incar = inputs.incar
     gga = str(incar.get("GGA", "PE")).upper()
     functional = str(incar.get("METAGGA") or _FUNCTIONALS.get(gga, gga))
@@ -43,9 +44,10 @@ def level_of_theory(inputs: InputSet, potcar_folder: Path, starts: Sequence[Spin
     hubbard = _hubbard(incar)
     name = "-".join(filter(None, (functional + ("(+U)" if hubbard else ""), dispersion)))
     more = {tag: value for tag, value in incar.items() if tag not in _NOT_THE_LEVEL | _STATED_APART}
+    of_slabs = ", dipole correction of slabs" if settings.dipole_correction else ""
     return LevelOfTheory(
         code="vasp",
-        summary=f"{name}, PAW, {incar['ENCUT']:g} eV, input set {inputs.name}",
+        summary=f"{name}, PAW, {incar['ENCUT']:g} eV, input set {inputs.name}{of_slabs}",
         functional=functional,
         dispersion=dispersion,
         hubbard_U_eV=hubbard,
@@ -58,8 +60,13 @@ def level_of_theory(inputs: InputSet, potcar_folder: Path, starts: Sequence[Spin
         },
         kpoint_density_A=inputs.kpoints.get("density_A"),
         smearing=_smearing(incar),
-        spin=_spin(incar, starts),
-        more={"incar": more, "kpoints": dict(inputs.kpoints), "energy": "free energy"},
+        spin=_spin(incar, settings.spin_starts),
+        more={
+            "incar": more,
+            "kpoints": dict(inputs.kpoints),
+            "energy": "free energy",
+            **settings.correction_of_slabs,
+        },
     )
 
 

@@ -74,6 +74,7 @@ def differences(
             _dispersion(level, foundation),
             _hubbard(level, foundation, elements),
             _spin(level, foundation),
+            _dipole(level, foundation),
         ]
     found = [sentence for sentence in sentences if sentence]
     return [*found, _ZEROS] if found else []
@@ -177,6 +178,17 @@ def _spin(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     return (
         f"Spin: the labels {labels} spin-polarised ({level.spin}), the data of the foundation {model}: magnetic "
         "systems get other energies and forces, all others the same."
+    )
+
+
+def _dipole(level: LevelOfTheory, foundation: FoundationLevel) -> str:
+    ours = bool(level.more.get("dipole_correction") or level.more.get("incar", {}).get("LDIPOL"))
+    if foundation.dipole_correction is None or ours == foundation.dipole_correction:
+        return ""
+    has, has_not = ("labels", "data of the foundation") if ours else ("data of the foundation", "labels")
+    return (
+        f"Dipole correction: the {has} have it on slabs, the {has_not} do not: slabs with two unlike faces differ by "
+        "some meV, and by some meV/Å on the outermost atoms; bulks and symmetric slabs by nothing."
     )
 
 

@@ -20,6 +20,7 @@ class FoundationLevel:
         hubbard_U_eV: effective U on the d electrons by element; None where the value is not published.
         hubbard_anions: U is applied only in cells with one of these; empty if it always is.
         spin_polarised: whether the data are, None where it is not published.
+        dipole_correction: whether slabs of the data have one, None where there are no slabs or it is not published.
         source: where all this is stated.
     """
 
@@ -34,6 +35,7 @@ class FoundationLevel:
     hubbard_U_eV: Mapping[str, float | None] = field(default_factory=dict)
     hubbard_anions: tuple[str, ...] = ()
     spin_polarised: bool | None = True
+    dipole_correction: bool | None = None
 
     @property
     def summary(self) -> str:
@@ -74,6 +76,7 @@ OC20 = FoundationLevel(
     basis="PAW PBE",
     cutoff_eV=350,
     spin_polarised=False,
+    dipole_correction=False,
     source="arXiv:2010.09990; fairchem-data-oc 1.0.2, VASP_FLAGS; UMA: total energies, VASP 5.4 potentials",
 )
 OC22 = FoundationLevel(
@@ -94,7 +97,8 @@ OC25 = FoundationLevel(
     basis="PAW PBE",
     cutoff_eV=400,
     spin_polarised=False,
-    source="arXiv:2509.17862; fairchem-data-oc 1.0.2, SOLVENT_BASE_FLAGS (IVDW = 11)",
+    dipole_correction=True,
+    source="arXiv:2509.17862; fairchem-data-oc 1.0.2, SOLVENT_BASE_FLAGS (IVDW = 11, LDIPOL, IDIPOL = 3)",
 )
 ODAC = FoundationLevel(
     name="ODAC",

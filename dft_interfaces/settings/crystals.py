@@ -6,11 +6,59 @@ from typing import Literal
 from ase import Atoms
 from pydantic import Field
 
+from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.settings.base import Objection
 from dft_interfaces.settings.spin import MagneticEngineSettings, SpinStart
+from dft_interfaces.slab import FILLED_A, Slab, correction_problem, slab_of
+from dft_interfaces.vacuum import gaps_A
 
 
-class PlaneWaveSettings(MagneticEngineSettings):
+class PeriodicEngineSettings(MagneticEngineSettings):
+    """Cells that are periodic in three directions: crystals, and slabs between layers of vacuum."""
+
+    dipole_correction: bool = False
+    """Cancel the field that the dipole of a slab with two unlike faces makes across its vacuum, and its energy. Set it
+    for molecules on one face, polar and half-covered slabs. It acts on slabs alone: structures with vacuum along
+    exactly one lattice vector, whichever it is, at right angles to the other two and at least 8 Å wide. Bulks, chains
+    and molecules in a box are calculated as without it, at the same level of theory. Labels of slabs then hold no
+    stress: the codes lack the correction's part of it."""
+
+    @property
+    def corrects_dipoles(self) -> bool:
+        """Whether slabs are calculated with a dipole correction."""
+        return self.dipole_correction
+
+    @property
+    def correction_of_slabs(self) -> dict[str, str]:
+        """What the dipole correction adds to the level of theory: nothing without it."""
+        return {"dipole_correction": "slabs"} if self.dipole_correction else {}
+
+    def corrected_slab(self, atoms: Atoms) -> Slab | None:
+        """Return the slab that the dipole correction acts on, None if it acts on nothing.
+
+        Args:
+            atoms: the structure.
+        """
+        return slab_of(atoms) if self.dipole_correction else None
+
+    def slab_remark(self, atoms: Atoms) -> str:
+        """Return what a label says about the dipole correction; empty for a bulk and without the correction."""
+        if not self.dipole_correction:
+            return ""
+        slab = slab_of(atoms)
+        if slab is not None:
+            return f"dipole correction along {'abc'[slab.axis]}; no stress, which lacks its part"
+        empty = [name for name, gap_A in zip("abc", gaps_A(atoms), strict=True) if gap_A > FILLED_A]
+        return f"is calculated without dipole correction: vacuum along {', '.join(empty)}" if empty else ""
+
+    def _slab_objections(self, atoms: Atoms) -> Iterator[Objection]:
+        slab = self.corrected_slab(atoms)
+        problem = None if slab is None else correction_problem(atoms, slab)
+        if problem is not None:
+            yield Objection("dipole_correction", problem)
+
+
+class PlaneWaveSettings(PeriodicEngineSettings):
     """A neutral cell that is periodic in three directions, sampled by k-points of a density."""
 
     kpoint_density_A: float = Field(20.0, gt=0)
@@ -20,11 +68,20 @@ class PlaneWaveSettings(MagneticEngineSettings):
     dispersion: Literal["", "D3(BJ)", "D3(zero)"] = ""
     """Grimme's correction, without its three-body term."""
 
+    def kpoint_mesh(self, atoms: Atoms) -> tuple[int, int, int]:
+        """Return the mesh of k-points of a cell: a single one across the vacuum that a dipole correction acts in."""
+        slab = self.corrected_slab(atoms)
+        if slab is None:
+            return kpoint_mesh(atoms, self.kpoint_density_A)
+        cell = Atoms(cell=atoms.cell, pbc=[axis != slab.axis for axis in range(3)])
+        return kpoint_mesh(cell, self.kpoint_density_A)
+
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
         yield from not_periodic(self.engine, atoms, "use engine pyscf for molecules")
         yield from charged(self.engine, atoms)
         yield from unpolarised(atoms, self.spin_starts)
+        yield from self._slab_objections(atoms)
 
 
 def not_periodic(engine: str, atoms: Atoms, molecules: str) -> Iterator[Objection]:

@@ -14,8 +14,7 @@ from ase import Atoms
 from pydantic import Field, field_validator, model_validator
 
 from dft_interfaces.settings.base import Objection, Rung, missing
-from dft_interfaces.settings.crystals import not_periodic
-from dft_interfaces.settings.spin import MagneticEngineSettings
+from dft_interfaces.settings.crystals import PeriodicEngineSettings, not_periodic
 from dft_interfaces.vasp_sets import InputSet, published_set
 
 POTCAR_VARIABLES = ("VASP_PP_PATH", "PMG_VASP_PSP_DIR")
@@ -31,6 +30,7 @@ _MANAGED_TAGS = {
     "NUPDOWN": "it follows from the spin multiplicity of the structure",
     "KSPACING": "set kpoint_density_A",
 }
+_DIPOLE_TAGS = ("LDIPOL", "IDIPOL", "DIPOL")
 _RANKS = re.compile(r"(?:^|\s)(?:-np|-n|--ntasks)[ =](\d+)(?=\s|$)")
 
 
@@ -54,7 +54,7 @@ class VASPRung(Rung):
         return {tag.upper(): getattr(self, tag) for tag in tags if getattr(self, tag) is not None}
 
 
-class VASPSettings(MagneticEngineSettings):
+class VASPSettings(PeriodicEngineSettings):
     """Crystals, surfaces and molecules in a box with VASP (licensed; not part of this package)."""
 
     engine: Literal["vasp"]
@@ -121,6 +121,16 @@ class VASPSettings(MagneticEngineSettings):
         return self
 
     @model_validator(mode="after")
+    def _dipole_tags_come_from_one_place(self) -> Self:
+        given = [tag for tag in _DIPOLE_TAGS if tag in self.incar]
+        if self.dipole_correction and given:
+            raise ValueError(
+                f"incar: received {', '.join(given)} beside dipole_correction: true, which sets "
+                f"{', '.join(_DIPOLE_TAGS)} for each slab; remove one of the two"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cores_are_those_of_the_command(self) -> Self:
         ranks = _RANKS.search(self.command)
         if ranks is not None and int(ranks[1]) != self.cores:
@@ -150,6 +160,11 @@ class VASPSettings(MagneticEngineSettings):
         named = self.potcars or next(filter(None, map(os.environ.get, POTCAR_VARIABLES)), None)
         return Path(named).expanduser().absolute() if named else None
 
+    @property
+    def corrects_dipoles(self) -> bool:
+        """See ``PeriodicEngineSettings.corrects_dipoles``; the tags may come from ``incar`` too."""
+        return self.dipole_correction or bool(self.incar.get("LDIPOL"))
+
     def remedy(self) -> str | None:
         """See ``BaseEngineSettings.remedy``: everything that is missing, in one sentence."""
         if find_spec("pymatgen") is None:
@@ -162,6 +177,13 @@ class VASPSettings(MagneticEngineSettings):
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
         yield from not_periodic(self.engine, atoms, "molecules too")
+        yield from self._slab_objections(atoms)
+        if self.corrected_slab(atoms) is not None and atoms.info.get("charge", 0) != 0:
+            yield Objection(
+                "dipole_correction",
+                f"received a slab of charge {atoms.info['charge']:+g}, but VASP corrects the potential of charged "
+                "cells only if they are cubic: remove the charge or dipole_correction",
+            )
         polarised = self.inputs.incar.get("ISPIN", 1) == 2  # noqa: PLR2004 - VASP's number for it
         if not polarised and (atoms.info.get("spin") or 1) > 2:  # noqa: PLR2004 - a doublet
             yield Objection(

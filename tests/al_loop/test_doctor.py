@@ -77,7 +77,8 @@ def test_gated_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = finding(diagnose(config), "foundation uma")
     assert found.ok
     assert "hunter2" not in found.detail
-    assert "Elements were not checked" in check_campaign(config)
+    (note,) = check_campaign(config)
+    assert "Elements were not checked" in note
 
 
 def test_an_engine_that_is_not_installed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.io.espresso import write_espresso_in
 from ase.units import Ry
 
@@ -95,3 +95,21 @@ def test_a_warm_start_is_wide_and_what_follows_is_not() -> None:
     assert first["electrons"]["scf_must_converge"] is False
     assert second["system"] == usual["system"]
     assert second["electrons"] == usual["electrons"] | {"startingpot": "file"}
+
+
+def test_the_saw_tooth_lies_in_the_middle_of_the_vacuum() -> None:
+    slab = fcc111("Ni", (1, 1, 3), a=3.5)
+    slab.pbc = True
+    slab.center(vacuum=5, axis=2)
+    keys = written(slab, settings(dipole_correction=True))
+    assert (keys["tefield"], keys["dipfield"], keys["tstress"]) == (".true.", ".true.", ".false.")
+    assert (keys["edir"], float(keys["eamp"])) == ("3", 0.0)
+    length_A = slab.cell.lengths()[2]
+    assert float(keys["eopreg"]) * length_A == pytest.approx(1.0)
+    assert float(keys["emaxpos"]) * length_A == pytest.approx(length_A - 0.5)  # and on, over the border of the cell
+    slab.positions[:, 2] += 4.0
+    assert float(written(slab, settings(dipole_correction=True))["emaxpos"]) * length_A == pytest.approx(3.5)
+    for atoms, chosen in ((slab, settings()), (bulk("Ni"), settings(dipole_correction=True))):
+        keys = written(atoms, chosen)
+        assert keys["tstress"] == ".true."
+        assert {"tefield", "dipfield", "edir", "emaxpos", "eopreg", "eamp"}.isdisjoint(keys)

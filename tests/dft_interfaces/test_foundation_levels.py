@@ -178,6 +178,18 @@ def test_another_code_at_the_same_functional_mostly_shifts():
     assert "alignment" in sentences[1]
 
 
+def test_a_dipole_correction_on_one_side_only_is_named():
+    slabs = replace(GPAW_PBE, functional="RPBE", spin="none", code="vasp", basis={})
+    corrected = replace(slabs, more={"dipole_correction": "slabs"})
+    by_tags = replace(slabs, more={"incar": {"LDIPOL": True, "IDIPOL": 3}})
+    assert "Dipole correction" not in topics(slabs, OC20)
+    assert "Dipole correction" in topics(corrected, OC20)
+    assert "Dipole correction" in topics(by_tags, OC20)
+    assert "Dipole correction" not in topics(corrected, OMAT24)  # it holds no slabs
+    (sentence,) = [s for s in differences(slabs, UMA_TASKS["oc25"]) if s.startswith("Dipole")]
+    assert "the data of the foundation have it on slabs, the labels do not" in sentence
+
+
 def test_missing_u_is_named_only_where_it_acts():
     assert "+U" in topics(GPAW_PBE, OMAT24, {"Ni", "O"})
     assert "+U" not in topics(GPAW_PBE, OMAT24, {"Ni", "Al"})

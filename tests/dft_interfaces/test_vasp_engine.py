@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.io import read
 from pymatgen.io.vasp.inputs import Incar
@@ -114,6 +114,36 @@ def test_inputs_hold_charge_moments_and_multiplicity(make_engine, tmp_path):
     assert incar["NELECT"] == 25
     assert incar["MAGMOM"] == [0.0, 0.0, 1.0, -1.0]
     assert (incar["NUPDOWN"], incar["NCORE"], incar["KPAR"], incar["NSW"]) == (1, 4, 2, 0)
+
+
+@pytest.mark.parametrize(("order", "direction"), [([0, 1, 2], 3), ([2, 0, 1], 1), ([1, 0, 2], 3), ([2, 1, 0], 2)])
+def test_a_slab_is_corrected_along_its_own_vector_of_the_written_cell(make_engine, tmp_path, order, direction):
+    """The last two cells are left-handed: VASP gets their first two vectors swapped."""
+    (tmp_path / "runs").mkdir()
+    engine = make_engine({"runs": str(tmp_path / "runs")}, dipole_correction=True)
+    slab = fcc111("Al", (1, 1, 3), a=4.0, vacuum=6)
+    slab.symbols[2] = "Cu"
+    slab.positions[:, 2] += 2.0
+    middle = (slab.positions[:, 2].max() + slab.positions[:, 2].min()) / 2 / slab.cell.lengths()[2]
+    slab.pbc = True
+    slab.set_cell(slab.cell.array[order])
+    label = engine.label(slab)
+    assert label.status is LabelStatus.CONVERGED, label.message
+    assert label.stress_eV_per_A3 is None
+    assert "dipole correction along" in label.message
+    incar = Incar.from_file(tmp_path / "runs" / "0" / "INCAR")
+    assert (incar["LDIPOL"], incar["IDIPOL"]) == (True, direction)
+    assert incar["DIPOL"] == pytest.approx([middle if i + 1 == direction else 0.5 for i in range(3)])
+    of_bulk = engine.label(alloy())
+    assert of_bulk.stress_eV_per_A3 is not None
+    assert {"LDIPOL", "IDIPOL", "DIPOL"}.isdisjoint(Incar.from_file(tmp_path / "runs" / "1" / "INCAR"))
+
+
+def test_the_dipole_correction_is_another_level(make_engine):
+    plain, corrected = (make_engine(dipole_correction=on).level_of_theory for on in (False, True))
+    assert plain.fingerprint != corrected.fingerprint
+    assert "dipole_correction" not in plain.more
+    assert corrected.summary == f"{plain.summary}, dipole correction of slabs"
 
 
 def written_moments(tmp_path, run):

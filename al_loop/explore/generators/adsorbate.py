@@ -8,8 +8,8 @@ from ase.geometry import get_distances
 
 from al_loop.config.generator_settings import AdsorbateSettings
 from al_loop.errors import InputError
-from al_loop.explore.generators.vacuum import gaps_A
 from al_loop.files.structures import read_structure
+from dft_interfaces.vacuum import gaps_A
 
 ROOM_A = 3.0  # between a molecule and the periodic image of the slab above it
 TOO_CLOSE_A = 0.7

@@ -7,7 +7,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from al_loop.config.generator_settings import RattleSettings, StrainSettings, SupercellSettings
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
-from al_loop.explore.generators.vacuum import vacuum_axes
+from dft_interfaces.vacuum import vacuum_axes
 
 
 def rattle(settings: RattleSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:

@@ -6,7 +6,7 @@ from ase import Atoms, build
 from al_loop.config.generator_settings import SurfaceSettings
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
-from al_loop.explore.generators.vacuum import vacuum_axes
+from dft_interfaces.vacuum import vacuum_axes
 
 
 def surface(settings: SurfaceSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from al_loop.config.generator_settings import GeneratorSettings
 from al_loop.errors import InputError
 from al_loop.explore.generators import apply_variant
-from al_loop.explore.generators.vacuum import gaps_A, vacuum_axes
+from dft_interfaces.vacuum import gaps_A, vacuum_axes
 
 SETTINGS = TypeAdapter(tuple[GeneratorSettings, ...])
 SURFACE = {"kind": "surface", "miller": (1, 1, 1), "layers": 3}
