@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from al_loop.config import ExploreSettings
+    from al_loop.files.surroundings import Surroundings
     from al_loop.monitor.opening import OpenedModel
     from al_loop.monitor.options import MonitorOptions
 
@@ -60,7 +61,17 @@ def monitor(
     spin: Annotated[
         int | None, typer.Option(min=1, help="Spin multiplicity, 1 for a closed shell; as --charge.")
     ] = None,
-    species: Annotated[str | None, typer.Option(help="Elements of the LAMMPS types 1, 2, ...: Na,Cl")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="Of files that have none: lengths, lengths and angles, or nine components of vectors, Å."),
+    ] = None,
+    pbc: Annotated[
+        str | None, typer.Option(help="Periodicity of files that have none: TTF, xy or none; with --cell alone TTT.")
+    ] = None,
+    species: Annotated[
+        str | None,
+        typer.Option(help="Elements of LAMMPS types or of an XDATCAR's species (Na,Cl), or of labels (OW=O,CA=C)."),
+    ] = None,
     lammps_units: Annotated[str, typer.Option(help="Of a dump that does not name them.")] = "metal",
     file_format: Annotated[str | None, typer.Option("--format", help="ASE's name of the trajectory's format.")] = None,
     any_periodicity: Annotated[
@@ -74,9 +85,16 @@ def monitor(
     as_json: AsJson = False,
 ) -> None:
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
+    from al_loop.files.element_labels import species_of
+    from al_loop.files.surroundings import surroundings_of
     from al_loop.monitor.options import MonitorOptions, checked_actions
 
-    _check_input(structure, trajectory, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])])
+    surroundings = surroundings_of(cell, pbc)
+    symbols = [word.strip() for word in species.split(",")] if species else []
+    species_of(symbols)
+    _check_input(
+        structure, trajectory, surroundings, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
+    )
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
     settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
@@ -101,11 +119,11 @@ def monitor(
     ):  # libraries on their own code
         opened = open_model(model, foundation)
         if trajectory is not None:
-            symbols = [word.strip() for word in species.split(",")] if species else []
-            frames = _told(read_frames(trajectory, symbols, file_format, lammps_units), state)
+            frames = _told(read_frames(trajectory, symbols, file_format, lammps_units, surroundings), state)
             told = _judge(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
         else:
             (atoms,) = _told([read_structure(Path(str(structure)))], state)
+            surroundings.put_round(atoms, str(structure))
             told = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
     if as_json:
         typer.echo(json.dumps(told, allow_nan=False))
@@ -113,7 +131,9 @@ def monitor(
         _print(told, options)
 
 
-def _check_input(structure: Path | None, trajectory: Path | None, written: Sequence[Path]) -> None:
+def _check_input(
+    structure: Path | None, trajectory: Path | None, surroundings: "Surroundings", written: Sequence[Path]
+) -> None:
     """Refuse before a model is loaded."""
     from al_loop.errors import InputError
     from al_loop.files.structures import read_structure
@@ -123,7 +143,7 @@ def _check_input(structure: Path | None, trajectory: Path | None, written: Seque
     if trajectory is not None and not trajectory.is_file():
         raise InputError(f"there is no file {trajectory}; name a trajectory")
     if structure is not None:
-        read_structure(structure)
+        surroundings.put_round(read_structure(structure), str(structure))
     for path in written:
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")

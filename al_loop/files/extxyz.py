@@ -14,9 +14,10 @@ from ase import Atoms
 from ase.io import read
 
 from al_loop.errors import InputError
-from al_loop.files.extxyz_text import MAX_LINE, frame_text
+from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
 from al_loop.files.written_entries import restore_constraints
+from al_loop.files.xyz_frames import frame_texts
 from al_loop.own_entries import PROVENANCE
 
 MAGMOMS: Final = "REF_magmoms"
@@ -53,10 +54,17 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
         InputError: text that is no extended XYZ, or a frame of more than ``MAX_ATOMS`` atoms; nothing of the file is
             ever executed.
     """
+    index = 0
     with path.open(encoding="utf-8") as file:
-        for index, text in enumerate(_texts(path, file)):
+        texts = frame_texts(file, MAX_ATOMS)
+        while True:
             try:
+                text = next(texts, None)
+                if text is None:
+                    return
                 atoms = read(io.StringIO(text), format="extxyz", index=0)
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}, frame {index}: not text in UTF-8; nothing was imported") from error
             except Exception as error:
                 raise InputError(
                     f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]}); "
@@ -65,46 +73,9 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
             restore_constraints(atoms, f"{path}, frame {index}")
             known = atoms.info.pop(PROVENANCE, {})
             yield atoms, known if isinstance(known, dict) else {}
+            index += 1
 
 
 def _floats(values: Any) -> Any:
     """Float64 where a label may hold integers, which a file would give back as such."""
     return None if values is None else np.asarray(values, dtype=np.float64)[()]
-
-
-def _texts(path: Path, file: TextIO) -> Iterator[str]:
-    """The text of each frame."""
-    index = 0
-    while first := _line(path, file, index):
-        if not first.strip():  # blank lines between or behind frames
-            continue
-        count = _count(path, index, first)
-        lines = [first, *(_line(path, file, index) for _ in range(count + 1))]
-        if not lines[-1]:
-            raise InputError(
-                f"{path}, frame {index}: the file ends in the middle of a frame of {count} atoms; it was cut off, and "
-                "nothing was imported"
-            )
-        yield "".join(lines)
-        index += 1
-
-
-def _count(path: Path, index: int, line: str) -> int:
-    text = line.strip()
-    count = int(text) if text.isdecimal() and len(text) <= len(str(MAX_ATOMS)) else 0
-    if not 1 <= count <= MAX_ATOMS:
-        raise InputError(
-            f"{path}, frame {index}: received {text[:40]!r}, expected the number of atoms, 1 to {MAX_ATOMS}, as "
-            "extended XYZ has it; nothing was imported"
-        )
-    return count
-
-
-def _line(path: Path, file: TextIO, index: int) -> str:
-    try:
-        line = file.readline(MAX_LINE)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, frame {index}: not text in UTF-8; nothing was imported") from error
-    if len(line) >= MAX_LINE:
-        raise InputError(f"{path}, frame {index}: a line of more than {MAX_LINE} characters; nothing was imported")
-    return line

@@ -1,18 +1,25 @@
 """Frames of a finished trajectory, one at a time: from any code, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from al_loop.errors import InputError
+from al_loop.files.atom_names import relabelled
+from al_loop.files.cut_rows import check_last_row
+from al_loop.files.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.surroundings import UNSTATED, Surroundings
+from al_loop.files.xdatcar import read_xdatcar
+from al_loop.files.xyz_frames import frame_texts, named_elements
 
 LAMMPS = "lammps-dump-text"
+LAMMPS_BINARY = "lammps-dump-binary"
 XDATCAR = "vasp-xdatcar"
+XYZ = ("extxyz", "xyz")
+_SAY_TYPES = "say which elements they are: --species Na,Cl"
 _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
 """LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""
@@ -21,28 +28,35 @@ STEP, TIME_PS = "monitor_step", "monitor_time_ps"
 
 
 def read_frames(
-    path: Path, species: Sequence[str] = (), file_format: str | None = None, lammps_units: str = "metal"
+    path: Path,
+    species: Sequence[str] = (),
+    file_format: str | None = None,
+    lammps_units: str = "metal",
+    surroundings: Surroundings = UNSTATED,
 ) -> Iterator[Atoms]:
     """Read frames one by one.
 
-    LAMMPS dumps and VASP's XDATCAR are streamed, and so are all formats that ASE streams, extended XYZ and its own
-    among them; vasprun.xml is held in memory by its reader. Energies of LAMMPS dumps, which hold none, are left out.
+    XYZ, LAMMPS dumps and VASP's XDATCAR are streamed, and so are all formats that ASE streams, its own among them;
+    vasprun.xml is held in memory by its reader. Energies of LAMMPS dumps, which hold none, are left out.
 
     Args:
         path: the trajectory.
-        species: chemical symbols of the LAMMPS types 1, 2, ...; only for dumps without a column ``element``.
+        species: symbols of the LAMMPS types 1, 2, ... or of the species of an XDATCAR, in their order; or, as
+            ``label=symbol``, of labels of atoms that do not say which element they mean.
         file_format: ASE's name of the format; by default from name and content.
         lammps_units: of a dump that does not name its own (``dump_modify units yes``).
+        surroundings: cell and periodicity of frames that have none.
 
     Raises:
-        InputError: no such file, none that ASE can read, no frames, types without species, or a frame that cannot be
-            read, with its number.
+        InputError: no such file, none that ASE can read, no frames, types or labels without an element, a cell or
+            periodicity that the file states otherwise, or a frame that cannot be read, with its number.
     """
-    _check_arguments(path, species, lammps_units)
+    known = species_of(species)
+    _check_arguments(path, lammps_units)
     from ase.io.formats import UnknownFileTypeError
 
     file_format = file_format or _format(path)
-    frames = _opened(path, file_format, species, lammps_units)
+    frames = _opened(path, file_format, known, lammps_units)
     count = 0
     while True:
         try:
@@ -59,16 +73,14 @@ def read_frames(
                 "it is complete and that its numbers are numbers"
             ) from error
         _check(path, count, atoms)
+        surroundings.put_round(atoms, f"{path}, frame {count}")
         yield atoms
         count += 1
     if count == 0:
         raise InputError(f"{path} holds no frames; expected at least one")
 
 
-def _check_arguments(path: Path, species: Sequence[str], lammps_units: str) -> None:
-    unknown = [symbol for symbol in species if symbol not in atomic_numbers or symbol == "X"]
-    if unknown:
-        raise InputError(f"--species: {', '.join(unknown)} is no chemical symbol; give one for each LAMMPS type: Na,Cl")
+def _check_arguments(path: Path, lammps_units: str) -> None:
     if lammps_units not in _TIME_PS:
         raise InputError(f"--lammps-units: received {lammps_units}, expected one of {', '.join(_TIME_PS)}")
     if not path.is_file():
@@ -88,30 +100,64 @@ def _format(path: Path) -> str:
         ) from error
 
 
-def _opened(path: Path, file_format: str, species: Sequence[str], lammps_units: str) -> Iterator[Atoms]:
+def _opened(path: Path, file_format: str, species: Species, lammps_units: str) -> Iterator[Atoms]:
     from ase.io import iread
 
     if file_format == LAMMPS:
         return _lammps(path, species, lammps_units)
     if file_format == XDATCAR:
-        return _xdatcar(path)
-    more: dict[str, Any] = {"specorder": list(species)} if species and file_format == "lammps-dump-binary" else {}
-    frames: Iterator[Atoms] = iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True, **more)
-    return frames
+        return _xdatcar(path, species)
+    if file_format == LAMMPS_BINARY:
+        types = plain_symbols(_types(path, species))
+        if not types:
+            raise InputError(f"{path} names its atoms by LAMMPS types; {_SAY_TYPES}")
+        return iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True, specorder=types)
+    if species.order:
+        raise InputError(
+            f"--species: received {','.join(species.order)}, and {path} ({file_format}) has neither LAMMPS types nor "
+            "an order of species; name its labels instead, as --species OW=O,HW=H"
+        )
+    if file_format in XYZ:
+        return _xyz(path, file_format, species)
+    frames = iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
+    return relabelled(path, file_format, frames, species.names)
 
 
-def _lammps(path: Path, species: Sequence[str], units: str) -> Iterator[Atoms]:
+def _xyz(path: Path, file_format: str, species: Species) -> Iterator[Atoms]:
+    from ase.io import read
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "r") as file:
+        for index, given in enumerate(frame_texts(file)):
+            text, symbols = named_elements(given, species.names, f"{path}, frame {index}")
+            atoms = read(StringIO(text), format=file_format, index=0)
+            put_isotopes(atoms, symbols)
+            yield atoms
+
+
+def _xdatcar(path: Path, species: Species) -> Iterator[Atoms]:
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "r") as file:
+        yield from read_xdatcar(path, file, species)
+
+
+def _lammps(path: Path, species: Species, units: str) -> Iterator[Atoms]:
     from ase.io.formats import open_with_compression
     from ase.io.lammpsrun import iread_lammps_dump_text
 
-    _check_types(path, species)
+    types = _types(path, species)
+    _check_types(path, types)
+    by_type = plain_symbols(types) or None
     with open_with_compression(str(path), "r") as file:
-        for items in _dump_frames(file):
+        for index, items in enumerate(_dump_frames(file)):
             units = _known_units(items.get("UNITS", [units])[0].strip())
+            symbols = _name_elements(items, species.names, f"{path}, frame {index}")
             text = "".join(f"ITEM: {name}\n{''.join(lines)}" for name, lines in items.items() if name not in _EXTRA)
-            (atoms,) = iread_lammps_dump_text(
-                StringIO(text), index=slice(None), specorder=list(species) or None, units=units
-            )
+            (atoms,) = iread_lammps_dump_text(StringIO(text), index=slice(None), specorder=by_type, units=units)
+            if not symbols and types and "type" in atoms.arrays:
+                symbols = [types[number - 1] for number in atoms.arrays["type"]]
+            put_isotopes(atoms, symbols)
             atoms.calc = None  # the reader says 0 eV, which no dump does
             atoms.info[STEP] = atoms.info.pop("timestep")
             if "TIME" in items:
@@ -144,9 +190,36 @@ def _whole(items: dict[str, list[str]]) -> dict[str, list[str]]:
     rows = next((lines for name, lines in items.items() if name.startswith("ATOMS")), [])
     rows = [line for line in rows if line.strip()]
     expected = int(items["NUMBER OF ATOMS"][0]) if items.get("NUMBER OF ATOMS") else 0
-    if len(rows) != expected or not (rows and rows[-1].endswith("\n")):
+    if len(rows) != expected or not rows:
         raise ValueError(f"it is cut off: {len(rows)} of {expected or 'unknown'} atoms")
+    check_last_row(rows[-1], rows[:-1])
     return items
+
+
+def _name_elements(items: dict[str, list[str]], names: Mapping[str, str], where: str) -> list[str]:
+    """Put symbols in place of the labels in a column ``element``, if there is one; return them in the order of ids."""
+    title = next(name for name in items if name.startswith("ATOMS"))
+    columns = title.split()[1:]
+    if "element" not in columns:
+        return []
+    place = columns.index("element")
+    rows = [line.split() for line in items[title] if line.strip()]
+    symbols = elements_of([row[place] for row in rows], names, where)
+    for row, symbol in zip(rows, plain_symbols(symbols), strict=True):
+        row[place] = symbol
+    items[title] = [" ".join(row) + "\n" for row in rows]
+    ids = [int(row[columns.index("id")]) for row in rows] if "id" in columns else range(len(rows))
+    return [symbol for _, symbol in sorted(zip(ids, symbols, strict=True))]
+
+
+def _types(path: Path, species: Species) -> list[str]:
+    """The symbols of LAMMPS types 1, 2, ..., as the user names them in their order or one by one (1=Na,2=Cl)."""
+    if species.order:
+        return list(species.order)
+    numbers = sorted(int(label) for label in species.names if label.isdecimal())
+    if numbers and numbers != list(range(1, len(numbers) + 1)):
+        raise InputError(f"--species: {path} has LAMMPS types; received {numbers}, expected each from 1 on: 1=Na,2=Cl")
+    return [species.names[str(number)] for number in numbers]
 
 
 def _known_units(name: str) -> str:
@@ -166,7 +239,7 @@ def _check_types(path: Path, species: Sequence[str]) -> None:
         if {"element", "mass"} & set(columns):
             return
         if not species:
-            raise InputError(f"{path} names its atoms by LAMMPS types; say which elements they are: --species Na,Cl")
+            raise InputError(f"{path} names its atoms by LAMMPS types; {_SAY_TYPES}")
         if "type" not in columns:
             raise InputError(f"{path} has neither a column type nor element; dump one of them")
         column, largest = columns.index("type"), 0
@@ -181,31 +254,6 @@ def _check_types(path: Path, species: Sequence[str]) -> None:
             f"{path} has LAMMPS types up to {largest}, --species names {len(species)} ({','.join(species)}); "
             "give one symbol for each type"
         )
-
-
-def _xdatcar(path: Path) -> Iterator[Atoms]:
-    """VASP's XDATCAR; the header is repeated where the cell changes."""
-    from ase.io.formats import open_with_compression
-
-    with open_with_compression(str(path), "r") as file:
-        header: list[str] = []
-        while line := file.readline():
-            if not line.startswith("Direct configuration="):
-                header = [line, *(file.readline() for _ in range(6))]
-                continue
-            yield _xdatcar_frame(header, file)
-
-
-def _xdatcar_frame(header: list[str], file: TextIO) -> Atoms:
-    scale = float(header[1])
-    cell = np.array([[float(word) for word in line.split()] for line in header[2:5]])
-    cell *= scale if scale > 0 else (-scale / abs(np.linalg.det(cell))) ** (1 / 3)  # negative: the volume, Å³
-    symbols = [s for s, n in zip(header[5].split(), header[6].split(), strict=True) for _ in range(int(n))]
-    lines = [file.readline() for _ in symbols]
-    if not lines[-1].endswith("\n"):
-        raise ValueError("it is cut off in its last line")
-    rows = [[float(word) for word in line.split()[:3]] for line in lines]
-    return Atoms(symbols, cell=cell, scaled_positions=rows, pbc=True)
 
 
 def _check(path: Path, index: int, atoms: Atoms) -> None:

@@ -38,8 +38,8 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
     if trained and periodic not in trained and not any_periodicity:
         raise InputError(
             f"{who} is periodic in {periodic} directions, the model was trained on structures periodic in "
-            f"{' or '.join(map(str, trained))}; set pbc and cell as in the training, or accept it with "
-            "--any-periodicity (any_periodicity=True)"
+            f"{' or '.join(map(str, trained))}; set pbc and cell as in the training (--cell and --pbc for files "
+            "that have none), or accept it with --any-periodicity (any_periodicity=True)"
         )
 
 

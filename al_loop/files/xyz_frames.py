@@ -1,0 +1,101 @@
+"""The frames of an XYZ file as texts, one in memory at a time, and the labels of their atoms."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, TextIO
+
+from al_loop.files.cut_rows import check_last_row
+from al_loop.files.element_labels import elements_of, plain_symbols
+from al_loop.files.extxyz_text import MAX_LINE
+
+_PROPERTIES: Final = re.compile(r"""(?:^|\s)Properties\s*=\s*["']?([^\s"']+)""")
+_VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in some files
+
+
+def frame_texts(file: TextIO, most_atoms: int | None = None) -> Iterator[str]:
+    """Yield the text of each frame of an open file.
+
+    Args:
+        file: XYZ, extended or not.
+        most_atoms: of one frame; any number by default.
+
+    Raises:
+        ValueError: no count of atoms where one should stand, a line that is too long, or a file that is cut off.
+        UnicodeDecodeError: no text.
+    """
+    first = _line(file)
+    while first:
+        if not first.strip():  # blank lines between or behind frames
+            first = _line(file)
+            continue
+        count = _count(first, most_atoms)
+        lines = [first, *(_line(file) for _ in range(count + 1))]
+        if not lines[-1].strip():
+            raise ValueError(f"it is cut off: the file ends in the middle of a frame of {count} atoms")
+        if not lines[-1].endswith("\n"):
+            check_last_row(lines[-1], lines[2:-1])
+        first = _line(file)
+        while first.lstrip().startswith(_VECTOR):
+            lines.append(first)
+            first = _line(file)
+        yield "".join(lines)
+
+
+def named_elements(text: str, names: Mapping[str, str], where: str) -> tuple[str, list[str]]:
+    """Return a frame's text with symbols in place of labels, and the symbols, D and T among them.
+
+    Args:
+        text: of one frame.
+        names: label -> symbol, as the user says.
+        where: file and frame, for messages.
+
+    Raises:
+        InputError: labels that do not say elements; see ``al_loop.files.element_labels``.
+    """
+    lines = text.split("\n")
+    place = _label_place(lines[1])
+    if place is None:
+        return text, []
+    count = int(lines[0])
+    rows = [line.split(maxsplit=place + 1) for line in lines[2 : 2 + count]]
+    labels = [row[place] if len(row) > place else "" for row in rows]
+    if not all(labels):
+        return text, []  # the reader says what is wrong with the row
+    symbols = elements_of(labels, names, where)
+    if symbols == labels:
+        return text, symbols
+    for index, (row, symbol) in enumerate(zip(rows, plain_symbols(symbols), strict=True)):
+        lines[2 + index] = " ".join([*row[:place], symbol, *row[place + 1 :]])
+    return "\n".join(lines), symbols
+
+
+def _label_place(header: str) -> int | None:
+    """In which word of a row the label stands; None where the file has atomic numbers."""
+    stated = _PROPERTIES.search(header)
+    if stated is None:
+        return 0
+    words = stated.group(1).split(":")
+    place = 0
+    for name, width in zip(words[::3], words[2::3], strict=False):
+        if name in {"species", "symbols"}:
+            return place
+        if name in {"Z", "numbers"}:
+            return None
+        place += int(width) if width.isdecimal() else 1
+    return None
+
+
+def _count(line: str, most: int | None) -> int:
+    text = line.strip()
+    count = int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004 - digits; no frame is longer
+    if count < 1 or (most is not None and count > most):
+        expected = "1 or more" if most is None else f"1 to {most}"
+        raise ValueError(f"received {text[:40]!r}, expected the number of atoms, {expected}, as XYZ has it")
+    return count
+
+
+def _line(file: TextIO) -> str:
+    line = file.readline(MAX_LINE)
+    if len(line) >= MAX_LINE:
+        raise ValueError(f"a line of more than {MAX_LINE} characters")
+    return line
