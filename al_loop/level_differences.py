@@ -5,7 +5,8 @@ from al_loop.config.checks import systems_with_paths
 from al_loop.config.foundation_names import foundation_name
 from al_loop.explore.starts import system_symbols
 from committee.settings import CalculatorSettings, FairchemSettings
-from dft_interfaces.levels.foundation_levels import FoundationLevel, calculator_mode, differences, foundation_level
+from dft_interfaces.levels.calculator_levels import calculator_level
+from dft_interfaces.levels.foundation_levels import FoundationLevel, differences, foundation_level
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 
@@ -28,7 +29,6 @@ def level_differences(config: Config, level: LevelOfTheory) -> list[str]:
 def _foundation_level(config: Config) -> FoundationLevel | None:
     foundation = config.foundation
     if isinstance(foundation, CalculatorSettings):
-        mode = calculator_mode(foundation.arguments)
-        return foundation_level(foundation.kind, foundation.import_path, mode)
+        return calculator_level(foundation.import_path, foundation.arguments)
     mode = foundation.task_name if isinstance(foundation, FairchemSettings) else foundation.fidelity
     return foundation_level(foundation.kind, foundation.model, mode)

@@ -56,7 +56,8 @@ class CalculatorSettings(Settings):
     """Import path of the calculator class, such as ``tblite.ase.TBLite``. It runs code: name only what you trust."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the calculator. A value of the form ``{import_path: ..., arguments: {...}}`` is built
-    first; without ``arguments`` the named object is passed as it is."""
+    first, at any depth and in lists too; without ``arguments`` the named object is passed as it is. So ASE's
+    SumCalculator adds D3 to a foundation: ``configs/dispersion.yaml``."""
     features: OpenFoundationSettings
     """The open foundation that gives the features: the heads see atoms through it."""
     elements: tuple[str, ...] = ()

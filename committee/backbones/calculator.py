@@ -4,9 +4,11 @@ import hashlib
 import inspect
 import io
 import json
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -20,6 +22,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from committee.backbone import Backbone, Evaluation
+from committee.backbones.combined import forget, free_energy_eV, parts
 from committee.backbones.named_objects import call, identity, resolve
 from committee.errors import FoundationAnswerError, FoundationError
 from committee.settings import CalculatorSettings
@@ -42,7 +45,8 @@ class CalculatorBackbone:
 
     The energy is the free energy where the calculator has one: forces are its derivative. Stress is NaN where the
     calculator has none and for frames that are not periodic in three directions. The calculator sees the frames one
-    by one, as copies, wrapped into their cells, and is told each time that everything changed.
+    by one, as copies, wrapped into their cells, and is told each time that everything changed. All this holds for each
+    part of a sum of calculators too.
 
     Args:
         settings: what the user's config names.
@@ -62,7 +66,7 @@ class CalculatorBackbone:
         self._calculator = calculator
         self._features = features
         self._stressed = "stress" in calculator.implemented_properties
-        self._writes_files = isinstance(calculator, FileIOCalculator | GenericFileIOCalculator)
+        self._writers = [part for part in parts(calculator) if _writes_into_the_current_folder(part)]
 
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
         """See :class:`committee.backbone.Backbone`.
@@ -88,14 +92,18 @@ class CalculatorBackbone:
         return CalculatorBackbone(self._settings, self._calculator, self._features.to(dtype))
 
     def _ask(self, index: int, atoms: Atoms) -> _Answer:
-        wanted = ["energy", "forces"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
+        # Forces first: a sum asks its parts for one property after another, and with forces most know the energy too.
+        wanted = ["forces", "energy"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
         copied = atoms.copy()
         copied.wrap()  # some servers refuse atoms far outside the cell, and trajectories drift
         try:
-            with self._own_folder():
+            with self._own_folders():
+                forget(self._calculator)
                 # One request for everything: asked one by one, some codes would run once for each property.
                 self._calculator.calculate(copied, wanted, list(all_changes))
             results = dict(self._calculator.results)
+            if "energy" in results:
+                results["free_energy"] = free_energy_eV(self._calculator)
         except Exception as error:
             raise self._error(
                 index,
@@ -110,7 +118,7 @@ class CalculatorBackbone:
 
     def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Answer:
         answer = _Answer(
-            energy=float(results.get("free_energy", results["energy"])),
+            energy=results["free_energy"],
             forces=np.array(results["forces"], dtype=np.float64),
             stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
         )
@@ -131,14 +139,18 @@ class CalculatorBackbone:
         return FoundationAnswerError(f"the calculator {self._settings.import_path}", index, str(atoms.symbols), reason)
 
     @contextmanager
-    def _own_folder(self) -> Iterator[None]:
-        """Give a code that writes files a folder of its own for one calculation."""
-        if not self._writes_files or "directory" in self._settings.arguments:
+    def _own_folders(self) -> Iterator[None]:
+        """Give every code that writes files a folder of its own for one calculation."""
+        with ExitStack() as stack:
+            for writer in self._writers:
+                writer.directory = stack.enter_context(TemporaryDirectory(prefix="foundation-"))
             yield
-            return
-        with TemporaryDirectory(prefix="foundation-") as folder:
-            self._calculator.directory = folder
-            yield
+
+
+def _writes_into_the_current_folder(calculator: Any) -> bool:
+    """Whether a calculator calls a code that writes files, and no folder was named for them."""
+    writes = isinstance(calculator, FileIOCalculator | GenericFileIOCalculator)
+    return writes and Path(calculator.directory) == Path()
 
 
 def load_calculator(settings: CalculatorSettings, features: Backbone) -> CalculatorBackbone:
@@ -155,7 +167,8 @@ def load_calculator(settings: CalculatorSettings, features: Backbone) -> Calcula
             f"foundation.import_path: {path} is {found!r}, expected a subclass of "
             "ase.calculators.calculator.Calculator; what it is made from goes into arguments"
         )
-    with redirect_stdout(io.StringIO()):  # some announce themselves
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # some announce themselves
+        warnings.filterwarnings("ignore", message="No tensor product accelerator")  # SevenNet has none for processors
         calculator = call(path, found, settings.arguments)
     lacking = {"energy", "forces"} - set(calculator.implemented_properties)
     if lacking:

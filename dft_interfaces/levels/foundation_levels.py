@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from dft_interfaces.levels.foundation_table import CHGNET_MODELS, PFP_MODES, SEVENNET_MODELS, UMA_TASKS, FoundationLevel
 from dft_interfaces.levels.functional_names import functional_and_dispersion
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
-__all__ = ["FoundationLevel", "calculator_mode", "differences", "foundation_level"]
+__all__ = ["FoundationLevel", "differences", "foundation_level"]
 
-_MODE_KEYS = ("calc_mode", "modal", "task_name", "model_name")
 _NO_SPIN = ("none", "unpolarised", "not polarised", "spin-paired")
 _U_TOLERANCE_EV = 0.05
 
@@ -40,22 +38,6 @@ def foundation_level(kind: str, model: str, mode: str | None = None) -> Foundati
     if package == "pfp_api_client":
         return PFP_MODES.get(name)
     return CHGNET_MODELS.get((mode or "0.3.0").lower()) if package == "chgnet" else None
-
-
-def calculator_mode(arguments: Mapping[str, Any]) -> str | None:
-    """Find what sets the level of theory among a calculator's arguments, at any depth; None if nothing does.
-
-    Knows PFP's ``calc_mode``, by name or as a member ``{import_path: ...EstimatorCalcMode.PBE}``, CHGNet's
-    ``model_name``, and ``modal`` and ``task_name`` of others.
-    """
-    for key in _MODE_KEYS:
-        value = arguments.get(key)
-        if isinstance(value, Mapping):
-            value = value.get("import_path")
-        if isinstance(value, str):
-            return value
-    nested = (calculator_mode(value) for value in arguments.values() if isinstance(value, Mapping))
-    return next(filter(None, nested), None)
 
 
 def differences(
@@ -106,6 +88,14 @@ def _functional(level: LevelOfTheory, foundation: FoundationLevel) -> str:
 def _dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     _, ours = functional_and_dispersion(level.functional, level.dispersion)
     _, theirs = functional_and_dispersion(foundation.functional, foundation.dispersion)
+    if " + " in foundation.dispersion:
+        return (
+            f"Dispersion: the foundation counts it twice ({foundation.dispersion}): its data contain one correction, "
+            "and its calculator adds another; leave that out."
+        )
+    added = _added_dispersion(level, foundation)
+    if added:
+        return added
     if ours == theirs or (ours and theirs and ours.partition("(")[0] == theirs and "(" not in theirs):
         return ""
     if not ours:
@@ -124,6 +114,26 @@ def _dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
         f"Dispersion: the labels contain {stated}, the foundation {foundation.dispersion}: a small, smooth difference, "
         "felt most between molecules and layers."
     )
+
+
+def _added_dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
+    """Return how a D3 that the foundation's calculator adds differs from the same kind of D3 in the labels."""
+    damped = foundation.dispersion_functional
+    if not damped or functional_and_dispersion("", level.dispersion) != functional_and_dispersion(
+        "", foundation.dispersion
+    ):
+        return ""
+    if functional_and_dispersion(damped) != functional_and_dispersion(level.functional):
+        return (
+            f"Dispersion: the foundation's {foundation.dispersion} has the parameters of {damped}, the labels those of "
+            f"{level.functional}: give the correction the functional of the labels."
+        )
+    if foundation.dispersion_three_body:
+        return (
+            f"Dispersion: the foundation's {foundation.dispersion} contains the three-body term, that of the engines "
+            "does not: give DFTD3 params_tweaks: {method: ..., atm: false}."
+        )
+    return ""
 
 
 def _hubbard(level: LevelOfTheory, foundation: FoundationLevel, elements: Collection[str] | None) -> str:

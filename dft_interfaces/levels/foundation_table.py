@@ -15,6 +15,8 @@ class FoundationLevel:
         code: code family that made the data, as in ``LevelOfTheory.code``; empty where it is not published.
         basis: pseudopotentials or basis set in words.
         dispersion: correction added to the functional; empty for none or for one that is part of the functional.
+        dispersion_functional: whose parameters the correction has, where a calculator adds one; empty otherwise.
+        dispersion_three_body: whether such a correction contains the three-body term.
         cutoff_eV: plane-wave cutoff, None for other bases or where it is not published.
         gaussian_basis: name of the Gaussian basis set, empty for others.
         hubbard_U_eV: effective U on the d electrons by element; None where the value is not published.
@@ -30,6 +32,8 @@ class FoundationLevel:
     basis: str
     source: str
     dispersion: str = ""
+    dispersion_functional: str = ""
+    dispersion_three_body: bool = False
     cutoff_eV: float | None = None
     gaussian_basis: str = ""
     hubbard_U_eV: Mapping[str, float | None] = field(default_factory=dict)

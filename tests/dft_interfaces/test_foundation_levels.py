@@ -7,7 +7,8 @@ import yaml
 
 from committee.settings import FairchemSettings
 from committee.sevennet_names import FETCHED, SHIPPED
-from dft_interfaces.levels.foundation_levels import calculator_mode, differences, foundation_level
+from dft_interfaces.levels.calculator_levels import calculator_level, calculator_mode
+from dft_interfaces.levels.foundation_levels import differences, foundation_level
 from dft_interfaces.levels.foundation_table import (
     CHGNET_MODELS,
     MATERIALS_PROJECT_U_EV,
@@ -147,6 +148,55 @@ def test_pfp_modes_are_found_as_members_and_by_their_former_names():
     assert level is PFP_MODES["pbe_u"]
     assert "Cu" in level.hubbard_U_eV
     assert foundation_level("calculator", "pfp_api_client.any", "CRYSTAL_PLUS_D3").dispersion == "D3"
+
+
+def added(**changes):
+    """The foundation of configs/dispersion.yaml, with other arguments of its D3."""
+    config = yaml.safe_load((CONFIG.parent / "dispersion.yaml").read_text())["foundation"]
+    correction = config["arguments"]["calcs"][1]["arguments"]
+    correction |= changes
+    return config["import_path"], config["arguments"]
+
+
+PBE_D3 = replace(GPAW_PBE, dispersion="D3(BJ)")
+
+
+def test_d3_that_a_sum_adds_is_that_of_the_labels():
+    level = calculator_level(*added())
+    assert (level.functional, level.dispersion, level.code) == ("PBE", "D3(BJ)", "vasp")
+    assert "Dispersion" not in topics(PBE_D3, level)
+    assert "Dispersion" in topics(GPAW_PBE, level)
+    assert "Dispersion" in topics(PBE_D3, MPTRJ)
+    assert "Dispersion" in topics(PBE_D3, calculator_level(*added(damping="d3zero")))
+
+
+@pytest.mark.parametrize(
+    ("tweaks", "words"),
+    [
+        ({"method": "revPBE", "atm": False}, "has the parameters of revPBE, the labels those of PBE"),
+        ({"method": "PBE"}, "contains the three-body term"),
+    ],
+)
+def test_d3_of_another_functional_or_with_another_term_is_named(tweaks, words):
+    (sentence,) = [s for s in differences(PBE_D3, calculator_level(*added(params_tweaks=tweaks))) if "Dispersion" in s]
+    assert words in sentence
+
+
+def test_d3_on_a_foundation_that_contains_it_is_counted_twice():
+    path, arguments = added()
+    arguments["calcs"][0] = {
+        "import_path": "pfp_api_client.pfp.calculators.ase_calculator.ASECalculator",
+        "arguments": {"estimator": {"import_path": "any.Estimator", "arguments": {"calc_mode": "PBE_PLUS_D3"}}},
+    }
+    (sentence,) = [s for s in differences(PBE_D3, calculator_level(path, arguments)) if "Dispersion" in s]
+    assert "counts it twice (D3 + D3(BJ))" in sentence
+
+
+def test_a_sum_of_what_the_table_does_not_know_is_none():
+    path, arguments = added()
+    arguments["calcs"][0] = {"import_path": "ase.calculators.emt.EMT", "arguments": {}}
+    assert calculator_level(path, arguments) is None
+    assert calculator_level(path, {"calcs": []}) is None
 
 
 def test_chgnet_names_are_those_of_its_wheel():
