@@ -19,7 +19,9 @@ from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.level_differences import level_differences
 from al_loop.records import LabelledFrame, Role
-from al_loop.train.alignment import isolated_atom_shifts, other_frames, training_input
+from al_loop.train.alignment import training_input
+from al_loop.train.atom_shifts import isolated_atom_shifts
+from al_loop.train.other_labels import read_other_labels
 from al_loop.train.residuals import Residuals
 from committee.backbones import load_backbone
 from committee.errors import TrainingDataError
@@ -248,7 +250,7 @@ def test_other_labels_that_cannot_be_used_are_refused(backbone, tmp_path):
     noble.arrays["REF_forces"] = np.zeros((5, 3))
     write(tmp_path / "other.extxyz", noble)
     with pytest.raises(InputError, match=r"other\.extxyz, frame 0 holds Rn"):
-        other_frames(config_of(tmp_path, OTHER).align.other_labels, backbone)
+        read_other_labels(config_of(tmp_path, OTHER).align.other_labels, backbone)
 
 
 def test_isolated_atoms_need_every_element(tmp_path):
