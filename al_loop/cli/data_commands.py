@@ -96,6 +96,8 @@ def import_command(
         f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
         f"{done.suspects_new} of them new suspects. The next round takes them."
     )
+    for note in done.notes:
+        typer.echo(note)
     for other in others:
         typer.echo(f"Besides, {other}.", err=True)
 

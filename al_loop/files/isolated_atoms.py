@@ -62,10 +62,13 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
 
 
 def nearest_image_A(atoms: Atoms) -> float:
-    """Distance of an atom to its nearest periodic image; infinite without one."""
+    """Distance of an atom to its nearest periodic image; infinite without one, 0 where the vectors span no lattice."""
     periodic = atoms.pbc & atoms.cell.array.any(axis=1)
     if not periodic.any():
         return float("inf")
+    vectors = atoms.cell.array[periodic]
+    if not np.isfinite(vectors).all() or np.linalg.matrix_rank(vectors) < len(vectors):
+        return 0.0  # no lattice; what checks structures refuses it
     reduced, _ = minkowski_reduce(atoms.cell.array, periodic)
     return float(np.linalg.norm(reduced[periodic], axis=1).min())
 

@@ -211,6 +211,6 @@ def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
     if known:
         return (
             f"The labels do not tell the reference shifts of {', '.join(shifts.undetermined)} apart: for compositions "
-            "unlike those trained on they follow align.isolated_atoms_eV."
+            "unlike those trained on they follow the isolated atoms (align.isolated_atoms_eV, or imported)."
         )
     return f"{shifts.warning} Or give align.isolated_atoms_eV."
