@@ -1,17 +1,21 @@
 """Which foundation to start from: several of them on the user's own labelled frames."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from al_loop.errors import InputError
+from al_loop.files.label_counts import LabelCounts
 from al_loop.files.labelled import LabelledAtoms
 from al_loop.foundation_text import Foundation, title
+from al_loop.train.atom_shifts import isolated_atom_shifts
 from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
 from committee.errors import FoundationAnswerError, StructureError
@@ -59,6 +63,9 @@ class Comparison:
         scores: one for each foundation.
         start_from: the foundation to start from.
         reason: why, in a sentence.
+        labels: how many frames have which.
+        energies_above: what was taken out of the energies: a shift for each element fitted to these frames, or, where
+            so few frames would leave no error behind, the isolated atoms of labels and foundation.
     """
 
     frames: int
@@ -67,12 +74,16 @@ class Comparison:
     scores: tuple[FoundationScore, ...]
     start_from: str
     reason: str
+    labels: LabelCounts
+    energies_above: Literal["fitted shifts", "isolated atoms"] = "fitted shifts"
 
 
 def compare_foundations(
     frames: Sequence[LabelledAtoms],
     foundations: Sequence[Foundation],
     advance: Callable[[str], object] = lambda _: None,
+    *,
+    atom_energies_eV: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Evaluate every foundation on every frame; nothing is trained.
 
@@ -80,9 +91,11 @@ def compare_foundations(
         frames: labelled frames, see ``read_labelled``.
         foundations: settings, see ``parse_foundation``.
         advance: called with the name of each foundation before it is evaluated.
+        atom_energies_eV: of isolated atoms at the level of the labels, by symbol; they count where the labels are too
+            few to fit a shift for each element.
 
     Raises:
-        InputError: no frames with forces, no foundation.
+        InputError: no frames with forces, no foundation, or one that gives no energy of an atom that is needed.
         FoundationError: a foundation that cannot be loaded.
         StructureError: a frame that a foundation cannot be asked about, for example for an unknown element.
         FoundationAnswerError: a calculator that fails on a frame.
@@ -92,13 +105,17 @@ def compare_foundations(
     forces = _stacked([frame.forces_eV_per_A for frame in frames])
     known = np.isfinite(forces).all(axis=1) if len(forces) else np.zeros(0, dtype=bool)
     if not known.any():
-        raise InputError("received no frame with forces, expected at least one")
+        raise InputError(
+            f"no frame has forces among the {len(frames)} that were read, and foundations are ranked by them; give "
+            "frames with forces besides, or say under which name they stand with --forces-key"
+        )
+    needed = _needed_atoms(frames, atom_energies_eV or {})
     scores = []
     for foundation in foundations:
         name = title(foundation)
         advance(name)
         try:
-            scores.append(_score(name, load_backbone(foundation), frames))
+            scores.append(_score(name, load_backbone(foundation), frames, needed))
         except StructureError as error:
             raise type(error)(f"{name}: {error}") from error
     ranked = tuple(sorted(scores, key=lambda score: score.force_mae_eV_per_A))
@@ -116,6 +133,8 @@ def compare_foundations(
         scores=ranked,
         start_from=chosen.foundation,
         reason=reason,
+        labels=LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames]),
+        energies_above="isolated atoms" if needed else "fitted shifts",
     )
 
 
@@ -129,7 +148,9 @@ class _Answers:
     seconds: float
 
 
-def _score(name: str, backbone: Backbone, frames: Sequence[LabelledAtoms]) -> FoundationScore:
+def _score(
+    name: str, backbone: Backbone, frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str, float]
+) -> FoundationScore:
     answers = _answers(backbone, frames)
     forces = _stacked([frame.forces_eV_per_A for frame in frames])
     known = np.isfinite(forces).all(axis=1)
@@ -140,7 +161,7 @@ def _score(name: str, backbone: Backbone, frames: Sequence[LabelledAtoms]) -> Fo
         foundation=name,
         level_of_theory=backbone.level_of_theory,
         force_mae_eV_per_A=float(np.abs(predicted - labelled).mean()),
-        energy_mae_eV_per_atom=_energy_mae(answers.energies, frames),
+        energy_mae_eV_per_atom=_energy_mae(answers.energies, frames, isolated_atom_shifts(atom_energies_eV, backbone)),
         stress_mae_eV_per_A3=float(stresses[with_stress].mean()) if with_stress.any() else None,
         force_spearman=_spearman(predicted, labelled),
         force_slope=float(predicted @ labelled / (labelled @ labelled)) if labelled.any() else None,
@@ -182,16 +203,30 @@ def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:
     yield batch
 
 
-def _energy_mae(energies: Array, frames: Sequence[LabelledAtoms]) -> float | None:
-    """Mean absolute error per atom above fitted shifts; None where the shifts could absorb every error."""
+def _energy_mae(energies: Array, frames: Sequence[LabelledAtoms], atom_shifts_eV: Mapping[int, float]) -> float | None:
+    """Mean absolute error per atom above the shifts; None where fitted ones could absorb every error."""
     rows = [i for i, frame in enumerate(frames) if np.isfinite(frame.energy_eV)]
     numbers = [frames[i].atoms.numbers for i in rows]
-    if len(rows) <= _independent_compositions(numbers):
+    if not (atom_shifts_eV or _shifts_can_be_fitted(numbers)):
         return None
     differences = np.array([frames[i].energy_eV - energies[i] for i in rows])
-    shifts = ReferenceShifts.fit(numbers, differences)
+    shifts = ReferenceShifts(atom_shifts_eV) if atom_shifts_eV else ReferenceShifts.fit(numbers, differences)
     left = [(d - shifts.total_eV(z)) / len(z) for d, z in zip(differences, numbers, strict=True)]
     return float(np.abs(left).mean())
+
+
+def _needed_atoms(frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str, float]) -> dict[str, float]:
+    """Isolated atoms of all elements, where the energies are too few to fit shifts; else none."""
+    numbers = [frame.atoms.numbers for frame in frames if np.isfinite(frame.energy_eV)]
+    symbols = {chemical_symbols[z] for row in numbers for z in row}
+    if not numbers or _shifts_can_be_fitted(numbers) or not symbols <= atom_energies_eV.keys():
+        return {}
+    return {symbol: atom_energies_eV[symbol] for symbol in sorted(symbols)}
+
+
+def _shifts_can_be_fitted(numbers: Sequence[NDArray[np.integer]]) -> bool:
+    """Whether a fit leaves anything of the errors."""
+    return len(numbers) > _independent_compositions(numbers)
 
 
 def _independent_compositions(numbers: Sequence[NDArray[np.integer]]) -> int:

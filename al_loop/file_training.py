@@ -1,7 +1,7 @@
 """A committee from a file of labelled frames, outside any campaign: ``al-loop train``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.files.isolated_atoms import atom_energies
+from al_loop.files.label_counts import LabelCounts
+from al_loop.files.labelled import LabelKeys, LabelledFrames, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
 from al_loop.train.alignment import label_slips
+from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.train.fitting import incremental
+from al_loop.train.other_labels import training_frame_of
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.calibration import Calibration
@@ -55,12 +59,16 @@ class Trained:
 
     Attributes:
         frames: number of training frames.
+        labels: how many of them have which; what a frame lacks has no weight in the fit.
+        notes: what was merged, set apart or left out of the files, in sentences.
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
         force_mae_foundation_eV_per_A: the foundation's own on the same frames.
         calibration: in one sentence; empty without calibration frames.
     """
 
     frames: int
+    labels: LabelCounts
+    notes: tuple[str, ...] = ()
     force_mae_eV_per_A: float | None = None
     force_mae_foundation_eV_per_A: float | None = None
     calibration: str = ""
@@ -81,7 +89,7 @@ def train_on_file(
     one with more frames computes only the new ones.
 
     Args:
-        labelled: frames with energies and forces.
+        labelled: frames with energies, forces or both; isolated atoms among them are the elements' energies.
         foundation: what the committee stands on.
         to: the checkpoint's folder; another checkpoint there is replaced once the new one is complete.
         recipe: everything else.
@@ -94,8 +102,9 @@ def train_on_file(
         FoundationError: a foundation that cannot be loaded.
         CommitteeError: frames that nothing can be learnt from, or a folder that cannot be written.
     """
-    learnt = _frames(labelled, recipe)
-    held = [] if calibration_file is None else _frames(calibration_file, recipe)
+    read = read_labelled(labelled, recipe.keys)
+    learnt = _frames(read, recipe)
+    held, notes = ([], ()) if calibration_file is None else _to_calibrate(calibration_file, recipe)
     both = {frame.id for frame in learnt} & {frame.id for frame in held}
     if both:
         raise InputError(
@@ -103,8 +112,10 @@ def train_on_file(
             "of trajectories that are not trained on"
         )
     backbone = load_backbone(foundation)
+    check_frames(learnt, backbone.elements)
     if recipe.check:
         _compare(labelled, learnt, backbone)
+    energies = known_atoms(atom_energies(read.isolated_atoms).energies_eV, backbone)
     potential = train(
         backbone,
         learnt,
@@ -113,48 +124,54 @@ def train_on_file(
         cache_folder=to.with_name(f"{to.name}-tangents"),
         seed=recipe.seed,
         level_of_theory=recipe.level_of_theory,
+        prior_shifts_eV=isolated_atom_shifts(energies, backbone),
         progress=incremental(advance),
     )
+    labels = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in learnt])
+    told = Trained(len(learnt), labels, (*read.notes, *notes))
     if not held:
         save(potential, to)
-        return Trained(len(learnt))
+        return told
     calibrated, mae, mae_foundation = _calibrated(potential, held, recipe.gate)
     save(calibrated, to)
     assert calibrated.calibration is not None  # noqa: S101 - just made
-    return Trained(len(learnt), mae, mae_foundation, calibrated.calibration.summary)
-
-
-def _frames(path: Path, recipe: Recipe) -> list[TrainingFrame]:
-    """Each frame once; one without forces or energy is refused, since a file of labels should have them."""
-    found = {}
-    for index, labelled in enumerate(read_labelled(path, recipe.keys).frames):
-        if not (np.isfinite(labelled.energy_eV) and np.isfinite(labelled.forces_eV_per_A).all()):
-            raise InputError(
-                f"{path}, frame {index}: no {recipe.keys.energy} or no {recipe.keys.forces}; remove the frame, or name "
-                "the labels with --energy-key and --forces-key"
-            )
-        frame = _frame(labelled, recipe.level_of_theory)
-        found[frame.id] = frame
-    return list(found.values())
-
-
-def _frame(labelled: LabelledAtoms, level: str) -> TrainingFrame:
-    stress = labelled.stress_eV_per_A3
-    return TrainingFrame(
-        id=content_id(level, frame_id(labelled.atoms)),
-        atoms=labelled.atoms,
-        energy_eV=labelled.energy_eV,
-        forces_eV_per_A=labelled.forces_eV_per_A,
-        stress_eV_per_A3=stress if np.isfinite(stress).all() else None,
-        level_of_theory=level,
+    return replace(
+        told,
+        force_mae_eV_per_A=mae,
+        force_mae_foundation_eV_per_A=mae_foundation,
+        calibration=calibrated.calibration.summary,
     )
 
 
+def _frames(read: LabelledFrames, recipe: Recipe) -> list[TrainingFrame]:
+    level = recipe.level_of_theory
+    return [training_frame_of(labelled, content_id(level, frame_id(labelled.atoms)), level) for labelled in read.frames]
+
+
+def _to_calibrate(path: Path, recipe: Recipe) -> tuple[list[TrainingFrame], tuple[str, ...]]:
+    """Frames with forces, which are what a calibration is about, and what is to be said of the others."""
+    read = read_labelled(path, recipe.keys)
+    frames = _frames(read, recipe)
+    held = [frame for frame in frames if frame.forces_eV_per_A is not None]
+    if not held:
+        raise InputError(
+            f"--calibrate: no frame of {path} has {recipe.keys.forces}; a calibration compares forces, give frames "
+            "that have them"
+        )
+    notes = [f"--calibrate: {note}" for note in read.notes]
+    if len(held) < len(frames):
+        notes.append(
+            f"--calibrate: {len(frames) - len(held)} of {len(frames)} frames of {path} have no forces and were left "
+            "out."
+        )
+    return held, tuple(notes)
+
+
 def _compare(path: Path, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
-    check_frames(frames, backbone.elements)
-    rng = np.random.default_rng(len(frames))
-    chosen = rng.choice(len(frames), size=min(COMPARED, len(frames)), replace=False)
-    slips = label_slips([frames[index] for index in sorted(chosen)], backbone)
+    telling = [frame for frame in frames if frame.forces_eV_per_A is not None]
+    rng = np.random.default_rng(len(telling))
+    chosen = rng.choice(len(telling), size=min(COMPARED, len(telling)), replace=False)
+    slips = label_slips([telling[index] for index in sorted(chosen)], backbone)
     if slips:
         raise InputError(
             f"{path}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "

@@ -56,6 +56,13 @@ def canonical_order(atoms: Atoms) -> NDArray[np.int64]:
     return order
 
 
+def matching_order(atoms: Atoms, other: Atoms) -> NDArray[np.int64]:
+    """Indices (n,) that put the atoms of a structure in the order of another one with the same ``frame_id``."""
+    order = np.empty(len(atoms), dtype=np.int64)
+    order[canonical_order(other)] = canonical_order(atoms)
+    return order
+
+
 def request_id(frame: str, level_of_theory: str) -> str:
     """SHA-256 (32 hex digits) of a frame's id and the fingerprint of a level of theory."""
     return content_id("request", frame, level_of_theory)

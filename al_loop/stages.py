@@ -19,6 +19,7 @@ from al_loop.evaluate.round_report import held_out_figures
 from al_loop.explore.hold_out import hold_out, hold_out_steps
 from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import StoredTrajectories
+from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
 from al_loop.label.budget import round_budget
 from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.label.outliers import mark_outliers
@@ -222,7 +223,13 @@ class Stages:
         """Give the round what came from outside; what it has asked for before it chooses is known from then on."""
         come = self._ledger.take_incoming(round_)
         asked_before = self._ledger.requested(round_, Role.EXPLORE)
-        return {"harvested": come.suspects, "asked_before": asked_before}
+        atoms_eV = imported_atom_energies(self._ledger, self._level.fingerprint)
+        return {"harvested": come.suspects, "asked_before": asked_before, "isolated_atoms_eV": atoms_eV}
+
+    def _with_atoms(self, round_: int) -> tuple[Config, list[str]]:
+        """The config with the isolated atoms that were imported before the round began, and what contradicts it."""
+        explored = self._ledger.stage_results(round_, EXPLORE) or {}
+        return with_imported_atoms(self._config, explored.get("isolated_atoms_eV", {}))
 
     def _taken(self, round_: int, portion: int) -> dict[str, Atoms]:
         """Frames that have a label to train on, or for which one is asked."""
@@ -237,14 +244,16 @@ class Stages:
 
     def _check_alignment(self, round_: int) -> list[str]:
         """Compare all labels so far with the foundation; what is found is written down before it may stop."""
+        _, contradictions = self._with_atoms(round_)
         with self._progress.stage("align", unit="frames") as advance:
             found = self._training_input(round_, advance, self._held_out_to_compare(round_))
-        for sentence in (*found.findings, *found.slips):
+        findings = [*found.findings, *contradictions, *found.slips]
+        for sentence in findings:
             self._ledger.event("alignment", sentence, round_)
         stop = found.stop(self._config.align, first=self._ledger.served_model(before=round_) is None)
         if stop:
             raise GuardStop(f"Round {round_}: {stop}")
-        return [*found.findings, *found.slips]
+        return findings
 
     def _training_input(
         self, round_: int, advance: Callable[[int], object], compared_only: Sequence[LabelledFrame] = ()
@@ -252,7 +261,8 @@ class Stages:
         frames = self._training_set(round_)
         if not frames:
             raise GuardStop(f"Round {round_}: there is not a single label to train on.")
-        return training_input(self._config, self._backbone, frames, incremental(advance), compared_only)
+        config, _ = self._with_atoms(round_)
+        return training_input(config, self._backbone, frames, incremental(advance), compared_only)
 
     def _held_out_to_compare(self, round_: int) -> list[LabelledFrame]:
         """Held-out labels for a training set too small to show a slip of the engine by itself."""
@@ -336,8 +346,8 @@ class Stages:
             return None
         first = self._ledger.served_model(before=round_) is None
         compared = self._held_out_to_compare(round_)
-        level = self._level_in_words
-        return fitted_in_queue(self._config, self._backbone, level, frames, compared, advance, first=first)
+        level, (config, _) = self._level_in_words, self._with_atoms(round_)
+        return fitted_in_queue(config, self._backbone, level, frames, compared, advance, first=first)
 
     @property
     def _level_in_words(self) -> str:

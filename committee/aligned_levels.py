@@ -24,7 +24,10 @@ class AlignedLevels:
 
 
 def align_levels(
-    frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float], main_level: str
+    frames: Sequence[TrainingFrame],
+    foundation_energies_eV: Sequence[float],
+    main_level: str,
+    priors_eV: Mapping[str, Mapping[int, float]] | None = None,
 ) -> AlignedLevels:
     """Put the energies of other levels than the main one on the foundation's zero.
 
@@ -36,6 +39,7 @@ def align_levels(
         frames: B labelled frames, each naming its level.
         foundation_energies_eV: (B,) the foundation's total energies of the same frames.
         main_level: the level whose energies are served.
+        priors_eV: level of theory -> prior of its shifts, as for ``ReferenceShifts.fit``.
 
     Raises:
         TrainingDataError: energies that are not finite in the foundation.
@@ -44,7 +48,7 @@ def align_levels(
     shifts = {}
     for level in sorted({frame.level_of_theory for frame in frames} - {main_level}):
         chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
-        shifts[level] = _shifts(frames, foundation_energies_eV, chosen)
+        shifts[level] = _shifts(frames, foundation_energies_eV, chosen, (priors_eV or {}).get(level, {}))
         for i in chosen:
             energy = frames[i].energy_eV - shifts[level].total_eV(frames[i].atoms.numbers)
             aligned[i] = replace(frames[i], energy_eV=energy, aligned=True)
@@ -52,10 +56,14 @@ def align_levels(
 
 
 def _shifts(
-    frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float], chosen: Sequence[int]
+    frames: Sequence[TrainingFrame],
+    foundation_energies_eV: Sequence[float],
+    chosen: Sequence[int],
+    prior_eV: Mapping[int, float],
 ) -> ReferenceShifts:
     known = [i for i in chosen if np.isfinite(frames[i].energy_eV)]
     if not known:
-        return ReferenceShifts()
+        return ReferenceShifts(dict(prior_eV))
     numbers: list[NDArray[np.int64]] = [frames[i].atoms.numbers for i in known]
-    return ReferenceShifts.fit(numbers, np.array([frames[i].energy_eV - foundation_energies_eV[i] for i in known]))
+    differences = np.array([frames[i].energy_eV - foundation_energies_eV[i] for i in known])
+    return ReferenceShifts.fit(numbers, differences, prior_eV)

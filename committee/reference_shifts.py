@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from committee.errors import TrainingDataError
 
 RANK_TOLERANCE = 1e-10  # relative; compositions are integers, so true zeros are far below
+UNKNOWN_REACH = 1e3  # how much further than a known element one without a prior moves
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class ReferenceShifts:
             atomic_numbers: of each of B frames, (n_b,).
             differences_eV: (B,) label minus foundation, total energies.
             prior_eV: atomic number -> shift, eV, for example from isolated atoms; 0 by default, which splits evenly
-                what the compositions leave open. Elements that no frame holds keep theirs.
+                what the compositions leave open. Where it knows some elements only, the others take what these leave.
+                Elements that no frame holds keep theirs.
 
         Raises:
             TrainingDataError: no frame, or a difference that is not finite.
@@ -59,13 +61,30 @@ class ReferenceShifts:
         counts = np.array([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], dtype=float)
         prior = dict(prior_eV or {})
         start = np.array([prior.get(int(z), 0.0) for z in elements])
-        shifts = start + np.linalg.lstsq(counts, differences - counts @ start, rcond=RANK_TOLERANCE)[0]
+        reach = np.array([1.0 if not prior or int(z) in prior else UNKNOWN_REACH for z in elements])
+        moves = reach * np.linalg.lstsq(counts * reach, differences - counts @ start, rcond=RANK_TOLERANCE)[0]
+        shifts = start + moves
         residuals = (differences - counts @ shifts) / counts.sum(1)
         return cls(
             {**prior, **{int(z): float(shift) for z, shift in zip(elements, shifts, strict=True)}},
             tuple(chemical_symbols[z] for z in elements[_undetermined(counts)]),
             float(np.std(residuals)),
         )
+
+    @staticmethod
+    def determined(atomic_numbers: Sequence[NDArray[np.integer]], asked: NDArray[np.integer]) -> bool:
+        """Whether energies of some compositions determine the sum of the shifts of another one.
+
+        Args:
+            atomic_numbers: of each of B frames with an energy.
+            asked: of the frame whose sum is asked for.
+        """
+        if not atomic_numbers:
+            return False
+        elements = np.unique(np.concatenate([asked, *atomic_numbers]))
+        rows = np.unique([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], axis=0)
+        extended = np.vstack([rows, [np.sum(asked == z) for z in elements]])
+        return bool(np.linalg.matrix_rank(extended) == np.linalg.matrix_rank(rows))
 
     def total_eV(self, atomic_numbers: NDArray[np.integer]) -> float:
         """Σ_i ε(Z_i) of one frame, eV."""

@@ -20,7 +20,7 @@ from committee.validation import held_back_score, split_by_group
 
 __all__ = ["TrainingFrame", "train", "training_hash"]
 
-_FIT_VERSION = 1  # part of a saved state's key: raise it when the same inputs give another fit
+_FIT_VERSION = 2  # part of a saved state's key: raise it when the same inputs give another fit
 
 
 def train(
@@ -79,7 +79,7 @@ def train(
         return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
 
     score = held_back_score(
-        held,
+        held.judged_beside(kept),
         lambda part: part.dense(heads, shifts, latent, committee, training),
         lambda heads: potential(heads, shifts),
         training,

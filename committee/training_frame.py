@@ -43,6 +43,11 @@ class TrainingFrame:
     aligned: bool = False
 
     @property
+    def has_label(self) -> bool:
+        """Whether there is anything to learn: an energy, forces or a stress."""
+        return not np.isnan(self.energy_eV) or not (self.forces_eV_per_A is None and self.stress_eV_per_A3 is None)
+
+    @property
     def independent_group(self) -> str:
         """The group, or the frame itself where none is named."""
         return self.group or self.id
@@ -73,8 +78,8 @@ def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
         elements: atomic numbers that the foundation was trained on.
 
     Raises:
-        TrainingDataError: no frames, ids that repeat or cannot name a file, labels that are not finite or do not fit
-            their structure, labels of more than one level of theory that were not aligned.
+        TrainingDataError: no frames, ids that repeat or cannot name a file, a frame without any label, labels that are
+            not finite or do not fit their structure, labels of more than one level of theory that were not aligned.
         StructureError: a structure that no model could be asked about; it names the frame by its id.
     """
     if not frames:
@@ -96,6 +101,8 @@ def _check_frame(frame: TrainingFrame) -> None:
     n_atoms = len(frame.atoms)
     if not re.fullmatch(r"[\w-][\w.-]*", frame.id):
         raise TrainingDataError(f"A frame's id names a file; received {frame.id!r}: use letters, digits and . _ -")
+    if not frame.has_label:
+        raise TrainingDataError(f"Frame {frame.id} has no label, neither energy, forces nor stress; leave it out.")
     if np.isinf(frame.energy_eV):
         raise TrainingDataError(f"Frame {frame.id} has an infinite energy; leave the label out.")
     for name, label, shape in (

@@ -1,7 +1,7 @@
 """Labelled frames together with what the foundation says of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,25 @@ class TrainingSet:
     def part(self, indices: Sequence[int]) -> "TrainingSet":
         """Some of the frames."""
         return TrainingSet([self.frames[i] for i in indices], [self.seen[i] for i in indices])
+
+    def judged_beside(self, fitted: "TrainingSet") -> "TrainingSet":
+        """What of frames held back can be judged beside those that are fitted.
+
+        An energy says something only where the energies that are fitted determine the reference shifts of its
+        composition: what is left of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
+
+        Args:
+            fitted: the frames that shifts and heads are fitted to.
+        """
+        known = [f.atoms.numbers for f in fitted.frames if np.isfinite(f.energy_eV) and not f.aligned]
+        frames = [
+            frame
+            if frame.aligned or ReferenceShifts.determined(known, frame.atoms.numbers)
+            else replace(frame, energy_eV=np.nan)
+            for frame in self.frames
+        ]
+        judged = TrainingSet(frames, self.seen)
+        return judged.part([i for i, frame in enumerate(frames) if frame.has_label])
 
     def shifts(
         self,

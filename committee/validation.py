@@ -51,7 +51,7 @@ def held_back_score(
     potential: Callable[[ResidualHeads], CommitteePotential],
     settings: TrainingSettings,
 ) -> Score | None:
-    """Cost of the committee's mean on frames held back, by their full forces; None without any.
+    """Cost of the committee's mean on frames held back, by their full forces; None without any, and without labels.
 
     Exact tangents hold the full forces. A sketch does not: those frames are asked of the potential itself.
 

@@ -137,20 +137,24 @@ def predict(
     """Compare foundations on your own labelled frames and say which to start from."""
     from dataclasses import asdict
 
+    from al_loop.files.isolated_atoms import atom_energies
     from al_loop.files.labelled import LabelKeys, read_labelled
     from al_loop.foundation_text import parse_foundation
 
     chosen = [parse_foundation(text, device) for text in foundation]
-    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key)).frames
+    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key))
     from al_loop.cli.comparison_table import print_comparison
     from al_loop.compare import compare_foundations
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        comparison = compare_foundations(labelled, chosen)
+        atoms_eV = atom_energies(labelled.isolated_atoms).energies_eV
+        comparison = compare_foundations(labelled.frames, chosen, atom_energies_eV=atoms_eV)
     if as_json:
-        typer.echo(json.dumps(asdict(comparison), allow_nan=False))
-    else:
-        print_comparison(comparison)
+        typer.echo(json.dumps({**asdict(comparison), "notes": labelled.notes}, allow_nan=False))
+        return
+    for note in labelled.notes:
+        typer.echo(note)
+    print_comparison(comparison)
 
 
 @app.command("isolated-atoms")

@@ -9,8 +9,9 @@ from al_loop.compare import Comparison
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print one line for each foundation, the best first, and which to start from."""
     console = console or Console()
+    of_which = f" ({comparison.labels})" if comparison.labels.partial else ""
     console.print(
-        f"{comparison.frames} frames, {comparison.atoms} atoms; mean |force component|"
+        f"{comparison.frames} frames{of_which}, {comparison.atoms} atoms; mean |force component|"
         f" {comparison.mean_force_eV_per_A:.3f} eV/Å",
         highlight=False,
     )
@@ -36,7 +37,10 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             _number(score.seconds_per_atom, 1000, 2),
         )
     console.print(table, highlight=False, markup=False)
-    console.print("Mean absolute errors, untrained; energies after each element's reference shift.", highlight=False)
+    above = "after each element's reference shift"
+    if comparison.energies_above == "isolated atoms":
+        above = "above the isolated atoms of labels and foundation, since these frames are too few to fit shifts"
+    console.print(f"Mean absolute errors, untrained; energies {above}.", highlight=False)
     console.print(f"Start from {comparison.start_from}: {comparison.reason}.", highlight=False, markup=False)
 
 

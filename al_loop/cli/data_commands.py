@@ -102,6 +102,8 @@ def import_command(
             "and label (atoms.info, atoms.arrays) was not taken, what was stored first stays.",
             err=True,
         )
+    for note in done.notes:
+        typer.echo(note)
     for other in others:
         typer.echo(f"Besides, {other}.", err=True)
 

@@ -121,7 +121,10 @@ def _opened(model: Path | None, config_path: Path | None, foundation: str | None
     from al_loop.narrow.opening import open_workbench
 
     config = load_config(config_path) if config_path is not None else None
-    return open_workbench(model, config, foundation, labelled)
+    opened = open_workbench(model, config, foundation, labelled)
+    for note in opened.notes:
+        typer.echo(note, err=True)
+    return opened
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @app.command()
 @guarded
 def train(
-    labelled: Annotated[Path, typer.Argument(metavar="LABELLED", help="Frames with energies and forces, extxyz.")],
+    labelled: Annotated[Path, typer.Argument(metavar="LABELLED", help="Frames with energies, forces or both, extxyz.")],
     foundation: Annotated[
         str,
         typer.Option(help="As for predict; of a campaign's YAML its committee, train and gate blocks are used too."),
@@ -60,7 +60,10 @@ def train(
     if as_json:
         typer.echo(json.dumps(asdict(done), allow_nan=False))
         return
-    typer.echo(f"Trained on {done.frames} frames; the checkpoint is {to}.")
+    for note in done.notes:
+        typer.echo(note)
+    of_which = f" ({done.labels})" if done.labels.partial else ""
+    typer.echo(f"Trained on {done.frames} frames{of_which}; the checkpoint is {to}.")
     if done.force_mae_eV_per_A is not None:
         typer.echo(
             f"Force MAE on frames not trained on: {done.force_mae_eV_per_A:.4f} eV/Å, "

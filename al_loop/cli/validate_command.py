@@ -79,7 +79,7 @@ def validate(
     named_structures(structures)  # refused before a model is loaded
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         keys = energy_key, forces_key, stress_key
-        done = _run(model, structures, reference, keys, foundation or [], config, names, to, quiet=quiet or as_json)
+        done = _run(model, structures, reference, keys, foundation or [], config, names, to, quiet, as_json)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), allow_nan=False))
     elif not quiet:
@@ -100,13 +100,14 @@ def _run(
     config: "Config | None",
     names: list[str],
     to: Path,
-    *,
     quiet: bool,
+    as_json: bool,
 ) -> "Validation":
     from al_loop.config.validation_settings import ValidationSettings
     from al_loop.files.labelled import LabelKeys
     from al_loop.progress import terminal_progress
     from al_loop.validate.checks import chosen_checks
+    from al_loop.validate.dataset_reference import DatasetReference
     from al_loop.validate.opening import named_structures, open_reference
     from al_loop.validate.reference import REFERENCE_NAME, EngineReference
     from al_loop.validate.run import ValidationRun
@@ -116,13 +117,16 @@ def _run(
     frames = named_structures(structures)
     label = _engine(reference, config)
     kept = to.with_name(KEPT)
-    progress = terminal_progress(quiet=quiet)
+    progress = terminal_progress(quiet=quiet or as_json)
     with ExitStack() as opened:
         shown = progress.stage("labels", unit="of the reference") if label is not None else nullcontext(_ignore)
         told = opened.enter_context(shown)
         held = opened.enter_context(closing(open_reference(reference, label, kept, told, LabelKeys(*keys))))
         if isinstance(held, EngineReference):
             held.check_elements(list(frames.values()))
+        if isinstance(held, DatasetReference) and not quiet:
+            for note in held.notes:
+                typer.echo(note, err=True)
         run = ValidationRun(
             subjects=open_subjects(model, foundations, config),
             structures=frames,

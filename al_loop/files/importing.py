@@ -1,7 +1,7 @@
 """Labels and frames from a file into a campaign: all of them, or none and one message."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,10 @@ from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.exporting import file_kind
+from al_loop.files.import_contents import FileContents, Repeats, labelled_atoms
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
+from al_loop.files.imported_atoms import note_atom_energies
+from al_loop.files.isolated_atoms import is_isolated_atom
 from al_loop.files.labelled import LabelKeys, labelled_frame
 from al_loop.files.record import Record, as_remark
 from al_loop.files.written_entries import read_entries
@@ -46,6 +49,7 @@ class Imported:
         suspects_new: of them, those that were not harvested before.
         completes: an earlier import of the same file had been cut off.
         entries_left: frames that the campaign's database knew with other own entries, which stay as they were.
+        notes: what was merged or set apart, in sentences.
     """
 
     labels: int
@@ -54,6 +58,7 @@ class Imported:
     suspects_new: int
     completes: bool = False
     entries_left: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def import_file(
@@ -87,12 +92,14 @@ def import_file(
         raise InputError(f"{path} is not a file; name one that ends in .extxyz, .xyz or .aselmdb")
     stated = campaign_level if level == ENGINE else level
 
-    def read() -> Iterator[Record]:
-        return _records(path, keys, _Checks(campaign_elements(ledger, config), campaign_level, stated))
+    elements = campaign_elements(ledger, config)
+
+    def read(repeats: Repeats) -> Iterator[_Read]:
+        return _records(path, keys, _Checks(elements, campaign_level, stated), repeats)
 
     before = path.stat()
-    sample, counts = _looked_through(read())
-    if counts[0] + counts[1] == 0:
+    sample, counts, contents = _looked_through(read(Repeats()))
+    if counts[0] + counts[1] + len(contents.isolated) == 0:
         raise InputError(f"{path} holds no frames; nothing was imported")
     room = HARVEST_LIMIT - ledger.waiting().suspects
     if counts[1] > room:
@@ -100,29 +107,47 @@ def import_file(
             f"{path} holds {counts[1]} frames without a label, and a campaign keeps at most {HARVEST_LIMIT} suspects "
             f"waiting ({max(room, 0)} more); give fewer, or run a round first. Nothing was imported"
         )
+    repeats = contents.repeats(ledger, campaign_level)
+    atoms = contents.atoms(ledger, config, campaign_level, elements)
     if check is not None and sample:
         check(sample)
     if (path.stat().st_mtime_ns, path.stat().st_size) != (before.st_mtime_ns, before.st_size):
         raise InputError(f"{path} was changed while it was read; nothing was imported. Import it again")
-    return _stored(ledger, path, read(), counts)
+    note_atom_energies(ledger, campaign_level, atoms.energies_eV, atoms.where)
+    done = _stored(ledger, path, (one.record for one in read(repeats) if not one.isolated), counts)
+    return replace(done, notes=(*atoms.notes, *repeats.notes))
 
 
-def _looked_through(records: Iterator[Record]) -> tuple[list[Record], tuple[int, int]]:
-    """A random sample of the labelled records, and how many have a label and have none."""
+@dataclass(frozen=True)
+class _Read:
+    where: str
+    record: Record
+    isolated: bool = False
+
+
+def _looked_through(frames: Iterator[_Read]) -> tuple[list[Record], tuple[int, int], FileContents]:
+    """A random sample of the labelled records, how many have a label and have none, and all labels together."""
     rng = np.random.default_rng(0)
     sample: list[Record] = []
+    contents = FileContents()
     labelled = bare = 0
-    for record in records:
+    for read in frames:
+        record = read.record
         if record.label is None:
             bare += 1
             continue
+        found = labelled_atoms(read.where, record.atoms, record.label)
+        if read.isolated:
+            contents.isolated.append(found)
+            continue
+        contents.labelled.append(found)
         labelled += 1
         place = int(rng.integers(labelled))
         if len(sample) < SAMPLE:
             sample.append(record)
         elif place < SAMPLE:
             sample[place] = record
-    return sample, (labelled, bare)
+    return sample, (labelled, bare), contents
 
 
 def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple[int, int]) -> Imported:
@@ -156,9 +181,9 @@ class _Checks:
     campaign_level: str
     stated: str | None
 
-    def structure(self, where: str, atoms: Atoms) -> None:
+    def structure(self, where: str, atoms: Atoms, *, any_element: bool) -> None:
         try:
-            check_structures([atoms], self.elements)
+            check_structures([atoms], frozenset(atoms.numbers.tolist()) if any_element else self.elements)
             if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
                 raise StructureError("has initial magnetic moments that are not finite", None)
             charge_and_multiplicity(atoms)
@@ -183,28 +208,36 @@ class _Checks:
         return str(found)
 
 
-def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Record]:
-    """Every frame of a file, checked."""
+def _records(path: Path, keys: LabelKeys | None, checks: _Checks, repeats: Repeats) -> Iterator[_Read]:
+    """Every frame of a file, checked, and once."""
     lmdb = file_kind(path) == "aselmdb"
     keys = keys or (LabelKeys("energy", "forces", "stress") if lmdb else LabelKeys())
     moments = "magmoms" if lmdb else extxyz.MAGMOMS
     for index, (atoms, known) in enumerate(aselmdb.frames(path) if lmdb else extxyz.frames(path)):
         where = f"{path}, frame {index}"
-        checks.structure(where, atoms)
-        found = labelled_frame(path, index, atoms, keys)
+        found = repeats.merged.get(where, labelled_frame(path, index, atoms, keys))
+        if found is None:
+            continue
+        isolated = is_isolated_atom(atoms, where) and bool(np.isfinite(found.energy_eV))
+        checks.structure(where, atoms, any_element=isolated)
         has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
         plain = plain_atoms(atoms)
         entries = read_entries(atoms, where, (keys.energy, keys.forces, keys.stress, moments))
+        if isolated:
+            label = Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
+            yield _Read(where, Record(plain, label, known, entries), isolated=True)
+            continue
         if not (has_energy or has_forces):
             if known.get("level_of_theory") is not None:
                 raise InputError(f"{where} says it is labelled and has no {keys.energy}; nothing was imported")
-            yield Record(plain, None, known, entries)
+            yield _Read(where, Record(plain, None, known, entries))
             continue
         if not (has_energy and has_forces):
             raise InputError(
                 f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'} "
-                f"under the name {keys.forces if has_energy else keys.energy!r}; a label needs both. "
-                "Nothing was imported"
+                f"under the name {keys.forces if has_energy else keys.energy!r}; a label of a "
+                "campaign needs both. Leave the frame out, or give the file as align.other_labels or to al-loop train, "
+                "where what a frame lacks has no weight in the fit. Nothing was imported"
             )
         label = Label(
             LabelStatus.CONVERGED,
@@ -219,7 +252,7 @@ def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Re
         wrong = defect(label, plain, checks.campaign_level)
         if wrong is not None:
             raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
-        yield Record(plain, label, known, entries)
+        yield _Read(where, Record(plain, label, known, entries))
 
 
 MESSAGE_CHARACTERS: Final = 20_000

@@ -72,18 +72,36 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
             label of the wrong shape or that is not finite.
     """
     given = [paths] if isinstance(paths, Path) else list(paths)
-    return LabelledFrames([frame for path in given for frame in _frames_of(path, keys or LabelKeys())])
+    return _sorted_out([frame for path in given for frame in _frames_of(path, keys or LabelKeys())])
+
+
+def _sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
+    from al_loop.files.sorting import sorted_out  # it knows this module
+
+    return sorted_out(frames)
 
 
 def _frames_of(path: Path, keys: LabelKeys) -> list[LabelledAtoms]:
     frames = [labelled_frame(path, index, atoms, keys) for index, atoms in enumerate(_read(path))]
-    if not any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames):
-        raise InputError(
-            f"{path}: no frame has forces under the name {keys.forces!r}; the first holds"
-            f" {', '.join(_names(frames[0].atoms)) or 'no labels'}; say which with --forces-key, or make labels with"
-            " al-loop label"
-        )
+    _require_names(path, frames, keys)
     return frames
+
+
+def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
+    """A label may lack in a whole file, but not because it stands there under another name."""
+    energies = any(np.isfinite(frame.energy_eV) for frame in frames)
+    forces = any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames)
+    names = {name for frame in frames for name in _names(frame.atoms)}
+    for found, what, key, option, is_one in (
+        (forces, "forces", keys.forces, "--forces-key", lambda name: "force" in name or "grad" in name),
+        (energies, "an energy", keys.energy, "--energy-key", lambda name: name.endswith("energy")),
+    ):
+        others = sorted(name for name in names if is_one(name.lower()))
+        if not found and (others or not (energies or forces)):
+            raise InputError(
+                f"{path}: no frame has {what} under the name {key!r}; the frames hold "
+                f"{', '.join(sorted(names)) or 'no labels'}; say which with {option}, or make labels with al-loop label"
+            )
 
 
 def _read(path: Path) -> list[Atoms]:

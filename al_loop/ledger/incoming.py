@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
 from ase import Atoms
 from pymongo import UpdateOne
 
-from al_loop.ids import canonical_order, request_id
+from al_loop.ids import matching_order, request_id
 from al_loop.ledger.base import chunks, now, raw
 from al_loop.ledger.blobs import drop_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Want
@@ -166,8 +165,7 @@ def _reordered(label: Label, given: Atoms, stored: Atoms) -> Label:
     """The label with its atoms in the stored order."""
     if stored is given:
         return label
-    order = np.empty(len(given), dtype=np.int64)
-    order[canonical_order(stored)] = canonical_order(given)
+    order = matching_order(given, stored)
     forces, moments = label.forces_eV_per_A, label.magnetic_moments_uB
     return replace(
         label,

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ase import Atoms
 from pymongo import UpdateOne
 
+from al_loop.ids import request_id
 from al_loop.ledger.base import chunks
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
@@ -59,6 +61,24 @@ class LabelLedger(VisitLedger):
             for want, request in found
         ]
         return [frame for frame in ended if frame.converged or not converged_only]
+
+    def accepted(self, frame_ids: Collection[str], level: str) -> dict[str, tuple[Atoms, Label]]:
+        """Accepted labels of frames at a level of theory, whichever campaign asked for them.
+
+        Args:
+            frame_ids: of the frames.
+            level: fingerprint of the level.
+
+        Returns:
+            Frame id -> structure and label, atoms in the stored order; frames without a label are not in it.
+        """
+        found: dict[str, str] = {}
+        for chunk in chunks([request_id(frame, level) for frame in frame_ids]):
+            chosen = {"_id": {"$in": list(chunk)}, "state": DONE}
+            for stored in self._collection(self._docs.request).find(chosen, {"frame": 1, "label": 1}):
+                found[stored["frame"]] = stored["label"]
+        atoms, labels = self.frames(found), self._labels(list(found.values()))
+        return {frame: (atoms[frame], labels[label]) for frame, label in found.items()}
 
     def mark_outliers(self, round_: int, reasons: Mapping[str, str]) -> None:
         """Say which converged labels of a round this campaign does not use; replaces what was said before.

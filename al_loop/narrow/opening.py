@@ -1,5 +1,6 @@
 """The model, the held-out labels and the engine that narrowing works with, from files and a campaign's config."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from ase import Atoms
 
 from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
-from al_loop.files.labelled import read_labelled
+from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.foundation_text import parse_foundation
 from al_loop.label.labeller import Labeller
 from al_loop.logfile import LOG_NAME
@@ -30,12 +31,14 @@ class Workbench:
         physics: limits of what counts as sound.
         labelled: held-out frames with their energies, eV.
         config: whose engine labels; None to label nothing.
+        notes: what was merged, set apart or left out of the labelled file, in sentences.
     """
 
     potential: CommitteePotential
     physics: PhysicsSettings = field(default_factory=PhysicsSettings)
     labelled: tuple[tuple[Atoms, float], ...] = ()
     config: Config | None = None
+    notes: tuple[str, ...] = ()
 
     def labeller(self, folder: Path) -> Labeller | None:
         """Return what labels, None without a config.
@@ -76,11 +79,13 @@ def open_workbench(
         if "load it yourself" in str(error):
             told += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
         raise InputError(told) from error
+    read = None if labelled is None else read_labelled(labelled)
     return Workbench(
         potential=potential,
         physics=PhysicsSettings() if config is None else config.physics,
-        labelled=_from_file(labelled) if labelled is not None else _from_campaign(config),
+        labelled=_with_energies(read.frames) if read is not None else _from_campaign(config),
         config=config,
+        notes=() if read is None else read.notes,
     )
 
 
@@ -97,8 +102,7 @@ def _served(config: Config | None) -> Path:
     return served
 
 
-def _from_file(path: Path) -> tuple[tuple[Atoms, float], ...]:
-    frames = read_labelled(path).frames
+def _with_energies(frames: Sequence[LabelledAtoms]) -> tuple[tuple[Atoms, float], ...]:
     return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
 
 

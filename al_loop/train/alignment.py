@@ -2,28 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
+from ase.data import chemical_symbols
 
 from al_loop.config import Config
-from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
-from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
-from al_loop.ids import content_id, frame_id
+from al_loop.config.align_settings import AlignSettings
+from al_loop.files.label_counts import LabelCounts
 from al_loop.records import LabelledFrame
+from al_loop.train.atom_shifts import isolated_atom_shifts
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
+from al_loop.train.other_labels import read_other_labels
 from al_loop.train.residuals import Residuals
 from committee.aligned_levels import align_levels
 from committee.backbone import Backbone
 from committee.compared_forces import ComparedForces, two_atom_axis
-from committee.errors import StructureError, TrainingDataError
+from committee.errors import TrainingDataError
 from committee.force_check import check_forces
 from committee.reference_shifts import ReferenceShifts
 from committee.stress_check import ComparedStress, check_stress
-from committee.structures import check_structures
 from committee.tangents import Tangents, cached_tangents
 from committee.training import TrainingFrame
 
@@ -92,15 +89,15 @@ def training_input(
     """
     own = [training_frame(frame) for frame in labelled]
     _require_one_level(own)
-    others = other_frames(config.align.other_labels, backbone)
-    frames = [*own, *others]
+    others = read_other_labels(config.align.other_labels, backbone)
+    frames = [*own, *others.frames]
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
     energies = [float(entry.energy) for entry in seen]
     prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
-    aligned = align_levels(frames, energies, own[0].level_of_theory)
+    aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
-    found = [residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
+    found = [residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior), *others.notes]
     held_out = [training_frame(frame) for frame in compared_only]
     answers = foundation_answers(backbone, [frame.atoms for frame in held_out])
     slips = []
@@ -119,6 +116,9 @@ def training_input(
             f"{level}: energies aligned by shifts of their own, which leave "
             f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
         )
+    parts = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
+    if parts.partial:
+        found.append(f"Of {len(frames)} labelled frames {parts}; what a frame lacks has no weight in the fit.")
     others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
     return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals, others_left)
 
@@ -140,37 +140,6 @@ def training_frame(frame: LabelledFrame) -> TrainingFrame:
         group=f"{frame.round}/{frame.trajectory}",
         level_of_theory=frame.label.level_of_theory,
     )
-
-
-def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> list[TrainingFrame]:
-    """Read the labels of other levels; a frame's group is itself.
-
-    Raises:
-        InputError: a file that cannot be read, holds no labels, or a structure that the foundation cannot be asked.
-    """
-    frames: dict[str, TrainingFrame] = {}
-    for entry in settings:
-        keys = LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key)
-        for index, labelled in enumerate(read_labelled(entry.file, keys).frames):
-            _check(entry.file, index, labelled, backbone)
-            frame = _other_frame(entry.level, labelled)
-            frames[frame.id] = frame
-    return list(frames.values())
-
-
-def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
-    """Reference shift of each element from its single atom: the engine's energy minus the foundation's.
-
-    Args:
-        energies_eV: of the engine by symbol.
-        backbone: the foundation; asked for the atom in vacuum, in its ground state's multiplicity.
-    """
-    shifts = {}
-    for symbol, energy in energies_eV.items():
-        z = atomic_numbers[symbol]
-        atom = Atoms(symbol, info={"charge": 0, "spin": round(ground_state_magnetic_moments[z]) + 1})
-        shifts[z] = energy - float(backbone.evaluate([atom]).energy[0])
-    return shifts
 
 
 def _require_one_level(own: Sequence[TrainingFrame]) -> None:
@@ -242,27 +211,6 @@ def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
     if known:
         return (
             f"The labels do not tell the reference shifts of {', '.join(shifts.undetermined)} apart: for compositions "
-            "unlike those trained on they follow align.isolated_atoms_eV."
+            "unlike those trained on they follow the isolated atoms (align.isolated_atoms_eV, or imported)."
         )
     return f"{shifts.warning} Or give align.isolated_atoms_eV."
-
-
-def _check(path: Path, index: int, labelled: LabelledAtoms, backbone: Backbone) -> None:
-    try:
-        check_structures([labelled.atoms], backbone.elements)
-    except StructureError as error:
-        raise InputError(f"align.other_labels: {path}, frame {index} {error.reason}") from error
-
-
-def _other_frame(level: str, labelled: LabelledAtoms) -> TrainingFrame:
-    frame = TrainingFrame(
-        id=f"other-{content_id(level, frame_id(labelled.atoms))}",
-        atoms=labelled.atoms,
-        energy_eV=labelled.energy_eV,
-        level_of_theory=level,
-    )
-    if np.isfinite(labelled.forces_eV_per_A).all():
-        frame = replace(frame, forces_eV_per_A=labelled.forces_eV_per_A)
-    if np.isfinite(labelled.stress_eV_per_A3).all():
-        frame = replace(frame, stress_eV_per_A3=labelled.stress_eV_per_A3)
-    return frame

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
 from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
-from al_loop.ids import canonical_order, content_id, frame_id
+from al_loop.ids import canonical_order, content_id, frame_id, matching_order
 from al_loop.validate import equation_of_state
 from al_loop.validate.answer import Answer
 from al_loop.validate.asking import asked
@@ -36,14 +36,18 @@ class DatasetReference:
         path: of the frames, extended XYZ.
         keys: names of the labels.
 
+    Attributes:
+        notes: what was merged, set apart or left out of the file, in sentences.
+
     Raises:
-        InputError: no such file, or no labels in it.
+        InputError: no such file, no labels in it, or labels of one geometry that contradict each other.
     """
 
     pays = False
 
     def __init__(self, path: Path, keys: LabelKeys | None = None) -> None:
-        self.frames = read_labelled(path, keys).frames
+        read = read_labelled(path, keys)
+        self.frames, self.notes = read.frames, read.notes
         self.name = path.name
         self.level = f"{len(self.frames)} labelled frames of {path.name}"
 
@@ -65,8 +69,12 @@ class DatasetReference:
             del atoms, data
             return frame_errors(self.frames, calculator, structure)
 
-        parts = [(_key(f.atoms), f.energy_eV, f.forces_eV_per_A.tolist(), f.stress_eV_per_A3) for f in self.frames]
-        return NamedCheck(FRAMES, ask, settings={"data": content_id(*parts)})
+        parts = [
+            (frame_id(f.atoms), canonical_order(f.atoms).tolist(), f.energy_eV, f.forces_eV_per_A.tolist())
+            for f in self.frames
+        ]
+        stresses = [f.stress_eV_per_A3.tolist() for f in self.frames]
+        return NamedCheck(FRAMES, ask, settings={"data": content_id(parts, stresses)})
 
     def _equation_of_state(self, structure: str, atoms: Atoms) -> Answer:
         scaled = [frame for frame in self.frames if _is_scaled(atoms, frame.atoms) and np.isfinite(frame.energy_eV)]
@@ -137,7 +145,7 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(self, frames: Sequence[LabelledAtoms]) -> None:
         super().__init__()
-        self._frames = {_key(frame.atoms): frame for frame in frames}
+        self._frames = {frame_id(frame.atoms): frame for frame in frames}
 
     def calculate(
         self,
@@ -151,22 +159,18 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
             NoAnswerError: no frame, or one without what is asked for.
         """
         super().calculate(atoms, list(properties), list(system_changes))
-        found = self._frames.get(_key(self.atoms))
+        found = self._frames.get(frame_id(self.atoms))
         if found is None:
             raise NoAnswerError("the labelled frames do not hold a structure that the check asks for")
         known: dict[str, Any] = {
             "energy": found.energy_eV,
-            "forces": found.forces_eV_per_A,
+            "forces": found.forces_eV_per_A[matching_order(found.atoms, self.atoms)],
             "stress": found.stress_eV_per_A3,
         }
         self.results = {name: value for name, value in known.items() if np.isfinite(value).all()}
         lacking = sorted(set(properties) - set(self.results))
         if lacking:
             raise NoAnswerError(f"the labelled frame has no {', '.join(lacking)}")
-
-
-def _key(atoms: Atoms) -> str:
-    return content_id(frame_id(atoms), canonical_order(atoms).tolist())
 
 
 def _is_scaled(atoms: Atoms, other: Atoms) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers
-from ase.io import write
+from ase.io import read, write
 from rich.console import Console
 
 from al_loop.cli.doctor import diagnose
@@ -19,10 +19,12 @@ from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.level_differences import level_differences
 from al_loop.records import LabelledFrame, Role
-from al_loop.train.alignment import isolated_atom_shifts, other_frames, training_input
+from al_loop.train.alignment import training_input
+from al_loop.train.atom_shifts import isolated_atom_shifts
+from al_loop.train.other_labels import read_other_labels
 from al_loop.train.residuals import Residuals
 from committee.backbones import load_backbone
-from committee.errors import TrainingDataError
+from committee.errors import FoundationAnswerError, TrainingDataError
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.training import TrainingFrame
@@ -144,7 +146,7 @@ def test_isolated_atoms_decide_what_one_composition_leaves_open(backbone, tmp_pa
     right = sum(SHIFTS[z] for z in water)
     assert abs(alone.residuals.shifts.total_eV(water) - right) > 5
     assert abs(given.residuals.shifts.total_eV(water) - right) < 0.2
-    assert any("they follow align.isolated_atoms_eV" in sentence for sentence in given.findings)
+    assert any("they follow the isolated atoms (align.isolated_atoms_eV" in sentence for sentence in given.findings)
     assert any("Isolated atoms alone would leave 0.0" in sentence for sentence in given.findings)
 
 
@@ -204,6 +206,52 @@ def test_other_labels_join_with_shifts_of_their_own(backbone, tmp_path):
     assert any(sentence.startswith("PBE, VASP: energies aligned") for sentence in given.findings)
 
 
+def test_isolated_atoms_and_parts_of_labels_in_files_of_other_labels(backbone, tmp_path):
+    """Files of one level are one set; frames without forces or energy join with what they have."""
+    write_labels(tmp_path / "other.extxyz", backbone, per_element)
+    frames = read(tmp_path / "other.extxyz", ":")
+    del frames[0].arrays["REF_forces"]
+    del frames[1].info["REF_energy"]
+    atoms_eV = {
+        symbol: energy + SHIFTS[atomic_numbers[symbol]] for symbol, energy in single_atoms(backbone, "HCO").items()
+    }
+    lone = [Atoms(symbol, info={"REF_energy": energy}) for symbol, energy in atoms_eV.items()]
+    write(tmp_path / "other.extxyz", frames[:4])
+    write(tmp_path / "more.extxyz", [*frames[3:], *lone])
+    config = config_of(tmp_path, f"{OTHER[:-2]}, {{file: more.extxyz, level: 'PBE, VASP', align: shifts}}]}}")
+    given = training_input(config, backbone, labelled(backbone, ("CH3OH",) * 4, per_element))
+    others = given.frames[4:]
+    assert len(others) == len(SEVERAL)  # one of them stands in both files
+    assert sum(frame.forces_eV_per_A is None for frame in others) == 1
+    assert sum(np.isnan(frame.energy_eV) for frame in others) == 1
+    said = " ".join(given.findings)
+    assert "PBE, VASP: Energies of isolated atoms were taken for C (" in said
+    assert "PBE, VASP: 1 frame repeats another one" in said
+    assert "14 with energy and forces, 1 energy only, 1 forces only" in said
+    found = read_other_labels(config.align.other_labels, backbone)
+    assert found.prior_shifts_eV["PBE, VASP"] == pytest.approx(SHIFTS, abs=0.001)
+    frames[3].info["REF_energy"] += 1.0
+    write(tmp_path / "more.extxyz", frames[3:])
+    with pytest.raises(InputError, match=r"other\.extxyz, frame 3 and .*more\.extxyz, frame 0 are the same geometry"):
+        read_other_labels(config.align.other_labels, backbone)
+
+
+def single_atoms(backbone, symbols):
+    shifts = isolated_atom_shifts(dict.fromkeys(symbols, 0.0), backbone)
+    return {symbol: -shifts[atomic_numbers[symbol]] for symbol in symbols}
+
+
+def test_a_foundation_without_an_answer_for_one_atom_is_named(backbone):
+    class Silent:
+        name = "silent"
+
+        def evaluate(self, frames):
+            raise FoundationAnswerError("silent", 0, "H", "it has no neighbours.")
+
+    with pytest.raises(InputError, match=r"silent gives no energy of a single H atom: .* no neighbours"):
+        isolated_atom_shifts({"H": -13.6}, Silent())
+
+
 def test_a_slip_in_a_file_of_other_labels_names_the_file(backbone, tmp_path):
     write_labels(tmp_path / "other.extxyz", backbone, per_element, forces=1 / 51.42)
     config = config_of(tmp_path, OTHER)
@@ -248,7 +296,7 @@ def test_other_labels_that_cannot_be_used_are_refused(backbone, tmp_path):
     noble.arrays["REF_forces"] = np.zeros((5, 3))
     write(tmp_path / "other.extxyz", noble)
     with pytest.raises(InputError, match=r"other\.extxyz, frame 0 holds Rn"):
-        other_frames(config_of(tmp_path, OTHER).align.other_labels, backbone)
+        read_other_labels(config_of(tmp_path, OTHER).align.other_labels, backbone)
 
 
 def test_isolated_atoms_need_every_element(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
@@ -121,6 +122,80 @@ def labelled(files: Path, unit: float = 1.0) -> Path:
         atoms.calc = None
     write(files / "labelled.extxyz", frames)
     return files / "labelled.extxyz"
+
+
+def trained(files: Path, *more: object) -> tuple[int, str, str]:
+    """Train on copper.extxyz with the smallest fit."""
+    campaign = CAMPAIGN.replace("epochs: 150", "epochs: 2")
+    (files / "copper.yaml").write_text(campaign)
+    return invoke("train", files / "copper.extxyz", "--foundation", files / "copper.yaml", "--to", files / "m", *more)
+
+
+def test_isolated_atoms_and_parts_of_labels_are_counted_and_said(files: Path) -> None:
+    frames = read(labelled(files), ":")
+    del frames[0].arrays["REF_forces"]
+    del frames[1].arrays["REF_forces"]
+    del frames[2].info["REF_energy"]
+    lone = Atoms("Cu", info={"REF_energy": 3.51, "config_type": "IsolatedAtom"})
+    write(files / "copper.extxyz", [lone, *frames, frames[5].copy()])
+    write(files / "held.extxyz", [energy_alone(rattled(1, 50)[0]), frames[4]])
+    code, out, error = trained(files)
+    assert code == 0, error
+    said = " ".join(out.split())
+    assert "Energies of isolated atoms were taken for Cu (3.51 eV)" in said
+    assert f"copper.extxyz, frame 7 is {files}/copper.extxyz, frame 6" in said
+    assert "Trained on 6 frames (3 with energy and forces, 2 energy only, 1 forces only)" in said
+    shifts = load(files / "m").shifts.eV_per_atom
+    code, out, error = trained(files, "--json")
+    told = json.loads(out)
+    assert told["labels"] == {"both": 3, "energy_only": 2, "forces_only": 1}
+    assert len(told["notes"]) == 2
+    assert load(files / "m").shifts.eV_per_atom == shifts
+    code, _, error = trained(files, "--calibrate", files / "held.extxyz")
+    assert code == 2
+    assert "1 of 1 frames" in error  # the one without forces is no calibration frame
+    del frames[4].arrays["REF_forces"]
+    write(files / "held.extxyz", [energy_alone(rattled(1, 50)[0])])
+    assert "no frame of" in trained(files, "--calibrate", files / "held.extxyz")[2]
+
+
+def energy_alone(atoms: Atoms) -> Atoms:
+    atoms.info["REF_energy"] = 0.5
+    return atoms
+
+
+def test_the_energy_of_an_isolated_atom_decides_what_labels_leave_open(files: Path) -> None:
+    """Forces alone say nothing of the zero."""
+    frames = read(labelled(files), ":")
+    for atoms in frames:
+        del atoms.info["REF_energy"]
+    write(files / "copper.extxyz", [*frames, Atoms("Cu", info={"REF_energy": 3.51})])
+    assert trained(files)[0] == 0
+    potential = load(files / "m")
+    alone = potential.backbone.evaluate([Atoms("Cu", info={"charge": 0, "spin": 2})])
+    assert potential.shifts.eV_per_atom == {29: pytest.approx(3.51 - float(alone.energy[0].detach()), abs=1e-4)}
+
+
+def test_labels_that_contradict_each_other_are_refused_by_predict_and_train(files: Path) -> None:
+    frames = read(labelled(files), ":")
+    other = frames[1].copy()
+    other.info["REF_energy"] += 0.5
+    write(files / "copper.extxyz", [*frames, other])
+    for command in ("train", "predict"):
+        to = ("--to", files / "m") if command == "train" else ()
+        code, _, error = invoke(command, files / "copper.extxyz", "--foundation", "sevennet:7net-0", *to)
+        assert code == 2
+        assert "copper.extxyz, frame 1 and" in error
+        assert "copper.extxyz, frame 6 are the same geometry with energies of" in error
+    assert not (files / "m").exists()
+
+
+def test_a_misspelt_key_is_not_taken_for_labels_that_lack(files: Path) -> None:
+    labelled(files).rename(files / "copper.extxyz")
+    for option, told in (("--energy-key", "an energy"), ("--forces-key", "forces")):
+        code, _, error = trained(files, option, "DFT")
+        assert code == 2
+        assert f"no frame has {told} under the name 'DFT'; the frames hold REF_energy, REF_forces" in error
 
 
 def test_refusals_name_what_to_do(files: Path) -> None:

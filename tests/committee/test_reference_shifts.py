@@ -73,6 +73,31 @@ def test_the_prior_decides_only_what_the_compositions_leave_open():
     assert ReferenceShifts.fit(known, planted, prior).eV_per_atom[6] == pytest.approx(true[6])
 
 
+def test_elements_without_a_prior_take_what_those_with_one_leave():
+    true = {1: -13.6, 6: -1029.5}
+    frames = numbers(["CH4"] * 3)
+    planted = np.array([sum(true[z] for z in f) for f in frames])
+    fitted = ReferenceShifts.fit(frames, planted, {6: -1029.5})
+    assert fitted.eV_per_atom == pytest.approx(true, abs=1e-3)
+    both = numbers(["CH4", "C2H6", "CH4"])
+    planted = np.array([sum(true[z] for z in f) for f in both])
+    assert ReferenceShifts.fit(both, planted, {6: 900.0}).eV_per_atom == pytest.approx(true)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "determined"),
+    [
+        ([], "CH4", False),
+        (["CH4"], "CH4", True),
+        (["CH4"], "C2H6", False),
+        (["CH4", "C2H6"], "C2H4", True),
+        (["CH4", "C2H6"], "CH3OH", False),
+    ],
+)
+def test_which_sums_of_shifts_are_determined(known, asked, determined):
+    assert ReferenceShifts.determined(numbers(known), numbers([asked])[0]) is determined
+
+
 def level_frames(level, names, shifts, energies, rng):
     """Labels whose energies differ from the foundation's by shifts and 5 meV per atom."""
     frames = []
@@ -96,6 +121,12 @@ def test_levels_lose_shifts_of_their_own():
         assert abs(frame.energy_eV - energy) / len(frame.atoms) < 0.02
     assert aligned.shifts["other"].eV_per_atom[8] == pytest.approx(-500, abs=0.05)
     check_frames(aligned.frames, {1, 6, 8})
+    water = other[1 :: len(NAMES)]
+    prior = {"other": {1: 0.4, 8: -500.2, 7: 3.0}}
+    energies = [foundation[0], *foundation[len(names) + 1 :: len(NAMES)]]
+    found = align_levels([main[0], *water], energies, "main", prior).shifts["other"].eV_per_atom
+    assert found[7] == 3.0
+    assert [found[z] for z in (1, 8)] == pytest.approx([0.5, -500.0], abs=0.2)  # a minimum norm would split it evenly
     with pytest.raises(TrainingDataError, match=r"main0 is 'main'.*align\.other_labels"):
         check_frames([*main, *other], {1, 6, 8})
 

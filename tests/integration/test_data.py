@@ -23,6 +23,7 @@ from al_loop.config import StoreSettings
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.files.exporting import export_file
+from al_loop.files.imported_atoms import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
 from al_loop.files.importing import import_file
 from al_loop.harvest import harvest
 from al_loop.ids import frame_id
@@ -237,6 +238,88 @@ def test_an_import_that_was_killed_is_told_and_completed(
         assert "completes" not in again
         for name in ("label", "request"):
             assert ledger._database[name].count_documents({"level": LEVEL}) == count
+
+
+def emt_frame(path: Path, seed: int, energy_off_eV: float = 0.0, *extra: Atoms, parts: str = "ef") -> Path:
+    """A file of one frame with its label of EMT, or a part of it, and others."""
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=seed)
+    if "e" in parts:
+        atoms.info["REF_energy"] = EMT().get_potential_energy(atoms) + energy_off_eV
+    if "f" in parts:
+        atoms.arrays["REF_forces"] = EMT().get_forces(atoms)
+    write(path, [atoms, *extra], format="extxyz")
+    return path
+
+
+def test_labels_that_contradict_the_file_or_the_ledger_are_refused(ledgers, config, tmp_path: Path) -> None:
+    _, second = ledgers
+
+    def imported(path: Path):
+        return import_file(second, config, path, campaign_level=LEVEL, level="engine")
+
+    mine = emt_frame(tmp_path / "mine.extxyz", 1)
+    assert imported(mine).labels_new == 1
+    again = read(mine, 0)[[2, 0, 3, 1]]
+    write(tmp_path / "again.extxyz", [again, again[[1, 0, 2, 3]]])
+    done = imported(tmp_path / "again.extxyz")
+    assert (done.labels, done.labels_new) == (2, 0)
+    repeated, known = done.notes
+    assert "again.extxyz, frame 1 is" in repeated
+    assert known == "1 frame has an equal label in the campaign already."
+    shifted = read(mine, 0)
+    shifted.wrap(center=0.2)
+    shifted.positions[1] += shifted.cell[0]
+    write(tmp_path / "images.extxyz", [shifted, read(emt_frame(tmp_path / "x.extxyz", 5), 0), read(mine, 0)])
+    done = imported(tmp_path / "images.extxyz")
+    assert "images.extxyz, frame 2 is" in done.notes[0]
+    wrong = emt_frame(tmp_path / "wrong.extxyz", 1, 0.5)
+    with pytest.raises(InputError, match=r"wrong\.extxyz, frame 0 has a label in the campaign's ledger already"):
+        imported(wrong)
+    both = emt_frame(tmp_path / "both.extxyz", 9, 0.5, read(emt_frame(tmp_path / "y.extxyz", 9), 0))
+    with pytest.raises(InputError, match=r"both\.extxyz, frame 0 and .*both\.extxyz, frame 1 are the same geometry"):
+        imported(both)
+    assert second.waiting().labels == 3
+
+
+def test_isolated_atoms_are_imported_as_energies_and_never_as_frames(ledgers, config, tmp_path: Path) -> None:
+    _, second = ledgers
+
+    def imported(path: Path, settings=config):
+        return import_file(second, settings, path, campaign_level=LEVEL, level="engine")
+
+    lone = Atoms("Cu", info={"REF_energy": 3.51, "config_type": "IsolatedAtom"})
+    gold = Atoms("Au", info={"REF_energy": 3.8})
+    path = emt_frame(tmp_path / "mine.extxyz", 1, 0.0, lone, gold)
+    done = imported(path)
+    assert (done.labels, done.labels_new, done.suspects) == (1, 1, 0)
+    assert "taken for Cu (3.51 eV)" in done.notes[0]
+    assert any("Isolated atoms of Au were left out" in note for note in done.notes)
+    assert imported_atom_energies(second, LEVEL) == {"Cu": 3.51}
+    assert imported_atom_energies(second, "another level") == {}
+    imported(path)
+    assert len(second.events(IMPORTED_ATOMS)) == 1
+    other = emt_frame(tmp_path / "other.extxyz", 2, 0.0, Atoms("Cu", info={"REF_energy": 3.6}))
+    with pytest.raises(InputError, match=r"mine\.extxyz, frame 1 .imported before. and .*other\.extxyz, frame 1"):
+        imported(other)
+    align = config.align.model_copy(update={"isolated_atoms_eV": {"Cu": 3.7}})
+    mine = config.model_copy(update={"align": align})
+    with pytest.raises(InputError, match=r"align\.isolated_atoms_eV and .*mine\.extxyz, frame 1"):
+        imported(path, mine)
+    taken, remarks = with_imported_atoms(mine, {"Cu": 3.51, "Ag": 2.0})
+    assert taken.align.isolated_atoms_eV == {"Cu": 3.7, "Ag": 2.0}
+    assert "3.7 eV and an imported file 3.51 eV: the config's counts" in remarks[0]
+    assert with_imported_atoms(config, {"Cu": 3.51})[0].align.isolated_atoms_eV == {"Cu": 3.51}
+    with pytest.raises(InputError, match="nothing says of which level"):
+        import_file(second, config, path, campaign_level=LEVEL)
+
+
+@pytest.mark.parametrize("parts", ["e", "f"])
+def test_a_part_of_a_label_is_no_label_of_a_campaign(ledgers, config, tmp_path: Path, parts: str) -> None:
+    _, second = ledgers
+    path = emt_frame(tmp_path / "part.extxyz", 1, parts=parts)
+    with pytest.raises(InputError, match=r"part\.extxyz, frame 0 has .* a campaign needs both.*align\.other_labels"):
+        import_file(second, config, path, campaign_level=LEVEL, level="engine")
 
 
 HOSTILE = {

@@ -9,6 +9,7 @@ import time
 from ase.build import bulk
 
 from al_loop import load_config
+from al_loop.files.imported_atoms import note_atom_energies
 from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
@@ -110,12 +111,18 @@ def watched(campaign, process):
         labels = [f.label for f in ledger.labelled((Role.EXPLORE,), (0,))][:2]
         imported = [harvested(10 + i) for i in range(2)]
         assert {label.level_of_theory for label in labels} == {level}
+        note_atom_energies(ledger, level, {"Cu": 3.5}, {"Cu": "atoms.xyz, frame 0"})
         assert ledger.add_labels(imported, labels) == 2
         assert ledger.add_labels(imported, labels) == 0
         wait_for_report(campaign, process, 2)
         trained = {f.frame_id for f in ledger.labelled((Role.EXPLORE,), (2,))}
         assert {visit.frame_id for visit in imported} <= trained
-        assert len(ledger.stage_results(2, "explore")["asked_before"]) == 2
+        explored = [ledger.stage_results(round_, "explore") for round_ in (1, 2)]
+        assert len(explored[1]["asked_before"]) == 2
+        assert [results["isolated_atoms_eV"] for results in explored] == [{}, {"Cu": 3.5}]
+        said = {round_: " ".join(e.message for e in ledger.events("alignment", round_)) for round_ in (1, 2)}
+        assert "Isolated atoms alone" not in said[1]
+        assert "Isolated atoms alone would leave" in said[2]
 
 
 def wait_until_it_watches(campaign, process, times):
