@@ -1,4 +1,4 @@
-"""A committee from a file of labelled frames, outside any campaign: ``al-loop train``."""
+"""A committee from files of labelled frames, outside any campaign: ``al-loop train``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
 from al_loop.train.alignment import label_slips
@@ -34,7 +35,7 @@ class Recipe:
         committee: the heads.
         training: the fit.
         gate: tolerance and confidence of a calibration.
-        keys: names of the labels in the files.
+        keys: names of the labels in files of frames; None for the usual ones, see ``keys_of``.
         level_of_theory: of the labels, in words.
         seed: of the heads and of the bootstrap.
         check: refuse labels whose unit, sign or order does not fit the foundation.
@@ -43,7 +44,7 @@ class Recipe:
     committee: CommitteeSettings
     training: TrainingSettings
     gate: GateSettings
-    keys: LabelKeys
+    keys: LabelKeys | None
     level_of_theory: str
     seed: int = 0
     check: bool = True
@@ -58,21 +59,23 @@ class Trained:
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
         force_mae_foundation_eV_per_A: the foundation's own on the same frames.
         calibration: in one sentence; empty without calibration frames.
+        notes: what was left out or set apart of the files, in sentences.
     """
 
     frames: int
     force_mae_eV_per_A: float | None = None
     force_mae_foundation_eV_per_A: float | None = None
     calibration: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def train_on_file(
-    labelled: Path,
+def train_on_files(
+    labelled: Path | Sequence[Path],
     foundation: Foundation,
     to: Path,
     recipe: Recipe,
     *,
-    calibration_file: Path | None = None,
+    calibration_files: Path | Sequence[Path] = (),
     advance: Callable[[int], object] = lambda _: None,
 ) -> Trained:
     """Train a committee on labelled frames and write its checkpoint.
@@ -81,11 +84,11 @@ def train_on_file(
     one with more frames computes only the new ones.
 
     Args:
-        labelled: frames with energies and forces.
+        labelled: frames with energies and forces: files, folders and patterns, see ``find_sources``.
         foundation: what the committee stands on.
         to: the checkpoint's folder; another checkpoint there is replaced once the new one is complete.
         recipe: everything else.
-        calibration_file: labelled frames of other trajectories; without them nothing is ever trusted.
+        calibration_files: labelled frames of other trajectories; without them nothing is ever trusted.
         advance: called with the number of frames and epochs that are done.
 
     Raises:
@@ -94,17 +97,18 @@ def train_on_file(
         FoundationError: a foundation that cannot be loaded.
         CommitteeError: frames that nothing can be learnt from, or a folder that cannot be written.
     """
-    learnt = _frames(labelled, recipe)
-    held = [] if calibration_file is None else _frames(calibration_file, recipe)
+    learnt, notes = _frames(labelled, recipe)
+    held, further_notes = _frames(calibration_files, recipe) if calibration_files else ([], ())
+    notes = tuple(dict.fromkeys([*notes, *further_notes]))
     both = {frame.id for frame in learnt} & {frame.id for frame in held}
     if both:
         raise InputError(
-            f"--calibrate: {len(both)} of {len(held)} frames of {calibration_file} are in {labelled} too; give frames "
-            "of trajectories that are not trained on"
+            f"--calibrate: {len(both)} of {len(held)} frames of {_named(calibration_files)} are in {_named(labelled)} "
+            "too; give frames of trajectories that are not trained on"
         )
     backbone = load_backbone(foundation)
     if recipe.check:
-        _compare(labelled, learnt, backbone)
+        _compare(_named(labelled), learnt, backbone)
     potential = train(
         backbone,
         learnt,
@@ -117,25 +121,30 @@ def train_on_file(
     )
     if not held:
         save(potential, to)
-        return Trained(len(learnt))
+        return Trained(len(learnt), notes=notes)
     calibrated, mae, mae_foundation = _calibrated(potential, held, recipe.gate)
     save(calibrated, to)
     assert calibrated.calibration is not None  # noqa: S101 - just made
-    return Trained(len(learnt), mae, mae_foundation, calibrated.calibration.summary)
+    return Trained(len(learnt), mae, mae_foundation, calibrated.calibration.summary, notes)
 
 
-def _frames(path: Path, recipe: Recipe) -> list[TrainingFrame]:
+def _named(paths: Path | Sequence[Path]) -> str:
+    return str(paths) if isinstance(paths, Path) else ", ".join(map(str, paths))
+
+
+def _frames(paths: Path | Sequence[Path], recipe: Recipe) -> tuple[list[TrainingFrame], tuple[str, ...]]:
     """Each frame once; one without forces or energy is refused, since a file of labels should have them."""
     found = {}
-    for index, labelled in enumerate(read_labelled(path, recipe.keys).frames):
+    read = read_labelled(paths, recipe.keys)
+    for labelled in read.frames:
         if not (np.isfinite(labelled.energy_eV) and np.isfinite(labelled.forces_eV_per_A).all()):
             raise InputError(
-                f"{path}, frame {index}: no {recipe.keys.energy} or no {recipe.keys.forces}; remove the frame, or name "
-                "the labels with --energy-key and --forces-key"
+                f"{labelled.where}: no energy or no forces; remove the frame, or name the labels with --energy-key and "
+                "--forces-key"
             )
         frame = _frame(labelled, recipe.level_of_theory)
         found[frame.id] = frame
-    return list(found.values())
+    return list(found.values()), read.notes
 
 
 def _frame(labelled: LabelledAtoms, level: str) -> TrainingFrame:
@@ -150,14 +159,14 @@ def _frame(labelled: LabelledAtoms, level: str) -> TrainingFrame:
     )
 
 
-def _compare(path: Path, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
+def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
     check_frames(frames, backbone.elements)
     rng = np.random.default_rng(len(frames))
     chosen = rng.choice(len(frames), size=min(COMPARED, len(frames)), replace=False)
     slips = label_slips([frames[index] for index in sorted(chosen)], backbone)
     if slips:
         raise InputError(
-            f"{path}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
+            f"{who}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
             "are right"
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from al_loop.cli.commands import AsJson, app
+from al_loop.cli.commands import AsJson, app, print_notes
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _opened(model: Path | None, config_path: Path | None, foundation: str | None
     from al_loop.narrow.opening import open_workbench
 
     config = load_config(config_path) if config_path is not None else None
-    return open_workbench(model, config, foundation, labelled)
+    opened = open_workbench(model, config, foundation, labelled)
+    print_notes(opened.notes)
+    return opened
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import IO, Any, Final, TextIO
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.files.record import PROVENANCE, Record
+from al_loop.files.text import open_text
 from al_loop.frames import KEPT
 
 MAGMOMS: Final = "REF_magmoms"
@@ -49,14 +50,13 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
         InputError: text that is no extended XYZ, or a frame of more than ``MAX_ATOMS`` atoms; nothing of the file is
             ever executed.
     """
-    with path.open(encoding="utf-8") as file:
+    with open_text(path, strict=True) as file:
         for index, text in enumerate(_texts(path, file)):
             try:
                 atoms = read(io.StringIO(text), format="extxyz", index=0)
             except Exception as error:
                 raise InputError(
-                    f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]}); "
-                    "nothing was imported"
+                    f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]})"
                 ) from error
             known = atoms.info.pop(PROVENANCE, {})
             yield atoms, known if isinstance(known, dict) else {}
@@ -82,7 +82,7 @@ def _numbers(values: list[float]) -> str:
     return " ".join(map(repr, values))
 
 
-def _texts(path: Path, file: TextIO) -> Iterator[str]:
+def _texts(path: Path, file: IO[str]) -> Iterator[str]:
     """The text of each frame."""
     index = 0
     while first := _line(path, file, index):
@@ -92,8 +92,7 @@ def _texts(path: Path, file: TextIO) -> Iterator[str]:
         lines = [first, *(_line(path, file, index) for _ in range(count + 1))]
         if not lines[-1]:
             raise InputError(
-                f"{path}, frame {index}: the file ends in the middle of a frame of {count} atoms; it was cut off, and "
-                "nothing was imported"
+                f"{path}, frame {index}: the file ends in the middle of a frame of {count} atoms; it was cut off"
             )
         yield "".join(lines)
         index += 1
@@ -105,16 +104,16 @@ def _count(path: Path, index: int, line: str) -> int:
     if not 1 <= count <= MAX_ATOMS:
         raise InputError(
             f"{path}, frame {index}: received {text[:40]!r}, expected the number of atoms, 1 to {MAX_ATOMS}, as "
-            "extended XYZ has it; nothing was imported"
+            "extended XYZ has it"
         )
     return count
 
 
-def _line(path: Path, file: TextIO, index: int) -> str:
+def _line(path: Path, file: IO[str], index: int) -> str:
     try:
         line = file.readline(MAX_LINE)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}, frame {index}: not text in UTF-8; nothing was imported") from error
+        raise InputError(f"{path}, frame {index}: not text in UTF-8") from error
     if len(line) >= MAX_LINE:
-        raise InputError(f"{path}, frame {index}: a line of more than {MAX_LINE} characters; nothing was imported")
+        raise InputError(f"{path}, frame {index}: a line of more than {MAX_LINE} characters")
     return line

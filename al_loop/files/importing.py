@@ -1,20 +1,23 @@
-"""Labels and frames from a file into a campaign: all of them, or none and one message."""
+"""Labels and frames from files into a campaign: all of them, or none and one message."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.files import aselmdb, extxyz
-from al_loop.files.exporting import file_kind
+from al_loop.files.extxyz import MAGMOMS
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
-from al_loop.files.labelled import LabelKeys, labelled_frame
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import LabelledAtoms, labelled_frames
 from al_loop.files.record import Record, as_remark
+from al_loop.files.sources import Source, find_sources, trajectory_name
 from al_loop.frames import plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
 from al_loop.ids import frame_id
@@ -35,72 +38,84 @@ REASON: Final = "imported without a label"
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a file.
+    """What came of some files.
 
     Attributes:
-        labels: frames in the file that have a label.
+        labels: frames in them that have a label.
         labels_new: of them, those that the campaign did not have.
         suspects: frames without a label.
         suspects_new: of them, those that were not harvested before.
-        completes: an earlier import of the same file had been cut off.
+        completes: names of files whose earlier import had been cut off.
+        notes: what was left out or passed over, in sentences for the user.
     """
 
     labels: int
     labels_new: int
     suspects: int
     suspects_new: int
-    completes: bool = False
+    completes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def import_file(
     ledger: Ledger,
     config: Config,
-    path: Path,
+    paths: Path | Sequence[Path],
     *,
     campaign_level: str,
     level: str | None = None,
     keys: LabelKeys | None = None,
     check: Callable[[Sequence[Record]], None] | None = None,
 ) -> Imported:
-    """Read a file twice: the first time everything is checked, the second time it is stored.
+    """Read files twice: the first time everything is checked, the second time it is stored.
 
-    Storing it is not one transaction. One that was killed is told by ``unfinished_imports``, and the same call
+    Storing is not one transaction. One that was killed is told by ``unfinished_imports``, and the same call
     completes it: what is stored is found again and changes nothing.
 
     Args:
         ledger: of the campaign.
         config: its configuration, for the elements it knows.
-        path: ``.extxyz``, ``.xyz`` or ``.aselmdb``.
+        paths: files, folders and patterns, see ``find_sources``.
         campaign_level: fingerprint of the campaign's level of theory.
         level: of the labels where the file does not say it: a fingerprint, or ``engine``.
-        keys: names of the labels; by default those that ``al-loop export`` writes.
+        keys: names of the labels in files of frames; by default see ``keys_of``.
         check: looks at some of the labels before anything is stored, and raises if they are wrong.
 
     Raises:
-        InputError: anything in the file that cannot be used; nothing was stored.
+        InputError: anything in the files that cannot be used; nothing was stored.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name one that ends in .extxyz, .xyz or .aselmdb")
-    stated = campaign_level if level == ENGINE else level
+    checks = _Checks(campaign_elements(ledger, config), campaign_level, campaign_level if level == ENGINE else level)
+    sources = find_sources(paths)
+    notes = list(sources.notes)
+    before = {source: _state(source) for source in sources.files}
+    samples, counts = zip(*(_looked_through(_records(s, keys, checks, notes)) for s in sources.files), strict=True)
+    _check_counts(sources.files, counts, notes, HARVEST_LIMIT - ledger.waiting().suspects)
+    sample = list(chain.from_iterable(samples))
+    if check is not None and sample:
+        chosen = np.random.default_rng(0).permutation(len(sample))[:SAMPLE]
+        check([sample[index] for index in chosen])
+    for source, state in before.items():
+        if _state(source) != state:
+            raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")
+    return _stored(ledger, {s: _records(s, keys, checks, []) for s in sources.files}, counts, tuple(notes))
 
-    def read() -> Iterator[Record]:
-        return _records(path, keys, _Checks(campaign_elements(ledger, config), campaign_level, stated))
 
-    before = path.stat()
-    sample, counts = _looked_through(read())
-    if counts[0] + counts[1] == 0:
-        raise InputError(f"{path} holds no frames; nothing was imported")
-    room = HARVEST_LIMIT - ledger.waiting().suspects
-    if counts[1] > room:
+def _state(source: Source) -> tuple[int, int]:
+    """When the file was changed, and its size."""
+    found = source.path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _check_counts(sources: Sequence[Source], counts: Sequence[tuple[int, int]], notes: list[str], room: int) -> None:
+    labels, bare = (sum(column) for column in zip(*counts, strict=True))
+    named = str(sources[0].path) if len(sources) == 1 else f"{sources[0].path} and {len(sources) - 1} more files"
+    if labels + bare == 0:
+        raise InputError(f"no frames in {named}; nothing was imported. {' '.join(notes)}".rstrip())
+    if bare > room:
         raise InputError(
-            f"{path} holds {counts[1]} frames without a label, and a campaign keeps at most {HARVEST_LIMIT} suspects "
+            f"{named}: {bare} frames without a label, and a campaign keeps at most {HARVEST_LIMIT} suspects "
             f"waiting ({max(room, 0)} more); give fewer, or run a round first. Nothing was imported"
         )
-    if check is not None and sample:
-        check(sample)
-    if (path.stat().st_mtime_ns, path.stat().st_size) != (before.st_mtime_ns, before.st_size):
-        raise InputError(f"{path} was changed while it was read; nothing was imported. Import it again")
-    return _stored(ledger, path, read(), counts)
 
 
 def _looked_through(records: Iterator[Record]) -> tuple[list[Record], tuple[int, int]]:
@@ -121,21 +136,37 @@ def _looked_through(records: Iterator[Record]) -> tuple[list[Record], tuple[int,
     return sample, (labelled, bare)
 
 
-def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple[int, int]) -> Imported:
-    content = content_of(path)
-    completes = content in {known.content for known in unfinished_imports(ledger)}
-    note_began(ledger, path, content, *counts)
-    labels_new = suspects_new = 0
+def _stored(
+    ledger: Ledger,
+    records: dict[Source, Iterator[Record]],
+    counts: Sequence[tuple[int, int]],
+    notes: tuple[str, ...],
+) -> Imported:
+    content = {source: content_of(source.path) for source in records}
+    unfinished = {known.content for known in unfinished_imports(ledger)}
+    for source, count in zip(records, counts, strict=True):
+        note_began(ledger, source.path, content[source], *count)
+    labels = suspects = labels_new = suspects_new = 0
+    for (source, found), count in zip(records.items(), counts, strict=True):
+        new = _store(ledger, source, found)
+        message = f"{count[0]} labels ({new[0]} new), {count[1]} suspects ({new[1]} new)"
+        note_ended(ledger, source.path, content[source], message)
+        labels, suspects = labels + count[0], suspects + count[1]
+        labels_new, suspects_new = labels_new + new[0], suspects_new + new[1]
+    completes = tuple(source.path.name for source in records if content[source] in unfinished)
+    return Imported(labels, labels_new, suspects, suspects_new, completes, notes)
+
+
+def _store(ledger: Ledger, source: Source, records: Iterator[Record]) -> tuple[int, int]:
+    """Store the frames of one file; returns the numbers of new labels and of new suspects."""
+    labels = suspects = 0
     for block in chunks(records, BLOCK):
-        given = [(_visit(path, record), record.label) for record in block if record.label is not None]
+        given = [(_visit(source, record), record.label) for record in block if record.label is not None]
         if given:
-            labels_new += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
-        bare = {visit.frame_id: visit for visit in (_suspect(path, r) for r in block if r.label is None)}
-        suspects_new += add_suspects(ledger, list(bare.values()))
-    done = Imported(counts[0], labels_new, counts[1], suspects_new, completes)
-    message = f"{done.labels} labels ({labels_new} new), {done.suspects} suspects ({suspects_new} new)"
-    note_ended(ledger, path, content, message)
-    return done
+            labels += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
+        bare = {visit.frame_id: visit for visit in (_suspect(source, r) for r in block if r.label is None)}
+        suspects += add_suspects(ledger, list(bare.values()))
+    return labels, suspects
 
 
 @dataclass(frozen=True)
@@ -171,42 +202,54 @@ class _Checks:
         return str(found)
 
 
-def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Record]:
+def _records(source: Source, keys: LabelKeys | None, checks: _Checks, notes: list[str]) -> Iterator[Record]:
     """Every frame of a file, checked."""
-    lmdb = file_kind(path) == "aselmdb"
-    keys = keys or (LabelKeys("energy", "forces", "stress") if lmdb else LabelKeys())
-    moments = "magmoms" if lmdb else extxyz.MAGMOMS
-    for index, (atoms, known) in enumerate(aselmdb.frames(path) if lmdb else extxyz.frames(path)):
-        where = f"{path}, frame {index}"
-        checks.structure(where, atoms)
-        found = labelled_frame(path, index, atoms, keys)
-        has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
-        plain = plain_atoms(atoms)
-        if not (has_energy or has_forces):
-            if known.get("level_of_theory") is not None:
-                raise InputError(f"{where} says it is labelled and has no {keys.energy}; nothing was imported")
-            yield Record(plain, None, known)
-            continue
-        if not (has_energy and has_forces):
-            raise InputError(
-                f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'} "
-                f"under the name {keys.forces if has_energy else keys.energy!r}; a label needs both. "
-                "Nothing was imported"
-            )
-        label = Label(
-            LabelStatus.CONVERGED,
-            checks.level(where, known),
-            found.energy_eV,
-            found.forces_eV_per_A,
-            found.stress_eV_per_A3 if np.isfinite(found.stress_eV_per_A3).all() else None,
-            cost_s=_cost(known),
-            message=as_remark({"file": path.name, **known})[:MESSAGE_CHARACTERS],
-            magnetic_moments_uB=None if moments not in atoms.arrays else np.asarray(atoms.arrays[moments], float),
+    frames = labelled_frames(source, keys, notes)
+    while True:
+        try:
+            found = next(frames, None)
+        except InputError as error:
+            raise InputError(f"{error}. Nothing was imported") from error
+        if found is None:
+            return
+        yield _record(source, found, checks)
+
+
+def _record(source: Source, found: LabelledAtoms, checks: _Checks) -> Record:
+    where, known = found.where, found.provenance
+    checks.structure(where, found.atoms)
+    has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
+    plain = plain_atoms(found.atoms)
+    if not (has_energy or has_forces):
+        if known.get("level_of_theory") is not None:
+            raise InputError(f"{where} says it is labelled and has no energy and no forces; nothing was imported")
+        return Record(plain, None, known)
+    if not (has_energy and has_forces):
+        raise InputError(
+            f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'}; a "
+            "label needs both (their names are those of --energy-key and --forces-key). Nothing was imported"
         )
-        wrong = defect(label, plain, checks.campaign_level)
-        if wrong is not None:
-            raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
-        yield Record(plain, label, known)
+    label = Label(
+        LabelStatus.CONVERGED,
+        checks.level(where, known),
+        found.energy_eV,
+        found.forces_eV_per_A,
+        found.stress_eV_per_A3 if np.isfinite(found.stress_eV_per_A3).all() else None,
+        cost_s=_cost(known),
+        message=as_remark({"file": source.path.name, **known})[:MESSAGE_CHARACTERS],
+        magnetic_moments_uB=_moments(found.atoms),
+    )
+    wrong = defect(label, plain, checks.campaign_level)
+    if wrong is not None:
+        raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
+    return Record(plain, label, known)
+
+
+def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Moments that were calculated, not those to start from."""
+    places = (atoms.arrays.get(MAGMOMS), atoms.arrays.get("magmoms"), getattr(atoms.calc, "results", {}).get("magmoms"))
+    found = next((moments for moments in places if moments is not None), None)
+    return None if found is None else np.asarray(found, float)
 
 
 MESSAGE_CHARACTERS: Final = 20_000
@@ -217,10 +260,10 @@ def _cost(known: dict[str, Any]) -> float:
     return float(cost) if isinstance(cost, int | float) and np.isfinite(cost) and cost >= 0 else 0.0
 
 
-def _source(path: Path, known: dict[str, Any]) -> str:
+def _trajectory(source: Source, known: dict[str, Any]) -> str:
     """Which trajectory a frame belongs to: neighbours in time are held back from a fit together."""
-    former = known.get("trajectory")
-    return f"import/{path.stem}/{former[:200]}" if isinstance(former, str) else f"import/{path.stem}"
+    former, name = known.get("trajectory"), trajectory_name(source)
+    return f"import/{name}/{former[:200]}" if isinstance(former, str) else f"import/{name}"
 
 
 def _system(known: dict[str, Any]) -> str:
@@ -228,23 +271,23 @@ def _system(known: dict[str, Any]) -> str:
     return system[:200] if isinstance(system, str) and system else "imported"
 
 
-def _visit(path: Path, record: Record) -> Visit:
+def _visit(source: Source, record: Record) -> Visit:
     known = dict(record.provenance)
     return Visit(
         frame_id=frame_id(record.atoms),
         atoms=record.atoms,
         role=Role.EXPLORE,
         system=_system(known),
-        trajectory=_source(path, known),
+        trajectory=_trajectory(source, known),
         step=0,
         temperature_K=0.0,
         verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, "imported with its label"),
     )
 
 
-def _suspect(path: Path, record: Record) -> Visit:
+def _suspect(source: Source, record: Record) -> Visit:
     known = dict(record.provenance)
     verdict = known.get("verdict")
     reason = verdict.get("reason") if isinstance(verdict, dict) else None
     told = reason if isinstance(reason, str) and reason else REASON
-    return as_visit(record.atoms, told, _source(path, known), _system(known))
+    return as_visit(record.atoms, told, _trajectory(source, known), _system(known))

@@ -30,12 +30,14 @@ class Workbench:
         physics: limits of what counts as sound.
         labelled: held-out frames with their energies, eV.
         config: whose engine labels; None to label nothing.
+        notes: what was left out of the file of labelled frames, in sentences.
     """
 
     potential: CommitteePotential
     physics: PhysicsSettings = field(default_factory=PhysicsSettings)
     labelled: tuple[tuple[Atoms, float], ...] = ()
     config: Config | None = None
+    notes: tuple[str, ...] = ()
 
     def labeller(self, folder: Path) -> Labeller | None:
         """Return what labels, None without a config.
@@ -76,11 +78,13 @@ def open_workbench(
         if "load it yourself" in str(error):
             told += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
         raise InputError(told) from error
+    held_out, notes = _from_file(labelled) if labelled is not None else (_from_campaign(config), ())
     return Workbench(
         potential=potential,
         physics=PhysicsSettings() if config is None else config.physics,
-        labelled=_from_file(labelled) if labelled is not None else _from_campaign(config),
+        labelled=held_out,
         config=config,
+        notes=notes,
     )
 
 
@@ -97,9 +101,10 @@ def _served(config: Config | None) -> Path:
     return served
 
 
-def _from_file(path: Path) -> tuple[tuple[Atoms, float], ...]:
-    frames = read_labelled(path).frames
-    return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
+def _from_file(path: Path) -> tuple[tuple[tuple[Atoms, float], ...], tuple[str, ...]]:
+    read = read_labelled(path)
+    energies = tuple((frame.atoms, frame.energy_eV) for frame in read.frames if np.isfinite(frame.energy_eV))
+    return energies, read.notes
 
 
 def _from_campaign(config: Config | None) -> tuple[tuple[Atoms, float], ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -11,7 +10,8 @@ from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_mom
 from al_loop.config import Config
 from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.files.label_names import given_keys
+from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.ids import content_id, frame_id
 from al_loop.records import LabelledFrame
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
@@ -92,7 +92,7 @@ def training_input(
     """
     own = [training_frame(frame) for frame in labelled]
     _require_one_level(own)
-    others = other_frames(config.align.other_labels, backbone)
+    others, notes = other_frames(config.align.other_labels, backbone)
     frames = [*own, *others]
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
@@ -100,7 +100,7 @@ def training_input(
     prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory)
     residuals = Residuals.of(own, energies[: len(own)], prior)
-    found = [residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
+    found = [*notes, residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
     held_out = [training_frame(frame) for frame in compared_only]
     answers = foundation_answers(backbone, [frame.atoms for frame in held_out])
     slips = []
@@ -142,20 +142,22 @@ def training_frame(frame: LabelledFrame) -> TrainingFrame:
     )
 
 
-def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> list[TrainingFrame]:
-    """Read the labels of other levels; a frame's group is itself.
+def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> tuple[list[TrainingFrame], list[str]]:
+    """Read the labels of other levels, a frame's group being itself, and what was left out of them, in sentences.
 
     Raises:
         InputError: a file that cannot be read, holds no labels, or a structure that the foundation cannot be asked.
     """
     frames: dict[str, TrainingFrame] = {}
+    notes: list[str] = []
     for entry in settings:
-        keys = LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key)
-        for index, labelled in enumerate(read_labelled(entry.file, keys).frames):
-            _check(entry.file, index, labelled, backbone)
+        read = read_labelled(entry.paths, given_keys(entry.energy_key, entry.forces_key, entry.stress_key))
+        notes += [f"align.other_labels: {note}" for note in read.notes]
+        for labelled in read.frames:
+            _check(labelled, backbone)
             frame = _other_frame(entry.level, labelled)
             frames[frame.id] = frame
-    return list(frames.values())
+    return list(frames.values()), notes
 
 
 def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
@@ -247,11 +249,11 @@ def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
     return f"{shifts.warning} Or give align.isolated_atoms_eV."
 
 
-def _check(path: Path, index: int, labelled: LabelledAtoms, backbone: Backbone) -> None:
+def _check(labelled: LabelledAtoms, backbone: Backbone) -> None:
     try:
         check_structures([labelled.atoms], backbone.elements)
     except StructureError as error:
-        raise InputError(f"align.other_labels: {path}, frame {index} {error.reason}") from error
+        raise InputError(f"align.other_labels: {labelled.where} {error.reason}") from error
 
 
 def _other_frame(level: str, labelled: LabelledAtoms) -> TrainingFrame:
