@@ -1,6 +1,5 @@
 """A campaign: walks the stages of each round, writes the ledger. The same call starts, resumes and repeats."""
 
-import hashlib
 import logging
 import time
 from collections import Counter
@@ -20,8 +19,10 @@ from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system
+from al_loop.files.import_notes import content_of
+from al_loop.files.sources import find_sources
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
-from al_loop.ids import frame_id
+from al_loop.ids import content_id, frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cores, label_cost
 from al_loop.ledger import Ledger, open_ledger
@@ -275,8 +276,9 @@ def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheo
             entry["file"] = system.file.name
             entry["structure"] = frame_id(load_system(system))
     for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
-        entry["file"] = other.file.name
-        entry["content"] = hashlib.sha256(other.file.read_bytes()).hexdigest()
+        sources = find_sources(other.paths).files
+        entry["file"] = [source.path.name for source in sources]
+        entry["content"] = content_id(*(content_of(source.path) for source in sources))
     return description
 
 

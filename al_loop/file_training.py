@@ -1,4 +1,4 @@
-"""A committee from a file of labelled frames, outside any campaign: ``al-loop train``."""
+"""A committee from files of labelled frames, outside any campaign: ``al-loop train``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,8 @@ from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.isolated_atoms import atom_energies
 from al_loop.files.label_counts import LabelCounts
-from al_loop.files.labelled import LabelKeys, LabelledFrames, read_labelled
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import LabelledFrames, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
 from al_loop.train.alignment import label_slips
@@ -38,7 +39,7 @@ class Recipe:
         committee: the heads.
         training: the fit.
         gate: tolerance and confidence of a calibration.
-        keys: names of the labels in the files.
+        keys: names of the labels in files of frames; None for the usual ones, see ``keys_of``.
         level_of_theory: of the labels, in words.
         seed: of the heads and of the bootstrap.
         check: refuse labels whose unit, sign or order does not fit the foundation.
@@ -47,7 +48,7 @@ class Recipe:
     committee: CommitteeSettings
     training: TrainingSettings
     gate: GateSettings
-    keys: LabelKeys
+    keys: LabelKeys | None
     level_of_theory: str
     seed: int = 0
     check: bool = True
@@ -74,13 +75,13 @@ class Trained:
     calibration: str = ""
 
 
-def train_on_file(
-    labelled: Path,
+def train_on_files(
+    labelled: Path | Sequence[Path],
     foundation: Foundation,
     to: Path,
     recipe: Recipe,
     *,
-    calibration_file: Path | None = None,
+    calibration_files: Sequence[Path] = (),
     advance: Callable[[int], object] = lambda _: None,
 ) -> Trained:
     """Train a committee on labelled frames and write its checkpoint.
@@ -89,11 +90,12 @@ def train_on_file(
     one with more frames computes only the new ones.
 
     Args:
-        labelled: frames with energies, forces or both; isolated atoms among them are the elements' energies.
+        labelled: frames with energies, forces or both: files, folders and patterns, see ``find_sources``; isolated
+            atoms among them are the elements' energies.
         foundation: what the committee stands on.
         to: the checkpoint's folder; another checkpoint there is replaced once the new one is complete.
         recipe: everything else.
-        calibration_file: labelled frames of other trajectories; without them nothing is ever trusted.
+        calibration_files: labelled frames of other trajectories; without them nothing is ever trusted.
         advance: called with the number of frames and epochs that are done.
 
     Raises:
@@ -104,17 +106,17 @@ def train_on_file(
     """
     read = read_labelled(labelled, recipe.keys)
     learnt = _frames(read, recipe)
-    held, notes = ([], ()) if calibration_file is None else _to_calibrate(calibration_file, recipe)
+    held, notes = _to_calibrate(calibration_files, recipe) if calibration_files else ([], ())
     both = {frame.id for frame in learnt} & {frame.id for frame in held}
     if both:
         raise InputError(
-            f"--calibrate: {len(both)} of {len(held)} frames of {calibration_file} are in {labelled} too; give frames "
-            "of trajectories that are not trained on"
+            f"--calibrate: {len(both)} of {len(held)} frames of {_named(calibration_files)} are in {_named(labelled)} "
+            "too; give frames of trajectories that are not trained on"
         )
     backbone = load_backbone(foundation)
     check_frames(learnt, backbone.elements)
     if recipe.check:
-        _compare(labelled, learnt, backbone)
+        _compare(_named(labelled), learnt, backbone)
     energies = known_atoms(atom_energies(read.isolated_atoms).energies_eV, backbone)
     potential = train(
         backbone,
@@ -148,33 +150,37 @@ def _frames(read: LabelledFrames, recipe: Recipe) -> list[TrainingFrame]:
     return [training_frame_of(labelled, content_id(level, frame_id(labelled.atoms)), level) for labelled in read.frames]
 
 
-def _to_calibrate(path: Path, recipe: Recipe) -> tuple[list[TrainingFrame], tuple[str, ...]]:
+def _named(paths: Path | Sequence[Path]) -> str:
+    return str(paths) if isinstance(paths, Path) else ", ".join(map(str, paths))
+
+
+def _to_calibrate(paths: Sequence[Path], recipe: Recipe) -> tuple[list[TrainingFrame], tuple[str, ...]]:
     """Frames with forces, which are what a calibration is about, and what is to be said of the others."""
-    read = read_labelled(path, recipe.keys)
+    read = read_labelled(paths, recipe.keys)
     frames = _frames(read, recipe)
     held = [frame for frame in frames if frame.forces_eV_per_A is not None]
     if not held:
         raise InputError(
-            f"--calibrate: no frame of {path} has {recipe.keys.forces}; a calibration compares forces, give frames "
-            "that have them"
+            f"--calibrate: no frame of {_named(paths)} has forces; a calibration compares forces, give frames that have "
+            "them"
         )
     notes = [f"--calibrate: {note}" for note in read.notes]
     if len(held) < len(frames):
         notes.append(
-            f"--calibrate: {len(frames) - len(held)} of {len(frames)} frames of {path} have no forces and were left "
-            "out."
+            f"--calibrate: {len(frames) - len(held)} of {len(frames)} frames of {_named(paths)} have no forces and "
+            "were left out."
         )
     return held, tuple(notes)
 
 
-def _compare(path: Path, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
+def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
     telling = [frame for frame in frames if frame.forces_eV_per_A is not None]
     rng = np.random.default_rng(len(telling))
     chosen = rng.choice(len(telling), size=min(COMPARED, len(telling)), replace=False)
     slips = label_slips([telling[index] for index in sorted(chosen)], backbone)
     if slips:
         raise InputError(
-            f"{path}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
+            f"{who}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
             "are right"
         )
 

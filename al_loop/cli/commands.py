@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,12 @@ import typer
 from al_loop.cli.errors import guarded, logged_to
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The campaign's YAML file.")]
+LABELLED = "DFT outputs, extxyz, aselmdb, ASE databases; files, folders, patterns such as 'runs/**/OUTCAR'."
+EnergyKey = Annotated[
+    str | None, typer.Option(help="Name of the energies, eV; by default REF_energy, or ASE's own energy.")
+]
+ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces, eV/Å; by default as for the energies.")]
+StressKey = Annotated[str | None, typer.Option(help="Name of the stresses, eV/Å³; by default as for the energies.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 app = typer.Typer(
@@ -123,14 +130,14 @@ def check_config(config_path: ConfigFile) -> None:
 @app.command()
 @guarded
 def predict(
-    frames: Annotated[Path, typer.Argument(metavar="FRAMES", help="Labelled frames, such as frames.extxyz.")],
+    frames: Annotated[list[Path], typer.Argument(metavar="FRAMES...", help=LABELLED)],
     foundation: Annotated[
         list[str],
         typer.Option(help="sevennet:MODEL[:FIDELITY], fairchem:MODEL:TASK, or a campaign's YAML. Repeat to compare."),
     ],
-    energy_key: Annotated[str, typer.Option(help="Name of the energies, eV.")] = "REF_energy",
-    forces_key: Annotated[str, typer.Option(help="Name of the forces, eV/Å.")] = "REF_forces",
-    stress_key: Annotated[str, typer.Option(help="Name of the stresses, eV/Å³.")] = "REF_stress",
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where models named by a word run.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -138,11 +145,13 @@ def predict(
     from dataclasses import asdict
 
     from al_loop.files.isolated_atoms import atom_energies
-    from al_loop.files.labelled import LabelKeys, read_labelled
+    from al_loop.files.label_names import given_keys
+    from al_loop.files.labelled import read_labelled
     from al_loop.foundation_text import parse_foundation
 
     chosen = [parse_foundation(text, device) for text in foundation]
-    labelled = read_labelled(frames, LabelKeys(energy_key, forces_key, stress_key))
+    labelled = read_labelled(frames, given_keys(energy_key, forces_key, stress_key))
+    print_notes(labelled.notes)
     from al_loop.cli.comparison_table import print_comparison
     from al_loop.compare import compare_foundations
 
@@ -151,10 +160,14 @@ def predict(
         comparison = compare_foundations(labelled.frames, chosen, atom_energies_eV=atoms_eV)
     if as_json:
         typer.echo(json.dumps({**asdict(comparison), "notes": labelled.notes}, allow_nan=False))
-        return
-    for note in labelled.notes:
-        typer.echo(note)
-    print_comparison(comparison)
+    else:
+        print_comparison(comparison)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Say what was left out or set apart of labelled files, on standard error, which no JSON is read from."""
+    for note in notes:
+        typer.echo(note, err=True)
 
 
 @app.command("isolated-atoms")

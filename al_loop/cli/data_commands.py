@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from al_loop.cli.commands import ConfigFile, app
+from al_loop.cli.commands import LABELLED, ConfigFile, EnergyKey, ForcesKey, StressKey, app, print_notes
 from al_loop.cli.errors import guarded
 
 
@@ -54,27 +54,26 @@ def export_command(
 @guarded
 def import_command(
     config_path: ConfigFile,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Frames: .extxyz, .xyz or .aselmdb.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help=LABELLED)],
     level: Annotated[
         str | None,
         typer.Option(help="Level of theory of the labels: its fingerprint, or 'engine' for that of label.engine."),
     ] = None,
-    energy_key: Annotated[str | None, typer.Option(help="Name of the energies, eV.")] = None,
-    forces_key: Annotated[str | None, typer.Option(help="Name of the forces, eV/Å.")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stresses, eV/Å³.")] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
     check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
 ) -> None:
-    """Take labels and suspect frames of a file into a campaign: all of them, or none."""
+    """Take labels and suspect frames of files into a campaign: all of them, or none."""
     from al_loop.cli.status import existing_campaign
     from al_loop.config.file import load_config
     from al_loop.errors import InputError
-    from al_loop.files.labelled import LabelKeys
+    from al_loop.files.label_names import given_keys
     from al_loop.files.served import campaign_level, foundation_check
 
     given = [name for name in (energy_key, forces_key, stress_key) if name]
     if given and not (energy_key and forces_key):
         raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
-    keys = LabelKeys(energy_key or "", forces_key or "", stress_key or "REF_stress") if given else None
     config = load_config(config_path)
     from al_loop.files.import_notes import unfinished_imports
     from al_loop.files.importing import import_file
@@ -83,15 +82,16 @@ def import_command(
         done = import_file(
             ledger,
             config,
-            file,
+            files,
             campaign_level=campaign_level(ledger, config),
             level=level,
-            keys=keys,
+            keys=given_keys(energy_key, forces_key, stress_key),
             check=foundation_check(config) if check else None,
         )
         others = unfinished_imports(ledger)
-    if done.completes:
-        typer.echo(f"An earlier import of {file.name} had not ended; this one completes it.")
+    print_notes(done.notes)
+    for name in done.completes:
+        typer.echo(f"An earlier import of {name} had not ended; this one completes it.")
     typer.echo(
         f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
         f"{done.suspects_new} of them new suspects. The next round takes them."
@@ -102,8 +102,6 @@ def import_command(
             "and label (atoms.info, atoms.arrays) was not taken, what was stored first stays.",
             err=True,
         )
-    for note in done.notes:
-        typer.echo(note)
     for other in others:
         typer.echo(f"Besides, {other}.", err=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from al_loop.cli.commands import AsJson, app
+from al_loop.cli.commands import AsJson, app, print_notes
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def _opened(model: Path | None, config_path: Path | None, foundation: str | None
 
     config = load_config(config_path) if config_path is not None else None
     opened = open_workbench(model, config, foundation, labelled)
-    for note in opened.notes:
-        typer.echo(note, err=True)
+    print_notes(opened.notes)
     return opened
 
 

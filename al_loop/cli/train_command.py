@@ -7,31 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from al_loop.cli.commands import AsJson, app
+from al_loop.cli.commands import LABELLED, AsJson, EnergyKey, ForcesKey, StressKey, app, print_notes
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
     from al_loop.file_training import Recipe
+    from al_loop.files.label_names import LabelKeys
 
 
 @app.command()
 @guarded
 def train(
-    labelled: Annotated[Path, typer.Argument(metavar="LABELLED", help="Frames with energies, forces or both, extxyz.")],
+    labelled: Annotated[list[Path], typer.Argument(metavar="LABELLED...", help=LABELLED)],
     foundation: Annotated[
         str,
         typer.Option(help="As for predict; of a campaign's YAML its committee, train and gate blocks are used too."),
     ],
     to: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
     calibrate: Annotated[
-        Path | None, typer.Option(help="Labelled frames of other trajectories; without them no frame is ever trusted.")
+        list[Path] | None,
+        typer.Option(help="Labelled frames of other trajectories, repeatable; without any no frame is ever trusted."),
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest acceptable force error, eV/Å.")] = None,
     level: Annotated[str, typer.Option(help="Level of theory of the labels, in words.")] = "not stated",
     seed: Annotated[int, typer.Option(help="Of the heads.")] = 0,
-    energy_key: Annotated[str, typer.Option(help="Name of the energies, eV.")] = "REF_energy",
-    forces_key: Annotated[str, typer.Option(help="Name of the forces, eV/Å.")] = "REF_forces",
-    stress_key: Annotated[str, typer.Option(help="Name of the stresses, eV/Å³.")] = "REF_stress",
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
     check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -42,26 +44,26 @@ def train(
 
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"--tolerance: received {tolerance:g}, expected a force error above 0 in eV/Å")
-    for option, path in (("LABELLED", labelled), ("--calibrate", calibrate)):
-        if path is not None and not path.is_file():
-            raise InputError(f"{option}: {path} is not a file; name one with labelled frames, such as frames.extxyz")
+    from al_loop.files.sources import find_sources
+
+    find_sources([*labelled, *(calibrate or [])])  # refused before a model is loaded
+    from al_loop.files.label_names import given_keys
     from al_loop.foundation_text import parse_foundation
 
     chosen = parse_foundation(foundation)
-    recipe = _recipe(foundation, tolerance, level, (energy_key, forces_key, stress_key), seed, check=check)
-    from al_loop.file_training import train_on_file
+    recipe = _recipe(foundation, tolerance, level, given_keys(energy_key, forces_key, stress_key), seed, check=check)
+    from al_loop.file_training import train_on_files
     from al_loop.progress import terminal_progress
 
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
         terminal_progress(quiet=as_json).stage("training", unit="frames and epochs") as advance,
     ):
-        done = train_on_file(labelled, chosen, to, recipe, calibration_file=calibrate, advance=advance)
+        done = train_on_files(labelled, chosen, to, recipe, calibration_files=calibrate or (), advance=advance)
+    print_notes(done.notes)
     if as_json:
         typer.echo(json.dumps(asdict(done), allow_nan=False))
         return
-    for note in done.notes:
-        typer.echo(note)
     of_which = f" ({done.labels})" if done.labels.partial else ""
     typer.echo(f"Trained on {done.frames} frames{of_which}; the checkpoint is {to}.")
     if done.force_mae_eV_per_A is not None:
@@ -72,12 +74,11 @@ def train(
 
 
 def _recipe(
-    foundation: str, tolerance: float | None, level: str, keys: tuple[str, str, str], seed: int, *, check: bool
+    foundation: str, tolerance: float | None, level: str, keys: "LabelKeys | None", seed: int, *, check: bool
 ) -> "Recipe":
     from al_loop.config.file import load_config
     from al_loop.config.gate_settings import GateSettings
     from al_loop.file_training import Recipe
-    from al_loop.files.labelled import LabelKeys
     from committee.settings import CommitteeSettings, TrainingSettings
 
     committee, training, gate = CommitteeSettings(), TrainingSettings(), GateSettings()
@@ -86,4 +87,4 @@ def _recipe(
         committee, training, gate = config.committee, config.train, config.gate
     if tolerance is not None:
         gate = gate.model_copy(update={"force_tolerance_eV_per_A": tolerance})
-    return Recipe(committee, training, gate, LabelKeys(*keys), level, seed, check)
+    return Recipe(committee, training, gate, keys, level, seed, check)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from al_loop.cli.commands import AsJson, app
+from al_loop.cli.commands import AsJson, EnergyKey, ForcesKey, StressKey, app, print_notes
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
     from al_loop.config import Config
     from al_loop.config.settings import LabelSettings
+    from al_loop.files.label_names import LabelKeys
     from al_loop.validate.results import Validation
 
 FAILED = 3
@@ -35,10 +36,10 @@ def validate(
         list[Path], typer.Argument(metavar="STRUCTURES...", help="Files that ASE reads, such as silicon.cif.")
     ],
     reference: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="YAML of an engine, labelled frames (.extxyz), or a validation-reference.json. "
-            "By default the engine of --config."
+            help="YAML of an engine, a validation-reference.json, or labelled frames as for predict, "
+            "repeatable. By default the engine of --config."
         ),
     ] = None,
     foundation: Annotated[
@@ -59,9 +60,9 @@ def validate(
             "interfaces, dimers, molecular-dynamics. By default all, with an engine as reference the first two."
         ),
     ] = None,
-    energy_key: Annotated[str, typer.Option(help="Of labelled frames: name of the energies, eV.")] = "REF_energy",
-    forces_key: Annotated[str, typer.Option(help="Name of the forces, eV/Å.")] = "REF_forces",
-    stress_key: Annotated[str, typer.Option(help="Name of the stresses, eV/Å³.")] = "REF_stress",
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
     output: Annotated[
         Path | None, typer.Option(help="Result, .json; by default validation.json in --config's folder, or here.")
     ] = None,
@@ -70,6 +71,7 @@ def validate(
 ) -> None:
     """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
     from al_loop.config.file import load_config
+    from al_loop.files.label_names import given_keys
     from al_loop.validate.opening import named_structures
 
     names = _names(checks)
@@ -78,8 +80,10 @@ def validate(
     to = _output(output, config)
     named_structures(structures)  # refused before a model is loaded
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        keys = energy_key, forces_key, stress_key
-        done = _run(model, structures, reference, keys, foundation or [], config, names, to, quiet, as_json)
+        keys = given_keys(energy_key, forces_key, stress_key)
+        done = _run(
+            model, structures, reference or [], keys, foundation or [], config, names, to, quiet=quiet or as_json
+        )
     if as_json:
         typer.echo(json.dumps(done.as_dict(), allow_nan=False))
     elif not quiet:
@@ -94,17 +98,16 @@ def validate(
 def _run(
     model: str,
     structures: list[Path],
-    reference: Path | None,
-    keys: tuple[str, str, str],
+    reference: list[Path],
+    keys: "LabelKeys | None",
     foundations: list[str],
     config: "Config | None",
     names: list[str],
     to: Path,
+    *,
     quiet: bool,
-    as_json: bool,
 ) -> "Validation":
     from al_loop.config.validation_settings import ValidationSettings
-    from al_loop.files.labelled import LabelKeys
     from al_loop.progress import terminal_progress
     from al_loop.validate.checks import chosen_checks
     from al_loop.validate.dataset_reference import DatasetReference
@@ -117,16 +120,15 @@ def _run(
     frames = named_structures(structures)
     label = _engine(reference, config)
     kept = to.with_name(KEPT)
-    progress = terminal_progress(quiet=quiet or as_json)
+    progress = terminal_progress(quiet=quiet)
     with ExitStack() as opened:
         shown = progress.stage("labels", unit="of the reference") if label is not None else nullcontext(_ignore)
         told = opened.enter_context(shown)
-        held = opened.enter_context(closing(open_reference(reference, label, kept, told, LabelKeys(*keys))))
+        held = opened.enter_context(closing(open_reference(reference, label, kept, told, keys)))
+        if isinstance(held, DatasetReference):
+            print_notes(held.notes)
         if isinstance(held, EngineReference):
             held.check_elements(list(frames.values()))
-        if isinstance(held, DatasetReference) and not quiet:
-            for note in held.notes:
-                typer.echo(note, err=True)
         run = ValidationRun(
             subjects=open_subjects(model, foundations, config),
             structures=frames,
@@ -158,15 +160,22 @@ def _names(text: str | None) -> list[str]:
     return names
 
 
-def _engine(reference: Path | None, config: "Config | None") -> "LabelSettings | None":
+def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | None":
     """The engine of the reference, if it is one."""
-    if reference is None:
+    if not reference:
         return None if config is None else config.label
-    if reference.suffix not in YAML:
+    engines = [path for path in reference if path.suffix in YAML]
+    if not engines:
         return None
+    if len(reference) > 1:
+        from al_loop.errors import InputError
+
+        raise InputError(
+            f"--reference: received {engines[0]}, an engine, and {len(reference) - 1} more; give one of them"
+        )
     from al_loop.cli.worker_options import label_settings
 
-    return label_settings(reference)
+    return label_settings(engines[0])
 
 
 def _output(output: Path | None, config: "Config | None") -> Path:

@@ -12,16 +12,25 @@ from committee.settings import Settings
 class OtherLabelsSettings(Settings):
     """Labelled frames of another level of theory that join the training set."""
 
-    file: Path
-    """Labelled frames in any file that ASE reads, such as extxyz; relative to the config file."""
+    file: Path | tuple[Path, ...]
+    """Labelled frames: DFT outputs, extxyz, aselmdb or ASE databases, as files, folders or patterns such as
+    ``runs/**/OUTCAR``, one or a list of them; relative to the config file."""
     level: str = Field(min_length=1)
     """Their level of theory in words, for example "PBE, VASP, OMat24 settings". Files of one level share one zero."""
     align: Literal["shifts"]
     """How their energies meet those of the engine. shifts: a constant for each element, fitted against the foundation
     for each level; forces and stress are used as they are. Say it only where the functionals are the same or close."""
-    energy_key: str = "REF_energy"
-    forces_key: str = "REF_forces"
-    stress_key: str = "REF_stress"
+    energy_key: str | None = None
+    """Name of the energies (eV) in extxyz and databases; by default REF_energy, or else ASE's own results."""
+    forces_key: str | None = None
+    """Name of the forces (eV/Å); by default as for the energies."""
+    stress_key: str | None = None
+    """Name of the stresses (eV/Å³); by default as for the energies."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What ``file`` names."""
+        return (self.file,) if isinstance(self.file, Path) else self.file
 
 
 class AlignSettings(Settings):

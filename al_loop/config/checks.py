@@ -14,6 +14,7 @@ from al_loop.config.moments import set_moments
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.starts import system_symbols
+from al_loop.files.sources import find_sources
 from al_loop.files.structures import read_structure
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
@@ -113,8 +114,10 @@ def _queue(config: Config) -> Iterator[str]:
 
 def _align(config: Config) -> Iterator[str]:
     for index, entry in enumerate(config.align.other_labels):
-        if not entry.file.is_file():
-            yield f"align.other_labels[{index}].file: {entry.file} does not exist; paths are relative to this file"
+        try:
+            find_sources(entry.paths)
+        except InputError as error:
+            yield f"align.other_labels[{index}].file: {error} (paths are relative to this file)"
     given = set(config.align.isolated_atoms_eV)
     if not given:
         return

@@ -142,4 +142,12 @@ def _with_absolute_uri_file(store: StoreSettings, base: Path) -> StoreSettings:
 
 
 def _resolved(entries: tuple[OtherLabelsSettings, ...], base: Path) -> tuple[OtherLabelsSettings, ...]:
-    return tuple(entry.model_copy(update={"file": (base / entry.file.expanduser()).resolve()}) for entry in entries)
+    def absolute(path: Path) -> Path:
+        return (base / path.expanduser()).resolve()
+
+    return tuple(
+        entry.model_copy(
+            update={"file": absolute(entry.file) if isinstance(entry.file, Path) else tuple(map(absolute, entry.file))}
+        )
+        for entry in entries
+    )

@@ -64,8 +64,7 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
             yield _frame(json.loads(text, object_hook=_array))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(
-                f"{path}, frame {index} is no structure ({type(error).__name__}: {str(error)[:200]}); "
-                "nothing was imported"
+                f"{path}, frame {index} is no structure ({type(error).__name__}: {str(error)[:200]})"
             ) from error
 
 
@@ -162,6 +161,8 @@ def _frame(row: dict[str, Any]) -> tuple[Atoms, dict[str, Any]]:
     for name, place in zip(RESULTS, (atoms.info, atoms.arrays, atoms.info, atoms.arrays), strict=True):
         if row.get(name) is not None:
             place[name] = _floats(row[name])
+    if row.get("free_energy") is not None:
+        atoms.info["free_energy"] = float(row["free_energy"])
     known = atoms.info.pop(PROVENANCE, {})
     return atoms, known if isinstance(known, dict) else {}
 

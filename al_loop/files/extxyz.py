@@ -16,6 +16,7 @@ from ase.io import read
 from al_loop.errors import InputError
 from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
+from al_loop.files.text import open_text
 from al_loop.files.written_entries import restore_constraints
 from al_loop.files.xyz_frames import frame_texts
 from al_loop.own_entries import PROVENANCE
@@ -55,7 +56,7 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
             ever executed.
     """
     index = 0
-    with path.open(encoding="utf-8") as file:
+    with open_text(path, strict=True) as file:
         texts = frame_texts(file, MAX_ATOMS)
         while True:
             try:
@@ -64,11 +65,10 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
                     return
                 atoms = read(io.StringIO(text), format="extxyz", index=0)
             except UnicodeDecodeError as error:
-                raise InputError(f"{path}, frame {index}: not text in UTF-8; nothing was imported") from error
+                raise InputError(f"{path}, frame {index}: not text in UTF-8") from error
             except Exception as error:
                 raise InputError(
-                    f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]}); "
-                    "nothing was imported"
+                    f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]})"
                 ) from error
             restore_constraints(atoms, f"{path}, frame {index}")
             known = atoms.info.pop(PROVENANCE, {})

@@ -1,23 +1,26 @@
-"""Labels and frames from a file into a campaign: all of them, or none and one message."""
+"""Labels and frames from files into a campaign: all of them, or none and one message."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.files import aselmdb, extxyz
-from al_loop.files.exporting import file_kind
+from al_loop.files.extxyz import MAGMOMS
 from al_loop.files.import_contents import FileContents, Repeats, labelled_atoms
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
 from al_loop.files.imported_atoms import note_atom_energies
 from al_loop.files.isolated_atoms import is_isolated_atom
-from al_loop.files.labelled import LabelKeys, labelled_frame
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import LabelledAtoms, labelled_frames
 from al_loop.files.record import Record, as_remark
+from al_loop.files.sources import Source, find_sources, trajectory_name
 from al_loop.files.written_entries import read_entries
 from al_loop.frames import plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
@@ -40,23 +43,23 @@ REASON: Final = "imported without a label"
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a file.
+    """What came of some files.
 
     Attributes:
-        labels: frames in the file that have a label.
+        labels: frames in them that have a label.
         labels_new: of them, those that the campaign did not have.
         suspects: frames without a label.
         suspects_new: of them, those that were not harvested before.
-        completes: an earlier import of the same file had been cut off.
+        completes: names of files whose earlier import had been cut off.
         entries_left: frames that the campaign's database knew with other own entries, which stay as they were.
-        notes: what was merged or set apart, in sentences.
+        notes: what was merged, left out, set apart or passed over, in sentences for the user.
     """
 
     labels: int
     labels_new: int
     suspects: int
     suspects_new: int
-    completes: bool = False
+    completes: tuple[str, ...] = ()
     entries_left: int = 0
     notes: tuple[str, ...] = ()
 
@@ -64,80 +67,93 @@ class Imported:
 def import_file(
     ledger: Ledger,
     config: Config,
-    path: Path,
+    paths: Path | Sequence[Path],
     *,
     campaign_level: str,
     level: str | None = None,
     keys: LabelKeys | None = None,
     check: Callable[[Sequence[Record]], None] | None = None,
 ) -> Imported:
-    """Read a file twice: the first time everything is checked, the second time it is stored.
+    """Read files twice: the first time everything is checked, the second time it is stored.
 
-    Storing it is not one transaction. One that was killed is told by ``unfinished_imports``, and the same call
+    Storing is not one transaction. One that was killed is told by ``unfinished_imports``, and the same call
     completes it: what is stored is found again and changes nothing.
 
     Args:
         ledger: of the campaign.
         config: its configuration, for the elements it knows.
-        path: ``.extxyz``, ``.xyz`` or ``.aselmdb``.
+        paths: files, folders and patterns, see ``find_sources``.
         campaign_level: fingerprint of the campaign's level of theory.
         level: of the labels where the file does not say it: a fingerprint, or ``engine``.
-        keys: names of the labels; by default those that ``al-loop export`` writes.
+        keys: names of the labels in files of frames; by default see ``keys_of``.
         check: looks at some of the labels before anything is stored, and raises if they are wrong.
 
     Raises:
-        InputError: anything in the file that cannot be used; nothing was stored.
+        InputError: anything in the files that cannot be used; nothing was stored.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name one that ends in .extxyz, .xyz or .aselmdb")
-    stated = campaign_level if level == ENGINE else level
-
     elements = campaign_elements(ledger, config)
-
-    def read(repeats: Repeats) -> Iterator[_Read]:
-        return _records(path, keys, _Checks(elements, campaign_level, stated), repeats)
-
-    before = path.stat()
-    sample, counts, contents = _looked_through(read(Repeats()))
-    if counts[0] + counts[1] + len(contents.isolated) == 0:
-        raise InputError(f"{path} holds no frames; nothing was imported")
-    room = HARVEST_LIMIT - ledger.waiting().suspects
-    if counts[1] > room:
-        raise InputError(
-            f"{path} holds {counts[1]} frames without a label, and a campaign keeps at most {HARVEST_LIMIT} suspects "
-            f"waiting ({max(room, 0)} more); give fewer, or run a round first. Nothing was imported"
-        )
+    checks = _Checks(elements, campaign_level, campaign_level if level == ENGINE else level)
+    sources = find_sources(paths)
+    notes = list(sources.notes)
+    before = {source: _state(source) for source in sources.files}
+    contents = FileContents()
+    samples, counts = zip(
+        *(_looked_through(_frames(s, keys, checks, notes), contents) for s in sources.files), strict=True
+    )
+    _check_counts(sources.files, counts, contents, notes, HARVEST_LIMIT - ledger.waiting().suspects)
     repeats = contents.repeats(ledger, campaign_level)
     atoms = contents.atoms(ledger, config, campaign_level, elements)
+    sample = list(chain.from_iterable(samples))
     if check is not None and sample:
-        check(sample)
-    if (path.stat().st_mtime_ns, path.stat().st_size) != (before.st_mtime_ns, before.st_size):
-        raise InputError(f"{path} was changed while it was read; nothing was imported. Import it again")
+        chosen = np.random.default_rng(0).permutation(len(sample))[:SAMPLE]
+        check([sample[index] for index in chosen])
+    for source, state in before.items():
+        if _state(source) != state:
+            raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")
     note_atom_energies(ledger, campaign_level, atoms.energies_eV, atoms.where)
-    done = _stored(ledger, path, (one.record for one in read(repeats) if not one.isolated), counts)
-    return replace(done, notes=(*atoms.notes, *repeats.notes))
+    records = {source: _once(_frames(source, keys, checks, []), repeats) for source in sources.files}
+    return _stored(ledger, records, counts, (*notes, *atoms.notes, *repeats.notes))
+
+
+def _state(source: Source) -> tuple[int, int]:
+    """When the file was changed, and its size."""
+    found = source.path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _check_counts(
+    sources: Sequence[Source], counts: Sequence[tuple[int, int]], contents: FileContents, notes: list[str], room: int
+) -> None:
+    labels, bare = (sum(column) for column in zip(*counts, strict=True))
+    named = str(sources[0].path) if len(sources) == 1 else f"{sources[0].path} and {len(sources) - 1} more files"
+    if labels + bare + len(contents.isolated) == 0:
+        raise InputError(f"no frames in {named}; nothing was imported. {' '.join(notes)}".rstrip())
+    if bare > room:
+        raise InputError(
+            f"{named}: {bare} frames without a label, and a campaign keeps at most {HARVEST_LIMIT} suspects "
+            f"waiting ({max(room, 0)} more); give fewer, or run a round first. Nothing was imported"
+        )
 
 
 @dataclass(frozen=True)
-class _Read:
+class _Frame:
     where: str
     record: Record
     isolated: bool = False
 
 
-def _looked_through(frames: Iterator[_Read]) -> tuple[list[Record], tuple[int, int], FileContents]:
-    """A random sample of the labelled records, how many have a label and have none, and all labels together."""
+def _looked_through(frames: Iterator[_Frame], contents: FileContents) -> tuple[list[Record], tuple[int, int]]:
+    """A random sample of the labelled records, and how many have a label and have none; ``contents`` gets all labels."""
     rng = np.random.default_rng(0)
     sample: list[Record] = []
-    contents = FileContents()
     labelled = bare = 0
-    for read in frames:
-        record = read.record
+    for frame in frames:
+        record = frame.record
         if record.label is None:
             bare += 1
             continue
-        found = labelled_atoms(read.where, record.atoms, record.label)
-        if read.isolated:
+        found = labelled_atoms(frame.where, record.atoms, record.label)
+        if frame.isolated:
             contents.isolated.append(found)
             continue
         contents.labelled.append(found)
@@ -147,25 +163,53 @@ def _looked_through(frames: Iterator[_Read]) -> tuple[list[Record], tuple[int, i
             sample.append(record)
         elif place < SAMPLE:
             sample[place] = record
-    return sample, (labelled, bare), contents
+    return sample, (labelled, bare)
 
 
-def _stored(ledger: Ledger, path: Path, records: Iterator[Record], counts: tuple[int, int]) -> Imported:
-    content = content_of(path)
-    completes = content in {known.content for known in unfinished_imports(ledger)}
-    note_began(ledger, path, content, *counts)
-    labels_new = suspects_new = entries_left = 0
+def _once(frames: Iterator[_Frame], repeats: Repeats) -> Iterator[Record]:
+    """The records to store: no isolated atoms, and of repeated frames one."""
+    for frame in frames:
+        if frame.isolated:
+            continue
+        if frame.where not in repeats.merged:
+            yield frame.record
+        elif (merged := repeats.merged[frame.where]) is not None and frame.record.label is not None:
+            stress = merged.stress_eV_per_A3 if np.isfinite(merged.stress_eV_per_A3).all() else None
+            yield replace(frame.record, label=replace(frame.record.label, stress_eV_per_A3=stress))
+
+
+def _stored(
+    ledger: Ledger,
+    records: dict[Source, Iterator[Record]],
+    counts: Sequence[tuple[int, int]],
+    notes: tuple[str, ...],
+) -> Imported:
+    content = {source: content_of(source.path) for source in records}
+    unfinished = {known.content for known in unfinished_imports(ledger)}
+    for source, count in zip(records, counts, strict=True):
+        note_began(ledger, source.path, content[source], *count)
+    labels = suspects = labels_new = suspects_new = entries_left = 0
+    for (source, found), count in zip(records.items(), counts, strict=True):
+        new = _store(ledger, source, found)
+        message = f"{count[0]} labels ({new[0]} new), {count[1]} suspects ({new[1]} new)"
+        note_ended(ledger, source.path, content[source], message)
+        labels, suspects = labels + count[0], suspects + count[1]
+        labels_new, suspects_new, entries_left = labels_new + new[0], suspects_new + new[1], entries_left + new[2]
+    completes = tuple(source.path.name for source in records if content[source] in unfinished)
+    return Imported(labels, labels_new, suspects, suspects_new, completes, entries_left, notes)
+
+
+def _store(ledger: Ledger, source: Source, records: Iterator[Record]) -> tuple[int, int, int]:
+    """Store the frames of one file; returns the numbers of new labels, of new suspects and of entries not taken."""
+    labels = suspects = entries_left = 0
     for block in chunks(records, BLOCK):
         entries_left += _with_other_entries(ledger, block)
-        given = [(_visit(path, record), record.label) for record in block if record.label is not None]
+        given = [(_visit(source, record), record.label) for record in block if record.label is not None]
         if given:
-            labels_new += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
-        bare = {visit.frame_id: visit for visit in (_suspect(path, r) for r in block if r.label is None)}
-        suspects_new += add_suspects(ledger, list(bare.values()))
-    done = Imported(counts[0], labels_new, counts[1], suspects_new, completes, entries_left)
-    message = f"{done.labels} labels ({labels_new} new), {done.suspects} suspects ({suspects_new} new)"
-    note_ended(ledger, path, content, message)
-    return done
+            labels += ledger.add_labels([visit for visit, _ in given], [label for _, label in given])
+        bare = {visit.frame_id: visit for visit in (_suspect(source, r) for r in block if r.label is None)}
+        suspects += add_suspects(ledger, list(bare.values()))
+    return labels, suspects, entries_left
 
 
 def _with_other_entries(ledger: Ledger, block: Sequence[Record]) -> int:
@@ -208,51 +252,62 @@ class _Checks:
         return str(found)
 
 
-def _records(path: Path, keys: LabelKeys | None, checks: _Checks, repeats: Repeats) -> Iterator[_Read]:
-    """Every frame of a file, checked, and once."""
-    lmdb = file_kind(path) == "aselmdb"
-    keys = keys or (LabelKeys("energy", "forces", "stress") if lmdb else LabelKeys())
-    moments = "magmoms" if lmdb else extxyz.MAGMOMS
-    for index, (atoms, known) in enumerate(aselmdb.frames(path) if lmdb else extxyz.frames(path)):
-        where = f"{path}, frame {index}"
-        found = repeats.merged.get(where, labelled_frame(path, index, atoms, keys))
-        if found is None:
-            continue
-        isolated = is_isolated_atom(atoms, where) and bool(np.isfinite(found.energy_eV))
-        checks.structure(where, atoms, any_element=isolated)
-        has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
-        plain = plain_atoms(atoms)
-        entries = read_entries(atoms, where, (keys.energy, keys.forces, keys.stress, moments))
-        if isolated:
-            label = Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
-            yield _Read(where, Record(plain, label, known, entries), isolated=True)
-            continue
-        if not (has_energy or has_forces):
-            if known.get("level_of_theory") is not None:
-                raise InputError(f"{where} says it is labelled and has no {keys.energy}; nothing was imported")
-            yield _Read(where, Record(plain, None, known, entries))
-            continue
-        if not (has_energy and has_forces):
-            raise InputError(
-                f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'} "
-                f"under the name {keys.forces if has_energy else keys.energy!r}; a label of a "
-                "campaign needs both. Leave the frame out, or give the file as align.other_labels or to al-loop train, "
-                "where what a frame lacks has no weight in the fit. Nothing was imported"
-            )
-        label = Label(
-            LabelStatus.CONVERGED,
-            checks.level(where, known),
-            found.energy_eV,
-            found.forces_eV_per_A,
-            found.stress_eV_per_A3 if np.isfinite(found.stress_eV_per_A3).all() else None,
-            cost_s=_cost(known),
-            message=as_remark({"file": path.name, **known})[:MESSAGE_CHARACTERS],
-            magnetic_moments_uB=None if moments not in atoms.arrays else np.asarray(atoms.arrays[moments], float),
+def _frames(source: Source, keys: LabelKeys | None, checks: _Checks, notes: list[str]) -> Iterator[_Frame]:
+    """Every frame of a file, checked."""
+    frames = labelled_frames(source, keys, notes)
+    own_names = () if keys is None else (keys.energy, keys.forces, keys.stress)
+    while True:
+        try:
+            found = next(frames, None)
+            if found is None:
+                return
+            isolated = is_isolated_atom(found.atoms, found.where) and bool(np.isfinite(found.energy_eV))
+            entries = read_entries(found.atoms, found.where, own_names)
+        except InputError as error:
+            raise InputError(f"{error}. Nothing was imported") from error
+        plain = plain_atoms(found.atoms)
+        checks.structure(found.where, plain, any_element=isolated)
+        label = _label(source, found, plain, checks, isolated=isolated)
+        yield _Frame(found.where, Record(plain, label, found.provenance, entries), isolated)
+
+
+def _label(source: Source, found: LabelledAtoms, plain: Atoms, checks: _Checks, *, isolated: bool) -> Label | None:
+    where, known = found.where, found.provenance
+    has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
+    if isolated:
+        return Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
+    if not (has_energy or has_forces):
+        if known.get("level_of_theory") is not None:
+            raise InputError(f"{where} says it is labelled and has no energy and no forces; nothing was imported")
+        return None
+    if not (has_energy and has_forces):
+        raise InputError(
+            f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'}; a "
+            "label of a campaign needs both (their names are those of --energy-key and --forces-key). Leave the frame "
+            "out, or give the file as align.other_labels or to al-loop train, where what a frame lacks has no weight "
+            "in the fit. Nothing was imported"
         )
-        wrong = defect(label, plain, checks.campaign_level)
-        if wrong is not None:
-            raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
-        yield _Read(where, Record(plain, label, known, entries))
+    label = Label(
+        LabelStatus.CONVERGED,
+        checks.level(where, known),
+        found.energy_eV,
+        found.forces_eV_per_A,
+        found.stress_eV_per_A3 if np.isfinite(found.stress_eV_per_A3).all() else None,
+        cost_s=_cost(known),
+        message=as_remark({"file": source.path.name, **known})[:MESSAGE_CHARACTERS],
+        magnetic_moments_uB=_moments(found.atoms),
+    )
+    wrong = defect(label, plain, checks.campaign_level)
+    if wrong is not None:
+        raise InputError(f"{where}: {wrong.reason}. Nothing was imported")
+    return label
+
+
+def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Moments that were calculated, not those to start from."""
+    places = (atoms.arrays.get(MAGMOMS), atoms.arrays.get("magmoms"), getattr(atoms.calc, "results", {}).get("magmoms"))
+    found = next((moments for moments in places if moments is not None), None)
+    return None if found is None else np.asarray(found, float)
 
 
 MESSAGE_CHARACTERS: Final = 20_000
@@ -263,10 +318,10 @@ def _cost(known: dict[str, Any]) -> float:
     return float(cost) if isinstance(cost, int | float) and np.isfinite(cost) and cost >= 0 else 0.0
 
 
-def _source(path: Path, known: dict[str, Any]) -> str:
+def _trajectory(source: Source, known: dict[str, Any]) -> str:
     """Which trajectory a frame belongs to: neighbours in time are held back from a fit together."""
-    former = known.get("trajectory")
-    return f"import/{path.stem}/{former[:200]}" if isinstance(former, str) else f"import/{path.stem}"
+    former, name = known.get("trajectory"), trajectory_name(source)
+    return f"import/{name}/{former[:200]}" if isinstance(former, str) else f"import/{name}"
 
 
 def _system(known: dict[str, Any]) -> str:
@@ -274,14 +329,14 @@ def _system(known: dict[str, Any]) -> str:
     return system[:200] if isinstance(system, str) and system else "imported"
 
 
-def _visit(path: Path, record: Record) -> Visit:
+def _visit(source: Source, record: Record) -> Visit:
     known = dict(record.provenance)
     return Visit(
         frame_id=frame_id(record.atoms),
         atoms=record.atoms,
         role=Role.EXPLORE,
         system=_system(known),
-        trajectory=_source(path, known),
+        trajectory=_trajectory(source, known),
         step=0,
         temperature_K=0.0,
         verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, "imported with its label"),
@@ -289,9 +344,9 @@ def _visit(path: Path, record: Record) -> Visit:
     )
 
 
-def _suspect(path: Path, record: Record) -> Visit:
+def _suspect(source: Source, record: Record) -> Visit:
     known = dict(record.provenance)
     verdict = known.get("verdict")
     reason = verdict.get("reason") if isinstance(verdict, dict) else None
     told = reason if isinstance(reason, str) and reason else REASON
-    return as_visit(record.atoms, told, _source(path, known), _system(known), record.entries)
+    return as_visit(record.atoms, told, _trajectory(source, known), _system(known), record.entries)

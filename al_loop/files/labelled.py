@@ -1,7 +1,7 @@
-"""A user's own labelled frames, read from a file that ASE opens."""
+"""Labelled frames: of DFT outputs, of files of frames, of folders and patterns of both."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,14 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.files.frame_files import frames_in
+from al_loop.files.label_names import RESULTS, LabelKeys, keys_of
+from al_loop.files.outputs import OUTPUTS, no_labels, read_output
+from al_loop.files.sources import Source, find_sources
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class LabelKeys:
-    """Under which names the labels stand in ``atoms.info`` and ``atoms.arrays``, or else in the calculator's results.
-
-    Attributes:
-        energy: total energy, eV.
-        forces: (n, 3) eV/Å.
-        stress: eV/Å³, six numbers in ASE's order (xx, yy, zz, yz, xz, xy) or nine.
-    """
-
-    energy: str = "REF_energy"
-    forces: str = "REF_forces"
-    stress: str = "REF_stress"
+_SAME_EV_PER_ATOM = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,8 @@ class LabelledAtoms:
         energy_eV: NaN if there is none.
         forces_eV_per_A: (n, 3), NaN if there are none.
         stress_eV_per_A3: (6,), NaN if there is none.
-        where: file and number of the frame in it, for messages.
+        where: file and number of the frame or step in it, for messages.
+        provenance: what the file says of where the frame comes from, as ``al-loop export`` writes it.
     """
 
     atoms: Atoms
@@ -47,6 +39,7 @@ class LabelledAtoms:
     forces_eV_per_A: Array
     stress_eV_per_A3: Array
     where: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,98 +58,131 @@ class LabelledFrames:
 
 
 def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -> LabelledFrames:
-    """Read all frames of one or more files and their labels; a frame may lack some of them.
-
-    Raises:
-        InputError: no such file, one that ASE cannot read, no frames, no forces under that name in any of them, or a
-            label of the wrong shape or that is not finite.
-    """
-    given = [paths] if isinstance(paths, Path) else list(paths)
-    return _sorted_out([frame for path in given for frame in _frames_of(path, keys or LabelKeys())])
-
-
-def _sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
-    from al_loop.files.sorting import sorted_out  # it knows this module
-
-    return sorted_out(frames)
-
-
-def _frames_of(path: Path, keys: LabelKeys) -> list[LabelledAtoms]:
-    frames = [labelled_frame(path, index, atoms, keys) for index, atoms in enumerate(_read(path))]
-    _require_names(path, frames, keys)
-    return frames
-
-
-def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
-    """A label may lack in a whole file, but not because it stands there under another name."""
-    energies = any(np.isfinite(frame.energy_eV) for frame in frames)
-    forces = any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames)
-    names = {name for frame in frames for name in _names(frame.atoms)}
-    for found, what, key, option, is_one in (
-        (forces, "forces", keys.forces, "--forces-key", lambda name: "force" in name or "grad" in name),
-        (energies, "an energy", keys.energy, "--energy-key", lambda name: name.endswith("energy")),
-    ):
-        others = sorted(name for name in names if is_one(name.lower()))
-        if not found and (others or not (energies or forces)):
-            raise InputError(
-                f"{path}: no frame has {what} under the name {key!r}; the frames hold "
-                f"{', '.join(sorted(names)) or 'no labels'}; say which with {option}, or make labels with al-loop label"
-            )
-
-
-def _read(path: Path) -> list[Atoms]:
-    from ase.io import read
-
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name one with labelled frames, such as frames.extxyz")
-    try:
-        frames = read(path, ":")
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give frames as extxyz"
-        ) from error
-    if not isinstance(frames, list) or not frames or any(len(atoms) == 0 for atoms in frames):
-        raise InputError(f"{path} holds no frames, or frames without atoms; give at least one labelled structure")
-    return frames
-
-
-def labelled_frame(path: Path, index: int, atoms: Atoms, keys: LabelKeys) -> LabelledAtoms:
-    """Find the labels of one frame, in which some may lack.
+    """Read all labelled frames of files, folders and patterns; a frame may lack some labels.
 
     Args:
-        path: of the file, for messages.
-        index: of the frame in it.
-        atoms: as ASE read it.
-        keys: names of the labels.
+        paths: see ``find_sources``.
+        keys: names of the labels in files of frames; by default see ``keys_of``.
 
     Raises:
-        InputError: a label of the wrong shape or that is not finite.
+        InputError: nothing to read, a file that cannot be read, one without labels, or a label of the wrong shape or
+            that is not finite.
     """
-    energy = _label(path, index, atoms, keys.energy, ((),))
-    forces = _label(path, index, atoms, keys.forces, ((len(atoms), 3),))
-    stress = _label(path, index, atoms, keys.stress, ((6,), (3, 3), (9,)))
+    sources = find_sources(paths)
+    notes = list(sources.notes)
+    frames: list[LabelledAtoms] = []
+    for source in sources.files:
+        found = list(labelled_frames(source, keys, notes))
+        if any(map(has_label, found)):
+            if source.kind not in OUTPUTS:
+                _require_names(source.path, found, keys or LabelKeys())
+            frames += found
+        elif source.named or len(sources.files) == 1:
+            raise InputError(_without_labels(source, keys, found))
+        elif found:
+            notes.append(f"{source.path}: passed over, because no frame in it has an energy or forces.")
+    if not frames:
+        raise InputError(f"no labels in any of {len(sources.files)} files. {' '.join(notes)}")
+    for frame in frames:
+        frame.atoms.calc = None
+    from al_loop.files.sorting import sorted_out  # it knows this module
+
+    kept = sorted_out(frames)
+    return replace(kept, notes=(*notes, *kept.notes))
+
+
+def has_label(frame: LabelledAtoms) -> bool:
+    """Whether there is anything to learn from a frame."""
+    return bool(np.isfinite(frame.energy_eV) or np.isfinite(frame.forces_eV_per_A).all())
+
+
+def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
+    """Yield the frames of one file that are labels, and frames without any label of files that may hold them.
+
+    Args:
+        source: the file.
+        keys: names of the labels, if the user gave them; of no account in outputs of codes.
+        notes: gets a sentence for everything that a user should know, at the latest after the last frame.
+
+    Raises:
+        InputError: a file that cannot be read, one that the user named and that holds no labels, or a label of the
+            wrong shape or that is not finite.
+    """
+    if source.kind in OUTPUTS:
+        yield from _of_output(source, notes)
+    else:
+        yield from _of_frames(source, keys, notes)
+
+
+def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
+    output = read_output(source.path, source.kind)
+    if not output.labels:
+        if source.named:
+            raise InputError(no_labels(source.path, source.kind, output))
+        notes.append(f"{no_labels(source.path, source.kind, output)}. It was passed over.")
+        return
+    notes += output.notes(source.path)
+    for step in output.labels:
+        forces, stress = step.forces_eV_per_A, step.stress_eV_per_A3
+        yield LabelledAtoms(
+            atoms=step.atoms,
+            energy_eV=float("nan") if step.energy_eV is None else float(step.energy_eV),
+            forces_eV_per_A=np.full((len(step.atoms), 3), np.nan) if forces is None else forces,
+            stress_eV_per_A3=np.full(6, np.nan) if stress is None or not np.isfinite(stress).all() else stress,
+            where=f"{source.path}, step {step.number}",
+        )
+
+
+def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
+    held = frames_in(source)
+    chosen = keys or keys_of(source.path, held.names)
+    largest_eV, labels = 0.0, 0
+    for index, (atoms, known) in enumerate(held.frames):
+        frame = _frame(f"{source.path}, frame {index}", atoms, chosen, known)
+        free = _free_energy(atoms)
+        if free is not None and chosen.energy == RESULTS.energy and np.isfinite(frame.energy_eV):
+            difference = abs(free - frame.energy_eV) / len(atoms)
+            largest_eV = max(largest_eV, difference)
+            frame = frame if keys is not None else replace(frame, energy_eV=free)
+        labels += bool(np.isfinite(frame.energy_eV))
+        yield frame
+    if labels and keys is None and chosen is RESULTS and not held.own_results:
+        notes.append(
+            f"{source.path}: holds no REF_energy and REF_forces; the labels are the calculator's results energy and "
+            "forces, of which the file does not say whether they converged."
+        )
+    if largest_eV > _SAME_EV_PER_ATOM:
+        notes.append(_on_free_energy(source.path, largest_eV, named=keys is not None))
+
+
+def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> LabelledAtoms:
+    """The labels of one frame, in which some may lack."""
+    energy = _label(where, atoms, keys.energy, ((),))
+    forces = _label(where, atoms, keys.forces, ((len(atoms), 3),))
+    stress = _label(where, atoms, keys.stress, ((6,), (3, 3), (9,)))
     return LabelledAtoms(
         atoms=atoms,
         energy_eV=float("nan") if energy is None else float(energy),
         forces_eV_per_A=np.full((len(atoms), 3), np.nan) if forces is None else forces,
         stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(stress),
-        where=f"{path}, frame {index}",
+        where=where,
+        provenance=known,
     )
 
 
-def _label(path: Path, index: int, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ...]) -> Array | None:
+def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ...]) -> Array | None:
     value = _find(atoms, key)
     if value is None:
         return None
     try:
         found = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{path}, frame {index}: {key} is {value!r}, expected numbers") from None
+        raise InputError(f"{where}: {key} is {value!r}, expected numbers") from None
     if found.shape not in shapes:
         wanted = " or ".join(map(str, shapes))
-        raise InputError(f"{path}, frame {index}: {key} has shape {found.shape}, expected {wanted}")
+        raise InputError(f"{where}: {key} has shape {found.shape}, expected {wanted}")
     if not np.isfinite(found).all():
-        raise InputError(f"{path}, frame {index}: {key} holds NaN or infinite numbers; remove the frame or the label")
+        raise InputError(f"{where}: {key} holds NaN or infinite numbers; remove the frame or the label")
     return found
 
 
@@ -166,6 +192,63 @@ def _find(atoms: Atoms, key: str) -> Any:
         if key in place:
             return place[key]
     return None
+
+
+def _free_energy(atoms: Atoms) -> float | None:
+    value = _find(atoms, "free_energy")
+    if not isinstance(value, int | float | np.floating) or not np.isfinite(value):
+        return None
+    return float(value)
+
+
+def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
+    beside = f"differ by up to {1000 * largest_eV:.3g} meV/atom"
+    if named:
+        return (
+            f"{path}: energy is used as named. free_energy, of which the forces are the derivative, and it {beside}; "
+            "take that with --energy-key free_energy."
+        )
+    return (
+        f"{path}: the energy is free_energy, of which the forces are the derivative; energy, at zero smearing, and it "
+        f"{beside}."
+    )
+
+
+def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
+    """A label may lack in a whole file, but not because it stands there under another name."""
+    names = {name for frame in frames for name in _names(frame.atoms)}
+    for found, what, key, option, is_one in (
+        (
+            any(np.isfinite(frame.forces_eV_per_A).all() for frame in frames),
+            "forces",
+            keys.forces,
+            "--forces-key",
+            lambda name: "force" in name or "grad" in name,
+        ),
+        (
+            any(np.isfinite(frame.energy_eV) for frame in frames),
+            "an energy",
+            keys.energy,
+            "--energy-key",
+            lambda name: name.endswith("energy"),
+        ),
+    ):
+        if not found and any(is_one(name.lower()) for name in names):
+            raise InputError(
+                f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; say "
+                f"which with {option}"
+            )
+
+
+def _without_labels(source: Source, keys: LabelKeys | None, frames: list[LabelledAtoms]) -> str:
+    if not frames:
+        return f"{source.path} holds no frames; give at least one labelled structure"
+    held = ", ".join(_names(frames[0].atoms)) or "no labels"
+    wanted = keys or LabelKeys()
+    return (
+        f"{source.path}: no frame has forces under the name {wanted.forces!r} or an energy under {wanted.energy!r}; "
+        f"the first holds {held}; say which with --forces-key and --energy-key, or make labels with al-loop label"
+    )
 
 
 def _names(atoms: Atoms) -> list[str]:

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from al_loop.errors import InputError
 from al_loop.files.duplicates import listed, without_repeats
 from al_loop.files.isolated_atoms import atom_energies, is_isolated_atom
-from al_loop.files.labelled import LabelledAtoms, LabelledFrames
+from al_loop.files.labelled import LabelledAtoms, LabelledFrames, has_label
 
 
 def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
@@ -38,8 +36,3 @@ def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
             f"{'was' if one else 'were'} left out ({listed(bare)}).",
         )
     return LabelledFrames(kept, isolated, (*atom_energies(isolated).notes, *notes))
-
-
-def has_label(frame: LabelledAtoms) -> bool:
-    """Whether there is anything to learn from a frame."""
-    return bool(np.isfinite(frame.energy_eV) or np.isfinite(frame.forces_eV_per_A).all())

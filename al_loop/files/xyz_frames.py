@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, TextIO
+from typing import IO, Final
 
 from al_loop.files.cut_rows import check_last_row
 from al_loop.files.element_labels import elements_of, plain_symbols
@@ -12,7 +12,7 @@ _PROPERTIES: Final = re.compile(r"""(?:^|\s)Properties\s*=\s*["']?([^\s"']+)""")
 _VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in some files
 
 
-def frame_texts(file: TextIO, most_atoms: int | None = None) -> Iterator[str]:
+def frame_texts(file: IO[str], most_atoms: int | None = None) -> Iterator[str]:
     """Yield the text of each frame of an open file.
 
     Args:
@@ -94,7 +94,7 @@ def _count(line: str, most: int | None) -> int:
     return count
 
 
-def _line(file: TextIO) -> str:
+def _line(file: IO[str]) -> str:
     line = file.readline(MAX_LINE)
     if len(line) >= MAX_LINE:
         raise ValueError(f"a line of more than {MAX_LINE} characters")

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys
+from al_loop.files.label_names import LabelKeys
 from al_loop.files.predictions import StatedFrame
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_relaxing import Labelled

@@ -97,7 +97,7 @@ def training_input(
     prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
-    found = [residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior), *others.notes]
+    found = [*others.notes, residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
     held_out = [training_frame(frame) for frame in compared_only]
     answers = foundation_answers(backbone, [frame.atoms for frame in held_out])
     slips = []

@@ -8,7 +8,8 @@ import numpy as np
 from al_loop.config.align_settings import OtherLabelsSettings
 from al_loop.errors import InputError
 from al_loop.files.isolated_atoms import atom_energies
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.files.label_names import given_keys
+from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.files.sorting import sorted_out
 from al_loop.ids import content_id, frame_id
 from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
@@ -47,7 +48,7 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
         read: list[LabelledAtoms] = []
         for entry in settings:
             if entry.level == level:
-                found = read_labelled(entry.file, LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key))
+                found = read_labelled(entry.paths, given_keys(entry.energy_key, entry.forces_key, entry.stress_key))
                 read += [*found.frames, *found.isolated_atoms]
                 notes += [f"{level}: {note}" for note in found.notes]
         together = sorted_out(read)

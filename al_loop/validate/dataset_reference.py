@@ -10,7 +10,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
-from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.ids import canonical_order, content_id, frame_id, matching_order
 from al_loop.validate import equation_of_state
 from al_loop.validate.answer import Answer
@@ -33,8 +34,8 @@ class DatasetReference:
     each model is asked about every frame (check ``frames``).
 
     Args:
-        path: of the frames, extended XYZ.
-        keys: names of the labels.
+        paths: files, folders and patterns, see ``find_sources``.
+        keys: names of the labels in files of frames.
 
     Attributes:
         notes: what was merged, set apart or left out of the file, in sentences.
@@ -45,11 +46,11 @@ class DatasetReference:
 
     pays = False
 
-    def __init__(self, path: Path, keys: LabelKeys | None = None) -> None:
-        read = read_labelled(path, keys)
+    def __init__(self, paths: Sequence[Path], keys: LabelKeys | None = None) -> None:
+        read = read_labelled(paths, keys)
         self.frames, self.notes = read.frames, read.notes
-        self.name = path.name
-        self.level = f"{len(self.frames)} labelled frames of {path.name}"
+        self.name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
+        self.level = f"{len(self.frames)} labelled frames of {self.name}"
 
     def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
         """See ``Reference.answer``."""

@@ -7,7 +7,8 @@ from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys
+from al_loop.files.formats import recognised
+from al_loop.files.label_names import LabelKeys
 from al_loop.files.structures import EVERY_ELEMENT, read_structures
 from al_loop.frames import plain_atoms
 from al_loop.progress import Advance
@@ -37,12 +38,13 @@ def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
 
 
 def open_reference(
-    path: Path | None, label: LabelSettings | None, folder: Path, advance: Advance, keys: LabelKeys | None = None
+    paths: Sequence[Path], label: LabelSettings | None, folder: Path, advance: Advance, keys: LabelKeys | None = None
 ) -> Reference:
     """Open the reference.
 
     Args:
-        path: ``validation-reference.json`` of an earlier validation, or labelled frames; not looked at with an engine.
+        paths: ``validation-reference.json`` of an earlier validation, or labelled frames (see ``find_sources``); not
+            looked at with an engine.
         label: an engine, with its limits and retries.
         folder: where labels are kept.
         advance: called for each label.
@@ -53,12 +55,19 @@ def open_reference(
     """
     if label is not None:
         return EngineReference(label, folder, advance)
-    if path is None:
+    if not paths:
         raise InputError(
-            "--reference: missing; name an engine's YAML, labelled frames (.extxyz) or a validation-reference.json, "
+            "--reference: missing; name an engine's YAML, labelled frames or a validation-reference.json, "
             "or give --config of a campaign, whose engine is taken"
         )
-    return StoredReference(path) if path.suffix == ".json" else DatasetReference(path, keys)
+    if len(paths) == 1 and paths[0].suffix == ".json" and not _is_database(paths[0]):
+        return StoredReference(paths[0])
+    return DatasetReference(paths, keys)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether it is a database of ASE in JSON."""
+    return path.is_file() and recognised(path) == "json"
 
 
 def _free_name(stem: str, taken: dict[str, Atoms]) -> str:

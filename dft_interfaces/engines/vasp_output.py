@@ -10,6 +10,7 @@ from ase.units import GPa
 from numpy.typing import NDArray
 from pymatgen.io.vasp.outputs import Vasprun
 
+from dft_interfaces.electronic_convergence import vasp_converged
 from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, last_lines
 from dft_interfaces.label import Failure
 
@@ -101,8 +102,8 @@ def _vasprun(folder: Path) -> Vasprun:
 
 def _is_converged(vasprun: Vasprun, folder: Path) -> bool:
     """Whether the last cycle met EDIFF: as the OUTCAR says, or else by its number of steps."""
-    said = re.findall(r"aborting loop (because|EDIFF was not)", _tail(folder / "OUTCAR", None))
-    return said[-1] == "because" if said else bool(vasprun.converged_electronic)
+    said = vasp_converged(_tail(folder / "OUTCAR", None))
+    return bool(vasprun.converged_electronic) if said is None else said
 
 
 def _moments(folder: Path) -> NDArray[np.float64] | None:

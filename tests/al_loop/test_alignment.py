@@ -287,7 +287,7 @@ def test_other_labels_that_shifts_do_not_explain_stop_until_that_is_confirmed(ba
 
 
 def test_other_labels_that_cannot_be_used_are_refused(backbone, tmp_path):
-    with pytest.raises(InputError, match=r"other_labels\[0\]\.file: .*other\.extxyz does not exist"):
+    with pytest.raises(InputError, match=r"other_labels\[0\]\.file: .*other\.extxyz is not a file"):
         config_of(tmp_path, OTHER)
     with pytest.raises(InputError, match=r"align\.other_labels"):
         config_of(tmp_path, OTHER.replace("align: shifts", "align: nothing"))

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.compare import FoundationScore, _choose, compare_foundations
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelKeys, read_labelled
+from al_loop.files.label_names import LabelKeys
+from al_loop.files.labelled import read_labelled
 from al_loop.foundation_text import parse_foundation, title
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
 from committee.errors import FoundationError, StructureError, UnknownElementError
@@ -206,7 +207,7 @@ def test_bad_foundations(text: str, words: str, labelled: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "is not a file"), ("", "cannot be read"), ("3\n\nH 0", "cannot be read")]
+    ("content", "words"), [(None, "is not a file"), ("", "holds no frames"), ("3\n\nH 0", "cut off")]
 )
 def test_bad_files(content: str | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "frames.extxyz"
