@@ -21,7 +21,8 @@ from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
 from al_loop.explore.starts import load_system
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
-from al_loop.ids import frame_id
+from al_loop.frames import constraints_text
+from al_loop.ids import content_id, frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cores, label_cost
 from al_loop.ledger import Ledger, open_ledger
@@ -273,7 +274,10 @@ def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheo
     ):
         for entry, system in zip(block, systems, strict=True):
             entry["file"] = system.file.name
-            entry["structure"] = frame_id(load_system(system))
+            atoms = load_system(system)
+            entry["structure"] = frame_id(atoms)
+            entry["constraints"] = content_id(constraints_text(atoms.constraints))
+            entry["masses"] = content_id(atoms.get_masses().tolist())
     for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
         entry["file"] = other.file.name
         entry["content"] = hashlib.sha256(other.file.read_bytes()).hexdigest()

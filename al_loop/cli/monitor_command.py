@@ -76,7 +76,8 @@ def monitor(
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
     from al_loop.monitor.options import MonitorOptions, checked_actions
 
-    _check_input(structure, trajectory, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])])
+    written = [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
+    _check_input(structure, trajectory, written, ensemble)
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
     settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
@@ -113,8 +114,11 @@ def monitor(
         _print(told, options)
 
 
-def _check_input(structure: Path | None, trajectory: Path | None, written: Sequence[Path]) -> None:
+def _check_input(
+    structure: Path | None, trajectory: Path | None, written: Sequence[Path], ensemble: MDEnsemble
+) -> None:
     """Refuse before a model is loaded."""
+    from al_loop.constraints.policy import check_followed, motion_of
     from al_loop.errors import InputError
     from al_loop.files.structures import read_structure
 
@@ -123,7 +127,8 @@ def _check_input(structure: Path | None, trajectory: Path | None, written: Seque
     if trajectory is not None and not trajectory.is_file():
         raise InputError(f"there is no file {trajectory}; name a trajectory")
     if structure is not None:
-        read_structure(structure)
+        atoms = read_structure(structure)
+        check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
     for path in written:
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
