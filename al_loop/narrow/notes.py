@@ -45,7 +45,7 @@ def unwritten_constraints(frames: Sequence[Atoms]) -> Iterator[str]:
     if lost:
         kinds = ", ".join(sorted({type(constraint).__name__ for constraint in lost}))
         yield (
-            f"extended XYZ can hold FixAtoms and FixCartesian only: the frames in the output are without {kinds}, which "
+            f"extended XYZ can hold FixAtoms and FixCartesian only: the frames in the output lack {kinds}, which "
             "was followed here."
         )
 
