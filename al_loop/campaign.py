@@ -22,6 +22,7 @@ from al_loop.explore.starts import load_system
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
+from al_loop.frames import constraints_text
 from al_loop.ids import content_id, frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cores, label_cost
@@ -274,7 +275,10 @@ def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheo
     ):
         for entry, system in zip(block, systems, strict=True):
             entry["file"] = system.file.name
-            entry["structure"] = frame_id(load_system(system))
+            atoms = load_system(system)
+            entry["structure"] = frame_id(atoms)
+            entry["constraints"] = content_id(constraints_text(atoms.constraints))
+            entry["masses"] = content_id(atoms.get_masses().tolist())
     for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
         sources = find_sources(other.paths).files
         entry["file"] = [source.path.name for source in sources]

@@ -92,9 +92,8 @@ def monitor(
     surroundings = surroundings_of(cell, pbc)
     symbols = [word.strip() for word in species.split(",")] if species else []
     species_of(symbols)
-    _check_input(
-        structure, trajectory, surroundings, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
-    )
+    written = [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
+    _check_input(structure, trajectory, surroundings, written, ensemble)
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
     settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
@@ -132,9 +131,14 @@ def monitor(
 
 
 def _check_input(
-    structure: Path | None, trajectory: Path | None, surroundings: "Surroundings", written: Sequence[Path]
+    structure: Path | None,
+    trajectory: Path | None,
+    surroundings: "Surroundings",
+    written: Sequence[Path],
+    ensemble: MDEnsemble,
 ) -> None:
     """Refuse before a model is loaded."""
+    from al_loop.constraints.policy import check_followed, motion_of
     from al_loop.errors import InputError
     from al_loop.files.structures import read_structure
 
@@ -143,7 +147,9 @@ def _check_input(
     if trajectory is not None and not trajectory.is_file():
         raise InputError(f"there is no file {trajectory}; name a trajectory")
     if structure is not None:
-        surroundings.put_round(read_structure(structure), str(structure))
+        atoms = read_structure(structure)
+        surroundings.put_round(atoms, str(structure))
+        check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
     for path in written:
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")

@@ -7,12 +7,15 @@ from ase import Atoms
 
 from al_loop.config import Config, SystemSettings
 from al_loop.config.ensembles import Ensemble
+from al_loop.constraints.building import refuse_anchored
+from al_loop.constraints.policy import Motion, motion_of, refusal
 from al_loop.errors import InputError
 from al_loop.explore.starts import built_variant, load_system
 from dft_interfaces.structure import multiplicity_exists
 from dft_interfaces.vacuum import gaps_A, vacuum_axes
 
 SLOWEST_STEPS = 10  # a barostat must take so many time steps at least
+_KEEPS_THE_CELL = {"npt": "langevin or bussi", "relax": "relax without relax_cell"}
 
 
 def exploration_problems(config: Config) -> Iterator[str]:
@@ -56,9 +59,12 @@ def built_structures(dotted: str, system: SystemSettings) -> tuple[list[tuple[st
         dotted: path of the system.
         system: with absolute paths; its structure itself has been checked.
     """
-    atoms, rng = load_system(system), np.random.default_rng(0)
     built: list[tuple[str, Atoms]] = []
     problems: list[str] = []
+    try:
+        atoms, rng = load_system(system), np.random.default_rng(0)
+    except InputError as error:
+        return built, [f"{dotted}: {error}"]
     for index, variant in enumerate(system.variants):
         where = f"{dotted}.variants[{index}]"
         try:
@@ -79,7 +85,9 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
         atoms: the structure.
     """
     ensemble = system.ensemble or config.explore.ensemble
-    if ensemble == "npt" or (ensemble == "relax" and config.explore.relax_cell):
+    motion = motion_of(ensemble, relax_cell=config.explore.relax_cell)
+    yield from _constraints(where, dotted, system, ensemble, motion, atoms)
+    if motion is Motion.CELL:
         yield from _cell_moves(where, dotted, ensemble, atoms)
     empty = vacuum_axes(atoms)
     if atoms.pbc.all() and empty and any(system.strains):
@@ -96,9 +104,24 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
         )
 
 
+def _constraints(
+    where: str, dotted: str, system: SystemSettings, ensemble: Ensemble, motion: Motion, atoms: Atoms
+) -> Iterator[str]:
+    """What is held must be something that the ensemble can hold."""
+    remedy = f"set {dotted}.ensemble to {_KEEPS_THE_CELL[ensemble]}" if motion is Motion.CELL else ""
+    objection = refusal(atoms, motion, remedy)
+    if objection is not None:
+        yield f"{where}: the structure of {system.file} {objection}"
+    elif any(system.strains):
+        try:
+            refuse_anchored(atoms)
+        except InputError as error:
+            yield f"{dotted}.strains: {error}"
+
+
 def _cell_moves(where: str, dotted: str, ensemble: Ensemble, atoms: Atoms) -> Iterator[str]:
     what = "npt" if ensemble == "npt" else "relax with relax_cell"
-    remedy = "langevin or bussi" if ensemble == "npt" else "relax without relax_cell"
+    remedy = _KEEPS_THE_CELL[ensemble]
     if not atoms.pbc.all():
         directions = [axis for axis, periodic in zip("abc", atoms.pbc, strict=True) if periodic]
         yield (

@@ -94,12 +94,22 @@ class SurfaceSettings(Settings):
     miller: Miller
     layers: int = Field(ge=1)
     """Repeats of the cell that is cut, along the normal."""
+    fixed_layers: int = Field(0, ge=0)
+    """So many of the layers, the lowest ones, are fixed; the same layers that ``layers`` counts."""
     vacuum_A: float = Field(8.0, gt=0)
     """On each side."""
     repeats: tuple[Repeat, Repeat] = (1, 1)
     """In the plane."""
     periodic: bool = True
     """Repeat across the vacuum too, as plane-wave codes need it."""
+
+    @model_validator(mode="after")
+    def _something_moves(self) -> "SurfaceSettings":
+        if self.fixed_layers >= self.layers:
+            raise ValueError(
+                f"fixed_layers: received {self.fixed_layers} of {self.layers} layers, expected fewer: none would move"
+            )
+        return self
 
 
 class InterfaceSettings(Settings):

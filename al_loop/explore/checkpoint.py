@@ -13,6 +13,7 @@ import numpy as np
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Array
+from al_loop.frames import constraints_text
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
@@ -97,10 +98,11 @@ def load(path: Path) -> Checkpoint | None:
 
 
 def _described(start: Start) -> list[Any]:
-    """What tells a start apart; its structures by their bits."""
+    """What tells a start apart; its structures by their bits, masses and constraints included."""
     bits = hashlib.sha256()
     for atoms in (start.atoms, start.intact):
         for array in (atoms.positions, atoms.cell.array, atoms.numbers):
             bits.update(np.ascontiguousarray(array).tobytes())
+        bits.update(atoms.get_masses().tobytes() + constraints_text(atoms.constraints).encode())
     seed = list(start.seed)
     return [start.trajectory, start.role, start.temperature_K, seed, start.ensemble, bits.hexdigest()]

@@ -9,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
+from al_loop.constraints.policy import Motion
 from al_loop.explore.replica import Array, Replica
 
 
@@ -22,7 +23,8 @@ class RelaxingReplica(Replica):
     """
 
     def __init__(self, atoms: Atoms, rng: np.random.Generator, pressure_GPa: float | None = None) -> None:
-        atoms.set_momenta(np.zeros_like(atoms.positions))
+        atoms.set_momenta(np.zeros_like(atoms.positions), apply_constraint=False)
+        self.motion = Motion.RELAXATION if pressure_GPa is None else Motion.CELL  # type: ignore[misc]
         super().__init__(atoms, 0.0, rng)
         self._filter = None
         if pressure_GPa is not None:

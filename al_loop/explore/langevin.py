@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms, units
 
+from al_loop.constraints.motion import md_forces, redistribute_noise
 from al_loop.explore.replica import Array, Replica
 
 
@@ -51,14 +52,24 @@ class LangevinReplica(Replica):
         """Half a kick with the forces at the old positions, then the move."""
         xi = self.rng.standard_normal(self._velocities.shape)
         eta = self.rng.standard_normal(self._velocities.shape)
+        redistribute_noise(self.atoms, xi, eta)
         self._random_velocity = self._c3 * xi - self._c4 * eta
         self._kick(forces)
-        self.atoms.positions += self._dt * self._velocities + self._c5 * eta
+        displacement = self._dt * self._velocities + self._c5 * eta
+        if not self.atoms.constraints:
+            self.atoms.positions += displacement
+            return
+        before = self.atoms.get_positions()
+        self.atoms.set_positions(before + displacement)
+        self._velocities = (self.atoms.get_positions() - before - self._c5 * eta) / self._dt
 
     def finish(self, forces: Array, stress: Array | None = None) -> None:  # noqa: ARG002
         """Half a kick with the forces at the new positions."""
         self._kick(forces)
         self.atoms.set_velocities(self._velocities)
+        if self.atoms.constraints:
+            self._velocities = self.atoms.get_velocities()
 
     def _kick(self, forces: Array) -> None:
+        forces = md_forces(self.atoms, forces)
         self._velocities += self._c1 * forces / self._masses - self._c2 * self._velocities + self._random_velocity

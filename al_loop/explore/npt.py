@@ -4,6 +4,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from al_loop.constraints.policy import Motion
 from al_loop.explore.replica import Array, Replica
 
 BARE_PERIOD_FS = 1.66  # ASE's heuristic: period of a cell of unit mass that holds one atom
@@ -30,6 +31,7 @@ class NPTReplica(Replica):
 
     memory = ("_cell_momentum", "_cell_force")
     needs_stress = True
+    motion = Motion.CELL
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class NPTReplica(Replica):
         self._friction = friction_per_ps / (1e3 * units.fs)
         self._cell_friction = 1 / (barostat_fs * units.fs)
         self._masses = atoms.get_masses()[:, None]
-        self._freedom = int(atoms.get_number_of_degrees_of_freedom())
+        self._freedom = 3 * len(atoms)
         self._cell_mass = (barostat_fs / PERIODS / BARE_PERIOD_FS * len(atoms) ** (1 / 6)) ** 2
         self._cell_momentum = 0.0
         self._cell_force = 0.0

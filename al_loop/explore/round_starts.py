@@ -7,11 +7,15 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config
+from al_loop.constraints.motion import displaced
+from al_loop.errors import InputError
 from al_loop.explore.starts import Start, make_starts
+from al_loop.frames import plain_atoms
 from al_loop.records import Role
 
 EXPLORE_SEED, FAILURE_SEED = 1, 7
 CONTINUED = "/continued"  # ends the name of such a trajectory
+SAME_PLACE_A = 1e-6
 
 
 def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapping[str, Atoms]]) -> list[Start]:
@@ -37,12 +41,32 @@ def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapp
 
 
 def _continued(former: Start, frame: Atoms, planned: Start) -> Start:
-    """A frame of a former trajectory as a start, with that trajectory's reference and the planned one's generator."""
+    """A frame of a former trajectory as a start, with that trajectory's reference and the planned one's generator.
+
+    The frame may have been stored first by another campaign, in another order of atoms and with other constraints. A
+    structure that has constraints or masses of its own is begun anew rather than with those at the wrong atoms.
+    """
     atoms = former.intact.copy()
-    if (frame.numbers == atoms.numbers).all():
+    if (frame.numbers == atoms.numbers).all() and _held(former, frame):
         atoms.set_cell(frame.cell)
         atoms.positions = frame.positions
         intact = former.intact
-    else:  # another campaign stored the same frame first, in another order of atoms
-        atoms = intact = frame.copy()
+    elif atoms.constraints or atoms.has("masses"):
+        return planned
+    else:
+        atoms = plain_atoms(frame)
+        atoms.set_constraint()
+        atoms.arrays.pop("masses", None)
+        intact = atoms
     return replace(planned, trajectory=planned.trajectory + CONTINUED, atoms=atoms, intact=intact)
+
+
+def _held(former: Start, frame: Atoms) -> bool:
+    """Whether a frame has everything that the start's constraints hold where the trajectory had it."""
+    if not former.atoms.constraints:
+        return True
+    way = frame.positions - former.atoms.positions
+    try:
+        return bool(np.allclose(displaced(former.atoms, way).positions, frame.positions, rtol=0, atol=SAME_PLACE_A))
+    except InputError:
+        return False

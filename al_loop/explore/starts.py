@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixConstraint
 
 from al_loop.config import ExploreSettings, SystemSettings
 from al_loop.config.ensembles import Ensemble
 from al_loop.config.moments import set_moments
+from al_loop.constraints.building import repeated, resolved
+from al_loop.constraints.motion import displaced
 from al_loop.explore.generators import apply_variant
 from al_loop.files.structures import read_structure
 from al_loop.frames import plain_atoms
@@ -54,15 +57,21 @@ class _Condition:
     ensemble: Ensemble
 
 
+def own_constraints(start: Start) -> list[FixConstraint]:
+    """The constraints of a start as its structure states them, new objects for a frame of its trajectory."""
+    return [constraint.copy() for constraint in start.intact.constraints]
+
+
 def load_system(system: SystemSettings) -> Atoms:
     """Read one structure; charge and spin multiplicity travel in ``atoms.info``, moments as initial moments.
 
     Raises:
-        InputError: the file is missing, unreadable or holds no atoms, or moments that do not fit.
+        InputError: the file is missing, unreadable or holds no atoms, moments that do not fit, or constraints that
+            cannot be repeated.
     """
-    plain = plain_atoms(read_structure(system.file))
+    plain = resolved(plain_atoms(read_structure(system.file)))
     set_moments(plain, system.initial_magnetic_moments)
-    plain = plain.repeat(system.supercell)
+    plain = repeated(plain, system.supercell)
     plain.info["charge"] = system.charge
     if system.spin_multiplicity is not None:
         plain.info["spin"] = system.spin_multiplicity
@@ -154,8 +163,7 @@ def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: f
     rng = np.random.default_rng([*seed, 2])
     intact = built_variant(condition.system, condition.structure, condition.variant, rng)
     intact.set_cell(intact.cell * (1 + condition.strain), scale_atoms=bool(intact.pbc.any()))
-    atoms = intact.copy()
     generator = np.random.default_rng([*seed, 0])
-    atoms.positions += generator.normal(0.0, rattle_A, atoms.positions.shape)
+    atoms = displaced(intact, generator.normal(0.0, rattle_A, intact.positions.shape))
     name, temperature_K = condition.name, condition.temperature_K
     return Start(condition.system.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)

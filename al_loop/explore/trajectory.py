@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.explore.replicas import make_replica, ramp
-from al_loop.explore.starts import Start
+from al_loop.explore.starts import Start, own_constraints
 from al_loop.gate.gate import Gate, decided
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.ids import frame_id
@@ -68,6 +68,7 @@ class Trajectory:
             physics, start.intact, start.temperature_K, ensemble=ensemble, timestep_fs=settings.timestep_fs
         )
         self._temperature_K = start.temperature_K
+        self._lost = ""
         self._forces: Array = np.zeros_like(start.atoms.positions)
 
     @property
@@ -88,10 +89,15 @@ class Trajectory:
             self._replica.set_temperature(self._temperature_K)
             self._replica.set_pressure(ramp(settings.pressure_GPa, settings.ramp_to_GPa, step, settings.steps))
             self._lane.temperature_K = self._temperature_K
-        self._replica.move(self._forces)
+        try:
+            self._replica.move(self._forces)
+        except RuntimeError as error:
+            self._lost = _unsatisfied(error)
 
     def stop_if_unthinkable(self, step: int) -> Recorded | None:
         """Stop at positions that no model could be asked about."""
+        if self._lost:
+            return self.stop(self._lost, step)
         self.stopped = self._lane.check_step(self.atoms, self._forces)
         return None if self.stopped is None else self._recorded(self.stopped, step)
 
@@ -105,7 +111,10 @@ class Trajectory:
         if self._replica.needs_stress and prediction.stress is None:
             return self.stop("the foundation gives no stress, which the cell's motion needs", step)
         self._forces = prediction.forces
-        (self._replica.finish if step else self._replica.begin)(prediction.forces, prediction.stress)
+        try:
+            (self._replica.finish if step else self._replica.begin)(prediction.forces, prediction.stress)
+        except RuntimeError as error:
+            return self.stop(_unsatisfied(error), step)
         return self._judged(prediction, gate, step, check=check)
 
     def state(self) -> tuple[dict[str, Array], str]:
@@ -153,6 +162,7 @@ class Trajectory:
         atoms = self.atoms.copy()
         momenta = atoms.get_momenta()
         atoms.arrays.pop("momenta", None)
+        atoms.set_constraint(own_constraints(self.start))
         distance = None if prediction is None else prediction.latent_distance
         visit = Visit(
             frame_id=frame_id(atoms),
@@ -169,6 +179,11 @@ class Trajectory:
             lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in asked.items()},
         )
         return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
+
+
+def _unsatisfied(error: RuntimeError) -> str:
+    """ASE's own word where it cannot satisfy a constraint any more: the structure has come apart."""
+    return f"a constraint cannot be satisfied any more ({error})"
 
 
 def _at_start(verdict: Verdict, sigma: Array | None) -> Verdict:

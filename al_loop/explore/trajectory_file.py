@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.io import iread
 from numpy.typing import NDArray
 
-from al_loop.explore.starts import Start
+from al_loop.explore.starts import Start, own_constraints
 from al_loop.explore.trajectory import Recorded
 from al_loop.files.extxyz_text import frame_text
 from al_loop.own_entries import VISIT
@@ -54,6 +54,9 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
         plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         if atoms.has("initial_magmoms"):
             plain.set_initial_magnetic_moments(atoms.arrays["initial_magmoms"])
+        if start.intact.has("masses"):
+            plain.set_masses(start.intact.get_masses())
+        plain.set_constraint(own_constraints(start))
         plain.info.update({key: start.intact.info[key] for key in _KEPT if key in start.intact.info})
         verdict = known["verdict"]
         descriptor = known["descriptor"]

@@ -3,6 +3,8 @@
 import numpy as np
 from ase import Atoms, units
 
+from al_loop.constraints.motion import md_forces
+from al_loop.constraints.policy import degrees_of_freedom
 from al_loop.explore.replica import Array, Replica
 
 
@@ -23,13 +25,18 @@ class VerletReplica(Replica):
 
     def move(self, forces: Array) -> None:
         """Half a kick with the forces at the old positions, then the move."""
-        momenta = self.atoms.get_momenta() + 0.5 * self._dt * forces
-        self.atoms.positions += self._dt * momenta / self._masses
-        self.atoms.set_momenta(momenta)
+        momenta = self.atoms.get_momenta() + 0.5 * self._dt * md_forces(self.atoms, forces)
+        if not self.atoms.constraints:
+            self.atoms.positions += self._dt * momenta / self._masses
+        else:
+            before = self.atoms.get_positions()
+            self.atoms.set_positions(before + self._dt * momenta / self._masses)
+            momenta = (self.atoms.get_positions() - before) * self._masses / self._dt
+        self.atoms.set_momenta(momenta, apply_constraint=False)
 
     def finish(self, forces: Array, stress: Array | None = None) -> None:  # noqa: ARG002
         """Half a kick with the forces at the new positions."""
-        self.atoms.set_momenta(self.atoms.get_momenta() + 0.5 * self._dt * forces)
+        self.atoms.set_momenta(self.atoms.get_momenta() + 0.5 * self._dt * md_forces(self.atoms, forces))
 
 
 class BussiReplica(VerletReplica):
@@ -50,7 +57,7 @@ class BussiReplica(VerletReplica):
         self, atoms: Atoms, temperature_K: float, timestep_fs: float, relaxation_fs: float, rng: np.random.Generator
     ) -> None:
         super().__init__(atoms, temperature_K, timestep_fs, rng)
-        self._freedom = int(atoms.get_number_of_degrees_of_freedom())
+        self._freedom = degrees_of_freedom(atoms)
         self._kept = float(np.exp(-timestep_fs / relaxation_fs))
         self.set_temperature(temperature_K)
 

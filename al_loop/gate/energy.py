@@ -6,6 +6,7 @@ from typing import Any
 from ase import Atoms, units
 
 from al_loop.config import PhysicsSettings
+from al_loop.constraints.motion import restraint_energy_eV
 
 KINETIC_SHARE = 3.0  # kT per atom that heating to the thermostat's temperature and melting may add
 FLUCTUATION = 0.1  # of kT per atom: five times what the total energy of healthy NVE runs was seen to sway
@@ -18,10 +19,12 @@ class EnergyWatch:
         settings: limits.
         conserved: the total energy must be conserved (NVE).
         timestep_fs: time between two energies.
+        moving_atoms: how many atoms share the energy that motion brings.
     """
 
-    def __init__(self, settings: PhysicsSettings, *, conserved: bool, timestep_fs: float) -> None:
+    def __init__(self, settings: PhysicsSettings, *, conserved: bool, timestep_fs: float, moving_atoms: int) -> None:
         self._settings = settings
+        self._moving_atoms = moving_atoms
         self._conserved = conserved
         self._timestep_ps = timestep_fs / 1e3
         self._first_potential: float | None = None
@@ -50,9 +53,10 @@ class EnergyWatch:
 
         Args:
             atoms: the frame, with velocities of the same time.
-            energy_eV: its potential energy.
+            energy_eV: its potential energy, without that of restraints (``Hookean``), which is added.
             temperature_K: of the thermostat.
         """
+        energy_eV += restraint_energy_eV(atoms)
         total = energy_eV + float(atoms.get_kinetic_energy())
         if self._first_potential is None:
             self._first_potential, self._first_total = energy_eV, total
@@ -60,10 +64,10 @@ class EnergyWatch:
         self._told += 1
         self._warmest_K = max(self._warmest_K, temperature_K)
         kT = units.kB * self._warmest_K
-        change = (energy_eV - self._first_potential) / len(atoms)
+        change = (energy_eV - self._first_potential) / self._moving_atoms
         if abs(change) > self._settings.max_energy_change_eV_per_atom + KINETIC_SHARE * kT:
             return f"energy ran away: {change:+.2f} eV/atom against the start"
-        drift = (total - self._first_total) / len(atoms)
+        drift = (total - self._first_total) / self._moving_atoms
         allowed = FLUCTUATION * kT + self._settings.max_nve_drift_eV_per_atom_ps * time_ps
         if self._conserved and abs(drift) > allowed:
             return f"the total energy of an NVE run drifted by {1e3 * drift:+.1f} meV/atom in {time_ps:.2f} ps"

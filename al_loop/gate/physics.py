@@ -8,6 +8,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
+from al_loop.constraints.policy import degrees_of_freedom, moving_atoms
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.fragments import FragmentWatch
@@ -29,7 +30,8 @@ class PhysicsLane:
 
     Args:
         settings: limits.
-        start: the intact starting structure.
+        start: the intact starting structure; its constraints say what moves, which is all that counts for temperatures
+            and energies.
         temperature_K: of the thermostat, or of the velocities that a run without thermostat began with.
         ensemble: ``nve`` where the total energy must be conserved; any other word where a thermostat acts.
         timestep_fs: between two frames whose energy is told.
@@ -50,7 +52,10 @@ class PhysicsLane:
         self.temperature_K = temperature_K
         self._settings = settings
         self._warmest_K = temperature_K
-        self._energy = EnergyWatch(settings, conserved=ensemble == "nve", timestep_fs=timestep_fs)
+        self._freedom = max(degrees_of_freedom(start), 1)  # where nothing moves, there is no kinetic energy either
+        self._energy = EnergyWatch(
+            settings, conserved=ensemble == "nve", timestep_fs=timestep_fs, moving_atoms=max(moving_atoms(start), 1)
+        )
         bonding = Bonding.of(start)
         self._fragments = FragmentWatch(start, bonding)
         self._coordination = bonding.coordination()
@@ -141,9 +146,9 @@ class PhysicsLane:
         if self.temperature_K > hottest_K:
             return _unphysical(f"the thermostat is at {self.temperature_K:g} K, above the limit of {hottest_K:g} K")
         self._warmest_K = max(self.temperature_K, COOLING_LAG * self._warmest_K)
-        temperature_K = atoms.get_temperature()
-        # A few atoms fluctuate widely (relative width sqrt(2 / 3n)).
-        ratio = max(self._settings.max_temperature_ratio, 1 + FLUCTUATIONS * np.sqrt(2 / (3 * len(atoms))))
+        temperature_K = 2 * atoms.get_kinetic_energy() / (self._freedom * units.kB)
+        # A few degrees of freedom fluctuate widely (relative width sqrt(2 / f)).
+        ratio = max(self._settings.max_temperature_ratio, 1 + FLUCTUATIONS * np.sqrt(2 / self._freedom))
         if temperature_K > ratio * self._warmest_K:
             return _unphysical(
                 f"temperature ran away: {temperature_K:.0f} K with the thermostat at {self.temperature_K:g} K"

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from al_loop.constraints.motion import temperature_K
 from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.monitor.check import Check, Looked
@@ -136,5 +137,5 @@ def _check(
         force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
         latent_distance=None if distance is None else float(distance.max()),
         energy_eV=energy_eV if moment.energy_eV is None else moment.energy_eV,
-        temperature_K=float(atoms.get_temperature()),
+        temperature_K=temperature_K(atoms),
     )

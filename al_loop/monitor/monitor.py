@@ -220,9 +220,11 @@ class ReliabilityMonitor:
 
     def _new_judge(self) -> Judge:
         watched = self._watched
+        reference = (self._reference or watched.atoms).copy()
+        reference.set_constraint([constraint.copy() for constraint in watched.atoms.constraints])
         lane = PhysicsLane(
             self._physics,
-            (self._reference or watched.atoms).copy(),
+            reference,
             watched.temperature_K(),
             ensemble="nve" if watched.conserved else "langevin",
             timestep_fs=watched.between_checks_fs(self),

@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
+from al_loop.constraints.motion import temperature_K
 from al_loop.files.trajectories import STEP, TIME_PS
 from al_loop.gate.physics import PhysicsLane
 from al_loop.logfile import EventLog
@@ -139,5 +140,5 @@ def _moment(atoms: Atoms, index: int, between_fs: float | None) -> Moment:
 
 
 def _warmth_K(atoms: Atoms) -> float:
-    kinetic = float(atoms.get_temperature())
+    kinetic = temperature_K(atoms)
     return kinetic if np.isfinite(kinetic) and kinetic > 0 else ROOM_TEMPERATURE_K

@@ -8,6 +8,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.melchionna import MelchionnaNPT
 from ase.md.verlet import VelocityVerlet
 
+from al_loop.constraints.motion import temperature_K
 from al_loop.errors import InputError
 
 ROOM_TEMPERATURE_K = 300.0  # where neither thermostat nor velocities tell one
@@ -60,7 +61,7 @@ class Watched:
         if self._temperature_K is not None:
             return self._temperature_K
         told = self._thermostat_K()
-        return told if told else float(self.atoms.get_temperature()) or ROOM_TEMPERATURE_K
+        return told if told else temperature_K(self.atoms) or ROOM_TEMPERATURE_K
 
     @property
     def follows_thermostat(self) -> bool:

@@ -14,6 +14,7 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
+from al_loop.constraints.policy import Motion, followed
 from al_loop.errors import GuardStop
 from al_loop.narrow.options import BarrierOptions
 from al_loop.narrow.structures import is_free
@@ -54,8 +55,11 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
 
     Raises:
         GuardStop: an image became one that the model cannot answer for.
+        InputError: constraints that a band cannot follow.
     """
     images = [initial.copy() for _ in range(options.images + 1)] + [final.copy()]
+    for image in images:
+        image.set_constraint(followed(initial, Motion.PATH))
     band = _BatchedBand(
         images,
         potential,
@@ -73,7 +77,9 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
             f"the band broke: an image {error.reason} Begin from ends that are closer together (a path in two "
             "parts), or with another number of images."
         ) from error
-    return Band(tuple(map(_plain, images)), largest <= options.force_tolerance_eV_per_A, steps, largest)
+    return Band(
+        tuple(_plain(image, initial) for image in images), largest <= options.force_tolerance_eV_per_A, steps, largest
+    )
 
 
 class _BatchedBand(NEB):  # type: ignore[misc]
@@ -118,7 +124,8 @@ def _optimized(band: Any, force_tolerance_eV_per_A: float, steps: int) -> int:
     return int(optimizer.nsteps)
 
 
-def _plain(image: Atoms) -> Atoms:
+def _plain(image: Atoms, initial: Atoms) -> Atoms:
     copied = image.copy()
     copied.calc = None
+    copied.set_constraint([constraint.copy() for constraint in initial.constraints])
     return copied

@@ -9,6 +9,9 @@ from ase import Atoms
 from ase.geometry import find_mic
 from ase.optimize import BFGS
 
+from al_loop.constraints.held import effective
+from al_loop.constraints.motion import free_forces
+from al_loop.constraints.policy import Motion, followed
 from al_loop.errors import NoAnswerError
 from al_loop.label.label_calculator import LabelCalculator
 from al_loop.label.labeller import Labeller
@@ -33,10 +36,7 @@ class Labelled:
         forces = self.label.forces_eV_per_A
         if self.energy_eV is None or forces is None:
             return None
-        free = np.array(forces)
-        for constraint in self.atoms.constraints:
-            constraint.adjust_forces(self.atoms, free)
-        return float(np.linalg.norm(free, axis=1).max())
+        return float(np.linalg.norm(free_forces(self.atoms, forces), axis=1).max())
 
 
 def relaxed_with_dft(
@@ -52,10 +52,19 @@ def relaxed_with_dft(
 
     Returns:
         Every label that was made, in order, a failed last one included.
+
+    Raises:
+        InputError: constraints that a relaxation cannot follow.
     """
     atoms: Any = start.copy()
+    atoms.set_constraint(followed(start, Motion.COMPARISON))
     made: list[Labelled] = []
-    atoms.calc = LabelCalculator(labeller, lambda structure, label: made.append(Labelled(structure, label)))
+
+    def keep(structure: Atoms, label: Label) -> None:
+        structure.set_constraint([constraint.copy() for constraint in start.constraints])
+        made.append(Labelled(structure, label))
+
+    atoms.calc = LabelCalculator(labeller, keep)
     with suppress(NoAnswerError):
         BFGS(atoms, logfile=None).run(fmax=force_tolerance_eV_per_A, steps=steps)
     return tuple(made)
@@ -64,6 +73,6 @@ def relaxed_with_dft(
 def displacement_A(before: Atoms, after: Atoms) -> float:
     """Largest distance that any atom has moved, apart from a common drift of all, Å."""
     moved = find_mic(after.positions - before.positions, before.cell, before.pbc)[0]
-    if not before.constraints:
+    if not effective(before):
         moved = moved - moved.mean(axis=0)
     return float(np.linalg.norm(moved, axis=1).max())

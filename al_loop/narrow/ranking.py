@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
+from al_loop.constraints.policy import Motion, check_followed
 from al_loop.errors import InputError
 from al_loop.narrow.composition import Composition, grouped
 from al_loop.narrow.energy_scale import EnergyScale, energy_scale
@@ -45,7 +46,7 @@ def rank_candidates(
 
     Raises:
         InputError: no candidates, elements the model does not know, a cell to relax that is not periodic in three
-            directions, or a committee without any spread.
+            directions, constraints that a relaxation cannot follow, or a committee without any spread.
     """
     options, physics = options or RankOptions(), physics or PhysicsSettings()
     _check(frames, potential, options)
@@ -84,7 +85,12 @@ def _check(frames: Sequence[Atoms], potential: CommitteePotential, options: Rank
         raise InputError("received no candidates; give at least one structure")
     check_trained(potential)
     check_known(frames, potential.backbone.elements, f"the model ({potential.backbone.name})")
-    if options.relax is None or not options.relax.cell:
+    if options.relax is None:
+        return
+    motion, remedy = (Motion.CELL, "leave out --cell") if options.relax.cell else (Motion.COMPARISON, "")
+    for index, atoms in enumerate(frames):
+        check_followed(atoms, motion, f"candidate {index}, {atoms.symbols.get_chemical_formula()},", remedy)
+    if not options.relax.cell:
         return
     open_ones = [index for index, atoms in enumerate(frames) if not atoms.pbc.all()]
     if open_ones:

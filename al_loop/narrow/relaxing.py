@@ -9,6 +9,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 
 from al_loop.config import PhysicsSettings
+from al_loop.constraints.policy import Motion, followed
 from al_loop.gate.physics import PhysicsLane
 from al_loop.narrow.options import RelaxOptions
 from al_loop.records import Verdict, VerdictKind
@@ -50,16 +51,20 @@ def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, 
     """Relax a structure.
 
     Args:
-        start: where it begins; not modified.
+        start: where it begins, with its constraints; not modified.
         potential: the committee.
         options: how far.
         physics: limits of what counts as sound, against the start.
+
+    Raises:
+        InputError: constraints that cannot be followed.
     """
     try:
         check_structures([start], potential.backbone.elements)
     except StructureError as error:
-        return Relaxation(_plain(start), 0, float("nan"), converged=False, broken=error.reason)
+        return Relaxation(_plain(start, start), 0, float("nan"), converged=False, broken=error.reason)
     atoms = start.copy()
+    atoms.set_constraint(followed(start, Motion.CELL if options.cell else Motion.COMPARISON))
     atoms.calc = CommitteeCalculator(potential)
     lane = PhysicsLane(physics, start, COLD_K)
     optimizer: Any = None
@@ -76,11 +81,13 @@ def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, 
         optimizer.attach(check, interval=CHECK_EVERY)
         converged = bool(optimizer.run(fmax=options.force_tolerance_eV_per_A, steps=options.steps))
         check(ended=True)
-    except (_Stopped, StructureError, FoundationAnswerError) as error:
+    except (_Stopped, StructureError, FoundationAnswerError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not start.constraints:
+            raise  # of another origin than a constraint that cannot be satisfied any more
         steps = 0 if optimizer is None else optimizer.nsteps
-        return Relaxation(_plain(atoms), steps, float("nan"), converged=False, broken=_reason(error))
+        return Relaxation(_plain(atoms, start), steps, float("nan"), converged=False, broken=_reason(error))
     largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    return Relaxation(_plain(atoms), optimizer.nsteps, largest, converged)
+    return Relaxation(_plain(atoms, start), optimizer.nsteps, largest, converged)
 
 
 def _reason(error: Exception) -> str:
@@ -89,7 +96,8 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _plain(atoms: Atoms) -> Atoms:
+def _plain(atoms: Atoms, start: Atoms) -> Atoms:
     copied = atoms.copy()
     copied.calc = None
+    copied.set_constraint([constraint.copy() for constraint in start.constraints])
     return copied

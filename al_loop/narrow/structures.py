@@ -8,14 +8,16 @@ from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from al_loop.constraints.held import effective, held_projectors
+from al_loop.constraints.policy import Motion, check_followed
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structure
 
 SAME_CELL_A = 1e-3
 FIXED_A = 1e-3
+SAME_DIRECTION = 1e-6
 TRADED = 0.5  # another pairing of equal atoms that needs less than this share of the way is what was meant
 
 
@@ -48,7 +50,7 @@ def read_ends(initial: Path, final: Path) -> tuple[Atoms, Atoms]:
 
 
 def check_ends(initial: Atoms, final: Atoms) -> None:
-    """Make sure that both ends hold the same atoms in the same order in the same cell.
+    """Make sure that both ends hold the same atoms in the same order in the same cell, held in the same way.
 
     Raises:
         InputError: what differs, and where first.
@@ -77,13 +79,15 @@ def check_ends(initial: Atoms, final: Atoms) -> None:
             raise InputError(
                 f"INITIAL has {key} {initial.info.get(key)} and FINAL {final.info.get(key)}; one surface has one {key}"
             )
+    for name, atoms in (("INITIAL", initial), ("FINAL", final)):
+        check_followed(atoms, Motion.PATH, name)
     _check_fixed(initial, final)
     _check_traded(initial, aligned(final, initial))
 
 
 def is_free(atoms: Atoms) -> bool:
     """Whether a structure may turn and drift without changing: a molecule without cell and constraints."""
-    return not atoms.pbc.any() and not atoms.constraints
+    return not atoms.pbc.any() and not effective(atoms)
 
 
 def aligned(atoms: Atoms, reference: Atoms) -> Atoms:
@@ -94,22 +98,17 @@ def aligned(atoms: Atoms, reference: Atoms) -> Atoms:
     return copied
 
 
-def fixed_atoms(atoms: Atoms) -> NDArray[np.int64]:
-    """Indices of the atoms that constraints hold in place."""
-    held = [constraint.get_indices() for constraint in atoms.constraints if hasattr(constraint, "get_indices")]
-    return np.unique(np.concatenate(held)).astype(np.int64) if held else np.zeros(0, dtype=np.int64)
-
-
 def _check_fixed(initial: Atoms, final: Atoms) -> None:
-    fixed = fixed_atoms(initial)
-    if not np.array_equal(fixed, fixed_atoms(final)):
-        raise InputError("INITIAL and FINAL fix different atoms; give both the same constraints")
-    way = find_mic(final.positions - initial.positions, initial.cell, initial.pbc)[1]
-    moved = fixed[way[fixed] > FIXED_A]
+    held, other = held_projectors(initial), held_projectors(final)
+    if np.abs(held - other).max() > SAME_DIRECTION:
+        raise InputError("INITIAL and FINAL fix different atoms, or directions of them; give both the same constraints")
+    way = find_mic(final.positions - initial.positions, initial.cell, initial.pbc)[0]
+    wrong_A = np.linalg.norm(np.einsum("nij,nj->ni", held, way), axis=1)
+    moved = np.flatnonzero(wrong_A > FIXED_A)
     if len(moved):
         raise InputError(
-            f"atom {moved[0]} is fixed, but FINAL has it {way[moved[0]]:.3f} Å away from where INITIAL has it; "
-            "give the fixed atoms the same positions at both ends"
+            f"atom {moved[0]} is fixed, but FINAL has it {wrong_A[moved[0]]:.3f} Å away from where INITIAL has it; "
+            "give what is fixed the same positions at both ends"
         )
 
 

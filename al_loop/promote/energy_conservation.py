@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
-from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from numpy.typing import NDArray
 
+from al_loop.constraints.motion import draw_velocities, restraint_energy_eV
+from al_loop.constraints.policy import Motion, refusal
 from al_loop.explore.verlet import VerletReplica
 from al_loop.promote.criterion import Criterion
 from committee.errors import FoundationAnswerError, StructureError
@@ -99,12 +100,17 @@ def conserves_energy(candidate: CommitteePotential, run: ConstantEnergyRun, max_
 
 
 def start_replicas(structures: Sequence[Atoms], temperature_K: float, rng: np.random.Generator) -> list[Atoms]:
-    """Give structures velocities; they are copied."""
+    """Give structures velocities; they are copied. What constraints hold stays at rest.
+
+    A structure that only its variants make one that can move (a slab of fixed atoms below an adsorbate) runs free: it
+    is the model's forces that are looked at.
+    """
     replicas = []
     for structure in structures:
         atoms = structure.copy()
-        thermalize_momenta(atoms, temperature_K=temperature_K, rng=rng)
-        Stationary(atoms, preserve_temperature=False)
+        if refusal(atoms, Motion.DYNAMICS) is not None:
+            atoms.set_constraint()
+        draw_velocities(atoms, temperature_K, rng)
         replicas.append(atoms)
     return replicas
 
@@ -126,17 +132,17 @@ def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], tim
     energies = np.full((steps + 1, len(runs)), np.nan)
     predictions: list[Prediction] = []
     for step in range(steps + 1):
-        for run, prediction in zip(runs, predictions, strict=bool(step)):
-            run.move(prediction.forces)
         try:
+            for run, prediction in zip(runs, predictions, strict=bool(step)):
+                run.move(prediction.forces)
             predictions = potential.predict([run.atoms for run in runs], "energy")
-        except (StructureError, FoundationAnswerError):  # it blew up: the rest stays NaN
+            for run, prediction in zip(runs, predictions, strict=True):
+                if step:
+                    run.finish(prediction.forces)
+        except (StructureError, FoundationAnswerError, RuntimeError):  # it blew up: the rest stays NaN
             break
-        for run, prediction in zip(runs, predictions, strict=True):
-            if step:
-                run.finish(prediction.forces)
         energies[step] = [
-            (prediction.energy + run.atoms.get_kinetic_energy()) / len(run.atoms)
+            (prediction.energy + restraint_energy_eV(run.atoms) + run.atoms.get_kinetic_energy()) / len(run.atoms)
             for run, prediction in zip(runs, predictions, strict=True)
         ]
     return energies

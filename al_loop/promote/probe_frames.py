@@ -80,6 +80,8 @@ def probe_frames(
 ) -> ProbeFrames:
     """Strain and rattle the starting structures in turn, and ask the foundation; what it refuses is left out.
 
+    Nothing moves on from these frames, which are to be far from all labels: constraints play no role in them.
+
     Of ``DRAWS_PER_FRAME`` times as many draws those are kept that are far from the first labels, the nearest of them
     first: furthest out nothing is left of any correction, and nothing could be seen.
 
@@ -165,6 +167,7 @@ def _disturbed(structure: Atoms, turn: int, rng: np.random.Generator) -> Atoms |
     rattle_A = RATTLES_A[turn // len(SCALES) % len(RATTLES_A)]
     for _ in range(DRAWS):
         atoms = structure.copy()
+        atoms.set_constraint()
         atoms.set_cell(atoms.cell * scale)
         atoms.positions = atoms.positions * scale + rng.normal(0.0, rattle_A, atoms.positions.shape)
         if _closest(atoms) >= CLOSEST:

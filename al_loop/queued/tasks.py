@@ -4,10 +4,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from ase import Atoms
 from pydantic import BaseModel, Field
 
 from al_loop.config import Config, ExploreSettings, PhysicsSettings
 from al_loop.explore.starts import Start
+from al_loop.frames import constraints_from_text, constraints_text
 from al_loop.records import LabelledFrame, Role
 from committee.settings import FoundationSettings
 from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
@@ -70,14 +72,28 @@ class TaskFile(BaseModel):
 def start_as_dict(start: Start) -> dict[str, Any]:
     """Return the beginning of a trajectory as plain values."""
     plain = {field.name: getattr(start, field.name) for field in fields(start)}
-    structures = {name: atoms_as_dict(getattr(start, name)) for name in ("atoms", "intact")}
+    structures = {name: _moving_as_dict(getattr(start, name)) for name in ("atoms", "intact")}
     return {**plain, **structures, "role": start.role.value}
 
 
 def start_from_dict(data: dict[str, Any]) -> Start:
     """Rebuild what ``start_as_dict`` took apart."""
-    atoms, intact = atoms_from_dict(data["atoms"]), atoms_from_dict(data["intact"])
+    atoms, intact = _moving_from_dict(data["atoms"]), _moving_from_dict(data["intact"])
     return Start(**{**data, "role": Role(data["role"]), "seed": tuple(data["seed"]), "atoms": atoms, "intact": intact})
+
+
+def _moving_as_dict(atoms: Atoms) -> dict[str, Any]:
+    """What a label depends on, and what its motion does: masses (u) and constraints."""
+    masses = atoms.get_masses().tolist() if atoms.has("masses") else None
+    return {**atoms_as_dict(atoms), "masses_u": masses, "constraints": constraints_text(atoms.constraints)}
+
+
+def _moving_from_dict(data: dict[str, Any]) -> Atoms:
+    atoms = atoms_from_dict(data)
+    if data["masses_u"] is not None:
+        atoms.set_masses(data["masses_u"])
+    atoms.set_constraint(constraints_from_text(data["constraints"]))
+    return atoms
 
 
 def frame_as_dict(frame: LabelledFrame) -> dict[str, Any]:

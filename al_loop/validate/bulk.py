@@ -7,6 +7,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from al_loop.constraints.held import effective
+from al_loop.constraints.policy import named
+from al_loop.errors import NoAnswerError
 from al_loop.explore.generators.size import check_size
 from al_loop.gate.bonding import BOND_FACTOR, Bonding
 from al_loop.validate.crystal_symmetry import symmetry
@@ -48,16 +51,28 @@ def is_crystal(atoms: Atoms) -> bool:
     return not bool((several & ~bonding.extended(bonded, fragment)).any())
 
 
+def require_free(atoms: Atoms) -> None:
+    """Make sure that nothing holds the atoms of a crystal whose own properties are asked for.
+
+    Raises:
+        NoAnswerError: a constraint does.
+    """
+    constraints = effective(atoms)
+    if constraints:
+        raise NoAnswerError(
+            f"the check is about the free crystal, but the structure holds {named(constraints)}; remove the constraint "
+            "from its file"
+        )
+
+
 def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> tuple[Minimum, str]:
-    """Relax atoms and cell of a crystal, free of constraints; without stress the atoms alone, and the note says so.
+    """Relax atoms and cell of a crystal without constraints; without stress the atoms alone, and the note says so.
 
     Raises:
         NoAnswerError: as ``minimum``.
     """
-    start = atoms.copy()
-    start.set_constraint()
     with_cell = "stress" in calculator.implemented_properties
-    found = minimum(start, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
+    found = minimum(atoms, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
     return found, "" if with_cell else AS_GIVEN
 
 

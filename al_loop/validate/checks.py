@@ -24,7 +24,7 @@ from al_loop.validate import (
 )
 from al_loop.validate.quantity import Quantity
 
-FORMAT = 1  # raise it when a check's numbers change, so that kept ones are not taken for new ones
+FORMAT = 2  # raise it when a check's numbers change, so that kept ones are not taken for new ones
 FORCE_TOLERANCE = "force_tolerance_eV_per_A"
 
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from al_loop.errors import NoAnswerError
-from al_loop.validate.bulk import Site, inequivalent_sites, is_crystal
+from al_loop.validate.bulk import Site, inequivalent_sites, is_crystal, require_free
 from al_loop.validate.element_references import ElementReferences, reference_name
 from al_loop.validate.host import Host, host
 from al_loop.validate.measured import Remembered, measured
@@ -49,9 +49,13 @@ def defects(
             held in a symmetry that it would leave; the same for every calculator.
         force_tolerance_eV_per_A: largest force that is left, at the fixed cell of the relaxed crystal.
         steps: of each relaxation at most.
+
+    Raises:
+        NoAnswerError: constraints hold the crystal.
     """
     if not is_crystal(atoms):
         return []
+    require_free(atoms)
     sites, cut_short = inequivalent_sites(atoms, most_sites)
     elements = list(dict.fromkeys([*atoms.symbols, *others]))
     substitutions = [(site, by) for site in sites for by in elements if by != site.element]

@@ -8,6 +8,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
+from al_loop.validate.bulk import require_free
 from al_loop.validate.crystal_symmetry import (
     VOIGT,
     distinct_constants,
@@ -48,10 +49,11 @@ def elasticity(
         steps: of each relaxation at most.
 
     Raises:
-        NoAnswerError: not a crystal, or a relaxation that finds no minimum.
+        NoAnswerError: not a crystal, or one that is held, or a relaxation that finds no minimum.
     """
     if not atoms.pbc.all():
         raise NoAnswerError("an elastic tensor needs a structure that is periodic in three directions")
+    require_free(atoms)
     basis = free_constants(rotations(atoms))
     strains = telling_strains(basis)
     relaxed = partial(minimum, calculator=calculator, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps)

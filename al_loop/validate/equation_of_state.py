@@ -9,6 +9,7 @@ from ase.eos import EquationOfState
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
+from al_loop.validate.bulk import require_free
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
 
@@ -45,10 +46,12 @@ def equation_of_state(
         steps: of each relaxation at most.
 
     Raises:
-        NoAnswerError: not a crystal, no minimum within these volumes, or energies that no curve fits.
+        NoAnswerError: not a crystal, or one that is held, no minimum within these volumes, or energies that no curve
+            fits.
     """
     if not atoms.pbc.all():
         raise NoAnswerError("an equation of state needs a structure that is periodic in three directions")
+    require_free(atoms)
     half = points // 2
     energies: dict[int, float] = {}
 

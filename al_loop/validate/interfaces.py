@@ -7,7 +7,7 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixCartesian
 
 from al_loop.errors import NoAnswerError
-from al_loop.validate.bulk import equilibrium, is_crystal
+from al_loop.validate.bulk import equilibrium, is_crystal, require_free
 from al_loop.validate.measured import Remembered, measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.pairing import Pair, Shift, distinct_shifts, pair_of, shifted
@@ -50,9 +50,14 @@ def interfaces(
         max_mismatch: of the two lattices, a fraction.
         force_tolerance_eV_per_A: largest force along the normal that is left.
         steps: of each relaxation at most.
+
+    Raises:
+        NoAnswerError: constraints hold a crystal.
     """
     if not is_crystal(atoms) or (other is not None and not is_crystal(other)):
         return []
+    for crystal in (atoms, *([] if other is None else [other])):
+        require_free(crystal)
     try:
         pair = pair_of(atoms, other, thickness_A=thickness_A, vacuum_A=vacuum_A, max_mismatch=max_mismatch)
         as_given = pair.joined(*pair.crystals)

@@ -13,7 +13,8 @@ from ase.optimize import BFGS, LBFGS
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
-from al_loop.errors import NoAnswerError
+from al_loop.constraints.policy import Motion, followed
+from al_loop.errors import InputError, NoAnswerError
 from al_loop.gate.physics import PhysicsLane
 from al_loop.records import VerdictKind
 
@@ -74,7 +75,7 @@ def minimum(
     """Relax with ASE's BFGS, in large cells L-BFGS, watched by the gate's physics.
 
     Args:
-        start: where it begins, constraints included; not modified.
+        start: where it begins, constraints included, which are followed; not modified.
         calculator: of the forces.
         force_tolerance_eV_per_A: the relaxation has converged below it, that on the cell included.
         steps: most steps.
@@ -82,9 +83,11 @@ def minimum(
 
     Raises:
         NoAnswerError: the calculator failed, the structure broke (two atoms collapsed, the volume exploded, the energy
-            fell without bottom, ...), or the relaxation did not converge.
+            fell without bottom, ...), the relaxation did not converge, or constraints cannot be followed.
     """
     atoms = start.copy()
+    with answers_of_the_calculator():
+        atoms.set_constraint(followed(start, Motion.CELL if with_cell else Motion.COMPARISON))
     lane = PhysicsLane(PhysicsSettings(), atoms.copy(), COLD_K)
     with answers_of_the_calculator():
         atoms.calc = calculator
@@ -104,6 +107,7 @@ def minimum(
             f" {force_tolerance_eV_per_A:g}"
         )
     atoms.calc = None
+    atoms.set_constraint([constraint.copy() for constraint in start.constraints])
     return Minimum(atoms, energy)
 
 
@@ -114,6 +118,8 @@ def answers_of_the_calculator() -> Iterator[None]:
         yield
     except NoAnswerError:
         raise
+    except InputError as error:  # a structure that the check cannot be made of
+        raise NoAnswerError(str(error)) from error
     except PropertyNotImplementedError as error:
         raise NoAnswerError("the calculator does not give what the check needs (stress, most often)") from error
     except Exception as error:  # a foreign calculator raises anything

@@ -8,6 +8,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from al_loop.config.ensembles import Ensemble
+from al_loop.constraints.building import repeated
+from al_loop.constraints.policy import Motion, refusal
 from al_loop.errors import NoAnswerError
 from al_loop.gate.bonding import Bonding
 from al_loop.validate.bulk import is_bulk, repeats
@@ -42,7 +44,8 @@ def molecular_dynamics(
 ) -> list[Quantity]:
     """Short dynamics: NVT (Langevin) in the given cell, then NVE, then for a crystal or liquid NPT.
 
-    The first half of NVT and of NPT equilibrates, the second is averaged over. Every step is watched by the gate's
+    Constraints are followed; NPT is left out with them. The first half of NVT and of NPT equilibrates, the second is
+    averaged over. Every step is watched by the gate's
     physics lane (close contacts, over-aggregation, dissociation, density, temperature, energy), which ends the run.
 
     Args:
@@ -61,8 +64,7 @@ def molecular_dynamics(
         sample_every: steps between two frames that are averaged over.
         seed: of velocities and thermostat: the same trajectory each time.
     """
-    start = atoms.repeat(repeats(atoms, least_size_A))
-    start.set_constraint()
+    start = repeated(atoms, repeats(atoms, least_size_A))
     start.arrays.pop("momenta", None)
     with_hydrogen = TIMESTEP_WITH_HYDROGEN_FS if "H" in atoms.symbols else TIMESTEP_FS
     conditions = Conditions(
@@ -84,21 +86,24 @@ class _Run:
         self._calculator, self._conditions = calculator, conditions
         self._moving = start.copy()
         self._wrong = ""
+        held = refusal(start, Motion.CELL)
+        with_stress = "stress" in calculator.implemented_properties
+        self._no_npt = f"NPT: the structure {held}" if held else "" if with_stress else NO_STRESS
         self._note = f"{len(start)} atoms, {conditions.temperature_K:g} K"
 
     def go_on(self, ensemble: Ensemble, steps: int) -> Stretch:
         """The next stretch; none after one that went wrong."""
         if self._wrong:
             return Stretch(steps, wrong=self._wrong)
-        if ensemble == "npt" and "stress" not in self._calculator.implemented_properties:
-            return Stretch(steps, wrong=NO_STRESS)
+        if ensemble == "npt" and self._no_npt:
+            return Stretch(steps, wrong=self._no_npt)
         seen = stretch(self._start, self._moving, self._calculator, self._conditions, ensemble, steps)
         self._wrong = seen.wrong
         return seen
 
     def whole(self, *stretches: Stretch) -> list[Quantity]:
         """Whether matter stayed whole, and how close two atoms came."""
-        made = [seen for seen in stretches if seen.wrong != NO_STRESS]
+        made = [seen for seen in stretches if not (self._no_npt and seen.wrong == self._no_npt)]
 
         def stays_whole() -> float:
             if any(seen.unphysical for seen in made):

@@ -6,6 +6,7 @@ from pathlib import Path
 from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
+from al_loop.constraints.policy import Motion, check_followed
 from al_loop.errors import InputError
 from al_loop.files.formats import recognised
 from al_loop.files.label_names import LabelKeys
@@ -24,7 +25,8 @@ def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
     Further structures of one file, or of a file of the same stem, get a number.
 
     Raises:
-        InputError: a file that cannot be read, or a structure that no model could be asked about.
+        InputError: a file that cannot be read, a structure that no model could be asked about, or constraints that
+            nothing here can follow.
     """
     found: dict[str, Atoms] = {}
     for file in files:
@@ -33,6 +35,7 @@ def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
                 check_structures([atoms], EVERY_ELEMENT)
             except StructureError as error:
                 raise InputError(f"{file}, structure {index}: it {error.reason}") from error
+            check_followed(atoms, Motion.COMPARISON, f"{file}, structure {index},")
             found[_free_name(file.stem, found)] = plain_atoms(atoms)
     return found
 

@@ -9,6 +9,8 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from al_loop.constraints.held import effective
+from al_loop.constraints.policy import named
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
 
@@ -28,7 +30,9 @@ def relaxation(
     force_tolerance_eV_per_A: float = 0.01,
     steps: int = 200,
 ) -> list[Quantity]:
-    """Relax a structure, with its cell where it is periodic in three directions.
+    """Relax a structure, with its cell where it is periodic in three directions and nothing holds its atoms.
+
+    Constraints are followed in the cell as it was given, which the note of the energy says.
 
     Bonds are those of the structure as it was given, so that all calculators are asked about the same ones; each pair
     of elements has one mean length. Energies per atom of one composition form an order group: only their
@@ -44,13 +48,15 @@ def relaxation(
     Raises:
         NoAnswerError: no minimum was found.
     """
-    crystal = bool(atoms.pbc.all())
+    held = effective(atoms)
+    crystal = bool(atoms.pbc.all()) and not held
     found = minimum(
         atoms, calculator, with_cell=crystal, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
     )
     after = found.atoms
     formula = atoms.symbols.formula.reduce()[0].format("hill")
-    said = [Quantity(CHECK, structure, ENERGY, "eV/atom", found.energy_eV_per_atom, f"energy of {formula}")]
+    note = f"the structure holds {named(held)}: relaxed in the given cell" if held else ""
+    said = [Quantity(CHECK, structure, ENERGY, "eV/atom", found.energy_eV_per_atom, f"energy of {formula}", note)]
     if crystal:
         *lengths, alpha, beta, gamma = after.cell.cellpar()
         said += [Quantity(CHECK, structure, n, "Å", float(value)) for n, value in zip("abc", lengths, strict=True)]

@@ -8,6 +8,8 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.config.ensembles import Ensemble
+from al_loop.constraints.motion import restraint_energy_eV
+from al_loop.constraints.policy import moving_atoms
 from al_loop.errors import NoAnswerError
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
@@ -108,22 +110,26 @@ def stretch(
     """
     seen = Stretch(steps)
     lane = PhysicsLane(PhysicsSettings(), start, conditions.temperature_K, timestep_fs=conditions.timestep_fs)
-    watch = EnergyWatch(PhysicsSettings(), conserved=True, timestep_fs=conditions.timestep_fs)
+    watch = EnergyWatch(
+        PhysicsSettings(), conserved=True, timestep_fs=conditions.timestep_fs, moving_atoms=moving_atoms(start)
+    )
     first_eV = np.nan
     try:
         with answers_of_the_calculator():
             atoms.calc = calculator
             dynamics = conditions.dynamics(atoms, ensemble)
             for _ in dynamics.irun(steps):
-                energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+                energy = float(atoms.get_potential_energy(apply_constraint=False))
+                forces = atoms.get_forces(apply_constraint=False)
                 sampled = dynamics.nsteps % conditions.sample_every == 0
                 found = (lane.check if sampled else lane.check_step)(atoms, forces, energy)
                 if found is not None:
                     raise UnphysicalError(found.reason)
                 seen.done = dynamics.nsteps
+                total_eV = energy + atoms.get_kinetic_energy() + restraint_energy_eV(atoms)
                 if dynamics.nsteps == 0:
-                    first_eV = energy + atoms.get_kinetic_energy()
-                drift = (energy + atoms.get_kinetic_energy() - first_eV) / len(atoms)
+                    first_eV = total_eV
+                drift = (total_eV - first_eV) / len(atoms)
                 seen.drift_eV_per_atom.append(float(drift))
                 complaint = watch.complaint(atoms, energy, conditions.temperature_K)
                 seen.not_conserved = seen.not_conserved or complaint or ""

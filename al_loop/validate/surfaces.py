@@ -7,7 +7,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from al_loop.errors import NoAnswerError
-from al_loop.validate.bulk import equilibrium, is_crystal
+from al_loop.validate.bulk import equilibrium, is_crystal, require_free
 from al_loop.validate.measured import measured
 from al_loop.validate.minimum import minimum
 from al_loop.validate.quantity import Quantity
@@ -48,9 +48,13 @@ def surfaces(
         most_terminations: of each orientation.
         force_tolerance_eV_per_A: largest force that is left, at fixed cell.
         steps: of each relaxation at most.
+
+    Raises:
+        NoAnswerError: constraints hold the crystal.
     """
     if not is_crystal(atoms):
         return []
+    require_free(atoms)
     crystal = conventional(atoms)
     try:
         cuts = facets(crystal, max_index=max_index, thickness_A=thickness_A, most_terminations=most_terminations)

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from al_loop.config.generator_settings import GeneratorSettings
 from al_loop.errors import InputError
+from al_loop.frames import plain_atoms
 
 __all__ = ["apply_variant"]
 
@@ -39,7 +40,9 @@ def _generators() -> dict[str, _Generator]:
 
 
 def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Apply generators in turn; charge and spin multiplicity stay those of the structure, moments those of its atoms.
+    """Apply generators in turn; charge and spin multiplicity stay those of the structure.
+
+    Moments and masses stay those of the atoms, and what constraints hold stays held.
 
     Args:
         variant: the generators.
@@ -57,8 +60,6 @@ def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.ra
             raise InputError(f"[{index}] ({settings.kind}): {error}") from error
     if not variant:
         return built
-    plain = Atoms(built.numbers, built.positions, cell=built.cell, pbc=built.pbc)
-    if built.has("initial_magmoms"):
-        plain.set_initial_magnetic_moments(built.get_initial_magnetic_moments())
+    plain = plain_atoms(built)
     plain.info.update(atoms.info)
     return plain

@@ -7,6 +7,7 @@ from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
 from al_loop.config.generator_settings import AdsorbateSettings
+from al_loop.constraints.building import refuse_any
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structure
 from dft_interfaces.vacuum import gaps_A
@@ -16,10 +17,11 @@ TOO_CLOSE_A = 0.7
 
 
 def adsorbate(settings: AdsorbateSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001
-    """Put a molecule above a slab, its anchor lowest.
+    """Put a molecule above a slab, its anchor lowest; the slab keeps its constraints.
 
     Raises:
-        InputError: no such molecule or atom of it, no slab, too little room above, or a molecule inside the slab.
+        InputError: no such molecule or atom of it, no slab, too little room above, a molecule inside the slab, or one
+            with constraints.
     """
     adsorbed = _molecule(settings)
     if settings.anchor >= len(adsorbed):
@@ -49,7 +51,8 @@ def adsorbate(settings: AdsorbateSettings, atoms: Atoms, rng: np.random.Generato
 def _molecule(settings: AdsorbateSettings) -> Atoms:
     if settings.file is not None:
         read = read_structure(settings.file)
-        return Atoms(read.numbers, read.positions)
+        refuse_any(read, f"the molecule in {settings.file}", "which it cannot keep where it is put and turned")
+        return Atoms(read.numbers, read.positions, masses=read.get_masses() if read.has("masses") else None)
     name = settings.molecule or ""
     if name in chemical_symbols[1:]:
         return Atoms(name)

@@ -6,6 +6,7 @@ from ase.geometry import get_distances
 from scipy.spatial.transform import Rotation
 
 from al_loop.config.generator_settings import BoxSettings
+from al_loop.constraints.building import refuse_anchored, refuse_any
 from al_loop.errors import InputError
 
 TRIES = 200  # random places of one copy
@@ -15,7 +16,7 @@ def box(settings: BoxSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
     """Put a molecule in the middle of a cubic box, or several copies at random places and orientations.
 
     Raises:
-        InputError: the structure is periodic, or the box is too small.
+        InputError: the structure is periodic, the box is too small, or constraints that would lose their meaning.
     """
     if atoms.pbc.any():
         raise InputError("the structure is periodic; a box is for a molecule without a cell")
@@ -27,11 +28,13 @@ def box(settings: BoxSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
         )
     cell = np.full(3, settings.edge_A)
     if settings.copies == 1:
+        refuse_anchored(atoms)
         placed = atoms.copy()
         placed.set_cell(cell)
         placed.pbc = settings.periodic
         placed.center()
         return placed
+    refuse_any(atoms, "the molecule", "which copies that are placed and turned at random cannot keep")
     placed = Atoms(cell=cell, pbc=settings.periodic)
     for _ in range(settings.copies):
         placed.extend(_fitting(settings, atoms, placed, rng))

@@ -5,24 +5,30 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from al_loop.config.generator_settings import RattleSettings, StrainSettings, SupercellSettings
+from al_loop.constraints.building import refuse_anchored, repeated
+from al_loop.constraints.motion import displaced
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
 from dft_interfaces.vacuum import vacuum_axes
 
 
 def rattle(settings: RattleSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Displace every coordinate at random."""
-    moved = atoms.copy()
-    moved.positions += rng.normal(0.0, settings.displacement_A, moved.positions.shape)
-    return moved
+    """Displace every coordinate at random, as far as constraints let it.
+
+    Raises:
+        InputError: bonds of fixed length cannot be kept in so large a displacement.
+    """
+    return displaced(atoms, rng.normal(0.0, settings.displacement_A, atoms.positions.shape))
 
 
 def strain(settings: StrainSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001
-    """Deform cell and atoms: every lattice vector a becomes (1 + ε) a.
+    """Deform cell and atoms: every lattice vector a becomes (1 + ε) a; what is fixed is so where it comes to be.
 
     Raises:
-        InputError: the strain stretches a direction that is not periodic or holds vacuum.
+        InputError: the strain stretches a direction that is not periodic or holds vacuum, or an atom is tied to a
+            place.
     """
+    refuse_anchored(atoms)
     tensor = settings.isotropic * np.eye(3) + voigt_6_to_full_3x3_stress(np.array(settings.components))
     stretched = np.abs(atoms.cell.complete().array @ tensor).max(axis=1) > 0
     wrong = [axis for axis in vacuum_axes(atoms) if stretched["abc".index(axis)]]
@@ -32,7 +38,7 @@ def strain(settings: StrainSettings, atoms: Atoms, rng: np.random.Generator) -> 
             " to strain, and a slab only the components xx, yy, xy of its plane"
         )
     strained = atoms.copy()
-    strained.set_cell(atoms.cell.array @ (np.eye(3) + tensor))
+    strained.set_cell(atoms.cell.array @ (np.eye(3) + tensor), apply_constraint=False)
     strained.positions = atoms.positions @ (np.eye(3) + tensor)
     return strained
 
@@ -41,10 +47,11 @@ def supercell(settings: SupercellSettings, atoms: Atoms, rng: np.random.Generato
     """Repeat the cell.
 
     Raises:
-        InputError: repeated along a direction that is not periodic, or to more atoms than can be explored.
+        InputError: repeated along a direction that is not periodic, to more atoms than can be explored, or with
+            constraints that cannot be repeated.
     """
     wrong = [axis for axis, n, pbc in zip("abc", settings.repeats, atoms.pbc, strict=True) if n > 1 and not pbc]
     if wrong:
         raise InputError(f"repeats {list(settings.repeats)}: the structure is not periodic along {', '.join(wrong)}")
     check_size(len(atoms), *settings.repeats)
-    return atoms.repeat(settings.repeats)
+    return repeated(atoms, settings.repeats)

@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.build import add_vacuum, stack
 
 from al_loop.config.generator_settings import InterfaceSettings
+from al_loop.constraints.building import behind, refuse_anchored, repeated, resolved
 from al_loop.errors import InputError
 from al_loop.explore.generators.surface import cut
 from al_loop.files.structures import read_structure
@@ -42,7 +43,7 @@ def join(
     vacuum_A: float = 0.0,
     max_mismatch: float = 0.1,
 ) -> Atoms:
-    """Put a slab on another one, whose lattice in the plane it takes on.
+    """Put a slab on another one, whose lattice in the plane it takes on; both keep what constraints hold of them.
 
     Args:
         lower: comes first in what is returned.
@@ -54,15 +55,17 @@ def join(
         max_mismatch: largest deformation of the upper slab's lattice vectors, a fraction.
 
     Raises:
-        InputError: one of the two is no slab, or their lattices do not match.
+        InputError: one of the two is no slab, their lattices do not match, or constraints that cannot be kept.
     """
     for name, slab in zip(names, (lower, other), strict=True):
         _check_slab(name, slab)
-    below, above = lower.copy(), other.repeat((*repeats, 1))
+    refuse_anchored(lower)
+    below, above = lower.copy(), repeated(resolved(other.copy()), (*repeats, 1))
     for slab in (below, above):
         slab.center(vacuum=gap_A / 2, axis=2)
     _check_match(below, above, max_mismatch)
     joined = stack(below, above, axis=2, fix=0, maxstrain=None)
+    joined.set_constraint([*lower.constraints, *behind(above.constraints, len(below), names[1])])
     joined.pbc = True
     if vacuum_A > 0:
         add_vacuum(joined, vacuum_A)

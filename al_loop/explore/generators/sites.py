@@ -2,9 +2,11 @@
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from al_loop.config.generator_settings import SubstitutionSettings, VacancySettings
+from al_loop.constraints.building import without
 from al_loop.errors import InputError
 
 
@@ -12,14 +14,12 @@ def vacancy(settings: VacancySettings, atoms: Atoms, rng: np.random.Generator) -
     """Take away atoms of one element.
 
     Raises:
-        InputError: too few atoms of the element, or none left.
+        InputError: too few atoms of the element, none left, or constraints of which nobody can say what is left.
     """
     chosen = _sites(atoms, settings.element, settings.count, rng)
     if len(chosen) == len(atoms):
         raise InputError(f"takes away all {len(atoms)} atoms; lower count or use a larger cell")
-    left = atoms.copy()
-    del left[chosen.tolist()]
-    return left
+    return without(atoms, chosen)
 
 
 def substitution(settings: SubstitutionSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
@@ -30,8 +30,11 @@ def substitution(settings: SubstitutionSettings, atoms: Atoms, rng: np.random.Ge
     """
     changed = atoms.copy()
     symbols = np.array(changed.get_chemical_symbols(), dtype=object)
-    symbols[_sites(atoms, settings.element, settings.count, rng)] = settings.by
+    sites = _sites(atoms, settings.element, settings.count, rng)
+    symbols[sites] = settings.by
     changed.set_chemical_symbols(symbols.tolist())
+    if changed.has("masses"):  # the others keep their own: isotopes
+        changed.arrays["masses"][sites] = atomic_masses[atomic_numbers[settings.by]]
     return changed
 
 
