@@ -15,11 +15,11 @@ import torch
 
 from al_loop.config import Config
 from al_loop.config.changes import Change, changes
-from al_loop.config.checks import check_elements, check_engine_elements
+from al_loop.config.checks import check_elements, check_engine_elements, systems_with_paths
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
-from al_loop.explore.starts import load_system
+from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
 from al_loop.ids import frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
@@ -187,6 +187,8 @@ class Campaign:
 
     def _warn(self, ledger: Ledger, prepared: _Prepared) -> None:
         """Say once in the report, and at each start, how the engine differs from the foundation."""
+        for note in (note for _, system in systems_with_paths(self.config) for note in structure_notes(system)):
+            _logger.warning("%s", note)
         if prepared.cost.too_long:
             _logger.warning("Labels: %s", prepared.cost)
         sentences = level_differences(self.config, prepared.level)
@@ -273,7 +275,7 @@ def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheo
     ):
         for entry, system in zip(block, systems, strict=True):
             entry["file"] = system.file.name
-            entry["structure"] = frame_id(load_system(system))
+            entry["structures"] = [frame_id(structure.atoms) for structure in load_structures(system)]
     for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
         entry["file"] = other.file.name
         entry["content"] = hashlib.sha256(other.file.read_bytes()).hexdigest()

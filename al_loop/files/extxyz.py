@@ -17,6 +17,7 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.files.isotopes import with_hydrogen
 from al_loop.files.record import PROVENANCE, Record
 from al_loop.frames import KEPT
 
@@ -52,7 +53,7 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
     with path.open(encoding="utf-8") as file:
         for index, text in enumerate(_texts(path, file)):
             try:
-                atoms = read(io.StringIO(text), format="extxyz", index=0)
+                atoms = read(io.StringIO(with_hydrogen(text)), format="extxyz", index=0)
             except Exception as error:
                 raise InputError(
                     f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]}); "

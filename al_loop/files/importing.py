@@ -15,6 +15,7 @@ from al_loop.files.exporting import file_kind
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
 from al_loop.files.labelled import LabelKeys, labelled_frame
 from al_loop.files.record import Record, as_remark
+from al_loop.files.stated import as_stated
 from al_loop.frames import plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
 from al_loop.ids import frame_id
@@ -178,6 +179,7 @@ def _records(path: Path, keys: LabelKeys | None, checks: _Checks) -> Iterator[Re
     moments = "magmoms" if lmdb else extxyz.MAGMOMS
     for index, (atoms, known) in enumerate(aselmdb.frames(path) if lmdb else extxyz.frames(path)):
         where = f"{path}, frame {index}"
+        as_stated(atoms, where)
         checks.structure(where, atoms)
         found = labelled_frame(path, index, atoms, keys)
         has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()

@@ -11,6 +11,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.files.ase_frames import ase_frames
+from al_loop.files.stated import as_stated
 
 Array = NDArray[np.float64]
 
@@ -87,17 +89,17 @@ def _frames_of(path: Path, keys: LabelKeys) -> list[LabelledAtoms]:
 
 
 def _read(path: Path) -> list[Atoms]:
-    from ase.io import read
-
     if not path.is_file():
         raise InputError(f"{path} is not a file; name one with labelled frames, such as frames.extxyz")
     try:
-        frames = read(path, ":")
+        frames = [as_stated(atoms, f"{path}, frame {index}") for index, atoms in enumerate(ase_frames(path))]
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give frames as extxyz"
         ) from error
-    if not isinstance(frames, list) or not frames or any(len(atoms) == 0 for atoms in frames):
+    if not frames or any(len(atoms) == 0 for atoms in frames):
         raise InputError(f"{path} holds no frames, or frames without atoms; give at least one labelled structure")
     return frames
 

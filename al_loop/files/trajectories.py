@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
 from al_loop.errors import InputError
+from al_loop.files.ase_frames import ase_frames
+from al_loop.files.stated import as_stated
 
 LAMMPS = "lammps-dump-text"
 XDATCAR = "vasp-xdatcar"
@@ -59,7 +61,7 @@ def read_frames(
                 "it is complete and that its numbers are numbers"
             ) from error
         _check(path, count, atoms)
-        yield atoms
+        yield as_stated(atoms, f"{path}, frame {count}")
         count += 1
     if count == 0:
         raise InputError(f"{path} holds no frames; expected at least one")
@@ -95,9 +97,12 @@ def _opened(path: Path, file_format: str, species: Sequence[str], lammps_units: 
         return _lammps(path, species, lammps_units)
     if file_format == XDATCAR:
         return _xdatcar(path)
-    more: dict[str, Any] = {"specorder": list(species)} if species and file_format == "lammps-dump-binary" else {}
-    frames: Iterator[Atoms] = iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True, **more)
-    return frames
+    if species and file_format == "lammps-dump-binary":
+        frames: Iterator[Atoms] = iread(
+            str(path), index=":", format=file_format, do_not_split_by_at_sign=True, specorder=list(species)
+        )
+        return frames
+    return ase_frames(path, file_format=file_format)
 
 
 def _lammps(path: Path, species: Sequence[str], units: str) -> Iterator[Atoms]:

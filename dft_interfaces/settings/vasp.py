@@ -161,6 +161,7 @@ class VASPSettings(MagneticEngineSettings):
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
+        yield from super().objections(atoms)
         yield from not_periodic(self.engine, atoms, "molecules too")
         polarised = self.inputs.incar.get("ISPIN", 1) == 2  # noqa: PLR2004 - VASP's number for it
         if not polarised and (atoms.info.get("spin") or 1) > 2:  # noqa: PLR2004 - a doublet
