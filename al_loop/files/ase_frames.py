@@ -1,6 +1,7 @@
 """Frames of any file that ASE opens, with what its readers lose put back."""
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -58,6 +59,10 @@ def _read(path: Path, index: slice | int, file_format: str) -> Iterator[Atoms]:
 
     if file_format in _DATABASES:
         yield from _chosen(_rows(path, file_format), index)
+        return
+    if file_format == "aims":
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of where ASE's reader will move
+            yield from list(iread(str(path), index=index, format=file_format, do_not_split_by_at_sign=True))
         return
     more: dict[str, Any] = {"attach_calculator": True} if file_format == "gaussian-in" else {}
     for atoms in iread(str(path), index=index, format=file_format, do_not_split_by_at_sign=True, **more):

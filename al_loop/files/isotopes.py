@@ -1,6 +1,7 @@
 """Deuterium and tritium, which ASE's readers do not know: hydrogen with its mass."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -65,7 +66,8 @@ def read_with_isotopes(path: Path, file_format: str, part: Path) -> Iterator[Ato
         )
     text, symbols = translated(path.read_text(encoding="utf-8"))
     part.write_text(text, encoding="utf-8")
-    frames = read(part, index=":", format=file_format)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of where ASE's reader of aims will move
+        frames = read(part, index=":", format=file_format)
     for atoms in frames if isinstance(frames, list) else [frames]:
         if file_format == "cif":
             _mark_tritium(atoms, symbols)
@@ -92,8 +94,8 @@ def extxyz_lines(lines: Iterable[str]) -> Iterator[str]:
         properties = found[1] if found else _XYZ_PROPERTIES
         column, width = _species_column(properties)
         words = [row.split() for row in rows]
-        short = column is None or any(len(row) <= column for row in words)
-        if short or not any(row[column].capitalize() in MASSES_U for row in words):
+        short = any(len(row) <= column for row in words)
+        if short or column < 0 or not any(row[column].capitalize() in MASSES_U for row in words):
             yield comment
             yield from rows
             continue
@@ -108,10 +110,10 @@ def extxyz_lines(lines: Iterable[str]) -> Iterator[str]:
         yield from (" ".join(row) + "\n" for row in words)
 
 
-def _species_column(properties: str) -> tuple[int | None, int]:
-    """Where in a row the symbol stands, and how many words a row has."""
+def _species_column(properties: str) -> tuple[int, int]:
+    """Where in a row the symbol stands, -1 for nowhere, and how many words a row has."""
     parts = properties.split(":")
-    column, width = None, 0
+    column, width = -1, 0
     for name, count in zip(parts[::3], parts[2::3], strict=False):
         if name == "species":
             column = width

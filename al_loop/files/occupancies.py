@@ -74,12 +74,17 @@ def cif_disorder(path: Path) -> list[str]:
 
 
 def refuse_disorder(path: Path) -> None:
-    """Refuse a CIF with partial occupancies or atoms that share a site.
+    """Refuse a CIF with partial occupancies or atoms that share a site; other files are let through.
 
     Raises:
         InputError: naming the sites.
     """
-    found = cif_disorder(path)
+    if path.suffix.lower() not in (".cif", ".mcif"):
+        return
+    try:
+        found = cif_disorder(path)
+    except Exception:  # noqa: BLE001 - whatever it is, ASE says so where the file is read
+        return
     if found:
         raise InputError(f"{path} is disordered: {_listed(found)}. {REMEDY}")
 
@@ -110,15 +115,24 @@ def _sites(block: Any) -> list[Site]:
     groups = [""] * len(symbols)
     if "_atom_site_occupancy" not in block:  # which otherwise says what the groups mean
         groups = block.get("_atom_site_disorder_group") or groups
-    fractional = block.get_unsymmetrized_structure().get_scaled_positions(wrap=False)
+    fractional = _fractional(block)
     return [
         Site(str(label), symbol, place, _occupancy(occupancy), "" if str(group) in ("", ".", "?", "0") else str(group))
         for label, symbol, place, occupancy, group in zip(labels, symbols, fractional, occupancies, groups, strict=True)
     ]
 
 
-def _occupancy(value: object) -> float:
-    return 1.0 if isinstance(value, str) else float(value)  # type: ignore[arg-type] - "?" and "." state none
+def _fractional(block: Any) -> NDArray[np.float64]:
+    for kind in ("fract", "cartn"):
+        columns = [block.get(f"_atom_site_{kind}_{axis}") for axis in "xyz"]
+        if all(column is not None for column in columns):
+            places = np.array(columns, dtype=np.float64).T
+            return places if kind == "fract" else np.linalg.solve(block.get_cell().array.T, places.T).T
+    return np.zeros((0, 3))
+
+
+def _occupancy(value: float | str) -> float:
+    return 1.0 if isinstance(value, str) else float(value)  # "?" and "." state none
 
 
 def _copies(block: Any, sites: list[Site]) -> list[NDArray[np.float64]]:

@@ -1,7 +1,7 @@
 """Ordered cells of a disordered crystal: whole atoms in its occupancies, different by symmetry, lowest first."""
 
 import itertools
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,8 +72,7 @@ def _ordered_cells(
         raise InputError(_larger(path, groups, supercell))
     charges = _oxidation_states(structure)
     repeated = structure.make_supercell(supercell, in_place=False)
-    groups = [_rounded(group) for group in _groups(repeated)]
-    found = _drawn(repeated, groups, charges, number)
+    found = _drawn(repeated, [_rounded(group) for group in _groups(repeated)], charges, number)
     if len(found) < number:
         raise InputError(
             f"ordered: received {number}, but {path.name} has only {len(found)} different ordered cell(s) in a "
@@ -106,7 +105,7 @@ def _groups(structure: "Structure") -> list[tuple[list[int], dict[str, float]]]:
     """Sites by their occupancies."""
     groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
     for index, site in enumerate(structure):
-        shares = Counter[str]()
+        shares: dict[str, float] = defaultdict(float)
         for species, share in site.species.items():
             shares[species.symbol] += float(share)
         groups.setdefault(tuple(sorted((symbol, round(x, 6)) for symbol, x in shares.items())), []).append(index)

@@ -63,6 +63,7 @@ def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
             about (see ``check_structures``).
     """
     _check_whole(path)
+    refuse_disorder(path)
     try:
         count = frame_count(path)
         numbers = chosen_numbers(count, frames) if count else []
@@ -73,8 +74,6 @@ def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
         raise _unreadable(path, error) from error
     if not read:
         raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
-    if path.suffix == ".cif":
-        refuse_disorder(path)
     for number, atoms in zip(numbers, read, strict=True):
         _check_start(atoms, f"structure file {path}" + (f", frame {number}" if count > 1 else ""))
     return ChosenFrames(path, count, numbers, read)
@@ -89,6 +88,7 @@ def read_structures(path: Path) -> list[Atoms]:
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
+    refuse_disorder(path)
     try:
         frames = list(ase_frames(path)) if path.stat().st_size else []
     except InputError:
@@ -99,8 +99,6 @@ def read_structures(path: Path) -> list[Atoms]:
         ) from error
     if not frames:
         raise InputError(f"{path} holds no structures; give at least one candidate")
-    if path.suffix == ".cif":
-        refuse_disorder(path)
     for index, atoms in enumerate(frames):
         if len(atoms) == 0 or (atoms.numbers < 1).any():
             raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
