@@ -14,11 +14,11 @@ import torch
 
 from al_loop.config import Config
 from al_loop.config.changes import Change, changes
-from al_loop.config.checks import check_elements, check_engine_elements
+from al_loop.config.checks import check_elements, check_engine_elements, systems_with_paths
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
 from al_loop.evaluate.round_report import round_report
-from al_loop.explore.starts import load_system
+from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
 from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
@@ -189,6 +189,8 @@ class Campaign:
 
     def _warn(self, ledger: Ledger, prepared: _Prepared) -> None:
         """Say once in the report, and at each start, how the engine differs from the foundation."""
+        for note in (note for _, system in systems_with_paths(self.config) for note in structure_notes(system)):
+            _logger.warning("%s", note)
         if prepared.cost.too_long:
             _logger.warning("Labels: %s", prepared.cost)
         sentences = level_differences(self.config, prepared.level)
@@ -275,10 +277,10 @@ def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheo
     ):
         for entry, system in zip(block, systems, strict=True):
             entry["file"] = system.file.name
-            atoms = load_system(system)
-            entry["structure"] = frame_id(atoms)
-            entry["constraints"] = content_id(constraints_text(atoms.constraints))
-            entry["masses"] = content_id(atoms.get_masses().tolist())
+            structures = [structure.atoms for structure in load_structures(system)]
+            entry["structures"] = [frame_id(atoms) for atoms in structures]
+            entry["constraints"] = [content_id(constraints_text(atoms.constraints)) for atoms in structures]
+            entry["masses"] = [content_id(atoms.get_masses().tolist()) for atoms in structures]
     for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
         sources = find_sources(other.paths).files
         entry["file"] = [source.path.name for source in sources]

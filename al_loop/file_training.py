@@ -161,8 +161,8 @@ def _to_calibrate(paths: Sequence[Path], recipe: Recipe) -> tuple[list[TrainingF
     held = [frame for frame in frames if frame.forces_eV_per_A is not None]
     if not held:
         raise InputError(
-            f"--calibrate: no frame of {_named(paths)} has forces; a calibration compares forces, give frames that have "
-            "them"
+            f"--calibrate: no frame of {_named(paths)} has forces; a calibration compares forces, give frames that "
+            "have them"
         )
     notes = [f"--calibrate: {note}" for note in read.notes]
     if len(held) < len(frames):

@@ -95,7 +95,7 @@ def campaign_elements(ledger: Ledger, config: Config | None) -> frozenset[int]:
     """Atomic numbers of everything that a campaign explores: others its foundation or engine may not know."""
     if config is not None:
         from al_loop.config.checks import systems_with_paths
-        from al_loop.explore.starts import system_symbols
+        from al_loop.explore.systems import system_symbols
 
         symbols = {symbol for _, system in systems_with_paths(config) for symbol in system_symbols(system)}
         return frozenset(atomic_numbers[symbol] for symbol in symbols)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
 from al_loop.config.settings import LabelSettings
-from al_loop.explore.starts import load_system
+from al_loop.explore.systems import all_structures, structure_count
 from dft_interfaces.engine import DFTEngine
 
 
@@ -64,10 +64,12 @@ def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
         engine: the one that the config describes.
     """
     held = config.hold_out
-    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * len(held.never_trained)
+    structures = all_structures([system for _, system in systems_with_paths(config)])
+    never_trained = held.never_trained_frames * sum(map(structure_count, held.never_trained))
+    held_out = held.test_frames + held.calibration_frames + never_trained
     asked_for = held_out + config.rounds * config.select.labels_per_round
     return LabelCost(
-        seconds={system.name: engine.estimate_s(load_system(system)) for _, system in systems_with_paths(config)},
+        seconds={structure.name: engine.estimate_s(structure.atoms) for structure in structures},
         labels=asked_for if config.stop.labels is None else min(asked_for, config.stop.labels),
         time_limit_s=config.label.limits.time_s,
         cores=engine.cores,

@@ -3,7 +3,7 @@
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
 from al_loop.config.foundation_names import foundation_name
-from al_loop.explore.starts import system_symbols
+from al_loop.explore.systems import system_symbols
 from committee.settings import CalculatorSettings, FairchemSettings
 from dft_interfaces.levels.calculator_levels import calculator_level
 from dft_interfaces.levels.foundation_levels import FoundationLevel, differences, foundation_level

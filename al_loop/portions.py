@@ -8,6 +8,7 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.explore.starts import Start
+from al_loop.explore.systems import structure_count
 from al_loop.ledger import Ledger
 from al_loop.select.allowance import Allowance
 
@@ -20,7 +21,8 @@ def portion_count(config: Config) -> int:
     """In how many portions each round explores, never more than it has trajectories."""
     explore = config.explore
     trajectories = explore.replicas * sum(
-        len(system.variants)
+        structure_count(system)
+        * len(system.variants)
         * len(system.strains)
         * (1 if (system.ensemble or explore.ensemble) == "relax" else len(explore.temperatures_K))
         for system in config.systems

@@ -118,12 +118,14 @@ def check_config(config_path: ConfigFile) -> None:
     """Check a config, its structures, its engine and its foundation; nothing is written."""
     from al_loop.cli.doctor import check_campaign
     from al_loop.config.file import load_config
+    from al_loop.explore.systems import structure_count, structure_notes
 
     config = load_config(config_path)
     notes = check_campaign(config)
-    structures = len(config.systems) + len(config.hold_out.never_trained)
+    systems = [*config.systems, *config.hold_out.never_trained]
+    structures = sum(map(structure_count, systems))
     typer.echo(f"{config_path} is valid: campaign {config.name}, {structures} structure(s), {config.rounds} round(s).")
-    for note in notes:
+    for note in [*(note for system in systems for note in structure_notes(system)), *notes]:
         typer.echo(note)
 
 

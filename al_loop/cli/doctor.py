@@ -205,9 +205,9 @@ def _foundation(config: Config) -> Finding:
 
 def _ask_once(config: Config, backbone: "Backbone") -> None:
     """Evaluate the first structure: a closed model may want a licence, a server or a cell."""
-    from al_loop.explore.starts import load_system
+    from al_loop.explore.systems import load_structures
 
-    backbone.evaluate([load_system(config.systems[0])])
+    backbone.evaluate([load_structures(config.systems[0])[0].atoms])
 
 
 def _broken(subject: str, error: Exception) -> Finding:

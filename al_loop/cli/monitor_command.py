@@ -56,7 +56,7 @@ def monitor(
         bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or the screen (MD).")
     ] = None,
     charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, of structures whose file does not tell: task omol needs it.")
+        int | None, typer.Option(help="Total charge, e, where the file states none: task omol needs it.")
     ] = None,
     spin: Annotated[
         int | None, typer.Option(min=1, help="Spin multiplicity, 1 for a closed shell; as --charge.")
@@ -118,10 +118,11 @@ def monitor(
     ):  # libraries on their own code
         opened = open_model(model, foundation)
         if trajectory is not None:
-            frames = _told(read_frames(trajectory, symbols, file_format, lammps_units, surroundings), state)
+            read = read_frames(trajectory, symbols, file_format, lammps_units, surroundings)
+            frames = _stated(read, state, trajectory)
             told = _judge(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
         else:
-            (atoms,) = _told([read_structure(Path(str(structure)))], state)
+            (atoms,) = _stated([read_structure(Path(str(structure)))], state, Path(str(structure)))
             surroundings.put_round(atoms, str(structure))
             told = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
     if as_json:
@@ -140,14 +141,17 @@ def _check_input(
     """Refuse before a model is loaded."""
     from al_loop.constraints.policy import check_followed, motion_of
     from al_loop.errors import InputError
-    from al_loop.files.structures import read_structure
+    from al_loop.files.structures import choose_frames
 
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
     if trajectory is not None and not trajectory.is_file():
         raise InputError(f"there is no file {trajectory}; name a trajectory")
     if structure is not None:
-        atoms = read_structure(structure)
+        chosen = choose_frames(structure)
+        if chosen.note:
+            typer.echo(f"{chosen.note}; write the one that is meant to a file of its own.", err=True)
+        (atoms,) = chosen.frames
         surroundings.put_round(atoms, str(structure))
         check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
     for path in written:
@@ -166,9 +170,17 @@ def _told_where(log: Path) -> Iterator[None]:
         raise
 
 
-def _told(frames: "Iterable[Atoms]", state: Mapping[str, int]) -> "Iterator[Atoms]":
-    """Frames with the charge and spin that the user gave, where their file tells none."""
-    for atoms in frames:
+def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> "Iterator[Atoms]":
+    """Frames with the charge and spin of the options, where their file states none; one that differs is an error."""
+    from al_loop.errors import InputError
+
+    for number, atoms in enumerate(frames):
+        for key, value in state.items():
+            if atoms.info.get(key, value) != value:
+                raise InputError(
+                    f"--{key}: received {value}, but frame {number} of {path} states {key}={atoms.info[key]}; remove "
+                    "the option or correct the file"
+                )
         atoms.info = {**state, **atoms.info}
         yield atoms
 

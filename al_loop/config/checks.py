@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
@@ -10,12 +10,19 @@ from ase.data import atomic_numbers, chemical_symbols
 from al_loop.config import Config, SystemSettings
 from al_loop.config.explore_checks import built_structures, exploration_problems, start_problems
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
-from al_loop.config.moments import set_moments
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
-from al_loop.explore.starts import system_symbols
+from al_loop.explore.systems import (
+    LoadedStructure,
+    SystemStructure,
+    as_configured,
+    load_structures,
+    read_system,
+    structure_count,
+    system_symbols,
+)
 from al_loop.files.sources import find_sources
-from al_loop.files.structures import read_structure
+from al_loop.files.stated import spin_remedy
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
 from dft_interfaces.engines import build_engine
@@ -91,7 +98,11 @@ def _stop(config: Config) -> Iterator[str]:
     if config.stop.time_to_suspect_ps is not None and config.explore.ensemble == "relax":
         yield "stop.time_to_suspect_ps: explore.ensemble relax has no time; remove the key, or explore by dynamics"
     held, budget = config.hold_out, config.stop.labels
-    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * len(held.never_trained)
+    try:
+        apart = sum(map(structure_count, held.never_trained))
+    except InputError:
+        return  # said where the structures are checked
+    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * apart
     if budget is not None and budget <= held_out:
         yield (
             f"stop.labels: received {budget}, but hold_out alone asks for {held_out} labels, and none would be left to"
@@ -153,57 +164,87 @@ def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[
         yield f"{dotted}.file: still a placeholder (FILL-IN); put the path of your structure there"
         return
     try:
-        atoms = read_structure(system.file)
+        structures = read_system(system)
     except InputError as error:
-        yield f"{dotted}.file: {error}"
+        yield f"{dotted}.{error}"
         return
-    of_the_cell = list(_cell(dotted, system, atoms))
+    of_the_cell = [] if system.ordered else _of_each(_cell(dotted, system, one.cell) for one in structures)
     yield from of_the_cell
-    yield from _electrons(dotted, system, atoms)
-    yield from _task(dotted, system, config)
-    try:
-        set_moments(atoms, system.initial_magnetic_moments)
-    except InputError as error:
-        yield f"{dotted}.initial_magnetic_moments: {error}"
+    cells = []
+    for structure in structures:
+        try:
+            cells.append((structure, as_configured(system, structure)))
+        except InputError as error:
+            yield f"{dotted}.{error}"
+            return
+    if of_the_cell:  # which then is not repeated
+        yield from _of_each(_statements(dotted, system, config, *one) for one in cells)
+        yield from _of_each(_engine(dotted, config.label.engine, atoms) for _, atoms in cells)
         return
-    if of_the_cell:
-        yield from _engine(dotted, system, config.label.engine, atoms)
-    else:
-        yield from _variants(dotted, system, config, atoms)
+    try:
+        loaded = load_structures(system)
+    except InputError as error:  # constraints that cannot be repeated
+        yield f"{dotted}.{error}"
+        return
+    yield from _of_each(
+        _statements(dotted, system, config, one, whole.atoms) for (one, _), whole in zip(cells, loaded, strict=True)
+    )
+    yield from _of_each(
+        _variants(dotted, system, config, atoms, whole) for (_, atoms), whole in zip(cells, loaded, strict=True)
+    )
 
 
-def _variants(dotted: str, system: SystemSettings, config: Config, atoms: Atoms) -> Iterator[str]:
+def _of_each(problems: Iterable[Iterator[str]]) -> list[str]:
+    """The problems of several structures, each once."""
+    return list(dict.fromkeys(problem for found in problems for problem in found))
+
+
+def _variants(
+    dotted: str, system: SystemSettings, config: Config, cell: Atoms, structure: LoadedStructure
+) -> Iterator[str]:
     """Build everything that is explored; the engine is asked about each, about the file's own cell without repeats."""
-    built, problems = built_structures(dotted, system)
+    built, problems = built_structures(dotted, system, structure)
     yield from problems
-    found: list[str] = []
-    for where, structure in built:
-        found += start_problems(where, dotted, system, config, structure)
-        found += _engine(dotted, system, config.label.engine, atoms if where == dotted else structure)
-    yield from dict.fromkeys(found)
+    for where, atoms in built:
+        yield from start_problems(where, dotted, system, config, atoms)
+        yield from _engine(dotted, config.label.engine, cell if where == dotted else atoms)
 
 
-def _task(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
-    """A fairchem task depends on charge and spin, or was trained without them: neither may be guessed or ignored."""
+def _statements(
+    dotted: str, system: SystemSettings, config: Config, structure: SystemStructure, atoms: Atoms
+) -> Iterator[str]:
+    """Charge and spin against the electrons, and against a fairchem task.
+
+    A task depends on both, or was trained without them: neither may be guessed or ignored.
+    """
+    yield from _electrons(dotted, system, structure, atoms)
     where, foundation = open_model(config.foundation)
     if not isinstance(foundation, FairchemSettings):
         return
     task = f"{where}.task_name {foundation.task_name}"
     if foundation.task_name == "omol":
-        if system.spin_multiplicity is None:
-            yield f"{dotted}.spin_multiplicity: missing, but {task} depends on it; 1 for a closed-shell molecule"
+        if "spin" not in atoms.info:
+            yield (
+                f"{dotted}.spin_multiplicity: missing, and {structure.source} states none, but {task} depends on it; 1"
+                " for a closed-shell molecule"
+            )
         return
-    for key, value, neutral in (("charge", system.charge, 0), ("spin_multiplicity", system.spin_multiplicity or 1, 1)):
+    for key, name, told, neutral in (
+        ("charge", "charge", system.charge, 0),
+        ("spin", "spin_multiplicity", system.spin_multiplicity, 1),
+    ):
+        value = atoms.info.get(key, neutral)
         if value != neutral:
-            yield f"{dotted}.{key}: received {value}, but {task} knows no {key}; remove the key, or use task_name omol"
+            source, remedy = (
+                ("received", "remove the key")
+                if told is not None
+                else (f"{structure.source} states", "take it out of the file")
+            )
+            yield f"{dotted}.{name}: {source} {value}, but {task} knows no {name}; {remedy}, or use task_name omol"
 
 
-def _engine(dotted: str, system: SystemSettings, settings: EngineSettings, atoms: Atoms) -> Iterator[str]:
-    asked = atoms.copy()
-    asked.info["charge"] = system.charge
-    if system.spin_multiplicity is not None:
-        asked.info["spin"] = system.spin_multiplicity
-    for objection in settings.objections(asked):
+def _engine(dotted: str, settings: EngineSettings, atoms: Atoms) -> Iterator[str]:
+    for objection in settings.objections(atoms):
         if objection.about in SystemSettings.model_fields:
             yield f"{dotted}.{objection.about}: {objection.text}"
         else:
@@ -229,17 +270,17 @@ def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
         yield f"{dotted}.strains: {system.file} has no periodic cell to strain; remove the key"
 
 
-def _electrons(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
-    if system.supercell != (1, 1, 1):
-        return
+def _electrons(dotted: str, system: SystemSettings, structure: SystemStructure, atoms: Atoms) -> Iterator[str]:
     nuclei = int(atoms.numbers.sum())
-    electrons = nuclei - system.charge
+    charge, multiplicity = atoms.info["charge"], atoms.info.get("spin")
+    electrons = nuclei - charge
     if electrons < 1:
-        yield f"{dotted}.charge: received {system.charge:+d}, but the neutral structure has {nuclei} electrons"
-    elif system.spin_multiplicity is not None and not multiplicity_exists(electrons, system.spin_multiplicity):
+        yield f"{dotted}.charge: received {charge:+d}, but the neutral structure has {nuclei} electrons"
+    elif multiplicity is not None and not multiplicity_exists(electrons, multiplicity):
+        source = "" if system.spin_multiplicity is not None else f"{structure.source} states "
         yield (
-            f"{dotted}.spin_multiplicity: {system.spin_multiplicity} is impossible with {electrons} electrons;"
-            f" use {'an odd' if electrons % 2 == 0 else 'an even'} number up to {electrons + 1}, or remove the key"
+            f"{dotted}.spin_multiplicity: {source}{multiplicity}, which is impossible with {electrons} electrons"
+            f" (charge {charge:+d}); {spin_remedy(electrons)}, or correct the charge"
         )
 
 

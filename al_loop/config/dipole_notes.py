@@ -7,6 +7,7 @@ from ase import Atoms
 from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
 from al_loop.config.explore_checks import built_structures
+from al_loop.explore.systems import load_structures
 from dft_interfaces.settings.crystals import PeriodicEngineSettings
 from dft_interfaces.slab import correction_problem, faces_differ, slab_of
 
@@ -24,7 +25,8 @@ def dipole_notes(config: Config) -> Iterator[str]:
     if not isinstance(engine, PeriodicEngineSettings):
         return
     for dotted, system in systems_with_paths(config):
-        built, _ = built_structures(dotted, system)
+        structures = load_structures(system)
+        built = [one for structure in structures for one in built_structures(dotted, system, structure)[0]]
         found: dict[str, str] = {}  # strained and rattled copies of one slab need no sentence each
         for where, atoms in built:
             note = engine.slab_remark(atoms) if slab_of(atoms) is None else ""

@@ -10,7 +10,7 @@ from al_loop.config.ensembles import Ensemble
 from al_loop.constraints.building import refuse_anchored
 from al_loop.constraints.policy import Motion, motion_of, refusal
 from al_loop.errors import InputError
-from al_loop.explore.starts import built_variant, load_system
+from al_loop.explore.systems import LoadedStructure, built_variant
 from dft_interfaces.structure import multiplicity_exists
 from dft_interfaces.vacuum import gaps_A, vacuum_axes
 
@@ -52,19 +52,19 @@ def exploration_problems(config: Config) -> Iterator[str]:
             )
 
 
-def built_structures(dotted: str, system: SystemSettings) -> tuple[list[tuple[str, Atoms]], list[str]]:
-    """What a system's trajectories start from, each with its dotted path, and what could not be built.
+def built_structures(
+    dotted: str, system: SystemSettings, structure: LoadedStructure
+) -> tuple[list[tuple[str, Atoms]], list[str]]:
+    """What trajectories of one of a system's structures start from, with dotted paths, and what could not be built.
 
     Args:
         dotted: path of the system.
-        system: with absolute paths; its structure itself has been checked.
+        system: with absolute paths.
+        structure: one of its structures, which itself has been checked.
     """
+    atoms, rng = structure.atoms, np.random.default_rng(0)
     built: list[tuple[str, Atoms]] = []
     problems: list[str] = []
-    try:
-        atoms, rng = load_system(system), np.random.default_rng(0)
-    except InputError as error:
-        return built, [f"{dotted}: {error}"]
     for index, variant in enumerate(system.variants):
         where = f"{dotted}.variants[{index}]"
         try:
@@ -95,12 +95,13 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
             f"{dotted}.strains: {where} holds vacuum along {', '.join(empty)}, which cannot be strained; strain the"
             " bulk before it is cut, or the slab's plane, with a strain generator"
         )
-    multiplicity = system.spin_multiplicity
-    electrons = int(atoms.numbers.sum()) - system.charge
+    multiplicity = atoms.info.get("spin")
+    electrons = int(atoms.numbers.sum()) - atoms.info["charge"]
     if where != dotted and multiplicity is not None and not multiplicity_exists(electrons, multiplicity):
+        stated = "remove the key" if system.spin_multiplicity is not None else "take it out of the file"
         yield (
             f"{dotted}.spin_multiplicity: {multiplicity} is impossible for {where} with {electrons} electrons; give"
-            " each variant a system of its own, or remove the key"
+            f" each variant a system of its own, or {stated}"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from al_loop.config import Config, SystemSettings
 from al_loop.explore.starts import Start, make_starts
+from al_loop.explore.systems import structure_count
 from al_loop.queued.exploring import explore_anywhere
 from al_loop.records import Lane, Role, Visit
 from committee.potential import CommitteePotential
@@ -52,7 +53,7 @@ def hold_out_steps(config: Config) -> int:
 
 def _sets(config: Config) -> list[_Set]:
     frames = config.hold_out
-    never_trained = frames.never_trained_frames * len(frames.never_trained)
+    never_trained = frames.never_trained_frames * sum(map(structure_count, frames.never_trained))
     return [
         _set(config, Role.TEST, config.systems, frames.test_frames),
         _set(config, Role.CALIBRATION, config.systems, frames.calibration_frames),

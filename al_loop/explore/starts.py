@@ -1,7 +1,7 @@
 """Starting structures: repeated, varied, strained, displaced, and turned into trajectories to run."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,8 @@ from ase.constraints import FixConstraint
 
 from al_loop.config import ExploreSettings, SystemSettings
 from al_loop.config.ensembles import Ensemble
-from al_loop.config.moments import set_moments
-from al_loop.constraints.building import repeated, resolved
 from al_loop.constraints.motion import displaced
-from al_loop.explore.generators import apply_variant
-from al_loop.files.structures import read_structure
-from al_loop.frames import plain_atoms
+from al_loop.explore.systems import LoadedStructure, built_variant, load_structures
 from al_loop.records import Role
 
 
@@ -50,7 +46,7 @@ class _Condition:
 
     system: SystemSettings
     name: str
-    structure: Atoms
+    structure: LoadedStructure
     variant: int
     strain: float
     temperature_K: float
@@ -60,51 +56,6 @@ class _Condition:
 def own_constraints(start: Start) -> list[FixConstraint]:
     """The constraints of a start as its structure states them, new objects for a frame of its trajectory."""
     return [constraint.copy() for constraint in start.intact.constraints]
-
-
-def load_system(system: SystemSettings) -> Atoms:
-    """Read one structure; charge and spin multiplicity travel in ``atoms.info``, moments as initial moments.
-
-    Raises:
-        InputError: the file is missing, unreadable or holds no atoms, moments that do not fit, or constraints that
-            cannot be repeated.
-    """
-    plain = resolved(plain_atoms(read_structure(system.file)))
-    set_moments(plain, system.initial_magnetic_moments)
-    plain = repeated(plain, system.supercell)
-    plain.info["charge"] = system.charge
-    if system.spin_multiplicity is not None:
-        plain.info["spin"] = system.spin_multiplicity
-    return plain
-
-
-def built_variant(system: SystemSettings, atoms: Atoms, variant: int, rng: np.random.Generator) -> Atoms:
-    """Apply one of a system's variants to its structure, as ``load_system`` gives it.
-
-    Raises:
-        InputError: a generator that does not fit.
-    """
-    generators = system.variants[variant]
-    built = apply_variant(generators, atoms, rng)
-    moments = system.initial_magnetic_moments
-    if generators and isinstance(moments, Mapping):  # atoms that were added or exchanged have moments by element too
-        built.set_initial_magnetic_moments(np.array([moments.get(symbol, 0.0) for symbol in built.symbols]))
-    return built
-
-
-def system_symbols(system: SystemSettings) -> set[str]:
-    """Chemical symbols of everything that exploration starts from.
-
-    Raises:
-        InputError: a structure that cannot be read, or a generator that does not fit.
-    """
-    atoms = load_system(system)
-    rng = np.random.default_rng(0)
-    return {
-        symbol
-        for variant in range(len(system.variants))
-        for symbol in built_variant(system, atoms, variant, rng).symbols
-    }
 
 
 def make_starts(
@@ -132,8 +83,7 @@ def make_starts(
 
 
 def _conditions(systems: Sequence[SystemSettings], explore: ExploreSettings, replicas: int) -> Iterator[_Condition]:
-    for system in systems:
-        atoms = load_system(system)
+    for system, structure in ((one, structure) for one in systems for structure in load_structures(one)):
         ensemble = system.ensemble or explore.ensemble
         temperatures_K = (0.0,) if ensemble == "relax" else explore.temperatures_K
         for variant, tag in enumerate(_variant_tags(system)):
@@ -142,8 +92,8 @@ def _conditions(systems: Sequence[SystemSettings], explore: ExploreSettings, rep
                 for temperature_K in temperatures_K:
                     warmth = "relax" if ensemble == "relax" else f"{temperature_K:g}K"
                     for replica in range(replicas):
-                        name = f"{system.name}{tags}/{warmth}/{replica}"
-                        yield _Condition(system, name, atoms, variant, strain, temperature_K, ensemble)
+                        name = f"{structure.name}{tags}/{warmth}/{replica}"
+                        yield _Condition(system, name, structure, variant, strain, temperature_K, ensemble)
 
 
 def _variant_tags(system: SystemSettings) -> list[str]:
@@ -161,9 +111,9 @@ def _variant_tags(system: SystemSettings) -> list[str]:
 
 def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: float) -> Start:
     rng = np.random.default_rng([*seed, 2])
-    intact = built_variant(condition.system, condition.structure, condition.variant, rng)
+    intact = built_variant(condition.system, condition.structure.atoms, condition.variant, rng)
     intact.set_cell(intact.cell * (1 + condition.strain), scale_atoms=bool(intact.pbc.any()))
     generator = np.random.default_rng([*seed, 0])
     atoms = displaced(intact, generator.normal(0.0, rattle_A, intact.positions.shape))
     name, temperature_K = condition.name, condition.temperature_K
-    return Start(condition.system.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)
+    return Start(condition.structure.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)

@@ -11,7 +11,8 @@ from ase.data import atomic_numbers
 from al_loop.errors import InputError
 
 ISOTOPES_u: Final = {"D": 2.01410177812, "T": 3.01604928199}
-"""Masses of hydrogen's isotopes that have names of their own."""
+"""Masses of hydrogen's isotopes that have names of their own, as neutral atoms: the atomic mass evaluation AME2020,
+Chinese Physics C 45, 030003 (2021)."""
 
 _ELEMENTS: Final = frozenset(atomic_numbers) - {"X"}
 _LETTERS: Final = re.compile(r"([A-Za-z]+)(?:[^A-Za-z].*)?", re.DOTALL)
@@ -111,7 +112,7 @@ def plain_symbols(symbols: Sequence[str]) -> list[str]:
 
 def put_isotopes(atoms: Atoms, symbols: Sequence[str]) -> None:
     """Give the atoms that are D or T their masses, in place, unless the structure has masses of its own."""
-    if not set(symbols) & set(ISOTOPES_u) or atoms.has("masses"):
+    if not set(symbols) & set(ISOTOPES_u) or atoms.has("masses") or atoms.has("mass"):
         return
     atoms.set_masses([ISOTOPES_u.get(symbol, mass) for symbol, mass in zip(symbols, atoms.get_masses(), strict=True)])
 

@@ -4,21 +4,19 @@ Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magm
 a calculator; where a frame comes from stands under one key that holds JSON.
 """
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
 from al_loop.errors import InputError
 from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
 from al_loop.files.text import open_text
 from al_loop.files.written_entries import restore_constraints
-from al_loop.files.xyz_frames import frame_texts
+from al_loop.files.xyz_frames import atoms_of, frame_texts
 from al_loop.own_entries import PROVENANCE
 
 MAGMOMS: Final = "REF_magmoms"
@@ -63,9 +61,11 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
                 text = next(texts, None)
                 if text is None:
                     return
-                atoms = read(io.StringIO(text), format="extxyz", index=0)
+                atoms = atoms_of(text, "extxyz", {}, f"{path}, frame {index}")
             except UnicodeDecodeError as error:
                 raise InputError(f"{path}, frame {index}: not text in UTF-8") from error
+            except InputError:
+                raise
             except Exception as error:
                 raise InputError(
                     f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]})"

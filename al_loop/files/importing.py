@@ -143,7 +143,7 @@ class _Frame:
 
 
 def _looked_through(frames: Iterator[_Frame], contents: FileContents) -> tuple[list[Record], tuple[int, int]]:
-    """A random sample of the labelled records, and how many have a label and have none; ``contents`` gets all labels."""
+    """A random sample of the labelled records, and how many have a label and have none; ``contents`` gets all."""
     rng = np.random.default_rng(0)
     sample: list[Record] = []
     labelled = bare = 0

@@ -15,6 +15,7 @@ from al_loop.files.frame_files import frames_in
 from al_loop.files.label_names import RESULTS, LabelKeys, keys_of
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.sources import Source, find_sources
+from al_loop.files.stated import as_stated
 
 Array = NDArray[np.float64]
 
@@ -124,12 +125,13 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
     notes += output.notes(source.path)
     for step in output.labels:
         forces, stress = step.forces_eV_per_A, step.stress_eV_per_A3
+        where = f"{source.path}, step {step.number}"
         yield LabelledAtoms(
-            atoms=step.atoms,
+            atoms=as_stated(step.atoms, where),
             energy_eV=float("nan") if step.energy_eV is None else float(step.energy_eV),
             forces_eV_per_A=np.full((len(step.atoms), 3), np.nan) if forces is None else forces,
             stress_eV_per_A3=np.full(6, np.nan) if stress is None or not np.isfinite(stress).all() else stress,
-            where=f"{source.path}, step {step.number}",
+            where=where,
         )
 
 
@@ -138,7 +140,8 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
     chosen = keys or keys_of(source.path, held.names)
     largest_eV, labels = 0.0, 0
     for index, (atoms, known) in enumerate(held.frames):
-        frame = _frame(f"{source.path}, frame {index}", atoms, chosen, known)
+        where = f"{source.path}, frame {index}"
+        frame = _frame(where, as_stated(atoms, where), chosen, known)
         free = _free_energy(atoms)
         if free is not None and chosen.energy == RESULTS.energy and np.isfinite(frame.energy_eV):
             difference = abs(free - frame.energy_eV) / len(atoms)

@@ -1,11 +1,18 @@
-"""Starting structures read from files."""
+"""Starting structures and candidates read from files."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from al_loop.config.frame_index import Frames
 from al_loop.errors import InputError
+from al_loop.files.ase_frames import ase_frames
+from al_loop.files.frame_choice import chosen_numbers, frame_count, listed
+from al_loop.files.occupancies import refuse_disorder
+from al_loop.files.stated import as_stated
 from committee.errors import StructureError
 from committee.structures import check_structures
 
@@ -13,61 +20,125 @@ LONGEST_A = 1e5
 EVERY_ELEMENT = frozenset(range(1, 119))
 
 
+@dataclass(frozen=True)
+class ChosenFrames:
+    """What is used of a file.
+
+    Attributes:
+        path: the file.
+        count: how many frames it holds.
+        numbers: of the frames that are used, from 0.
+        frames: they themselves, without calculators; what the file states of them as ``as_stated`` says.
+    """
+
+    path: Path
+    count: int
+    numbers: list[int]
+    frames: list[Atoms]
+
+    @property
+    def note(self) -> str:
+        """Which frames are used, in words; empty for a file of one frame."""
+        if self.count == 1:
+            return ""
+        if len(self.numbers) > 1:
+            used = f"{len(self.numbers)} of them are used ({listed(self.numbers)})"
+        else:
+            last = "the last one (" if self.numbers == [self.count - 1] else "one ("
+            used = f"{last}frame {self.numbers[0]}) is used"
+        return f"{self.path.name} holds {self.count} frames; {used}"
+
+
 def read_structure(path: Path) -> Atoms:
-    """Read the last structure of a file, without calculator.
+    """Read the last structure of a file, without calculator; see ``choose_frames``."""
+    return choose_frames(path).frames[0]
+
+
+def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
+    """Read the chosen frames of a file, by default the last one.
 
     Raises:
-        InputError: no such file, a folder, a file that ASE cannot read, no atoms, or a structure that no model
-            could be asked about (see ``check_structures``).
+        InputError: no such file, a folder, a file that ASE cannot read, a choice of no frame, no atoms, a disordered
+            structure, a statement that cannot be (see ``as_stated``), or a structure that no model could be asked
+            about (see ``check_structures``).
     """
-    if path.is_dir():
-        raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
-    if not path.is_file():
-        raise InputError(f"structure file {path} does not exist; paths in a config are relative to it")
-    if path.suffix in {".xyz", ".extxyz"}:
-        _refuse_cut(path)
-    atoms = _read(path)
-    if len(atoms) == 0:
-        raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
-    if (atoms.numbers < 1).any():
-        raise InputError(f"structure file {path} holds an atom without an element (symbol X); give it one")
-    longest_A = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
-    if longest_A > LONGEST_A:
-        raise InputError(f"structure file {path}: received a length of {longest_A:.3g} Å, expected up to {LONGEST_A:g}")
+    _check_whole(path)
+    refuse_disorder(path)
     try:
-        check_structures([atoms], EVERY_ELEMENT)
-    except StructureError as error:
-        raise InputError(f"structure file {path}: the structure {error.reason}") from error
-    atoms.calc = None
-    return atoms
+        count = frame_count(path)
+        numbers = chosen_numbers(count, frames) if count else []
+        read = [atoms if isinstance(atoms, Atoms) else Atoms() for atoms in _numbered(path, count, numbers)]
+    except InputError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    if not read:
+        raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
+    for number, atoms in zip(numbers, read, strict=True):
+        _check_start(atoms, f"structure file {path}" + (f", frame {number}" if count > 1 else ""))
+    return ChosenFrames(path, count, numbers, read)
 
 
 def read_structures(path: Path) -> list[Atoms]:
     """Read all structures of a file, without calculators; constraints, charge and spin stay.
 
     Raises:
-        InputError: no such file, one that ASE cannot read, no structures, or one without atoms or elements.
+        InputError: no such file, one that ASE cannot read, no structures, one without atoms or elements, a disordered
+            one, or a statement that cannot be (see ``as_stated``).
     """
-    from ase.io import read
-
     if not path.is_file():
         raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
+    refuse_disorder(path)
     try:
-        frames = read(path, ":")
+        frames = list(ase_frames(path)) if path.stat().st_size else []
+    except InputError:
+        raise
     except Exception as error:
-        if path.stat().st_size == 0:
-            frames = []
-        else:
-            raise InputError(
-                f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
-            ) from error
+        raise InputError(
+            f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
+        ) from error
     if not frames:
         raise InputError(f"{path} holds no structures; give at least one candidate")
     for index, atoms in enumerate(frames):
         if len(atoms) == 0 or (atoms.numbers < 1).any():
             raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
-        atoms.calc = None
-    return list(frames)
+        as_stated(atoms, f"{path}, candidate {index}").calc = None
+    return frames
+
+
+def _check_start(atoms: Atoms, where: str) -> None:
+    if len(atoms) == 0:
+        raise InputError(f"{where} holds no atoms; put one structure with at least one atom in it")
+    if (atoms.numbers < 1).any():
+        raise InputError(f"{where} holds an atom without an element (symbol X); give it one")
+    longest_A = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
+    if longest_A > LONGEST_A:
+        raise InputError(f"{where}: received a length of {longest_A:.3g} Å, expected up to {LONGEST_A:g}")
+    try:
+        check_structures([atoms], EVERY_ELEMENT)
+    except StructureError as error:
+        raise InputError(f"{where}: the structure {error.reason}") from error
+    as_stated(atoms, where).calc = None
+
+
+def _numbered(path: Path, count: int, numbers: list[int]) -> Iterator[Atoms]:
+    if count == 1 or not numbers:
+        yield from ase_frames(path, -1)
+    elif len(numbers) == 1:
+        yield from ase_frames(path, numbers[0])
+    else:
+        wanted = dict.fromkeys(numbers)
+        held = {number: atoms for number, atoms in enumerate(ase_frames(path)) if number in wanted}
+        yield from (held[number] for number in numbers)
+
+
+def _check_whole(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
+    if not path.is_file():
+        raise InputError(f"structure file {path} does not exist; paths in a config are relative to it")
+    if path.suffix in {".xyz", ".extxyz"}:
+        _refuse_cut(path)
 
 
 def _refuse_cut(path: Path) -> None:
@@ -86,20 +157,15 @@ def _refuse_cut(path: Path) -> None:
         raise InputError(f"structure file {path} ends {left} lines before what its counts of atoms say; is it whole?")
 
 
-def _read(path: Path) -> Atoms:
-    from ase.io import read
+def _unreadable(path: Path, error: Exception) -> InputError:
     from ase.io.formats import UnknownFileTypeError
 
-    try:
-        atoms = read(path)
-    except UnknownFileTypeError as error:
-        raise InputError(
+    if isinstance(error, UnknownFileTypeError):
+        return InputError(
             f"structure file {path} has a format that ASE does not know ({error});"
             " use extxyz, cif, vasp (POSCAR) or another that ase.io.read opens"
-        ) from error
-    except Exception as error:
-        raise InputError(
-            f"structure file {path} cannot be read by ASE ({type(error).__name__}: {error});"
-            " check that it is complete and that its ending names its format"
-        ) from error
-    return atoms if isinstance(atoms, Atoms) else Atoms()
+        )
+    return InputError(
+        f"structure file {path} cannot be read by ASE ({type(error).__name__}: {error});"
+        " check that it is complete and that its ending names its format"
+    )

@@ -8,17 +8,18 @@ from typing import TextIO
 from ase import Atoms
 
 from al_loop.errors import InputError
+from al_loop.files.ase_frames import ase_frames
 from al_loop.files.atom_names import relabelled
 from al_loop.files.cut_rows import check_last_row
 from al_loop.files.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.stated import as_stated
 from al_loop.files.surroundings import UNSTATED, Surroundings
 from al_loop.files.xdatcar import read_xdatcar
-from al_loop.files.xyz_frames import frame_texts, named_elements
+from al_loop.files.xyz_frames import XYZ, xyz_frames
 
 LAMMPS = "lammps-dump-text"
 LAMMPS_BINARY = "lammps-dump-binary"
 XDATCAR = "vasp-xdatcar"
-XYZ = ("extxyz", "xyz")
 _SAY_TYPES = "say which elements they are: --species Na,Cl"
 _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
@@ -74,7 +75,7 @@ def read_frames(
             ) from error
         _check(path, count, atoms)
         surroundings.put_round(atoms, f"{path}, frame {count}")
-        yield atoms
+        yield as_stated(atoms, f"{path}, frame {count}")
         count += 1
     if count == 0:
         raise InputError(f"{path} holds no frames; expected at least one")
@@ -118,21 +119,8 @@ def _opened(path: Path, file_format: str, species: Species, lammps_units: str) -
             "an order of species; name its labels instead, as --species OW=O,HW=H"
         )
     if file_format in XYZ:
-        return _xyz(path, file_format, species)
-    frames = iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
-    return relabelled(path, file_format, frames, species.names)
-
-
-def _xyz(path: Path, file_format: str, species: Species) -> Iterator[Atoms]:
-    from ase.io import read
-    from ase.io.formats import open_with_compression
-
-    with open_with_compression(str(path), "r") as file:
-        for index, given in enumerate(frame_texts(file)):
-            text, symbols = named_elements(given, species.names, f"{path}, frame {index}")
-            atoms = read(StringIO(text), format=file_format, index=0)
-            put_isotopes(atoms, symbols)
-            yield atoms
+        return xyz_frames(path, file_format, species.names)
+    return relabelled(path, file_format, ase_frames(path, file_format=file_format), species.names)
 
 
 def _xdatcar(path: Path, species: Species) -> Iterator[Atoms]:

@@ -2,11 +2,19 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from io import StringIO
+from pathlib import Path
 from typing import IO, Final
 
+from ase import Atoms
+
 from al_loop.files.cut_rows import check_last_row
-from al_loop.files.element_labels import elements_of, plain_symbols
+from al_loop.files.element_labels import elements_of, plain_symbols, put_isotopes
 from al_loop.files.extxyz_text import MAX_LINE
+from al_loop.files.text import open_text
+
+XYZ: Final = ("extxyz", "xyz")
+"""ASE's names of the formats that are read here."""
 
 _PROPERTIES: Final = re.compile(r"""(?:^|\s)Properties\s*=\s*["']?([^\s"']+)""")
 _VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in some files
@@ -41,13 +49,14 @@ def frame_texts(file: IO[str], most_atoms: int | None = None) -> Iterator[str]:
         yield "".join(lines)
 
 
-def named_elements(text: str, names: Mapping[str, str], where: str) -> tuple[str, list[str]]:
+def named_elements(text: str, names: Mapping[str, str], where: str, option: str = "--species") -> tuple[str, list[str]]:
     """Return a frame's text with symbols in place of labels, and the symbols, D and T among them.
 
     Args:
         text: of one frame.
         names: label -> symbol, as the user says.
         where: file and frame, for messages.
+        option: what a message tells the user to give.
 
     Raises:
         InputError: labels that do not say elements; see ``al_loop.files.element_labels``.
@@ -61,12 +70,42 @@ def named_elements(text: str, names: Mapping[str, str], where: str) -> tuple[str
     labels = [row[place] if len(row) > place else "" for row in rows]
     if not all(labels):
         return text, []  # the reader says what is wrong with the row
-    symbols = elements_of(labels, names, where)
+    symbols = elements_of(labels, names, where, option)
     if symbols == labels:
         return text, symbols
     for index, (row, symbol) in enumerate(zip(rows, plain_symbols(symbols), strict=True)):
         lines[2 + index] = " ".join([*row[:place], symbol, *row[place + 1 :]])
     return "\n".join(lines), symbols
+
+
+def xyz_frames(
+    path: Path, file_format: str = "extxyz", names: Mapping[str, str] | None = None, option: str = "--species"
+) -> Iterator[Atoms]:
+    """Yield the frames of a file as ASE reads them, with elements for labels and masses for D and T.
+
+    Args:
+        path: of the file, compressed or not.
+        file_format: one of ``XYZ``.
+        names: label -> symbol, as the user says.
+        option: what a message about labels tells the user to give.
+
+    Raises:
+        InputError: labels that do not say elements; see ``al_loop.files.element_labels``.
+        Exception: whatever ASE's reader raises.
+    """
+    with open_text(path) as file:
+        for index, text in enumerate(frame_texts(file)):
+            yield atoms_of(text, file_format, names or {}, f"{path}, frame {index}", option)
+
+
+def atoms_of(text: str, file_format: str, names: Mapping[str, str], where: str, option: str = "--species") -> Atoms:
+    """Return one frame of its text; see ``xyz_frames``."""
+    from ase.io import read
+
+    named, symbols = named_elements(text, names, where, option)
+    atoms = read(StringIO(named), format=file_format, index=0)
+    put_isotopes(atoms, symbols)
+    return atoms
 
 
 def _label_place(header: str) -> int | None:

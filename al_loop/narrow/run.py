@@ -18,7 +18,7 @@ from al_loop.narrow.opening import Workbench
 from al_loop.narrow.options import BarrierOptions, RankOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.results import Ranking
-from al_loop.narrow.structures import read_ends
+from al_loop.narrow.structures import end_notes, read_ends
 
 Advance = Callable[[str], object]
 
@@ -97,7 +97,7 @@ def barrier_of_files(
             barrier = label_barrier(barrier, labeller)
             barrier = replace(barrier, notes=(*barrier.notes, *_levels(bench, labeller)))
             write_path(output, barrier)
-    return barrier
+    return replace(barrier, notes=(*barrier.notes, *end_notes(initial, final)))
 
 
 def _labeller(

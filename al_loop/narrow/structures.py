@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from al_loop.constraints.held import effective, held_projectors
 from al_loop.constraints.policy import Motion, check_followed
 from al_loop.errors import InputError
-from al_loop.files.structures import read_structure
+from al_loop.files.structures import choose_frames
 
 SAME_CELL_A = 1e-3
 FIXED_A = 1e-3
@@ -42,11 +42,21 @@ def read_ends(initial: Path, final: Path) -> tuple[Atoms, Atoms]:
     """Read the two ends of a path.
 
     Raises:
-        InputError: see ``read_structure`` and ``check_ends``.
+        InputError: see ``choose_frames`` and ``check_ends``.
     """
-    ends = read_structure(initial), read_structure(final)
+    ends = choose_frames(initial).frames[0], choose_frames(final).frames[0]
     check_ends(*ends)
     return ends
+
+
+def end_notes(initial: Path, final: Path) -> list[str]:
+    """Say of which end's file, if it holds several structures, the last one is taken.
+
+    Raises:
+        InputError: see ``choose_frames``.
+    """
+    notes = dict.fromkeys(choose_frames(path).note for path in (initial, final))
+    return [f"{note}; write the one that is meant to a file of its own." for note in notes if note]
 
 
 def check_ends(initial: Atoms, final: Atoms) -> None:

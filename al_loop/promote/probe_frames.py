@@ -46,7 +46,7 @@ class ProbeFrames:
             "numbers": np.concatenate([a.numbers for a in self.atoms] or [np.empty(0, dtype=np.int64)]),
             "positions": np.concatenate([a.positions for a in self.atoms] or [np.empty((0, 3))]),
             "forces": np.concatenate([*self.forces] or [np.empty((0, 3))]),
-            "moments": np.concatenate([a.get_initial_magnetic_moments() for a in self.atoms] or [np.empty(0)]),
+            "moments": _joined_moments(self.atoms),
             "cells": np.array([a.cell.array for a in self.atoms]).reshape(-1, 3, 3),
             "pbc": np.array([a.pbc for a in self.atoms], dtype=bool).reshape(-1, 3),
             "charges": np.array([a.info.get("charge", 0) for a in self.atoms], dtype=np.int64),
@@ -73,6 +73,14 @@ class ProbeFrames:
             atoms.append(frame)
             forces.append(arrays["forces"][start:stop])
         return cls(tuple(atoms), tuple(forces))
+
+
+def _joined_moments(frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    """Initial moments of all atoms, (n,), or (n, 3) with collinear ones along z if any frame has vectors."""
+    moments = [atoms.get_initial_magnetic_moments() for atoms in frames]
+    if any(one.ndim > 1 for one in moments):
+        moments = [one if one.ndim > 1 else one[:, None] * np.array([0.0, 0.0, 1.0]) for one in moments]
+    return np.concatenate(moments or [np.empty(0)])
 
 
 def probe_frames(

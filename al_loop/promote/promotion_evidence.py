@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config
-from al_loop.explore.starts import load_system
+from al_loop.explore.systems import all_structures
 from al_loop.ledger import Ledger
 from al_loop.promote.energy_conservation import ConstantEnergyRun, start_replicas, total_energies
 from al_loop.promote.probe_frames import ProbeFrames, probe_frames
@@ -33,7 +33,7 @@ def gather_evidence(
         candidate: the newly trained one; the first of a campaign says which frames are far from its labels.
         round_: the round that trained the candidate.
     """
-    structures = [load_system(system) for system in config.systems]
+    structures = [structure.atoms for structure in all_structures(config.systems)]
     served = ledger.served_model(before=round_)
     unknown = range(0 if served is None else served.round + 1, round_ + 1)
     newest = _sorted(ledger.labelled((Role.EXPLORE,), tuple(unknown)))

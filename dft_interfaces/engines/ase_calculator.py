@@ -19,7 +19,14 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, labelled, last_lines
+from dft_interfaces.engines.calculation import (
+    EngineFailureError,
+    Numbers,
+    UnconvergedError,
+    labelled,
+    last_lines,
+    require_no_objection,
+)
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import failure_of
 from dft_interfaces.label import Label, LevelOfTheory
@@ -81,6 +88,7 @@ class ASECalculatorEngine:
         return sorted(set(symbols) - known)
 
     def _calculate(self, atoms: Atoms, rung: ASERung | None) -> Numbers:
+        require_no_objection(self._settings, atoms)
         wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
         changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)
         _spread_charge(atoms)

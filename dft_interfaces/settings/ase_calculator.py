@@ -1,11 +1,13 @@
 """Settings of engine ase."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from ase import Atoms
 from pydantic import Field
 
-from dft_interfaces.settings.base import BaseEngineSettings, Rung
+from dft_interfaces.settings.base import BaseEngineSettings, Objection, Rung
 
 NOT_CONVERGED = (
     "SCF run NOT converged",  # CP2K
@@ -41,11 +43,18 @@ class ASECalculatorSettings(BaseEngineSettings):
     the charge also reaches the calculator as ``atoms.info["charge"]`` and as the sum of the initial charges."""
     multiplicity_argument: str = ""
     """Argument that takes the spin multiplicity of each frame, for example ``mult`` for ORCA."""
+    noncollinear_moments: bool = False
+    """The calculator takes initial magnetic moments that are vectors (three numbers for each atom), else refused."""
     failure_lines: tuple[str, ...] = NOT_CONVERGED
     """Text that a code prints when it did not converge, which ASE does not always notice. Looked for in the files that
     a calculator has written."""
     ladder: tuple[ASERung, ...] = ()
     """What the retries of a calculation that did not converge do differently, in order."""
+
+    def objections(self, atoms: Atoms) -> Iterator[Objection]:
+        """See ``BaseEngineSettings.objections``."""
+        if not self.noncollinear_moments:
+            yield from super().objections(atoms)
 
     def remedy(self) -> str | None:
         """See ``BaseEngineSettings.remedy``."""

@@ -58,8 +58,13 @@ class BaseEngineSettings(Settings, ABC):
         Args:
             atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``.
         """
-        del atoms
-        yield from ()
+        if atoms.has("initial_magmoms") and atoms.get_initial_magnetic_moments().ndim > 1:
+            yield Objection(
+                "initial_magnetic_moments",
+                f"received non-collinear moments (three numbers for each atom), which engine {self.engine} does not "
+                "calculate: give one number in µB for each atom, or engine ase, a calculator that takes vectors and "
+                "noncollinear_moments: true",
+            )
 
 
 def missing(engine: str, library: str, command: str) -> str:

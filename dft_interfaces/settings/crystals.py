@@ -78,6 +78,7 @@ class PlaneWaveSettings(PeriodicEngineSettings):
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
+        yield from super().objections(atoms)
         yield from not_periodic(self.engine, atoms, "use engine pyscf for molecules")
         yield from charged(self.engine, atoms)
         yield from unpolarised(atoms, self.spin_starts)

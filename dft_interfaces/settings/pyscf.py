@@ -73,6 +73,7 @@ class PySCFSettings(BaseEngineSettings):
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
+        yield from super().objections(atoms)
         if atoms.pbc.any():
             yield Objection(
                 "file",

@@ -48,6 +48,7 @@ class TBLiteSettings(BaseEngineSettings):
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
+        yield from super().objections(atoms)
         if self.cores > 1:
             yield Objection(
                 "cores",

@@ -176,6 +176,7 @@ class VASPSettings(PeriodicEngineSettings):
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
+        yield from super().objections(atoms)
         yield from not_periodic(self.engine, atoms, "molecules too")
         yield from self._slab_objections(atoms)
         if self.corrected_slab(atoms) is not None and atoms.info.get("charge", 0) != 0:

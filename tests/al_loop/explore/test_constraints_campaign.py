@@ -34,8 +34,9 @@ from al_loop.explore.generators import apply_variant
 from al_loop.explore.lockstep import explore
 from al_loop.explore.replicas import make_replica
 from al_loop.explore.round_starts import round_starts
-from al_loop.explore.starts import Start, load_system, make_starts
+from al_loop.explore.starts import Start, make_starts
 from al_loop.explore.stored import explore_stored
+from al_loop.explore.systems import load_structures
 from al_loop.files.structures import read_structure
 from al_loop.frames import constraints_text
 from al_loop.gate.physics import PhysicsLane
@@ -97,7 +98,7 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_fixed_atoms_of_every_format_that_ase_knows_them_in_move_by_exactly_0(tmp_path, name):
     write(tmp_path / name, slab(), **FORMATS[name])
-    known = load_system(SystemSettings(file=tmp_path / name))
+    known = load_structures(SystemSettings(file=tmp_path / name))[0].atoms
     held = np.flatnonzero((held_projectors(known) == np.eye(3)).all(axis=(1, 2)))
     assert len(held) == 8
     after = emt_run(known.copy(), "nve" if name == "coord" else "langevin")
@@ -124,7 +125,7 @@ PER_COMPONENT = {
 def test_components_of_every_format_are_held(tmp_path, name):
     settings, constraint = PER_COMPONENT[name]
     write(tmp_path / name, slab(constraint), **settings)
-    known = load_system(SystemSettings(file=tmp_path / name))
+    known = load_structures(SystemSettings(file=tmp_path / name))[0].atoms
     np.testing.assert_allclose(held_projectors(known), held_projectors(slab(constraint)), atol=1e-6)
     after = emt_run(known.copy())
     way = np.einsum("nij,nj->ni", held_projectors(known), after.positions - known.positions)

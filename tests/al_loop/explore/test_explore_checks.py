@@ -14,7 +14,8 @@ from al_loop import load_config
 from al_loop.config import SystemSettings
 from al_loop.config.generator_settings import GeneratorSettings
 from al_loop.errors import InputError
-from al_loop.explore.starts import make_starts, system_symbols
+from al_loop.explore.starts import make_starts
+from al_loop.explore.systems import system_symbols
 from al_loop.records import Role
 
 SURFACE = {"kind": "surface", "miller": [1, 1, 1], "layers": 2}

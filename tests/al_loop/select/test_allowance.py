@@ -73,7 +73,7 @@ def candidate(frame_id, rng, *, unphysical):
 
 
 def config(replicas, temperatures, labels, portions):
-    system = SimpleNamespace(variants=((),), strains=(0.0,), ensemble=None)
+    system = SimpleNamespace(variants=((),), strains=(0.0,), ensemble=None, ordered=None, frames=None)
     explore = SimpleNamespace(
         replicas=replicas, temperatures_K=(300.0,) * temperatures, portions=portions, ensemble="langevin"
     )
