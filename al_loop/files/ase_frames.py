@@ -20,7 +20,8 @@ def ase_frames(path: Path, index: slice | int = slice(None), file_format: str | 
     """Yield frames one by one, as ``ase.io.iread`` does, with what its readers lose.
 
     That is labels of atoms such as OW, hydrogen's isotopes D and T (as masses), charge and multiplicity of a Gaussian
-    input, and the names in a row of a database (in ``atoms.info["key_value_pairs"]`` and ``["data"]``). Call ``as_stated`` on each.
+    input, and the names in a row of a database (in ``atoms.info["key_value_pairs"]`` and ``["data"]``). Call
+    ``as_stated`` on each.
 
     Args:
         path: the file.

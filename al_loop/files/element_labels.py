@@ -72,8 +72,10 @@ def readings(label: str) -> tuple[str, ...]:
     """
     found = None if _FRACTIONAL.fullmatch(label) else _LETTERS.fullmatch(label)
     letters = "" if found is None else found.group(1)
-    if letters in _ELEMENTS or letters in ISOTOPES_u:
+    if letters in _ELEMENTS:
         return (letters,)
+    if letters.upper() in ISOTOPES_u:
+        return (letters.upper(),)
     if not 0 < len(letters) <= _LONGEST:
         return ()
     whole, first = letters.capitalize(), letters[0].upper()

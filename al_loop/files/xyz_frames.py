@@ -71,9 +71,10 @@ def named_elements(text: str, names: Mapping[str, str], where: str, option: str 
     if not all(labels):
         return text, []  # the reader says what is wrong with the row
     symbols = elements_of(labels, names, where, option)
-    if symbols == labels:
+    plain = plain_symbols(symbols)
+    if plain == labels:
         return text, symbols
-    for index, (row, symbol) in enumerate(zip(rows, plain_symbols(symbols), strict=True)):
+    for index, (row, symbol) in enumerate(zip(rows, plain, strict=True)):
         lines[2 + index] = " ".join([*row[:place], symbol, *row[place + 1 :]])
     return "\n".join(lines), symbols
 
@@ -129,6 +130,8 @@ def _count(line: str, most: int | None) -> int:
     count = int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004 - digits; no frame is longer
     if count < 1 or (most is not None and count > most):
         expected = "1 or more" if most is None else f"1 to {most}"
+        if text.isdecimal() and not text.strip("0"):
+            raise ValueError(f"a frame with no atoms, expected {expected}")
         raise ValueError(f"received {text[:40]!r}, expected the number of atoms, {expected}, as XYZ has it")
     return count
 

@@ -141,7 +141,7 @@ def test_isolated_atoms_and_parts_of_labels_are_counted_and_said(files: Path) ->
     write(files / "held.extxyz", [energy_alone(rattled(1, 50)[0]), frames[4]])
     code, out, error = trained(files)
     assert code == 0, error
-    said = " ".join(out.split())
+    said = " ".join(f"{error} {out}".split())
     assert "Energies of isolated atoms were taken for Cu (3.51 eV)" in said
     assert f"copper.extxyz, frame 7 is {files}/copper.extxyz, frame 6" in said
     assert "Trained on 6 frames (3 with energy and forces, 2 energy only, 1 forces only)" in said

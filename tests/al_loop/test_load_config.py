@@ -170,7 +170,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "unknown format": ({"systems": [{"file": "notes.txt"}]}, ["systems[0].file", "notes.txt", "ASE"]),
     "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "NaN or infinite positions at atoms 0"]),
     "doubled atoms": ({"systems": [{"file": "doubled.xyz"}]}, ["systems[0].file", "0 Å apart", "Remove doubled"]),
-    "placeholder atoms": ({"systems": [{"file": "x.xyz"}]}, ["systems[0].file", "without an element (symbol X)"]),
+    "placeholder atoms": ({"systems": [{"file": "x.xyz"}]}, ["systems[0].file", "X (no element)"]),
     "flat cell": (
         {"systems": [{"file": "flat.xyz"}], "label.engine.engine": "gpaw"},
         ["systems[0].file", "no volume"],
