@@ -66,14 +66,16 @@ def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
     if slab.vacuum_A < LEAST_VACUUM_A:
         return (
             f"received a slab with {slab.vacuum_A:.1f} Å between its atoms along {name}, expected at least "
-            f"{LEAST_VACUUM_A:g} Å of vacuum: in less the potential has no place to jump"
+            f"{LEAST_VACUUM_A:g} Å of vacuum, since in less the potential has no place to jump: widen it, or remove "
+            "the key"
         )
     directions = atoms.cell.array / atoms.cell.lengths()[:, None]
     tilt = max(abs(float(directions[slab.axis] @ directions[other])) for other in range(3) if other != slab.axis)
     if tilt > MOST_TILT:
         return (
             f"received a slab whose vector {name}, across the vacuum, is tilted by {np.degrees(np.arcsin(tilt)):.1f}° "
-            "against the normal of its surface, expected a right angle"
+            "against the normal of its surface, expected a right angle: ase.build.surface and pymatgen's "
+            "get_orthogonal_c_slab make one; or remove the key"
         )
     return None
 
