@@ -44,16 +44,18 @@ from al_loop.promote.energy_conservation import start_replicas, total_energies
 from al_loop.queued.tasks import start_as_dict, start_from_dict
 from al_loop.records import Role
 from committee.backbones import load_backbone
+from committee.backbones.calculator import CalculatorBackbone
 from committee.potential import CommitteePotential
-from committee.settings import SevenNetSettings
+from committee.settings import CalculatorSettings, SevenNetSettings
 
 FIXED = list(range(8))
+SEVENNET = SevenNetSettings(kind="sevennet")
 SETTINGS = ExploreSettings(temperatures_K=(600,), steps=3, check_every=1, timestep_fs=2.0)
 
 
 @pytest.fixture(scope="module")
 def potential():
-    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+    return CommitteePotential.untrained(load_backbone(SEVENNET))
 
 
 def slab(constraint=None):
@@ -310,6 +312,24 @@ def test_a_constraint_that_cannot_be_satisfied_any_more_stops_its_trajectory_alo
     last = [visit for visit in visits if visit.trajectory == "hot"][-1]
     assert last.step < 3
     assert "a constraint cannot be satisfied any more" in last.verdict.reason
+
+
+class ObedientEMT(EMT):
+    """As codes with an input file are: what is fixed there has no force."""
+
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        for constraint in atoms.constraints:
+            constraint.adjust_forces(atoms, self.results["forces"])
+
+
+def test_a_calculator_as_foundation_is_asked_for_the_forces_on_all_atoms(potential):
+    settings = CalculatorSettings(kind="calculator", import_path="ase.calculators.emt.EMT", features=SEVENNET)
+    backbone = CalculatorBackbone(settings, ObedientEMT(), potential.backbone)
+    held, free = column(FixAtoms([0, 1])), column()
+    forces = CommitteePotential.untrained(backbone).predict([held])[0].forces
+    np.testing.assert_allclose(forces, EMT().get_forces(free), atol=1e-9)
+    assert np.abs(forces[:2]).max() > 0.1
 
 
 def test_the_gate_counts_only_what_moves():
