@@ -34,7 +34,7 @@ class PhysicsSettings(Settings):
     max_temperature_K: float = Field(10000.0, gt=0)
     """Hottest thermostat: beyond this matter is a plasma, which neither the model nor the labels describe."""
     max_energy_change_eV_per_atom: float = Field(1.0, gt=0)
-    """Largest change of the potential energy against the start, besides what heating to the thermostat's
-    temperature adds (3 kT). Larger where reactions that release more are the purpose."""
+    """Largest change of the potential energy against the start, per atom that can move, besides what heating to the
+    thermostat's temperature adds (3 kT). Larger where reactions that release more are the purpose."""
     max_nve_drift_eV_per_atom_ps: float = Field(0.002, gt=0)
     """Largest drift of the total energy of a run without thermostat; healthy ones drift by less than 0.0002."""

@@ -8,12 +8,19 @@ from ase.constraints import FixAtoms, FixCom, FixConstraint, Hookean
 from numpy.typing import NDArray
 
 from al_loop.constraints.held import PER_ATOM, effective
-from al_loop.constraints.policy import named
+from al_loop.constraints.policy import named, no_such_atom
 from al_loop.errors import InputError
 
 
 def resolved(atoms: Atoms) -> Atoms:
-    """The same structure, in which no constraint counts atoms from the end: more atoms may come behind them."""
+    """The same structure, in which no constraint counts atoms from the end: more atoms may come behind them.
+
+    Raises:
+        InputError: a constraint of an atom that is not there.
+    """
+    beyond = no_such_atom(atoms)
+    if beyond:
+        raise InputError(f"the structure {atoms.get_chemical_formula()} {beyond}")
     for constraint in atoms.constraints:
         if type(constraint) in PER_ATOM:
             constraint.index = np.arange(len(atoms))[constraint.index]

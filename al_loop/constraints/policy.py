@@ -16,6 +16,8 @@ from ase.constraints import (
 )
 from ase.geometry import find_mic
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from al_loop.constraints.held import PER_ATOM, effective, free_directions, merged
 from al_loop.errors import InputError
@@ -140,11 +142,19 @@ def named(constraints: Sequence[FixConstraint]) -> str:
     return ", ".join(f"{kind}{_count(len(atoms))}" for kind, atoms in atoms_of.items())
 
 
+def no_such_atom(atoms: Atoms) -> str:
+    """Say which constraint names an atom that the structure does not have, as ``refusal`` does; empty if none."""
+    beyond = [index for c in atoms.constraints for index in _indices(c) if not -len(atoms) <= index < len(atoms)]
+    if not beyond:
+        return ""
+    return f"has a constraint of atom {beyond[0]}, but only the atoms 0 to {len(atoms) - 1}; correct its file"
+
+
 def _objections(atoms: Atoms, motion: Motion, remedy: str) -> Iterator[str]:
     or_remedy = f"; {remedy}, or remove it from the file" if remedy else "; remove it from the file"
-    beyond = [index for c in atoms.constraints for index in _indices(c) if not -len(atoms) <= index < len(atoms)]
+    beyond = no_such_atom(atoms)
     if beyond:
-        yield f"has a constraint of atom {beyond[0]}, but only the atoms 0 to {len(atoms) - 1}; correct its file"
+        yield beyond
         return
     constraints = effective(atoms)
     for constraint in constraints:
@@ -182,21 +192,34 @@ def _contradictions(atoms: Atoms) -> Iterator[str]:
             if type(taken.setdefault(index, constraint)) is not type(constraint):
                 yield f"holds atom {index} by FixBondLengths and by FixLinearTriatomic; remove one of them"
                 return
-    bonds = np.array(sorted({pair for c in merged(atoms) if type(c) is FixBondLengths for pair in map(tuple, c.pairs)}))
-    if len(bonds) and np.linalg.matrix_rank(_bond_directions(atoms, bonds), tol=1e-6) < len(bonds):
-        yield (
-            f"holds {len(bonds)} bonds by FixBondLengths, some of which follow from the others, so that RATTLE cannot "
-            "satisfy them; remove those"
-        )
+    for bonds in _rigid_parts(atoms):
+        if np.linalg.matrix_rank(_bond_directions(atoms, bonds), tol=1e-6) < len(bonds):
+            yield (
+                f"holds the {len(bonds)} bonds among atoms {np.unique(bonds).tolist()[:8]} by FixBondLengths, some of "
+                "which follow from the others, so that RATTLE cannot satisfy them; remove those"
+            )
+
+
+def _rigid_parts(atoms: Atoms) -> Iterator[NDArray[np.int64]]:
+    """Bonds of fixed length (b, 2), those that hang together at a time."""
+    for constraint in merged(atoms):
+        if type(constraint) is FixBondLengths:
+            first, second = constraint.pairs.T
+            graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(atoms), len(atoms)))
+            part = connected_components(graph, directed=False)[1][first]
+            for number in np.unique(part):
+                yield constraint.pairs[part == number]
 
 
 def _bond_directions(atoms: Atoms, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Gradient of each bond's length (bonds, 3n)."""
+    """Gradient of each bond's length by the positions of the atoms that have one (bonds, 3 x atoms)."""
     vectors = find_mic(atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], atoms.cell, atoms.pbc)[0]
-    gradients = np.zeros((len(bonds), len(atoms), 3))
+    named_atoms, column = np.unique(bonds, return_inverse=True)
+    column = column.reshape(bonds.shape)
+    gradients = np.zeros((len(bonds), len(named_atoms), 3))
     rows = np.arange(len(bonds))
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    gradients[rows, bonds[:, 0]], gradients[rows, bonds[:, 1]] = unit, -unit
+    gradients[rows, column[:, 0]], gradients[rows, column[:, 1]] = unit, -unit
     return gradients.reshape(len(bonds), -1)
 
 

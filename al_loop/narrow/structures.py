@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from al_loop.constraints.held import effective, held_projectors
@@ -117,9 +118,13 @@ def _check_fixed(initial: Atoms, final: Atoms) -> None:
     moved = np.flatnonzero(wrong_A > FIXED_A)
     if len(moved):
         raise InputError(
-            f"atom {moved[0]} is fixed, but FINAL has it {wrong_A[moved[0]]:.3f} Å away from where INITIAL has it; "
-            "give what is fixed the same positions at both ends"
+            f"atom {moved[0]} is fixed{_partly(held[moved[0]])}, but FINAL has it {wrong_A[moved[0]]:.3f} Å away from "
+            "where INITIAL has it; give what is fixed the same positions at both ends"
         )
+
+
+def _partly(held: NDArray[np.float64]) -> str:
+    return "" if np.trace(held) > 2.5 else " in a direction"  # noqa: PLR2004 - of three
 
 
 def _check_traded(initial: Atoms, final: Atoms) -> None:

@@ -45,8 +45,8 @@ class CalculatorBackbone:
 
     The energy is the free energy where the calculator has one: forces are its derivative. Stress is NaN where the
     calculator has none and for frames that are not periodic in three directions. The calculator sees the frames one
-    by one, as copies, wrapped into their cells, and is told each time that everything changed. All this holds for each
-    part of a sum of calculators too.
+    by one, as copies without constraints, wrapped into their cells, and is told each time that everything changed. All
+    this holds for each part of a sum of calculators too.
 
     Args:
         settings: what the user's config names.
@@ -95,6 +95,7 @@ class CalculatorBackbone:
         # Forces first: a sum asks its parts for one property after another, and with forces most know the energy too.
         wanted = ["forces", "energy"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
         copied = atoms.copy()
+        copied.set_constraint()  # codes that read an input file would give fixed atoms no force
         copied.wrap()  # some servers refuse atoms far outside the cell, and trajectories drift
         try:
             with self._own_folders():

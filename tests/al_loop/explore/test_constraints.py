@@ -343,7 +343,7 @@ def test_kinds_that_cannot_be_followed_are_refused_by_name(kind):
         (held(FixAtoms([12])), "has a constraint of atom 12, but only the atoms 0 to 11"),
         (
             held(FixBondLengths([[i, j] for i in range(4) for j in range(i)]), of=lambda: molecule("BF3")),
-            "6 bonds by FixBondLengths, some of which follow from the others",
+            r"the 6 bonds among atoms \[0, 1, 2, 3\] by FixBondLengths, some of which follow from the others",
         ),
     ],
 )

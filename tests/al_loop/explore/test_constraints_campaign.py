@@ -45,16 +45,18 @@ from al_loop.promote.energy_conservation import start_replicas, total_energies
 from al_loop.queued.tasks import start_as_dict, start_from_dict
 from al_loop.records import Role
 from committee.backbones import load_backbone
+from committee.backbones.calculator import CalculatorBackbone
 from committee.potential import CommitteePotential
-from committee.settings import SevenNetSettings
+from committee.settings import CalculatorSettings, SevenNetSettings
 
 FIXED = list(range(8))
+SEVENNET = SevenNetSettings(kind="sevennet")
 SETTINGS = ExploreSettings(temperatures_K=(600,), steps=3, check_every=1, timestep_fs=2.0)
 
 
 @pytest.fixture(scope="module")
 def potential():
-    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+    return CommitteePotential.untrained(load_backbone(SEVENNET))
 
 
 def slab(constraint=None):
@@ -313,6 +315,24 @@ def test_a_constraint_that_cannot_be_satisfied_any_more_stops_its_trajectory_alo
     assert "a constraint cannot be satisfied any more" in last.verdict.reason
 
 
+class ObedientEMT(EMT):
+    """As codes with an input file are: what is fixed there has no force."""
+
+    def calculate(self, atoms, properties, system_changes):
+        super().calculate(atoms, properties, system_changes)
+        for constraint in atoms.constraints:
+            constraint.adjust_forces(atoms, self.results["forces"])
+
+
+def test_a_calculator_as_foundation_is_asked_for_the_forces_on_all_atoms(potential):
+    settings = CalculatorSettings(kind="calculator", import_path="ase.calculators.emt.EMT", features=SEVENNET)
+    backbone = CalculatorBackbone(settings, ObedientEMT(), potential.backbone)
+    held, free = column(FixAtoms([0, 1])), column()
+    forces = CommitteePotential.untrained(backbone).predict([held])[0].forces
+    np.testing.assert_allclose(forces, EMT().get_forces(free), atol=1e-9)
+    assert np.abs(forces[:2]).max() > 0.1
+
+
 def test_the_gate_counts_only_what_moves():
     """Eight of twelve atoms are fixed: at 1.2 times the limit of the four others they would hide half the heat."""
     settings = PhysicsSettings(max_temperature_ratio=3.0)
@@ -383,6 +403,7 @@ WRONG = [
     ),
     (dense(FixInternals(bonds=[[None, [0, 1]]])), {}, "slab.traj holds FixInternals, which nothing here follows"),
     (dense(FixAtoms([0, 1, 2, 3])), {}, "slab.traj holds every atom (FixAtoms (4 atoms)), so that nothing would move"),
+    (dense(FixAtoms([9])), {}, "systems[0]: the structure Cu4 has a constraint of atom 9, but only the atoms 0 to 3"),
     (dense(FixBondLengths([[0, 1]])), {"supercell": [2, 1, 1]}, "which is not known in the other cells of 2 x 1 x 1"),
     (dense(Hookean(0, [0.0, 0, 0], 1.0, 0.5)), {"strains": [0.01]}, "holds Hookean to a point or plane in space"),
     (
