@@ -76,11 +76,11 @@ def monitor(
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
     from al_loop.monitor.options import MonitorOptions, checked_actions
 
-    _check_input(structure, trajectory, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])])
+    state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
+    _check_input(structure, trajectory, state, [log, snapshots, *([] if md_trajectory is None else [md_trajectory])])
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
     settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
-    state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
     options = MonitorOptions(
         on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
@@ -113,7 +113,9 @@ def monitor(
         _print(told, options)
 
 
-def _check_input(structure: Path | None, trajectory: Path | None, written: Sequence[Path]) -> None:
+def _check_input(
+    structure: Path | None, trajectory: Path | None, state: Mapping[str, int], written: Sequence[Path]
+) -> None:
     """Refuse before a model is loaded."""
     from al_loop.errors import InputError
     from al_loop.files.structures import choose_frames
@@ -122,8 +124,11 @@ def _check_input(structure: Path | None, trajectory: Path | None, written: Seque
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
     if trajectory is not None and not trajectory.is_file():
         raise InputError(f"there is no file {trajectory}; name a trajectory")
-    if structure is not None and (note := choose_frames(structure).note):
-        typer.echo(f"{note}; write the one that is meant to a file of its own.", err=True)
+    if structure is not None:
+        chosen = choose_frames(structure)
+        list(_stated(chosen.frames, state, structure))
+        if chosen.note:
+            typer.echo(f"{chosen.note}; write the one that is meant to a file of its own.", err=True)
     for path in written:
         if not path.parent.is_dir():
             raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
@@ -148,8 +153,8 @@ def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> 
         for key, value in state.items():
             if atoms.info.get(key, value) != value:
                 raise InputError(
-                    f"--{key}: received {value}, but frame {number} of {path} states {key}={atoms.info[key]}; remove "
-                    "the option or correct the file"
+                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number} of those that "
+                    "are read); remove the option or correct the file"
                 )
         atoms.info = {**state, **atoms.info}
         yield atoms
