@@ -153,8 +153,8 @@ def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> 
         for key, value in state.items():
             if atoms.info.get(key, value) != value:
                 raise InputError(
-                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number} of those that "
-                    "are read); remove the option or correct the file"
+                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number} of those "
+                    "read); remove the option or correct the file"
                 )
         atoms.info = {**state, **atoms.info}
         yield atoms

@@ -27,7 +27,7 @@ def test_engines_object_to_vectors_and_not_to_numbers(canted, block):
     settings = TypeAdapter(EngineSettings).validate_python(block)
     collinear = bulk("Ni", cubic=True)
     collinear.set_initial_magnetic_moments([0.6] * 4)
-    assert "received non-collinear moments" in [o.text for o in settings.objections(canted)][0]
+    assert "received non-collinear moments" in next(settings.objections(canted)).text
     assert not any("non-collinear" in objection.text for objection in settings.objections(collinear))
 
 

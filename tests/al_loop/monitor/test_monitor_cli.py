@@ -166,14 +166,14 @@ def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, m
 
 def test_options_do_not_override_what_a_file_states(checkpoint, make_copper) -> None:
     stated = make_copper()
-    stated.info.update(total_charge=1.0, multiplicity=1)
+    stated.info.update(total_charge=1.0, multiplicity=2)
     write("stated.extxyz", [make_copper(), stated])
     code, _, err = invoke("--model", "nowhere", "stated.extxyz", "--charge", 0)
     assert code == 2
     assert "--charge: received 0, but stated.extxyz states charge=1" in err
-    code, _, err = invoke("--model", checkpoint, "--trajectory", "stated.extxyz", "--charge", 1, "--spin", 2)
+    code, _, err = invoke("--model", checkpoint, "--trajectory", "stated.extxyz", "--charge", 1, "--spin", 1)
     assert code == 2
-    assert "--spin: received 2, but stated.extxyz states spin=1 (frame 1" in err
+    assert "--spin: received 1, but stated.extxyz states spin=2 (frame 1" in err
 
 
 def test_the_last_of_several_frames_is_said(checkpoint, make_copper) -> None:

@@ -11,6 +11,7 @@ from ase.io import write
 
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
+from al_loop.frames import plain_atoms
 from al_loop.narrow.composition import grouped
 from al_loop.narrow.options import BarrierOptions, RankOptions, RelaxOptions
 from al_loop.narrow.same_structure import same_structure, surroundings
@@ -185,8 +186,9 @@ def test_settings_that_mean_nothing_are_refused(make, words: str) -> None:
 
 
 def test_several_structures_at_an_end_are_said(tmp_path: Path) -> None:
-    write(tmp_path / "initial.extxyz", [on_aluminium("fcc"), on_aluminium("fcc")])
-    write(tmp_path / "final.extxyz", on_aluminium("hcp"))
+    initial, final = (plain_atoms(on_aluminium(site)) for site in ("fcc", "hcp"))
+    write(tmp_path / "initial.extxyz", [initial, initial])
+    write(tmp_path / "final.extxyz", final)
     ends = tmp_path / "initial.extxyz", tmp_path / "final.extxyz"
     assert len(read_ends(*ends)) == 2
     (note,) = end_notes(*ends)
