@@ -92,12 +92,12 @@ def monitor(
     surroundings = surroundings_of(cell, pbc)
     symbols = [word.strip() for word in species.split(",")] if species else []
     species_of(symbols)
+    state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
     written = [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
-    _check_input(structure, trajectory, surroundings, written, ensemble)
+    _check_input(structure, trajectory, surroundings, state, written, ensemble)
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
     settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
-    state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
     options = MonitorOptions(
         on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
@@ -135,6 +135,7 @@ def _check_input(
     structure: Path | None,
     trajectory: Path | None,
     surroundings: "Surroundings",
+    state: Mapping[str, int],
     written: Sequence[Path],
     ensemble: MDEnsemble,
 ) -> None:
@@ -151,7 +152,7 @@ def _check_input(
         chosen = choose_frames(structure)
         if chosen.note:
             typer.echo(f"{chosen.note}; write the one that is meant to a file of its own.", err=True)
-        (atoms,) = chosen.frames
+        (atoms,) = _stated(chosen.frames, state, structure)
         surroundings.put_round(atoms, str(structure))
         check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
     for path in written:
@@ -178,8 +179,8 @@ def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> 
         for key, value in state.items():
             if atoms.info.get(key, value) != value:
                 raise InputError(
-                    f"--{key}: received {value}, but frame {number} of {path} states {key}={atoms.info[key]}; remove "
-                    "the option or correct the file"
+                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number} of those "
+                    "read); remove the option or correct the file"
                 )
         atoms.info = {**state, **atoms.info}
         yield atoms

@@ -67,10 +67,17 @@ def _folder(config: Config) -> Iterator[str]:
 
 
 def _same_names(config: Config) -> Iterator[str]:
-    counts = Counter(system.name for _, system in systems_with_paths(config))
+    counts = Counter(name for _, system in systems_with_paths(config) for name in _names(system))
     for name, count in counts.items():
         if count > 1:
             yield f"systems: {count} structures are called {name!r}; give each its own 'name'"
+
+
+def _names(system: SystemSettings) -> list[str]:
+    try:
+        return [structure.name for structure in read_system(system)]
+    except InputError:
+        return [system.name]  # what is wrong is said where the structures are checked
 
 
 def _foundation(config: Config) -> Iterator[str]:

@@ -29,11 +29,16 @@ def set_moments(atoms: Atoms, moments: Mapping[str, float] | Sequence[float] | N
                 f"received moments for {', '.join(absent)}, expected elements of the structure: "
                 f"{', '.join(sorted(set(atoms.symbols)))}"
             )
-        atoms.set_initial_magnetic_moments(np.array([moments.get(symbol, 0.0) for symbol in atoms.symbols]))
+        _set(atoms, [moments.get(symbol, 0.0) for symbol in atoms.symbols])
         return
     if len(moments) != len(atoms):
         raise InputError(
             f"received {len(moments)} moments, expected {len(atoms)}: one for each atom of the file (a supercell "
             "repeats them), or one for each element, such as {Fe: 2.2}"
         )
+    _set(atoms, moments)
+
+
+def _set(atoms: Atoms, moments: Sequence[float]) -> None:
+    atoms.set_initial_magnetic_moments(None)  # ASE does not let numbers take the place of vectors
     atoms.set_initial_magnetic_moments(np.array(moments))

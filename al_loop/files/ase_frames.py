@@ -10,6 +10,8 @@ from typing import Any, Final
 from ase import Atoms
 
 from al_loop.errors import InputError
+from al_loop.files.code_statements import code_statements
+from al_loop.files.element_labels import ISOTOPES_u
 from al_loop.files.isotopes import is_about_isotope, read_with_isotopes
 from al_loop.files.xyz_frames import XYZ, xyz_frames
 
@@ -19,8 +21,8 @@ _DATABASES: Final = ("db", "json")
 def ase_frames(path: Path, index: slice | int = slice(None), file_format: str | None = None) -> Iterator[Atoms]:
     """Yield frames one by one, as ``ase.io.iread`` does, with what its readers lose.
 
-    That is labels of atoms such as OW, hydrogen's isotopes D and T (as masses), charge and multiplicity of a Gaussian
-    input, and the names in a row of a database (in ``atoms.info["key_value_pairs"]`` and ``["data"]``). Call
+    That is labels of atoms such as OW, hydrogen's isotopes D and T (as masses), charge and multiplicity in the files of
+    codes, and the names in a row of a database (in ``atoms.info["key_value_pairs"]`` and ``["data"]``). Call
     ``as_stated`` on each.
 
     Args:
@@ -70,7 +72,9 @@ def _read(path: Path, index: slice | int, file_format: str) -> Iterator[Atoms]:
             yield from list(iread(str(path), index=index, format=file_format, do_not_split_by_at_sign=True))
         return
     more: dict[str, Any] = {"attach_calculator": True} if file_format == "gaussian-in" else {}
+    stated = code_statements(path, file_format)
     for atoms in iread(str(path), index=index, format=file_format, do_not_split_by_at_sign=True, **more):
+        atoms.info.update(stated)
         if file_format == "gaussian-in":
             _take_gaussian(path, atoms)
         yield atoms
@@ -93,8 +97,6 @@ def _take_gaussian(path: Path, atoms: Atoms) -> None:
     isotopes = told.get("isolist")
     if isotopes is None:
         return
-    from al_loop.files.element_labels import ISOTOPES_u
-
     hydrogen = {2: ISOTOPES_u["D"], 3: ISOTOPES_u["T"]}
     masses = atoms.get_masses()
     for number, isotope in enumerate(isotopes):

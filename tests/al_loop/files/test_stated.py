@@ -10,6 +10,7 @@ from ase.db import connect
 from ase.io import write
 
 from al_loop.errors import InputError
+from al_loop.files.code_statements import code_statements
 from al_loop.files.labelled import read_labelled
 from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structure, read_structures
@@ -96,6 +97,76 @@ def test_a_gaussian_input_states_charge_and_multiplicity(tmp_path):
     path.write_text("#p hf/6-31g\n\ntitle\n\n0 1\nO(Iso=18) 0.0 0.0 0.0\nH 0.0 0.0 0.96\nH 0.93 0.0 -0.24\n\n")
     with pytest.raises(InputError, match=r"O\(Iso=18.*for atom 0"):
         read_structure(path)
+
+
+PW_INPUT = """&control
+/
+&system
+ibrav=0, nat=2, ntyp=2, ecutwfc=30 ! tot_charge=3
+tot_charge = -1.0d0
+/
+&electrons
+/
+ATOMIC_SPECIES
+H 1.0 H.upf
+O 15.999 O.upf
+ATOMIC_POSITIONS angstrom
+H 0 0 0
+O 0 0 1
+K_POINTS gamma
+CELL_PARAMETERS angstrom
+5 0 0
+0 5 0
+0 0 5
+"""
+MOLFILE = """
+
+  2  1  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.0000 O   0  5  0  0  0  0
+    0.0000    0.0000    1.0000 H   0  0  0  0  0  0
+  1  2  1  0
+M  CHG  1   1  -1
+M  END
+"""
+NWCHEM = """title "hydroxide"
+charge -1
+geometry units angstrom noautosym
+O 0.0 0.0 0.0
+H 0.0 0.0 1.0
+end
+
+dft
+ mult 1
+end
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "spin"),
+    [("pw.in", PW_INPUT, None), ("hydroxide.mol", "\n" + MOLFILE, None), ("hydroxide.nwi", NWCHEM, 1)],
+)
+def test_inputs_of_codes_state_them_too(tmp_path, name, text, spin):
+    path = tmp_path / name
+    path.write_text(text)
+    atoms = read_structure(path)
+    assert (atoms.get_chemical_formula(), atoms.info["charge"], atoms.info.get("spin")) == ("HO", -1, spin)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "lines"),
+    [
+        ("gaussian-out", " Charge = -1 Multiplicity = 3\n Charge=  7 electrons\n"),
+        (
+            "orca-output",
+            " Total Charge           Charge          ....   -1\n Multiplicity           Mult            ....    3\n",
+        ),
+        ("nwchem-out", "          Charge           :    -1\n          Spin multiplicity:     3\n"),
+        ("gamess-us-out", " CHARGE OF MOLECULE                           =   -1\n SPIN MULTIPLICITY    =    3\n"),
+    ],
+)
+def test_outputs_of_codes_state_them_too(tmp_path, file_format, lines):
+    (tmp_path / "output").write_text(f"header\n{lines}tail\n")
+    assert code_statements(tmp_path / "output", file_format) == {"charge": -1, "multiplicity": 3}
 
 
 def test_a_row_of_a_database_states_them_too(tmp_path):

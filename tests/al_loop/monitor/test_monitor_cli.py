@@ -164,6 +164,25 @@ def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, m
     assert "Traceback" not in err
 
 
+def test_options_do_not_override_what_a_file_states(checkpoint, make_copper) -> None:
+    stated = make_copper()
+    stated.info.update(total_charge=1.0, multiplicity=2)
+    write("stated.extxyz", [make_copper(), stated])
+    code, _, err = invoke("--model", "nowhere", "stated.extxyz", "--charge", 0)
+    assert code == 2
+    assert "--charge: received 0, but stated.extxyz states charge=1" in err
+    code, _, err = invoke("--model", checkpoint, "--trajectory", "stated.extxyz", "--charge", 1, "--spin", 1)
+    assert code == 2
+    assert "--spin: received 1, but stated.extxyz states spin=2 (frame 1" in err
+
+
+def test_the_last_of_several_frames_is_said(checkpoint, make_copper) -> None:
+    write("several.extxyz", [make_copper(), make_copper()])
+    code, _, err = invoke("--model", checkpoint, "several.extxyz", "--steps", 1)
+    assert code == 0
+    assert "several.extxyz holds 2 frames; the last one (frame 1) is used" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,10 +11,11 @@ from ase.io import write
 
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
+from al_loop.frames import plain_atoms
 from al_loop.narrow.composition import grouped
 from al_loop.narrow.options import BarrierOptions, RankOptions, RelaxOptions
 from al_loop.narrow.same_structure import same_structure, surroundings
-from al_loop.narrow.structures import check_ends
+from al_loop.narrow.structures import check_ends, end_notes, read_ends
 
 
 def same(one: Atoms, other: Atoms, tolerance: float = 0.1) -> bool:
@@ -182,3 +183,13 @@ def test_a_file_without_structures_is_refused(tmp_path: Path) -> None:
 def test_settings_that_mean_nothing_are_refused(make, words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
+
+
+def test_several_structures_at_an_end_are_said(tmp_path: Path) -> None:
+    initial, final = (plain_atoms(on_aluminium(site)) for site in ("fcc", "hcp"))
+    write(tmp_path / "initial.extxyz", [initial, initial])
+    write(tmp_path / "final.extxyz", final)
+    ends = tmp_path / "initial.extxyz", tmp_path / "final.extxyz"
+    assert len(read_ends(*ends)) == 2
+    (note,) = end_notes(*ends)
+    assert note.startswith("initial.extxyz holds 2 frames; the last one (frame 1) is used; write the one")
