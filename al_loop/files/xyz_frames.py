@@ -62,9 +62,10 @@ def named_elements(text: str, names: Mapping[str, str], where: str) -> tuple[str
     if not all(labels):
         return text, []  # the reader says what is wrong with the row
     symbols = elements_of(labels, names, where)
-    if symbols == labels:
+    plain = plain_symbols(symbols)
+    if plain == labels:
         return text, symbols
-    for index, (row, symbol) in enumerate(zip(rows, plain_symbols(symbols), strict=True)):
+    for index, (row, symbol) in enumerate(zip(rows, plain, strict=True)):
         lines[2 + index] = " ".join([*row[:place], symbol, *row[place + 1 :]])
     return "\n".join(lines), symbols
 
