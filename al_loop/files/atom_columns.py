@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.files.header_values import numbers_text
-from al_loop.own_entries import is_result
+from al_loop.own_entries import OURS, is_result
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OTHERS: Final = frozenset({"species", "symbols", "pos", "positions", "Z", "numbers", "charge", "move_mask"})
@@ -58,7 +58,9 @@ def column_of(name: str, values: NDArray[Any]) -> Column | None:
 
 def own_column(name: object, values: NDArray[Any]) -> Column | None:
     """As ``column_of``, None too where the name of a user's array means something else to a reader."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _OTHERS or is_result(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return None
+    if name in _OTHERS or name in OURS or is_result(name):
         return None
     return column_of(name, values)
 

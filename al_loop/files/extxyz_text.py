@@ -46,8 +46,8 @@ def frame_text(
     columns = [column_of("pos", atoms.positions), *_structure_columns(atoms), *_stated_columns(arrays)]
     placed = [column for column in columns if column is not None]
     try:
-        own_words, notes = _own_words(entries, {*info, *KEPT})
-        notes |= _place_arrays(entries, placed)
+        own_words, notes = _own_words(entries, {*info, *arrays, *KEPT})
+        notes |= _place_arrays(entries, placed, {*info, *arrays})
     except TypeError:
         check_entries(entries, "a frame")
         raise
@@ -129,7 +129,7 @@ def _own_words(entries: OwnEntries, taken: Collection[str]) -> tuple[list[str], 
     return words, {"info": encode(retold), "hidden": encode(hidden)}
 
 
-def _place_arrays(entries: OwnEntries, placed: list[Column]) -> dict[str, Any]:
+def _place_arrays(entries: OwnEntries, placed: list[Column], taken: Collection[str]) -> dict[str, Any]:
     """Add the user's columns to the others; return notes of arrays without a column, and of types."""
     fields = set().union(*(column.fields for column in placed), {"species"})
     hidden: dict[Any, Any] = {}
@@ -137,7 +137,7 @@ def _place_arrays(entries: OwnEntries, placed: list[Column]) -> dict[str, Any]:
     for name, given in entries.arrays.items():
         values = np.asarray(given)
         column = own_column(name, values)
-        if column is None or column.fields & fields:
+        if column is None or name in taken or column.fields & fields:
             hidden[name] = values
             continue
         fields |= column.fields

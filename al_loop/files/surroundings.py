@@ -14,6 +14,7 @@ from al_loop.errors import InputError
 TOLERANCE_A: Final = 1e-3
 TOLERANCE_deg: Final = 1e-2
 _LENGTHS, _PARAMETERS, _VECTORS = 3, 6, 9
+_STRAIGHT_deg: Final = 180
 _TRUTH: Final = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _NONE: Final = ("none", "no")
 
@@ -102,8 +103,8 @@ def _cell(text: str) -> tuple[NDArray[np.float64], bool]:
             f"--cell: received {text!r}, expected three lengths, three lengths and three angles, or nine components of "
             'three vectors, in Å and degrees: --cell "12.4 12.4 12.4"'
         )
-    if len(numbers) < _VECTORS and min(numbers) <= 0:
-        raise InputError(f"--cell: received {text!r}, expected lengths and angles above 0")
+    if len(numbers) < _VECTORS and (min(numbers) <= 0 or max(numbers[_LENGTHS:], default=0) >= _STRAIGHT_deg):
+        raise InputError(f"--cell: received {text!r}, expected lengths above 0, and angles between 0 and 180 degrees")
     with np.errstate(invalid="ignore"):
         vectors = np.reshape(numbers, (3, 3)) if len(numbers) == _VECTORS else _from_parameters(text, numbers)
     lengths = np.linalg.norm(vectors, axis=1)
