@@ -14,7 +14,8 @@ class OtherLabelsSettings(Settings):
 
     file: Path | tuple[Path, ...]
     """Labelled frames: DFT outputs, extxyz, aselmdb or ASE databases, as files, folders or patterns such as
-    ``runs/**/OUTCAR``, one or a list of them; relative to the config file."""
+    ``runs/**/OUTCAR``, one or a list of them; relative to the config file. Frames may lack energies or forces; isolated
+    atoms are taken as the elements' energies at this level."""
     level: str = Field(min_length=1)
     """Their level of theory in words, for example "PBE, VASP, OMat24 settings". Files of one level share one zero."""
     align: Literal["shifts"]
@@ -45,7 +46,8 @@ class AlignSettings(Settings):
     isolated_atoms_eV: dict[str, float] = Field(default_factory=dict)
     """The engine's energy of a single atom of each element, eV, in the ground state's multiplicity. They decide only
     what the labels leave open: the energies of compositions unlike those trained on, as good as the foundation's own
-    single atoms (poor in models of crystals: expect errors of eV per atom, instead of hundreds between codes)."""
+    single atoms (poor in models of crystals: expect errors of eV per atom, instead of hundreds between codes). Isolated
+    atoms in imported files fill in elements that are not named here."""
     other_labels: tuple[OtherLabelsSettings, ...] = ()
     """Labelled frames of other levels of theory; without this block levels never mix."""
 

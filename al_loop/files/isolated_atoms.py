@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii, ground_state_magnetic_moments
-from ase.geometry import minkowski_reduce
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import LabelledAtoms
@@ -69,6 +68,8 @@ def nearest_image_A(atoms: Atoms) -> float:
     vectors = atoms.cell.array[periodic]
     if not np.isfinite(vectors).all() or np.linalg.matrix_rank(vectors) < len(vectors):
         return 0.0  # no lattice; what checks structures refuses it
+    from ase.geometry import minkowski_reduce  # loads scipy, which reading a ledger does without
+
     reduced, _ = minkowski_reduce(atoms.cell.array, periodic)
     return float(np.linalg.norm(reduced[periodic], axis=1).min())
 

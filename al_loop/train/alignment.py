@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 
 from al_loop.config import Config
 from al_loop.config.align_settings import AlignSettings
+from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
 from al_loop.records import LabelledFrame
 from al_loop.train.atom_shifts import isolated_atom_shifts
@@ -94,10 +95,15 @@ def training_input(
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
     energies = [float(entry.energy) for entry in seen]
-    prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
+    prior, unanswered = _atom_shifts(config, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
-    found = [*others.notes, residuals.summary, residuals.shifts.warning and _remedy(residuals.shifts, prior)]
+    found = [
+        residuals.summary,
+        residuals.shifts.warning and _remedy(residuals.shifts, prior),
+        unanswered,
+        *others.notes,
+    ]
     held_out = [training_frame(frame) for frame in compared_only]
     answers = foundation_answers(backbone, [frame.atoms for frame in held_out])
     slips = []
@@ -140,6 +146,14 @@ def training_frame(frame: LabelledFrame) -> TrainingFrame:
         group=f"{frame.round}/{frame.trajectory}",
         level_of_theory=frame.label.level_of_theory,
     )
+
+
+def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:
+    """Shifts from isolated atoms, and why there are none: what was imported into a ledger must not end a campaign."""
+    try:
+        return isolated_atom_shifts(config.align.isolated_atoms_eV, backbone), ""
+    except InputError as error:
+        return {}, f"{error}. They were not used."
 
 
 def _require_one_level(own: Sequence[TrainingFrame]) -> None:

@@ -9,7 +9,7 @@ from ase.data import atomic_numbers
 from al_loop.errors import InputError
 from al_loop.files.isolated_atoms import ground_multiplicity
 from committee.backbone import Backbone
-from committee.errors import CommitteeError
+from committee.errors import CommitteeError, StructureError
 
 
 def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
@@ -34,12 +34,10 @@ def known_atoms(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[st
 
 
 def _foundation_energy_eV(symbol: str, backbone: Backbone) -> float:
-    multiplicity = ground_multiplicity(atomic_numbers[symbol]) or 1
-    atom = Atoms(symbol, info={"charge": 0, "spin": multiplicity})
     try:
-        energy = float(backbone.evaluate([atom]).energy[0])
+        energy = _answer_eV(symbol, backbone)
     except CommitteeError as error:
-        energy, why = float("nan"), f": {error}"
+        energy, why = float("nan"), f": {str(error).rstrip('.')}"
     else:
         why = ""
     if not np.isfinite(energy):
@@ -48,3 +46,12 @@ def _foundation_energy_eV(symbol: str, backbone: Backbone) -> float:
             "compared with it: leave them out of the labelled files (or of align.isolated_atoms_eV)"
         )
     return energy
+
+
+def _answer_eV(symbol: str, backbone: Backbone) -> float:
+    """Ask with charge and spin, which some foundations require, or without, where they refuse any spin."""
+    multiplicity = ground_multiplicity(atomic_numbers[symbol]) or 1
+    try:
+        return float(backbone.evaluate([Atoms(symbol, info={"charge": 0, "spin": multiplicity})]).energy[0])
+    except StructureError:
+        return float(backbone.evaluate([Atoms(symbol)]).energy[0])

@@ -24,7 +24,7 @@ from al_loop.train.atom_shifts import isolated_atom_shifts
 from al_loop.train.other_labels import read_other_labels
 from al_loop.train.residuals import Residuals
 from committee.backbones import load_backbone
-from committee.errors import FoundationAnswerError, TrainingDataError
+from committee.errors import FoundationAnswerError, StructureError, TrainingDataError
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.training import TrainingFrame
@@ -250,6 +250,33 @@ def test_a_foundation_without_an_answer_for_one_atom_is_named(backbone):
 
     with pytest.raises(InputError, match=r"silent gives no energy of a single H atom: .* no neighbours"):
         isolated_atom_shifts({"H": -13.6}, Silent())
+
+
+def test_isolated_atoms_that_the_foundation_cannot_answer_do_not_stop_a_campaign(backbone, tmp_path, monkeypatch):
+    evaluate = backbone.evaluate
+
+    def lonely(frames):
+        if len(frames[0]) == 1:
+            raise FoundationAnswerError("lonely", 0, "C", "it has no neighbours.")
+        return evaluate(frames)
+
+    monkeypatch.setattr(backbone, "evaluate", lonely)
+    config = config_of(tmp_path, "{isolated_atoms_eV: {C: -1029.0, H: -13.6, O: -2041.0}}")
+    given = training_input(config, backbone, labelled(backbone, ("CH3OH",) * 4, per_element))
+    assert not given.prior_shifts_eV
+    assert any("no energy of a single C atom" in said and "were not used" in said for said in given.findings)
+
+
+def test_a_foundation_that_knows_no_spin_is_asked_without(backbone):
+    class Neutral:
+        name = "neutral"
+
+        def evaluate(self, frames):
+            if "spin" in frames[0].info:
+                raise StructureError("knows no spin", 0)
+            return backbone.evaluate(frames)
+
+    assert isolated_atom_shifts({"H": 1.0}, Neutral()) == isolated_atom_shifts({"H": 1.0}, backbone)
 
 
 def test_a_slip_in_a_file_of_other_labels_names_the_file(backbone, tmp_path):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.config.validation_settings import CHECK_NAMES
 from al_loop.report.validation import validation_tables
+from al_loop.validate.dataset_reference import DatasetReference, _DatasetCalculator
 
 ENGINE = "engine: ase\ncalculator: ase.calculators.emt.EMT\n"
 COUNTING = """
@@ -152,11 +153,14 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
         scaled.append(atoms)
     rattled = bulk("Cu", cubic=True)
     rattled.rattle(0.1, seed=1)
-    write("frames.extxyz", [emt(atoms) for atoms in (*scaled, rattled)])
-    code, told, _ = invoke(
+    lone = Atoms("Cu", info={"REF_energy": 3.5})
+    write("frames.extxyz", [*(emt(atoms) for atoms in (*scaled, rattled, rattled[::-1])), lone])
+    code, told, said = invoke(
         "emt", "fcc.extxyz", "bcc.extxyz", "--reference", "frames.extxyz", "--foundation", SOFT, "--json"
     )
     assert code == 0
+    assert "isolated atoms were taken for Cu (3.5 eV)" in said
+    assert "frames.extxyz, frame 8 is frames.extxyz, frame 7" in said
     rows = {(row["check"], row["structure"], row["quantity"]): row for row in json.loads(told)["quantities"]}
     assert rows["equation-of-state", "fcc", "bulk modulus"]["emt: verdict"] == "pass"
     scaled_bcc, at_rest = rows["equation-of-state", "bcc", "whole check"], rows["relaxation", "fcc", "whole check"]
@@ -168,6 +172,11 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     soft = "counting_calculators.SoftEMT"
     assert force["emt"] == pytest.approx(0, abs=1e-6)
     assert force[soft] > 0.01
+    reference = DatasetReference(Path("frames.extxyz"))
+    assert len(reference.frames) == 8
+    turned = rattled[[2, 0, 3, 1]]
+    turned.calc = _DatasetCalculator(reference.frames)
+    np.testing.assert_allclose(turned.get_forces(), emt(turned).arrays["REF_forces"], atol=1e-6)
     words = ("emt", "fcc.extxyz", "--reference", "frames.extxyz", "--forces-key", "my_forces")
     assert "no frame has forces under the name 'my_forces'" in invoke(*words)[2]
 
