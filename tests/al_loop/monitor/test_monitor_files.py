@@ -282,3 +282,29 @@ def test_charge_and_spin_are_given_to_files_that_know_neither(tmp_path) -> None:
     code, _, err = invoke(*options, "--trajectory", "water.xyz")
     assert code == 2
     assert "has no charge in atoms.info" in err
+
+
+def test_a_trajectory_without_cell_is_judged_once_it_has_one(checkpoint, frames, tmp_path) -> None:
+    write("bare.xyz", frames, format="xyz")
+    text = Path("bare.xyz").read_text().replace("Cu ", "Cu_pv ").rstrip()
+    Path("bare.xyz").write_text(text)  # labels of POTCARs, and no line end
+    options = ("--model", checkpoint, "--trajectory", "bare.xyz", "--json")
+    code, _, err = invoke(*options)
+    assert code == 2
+    assert "bare.xyz, frame 0 is periodic in 0 directions" in err
+    assert "--cell and --pbc for files that have none" in err
+    cell = " ".join(map(str, frames[0].cell.lengths()))
+    code, out, err = invoke(*options, "--cell", cell, "--pbc", "T T T")
+    assert code == 0, err
+    write("whole.extxyz", frames)
+    code, expected, _ = invoke("--model", checkpoint, "--trajectory", "whole.extxyz", "--json")
+    same = ("checks", "trusted", "alarms", "share_trusted")
+    assert [json.loads(out).get(key) for key in same] == [json.loads(expected).get(key) for key in same]
+    code, _, err = invoke("--model", checkpoint, "--trajectory", "whole.extxyz", "--cell", "9 9 9")
+    assert code == 2
+    assert "whole.extxyz, frame 0 states a cell of" in err
+    write("start.xyz", frames[0], format="xyz")
+    code, out, err = invoke("--model", checkpoint, "start.xyz", "--cell", cell, "--steps", 1, "--json")
+    assert code == 0, err
+    code, _, err = invoke("--model", tmp_path, "start.xyz", "--pbc", "TTT")
+    assert (code, "start.xyz has no cell vector a and b and c" in err) == (2, True)
