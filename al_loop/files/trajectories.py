@@ -112,14 +112,7 @@ def _opened(path: Path, file_format: str, species: Species, lammps_units: str) -
         types = plain_symbols(_types(path, species))
         if not types:
             raise InputError(f"{path} names its atoms by LAMMPS types; {_SAY_TYPES}")
-<<<<<<< HEAD
         return iter(iread(str(path), index=":", format=file_format, do_not_split_by_at_sign=True, specorder=types))
-=======
-        frames: Iterator[Atoms] = iread(
-            str(path), index=":", format=file_format, do_not_split_by_at_sign=True, specorder=types
-        )
-        return frames
->>>>>>> codecs
     if species.order:
         raise InputError(
             f"--species: received {','.join(species.order)}, and {path} ({file_format}) has neither LAMMPS types nor "
