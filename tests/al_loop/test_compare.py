@@ -228,7 +228,7 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
         compare_foundations(frames, [parse_foundation("sevennet:7net-mf-0:B3LYP")])
     with pytest.raises(InputError, match="no foundation"):
         compare_foundations(frames, [])
-    with pytest.raises(InputError, match="no frame with forces"):
+    with pytest.raises(InputError, match="no frame has forces"):
         compare_foundations([], [parse_foundation("sevennet:7net-0")])
 
 
