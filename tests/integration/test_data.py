@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.db import connect
 from ase.io import read, write
+from dft_outputs import calculated, outcar
 from typer.testing import CliRunner
 
 from al_loop.cli import app
@@ -182,6 +183,40 @@ def test_files_of_other_programs_need_a_stated_level(ledgers, config, tmp_path: 
     with pytest.raises(InputError, match=r"'beef'.*align\.other_labels"):
         import_file(second, config, tmp_path / "mine.extxyz", campaign_level=LEVEL, level="beef")
     assert import_file(second, config, tmp_path / "mine.extxyz", campaign_level=LEVEL, level="engine").labels_new == 1
+
+
+def test_outputs_of_a_code_are_imported_together_or_not_at_all(ledgers, config, tmp_path: Path) -> None:
+    _, second = ledgers
+    steps = calculated(5, fourth="Cu")
+    for name, text in (
+        ("a", outcar(steps[:3], [True, False, True])),
+        ("b", outcar(steps[3:4], [True])),
+    ):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "OUTCAR").write_text(text)
+    bare = write_bare(tmp_path / "bare.extxyz", steps[4].atoms)
+    given = [tmp_path / "runs", bare]
+    with pytest.raises(InputError, match=r"runs/a/OUTCAR, step 1 has a label, and nothing says of which level"):
+        import_file(second, config, given, campaign_level=LEVEL)
+    (tmp_path / "runs" / "b" / "OUTCAR").write_text(outcar(calculated(1), [True]))
+    with pytest.raises(InputError, match=r"runs/b/OUTCAR, step 1 .*Au.*Nothing was imported"):
+        import_file(second, config, given, campaign_level=LEVEL, level="engine")
+    assert not second.events()
+    assert second.waiting().labels == second.waiting().suspects == 0
+    (tmp_path / "runs" / "b" / "OUTCAR").write_text(outcar(steps[3:4], [True]))
+    done = import_file(second, config, given, campaign_level=LEVEL, level="engine")
+    assert (done.labels_new, done.suspects_new) == (3, 1)
+    assert done.notes == (
+        f"{tmp_path}/runs/a/OUTCAR: left out 1 of 3 steps (2), because the electronic steps did not converge.",
+    )
+    trajectories = {frame.trajectory for frame in second.labelled([Role.EXPLORE])}
+    assert trajectories == {"import/a/OUTCAR", "import/b/OUTCAR"}
+    assert import_file(second, config, given, campaign_level=LEVEL, level="engine").labels_new == 0
+
+
+def write_bare(path: Path, atoms: Atoms) -> Path:
+    write(path, atoms, format="extxyz")
+    return path
 
 
 def good(tmp_path: Path, first: Ledger, ending: str = "extxyz") -> Path:

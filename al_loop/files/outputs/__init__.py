@@ -59,7 +59,7 @@ def read_output(path: Path, kind: str) -> Output:
     """
     try:
         steps = list(_reader(kind, path)(path))
-    except (OutputError, ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError, OSError) as error:
+    except Exception as error:
         raise InputError(
             f"{path} cannot be read as {OUTPUTS[kind]}: {_reason(error)}. {_remedy(path, kind)}"
         ) from error

@@ -3,8 +3,10 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ase.io.aims import get_aims_out_chunks, get_header_chunk
+from ase.io import ParseError
+from ase.io.aims import AimsOutHeaderChunk, get_aims_out_chunks, get_header_chunk
 
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep, OutputError
 from al_loop.files.text import open_text
@@ -21,7 +23,10 @@ def steps(path: Path) -> Iterator[IonicStep]:
         OutputError: a run with constraints, whose forces are not printed.
     """
     with open_text(path) as file, warnings.catch_warnings(action="ignore"):
-        header = get_header_chunk(file)
+        try:
+            header = _Header(get_header_chunk(file).lines)
+        except ParseError:
+            return  # it ended before the first cycle
         if header.constraints:
             raise OutputError(
                 "FHI-aims prints forces from which the relaxation constraints are taken out, and a label needs all of "
@@ -38,6 +43,15 @@ def steps(path: Path) -> Iterator[IonicStep]:
                 yield IonicStep(number, atoms, left_out=UNCONVERGED)
             else:
                 yield IonicStep(number, atoms, energy_eV, chunk.forces, chunk.stress)
+
+
+class _Header(AimsOutHeaderChunk):  # type: ignore[misc]
+    """The beginning of an output, of which no more has to be there than structures need."""
+
+    @property
+    def header_summary(self) -> dict[str, Any]:
+        names = ("initial_atoms", "initial_cell", "constraints", "n_atoms")
+        return {name: getattr(self, name) for name in names}
 
 
 def _converged(lines: list[str]) -> bool:

@@ -51,6 +51,8 @@ def steps(path: Path) -> Iterator[IonicStep]:
         text = "".join(lines[begin:end])
         stated = pw_thresholds_Ry(text)
         if _RUN in lines[begin]:
+            if not any(word in text for word in _CALCULATED):
+                continue  # it ended, or was ended, before the first cycle
             start = parse_pwo_start(lines, begin)
             atoms = start["atoms"]
             cell = atoms.cell

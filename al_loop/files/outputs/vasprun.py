@@ -13,7 +13,7 @@ from ase.io.formats import open_with_compression
 from ase.io.vasp import atoms_from_step
 
 from al_loop.files.outputs import vasp_outcar
-from al_loop.files.outputs.step import MACHINE_LEARNED, NO_FORCES, UNCONVERGED, IonicStep, OutputError
+from al_loop.files.outputs.step import MACHINE_LEARNED, NO_FORCES, UNCONVERGED, IonicStep
 
 _DEFAULT_NELM: Final = 60
 _SAME_ENERGY_EV: Final = 1e-3
@@ -27,9 +27,6 @@ def steps(path: Path, outcar: Path | None = None) -> Iterator[IonicStep]:
         path: the file.
         outcar: OUTCAR of the same run, which says in words whether a step converged; without it a step whose
             electronic loop used up NELM counts as unconverged.
-
-    Raises:
-        OutputError: XML that ends before the structure, or that is none.
     """
     run = _Run(vasp_outcar.loops(outcar) if outcar is not None else [])
     inside = False
@@ -49,9 +46,8 @@ def steps(path: Path, outcar: Path | None = None) -> Iterator[IonicStep]:
                     yield run.machine_learned()
                 elif not inside:
                     run.note(element)
-    except ET.ParseError as error:
-        if run.atoms is None:
-            raise OutputError(f"it ends before the structure, or is no XML ({error})") from error
+    except ET.ParseError:
+        return  # it was cut off
 
 
 class _Run:
