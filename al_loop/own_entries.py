@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
-from ase.spacegroup import Spacegroup
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
@@ -143,6 +142,8 @@ def _is_own(key: object, labels: Collection[str]) -> bool:
 
 def _simple(value: Any) -> Any:
     """A value without what readers of ASE wrap it in: numpy's scalars, and the space group of a CIF file."""
+    from ase.spacegroup import Spacegroup  # loads scipy, and not every command reads files
+
     if isinstance(value, Spacegroup):
         return value.symbol
     return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biufU" else value

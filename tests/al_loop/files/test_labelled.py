@@ -67,15 +67,16 @@ def test_reference_labels_count_before_results_in_every_frame(tmp_path: Path) ->
     frames = [with_results(step) for step in steps]
     frames[1].info["REF_energy"], frames[1].arrays["REF_forces"] = -7.0, steps[1].forces
     read = read_labelled(stored(tmp_path / "ranked.extxyz", frames))
-    assert np.isnan(read.frames[0].energy_eV)
-    assert read.frames[1].energy_eV == -7.0
-    assert read.notes == ()
+    (frame,) = read.frames
+    assert frame.energy_eV == -7.0
+    (note,) = read.notes
+    assert "1 frame holds neither energy nor forces and was left out" in note
 
 
 def test_predictions_are_no_labels(tmp_path: Path) -> None:
     frames = [with_results(step) for step in calculated(2)]
     frames[1].info["energy_uncertainty"] = 0.1
-    with pytest.raises(InputError, match=r"no frame has forces under the name 'REF_forces'; the first holds .*forces"):
+    with pytest.raises(InputError, match=r"no frame has forces under the name 'REF_forces' or an energy .*forces"):
         read_labelled(stored(tmp_path / "predicted.extxyz", frames))
 
 
