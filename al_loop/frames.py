@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixConstraint, dict2constraint
+
+if TYPE_CHECKING:
+    from ase.constraints import FixConstraint
 
 KEPT: Final = ("charge", "spin")
 """Keys of ``atoms.info`` that decide what is calculated: total charge (e) and spin multiplicity 2S + 1."""
@@ -28,17 +30,19 @@ def plain_atoms(atoms: Atoms) -> Atoms:
     return plain
 
 
-def constraints_text(constraints: Sequence[FixConstraint]) -> str:
+def constraints_text(constraints: Sequence["FixConstraint"]) -> str:
     """Constraints as JSON, in ASE's own words (``todict``)."""
     return json.dumps([constraint.todict() for constraint in constraints], default=_plain)
 
 
-def constraints_from_text(text: str) -> list[FixConstraint]:
+def constraints_from_text(text: str) -> list["FixConstraint"]:
     """The inverse of ``constraints_text``.
 
     Raises:
         ValueError: not such text, or a kind of constraint that ASE does not have; nothing is executed.
     """
+    from ase.constraints import dict2constraint  # takes a third of a second, which most commands have no use for
+
     described = json.loads(text)
     if not isinstance(described, list):
         raise ValueError(f"received {text[:80]!r}, expected a list of constraints")
