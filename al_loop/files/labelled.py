@@ -16,6 +16,7 @@ from al_loop.files.label_names import RESULTS, LabelKeys, keys_of
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
+from al_loop.files.zeroed_forces import refuse_zeroed_forces
 
 Array = NDArray[np.float64]
 
@@ -106,13 +107,13 @@ def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) ->
         notes: gets a sentence for everything that a user should know, at the latest after the last frame.
 
     Raises:
-        InputError: a file that cannot be read, one that the user named and that holds no labels, or a label of the
-            wrong shape or that is not finite.
+        InputError: a file that cannot be read, one that the user named and that holds no labels, a label of the wrong
+            shape or that is not finite, or forces that a constraint set to zero.
     """
-    if source.kind in OUTPUTS:
-        yield from _of_output(source, notes)
-    else:
-        yield from _of_frames(source, keys, notes)
+    frames = _of_output(source, notes) if source.kind in OUTPUTS else _of_frames(source, keys, notes)
+    for frame in frames:
+        refuse_zeroed_forces(frame.atoms, frame.forces_eV_per_A, frame.where)
+        yield frame
 
 
 def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
