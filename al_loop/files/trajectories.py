@@ -11,6 +11,7 @@ from al_loop.errors import InputError
 from al_loop.files.atom_names import relabelled
 from al_loop.files.cut_rows import check_last_row
 from al_loop.files.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.growing import opened_as_it_is
 from al_loop.files.surroundings import UNSTATED, Surroundings
 from al_loop.files.xdatcar import read_xdatcar
 from al_loop.files.xyz_frames import frame_texts, named_elements
@@ -128,9 +129,8 @@ def _opened(path: Path, file_format: str, species: Species, lammps_units: str) -
 
 def _xyz(path: Path, file_format: str, species: Species) -> Iterator[Atoms]:
     from ase.io import read
-    from ase.io.formats import open_with_compression
 
-    with open_with_compression(str(path), "r") as file:
+    with opened_as_it_is(path) as file:
         for index, given in enumerate(frame_texts(file)):
             text, symbols = named_elements(given, species.names, f"{path}, frame {index}")
             atoms = read(StringIO(text), format=file_format, index=0)
