@@ -15,7 +15,6 @@ from al_loop.errors import InputError
 from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
 from al_loop.files.text import open_text
-from al_loop.files.written_entries import restore_constraints
 from al_loop.files.xyz_frames import atoms_of, frame_texts
 from al_loop.own_entries import PROVENANCE
 
@@ -70,7 +69,6 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
                 raise InputError(
                     f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]})"
                 ) from error
-            restore_constraints(atoms, f"{path}, frame {index}")
             known = atoms.info.pop(PROVENANCE, {})
             yield atoms, known if isinstance(known, dict) else {}
             index += 1

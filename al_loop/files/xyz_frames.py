@@ -11,7 +11,8 @@ from ase import Atoms
 from al_loop.files.cut_rows import check_last_row
 from al_loop.files.element_labels import elements_of, plain_symbols, put_isotopes
 from al_loop.files.extxyz_text import MAX_LINE
-from al_loop.files.text import open_text
+from al_loop.files.growing import opened_as_it_is
+from al_loop.files.written_entries import restore_constraints
 
 XYZ: Final = ("extxyz", "xyz")
 """ASE's names of the formats that are read here."""
@@ -82,7 +83,9 @@ def named_elements(text: str, names: Mapping[str, str], where: str, option: str 
 def xyz_frames(
     path: Path, file_format: str = "extxyz", names: Mapping[str, str] | None = None, option: str = "--species"
 ) -> Iterator[Atoms]:
-    """Yield the frames of a file as ASE reads them, with elements for labels and masses for D and T.
+    """Yield the frames of a file as ASE reads them, with elements for labels, masses for D and T, all constraints.
+
+    A file that grows meanwhile is read up to where it ended.
 
     Args:
         path: of the file, compressed or not.
@@ -94,7 +97,7 @@ def xyz_frames(
         InputError: labels that do not say elements; see ``al_loop.files.element_labels``.
         Exception: whatever ASE's reader raises.
     """
-    with open_text(path) as file:
+    with opened_as_it_is(path) as file:
         for index, text in enumerate(frame_texts(file)):
             yield atoms_of(text, file_format, names or {}, f"{path}, frame {index}", option)
 
@@ -106,6 +109,7 @@ def atoms_of(text: str, file_format: str, names: Mapping[str, str], where: str, 
     named, symbols = named_elements(text, names, where, option)
     atoms = read(StringIO(named), format=file_format, index=0)
     put_isotopes(atoms, symbols)
+    restore_constraints(atoms, where)
     return atoms
 
 

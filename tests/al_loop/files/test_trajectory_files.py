@@ -1,6 +1,7 @@
 """Trajectories as codes write them and runs leave them: labels, lacking cells, lacking line ends, joined files."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,13 @@ def test_a_cell_that_the_file_states_otherwise_is_an_error_with_its_frame(tmp_pa
     with pytest.raises(InputError, match="XDATCAR, frame 0 states a cell of 4 4 4 90 90 90"):
         frames(tmp_path / "XDATCAR", XDATCAR, cell="4 4 5")
     assert len(frames(tmp_path / "XDATCAR", XDATCAR, cell="4 0 0 0 4 0 0 0 4", pbc="xyz")) == 2
+
+
+def test_a_file_that_its_reader_appends_to_ends_where_it_ended(tmp_path: Path) -> None:
+    path, count = tmp_path / "run.xyz", 0
+    path.write_text(XYZ.format("O", "H") * 3)
+    for _ in islice(read_frames(path), 10):
+        with path.open("a") as file:
+            file.write(XYZ.format("O", "H"))
+        count += 1
+    assert count == 3
