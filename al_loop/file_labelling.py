@@ -13,7 +13,7 @@ from al_loop.errors import CampaignError, InputError
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
 from al_loop.files.structures import read_structures
-from al_loop.files.written_entries import read_entries, restore_constraints
+from al_loop.files.written_entries import read_entries
 from al_loop.frames import plain_atoms
 from al_loop.label.labeller import Labeller
 from al_loop.own_entries import OwnEntries, check_entries
@@ -91,7 +91,6 @@ def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
     found = [atoms for atoms, _ in aselmdb.frames(structures)] if rows else read_structures(structures)
     for index, atoms in enumerate(found):
         where = f"{structures}, structure {index}"
-        restore_constraints(atoms, where)
         entries.append(read_entries(atoms, where))
         check_entries(entries[-1], where)
         frames.append(plain_atoms(atoms))

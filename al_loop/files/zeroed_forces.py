@@ -30,7 +30,7 @@ def refuse_zeroed_forces(atoms: Atoms, forces_eV_per_A: NDArray[np.float64], whe
     zero = (forces_eV_per_A == 0.0).all(axis=1)
     if fixed.sum() >= FEWEST and zero[fixed].all() and not zero[~fixed].all():
         raise InputError(
-            f"{where}: the forces on its {fixed.sum()} fixed atoms are exactly zero, expected those of the calculation; a "
-            "constraint was applied to them before they were written. Write the raw forces (in ASE "
+            f"{where}: the forces on its {fixed.sum()} fixed atoms are exactly zero, expected those of the "
+            "calculation; a constraint was applied to them before they were written. Write the raw forces (in ASE "
             "atoms.get_forces(apply_constraint=False)), calculate without constraints, or remove the forces"
         )
