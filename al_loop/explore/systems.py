@@ -64,13 +64,17 @@ def read_system(system: SystemSettings) -> list[SystemStructure]:
         return _ordered(system, system.ordered)
     chosen = _chosen(system)
     several = len(chosen.frames) > 1
+    try:
+        cells = [resolved(plain_atoms(atoms)) for atoms in chosen.frames]
+    except InputError as error:
+        raise InputError(f"file: {error}") from error
     return [
         SystemStructure(
             f"{system.name}-frame-{number}" if several else system.name,
             system.file.name + (f", frame {number}" if chosen.count > 1 else ""),
-            resolved(plain_atoms(atoms)),
+            cell,
         )
-        for number, atoms in zip(chosen.numbers, chosen.frames, strict=True)
+        for number, cell in zip(chosen.numbers, cells, strict=True)
     ]
 
 

@@ -172,7 +172,7 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     soft = "counting_calculators.SoftEMT"
     assert force["emt"] == pytest.approx(0, abs=1e-6)
     assert force[soft] > 0.01
-    reference = DatasetReference(Path("frames.extxyz"))
+    reference = DatasetReference([Path("frames.extxyz")])
     assert len(reference.frames) == 8
     turned = rattled[[2, 0, 3, 1]]
     turned.calc = _DatasetCalculator(reference.frames)
