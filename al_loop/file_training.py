@@ -69,7 +69,7 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def train_on_files(
+def train_on_file(
     labelled: Path | Sequence[Path],
     foundation: Foundation,
     to: Path,
