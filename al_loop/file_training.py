@@ -75,7 +75,7 @@ class Trained:
     calibration: str = ""
 
 
-def train_on_files(
+def train_on_file(
     labelled: Path | Sequence[Path],
     foundation: Foundation,
     to: Path,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
+from al_loop.files.outputs import aims, cp2k, espresso, gpaw, orca, vasp_outcar, vasprun
 from al_loop.files.outputs.step import NO_FORCES, NOT_FINITE, IonicStep, OutputError
 from al_loop.files.outputs.vasp_run import other_output
 
@@ -22,7 +22,17 @@ OUTPUTS: Final = {
     "aims": "FHI-aims output",
     "gpaw": "GPAW text output",
 }
-"""Format -> what messages call it; each has a module of that name with a function ``steps(path)``."""
+"""Format -> what messages call it."""
+
+_READERS: Final[dict[str, Callable[[Path], Iterator[IonicStep]]]] = {
+    "vasp-outcar": vasp_outcar.steps,
+    "vasprun": lambda path: vasprun.steps(path, other_output(path)),
+    "espresso": espresso.steps,
+    "cp2k": cp2k.steps,
+    "orca": orca.steps,
+    "aims": aims.steps,
+    "gpaw": gpaw.steps,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def read_output(path: Path, kind: str) -> Output:
         InputError: a file that cannot be read; where another file of the same run can, it is named.
     """
     try:
-        steps = list(_reader(kind, path)(path))
+        steps = list(_READERS[kind](path))
     except Exception as error:
         raise InputError(
             f"{path} cannot be read as {OUTPUTS[kind]}: {_reason(error)}. {_remedy(path, kind)}"
@@ -78,13 +88,6 @@ def no_labels(path: Path, kind: str, output: Output) -> str:
         _remedy(path, kind) if NO_FORCES in output.left_out else "Calculate the structures again until they converge"
     )
     return f"{path} ({OUTPUTS[kind]}) holds no label in {output.steps} steps: {reasons}. {remedy}"
-
-
-def _reader(kind: str, path: Path) -> Callable[[Path], Iterator[IonicStep]]:
-    module = import_module(f"al_loop.files.outputs.{kind.replace('-', '_')}")
-    if kind == "vasprun":
-        return lambda file: module.steps(file, other_output(path))  # type: ignore[no-any-return]
-    return module.steps  # type: ignore[no-any-return]
 
 
 def _judged(steps: list[IonicStep]) -> Output:
