@@ -192,7 +192,7 @@ def _runs(campaign: str, runner: Runner | None) -> str:
 def _this_process(folder: Path) -> Runner:
     return Runner(
         token=uuid.uuid4().hex,
-        folder=str(folder),
+        folder=os.fsencode(folder).decode(errors="backslashreplace"),  # the ledger takes UTF-8 only
         host=socket.gethostname(),
         machine=_machine(),
         pid=os.getpid(),

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import psutil
 import pymongo
+from bson.codec_options import CodecOptions
 from pymongo.errors import PyMongoError
 
 ANSWER_TIMEOUT_S: Final = 2.0  # of a server at work; a slower one is waited for as long as it holds its data
@@ -117,5 +118,7 @@ def _locked_by(data: Path) -> int | None:
 
 def _command(socket: Path, name: str) -> dict[str, Any]:
     client: pymongo.MongoClient[dict[str, Any]]
+    # Paths come back as they are on the disk, which need not be UTF-8.
+    as_on_disk: CodecOptions[dict[str, Any]] = CodecOptions(unicode_decode_error_handler="surrogateescape")
     with pymongo.timeout(ANSWER_TIMEOUT_S), pymongo.MongoClient(uri_of(socket)) as client:
-        return client.admin.command(name)
+        return client.get_database("admin").command(name, codec_options=as_on_disk)
