@@ -169,7 +169,15 @@ def test_no_acknowledged_write_is_lost_when_it_is_killed(folder: Path, trial: in
     assert set(acknowledged) <= set(kept)
 
 
-ODD_NAMES = ["x" * 120, "with a comma, in it", "süß 50% & more", "2026-11-30T12:30", "[::1]:27017", 'it\'s "$x"\n', os.fsdecode(b"\xff")]
+ODD_NAMES = [
+    "x" * 120,
+    "with a comma, in it",
+    "süß 50% & more",
+    "2026-11-30T12:30",
+    "[::1]:27017",
+    'it\'s "$x"\n',
+    os.fsdecode(b"\xff"),
+]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
