@@ -21,11 +21,19 @@ from al_loop.evaluate.round_report import round_report
 from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
-from al_loop.folder import folder_id, inside, locked_folder, make_folder_id
+from al_loop.folder import inside, locked_folder
 from al_loop.frames import constraints_text
+from al_loop.identity import (
+    Identity,
+    check_folder,
+    existing_campaign,
+    start_campaign,
+    started_identity,
+)
 from al_loop.ids import content_id, frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
 from al_loop.label_cost import LabelCost, label_cores, label_cost
+from al_loop.lease import Lease, leased
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
@@ -40,11 +48,13 @@ from al_loop.stages import MODELS, Stages
 from al_loop.watch import Watch
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
+from committee.checkpoint import check_content
+from committee.errors import CheckpointError
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
 
 # Beside the settings in the stored configuration.
-FINGERPRINT, FOLDER_ID, LEVEL = "foundation_fingerprint", "folder_id", "level_of_theory"
+FINGERPRINT, LEVEL = "foundation_fingerprint", "level_of_theory"
 LEVEL_DIFFERS = "level of theory"  # kind of event
 
 _logger = logging.getLogger("al_loop")
@@ -112,36 +122,51 @@ class Campaign:
         """Where everything is written."""
         return self.config.folder
 
-    def run(self, watch: Watch | None = None) -> Iterator[RoundReport]:
+    def run(self, watch: Watch | None = None, *, go_on_here: bool = False) -> Iterator[RoundReport]:
         """Run all rounds, or what is left of them, and yield each round's report, finished ones included.
 
         Args:
             watch: stay after the last round, and run a further one whenever enough has come in from outside.
+            go_on_here: the campaign goes on in this folder, which is a copy, or an older state, of the one where it
+                ran last.
 
         Raises:
             InputError: bad input or a missing part of the environment; nothing was changed.
             GuardStop: a guard ended the campaign.
         """
+        check_folder(self.config)
         prepared = self._prepare()
+        private = shared_server(self.config.store) is None
         with (
             locked_folder(self.folder),
             open_ledger(self.config.store, self.folder, self.config.name) as ledger,
         ):
-            self._begin(ledger, prepared.description)
-            self._warn(ledger, prepared)
-            yield from self._rounds(ledger, prepared, watch)
+            identity = self._begin(ledger, prepared.description, go_on_here=go_on_here)
+            with leased(ledger, self.folder, identity, private=private, go_on_here=go_on_here) as lease:
+                self._warn(ledger, prepared)
+                yield from self._rounds(ledger, prepared, watch, lease)
 
     def served_model(self) -> Path | None:
         """Folder of the served model's checkpoint, None before the first promotion.
 
         Raises:
-            InputError: no campaign was ever started in the folder.
+            InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint
+                is not the one that was promoted.
         """
-        if not (self.folder / LOG_NAME).exists():
+        if check_folder(self.config) is None:
             raise InputError(f"There is no campaign in {self.folder}. Start it with run().")
-        with open_ledger(self.config.store, self.folder, self.config.name) as ledger:
+        with existing_campaign(self.config) as ledger:
             model = ledger.served_model()
-        return None if model is None else inside(self.folder / MODELS, model.path)
+        if model is None:
+            return None
+        path = inside(self.folder / MODELS, model.path)
+        try:
+            check_content(path, model.checkpoint)
+        except CheckpointError as error:
+            raise InputError(
+                f"Campaign {self.config.name} serves {path}: {error} `al-loop run` makes it again from its labels."
+            ) from error
+        return path
 
     def _prepare(self) -> _Prepared:
         torch.set_num_threads(self.config.threads)
@@ -155,18 +180,16 @@ class Campaign:
         description = _description(self.config, backbone.fingerprint, level)
         return _Prepared(backbone, level, label_cost(self.config, engine), description)
 
-    def _begin(self, ledger: Ledger, description: dict[str, Any]) -> None:
-        """Store the configuration, or refuse another one than the campaign was started with."""
-        stored = ledger.campaign_config()
-        if stored is None:
-            ledger.start_campaign({**description, FOLDER_ID: make_folder_id(self.folder)})
-            return
-        owner = stored.pop(FOLDER_ID, None)
-        if owner is not None and owner != folder_id(self.folder) and shared_server(self.config.store):
-            raise InputError(
-                f"The database already holds a campaign {self.config.name}, which was started in another folder than "
-                f"{self.folder}. Choose another `name`, or set `folder` to where that campaign lives to go on with it."
-            )
+    def _begin(self, ledger: Ledger, description: dict[str, Any], *, go_on_here: bool = False) -> Identity:
+        """Start the campaign, or make sure that ledger, folder and settings are those of the one that was started."""
+        identity = started_identity(ledger, self.config, go_on_here=go_on_here)
+        if identity is None:
+            return start_campaign(ledger, self.config, description)
+        self._check_settings(ledger.campaign_config() or {}, description)
+        return identity
+
+    def _check_settings(self, stored: dict[str, Any], description: dict[str, Any]) -> None:
+        """Refuse another configuration than the campaign was started with."""
         level = description.pop(LEVEL)
         known = stored.pop(LEVEL, level)
         chosen = self.config.model_dump(mode="json", exclude_defaults=True)
@@ -200,7 +223,7 @@ class Campaign:
             if sentence not in known:
                 ledger.event(LEVEL_DIFFERS, sentence)
 
-    def _rounds(self, ledger: Ledger, prepared: _Prepared, watch: Watch | None) -> Iterator[RoundReport]:
+    def _rounds(self, ledger: Ledger, prepared: _Prepared, watch: Watch | None, lease: Lease) -> Iterator[RoundReport]:
         log = EventLog(self.folder / LOG_NAME)
         (self.folder / MODELS).mkdir(exist_ok=True)
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
@@ -211,7 +234,8 @@ class Campaign:
             stages = Stages(
                 self.config, prepared.backbone, prepared.level, ledger, pool, progress, prepared.cost.core_hours_each
             )
-            once = partial(_once, ledger, log)
+            stages.restore_served()
+            once = partial(_once, ledger, log, lease)
             for round_ in count():
                 if not self._goes_on(ledger, round_, watch):
                     return
@@ -255,13 +279,17 @@ class Campaign:
             ledger.event(STOPPED, self.stopped_early, round_)
 
 
-def _once(ledger: Ledger, log: EventLog, round_: int, name: str, stage: Callable[[int], dict[str, Any]]) -> bool:
+def _once(
+    ledger: Ledger, log: EventLog, lease: Lease, round_: int, name: str, stage: Callable[[int], dict[str, Any]]
+) -> bool:
     """Run a stage unless it is done; "done" is written last. Returns whether it ran."""
     if ledger.stage_results(round_, name) is not None:
         return False
+    lease.check()
     log.write("stage", round=round_, stage=name)
     started = time.monotonic()
     results = stage(round_)
+    lease.check()
     ledger.finish_stage(round_, name, time.monotonic() - started, results)
     return True
 

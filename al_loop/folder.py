@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,6 @@ from al_loop.errors import InputError
 
 LOCK_NAME = "campaign.lock"
 RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
-ID_NAME = "campaign.id"
 LEDGER = "ledger"  # of the private server
 LOGS = "logs"  # of the workers
 
@@ -67,21 +65,6 @@ def inside(folder: Path, name: str) -> Path:
             "Do not use this database before its owner has looked at it."
         )
     return path
-
-
-def folder_id(folder: Path) -> str | None:
-    """Return what tells this campaign's folder from all others, wherever it is moved; None before its first start."""
-    path = folder / ID_NAME
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
-
-
-def make_folder_id(folder: Path) -> str:
-    """Give a folder its id, or return the one it has."""
-    known = folder_id(folder)
-    if known is None:
-        known = uuid.uuid4().hex
-        (folder / ID_NAME).write_text(known, encoding="utf-8")
-    return known
 
 
 def _remove_unused(folder: Path, created: list[Path]) -> None:

@@ -15,8 +15,9 @@ from ase.symbols import Symbols
 
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
-from al_loop.folder import ID_NAME, LEDGER, folder_id
+from al_loop.folder import LEDGER
 from al_loop.frames import plain_atoms
+from al_loop.identity import ID_NAME, check_ledger, existing_campaign, read_identity
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
@@ -135,7 +136,6 @@ def _unusable(atoms: Atoms, elements: frozenset[int]) -> str | None:
 
 @contextmanager
 def _ledger(campaign: Config | Path | str) -> Iterator[tuple[Ledger, Config | None]]:
-    from al_loop.cli.status import existing_campaign
     from al_loop.config.file import load_config
 
     if not isinstance(campaign, Config) and Path(campaign).is_dir():
@@ -149,16 +149,12 @@ def _ledger(campaign: Config | Path | str) -> Iterator[tuple[Ledger, Config | No
 
 @contextmanager
 def _of_folder(folder: Path) -> Iterator[Ledger]:
-    mine = folder_id(folder)
-    store = StoreSettings()
-    if mine is None or not (shared_server(store) or (folder / LEDGER).is_dir()):
+    known, store = read_identity(folder), StoreSettings()
+    if known is None or not (shared_server(store) or (folder / LEDGER).is_dir()):
         raise InputError(
             f"{folder} holds no campaign with a server of its own ({ID_NAME} and {LEDGER} are not both there); give "
             "the campaign's config, which names its server, or set MONGODB_URI"
         )
-    with open_ledger(store, folder, "") as ledger:
-        names = [name for name, stored in ledger.campaigns().items() if stored.get("folder_id") == mine]
-    if not names:
-        raise InputError(f"the database has no campaign that lives in {folder}; give the campaign's config")
-    with open_ledger(store, folder, names[0]) as ledger:
+    with open_ledger(store, folder, known.name) as ledger:
+        check_ledger(ledger, store, folder, known)
         yield ledger

@@ -38,7 +38,7 @@ from al_loop.train.alignment import TrainingInput, training_input
 from al_loop.train.fitting import fit_candidate, incremental
 from committee.backbone import Backbone
 from committee.calibration import Calibration
-from committee.checkpoint import load, save
+from committee.checkpoint import check_content, content_hash, load, save
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from dft_interfaces.label import LevelOfTheory
@@ -98,6 +98,15 @@ class Stages:
             "promote": self.promote,
             "evaluate": self.evaluate,
         }
+
+    def restore_served(self) -> None:
+        """Make the served model again if its checkpoint is lost or is not the one that was promoted."""
+        model = self._ledger.served_model()
+        if model is not None:
+            try:
+                self._check_content(model.round)
+            except CheckpointError:
+                self._opened(model.round)
 
     def hold_out(self, round_: int) -> dict[str, Any]:
         """Round 0 only: make the held-out frames and ask for their labels, which are worked on meanwhile."""
@@ -183,11 +192,8 @@ class Stages:
         self._fitted_in_queue(round_)  # the check finds there what the foundation says of the labels
         findings = self._check_alignment(round_)
         candidate = self._fitted(round_)
-        path = self._model_path(round_)
-        save(candidate, path)
-        labels = candidate.provenance.training_frames
-        model = self._ledger.add_model(round_, path.name, self._backbone.fingerprint, {"labels": labels})
-        return {"model": model, "labels": labels, "alignment": findings}
+        model = self._keep(candidate, round_)
+        return {"model": model, "labels": candidate.provenance.training_frames, "alignment": findings}
 
     def promote(self, round_: int) -> dict[str, Any]:
         """Serve the candidate if it fulfils every criterion."""
@@ -320,13 +326,32 @@ class Stages:
         """Open what a round trained; a checkpoint that was lost or damaged since is made again from its labels."""
         path = self._model_path(round_)
         try:
+            self._check_content(round_)
             return load(path, self._backbone)
         except CheckpointError as error:
             self._ledger.event("model made again", str(error), round_)
             rebuilt = self._fitted(round_)
             shutil.rmtree(path, ignore_errors=True)
-            save(rebuilt, path)
+            self._keep(rebuilt, round_)
             return rebuilt
+
+    def _check_content(self, round_: int) -> None:
+        """Compare what lies in the folder of a round's model with what was written there.
+
+        Raises:
+            CheckpointError: it is missing, or another one.
+        """
+        recorded = {model.round: model.checkpoint for model in self._ledger.models()}
+        check_content(self._model_path(round_), recorded.get(round_, ""))
+
+    def _keep(self, potential: CommitteePotential, round_: int) -> str:
+        """Write a model and record what was written; returns its id in the ledger."""
+        path = self._model_path(round_)
+        save(potential, path)
+        labels = potential.provenance.training_frames
+        return self._ledger.add_model(
+            round_, path.name, self._backbone.fingerprint, content_hash(path), {"labels": labels}
+        )
 
     def _fitted(self, round_: int) -> CommitteePotential:
         """Fit a committee on all labels up to a round and calibrate it; the same whenever it is asked for."""

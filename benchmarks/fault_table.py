@@ -59,7 +59,19 @@ TAIL = """
   trains on it.
 - **What a kill leaves behind is swept.** A large array whose document was never written is noted when a campaign
   starts, and deleted at a start a day later if nothing names it then.
-- **One process per campaign.** A second `al-loop run` says which process runs it, and leaves with exit code 2.
+- **One process per campaign.** A second `al-loop run` says which process runs it, and leaves with exit code 2. The
+  folder has a lock, and the campaign a lease in the ledger, which holds for copies of the folder and for other
+  machines: a process on the same machine is looked up, one elsewhere has gone after 60 s without a sign of life.
+- **Folder, campaign and database know each other** by random ids. Another `name` in the same folder, another
+  database, a copy of the folder, or files older than the ledger are told apart before anything is written (see "One
+  folder, one campaign, one database" in how-it-works.md). A private server is used or stopped only if it keeps its
+  data in this folder.
+- **A model is served only if its files are those that were promoted.** Their SHA-256 is in the ledger; `al-loop run`
+  makes one that is missing, damaged or exchanged again from its labels, and other commands say so and leave with exit
+  code 2.
+- **The end is bounded.** Workers are asked to leave, then terminated, and after 10 s killed with all they started; a
+  private server that does not shut down within 30 s is ended, and so is one that was started and does not answer.
+  Each is said.
 
 The long form (10,000 requests, kills all the time, the database frozen for 60 s and killed) is `benchmarks/soak.py`;
 its figures are in benchmarks/README.md. Not injected: a disk that loses what it had confirmed.

@@ -90,6 +90,36 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
         raise _damaged(folder, error) from error
 
 
+def content_hash(folder: Path | str) -> str:
+    """Return the SHA-256 of a checkpoint's files.
+
+    Raises:
+        CheckpointError: one of them is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in (DESCRIPTION, TENSORS):
+        try:
+            content = (Path(folder) / name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{Path(folder) / name} cannot be read ({error.strerror}).") from error
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def check_content(folder: Path | str, expected: str) -> None:
+    """Compare a checkpoint with what ``content_hash`` returned when it was written.
+
+    Raises:
+        CheckpointError: it is missing, or another one.
+    """
+    found = content_hash(folder)
+    if found != expected:
+        raise CheckpointError(
+            f"{folder} is another checkpoint than the one that was written there: its SHA-256 is {found[:12]}..., "
+            f"expected {expected[:12] or 'nothing'}..."
+        )
+
+
 def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
     tensors = {f"heads.{name}": value.cpu().contiguous() for name, value in potential.heads.state_dict().items()}
     if potential.latent is not None:

@@ -51,6 +51,10 @@ def run(
         bool,
         typer.Option("--watch", help="Stay, and run a further round when enough harvested frames or labels came in."),
     ] = False,
+    go_on_here: Annotated[
+        bool,
+        typer.Option("--go-on-here", help="Go on in this folder, although it is a copy or an older state of another."),
+    ] = False,
 ) -> None:
     """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
     from al_loop.config.file import load_config
@@ -72,7 +76,7 @@ def run(
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
         tell = (lambda _: None) if quiet else partial(typer.echo, err=as_json)
-        for report in campaign.run(Watch(config.watch, tell) if watch else None):
+        for report in campaign.run(Watch(config.watch, tell) if watch else None, go_on_here=go_on_here):
             if as_json:
                 typer.echo(json.dumps(as_dict(report)))
             elif not quiet:

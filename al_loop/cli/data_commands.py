@@ -25,9 +25,9 @@ def export_command(
     ] = None,
 ) -> None:
     """Write labels and frames with where they come from, or the served committee for fairchem."""
-    from al_loop.cli.status import existing_campaign
     from al_loop.config.file import load_config
     from al_loop.errors import InputError
+    from al_loop.identity import existing_campaign
 
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
@@ -65,11 +65,11 @@ def import_command(
     check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
 ) -> None:
     """Take labels and suspect frames of files into a campaign: all of them, or none."""
-    from al_loop.cli.status import existing_campaign
     from al_loop.config.file import load_config
     from al_loop.errors import InputError
     from al_loop.files.label_names import given_keys
     from al_loop.files.served import campaign_level, foundation_check
+    from al_loop.identity import existing_campaign
 
     given = [name for name in (energy_key, forces_key, stress_key) if name]
     if given and not (energy_key and forces_key):

@@ -51,12 +51,15 @@ def check_campaign(config: Config) -> list[str]:
     Raises:
         EngineNotInstalledError: the engine is missing.
         EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element, or this machine or its queue cannot give what a calculation asks for.
+        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for, or
+            the folder is another campaign's.
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
+    from al_loop.identity import check_folder
     from al_loop.label.labelling import check_resources, check_stage_queues
 
+    check_folder(config)
     build_engine(config.label.engine)
     check_engine_elements(config)
     check_resources(config.label)

@@ -1,8 +1,6 @@
 """How far a campaign is, and its report: reading only."""
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +8,8 @@ from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.import_notes import unfinished_imports
 from al_loop.folder import RUNNING_NAME
-from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.store import shared_server
-from al_loop.logfile import LOG_NAME
+from al_loop.identity import campaign_folder, existing_campaign
+from al_loop.ledger import Ledger
 from al_loop.promote.stopping import stopped_early
 from al_loop.quarantine import QUARANTINED
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict, reports_in
@@ -39,7 +36,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
         in_progress = _in_progress(ledger, progress)
         unfinished = [one.as_dict() for one in unfinished_imports(ledger)]
     reports = reports_in(progress)
-    folder = _folder(config)
+    folder = campaign_folder(config)
     early = stopped_early(config, reports)
     stopped = "finished" if len(reports) >= config.rounds or early else "stopped"
     return {
@@ -62,7 +59,7 @@ def write_campaign_report(config: Config) -> Path:
     """
     from al_loop.report.page import gather, write_report  # draws: matplotlib, which a status does without
 
-    folder = _folder(config)
+    folder = campaign_folder(config)
     with existing_campaign(config) as ledger:
         data = gather(ledger, folder)
     try:
@@ -96,23 +93,6 @@ def print_status(status: dict[str, Any], console: "Console | None" = None) -> No
     console.print(f"folder {status['folder']}", highlight=False, markup=False, soft_wrap=True)
 
 
-@contextmanager
-def existing_campaign(config: Config) -> Iterator[Ledger]:
-    """Open the ledger of a campaign that was started before; nothing is created where there is none.
-
-    Raises:
-        InputError: there is none.
-    """
-    folder = _folder(config)
-    own_server = shared_server(config.store) is None
-    if own_server and not (folder / LOG_NAME).is_file():
-        raise InputError(_nothing_in(folder))
-    with open_ledger(config.store, folder, config.name) as ledger:
-        if ledger.campaign_config() is None:
-            raise InputError(_nothing_in(folder))
-        yield ledger
-
-
 def is_running(folder: Path) -> bool:
     """Whether a process runs the campaign of a folder; its own lock is not touched by asking."""
     try:
@@ -132,11 +112,3 @@ def _in_progress(ledger: Ledger, progress: dict[int, dict[str, dict[str, Any] | 
     round_ = open_rounds[-1]
     quarantined = [event.data for event in ledger.events(QUARANTINED, round_)]
     return {"round": round_, "stages_done": list(progress[round_]), "quarantined": quarantined}
-
-
-def _folder(config: Config) -> Path:
-    return config.folder.expanduser().resolve()
-
-
-def _nothing_in(folder: Path) -> str:
-    return f"no campaign in {folder}; start it with: al-loop run CONFIG (a relative folder counts from the current one)"

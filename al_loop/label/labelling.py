@@ -1,5 +1,7 @@
 """LABEL: worker processes on this machine, and waiting for what they were asked for."""
 
+import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -7,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+
+import psutil
 
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
@@ -24,6 +28,8 @@ from dft_interfaces.settings import JobSettings
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
 GRACE_S = 10.0
+
+_logger = logging.getLogger("al_loop")
 
 
 def without_database(environment: Mapping[str, str]) -> dict[str, str]:
@@ -132,12 +138,19 @@ class WorkerPool:
             if process.stdin is not None:
                 process.stdin.close()
         deadline = time.monotonic() + (GRACE_S if kind is None else 0.5)
-        for process in self._workers.values():
-            try:
-                process.wait(timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.terminate()
-                process.wait()
+        late = [name for name, process in self._workers.items() if not _ended(process, deadline)]
+        for name in late:
+            self._workers[name].terminate()
+        deadline = time.monotonic() + GRACE_S
+        for name in late:
+            if not _ended(self._workers[name], deadline):
+                _kill_with_all_below(self._workers[name])
+                _logger.warning(
+                    "%s did not end within %g s of being asked to and was killed, with what it had started; a request "
+                    "it held goes to another worker, or to the next start.",
+                    name,
+                    GRACE_S,
+                )
 
     def check(self) -> None:
         """Start a worker that died again.
@@ -205,6 +218,24 @@ def wait_for_labels(
         before, waiting = _open(waiting), ledger.open_by_role(round_)
         if _open(waiting) != before:
             advance(before - _open(waiting))
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    try:
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill_with_all_below(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker and the programs below it, which may be frozen as well and would outlive it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for below in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below.kill()
+    process.kill()
+    process.wait()
 
 
 def _open(by_role: Mapping[Role, tuple[int, int]]) -> int:

@@ -24,7 +24,7 @@ from mongoengine import (
 
 from al_loop.ledger.codec import INLINE_BYTES
 
-SCHEMA_VERSION: Final = 2  # a change of any field raises it and adds a step to al_loop/ledger/upgrades.py
+SCHEMA_VERSION: Final = 3  # a change of any field raises it and adds a step to al_loop/ledger/upgrades.py
 
 PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
 
@@ -47,14 +47,29 @@ class _LedgerDocument(Document):
     schema_version = IntField(required=True, default=SCHEMA_VERSION)
 
 
+class Runner(EmbeddedDocument):
+    """The process that runs a campaign, or ran it last."""
+
+    token = StringField(required=True)
+    folder = StringField(required=True)
+    host = StringField(required=True)
+    machine = StringField()
+    pid = IntField(required=True)
+    started = StringField()
+    running = BooleanField(required=True)
+    beat = DateTimeField(required=True)  # by the server's clock, compared for equality only
+
+
 class Campaign(_LedgerDocument):
     """One campaign; the id is its name."""
 
     meta = _shape("-schema_version", collection="campaign")
     id = StringField(primary_key=True)
+    campaign_id = StringField()  # random, and the same in the campaign's folder
     config = StringField()  # JSON
     created_at = DateTimeField(required=True)
     served_model = StringField()
+    runner = EmbeddedDocumentField(Runner)
 
 
 class Stage(EmbeddedDocument):
@@ -194,6 +209,7 @@ class Model(_LedgerDocument):
     round = IntField(required=True)
     path = StringField(required=True)
     fingerprint = StringField(required=True)
+    checkpoint = StringField()  # SHA-256 of its files
     info = StringField(required=True)  # JSON
     created_at = DateTimeField(required=True)
     served_since = IntField()

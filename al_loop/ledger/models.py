@@ -18,13 +18,14 @@ _READ_ATTEMPTS = 5
 class ModelLedger(LedgerBase):
     """Which models there are and which one is served."""
 
-    def add_model(self, round_: int, path: str, fingerprint: str, info: dict[str, Any]) -> str:
-        """Record a trained committee; the same again replaces its ``info``.
+    def add_model(self, round_: int, path: str, fingerprint: str, checkpoint: str, info: dict[str, Any]) -> str:
+        """Record a trained committee; the same again replaces ``checkpoint`` and ``info``.
 
         Args:
             round_: the round that trained it.
             path: where its checkpoint is.
             fingerprint: of the foundation.
+            checkpoint: SHA-256 of its files.
             info: JSON.
 
         Returns:
@@ -36,6 +37,7 @@ class ModelLedger(LedgerBase):
             set__round=round_,
             set__path=path,
             set__fingerprint=fingerprint,
+            set__checkpoint=checkpoint,
             set__info=pack_json(info),
             set_on_insert__created_at=now(),
             set_on_insert__schema_version=SCHEMA_VERSION,
@@ -143,6 +145,7 @@ def _model(stored: Any) -> ModelRecord:
         round=stored.round,
         path=stored.path,
         fingerprint=stored.fingerprint,
+        checkpoint=stored.checkpoint or "",
         info=unpack_json(stored.info),
         served_since=stored.served_since,
     )

@@ -1,10 +1,12 @@
 """Plain records that only the ledger hands out."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ase import Atoms
+
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,31 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class Runner:
+    """A process that runs a campaign, or ran it last.
+
+    Attributes:
+        token: of its lease, another one for each start.
+        folder: the campaign's, absolute.
+        host: name of its machine, for people.
+        machine: what tells the machine and its numbering of processes from others; empty if nothing does.
+        pid: number of the process.
+        started: when the process was started, as the machine counts.
+        running: it has not said that it ended.
+        beat: changes with every sign of life.
+    """
+
+    token: str
+    folder: str
+    host: str
+    machine: str
+    pid: int
+    started: str
+    running: bool = True
+    beat: datetime = _NEVER
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """A trained committee.
 
@@ -54,6 +81,7 @@ class ModelRecord:
         round: the round that trained it.
         path: where its checkpoint is, as the campaign gave it.
         fingerprint: of the foundation it was trained on.
+        checkpoint: SHA-256 of its files, as they were written.
         info: what the campaign noted about it.
         served_since: the round that promoted it, None if it was never served.
     """
@@ -62,6 +90,7 @@ class ModelRecord:
     round: int
     path: str
     fingerprint: str
+    checkpoint: str
     info: dict[str, Any] = field(default_factory=dict)
     served_since: int | None = None
 

@@ -1,6 +1,7 @@
 """The campaign and its rounds: what is done."""
 
 import re
+import uuid
 from typing import Any, Final
 
 from al_loop.ledger.base import LedgerBase, now
@@ -13,9 +14,15 @@ RESULTS_BYTES: Final = 2**20  # of one stage
 class RoundLedger(LedgerBase):
     """Configuration and finished stages."""
 
-    def start_campaign(self, config: dict[str, Any]) -> None:
-        """Store the campaign and its configuration (JSON); does nothing if it is stored already."""
+    def start_campaign(self, config: dict[str, Any], campaign_id: str | None = None) -> None:
+        """Store the campaign, its configuration (JSON) and its id; does nothing if it is stored already.
+
+        Args:
+            config: what it was started with.
+            campaign_id: what tells it from others of its name; a random one by default.
+        """
         self._docs.campaign.objects(id=self.campaign).update_one(
+            set_on_insert__campaign_id=campaign_id or uuid.uuid4().hex,
             set_on_insert__config=pack_json(config),
             set_on_insert__created_at=now(),
             set_on_insert__schema_version=SCHEMA_VERSION,

@@ -1,33 +1,26 @@
 """A private MongoDB server for the campaigns of one folder: on a unix socket alone, outliving a crash."""
 
 import fcntl
-import os
+import logging
 import shutil
-import socket as sockets
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
-from urllib.parse import quote
-
-import pymongo
-from pymongo.errors import PyMongoError
+from typing import Final
 
 from al_loop.errors import InputError
-from al_loop.ledger.mongod import find_mongod, launch
+from al_loop.ledger.mongod import START_TIMEOUT_S, find_mongod, launch
+from al_loop.ledger.mongod_process import Answer, end_process, is_in_use, shut_down, still_in_use, uri_of, who_answers
+from al_loop.ledger.socket_folder import NOTE, new_socket, running_socket, short_folder
 
-ANSWER_TIMEOUT_S: Final = 2.0  # of a server at work; a slower one is waited for as long as it holds its data
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
 STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
-_SOCKET_PATH_BYTES: Final = 106  # of 108 in sockaddr_un, with a byte for the end and one to spare
-_SOCKET: Final = "mongod.sock"
-# One that is away is noticed within seconds: see patience.py, which waits for it.
-_OPTIONS: Final = "journal=true&w=1&directConnection=true&serverSelectionTimeoutMS=5000&connectTimeoutMS=10000"
+_POLL_S: Final = 0.02
+
+_logger = logging.getLogger("al_loop")
 
 
 @dataclass(frozen=True)
@@ -43,11 +36,6 @@ class _Place:
     @property
     def log(self) -> Path:
         return self.folder / "mongod.log"
-
-    @property
-    def short_folder_note(self) -> Path:
-        """Names the folder of the socket where this one's path is too long for a socket."""
-        return self.folder / "socket_folder"
 
 
 def private_server(folder: Path) -> str:
@@ -72,8 +60,8 @@ def revive_server(folder: Path) -> None:
     """
     place = _Place(folder.resolve())
     with _starting(place):
-        if not _is_in_use(place):
-            launch(find_mongod(), place.data, _socket_path(place), place.log)
+        if not is_in_use(place.data):
+            _launch(place)
 
 
 def stop_server(folder: Path) -> None:
@@ -101,9 +89,12 @@ def held_server(folder: Path) -> Iterator[str]:
         try:
             yield uri
         finally:
-            with suppress(OSError), _starting(place):  # OSError: others hold it, or the folder is gone
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _stop(place)
+            try:
+                with suppress(OSError), _starting(place):  # OSError: others hold it, or the folder is gone
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _stop(place)
+            except InputError as error:  # what was done with the server is done
+                _logger.warning("%s", error)
 
 
 def _prepared(folder: Path) -> _Place:
@@ -124,124 +115,112 @@ def _prepared(folder: Path) -> _Place:
 
 @contextmanager
 def _starting(place: _Place) -> Iterator[None]:
-    """One process at a time starts or stops the server; the lock dies with its holder."""
-    with (place.folder / "start.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """One process at a time starts or stops the server; the lock dies with its holder.
+
+    Raises:
+        InputError: somebody holds the lock for longer than a start and a stop can take.
+    """
+    patience_s = START_TIMEOUT_S + BUSY_TIMEOUT_S + STOP_TIMEOUT_S
+    deadline = time.monotonic() + patience_s
+    path = place.folder / "start.lock"
+    with path.open("ab") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"Another process has held {path} for more than {patience_s:g} s, in which no server is "
+                        f"started or stopped any more. Find it (`fuser {path}`), end it and run the same command again."
+                    ) from None
+                time.sleep(_POLL_S)
+            else:
+                break
         yield
 
 
 def _ensure(place: _Place) -> str:
+    """Return the URI of a server that answers and keeps its data here, which is started unless it runs."""
     launches = 0
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
-        socket = _socket_path(place)
-        if _answers(socket):
-            return _uri(socket)
         # A second mongod on the same data would take the first one's socket away before it gives up.
-        if _is_in_use(place):
-            if time.monotonic() > deadline:
-                raise InputError(_not_answering(place, socket))
-            time.sleep(0.1)
-            continue
-        if launches == _LAUNCHES:
-            raise InputError(
-                f"The MongoDB server in {place.folder} ended {launches} times right after its start. See {place.log}."
-            )
-        launch(find_mongod(), place.data, socket, place.log)
-        launches += 1
+        if not is_in_use(place.data):
+            if launches == _LAUNCHES:
+                raise InputError(
+                    f"The MongoDB server in {place.folder} ended {launches} times right after its start. "
+                    f"See {place.log}."
+                )
+            _launch(place)
+            launches += 1
+            deadline = time.monotonic() + BUSY_TIMEOUT_S
+        socket = running_socket(place.folder)
+        answer = who_answers(socket, place.data)
+        if answer is Answer.OURS or (answer is Answer.MOVED and _is_used(place)):
+            return uri_of(socket)
+        if answer is Answer.MOVED:  # its files are here, but it would make new ones where it was started
+            _logger.info("The server in %s was started before the folder was moved, and is started again.", place.data)
+            _stop(place)
+        elif time.monotonic() > deadline:
+            raise InputError(_not_answering(place, socket, answer, started=launches > 0))
+        time.sleep(_POLL_S)
+
+
+def _is_used(place: _Place) -> bool:
+    """Whether a process holds the server, see ``held_server``."""
+    with (place.folder / "users.lock").open("ab") as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _launch(place: _Place) -> None:
+    """Start a server; one that did not come up within its time is ended.
+
+    Raises:
+        InputError: it did not start.
+    """
+    try:
+        launch(find_mongod(), place.data, new_socket(place.folder), place.log)
+    except InputError:
+        end_process(place.data)
+        raise
 
 
 def _stop(place: _Place) -> None:
-    socket = _socket_path(place)
-    if _answers(socket):
-        with suppress(PyMongoError):  # it hangs up instead of an answer
-            _command(socket, "shutdown")
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while _is_in_use(place) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    if socket.parent != place.folder and not _is_in_use(place):
-        shutil.rmtree(socket.parent, ignore_errors=True)
-        place.short_folder_note.unlink(missing_ok=True)
+    """Shut the server down; one that does not follow is ended, and one that is not of this folder left alone."""
+    if is_in_use(place.data):
+        socket = running_socket(place.folder)
+        answer = who_answers(socket, place.data)
+        if answer is Answer.OTHER:
+            return
+        if answer is not Answer.NONE:
+            shut_down(socket)
+        if still_in_use(place.data, 0.0 if answer is Answer.NONE else STOP_TIMEOUT_S) and end_process(place.data):
+            _logger.warning("The MongoDB server in %s did not shut down by itself and was ended.", place.folder)
+    short = short_folder(place.folder)
+    if short is not None and not is_in_use(place.data):
+        shutil.rmtree(short, ignore_errors=True)
+        (place.folder / NOTE).unlink(missing_ok=True)
 
 
-def _answers(socket: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        try:
-            probe.settimeout(ANSWER_TIMEOUT_S)
-            probe.connect(str(socket))
-        except OSError:
-            return False
-    try:
-        _command(socket, "ping")
-    except PyMongoError:
-        return False
-    return True
-
-
-def _command(socket: Path, name: str) -> None:
-    client: pymongo.MongoClient[dict[str, Any]]
-    with pymongo.timeout(ANSWER_TIMEOUT_S), pymongo.MongoClient(_uri(socket)) as client:
-        client.admin.command(name)
-
-
-def _is_in_use(place: _Place) -> bool:
-    """Whether a mongod holds the data; its lock dies with it."""
-    try:
-        with (place.data / "mongod.lock").open("rb") as lock:
-            return not _may_lock(lock)
-    except FileNotFoundError:
-        return False
-
-
-def _may_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _not_answering(place: _Place, socket: Path) -> str:
+def _not_answering(place: _Place, socket: Path, answer: Answer, *, started: bool) -> str:
+    """Say so of a server that holds the data; one that was started a moment ago is ended."""
+    if started and end_process(place.data):
+        return (
+            f"The MongoDB server that was started in {place.folder} did not answer on {socket} within "
+            f"{BUSY_TIMEOUT_S:g} s and was ended. See {place.log} for the reason."
+        )
     pid = (place.data / "mongod.lock").read_text(errors="replace").strip() or "unknown"
+    holds = f"A MongoDB server (process {pid}) holds {place.data} but"
+    if answer is Answer.OTHER:
+        return (
+            f"{holds} what answers on {socket} keeps its data in another folder, of which this one is a copy or a "
+            f"link. End the process (`kill {pid}`), or use the other folder."
+        )
     return (
-        f"A MongoDB server (process {pid}) holds {place.data} but does not answer on {socket}. "
+        f"{holds} does not answer on {socket}. "
         f"If it runs on another machine, run there; else end it (`kill {pid}`) and run the same command again."
     )
-
-
-def _uri(socket: Path) -> str:
-    return f"mongodb://{quote(str(socket), safe='')}/?{_OPTIONS}"
-
-
-def _socket_path(place: _Place) -> Path:
-    direct = place.folder / _SOCKET
-    if _fits(direct):
-        return direct
-    with suppress(OSError):
-        noted = Path(place.short_folder_note.read_text(encoding="utf-8"))
-        if _is_private(noted):
-            return noted / _SOCKET
-    short = _new_short_folder()
-    place.short_folder_note.write_text(str(short), encoding="utf-8")
-    return short / _SOCKET
-
-
-def _new_short_folder() -> Path:
-    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes it private
-        short = Path(tempfile.mkdtemp(prefix="al-loop-", dir=parent))
-        if _fits(short / _SOCKET):
-            return short
-        short.rmdir()
-    raise InputError(
-        "The system's temporary folder has too long a path for a unix socket; set TMPDIR to a shorter one."
-    )
-
-
-def _fits(socket: Path) -> bool:
-    # mongod takes a comma in --bind_ip for the start of another address.
-    return len(os.fsencode(socket)) <= _SOCKET_PATH_BYTES and "," not in str(socket)
-
-
-def _is_private(folder: Path) -> bool:
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077

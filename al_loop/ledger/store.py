@@ -14,6 +14,7 @@ from al_loop.ledger.connection import connected, uri_in_file, without_credential
 from al_loop.ledger.gated import GatedLedger
 from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
+from al_loop.ledger.leases import LeaseLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
 from al_loop.ledger.patience import LOST, Patience, patient
 from al_loop.ledger.rounds import RoundLedger
@@ -24,6 +25,7 @@ from al_loop.ledger.unused_files import UnusedFilesLedger
 @patient
 class Ledger(
     RoundLedger,
+    LeaseLedger,
     IncomingLedger,
     LabelLedger,
     GatedLedger,

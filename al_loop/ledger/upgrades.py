@@ -61,6 +61,7 @@ STEPS: Final = (
         changes={"visit": _indices_as_bytes},
         dropped_indexes={"frame": ["formula_1"], "array_set": ["campaign_1"]},
     ),
+    Step(to=3),  # a campaign's id and lease, and a model's SHA-256, are written from then on
 )
 
 

@@ -12,7 +12,6 @@ from al_loop.errors import InputError
 from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.foundation_text import parse_foundation
 from al_loop.label.labeller import Labeller
-from al_loop.logfile import LOG_NAME
 from al_loop.records import Role
 from committee.backbones import load_backbone
 from committee.checkpoint import load
@@ -110,11 +109,10 @@ def _from_campaign(config: Config | None) -> tuple[tuple[Atoms, float], ...]:
     """Held-out labels of a campaign that has been started, none of any other."""
     if config is None:
         return ()
-    folder = config.folder.expanduser().resolve()
-    if not (folder / LOG_NAME).exists():
-        return ()
-    from al_loop.ledger import open_ledger
+    from al_loop.identity import check_folder, existing_campaign
 
-    with open_ledger(config.store, folder, config.name) as ledger:
+    if check_folder(config) is None:
+        return ()
+    with existing_campaign(config) as ledger:
         frames = ledger.labelled(HELD_OUT)
     return tuple((frame.atoms, frame.label.energy_eV) for frame in frames if frame.label.energy_eV is not None)

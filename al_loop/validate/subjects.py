@@ -111,11 +111,10 @@ def _on_a_known_foundation(
 def _served(path: Path) -> list[Subject]:
     from al_loop.campaign import Campaign
     from al_loop.config.file import load_config
-    from al_loop.logfile import LOG_NAME
+    from al_loop.identity import check_folder
 
     config = load_config(path)
-    started = (config.folder.expanduser().resolve() / LOG_NAME).exists()
-    served = Campaign(config).served_model() if started else None
+    served = None if check_folder(config) is None else Campaign(config).served_model()
     if served is None:
         return [_from_settings(config.foundation)]
     return _with_its_foundation(f"{config.name} {served.name}", served, load(served, load_backbone(config.foundation)))

@@ -89,7 +89,7 @@ def ledgers(store: StoreSettings, tmp_path: Path) -> Iterator[tuple[Ledger, Ledg
         other = StoreSettings(uri=str(store.uri).replace("/test_", "/test_other_"))
         second = stack.enter_context(open_ledger(other, tmp_path, "second"))
         for ledger in (first, second):
-            ledger.start_campaign({"level_of_theory": {"fingerprint": LEVEL, "summary": "emt"}, "folder_id": "x"})
+            ledger.start_campaign({"level_of_theory": {"fingerprint": LEVEL, "summary": "emt"}})
         frames = odd_frames()
         first.replace_visits(0, [Role.EXPLORE], visits(frames))
         first.request_labels(0, Role.EXPLORE, visits(frames)[:3], LEVEL)

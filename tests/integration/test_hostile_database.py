@@ -6,8 +6,9 @@ from ase.build import bulk
 from al_loop.campaign import Campaign
 from al_loop.errors import InputError
 from al_loop.folder import inside
+from al_loop.identity import start_campaign
 from al_loop.ledger import open_ledger
-from al_loop.logfile import LOG_NAME
+from committee.checkpoint import content_hash
 from committee.errors import TrainingDataError
 from committee.tangents import cached_tangents
 from dft_interfaces.errors import DFTInterfaceError
@@ -18,15 +19,21 @@ HOSTILE = ["../../x", "/etc/passwd", "..", "a/b", "round-000/../../../x", ""]
 
 def test_a_served_model_elsewhere_is_refused(small_campaign):
     campaign = Campaign.from_file(small_campaign().config)
-    (campaign.folder / "models").mkdir(parents=True)
-    (campaign.folder / LOG_NAME).write_text("")
+    model = campaign.folder / "models" / "round-099"
+    model.mkdir(parents=True)
     with open_ledger(campaign.config.store, campaign.folder, campaign.config.name) as ledger:
+        start_campaign(ledger, campaign.config, {})
         for round_, path in enumerate(HOSTILE):
-            ledger.serve_model(ledger.add_model(round_, path, "fingerprint", {}), round_)
+            ledger.serve_model(ledger.add_model(round_, path, "fingerprint", "", {}), round_)
             with pytest.raises(InputError, match="leads elsewhere"):
                 campaign.served_model()
-        ledger.serve_model(ledger.add_model(99, "round-099", "fingerprint", {}), 99)
-        assert campaign.served_model() == campaign.folder / "models" / "round-099"
+        for name in ("committee.json", "committee.safetensors"):
+            (model / name).write_text(name)
+        ledger.serve_model(ledger.add_model(99, "round-099", "fingerprint", content_hash(model), {}), 99)
+        assert campaign.served_model() == model
+        (model / "committee.safetensors").write_text("somebody else's")
+        with pytest.raises(InputError, match=r"round-099 is another checkpoint than the one .* makes it again"):
+            campaign.served_model()
 
 
 def test_a_symbolic_link_does_not_lead_out(tmp_path):

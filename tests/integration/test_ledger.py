@@ -260,9 +260,9 @@ def test_each_visit_has_its_own_atoms(ledger: Ledger) -> None:
 
 def test_models_are_recorded_and_served(ledger: Ledger) -> None:
     assert ledger.served_model() is None
-    first = ledger.add_model(0, "round-000", "f", {"labels": 12})
-    assert ledger.add_model(0, "round-000", "f", {"labels": 13}) == first
-    second = ledger.add_model(1, "round-001", "f", {})
+    first = ledger.add_model(0, "round-000", "f", "a", {"labels": 12})
+    assert ledger.add_model(0, "round-000", "f", "b", {"labels": 13}) == first
+    second = ledger.add_model(1, "round-001", "f", "c", {})
     ledger.serve_model(first, 0)
     ledger.serve_model(second, 1)
     ledger.serve_model(second, 1)
@@ -270,7 +270,8 @@ def test_models_are_recorded_and_served(ledger: Ledger) -> None:
     assert served is not None
     assert (served.model_id, served.round, served.path, served.served_since) == (second, 1, "round-001", 1)
     assert [ledger.served_model(before=round_) for round_ in (0, 1, 2)] == [None, *ledger.models()]
-    assert [(model.model_id, model.info) for model in ledger.models()] == [(first, {"labels": 13}), (second, {})]
+    models = [(model.model_id, model.checkpoint, model.info) for model in ledger.models()]
+    assert models == [(first, "b", {"labels": 13}), (second, "c", {})]
     with pytest.raises(ValueError, match="no model nonsense"):
         ledger.serve_model("nonsense", 1)
 
@@ -411,7 +412,7 @@ WRITERS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.finish_stage(0, "train", 1.0, {}),
     lambda ledger: ledger.replace_visits(0, [Role.EXPLORE], [visit(1)]),
     lambda ledger: ledger.request_labels(0, Role.EXPLORE, [visit(1)], "level"),
-    lambda ledger: ledger.serve_model(ledger.add_model(0, "p", "f", {}), 0),
+    lambda ledger: ledger.serve_model(ledger.add_model(0, "p", "f", "c", {}), 0),
     lambda ledger: ledger.event("note", ""),
     lambda ledger: ledger.put_arrays("a", {}),
 ]

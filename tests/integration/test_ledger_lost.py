@@ -11,6 +11,7 @@ from al_loop.campaign import Campaign, _description
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.folder import LOGS
+from al_loop.identity import start_campaign
 from al_loop.label.labelling import WorkerPool
 from al_loop.ledger import open_ledger
 from al_loop.ledger.server import held_server, private_server
@@ -132,7 +133,7 @@ def test_a_campaign_of_an_earlier_release_goes_on_at_the_defaults_of_what_is_new
         del older[block][key]
     del older["promote"], older["systems"][0]["variants"], older["systems"][0]["ensemble"]
     with open_ledger(store, asked.folder, asked.name) as ledger:
-        ledger.start_campaign(older)
+        start_campaign(ledger, asked, older)
     begin(asked)
     changed = asked.model_copy(update={"gate": asked.gate.model_copy(update={"latent_quantile": 0.5})})
     with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(not set then, 0\.5 now\)\. Set"):
@@ -144,7 +145,7 @@ def test_a_setting_that_a_release_removed_is_named(store: StoreSettings, tmp_pat
     older = _description(asked, "a" * 64, LevelOfTheory("gpaw", "PBE"))
     older["select"]["wishes"] = 3
     with open_ledger(store, asked.folder, asked.name) as ledger:
-        ledger.start_campaign(older)
+        start_campaign(ledger, asked, older)
     words = r"select\.wishes \(3 then, unknown to this release\).* with the release that started it"
     with pytest.raises(InputError, match=words):
         begin(asked)

@@ -14,6 +14,7 @@ import al_loop
 from al_loop.config import StoreSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.records import Runner
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from dft_interfaces.label import Failure, Label, LabelStatus
 
@@ -69,7 +70,7 @@ def everything(ledger: Ledger) -> None:
         ledger.mark_outliers(round_, {frames[0]: "far from the rest"})
         ledger.labelled(tuple(Role), converged_only=False)
         ledger.labelled([Role.EXPLORE], [round_])
-        ledger.serve_model(ledger.add_model(round_, "model", "f", {}), round_)
+        ledger.serve_model(ledger.add_model(round_, "model", "f", "c", {}), round_)
         ledger.event("note", "", round_)
         ledger.put_arrays("evaluation", {"x": np.zeros(3)})
         ledger.finish_stage(round_, "report", 1.0, {})
@@ -85,9 +86,21 @@ def everything(ledger: Ledger) -> None:
     ledger.sweep_files()
     ledger.duplicate_executions()
     ledger.campaign_config()
+    leases(ledger)
     ledger.progress("report")
     ledger.stages(0)
     ledger.rounds()
+
+
+def leases(ledger: Ledger) -> None:
+    ledger.campaign_id()
+    ledger.database_id()
+    first, second = (Runner(token, "/run", "here", "", 1, "") for token in ("a", "b"))
+    assert ledger.take_lease(None, first)
+    assert ledger.take_lease(ledger.runner(), second)
+    assert ledger.renew_lease("b")
+    assert not ledger.renew_lease("a")
+    ledger.release_lease("b")
 
 
 def test_no_query_reads_a_whole_collection(store: StoreSettings, database: Any, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
 from al_loop.folder import locked_folder
 from al_loop.ledger import open_ledger
-from al_loop.logfile import LOG_NAME
 
 ROUNDS = 60
 REPORT: dict[str, Any] = {
@@ -65,7 +64,6 @@ def test_asking_whether_it_runs_never_keeps_it_from_running(tmp_path: Path) -> N
 
 def test_each_round_is_open_or_finished_for_who_reads_meanwhile(store: StoreSettings, tmp_path: Path) -> None:
     campaign = config(tmp_path, store)
-    (tmp_path / LOG_NAME).touch()
     done = threading.Event()
     with open_ledger(store, tmp_path, "copper") as ledger:
         ledger.start_campaign({})

@@ -1,13 +1,18 @@
 """The same command starts, resumes and repeats; kills in the middle of stages are in test_faults.py."""
 
+import json
 import shutil
 
 import psutil
 import pytest
 from campaigns import FinishedCampaign
 
-from al_loop import load_config
+from al_loop import Campaign, load_config
+from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
+from committee.backbones import load_backbone
+from committee.checkpoint import load
+from committee.checkpoint_versions import sealed
 
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
 
@@ -64,6 +69,33 @@ def test_a_served_model_that_is_lost_between_rounds_is_made_again(finished, dama
     campaign.finish()
     assert [r["round"] for r in campaign.status()["rounds"]] == [0, 1]
     assert (model / "committee.safetensors").read_bytes() == before
+
+
+def test_a_served_model_that_was_exchanged_is_not_served(finished):
+    """By a whole checkpoint that opens: what another campaign had left in the folder, for example."""
+    campaign = finished.again()
+    opened = Campaign.from_file(campaign.config)
+    model = opened.served_model()
+    before = (model / "committee.json").read_bytes()
+    description = json.loads(before)
+    description["shifts"]["eV_per_atom"]["29"] += 1.0
+    (model / "committee.json").write_text(json.dumps(sealed(description)))
+    load(model, load_backbone(opened.config.foundation))
+    with pytest.raises(InputError, match=rf"{model} is another checkpoint than the one .*`al-loop run` makes it again"):
+        opened.served_model()
+    campaign.finish()
+    assert (opened.served_model() / "committee.json").read_bytes() == before
+
+
+def test_another_name_in_the_folder_of_a_campaign_changes_nothing(finished):
+    campaign = finished.again(name="silver")
+    places = ("models/**/*", "trajectories/**/*", "*.id", "report.html")
+    kept = {path: path.read_bytes() for one in places for path in campaign.folder.glob(one) if path.is_file()}
+    for command in ("run", "status", "report", "check-config"):
+        said = campaign.call(command, campaign.config)
+        assert (said.returncode, "folder of campaign copper" in said.stderr) == (2, True), said.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert len(kept) > 3
 
 
 def test_a_stage_that_was_cut_off_before_it_was_noted_ends_the_same(finished):

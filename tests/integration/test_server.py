@@ -1,5 +1,6 @@
 """The private MongoDB server, a real one each time."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import pymongo
 import pytest
 
 from al_loop.errors import InputError
-from al_loop.ledger import mongod, server
+from al_loop.ledger import mongod, mongod_process, server, socket_folder
 from al_loop.ledger.server import held_server, private_server, stop_server
 
 START = "import sys; from pathlib import Path; from al_loop.ledger.server import private_server as start, stop_server; "
@@ -168,7 +169,18 @@ def test_no_acknowledged_write_is_lost_when_it_is_killed(folder: Path, trial: in
     assert set(acknowledged) <= set(kept)
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "with a comma, in it", "süß 50% & more"])
+ODD_NAMES = [
+    "x" * 120,
+    "with a comma, in it",
+    "süß 50% & more",
+    "2026-11-30T12:30",
+    "[::1]:27017",
+    'it\'s "$x"\n',
+    os.fsdecode(b"\xff"),
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_folder_will_do(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     with held_server(folder) as uri:
@@ -200,6 +212,94 @@ def test_a_folder_that_others_may_enter_is_not_used_for_the_socket(tmp_path: Pat
     with held_server(folder):
         assert Path(listening(process_of(folder))[0][0]).parent != planted
     planted.rmdir()
+
+
+def test_a_server_that_was_started_and_does_not_answer_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mongod takes the part behind a colon for a port, and listens elsewhere than where it is asked."""
+    monkeypatch.setattr(socket_folder, "_SAFE", re.compile(".*"))
+    monkeypatch.setattr(server, "BUSY_TIMEOUT_S", 0.5)
+    folder = tmp_path / "12:30"
+    with pytest.raises(InputError, match=r"did not answer on .*12:30.* and was ended.*mongod\.log"):
+        private_server(folder)
+    assert running(folder) == []
+
+
+def test_a_frozen_server_that_nobody_uses_any_more_is_ended(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mongod_process, "END_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(mongod_process, "ANSWER_TIMEOUT_S", 0.3)
+    with held_server(folder) as uri:
+        with pymongo.MongoClient(uri) as client:
+            client.test.things.insert_one({"_id": 1})
+        os.kill(process_of(folder), signal.SIGSTOP)
+    assert running(folder) == []
+    assert "did not shut down by itself and was ended" in caplog.text
+    with held_server(folder) as uri, pymongo.MongoClient(uri) as client:
+        assert client.test.things.find_one({"_id": 1}) == {"_id": 1}
+
+
+def test_a_lock_that_somebody_keeps_is_not_waited_for_without_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("START_TIMEOUT_S", "BUSY_TIMEOUT_S", "STOP_TIMEOUT_S"):
+        monkeypatch.setattr(server, limit, 0.1)
+    folder.mkdir()
+    with (folder / "start.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"Another process has held .*start\.lock.*fuser"):
+            private_server(folder)
+
+
+def test_a_copied_folder_never_reaches_the_originals_server(tmp_path: Path) -> None:
+    """The path is too long for a socket: the copy holds the note that names the original's short folder."""
+    original, copy = tmp_path / ("x" * 120), tmp_path / ("y" * 120)
+    with pymongo.MongoClient(private_server(original)) as client:
+        client.test.things.insert_one({"_id": "before the copy"})
+    shutil.copytree(original, copy)
+    pid = process_of(original)
+    with held_server(copy) as uri, pymongo.MongoClient(uri) as client:
+        assert process_of(copy) != pid
+        assert client.test.things.find_one({"_id": "before the copy"})
+        client.test.things.insert_one({"_id": "in the copy"})
+    assert running(copy) == []
+    assert running(original) == [pid]
+    shutil.copy(original / "socket_folder", copy / "socket_folder")
+    kill(pid)
+    with held_server(copy) as uri:  # the original's socket is free
+        again = private_server(original)
+        assert again != uri
+        with pymongo.MongoClient(again) as client:
+            assert not client.test.things.find_one({"_id": "in the copy"})
+    assert ping(again)
+    stop_server(original)
+
+
+def test_a_linked_copy_is_refused_and_the_original_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``cp -al`` makes it: lock and socket are those of the original."""
+    monkeypatch.setattr(server, "BUSY_TIMEOUT_S", 0.5)
+    uri = private_server(folder)
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy, copy_function=os.link)
+    with pytest.raises(InputError, match="keeps its data in another folder"):
+        private_server(copy)
+    stop_server(copy)
+    assert ping(uri)
+
+
+def test_a_server_left_running_in_a_folder_that_was_moved_is_started_again(folder: Path) -> None:
+    uri = private_server(folder)
+    pid = process_of(folder)
+    with pymongo.MongoClient(uri) as client:
+        client.test.things.insert_one({"_id": 1})
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    with held_server(moved) as uri, pymongo.MongoClient(uri) as client:
+        assert process_of(moved) != pid
+        assert client.test.things.find_one({"_id": 1}) == {"_id": 1}
+    assert running(folder) == running(moved) == []
 
 
 def test_a_server_that_lost_its_socket_is_named_and_not_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -403,7 +403,11 @@ WRONG = [
     ),
     (dense(FixInternals(bonds=[[None, [0, 1]]])), {}, "slab.traj holds FixInternals, which nothing here follows"),
     (dense(FixAtoms([0, 1, 2, 3])), {}, "slab.traj holds every atom (FixAtoms (4 atoms)), so that nothing would move"),
-    (dense(FixAtoms([9])), {}, "systems[0].file: the structure Cu4 has a constraint of atom 9, but only the atoms 0 to 3"),
+    (
+        dense(FixAtoms([9])),
+        {},
+        "systems[0].file: the structure Cu4 has a constraint of atom 9, but only the atoms 0 to 3",
+    ),
     (dense(FixBondLengths([[0, 1]])), {"supercell": [2, 1, 1]}, "which is not known in the other cells of 2 x 1 x 1"),
     (dense(Hookean(0, [0.0, 0, 0], 1.0, 0.5)), {"strains": [0.01]}, "holds Hookean to a point or plane in space"),
     (

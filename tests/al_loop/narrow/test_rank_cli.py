@@ -12,15 +12,16 @@ from al_loop.cli import app
 from al_loop.config import StoreSettings
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.identity import start_campaign
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import LOG_NAME, EventLog
 from al_loop.narrow.opening import open_workbench
 from al_loop.narrow.options import RankOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.run import rank_file
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee import save
+from committee.checkpoint import content_hash
 from dft_interfaces.label import Label, LabelStatus
 
 
@@ -161,10 +162,10 @@ def test_a_campaign_gives_its_model_and_its_held_out_labels(
     monkeypatch.setenv("MONGODB_URI", store.uri)
     config = load_config(campaign_file)
     save(copper, config.folder / "models" / "round-000")
-    EventLog(config.folder / LOG_NAME).write("run")
+    content = content_hash(config.folder / "models" / "round-000")
     with open_ledger(config.store, config.folder, config.name) as ledger:
-        ledger.start_campaign(config.model_dump(mode="json", exclude={"store", "folder"}))
-        ledger.serve_model(ledger.add_model(0, "round-000", copper.backbone.fingerprint, {}), 0)
+        start_campaign(ledger, config, config.model_dump(mode="json", exclude={"store", "folder"}))
+        ledger.serve_model(ledger.add_model(0, "round-000", copper.backbone.fingerprint, content, {}), 0)
         put_labels(ledger, held_out)
     bench = open_workbench(config=config)
     assert {energy for _, energy in bench.labelled} == {energy for _, energy in held_out}

@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import StoreSettings
+from al_loop.config.file import load_config
+from al_loop.identity import start_campaign
 from al_loop.ledger import open_ledger
 from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings, train
 from committee.backbones import load_backbone
 from committee.backbones.fairchem import FairchemBackbone
-from committee.checkpoint import save
+from committee.checkpoint import content_hash, save
 from committee.errors import CheckpointError
 from committee.export import export_fairchem
 from committee.settings import SevenNetSettings
@@ -194,12 +196,13 @@ def test_the_command_exports_what_a_campaign_serves(
     command = ["export", str(tmp_path / "c.yaml"), "--checkpoint", str(target)]
     with open_ledger(store, folder, "salty") as ledger:
         (folder / "models").mkdir(parents=True)
-        (folder / "log.jsonl").touch()
+        start_campaign(ledger, load_config(tmp_path / "c.yaml"), {})
         nothing = CliRunner().invoke(app, command)
         assert (nothing.exit_code, target.exists()) == (2, False)
         assert "serves no committee yet" in nothing.output
         save(potential, folder / "models" / "round-000")
-        ledger.serve_model(ledger.add_model(0, "round-000", potential.backbone.fingerprint, {}), 0)
+        content = content_hash(folder / "models" / "round-000")
+        ledger.serve_model(ledger.add_model(0, "round-000", potential.backbone.fingerprint, content, {}), 0)
         assert CliRunner().invoke(app, command).exit_code == 0
     atoms = salt("omat", 7)
     atoms.calc = fairchem_calculator(target, "omat")

@@ -1,0 +1,228 @@
+"""Which campaign a folder belongs to, and whether a ledger is that campaign's.
+
+A campaign has a random id, and so has its database: the ledger keeps each in its place, and the folder both in
+``campaign.id``. Nothing is read or written before they agree.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from al_loop.config import Config, StoreSettings
+from al_loop.errors import InputError
+from al_loop.folder import LEDGER
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.connection import without_credentials
+from al_loop.ledger.store import shared_server
+from dft_interfaces.atomic_write import write_whole
+
+ID_NAME = "campaign.id"
+
+
+class Identity(BaseModel):
+    """What a folder knows of its campaign.
+
+    Attributes:
+        campaign_id: the same in the ledger.
+        name: of the campaign.
+        database_id: of the database that holds the campaign; None until it does.
+        server: host and port of the user's own server, without credentials; empty for the folder's private one.
+        starts: token of the campaign's last start in this folder, and while one begins, that of the one before. A copy
+            or a backup of the folder holds an older one than the ledger.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    campaign_id: str
+    name: str
+    database_id: str | None = None
+    server: str = ""
+    starts: tuple[str, ...] = ()
+
+
+def campaign_folder(config: Config) -> Path:
+    """Return the folder of a campaign, absolute."""
+    return config.folder.expanduser().resolve()
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """Return what a folder knows of its campaign, None where no campaign was started.
+
+    Raises:
+        InputError: the file cannot be read, or is damaged.
+    """
+    path = folder / ID_NAME
+    try:
+        found = Identity.model_validate(json.loads(path.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise InputError(
+            f"{path} cannot be read ({reason}); it says to which campaign the folder belongs. Restore it, or delete it "
+            "and give `al-loop run` the option --go-on-here, which writes it again from the ledger."
+        ) from error
+    return None if found.database_id is None else found
+
+
+def write_identity(folder: Path, identity: Identity) -> None:
+    """Write what a folder knows of its campaign; a crash leaves the old or the new."""
+    write_whole(folder / ID_NAME, identity.model_dump_json())
+
+
+def check_folder(config: Config) -> Identity | None:
+    """Compare a config with the folder that it names, before a database is opened.
+
+    Returns:
+        What the folder knows of its campaign, None where no campaign was started.
+
+    Raises:
+        InputError: the folder is another campaign's, or its campaign is on a server that is not named now.
+    """
+    folder = campaign_folder(config)
+    known = read_identity(folder)
+    if known is None:
+        return None
+    if known.name != config.name:
+        raise InputError(
+            f"{folder} is the folder of campaign {known.name}, and the config's `name` is {config.name}. Set `name` "
+            f"back to {known.name} to go on with that campaign, or choose another `folder` for {config.name}."
+        )
+    if known.server and shared_server(config.store) is None and not (folder / LEDGER).is_dir():
+        raise InputError(
+            f"Campaign {known.name} in {folder} was started with the MongoDB server at {known.server}, and no server "
+            "is named now. Set MONGODB_URI (or store.uri) as it was then."
+        )
+    return known
+
+
+def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Identity) -> None:
+    """Compare a ledger with the folder whose campaign it is to hold.
+
+    Raises:
+        InputError: it holds no campaign of that name, or another one, or is another database.
+    """
+    found = ledger.campaign_id()
+    if (found, ledger.database_id()) == (known.campaign_id, known.database_id):
+        return
+    if found is None:
+        holds = f"holds no campaign {known.name}"
+    elif found != known.campaign_id:
+        holds = f"holds another campaign of the name {known.name}"
+    else:
+        holds = "is another one, into which the campaign was copied"
+    begun = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
+    raise InputError(
+        f"The database ({_place(store, folder)}) is not that of the campaign in {folder}: it {holds}. The campaign "
+        f"was started with {begun}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
+        "`folder` to start anew, since the models in this one belong to that campaign."
+    )
+
+
+@contextmanager
+def existing_campaign(config: Config) -> Iterator[Ledger]:
+    """Open the ledger of a campaign that was started before; nothing is created where there is none.
+
+    On a server of the user's own the campaign may have been started in a folder elsewhere.
+
+    Raises:
+        InputError: there is none, or the folder and the database are not the same campaign's.
+    """
+    folder, known = campaign_folder(config), check_folder(config)
+    if known is None and shared_server(config.store) is None:
+        raise InputError(_nothing_in(folder))
+    with open_ledger(config.store, folder, config.name) as ledger:
+        if known is not None:
+            check_ledger(ledger, config.store, folder, known)
+        elif ledger.campaign_config() is None:
+            raise InputError(_nothing_in(folder))
+        yield ledger
+
+
+def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False) -> Identity | None:
+    """Return the identity of the campaign that goes on in a config's folder, None where a new one is to be started.
+
+    Args:
+        ledger: where it is, or will be.
+        config: the campaign.
+        go_on_here: a folder that has lost its ``campaign.id``, or all of it, takes that of the ledger's campaign.
+
+    Raises:
+        InputError: the folder or the name belongs to another campaign.
+    """
+    folder, known = campaign_folder(config), check_folder(config)
+    if known is not None:
+        check_ledger(ledger, config.store, folder, known)
+        return known
+    found = ledger.campaign_id()
+    if found is None:
+        return None
+    begun_here = _unfinished(folder) == found  # killed between its first write and its last
+    if not (begun_here or go_on_here):
+        runner = ledger.runner()
+        where = "another folder" if runner is None else f"another folder ({runner.folder} on {runner.host})"
+        raise InputError(
+            f"The database already holds a campaign {config.name}, which was started in {where} than {folder}. Choose "
+            "another `name`, or set `folder` to where that campaign lives. Only if its folder, or the file "
+            f"{ID_NAME} in it, is lost, give `al-loop run` the option --go-on-here: models that are missing are then "
+            "made again from the labels."
+        )
+    return _whole(ledger, config, found)
+
+
+def start_campaign(ledger: Ledger, config: Config, description: dict[str, Any]) -> Identity:
+    """Start a campaign in ledger and folder.
+
+    Args:
+        ledger: of the campaign, which has not been started there.
+        config: the campaign, whose folder exists.
+        description: the configuration as the ledger keeps it.
+
+    Raises:
+        InputError: another process has started one of this name at the same time.
+    """
+    folder = campaign_folder(config)
+    campaign_id = uuid.uuid4().hex
+    write_identity(folder, Identity(campaign_id=campaign_id, name=config.name))
+    ledger.start_campaign(description, campaign_id)
+    if ledger.campaign_id() != campaign_id:
+        (folder / ID_NAME).unlink()
+        raise InputError(
+            f"Another process has started a campaign {config.name} in the same database a moment ago. Choose another "
+            "`name`."
+        )
+    identity = _whole(ledger, config, campaign_id)
+    write_identity(folder, identity)
+    return identity
+
+
+def _whole(ledger: Ledger, config: Config, campaign_id: str) -> Identity:
+    uri = shared_server(config.store)
+    return Identity(
+        campaign_id=campaign_id,
+        name=config.name,
+        database_id=ledger.database_id(),
+        server="" if uri is None else without_credentials(uri),
+    )
+
+
+def _unfinished(folder: Path) -> str | None:
+    """The id of a campaign whose start in this folder was cut off."""
+    try:
+        return Identity.model_validate_json((folder / ID_NAME).read_bytes()).campaign_id
+    except (OSError, ValidationError):
+        return None
+
+
+def _place(store: StoreSettings, folder: Path) -> str:
+    uri = shared_server(store)
+    return str(folder / LEDGER) if uri is None else without_credentials(uri)
+
+
+def _nothing_in(folder: Path) -> str:
+    return f"no campaign in {folder}; start it with: al-loop run CONFIG (a relative folder counts from the current one)"
