@@ -22,6 +22,7 @@ from al_loop.identity import Identity, read_identity, write_identity
 from al_loop.label.silence import Silence
 from al_loop.ledger import Ledger
 from al_loop.ledger.records import Holder, Runner
+from al_loop.processes import exists, machine, start_of
 
 LEASE_S: Final = 60.0
 _BEATS: Final = 4  # in the length of a lease
@@ -133,11 +134,11 @@ def _alive(runner: Runner, folder: Path, *, private: bool) -> bool | None:
     """Whether a process runs the campaign still; None if that cannot be seen from here."""
     if not runner.running or (private and _same_folder(Path(runner.folder), folder)):  # its lock is held here
         return False
-    if not runner.machine or runner.machine != _machine():
+    if not runner.machine or runner.machine != machine():
         return None
     if runner.pid == os.getpid():
         return runner.token in _held
-    return _start_of(runner.pid) in (runner.started, None) and _exists(runner.pid)
+    return start_of(runner.pid) in (runner.started, None) and exists(runner.pid)
 
 
 def _check_place(before: Runner, folder: Path, identity: Identity) -> None:
@@ -194,38 +195,10 @@ def _this_process(folder: Path) -> Runner:
         token=uuid.uuid4().hex,
         folder=os.fsencode(folder).decode(errors="backslashreplace"),  # the ledger takes UTF-8 only
         host=socket.gethostname(),
-        machine=_machine(),
+        machine=machine(),
         pid=os.getpid(),
-        started=_start_of(os.getpid()) or "",
+        started=start_of(os.getpid()) or "",
     )
-
-
-def _machine() -> str:
-    """This boot of this machine, and the numbering of processes that holds in this container; empty if unknown."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
-    return ""
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process was started, in ticks since the machine was; None if that is not to be seen, empty if it ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return "" if fields[0] in ("Z", "X") else fields[19]
-
-
-def _exists(pid: int) -> bool:
-    """Whether there is a process of this number, of whatever user."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _is_of(folder: Path, identity: Identity) -> bool:
