@@ -111,7 +111,7 @@ def leased(
         if alive:
             raise InputError(f"{_runs(ledger.campaign, before)}. Wait for it, or stop it.")
         if not go_on_here:
-            _check_place(before, folder, identity)
+            _check_place(before, folder, identity, private=private)
         if alive is None:
             before = _after_silence(ledger, before, lease_s)
     runner = _this_process(folder)
@@ -141,7 +141,7 @@ def _alive(runner: Runner, folder: Path, *, private: bool) -> bool | None:
     return start_of(runner.pid) in (runner.started, None) and exists(runner.pid)
 
 
-def _check_place(before: Runner, folder: Path, identity: Identity) -> None:
+def _check_place(before: Runner, folder: Path, identity: Identity, *, private: bool) -> None:
     """Ask which of several folders goes on, if this one is not surely the one where the campaign ran last.
 
     Raises:
@@ -158,8 +158,12 @@ def _check_place(before: Runner, folder: Path, identity: Identity) -> None:
         )
     raise InputError(
         f"{folder} is a copy: campaign {identity.name} ran last in {there} on {before.host}. Which folder goes on? Set "
-        f"`folder` to {there} to go on there; or give `al-loop run` the option --go-on-here to go on in {folder}. The "
-        "other one then asks in the same way."
+        f"`folder` to {there} to go on there; or give `al-loop run` the option --go-on-here to go on in {folder}. "
+        + (
+            "Each has a database of its own, and what one of them finishes the other never knows."
+            if private
+            else "The other one then asks in the same way."
+        )
     )
 
 
