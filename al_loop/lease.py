@@ -22,6 +22,7 @@ from al_loop.identity import Identity, read_identity, write_identity
 from al_loop.label.silence import Silence
 from al_loop.ledger import Ledger
 from al_loop.ledger.records import Holder, Runner
+from al_loop.processes import exists, machine, start_of
 
 LEASE_S: Final = 60.0
 _BEATS: Final = 4  # in the length of a lease
@@ -110,7 +111,7 @@ def leased(
         if alive:
             raise InputError(f"{_runs(ledger.campaign, before)}. Wait for it, or stop it.")
         if not go_on_here:
-            _check_place(before, folder, identity)
+            _check_place(before, folder, identity, private=private)
         if alive is None:
             before = _after_silence(ledger, before, lease_s)
     runner = _this_process(folder)
@@ -133,14 +134,14 @@ def _alive(runner: Runner, folder: Path, *, private: bool) -> bool | None:
     """Whether a process runs the campaign still; None if that cannot be seen from here."""
     if not runner.running or (private and _same_folder(Path(runner.folder), folder)):  # its lock is held here
         return False
-    if not runner.machine or runner.machine != _machine():
+    if not runner.machine or runner.machine != machine():
         return None
     if runner.pid == os.getpid():
         return runner.token in _held
-    return _start_of(runner.pid) in (runner.started, None) and _exists(runner.pid)
+    return start_of(runner.pid) in (runner.started, None) and exists(runner.pid)
 
 
-def _check_place(before: Runner, folder: Path, identity: Identity) -> None:
+def _check_place(before: Runner, folder: Path, identity: Identity, *, private: bool) -> None:
     """Ask which of several folders goes on, if this one is not surely the one where the campaign ran last.
 
     Raises:
@@ -157,8 +158,12 @@ def _check_place(before: Runner, folder: Path, identity: Identity) -> None:
         )
     raise InputError(
         f"{folder} is a copy: campaign {identity.name} ran last in {there} on {before.host}. Which folder goes on? Set "
-        f"`folder` to {there} to go on there; or give `al-loop run` the option --go-on-here to go on in {folder}. The "
-        "other one then asks in the same way."
+        f"`folder` to {there} to go on there; or give `al-loop run` the option --go-on-here to go on in {folder}. "
+        + (
+            "Each has a database of its own, and what one of them finishes the other never knows."
+            if private
+            else "The other one then asks in the same way."
+        )
     )
 
 
@@ -194,38 +199,10 @@ def _this_process(folder: Path) -> Runner:
         token=uuid.uuid4().hex,
         folder=os.fsencode(folder).decode(errors="backslashreplace"),  # the ledger takes UTF-8 only
         host=socket.gethostname(),
-        machine=_machine(),
+        machine=machine(),
         pid=os.getpid(),
-        started=_start_of(os.getpid()) or "",
+        started=start_of(os.getpid()) or "",
     )
-
-
-def _machine() -> str:
-    """This boot of this machine, and the numbering of processes that holds in this container; empty if unknown."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
-    return ""
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process was started, in ticks since the machine was; None if that is not to be seen, empty if it ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return "" if fields[0] in ("Z", "X") else fields[19]
-
-
-def _exists(pid: int) -> bool:
-    """Whether there is a process of this number, of whatever user."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _is_of(folder: Path, identity: Identity) -> bool:

@@ -1,9 +1,11 @@
 """Who a campaign is and who runs it: its id, the database's id, and the lease of the running process."""
 
 import uuid
+from contextlib import suppress
 from typing import Any, Final
 
 import pymongo
+from pymongo.errors import DuplicateKeyError
 
 from al_loop.ledger.base import LedgerBase
 from al_loop.ledger.patience import in_parts
@@ -20,8 +22,10 @@ class LeaseLedger(LedgerBase):
     def database_id(self) -> str:
         """Return what tells this database from all others; it goes with a copy or a dump of it."""
         notes = self._database[FORMAT]
-        notes.update_one(_DATABASE, {"$setOnInsert": {"id": uuid.uuid4().hex}}, upsert=True)
-        return str(notes.find_one(_DATABASE)["id"])
+        while (found := notes.find_one(_DATABASE)) is None:
+            with suppress(DuplicateKeyError):  # another process was faster
+                notes.insert_one({**_DATABASE, "id": uuid.uuid4().hex})
+        return str(found["id"])
 
     def campaign_id(self) -> str | None:
         """Return what tells this campaign from others of its name, None before it was started."""

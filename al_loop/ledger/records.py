@@ -81,18 +81,18 @@ class ModelRecord:
         round: the round that trained it.
         path: where its checkpoint is, as the campaign gave it.
         fingerprint: of the foundation it was trained on.
-        checkpoint: SHA-256 of its files, as they were written.
         info: what the campaign noted about it.
         served_since: the round that promoted it, None if it was never served.
+        checkpoint: SHA-256 of its files, as they were written.
     """
 
     model_id: str
     round: int
     path: str
     fingerprint: str
-    checkpoint: str
     info: dict[str, Any] = field(default_factory=dict)
     served_since: int | None = None
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)

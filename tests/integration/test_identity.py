@@ -162,7 +162,7 @@ def test_a_copy_with_a_database_of_its_own_asks_as_well(tmp_path: Path) -> None:
     original = config(tmp_path / "original", StoreSettings())
     run(original)
     copy = config(copied(original.folder, "copy"), StoreSettings())
-    with pytest.raises(InputError, match="Which folder goes on"):
+    with pytest.raises(InputError, match=r"Which folder goes on.*Each has a database of its own"):
         run(copy)
     run(copy, go_on_here=True)
     run(original)
