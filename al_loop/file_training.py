@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.config import OutlierSettings
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
+from al_loop.label.outliers import ComparedLabel, outliers_among
 from al_loop.train.alignment import label_slips
 from al_loop.train.fitting import incremental
+from al_loop.train.foundation_answers import foundation_answers
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.calibration import Calibration
@@ -37,7 +40,7 @@ class Recipe:
         keys: names of the labels in the files.
         level_of_theory: of the labels, in words.
         seed: of the heads and of the bootstrap.
-        check: refuse labels whose unit, sign or order does not fit the foundation.
+        check: refuse labels whose unit, sign or order does not fit the foundation, and leave outliers out.
     """
 
     committee: CommitteeSettings
@@ -58,12 +61,14 @@ class Trained:
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
         force_mae_foundation_eV_per_A: the foundation's own on the same frames.
         calibration: in one sentence; empty without calibration frames.
+        left_out: outliers among the labels of both files, each with its file, its frame and the reason.
     """
 
     frames: int
     force_mae_eV_per_A: float | None = None
     force_mae_foundation_eV_per_A: float | None = None
     calibration: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def train_on_file(
@@ -75,7 +80,7 @@ def train_on_file(
     calibration_file: Path | None = None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Trained:
-    """Train a committee on labelled frames and write its checkpoint.
+    """Train a committee on labelled frames and write its checkpoint; outliers among the labels are left out.
 
     Features and tangents are kept in ``<to>-tangents``: the same call goes on where it was interrupted, and a later
     one with more frames computes only the new ones.
@@ -95,19 +100,22 @@ def train_on_file(
         CommitteeError: frames that nothing can be learnt from, or a folder that cannot be written.
     """
     learnt = _frames(labelled, recipe)
-    held = [] if calibration_file is None else _frames(calibration_file, recipe)
-    both = {frame.id for frame in learnt} & {frame.id for frame in held}
+    held = {} if calibration_file is None else _frames(calibration_file, recipe)
+    both = learnt.keys() & held.keys()
     if both:
         raise InputError(
             f"--calibrate: {len(both)} of {len(held)} frames of {calibration_file} are in {labelled} too; give frames "
             "of trajectories that are not trained on"
         )
     backbone = load_backbone(foundation)
+    left_out: list[str] = []
     if recipe.check:
-        _compare(labelled, learnt, backbone)
+        _compare(labelled, [frame for _, frame in learnt.values()], backbone)
+        left_out = [*_without_outliers(learnt, backbone, advance), *_without_outliers(held, backbone, advance)]
+    frames = [frame for _, frame in learnt.values()]
     potential = train(
         backbone,
-        learnt,
+        frames,
         committee=recipe.committee,
         training=recipe.training,
         cache_folder=to.with_name(f"{to.name}-tangents"),
@@ -117,15 +125,15 @@ def train_on_file(
     )
     if not held:
         save(potential, to)
-        return Trained(len(learnt))
-    calibrated, mae, mae_foundation = _calibrated(potential, held, recipe.gate)
+        return Trained(len(frames), left_out=tuple(left_out))
+    calibrated, mae, mae_foundation = _calibrated(potential, [frame for _, frame in held.values()], recipe.gate)
     save(calibrated, to)
     assert calibrated.calibration is not None  # noqa: S101 - just made
-    return Trained(len(learnt), mae, mae_foundation, calibrated.calibration.summary)
+    return Trained(len(frames), mae, mae_foundation, calibrated.calibration.summary, tuple(left_out))
 
 
-def _frames(path: Path, recipe: Recipe) -> list[TrainingFrame]:
-    """Each frame once; one without forces or energy is refused, since a file of labels should have them."""
+def _frames(path: Path, recipe: Recipe) -> dict[str, tuple[str, TrainingFrame]]:
+    """Each frame once, by its id, with its place in the file; one without forces or energy is refused, since a file of labels should have them."""
     found = {}
     for index, labelled in enumerate(read_labelled(path, recipe.keys).frames):
         if not (np.isfinite(labelled.energy_eV) and np.isfinite(labelled.forces_eV_per_A).all()):
@@ -134,8 +142,8 @@ def _frames(path: Path, recipe: Recipe) -> list[TrainingFrame]:
                 "the labels with --energy-key and --forces-key"
             )
         frame = _frame(labelled, recipe.level_of_theory)
-        found[frame.id] = frame
-    return list(found.values())
+        found[frame.id] = (labelled.where, frame)
+    return found
 
 
 def _frame(labelled: LabelledAtoms, level: str) -> TrainingFrame:
@@ -160,6 +168,22 @@ def _compare(path: Path, frames: Sequence[TrainingFrame], backbone: Backbone) ->
             f"{path}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
             "are right"
         )
+
+
+def _without_outliers(
+    placed: dict[str, tuple[str, TrainingFrame]], backbone: Backbone, advance: Callable[[int], object]
+) -> list[str]:
+    """Take out the labels that are far from the foundation and from how the others differ from it, and name them."""
+    compared = []
+    for _, frame in placed.values():
+        (answer,) = foundation_answers(backbone, [frame.atoms])
+        forces = np.asarray(frame.forces_eV_per_A)
+        label = frame.energy_eV, forces, frame.stress_eV_per_A3
+        compared.append(ComparedLabel(frame.atoms, *label, float(answer.energy), answer.forces, answer.stress))
+        advance(1)
+    ids = list(placed)
+    reasons = outliers_among(compared, OutlierSettings())
+    return [f"{placed.pop(ids[index])[0]}: {reason}" for index, reason in reasons.items()]
 
 
 def _calibrated(

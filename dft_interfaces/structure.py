@@ -3,6 +3,8 @@
 import numpy as np
 from ase import Atoms
 
+from dft_interfaces.bounds import charge_excess, structure_excess
+
 MIN_DISTANCE_A = 0.2
 """Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
 
@@ -15,8 +17,9 @@ def require_computable(atoms: Atoms) -> None:
     """Check that a structure is one that some electronic-structure method could be asked about.
 
     Raises:
-        CannotCalculateError: no atoms, unknown elements, non-finite numbers, a periodic cell whose planes are closer
-            than ``MIN_DISTANCE_A`` (looking for neighbours in it would not end), or two atoms that are.
+        CannotCalculateError: no atoms, unknown elements, non-finite numbers, numbers beyond ``dft_interfaces.bounds``,
+            a periodic cell whose planes are closer than ``MIN_DISTANCE_A`` (looking for neighbours in it would not
+            end), or two atoms that are.
     """
     if len(atoms) == 0:
         raise CannotCalculateError("received a structure without atoms")
@@ -31,6 +34,9 @@ def require_computable(atoms: Atoms) -> None:
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
+    excess = structure_excess(atoms)
+    if excess:
+        raise CannotCalculateError(excess)
     from ase.neighborlist import neighbor_list  # loads scipy, and not every command looks for pairs
 
     close = neighbor_list("d", atoms, MIN_DISTANCE_A)
@@ -57,12 +63,15 @@ def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:
     ``charge`` defaults to 0 and ``spin`` to the lowest multiplicity that the electron count allows.
 
     Raises:
-        CannotCalculateError: not whole numbers, or a multiplicity that this number of electrons cannot have.
+        CannotCalculateError: not whole numbers, a charge that leaves no electron or adds more than there are protons,
+            or a multiplicity that this number of electrons cannot have.
     """
     charge = _whole_number("charge", atoms.info.get("charge", 0))
-    electrons = int(atoms.numbers.sum()) - charge
-    if electrons < 1:
-        raise CannotCalculateError(f"received charge {charge:+d}, which leaves {electrons} electrons")
+    protons = int(atoms.numbers.sum())
+    electrons = protons - charge
+    excess = charge_excess(protons, charge)
+    if excess:
+        raise CannotCalculateError(excess)
     lowest = lowest_multiplicity(electrons)
     given = atoms.info.get("spin")
     multiplicity = lowest if given is None else _whole_number("spin", given)

@@ -20,7 +20,7 @@ class OutlierSettings(Settings):
     """When a converged label is not believed: it is far from the model and from how the other labels differ from it.
 
     Generous on purpose: a suspect frame is labelled because the model errs there. What this finds is the energy of
-    another system, or an electronic state far from the ground state.
+    another system, an electronic state far from the ground state, or a stress in another unit.
     """
 
     energy_eV_per_atom: float = Field(0.5, gt=0)
@@ -28,8 +28,11 @@ class OutlierSettings(Settings):
     forces_eV_per_A: float = Field(100.0, gt=0)
     """Deviation of the forces, a mean over the atoms of the frame. Two codes differed by 50 eV/Å where atoms met at
     half their bond length, with good reason."""
+    stress_eV_per_A3: float = Field(0.05, gt=0)
+    """Deviation of a stress component, 8 GPa; the virial of the force errors at 1 Å and the size of the model's own
+    stress are allowed besides. A stress in GPa or kbar among others in eV/Å³ is far beyond."""
     spreads: float = Field(10.0, gt=0)
-    """Both must also exceed so many robust standard deviations of all labels."""
+    """All must also exceed so many robust standard deviations of all labels."""
 
 
 class LabelSettings(Settings):

@@ -11,6 +11,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from dft_interfaces.bounds import label_excess, structure_excess
 
 Array = NDArray[np.float64]
 
@@ -112,18 +113,27 @@ def labelled_frame(path: Path, index: int, atoms: Atoms, keys: LabelKeys) -> Lab
         keys: names of the labels.
 
     Raises:
-        InputError: a label of the wrong shape or that is not finite.
+        InputError: a label of the wrong shape, that is not finite, or beyond ``dft_interfaces.bounds``.
     """
     energy = _label(path, index, atoms, keys.energy, ((),))
     forces = _label(path, index, atoms, keys.forces, ((len(atoms), 3),))
     stress = _label(path, index, atoms, keys.stress, ((6,), (3, 3), (9,)))
-    return LabelledAtoms(
+    found = LabelledAtoms(
         atoms=atoms,
         energy_eV=float("nan") if energy is None else float(energy),
         forces_eV_per_A=np.full((len(atoms), 3), np.nan) if forces is None else forces,
         stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(stress),
         where=f"{path}, frame {index}",
     )
+    _refuse_beyond_bounds(found)
+    return found
+
+
+def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
+    numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
+    excess = structure_excess(found.atoms) or label_excess(found.atoms, *numbers)
+    if excess:
+        raise InputError(f"{found.where}: {excess}. Correct the number or its unit, or remove the frame")
 
 
 def _label(path: Path, index: int, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ...]) -> Array | None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from al_loop.errors import InputError
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 
-LONGEST_A = 1e5
 EVERY_ELEMENT = frozenset(range(1, 119))
 
 
@@ -31,9 +30,9 @@ def read_structure(path: Path) -> Atoms:
         raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
     if (atoms.numbers < 1).any():
         raise InputError(f"structure file {path} holds an atom without an element (symbol X); give it one")
-    longest_A = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
-    if longest_A > LONGEST_A:
-        raise InputError(f"structure file {path}: received a length of {longest_A:.3g} Å, expected up to {LONGEST_A:g}")
+    excess = structure_excess(atoms)
+    if excess:
+        raise InputError(f"structure file {path}: {excess}; correct the number or its unit")
     try:
         check_structures([atoms], EVERY_ELEMENT)
     except StructureError as error:

@@ -1,6 +1,6 @@
 """Labels against the foundation: what a round's training set is, and whether it may be trained on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,11 +8,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
-from al_loop.config import Config
+from al_loop.config import Config, OutlierSettings
 from al_loop.config.align_settings import AlignSettings, OtherLabelsSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import LabelKeys, LabelledAtoms, read_labelled
 from al_loop.ids import content_id, frame_id
+from al_loop.label.outliers import ComparedLabel, stress_outliers
 from al_loop.records import LabelledFrame
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
 from al_loop.train.residuals import Residuals
@@ -92,10 +93,12 @@ def training_input(
     """
     own = [training_frame(frame) for frame in labelled]
     _require_one_level(own)
-    others = other_frames(config.align.other_labels, backbone)
-    frames = [*own, *others]
+    places = _placed_frames(config.align.other_labels, backbone)
+    frames = [*own, *(frame for _, frame in places.values())]
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
+    left_out = _stress_outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
+    frames, seen = _without(left_out, frames, seen)
     energies = [float(entry.energy) for entry in seen]
     prior = isolated_atom_shifts(config.align.isolated_atoms_eV, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory)
@@ -119,6 +122,7 @@ def training_input(
             f"{level}: energies aligned by shifts of their own, which leave "
             f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
         )
+    found += [f"{places[key][0]} is left out as an outlier: {reason}." for key, reason in left_out.items()]
     others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
     return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals, others_left)
 
@@ -148,14 +152,43 @@ def other_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) ->
     Raises:
         InputError: a file that cannot be read, holds no labels, or a structure that the foundation cannot be asked.
     """
-    frames: dict[str, TrainingFrame] = {}
+    return [frame for _, frame in _placed_frames(settings, backbone).values()]
+
+
+def _placed_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> dict[str, tuple[str, TrainingFrame]]:
+    """Frame id -> file and frame, and the labels of other levels."""
+    frames: dict[str, tuple[str, TrainingFrame]] = {}
     for entry in settings:
         keys = LabelKeys(entry.energy_key, entry.forces_key, entry.stress_key)
         for index, labelled in enumerate(read_labelled(entry.file, keys).frames):
             _check(entry.file, index, labelled, backbone)
             frame = _other_frame(entry.level, labelled)
-            frames[frame.id] = frame
-    return list(frames.values())
+            frames[frame.id] = (f"align.other_labels: {labelled.where}", frame)
+    return frames
+
+
+def _stress_outliers(
+    frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings
+) -> dict[str, str]:
+    """Frame id -> why the stress of another level's label is no stress; energies off by as much are a reason to stop."""
+    found: dict[str, str] = {}
+    for level in dict.fromkeys(frame.level_of_theory for frame in frames):
+        ids, compared = [], []
+        for frame, entry in zip(frames, seen, strict=True):
+            if frame.level_of_theory == level and frame.forces_eV_per_A is not None:
+                label = frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3
+                answer = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
+                compared.append(ComparedLabel(frame.atoms, *label, *answer))
+                ids.append(frame.id)
+        found |= {ids[index]: reason for index, reason in stress_outliers(compared, settings).items()}
+    return found
+
+
+def _without(
+    left_out: Collection[str], frames: Sequence[TrainingFrame], seen: Sequence[Tangents]
+) -> tuple[list[TrainingFrame], list[Tangents]]:
+    kept = [(frame, entry) for frame, entry in zip(frames, seen, strict=True) if frame.id not in left_out]
+    return [frame for frame, _ in kept], [entry for _, entry in kept]
 
 
 def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
@@ -184,7 +217,7 @@ def _require_one_level(own: Sequence[TrainingFrame]) -> None:
 
 
 def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:
-    """What a level's shifts leave; every frame counts, since no outliers were taken out of files of labels."""
+    """What a level's shifts leave; every frame counts, since no energies were taken out of files of labels."""
     chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
     found = Residuals.of([frames[i] for i in chosen], [foundation_energies_eV[i] for i in chosen], {})
     spread = float(np.fmax(found.spread_eV_per_atom, found.shifts.residual_spread_eV_per_atom))
