@@ -1,4 +1,4 @@
-"""Labels that converged to something else: energies of another system, a wrong electronic state, wrong forces or stress.
+"""Labels that converged to something else: the energy of another system, a wrong electronic state, wrong derivatives.
 
 A suspect frame may differ from the model by a lot, so all tests are generous: a deviation counts only if it exceeds a
 limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
