@@ -133,7 +133,7 @@ def train_on_file(
 
 
 def _frames(path: Path, recipe: Recipe) -> dict[str, tuple[str, TrainingFrame]]:
-    """Frame id -> its place in the file and the frame; one without forces or energy is refused, a slip in such a file."""
+    """Frame id -> its place in the file and the frame; one without forces or energy is refused as a slip."""
     found = {}
     for index, labelled in enumerate(read_labelled(path, recipe.keys).frames):
         if not (np.isfinite(labelled.energy_eV) and np.isfinite(labelled.forces_eV_per_A).all()):

@@ -23,6 +23,7 @@ from al_loop.ledger.store import shared_server
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 HARVEST_LIMIT: Final = 10_000
@@ -123,6 +124,9 @@ def _harvested(
 
 
 def _unusable(atoms: Atoms, elements: frozenset[int]) -> str | None:
+    excess = structure_excess(atoms)
+    if excess:
+        return excess
     try:
         check_structures([atoms], elements)
         charge_and_multiplicity(atoms)

@@ -42,12 +42,21 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 def structure_excess(atoms: Atoms) -> str:
     """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
+    return length_excess(atoms) or _density_excess(atoms) or _moment_and_charge_excess(atoms)
+
+
+def length_excess(atoms: Atoms) -> str:
+    """Return which coordinate or lattice vector is too long, in one clause; empty if none is."""
     longest = max(_largest(atoms.positions), _largest(atoms.cell.array))
     if longest > LONGEST_A:
         return (
             f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {LONGEST_A:g} Å: "
             "models resolve nothing beyond"
         )
+    return ""
+
+
+def _density_excess(atoms: Atoms) -> str:
     if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
         volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
         if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:
@@ -55,6 +64,10 @@ def structure_excess(atoms: Atoms) -> str:
                 f"received a cell of {volume:.2g} Å³ per atom, expected at least {SMALLEST_VOLUME_A3_PER_ATOM:g} Å³: "
                 "no matter is denser"
             )
+    return ""
+
+
+def _moment_and_charge_excess(atoms: Atoms) -> str:
     moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else np.zeros(1)
     return _moment_excess("an initial magnetic moment", moments) or charge_excess(
         int(atoms.numbers.sum()), atoms.info.get("charge", 0)
@@ -64,18 +77,24 @@ def structure_excess(atoms: Atoms) -> str:
 def charge_excess(protons: int, charge: object) -> str:
     """Return why no structure of so many protons has this total charge, in one clause; empty if one may.
 
-    A cation keeps an electron at least, and no anion holds twice the electrons of its neutral atoms (H⁻ holds as many).
-    What is no number is not judged here.
+    A cation keeps one electron at least, and no anion has more than twice the electrons of its neutral atoms, which H⁻
+    has. What is no number is not judged here.
 
     Args:
         protons: sum of the atomic numbers.
         charge: e.
     """
-    if not isinstance(charge, int | float | np.number) or -protons <= charge < protons or not np.isfinite(charge):
+    if not isinstance(charge, int | float | np.number):
+        return ""
+    try:
+        value = float(charge)
+    except OverflowError:
+        value = float("inf")
+    if np.isnan(value) or -protons <= value < protons:
         return ""
     return (
-        f"received charge {float(charge):+g}, which leaves {protons - float(charge):g} electrons to {protons} protons; "
-        f"expected a charge from {-protons:+d} to {protons - 1:+d}"
+        f"received charge {value:+g}, which leaves {protons - value:g} electrons to {protons} protons; expected a charge "
+        f"from {-protons:+d} to {protons - 1:+d}"
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from ase import Atoms
 
-from dft_interfaces.bounds import charge_excess, structure_excess
+from dft_interfaces.bounds import charge_excess, length_excess, structure_excess
 
 MIN_DISTANCE_A = 0.2
 """Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
@@ -29,13 +29,14 @@ def require_computable(atoms: Atoms) -> None:
         raise CannotCalculateError("received positions or a cell with non-finite numbers")
     if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
         raise CannotCalculateError("received initial magnetic moments with non-finite numbers")
+    if excess := length_excess(atoms):
+        raise CannotCalculateError(excess)
     if _least_spacing_A(atoms) < MIN_DISTANCE_A:
         raise CannotCalculateError(
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
-    excess = structure_excess(atoms)
-    if excess:
+    if excess := structure_excess(atoms):
         raise CannotCalculateError(excess)
     from ase.neighborlist import neighbor_list  # loads scipy, and not every command looks for pairs
 
@@ -97,7 +98,7 @@ def multiplicity_exists(electrons: int, multiplicity: int) -> bool:
 def _whole_number(key: str, value: object) -> int:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not number.is_integer():
         raise CannotCalculateError(f"received info['{key}'] = {value!r}, expected a whole number")

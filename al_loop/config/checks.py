@@ -1,5 +1,6 @@
 """Checks that concern more than one key of the config, or what the config points at."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Set
@@ -17,6 +18,7 @@ from al_loop.explore.starts import system_symbols
 from al_loop.files.structures import read_structure
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
+from dft_interfaces.bounds import charge_excess
 from dft_interfaces.engines import build_engine
 from dft_interfaces.queue.limits import disagreements, folder_problems
 from dft_interfaces.settings import EngineSettings
@@ -227,12 +229,13 @@ def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
 
 
 def _electrons(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
-    if system.supercell != (1, 1, 1):
-        return
-    nuclei = int(atoms.numbers.sum())
-    electrons = nuclei - system.charge
-    if electrons < 1:
-        yield f"{dotted}.charge: received {system.charge:+d}, but the neutral structure has {nuclei} electrons"
+    if min(system.supercell) < 1:
+        return  # said with the cell
+    protons = int(atoms.numbers.sum()) * math.prod(system.supercell)
+    electrons = protons - system.charge
+    excess = charge_excess(protons, system.charge)
+    if excess:
+        yield f"{dotted}.charge: {excess}; the neutral structure has {protons} electrons"
     elif system.spin_multiplicity is not None and not multiplicity_exists(electrons, system.spin_multiplicity):
         yield (
             f"{dotted}.spin_multiplicity: {system.spin_multiplicity} is impossible with {electrons} electrons;"

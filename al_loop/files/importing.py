@@ -23,6 +23,7 @@ from al_loop.ledger.base import chunks
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_check import defect
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
@@ -145,6 +146,9 @@ class _Checks:
     stated: str | None
 
     def structure(self, where: str, atoms: Atoms) -> None:
+        excess = structure_excess(atoms)
+        if excess:
+            raise InputError(f"{where}: {excess}. Nothing was imported")
         try:
             check_structures([atoms], self.elements)
             if not np.isfinite(atoms.get_initial_magnetic_moments()).all():

@@ -171,7 +171,7 @@ def judged_stresses(compared: Sequence[ComparedLabel], settings: OutlierSettings
     known = np.flatnonzero(np.isfinite(errors))
     if len(known) >= MIN_LABELS:
         limit = _allowed(errors[known], settings.stress_eV_per_A3, settings.spreads)
-        allowed[known] = limit + np.array([compared[i].stress_reach for i in known])
+        allowed[known] = limit + np.array([compared[int(i)].stress_reach for i in known])
     return errors, allowed
 
 

@@ -170,7 +170,7 @@ def _placed_frames(settings: Sequence[OtherLabelsSettings], backbone: Backbone) 
 def _stress_outliers(
     frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings
 ) -> dict[str, str]:
-    """Frame id -> why the stress of another level's label is no stress; energies off by as much are a reason to stop."""
+    """Frame id -> why the stress of another level's label is not believed; energies are a reason to stop instead."""
     found: dict[str, str] = {}
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
         ids, compared = [], []
