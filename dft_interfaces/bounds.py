@@ -93,8 +93,8 @@ def charge_excess(protons: int, charge: object) -> str:
     if np.isnan(value) or -protons <= value < protons:
         return ""
     return (
-        f"received charge {value:+g}, which leaves {protons - value:g} electrons to {protons} protons; expected a charge "
-        f"from {-protons:+d} to {protons - 1:+d}"
+        f"received charge {value:+g}, which leaves {protons - value:g} electrons to {protons} protons; expected a "
+        f"charge from {-protons:+d} to {protons - 1:+d}"
     )
 
 

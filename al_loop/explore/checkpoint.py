@@ -16,7 +16,7 @@ from al_loop.explore.trajectory import Array
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
-VERSION = 1
+VERSION = 2
 _PLAIN = "plain.json"
 
 
@@ -28,6 +28,7 @@ class Checkpoint:
         identity: hash of all that decides the run (``identity_of``).
         step: the step that is evaluated next.
         sizes: bytes of each trajectory's file that belong to the steps before.
+        digests: SHA-256 of these bytes.
         states: of the running trajectories by index (``Lockstep.state``).
         ended: nothing is left to be done.
     """
@@ -35,6 +36,7 @@ class Checkpoint:
     identity: str
     step: int
     sizes: tuple[int, ...]
+    digests: tuple[str, ...]
     states: Mapping[int, tuple[Mapping[str, Any], str]]
     ended: bool = False
 
@@ -64,6 +66,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "identity": checkpoint.identity,
         "step": checkpoint.step,
         "sizes": list(checkpoint.sizes),
+        "digests": list(checkpoint.digests),
         "ended": checkpoint.ended,
         "trajectories": {str(index): text for index, (_, text) in checkpoint.states.items()},
     }
@@ -93,7 +96,8 @@ def load(path: Path) -> Checkpoint | None:
     for name, values in arrays.items():
         index, _, inner = name.partition("/")
         states[int(index)][0][inner] = values
-    return Checkpoint(plain["identity"], plain["step"], tuple(plain["sizes"]), states, ended=plain["ended"])
+    sizes, digests = tuple(plain["sizes"]), tuple(plain["digests"])
+    return Checkpoint(plain["identity"], plain["step"], sizes, digests, states, ended=plain["ended"])
 
 
 def _described(start: Start) -> list[Any]:
