@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from al_loop.campaign_size import campaign_size, check_machine
 from al_loop.cli.findings import Finding
 from al_loop.config import Config
 from al_loop.config.checks import check_elements, check_engine_elements
@@ -36,37 +37,41 @@ def diagnose(config: Config | None = None) -> list[Finding]:
     findings = [_python(), *_packages(config), *_database(config), _compiler(), _espresso()]
     if config is not None:
         engine = _engine(config)
-        findings += [engine, *([_level(config), _cost(config)] if engine.ok else [])]
+        findings += [engine, *([_level(config), _cost(config)] if engine.ok else []), _size(config)]
         findings += [_foundation(config), _folder(config)]
     return findings
 
 
 def check_campaign(config: Config) -> str:
-    """Make sure that engine and foundation are there and know the elements; reads only.
+    """Make sure that engine and foundation are there and know the elements, and that this machine suffices; reads only.
 
     Returns:
-        A remark on what could not be checked, empty if everything was.
+        What the campaign will take, and a remark on what could not be checked.
 
     Raises:
         EngineNotInstalledError: the engine is missing.
         EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element, or this machine or its queue cannot give what a calculation asks for.
+        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for, or
+            the campaign needs several times the memory or the disk of this machine.
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
     from al_loop.label.labelling import check_resources, check_stage_queues
 
-    build_engine(config.label.engine)
+    engine = build_engine(config.label.engine)
     check_engine_elements(config)
     check_resources(config.label)
     check_stage_queues(config)
+    size = campaign_size(config)
+    check_machine(config, size)
+    needed = f"It takes {size}.\nLabels: {label_cost(config, engine)}."
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
-        return f"Elements were not checked: the weights of {weights.model} are fetched at the first run."
+        return f"{needed}\nElements were not checked: the weights of {weights.model} are fetched at the first run."
     from committee.backbones import load_backbone
 
     check_elements(config, load_backbone(config.foundation).elements)
-    return ""
+    return needed
 
 
 def _python() -> Finding:
@@ -171,6 +176,16 @@ def _cost(config: Config) -> Finding:
     """What the labels will cost; asked only where the engine can be built."""
     cost = label_cost(config, build_engine(config.label.engine))
     return Finding("labels", True, str(cost), note=bool(cost.too_long))
+
+
+def _size(config: Config) -> Finding:
+    """What exploring takes, beside what this machine has."""
+    size = campaign_size(config)
+    try:
+        check_machine(config, size)
+    except InputError as error:
+        return Finding("size", False, str(size), str(error))
+    return Finding("size", True, str(size))
 
 
 def _level(config: Config) -> Finding:

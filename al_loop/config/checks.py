@@ -8,14 +8,17 @@ from collections.abc import Iterator, Set
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from al_loop.campaign_size import size_problems
 from al_loop.config import Config, SystemSettings
 from al_loop.config.explore_checks import built_structures, exploration_problems, start_problems
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
 from al_loop.config.moments import set_moments
+from al_loop.config.values import show
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.starts import system_symbols
 from al_loop.files.structures import read_structure
+from al_loop.masking import holds_password
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
 from dft_interfaces.bounds import charge_excess
@@ -30,6 +33,11 @@ SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was mean
 
 def cross_check(config: Config) -> Iterator[str]:
     """Yield one sentence for each problem of a config whose paths are absolute."""
+    found = list(_problems(config))
+    yield from found or size_problems(config)  # whose structures can be built
+
+
+def _problems(config: Config) -> Iterator[str]:
     yield from _folder(config)
     yield from _same_names(config)
     yield from _foundation(config)
@@ -38,6 +46,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _align(config)
     yield from _validation(config)
     yield from _queue(config)
+    yield from _store(config)
     yield from exploration_problems(config)
     for dotted, system in systems_with_paths(config):
         yield from _structure(dotted, system, config)
@@ -111,6 +120,14 @@ def _queue(config: Config) -> Iterator[str]:
     queued = [step for step in ("explore", "label", "train") if getattr(config, step).queue is not None]
     if queued and any(character.isspace() for character in str(config.folder.expanduser().absolute())):
         yield f"folder: received {str(config.folder)!r} (with {queued[0]}.queue); queues take no path with a space"
+
+
+def _store(config: Config) -> Iterator[str]:
+    if config.store.uri is not None and holds_password(config.store.uri):
+        yield (
+            f"store.uri: received {show(config.store.uri)}, which holds a password; put the URI into a file that only"
+            " you can read (chmod 600) and name it in store.uri_file, or into MONGODB_URI"
+        )
 
 
 def _align(config: Config) -> Iterator[str]:

@@ -32,9 +32,9 @@ class TBLiteSettings(BaseEngineSettings):
     method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = "GFN2-xTB"
     accuracy: float = Field(0.1, gt=0, le=1000)
     """Convergence thresholds times this; 1 is the usual choice of xTB, smaller is tighter."""
-    electronic_temperature_K: float = Field(300.0, ge=0)
+    electronic_temperature_K: float = Field(300.0, ge=0, le=1e6)
     """Width of the Fermi-Dirac occupations."""
-    max_cycles: int = Field(250, ge=1)
+    max_cycles: int = Field(250, ge=1, le=100_000)
     """SCF iterations before the calculation counts as unconverged."""
     ladder: tuple[TBLiteRung, ...] = (
         TBLiteRung(name="slow mixing", mixer_damping=0.1, max_cycles=1000),

@@ -74,7 +74,7 @@ class VASPSettings(MagneticEngineSettings):
     """Tags beside those of the input set, or in their place, for example ``{NCORE: 4, KPAR: 2}``. All but those that
     only say how the solution is reached make another level of theory. LDAUU, LDAUL, LDAUJ and MAGMOM take values by
     element: ``{LDAU: true, LDAUTYPE: 2, LDAUL: {Ni: 2}, LDAUU: {Ni: 6.2}, LDAUJ: {Ni: 0}}``."""
-    kpoint_density_A: float | None = Field(None, gt=0)
+    kpoint_density_A: float | None = Field(None, gt=0, le=1000)
     """k-points times lattice spacing, Å, rounded up, mesh with Gamma, in place of the input set's own mesh; 30 suits
     metals. Required by custom."""
     potcar_names: dict[str, str] = Field(default_factory=dict)
