@@ -42,7 +42,13 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 def structure_excess(atoms: Atoms) -> str:
     """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
-    return length_excess(atoms) or _density_excess(atoms) or _moment_and_charge_excess(atoms)
+    charge = atoms.info.get("charge", 0)
+    return (
+        length_excess(atoms)
+        or _density_excess(atoms)
+        or initial_moment_excess(atoms)
+        or charge_excess(int(atoms.numbers.sum()), charge)
+    )
 
 
 def length_excess(atoms: Atoms) -> str:
@@ -67,11 +73,10 @@ def _density_excess(atoms: Atoms) -> str:
     return ""
 
 
-def _moment_and_charge_excess(atoms: Atoms) -> str:
+def initial_moment_excess(atoms: Atoms) -> str:
+    """Return which initial magnetic moment is too large, in one clause; empty if none is."""
     moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else np.zeros(1)
-    return _moment_excess("an initial magnetic moment", moments) or charge_excess(
-        int(atoms.numbers.sum()), atoms.info.get("charge", 0)
-    )
+    return _moment_excess("an initial magnetic moment", moments)
 
 
 def charge_excess(protons: int, charge: object) -> str:

@@ -10,6 +10,7 @@ from al_loop.config.ensembles import Ensemble
 from al_loop.errors import InputError
 from al_loop.explore.generators.vacuum import gaps_A, vacuum_axes
 from al_loop.explore.starts import built_variant, load_system
+from dft_interfaces.bounds import initial_moment_excess, length_excess
 from dft_interfaces.structure import multiplicity_exists
 
 SLOWEST_STEPS = 10  # a barostat must take so many time steps at least
@@ -78,6 +79,10 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
         config: the campaign.
         atoms: the structure.
     """
+    if excess := initial_moment_excess(atoms):
+        yield f"{dotted}.initial_magnetic_moments: {excess}"
+    if excess := length_excess(atoms):
+        yield f"{where}: {excess}"
     ensemble = system.ensemble or config.explore.ensemble
     if ensemble == "npt" or (ensemble == "relax" and config.explore.relax_cell):
         yield from _cell_moves(where, dotted, ensemble, atoms)

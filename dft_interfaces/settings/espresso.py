@@ -38,14 +38,14 @@ HUBBARD_SHELL = {element: shell for shell, elements in _SHELLS.items() for eleme
 class EspressoRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixing_beta: float | None = Field(None, gt=0, le=1)
     """Share of the new density; small values stop charge sloshing."""
     mixing_mode: Literal["plain", "TF", "local-TF"] | None = None
     """``local-TF`` for slabs, clusters and whatever else is unevenly dense."""
     diagonalization: Literal["david", "cg"] | None = None
     """``cg`` is slower and converges where Davidson fails."""
-    start_smearing_eV: float | None = Field(None, gt=0)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Width of a first calculation, whose density starts the calculation proper."""
 
 

@@ -19,15 +19,15 @@ GPAW_REPAIR = "CC=g++ CXX=g++ pip install --force-reinstall --no-deps --no-cache
 class GPAWRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixing_beta: float | None = Field(None, gt=0, le=1)
     """Share of the new density; small values stop charge sloshing."""
-    mixing_history: int | None = Field(None, ge=1)
+    mixing_history: int | None = Field(None, ge=1, le=1000)
     mixer: Literal["msr1", "pulay"] = "msr1"
     """GPAW's own multisecant scheme or Pulay's, where ``mixing_beta`` or ``mixing_history`` is given; spin
     density is then mixed apart from density."""
     eigensolver: Literal["davidson", "rmm-diis", "ppcg"] | None = None
-    start_smearing_eV: float | None = Field(None, gt=0)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Fermi-Dirac width of a first pass, whose density starts the calculation proper."""
 
 

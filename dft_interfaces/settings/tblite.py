@@ -18,10 +18,10 @@ MIN_SPACING_A = 10.0
 class TBLiteRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixer_damping: float | None = Field(None, gt=0, le=1)
     """Share of the new charges; small values stop oscillations."""
-    start_temperature_K: float | None = Field(None, gt=0)
+    start_temperature_K: float | None = Field(None, gt=0, le=1e6)
     """Electronic temperature of a first pass, whose charges start the calculation proper."""
 
 

@@ -39,12 +39,12 @@ class VASPRung(Rung):
 
     algo: str | None = None
     """ALGO, for example ``All`` (conjugate gradients, no mixing) or ``Normal`` (blocked Davidson)."""
-    nelm: int | None = Field(None, ge=1)
+    nelm: int | None = Field(None, ge=1, le=100_000)
     amix: float | None = Field(None, gt=0, le=1)
-    bmix: float | None = Field(None, gt=0)
-    amix_mag: float | None = Field(None, gt=0)
-    bmix_mag: float | None = Field(None, gt=0)
-    start_smearing_eV: float | None = Field(None, gt=0)
+    bmix: float | None = Field(None, gt=0, le=100)
+    amix_mag: float | None = Field(None, gt=0, le=100)
+    bmix_mag: float | None = Field(None, gt=0, le=100)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Gaussian width of a first pass, whose orbitals start the calculation proper."""
 
     @property

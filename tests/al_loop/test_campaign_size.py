@@ -1,7 +1,9 @@
 """What could never run is refused before anything is computed; what could is estimated."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -66,6 +68,21 @@ NEVER: dict[str, tuple[str, dict[str, Any]]] = {
     "lease": ("label", {"lease_s": 1e300}),
     "workers": ("label", {"workers": 10**9}),
 }
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"charge": -(10**6)}, "systems[0].charge: received charge -1e+06"),
+        ({"charge": -1000, "supercell": [2, 2, 2]}, "systems[0].charge: received charge -1000"),
+        ({"initial_magnetic_moments": {"Cu": 1e6}}, "systems[0].initial_magnetic_moments: received an initial"),
+        ({"initial_magnetic_moments": [0, 0, 0, 21]}, "expected at most 20 µB"),
+        ({"supercell": [10**9, 1, 1]}, "systems[0].supercell"),
+    ],
+)
+def test_a_structure_that_nobody_has_is_refused(folder: Path, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_config(config_file(folder, systems=[{"file": "copper.extxyz", **keys}]))
 
 
 @pytest.mark.parametrize("kind", NEVER)
@@ -152,14 +169,17 @@ def test_a_uri_without_a_password_may_stand_there(folder: Path) -> None:
         assert load_config(config_file(folder, "store", uri=uri)).store.uri == uri
 
 
-def test_every_number_of_the_config_has_two_bounds_or_a_reason() -> None:
-    """A key without an upper bound switches a limit off when it is large, or is compared elsewhere."""
-    unbounded = set(_unbounded(Config, ""))
+def test_every_number_of_the_config_has_an_upper_bound_or_a_reason() -> None:
+    """Those without one are tolerances, which a large number switches off, or are compared with the structures."""
+    elsewhere = ("validation.tolerances.", "systems.", "hold_out.never_trained.")
+    unbounded = {key for key in _unbounded(Config, "") if not key.startswith(elsewhere)}
     assert unbounded == {
         "align.accept_residual_spread_eV_per_atom",
+        "align.isolated_atoms_eV",
         "explore.relaxed_below_eV_per_A",
         "gate.discard_factor",
         "gate.force_tolerance_eV_per_A",
+        "label.engine.hubbard_U_eV",
         "label.outliers.energy_eV_per_atom",
         "label.outliers.forces_eV_per_A",
         "label.outliers.spreads",
@@ -175,20 +195,22 @@ def test_every_number_of_the_config_has_two_bounds_or_a_reason() -> None:
         "stop.label_core_hours",
         "stop.labels",
         "stop.time_to_suspect_ps",
-        *(key for key in unbounded if key.startswith("validation.")),
+        "validation.force_tolerance_eV_per_A",
     }
 
 
-def _unbounded(model: Any, prefix: str):
+def _unbounded(model: Any, prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        inner = [
-            one
-            for one in (field.annotation, *getattr(field.annotation, "__args__", ()))
-            if hasattr(one, "model_fields")
-        ]
-        for one in inner:
-            yield from _unbounded(one, f"{prefix}{name}.")
-        numbers = {int, float} & {field.annotation, *getattr(field.annotation, "__args__", ())}
-        bounds = {kind for data in field.metadata for kind in ("le", "lt") if hasattr(data, kind)}
-        if numbers and not inner and not bounds and getattr(field.annotation, "__origin__", None) is not tuple:
+        inside = list(_inside(field.annotation))
+        blocks = [one for one in inside if hasattr(one, "model_fields")]
+        for block in blocks:
+            yield from _unbounded(block, f"{prefix}{name}.")
+        bounded = any(hasattr(data, kind) for data in field.metadata for kind in ("le", "lt"))
+        if {int, float} & set(inside) and not blocks and not bounded and get_origin(field.annotation) is not tuple:
             yield f"{prefix}{name}"
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    for one in get_args(annotation):
+        yield from _inside(one)
+    yield annotation
