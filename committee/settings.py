@@ -84,10 +84,10 @@ class CommitteeSettings(Settings):
     """Width of each head's hidden layers; at 4096 the heads outweigh the foundation."""
     prior_scale_eV: float = Field(0.0, ge=0, le=100)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
-    fade_onset: float = Field(3.0, gt=0, le=1e6)
+    fade_onset: float = Field(3.0, gt=0, le=1e9)
     """Latent distance (1 = typical of known frames) at which the correction starts to fade out."""
-    fade_end: float = Field(9.0, gt=0, le=1e6)
-    """Latent distance beyond which only the foundation is left."""
+    fade_end: float = Field(9.0, gt=0, le=1e9)
+    """Latent distance beyond which only the foundation is left; 1e9 switches the fade off."""
 
     @model_validator(mode="after")
     def _fade_ends_after_its_onset(self) -> "CommitteeSettings":
@@ -101,9 +101,9 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(400, ge=1, le=10**6)
     """Full-batch AdamW steps, with a cosine schedule of the learning rate."""
-    learning_rate: float = Field(5e-3, ge=1e-8, le=1)
-    """AdamW moves every weight by about this much in a step: below 1e-8 single precision notices nothing, above 1
-    weights are thrown about."""
+    learning_rate: float = Field(5e-3, ge=1e-8, le=100)
+    """AdamW moves every weight by about this much in a step: below 1e-8 single precision notices nothing, at
+    100 nothing is left of what they were."""
     weight_decay: float = Field(1e-4, ge=0, le=1)
     """Share of each weight that a step takes away, times the learning rate."""
     energy_weight: float = Field(10.0, ge=0, le=1e6)

@@ -92,7 +92,7 @@ class SurfaceSettings(Settings):
 
     kind: Literal["surface"]
     miller: Miller
-    layers: int = Field(ge=1, le=1000)
+    layers: int = Field(ge=1)
     """Repeats of the cell that is cut, along the normal."""
     vacuum_A: float = Field(8.0, gt=0, le=1000)
     """On each side."""
@@ -110,7 +110,7 @@ class InterfaceSettings(Settings):
     """The other slab, or the bulk that it is cut from; relative to the config file."""
     miller: Miller | None = None
     """Cut the other slab along this plane; by default the file holds a slab."""
-    layers: int = Field(2, ge=1, le=1000)
+    layers: int = Field(2, ge=1)
     """Of the slab that is cut."""
     repeats: tuple[Repeat, Repeat] = (1, 1)
     """Of the other slab in the plane, so that both match."""
