@@ -226,8 +226,8 @@ def test_labels_in_another_unit_are_refused(files: Path) -> None:
     assert "Nothing was trained" in error
 
 
-def with_stress(files: Path, spoilt: float) -> Path:
-    """Ten labelled frames, the stress of frame 3 with a factor."""
+def with_stress(files: Path, spoilt: float, *, lacking: bool = False) -> Path:
+    """Ten labelled frames, the stress of frame 3 with a factor; two may lack their energy or forces."""
     frames = rattled(10, 0)
     for index, atoms in enumerate(frames):
         atoms.calc = EMT()
@@ -235,6 +235,9 @@ def with_stress(files: Path, spoilt: float) -> Path:
         atoms.arrays["REF_forces"] = atoms.get_forces()
         atoms.info["REF_stress"] = atoms.get_stress() * (spoilt if index == 3 else 1.0)
         atoms.calc = None
+    if lacking:
+        del frames[5].info["REF_energy"]
+        del frames[6].arrays["REF_forces"]
     write(files / "stressed.extxyz", frames)
     return files / "stressed.extxyz"
 
@@ -252,6 +255,10 @@ def test_one_absurd_stress_among_ten_labels_is_refused_and_an_outlier_is_left_ou
     assert "Left out as outliers among the labels: 1 " in out
     assert "frame 3: the stress is" in out
     assert load(files / "model").provenance.training_frames == 9
+    code, out, error = invoke("train", with_stress(files, 160.2, lacking=True), *arguments)
+    assert code == 0, error
+    assert "Trained on 9 frames (7 with energy and forces, 1 energy only, 1 forces only)" in out
+    assert "Left out as outliers among the labels: 1 " in out
 
 
 @pytest.mark.parametrize(
