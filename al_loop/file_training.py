@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.config import OutlierSettings
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.isolated_atoms import atom_energies
@@ -15,9 +16,11 @@ from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import LabelledFrames, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
+from al_loop.label.outliers import ComparedLabel, outliers_among
 from al_loop.train.alignment import label_slips
 from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.train.fitting import incremental
+from al_loop.train.foundation_answers import foundation_answers
 from al_loop.train.other_labels import training_frame_of
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
@@ -29,6 +32,8 @@ from committee.training import train
 from committee.training_frame import TrainingFrame, check_frames
 
 COMPARED = 24  # frames that are compared with the foundation before anything is trained
+
+_Placed = dict[str, tuple[str, TrainingFrame]]  # id of a frame -> its place in the files, and the frame
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Recipe:
         keys: names of the labels in files of frames; None for the usual ones, see ``keys_of``.
         level_of_theory: of the labels, in words.
         seed: of the heads and of the bootstrap.
-        check: refuse labels whose unit, sign or order does not fit the foundation.
+        check: refuse labels whose unit, sign or order does not fit the foundation, and leave outliers out.
     """
 
     committee: CommitteeSettings
@@ -65,6 +70,7 @@ class Trained:
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
         force_mae_foundation_eV_per_A: the foundation's own on the same frames.
         calibration: in one sentence; empty without calibration frames.
+        left_out: outliers among the labels of both files, each with its file, its frame and the reason.
     """
 
     frames: int
@@ -73,6 +79,7 @@ class Trained:
     force_mae_eV_per_A: float | None = None
     force_mae_foundation_eV_per_A: float | None = None
     calibration: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def train_on_file(
@@ -84,7 +91,7 @@ def train_on_file(
     calibration_files: Sequence[Path] = (),
     advance: Callable[[int], object] = lambda _: None,
 ) -> Trained:
-    """Train a committee on labelled frames and write its checkpoint.
+    """Train a committee on labelled frames and write its checkpoint; outliers among the labels are left out.
 
     Features and tangents are kept in ``<to>-tangents``: the same call goes on where it was interrupted, and a later
     one with more frames computes only the new ones.
@@ -106,21 +113,24 @@ def train_on_file(
     """
     read = read_labelled(labelled, recipe.keys)
     learnt = _frames(read, recipe)
-    held, notes = _to_calibrate(calibration_files, recipe) if calibration_files else ([], ())
-    both = {frame.id for frame in learnt} & {frame.id for frame in held}
+    held, notes = _to_calibrate(calibration_files, recipe) if calibration_files else ({}, ())
+    both = learnt.keys() & held.keys()
     if both:
         raise InputError(
             f"--calibrate: {len(both)} of {len(held)} frames of {_named(calibration_files)} are in {_named(labelled)} "
             "too; give frames of trajectories that are not trained on"
         )
     backbone = load_backbone(foundation)
-    check_frames(learnt, backbone.elements)
+    check_frames([frame for _, frame in (*learnt.values(), *held.values())], backbone.elements)
+    left_out: list[str] = []
     if recipe.check:
-        _compare(_named(labelled), learnt, backbone)
+        _compare(_named(labelled), [frame for _, frame in learnt.values()], backbone)
+        left_out = [*_without_outliers(learnt, backbone, advance), *_without_outliers(held, backbone, advance)]
+    frames = [frame for _, frame in learnt.values()]
     energies = known_atoms(atom_energies(read.isolated_atoms).energies_eV, backbone)
     potential = train(
         backbone,
-        learnt,
+        frames,
         committee=recipe.committee,
         training=recipe.training,
         cache_folder=to.with_name(f"{to.name}-tangents"),
@@ -129,12 +139,12 @@ def train_on_file(
         prior_shifts_eV=isolated_atom_shifts(energies, backbone),
         progress=incremental(advance),
     )
-    labels = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in learnt])
-    told = Trained(len(learnt), labels, (*read.notes, *notes))
+    labels = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
+    told = Trained(len(frames), labels, (*read.notes, *notes), left_out=tuple(left_out))
     if not held:
         save(potential, to)
         return told
-    calibrated, mae, mae_foundation = _calibrated(potential, held, recipe.gate)
+    calibrated, mae, mae_foundation = _calibrated(potential, [frame for _, frame in held.values()], recipe.gate)
     save(calibrated, to)
     assert calibrated.calibration is not None  # noqa: S101 - just made
     return replace(
@@ -145,20 +155,24 @@ def train_on_file(
     )
 
 
-def _frames(read: LabelledFrames, recipe: Recipe) -> list[TrainingFrame]:
+def _frames(read: LabelledFrames, recipe: Recipe) -> _Placed:
     level = recipe.level_of_theory
-    return [training_frame_of(labelled, content_id(level, frame_id(labelled.atoms)), level) for labelled in read.frames]
+    found = {}
+    for labelled in read.frames:
+        name = content_id(level, frame_id(labelled.atoms))
+        found[name] = (labelled.where, training_frame_of(labelled, name, level))
+    return found
 
 
 def _named(paths: Path | Sequence[Path]) -> str:
     return str(paths) if isinstance(paths, Path) else ", ".join(map(str, paths))
 
 
-def _to_calibrate(paths: Sequence[Path], recipe: Recipe) -> tuple[list[TrainingFrame], tuple[str, ...]]:
+def _to_calibrate(paths: Sequence[Path], recipe: Recipe) -> tuple[_Placed, tuple[str, ...]]:
     """Frames with forces, which are what a calibration is about, and what is to be said of the others."""
     read = read_labelled(paths, recipe.keys)
     frames = _frames(read, recipe)
-    held = [frame for frame in frames if frame.forces_eV_per_A is not None]
+    held = {name: placed for name, placed in frames.items() if placed[1].forces_eV_per_A is not None}
     if not held:
         raise InputError(
             f"--calibrate: no frame of {_named(paths)} has forces; a calibration compares forces, give frames that "
@@ -183,6 +197,24 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
             f"{who}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
             "are right"
         )
+
+
+def _without_outliers(placed: _Placed, backbone: Backbone, advance: Callable[[int], object]) -> list[str]:
+    """Take out the labels that are far from the foundation and from how the others differ from it, and name them.
+
+    Frames without energy or without forces are not judged.
+    """
+    ids, compared = [], []
+    for name, (_, frame) in placed.items():
+        if frame.forces_eV_per_A is None or not np.isfinite(frame.energy_eV):
+            continue
+        (answer,) = foundation_answers(backbone, [frame.atoms])
+        label = frame.energy_eV, np.asarray(frame.forces_eV_per_A), frame.stress_eV_per_A3
+        compared.append(ComparedLabel(frame.atoms, *label, float(answer.energy), answer.forces, answer.stress))
+        ids.append(name)
+        advance(1)
+    reasons = outliers_among(compared, OutlierSettings())
+    return [f"{placed.pop(ids[index])[0]}: {reason}" for index, reason in reasons.items()]
 
 
 def _calibrated(

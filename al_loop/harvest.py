@@ -25,6 +25,7 @@ from al_loop.own_entries import NO_ENTRIES, OwnEntries
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 HARVEST_LIMIT: Final = 10_000
@@ -126,6 +127,9 @@ def _harvested(
 
 
 def _unusable(atoms: Atoms, elements: frozenset[int]) -> str | None:
+    excess = structure_excess(atoms)
+    if excess:
+        return excess
     try:
         check_structures([atoms], elements)
         charge_and_multiplicity(atoms)

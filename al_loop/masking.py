@@ -10,6 +10,12 @@ _OPTION = re.compile(r"(?P<key>[?&][A-Za-z]*(?:password|secret|token)=)[^&\s\"'<
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
 
 
+def holds_password(uri: str) -> bool:
+    """Whether a URI holds a password, or a secret among its options; a user alone is none."""
+    user = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://([^/]*)@", uri)
+    return (user is not None and ":" in user[1]) or _OPTION.search(uri) is not None
+
+
 def mask_uri(text: str) -> str:
     """Replace user and password of every URI in a text, and secrets among its options, by ``***``."""
     return _OPTION.sub(r"\g<key>***", _USER.sub(r"\g<scheme>***@", text))

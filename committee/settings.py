@@ -81,14 +81,14 @@ class CommitteeSettings(Settings):
 
     members: int = Field(8, ge=2, le=1024)
     """K. More members give a steadier uncertainty at a slightly higher price."""
-    hidden_channels: int = Field(64, ge=1)
-    """Width of each head's hidden layers."""
-    prior_scale_eV: float = Field(0.0, ge=0)
+    hidden_channels: int = Field(64, ge=1, le=4096)
+    """Width of each head's hidden layers; at 4096 the heads outweigh the foundation."""
+    prior_scale_eV: float = Field(0.0, ge=0, le=100)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
-    fade_onset: float = Field(3.0, gt=0)
+    fade_onset: float = Field(3.0, gt=0, le=1e9)
     """Latent distance (1 = typical of known frames) at which the correction starts to fade out."""
-    fade_end: float = Field(9.0, gt=0)
-    """Latent distance beyond which only the foundation is left."""
+    fade_end: float = Field(9.0, gt=0, le=1e9)
+    """Latent distance beyond which only the foundation is left; 1e9 switches the fade off."""
 
     @model_validator(mode="after")
     def _fade_ends_after_its_onset(self) -> "CommitteeSettings":
@@ -100,35 +100,39 @@ class CommitteeSettings(Settings):
 class TrainingSettings(Settings):
     """The dense fit of the heads on cached features and tangents."""
 
-    epochs: int = Field(400, ge=1)
+    epochs: int = Field(400, ge=1, le=10**6)
     """Full-batch AdamW steps, with a cosine schedule of the learning rate."""
-    learning_rate: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    energy_weight: float = Field(10.0, ge=0)
+    learning_rate: float = Field(5e-3, ge=1e-8, le=100)
+    """AdamW moves every weight by about this much in a step: below 1e-8 single precision notices nothing, at
+    100 nothing is left of what they were."""
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    """Share of each weight that a step takes away, times the learning rate."""
+    energy_weight: float = Field(10.0, ge=0, le=1e6)
     """Weight of the squared error of the energy per atom (eV/atom)."""
-    forces_weight: float = Field(1.0, ge=0)
+    forces_weight: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared error of a force component (eV/Å)."""
-    stress_weight: float = Field(1.0, ge=0)
+    stress_weight: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared error of a stress component (eV/Å³, scaled by 20)."""
     loss: Literal["squared", "huber", "likelihood"] = "squared"
     """squared: the default. huber: for labels of which a few may be wrong. likelihood: Gaussian negative
     log-likelihood of the forces under the committee's own mean and spread, over the second half of the epochs; with
     48 labels it was no better calibrated on new frames than squared, whose members differ by their bootstrap."""
-    huber_threshold_eV_per_A: float = Field(0.02, gt=0)
+    huber_threshold_eV_per_A: float = Field(0.02, gt=0, le=1e4)
     """Errors of a force component beyond this (eV/Å) count linearly instead of squared; a tenth of the number bounds
     energies per atom (eV), the number itself stresses times 20 Å³. About the errors that good labels leave."""
-    likelihood_floor_eV_per_A: float = Field(0.01, gt=0)
+    likelihood_floor_eV_per_A: float = Field(0.01, ge=1e-6, le=1e4)
     """Smallest standard deviation of a force component that the likelihood believes in: the noise of the labels."""
-    exact_up_to_atoms: int = Field(32, ge=1)
+    exact_up_to_atoms: int = Field(32, ge=1, le=1000)
     """Frames of up to so many atoms keep their exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
-    32 atoms and 128 features, growing with n². Larger frames are sketched, which only the squared loss allows."""
-    sketch_directions: int = Field(96, ge=1)
+    32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames are sketched, which only the
+    squared loss allows."""
+    sketch_directions: int = Field(96, ge=1, le=10_000)
     """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
     The computing time of a frame grows with the number of directions; so does what its forces teach."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the frames, by whole trajectories, that is held back to stop early. 0 trains on everything: with a
     few dozen labels each of them is worth more in the fit."""
-    patience_epochs: int = Field(100, ge=1)
+    patience_epochs: int = Field(100, ge=1, le=10**6)
     """Stop after so many epochs without progress on the frames held back; the best heads are kept."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from dft_interfaces.bounds import label_excess, structure_excess
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 
 NET_FORCE_TOLERANCE_EV_PER_A = 0.1
@@ -13,9 +14,6 @@ NET_FORCE_TOLERANCE_EV_PER_A = 0.1
 
 NET_FORCE_FRACTION = 0.02
 """Net force allowed besides, as a fraction of the largest force: grid noise grows with the forces of close contacts."""
-
-LARGEST_FORCE_EV_PER_A = 1e4
-"""Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
 
 BOND_FACTOR = 1.3
 """Atoms closer than this times the sum of their covalent radii act on each other."""
@@ -63,23 +61,25 @@ def defect(label: Label, atoms: Atoms, level: str) -> Flaw | None:
         atoms: the structure it belongs to.
         level: fingerprint of the level of theory that it must have.
     """
-    return flaw(label, len(atoms), level) or _net_force_problem(label) or _no_force_problem(label, atoms)
+    return flaw(label, atoms, level) or _net_force_problem(label) or _no_force_problem(label, atoms)
 
 
-def flaw(label: Label, atom_count: int, level: str) -> Flaw | None:
+def flaw(label: Label, atoms: Atoms, level: str) -> Flaw | None:
     """Return why the numbers of a converged label are no label of this structure and level, None if they are.
 
     Args:
         label: of any origin.
-        atom_count: atoms of the structure.
+        atoms: the structure.
         level: fingerprint of the level of theory.
     """
+    atom_count = len(atoms)
     return (
         _level_problem(label, level)
         or _energy_problem(label)
         or _forces_problem(label, atom_count)
         or _stress_problem(label)
         or _moments_problem(label, atom_count)
+        or _excess(label, atoms)
     )
 
 
@@ -129,13 +129,6 @@ def _forces_problem(label: Label, atom_count: int) -> Flaw | None:
             Failure.NOT_FINITE,
             f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å",
         )
-    sizes = np.linalg.norm(forces, axis=1)
-    if atom_count and sizes.max() > LARGEST_FORCE_EV_PER_A:
-        return Flaw(
-            Failure.OUTLIER,
-            f"received a force of {sizes.max():.2g} eV/Å on atom {sizes.argmax()}, expected at most "
-            f"{LARGEST_FORCE_EV_PER_A:g} eV/Å: the calculation went astray",
-        )
     return None
 
 
@@ -163,6 +156,16 @@ def _moments_problem(label: Label, atom_count: int) -> Flaw | None:
     if not np.isfinite(moments).all():
         return Flaw(Failure.NOT_FINITE, "received magnetic moments that are not finite, expected numbers in µB")
     return None
+
+
+def _excess(label: Label, atoms: Atoms) -> Flaw | None:
+    """Find a finite number that no system has (``dft_interfaces.bounds``)."""
+    if label.energy_eV is None or label.forces_eV_per_A is None:
+        return None
+    found = structure_excess(atoms) or label_excess(
+        atoms, label.energy_eV, label.forces_eV_per_A, label.stress_eV_per_A3, label.magnetic_moments_uB
+    )
+    return Flaw(Failure.OUTLIER, found) if found else None
 
 
 def _no_force_problem(label: Label, atoms: Atoms) -> Flaw | None:

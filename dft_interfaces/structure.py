@@ -3,6 +3,8 @@
 import numpy as np
 from ase import Atoms
 
+from dft_interfaces.bounds import charge_excess, length_excess, structure_excess
+
 MIN_DISTANCE_A = 0.2
 """Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
 
@@ -15,8 +17,9 @@ def require_computable(atoms: Atoms) -> None:
     """Check that a structure is one that some electronic-structure method could be asked about.
 
     Raises:
-        CannotCalculateError: no atoms, unknown elements, non-finite numbers, a periodic cell whose planes are closer
-            than ``MIN_DISTANCE_A`` (looking for neighbours in it would not end), or two atoms that are.
+        CannotCalculateError: no atoms, unknown elements, non-finite numbers, numbers beyond ``dft_interfaces.bounds``,
+            a periodic cell whose planes are closer than ``MIN_DISTANCE_A`` (looking for neighbours in it would not
+            end), or two atoms that are.
     """
     if len(atoms) == 0:
         raise CannotCalculateError("received a structure without atoms")
@@ -26,11 +29,15 @@ def require_computable(atoms: Atoms) -> None:
         raise CannotCalculateError("received positions or a cell with non-finite numbers")
     if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
         raise CannotCalculateError("received initial magnetic moments with non-finite numbers")
+    if excess := length_excess(atoms):
+        raise CannotCalculateError(excess)
     if _least_spacing_A(atoms) < MIN_DISTANCE_A:
         raise CannotCalculateError(
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
+    if excess := structure_excess(atoms):
+        raise CannotCalculateError(excess)
     from ase.neighborlist import neighbor_list  # loads scipy, and not every command looks for pairs
 
     close = neighbor_list("d", atoms, MIN_DISTANCE_A)
@@ -57,12 +64,15 @@ def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:
     ``charge`` defaults to 0 and ``spin`` to the lowest multiplicity that the electron count allows.
 
     Raises:
-        CannotCalculateError: not whole numbers, or a multiplicity that this number of electrons cannot have.
+        CannotCalculateError: not whole numbers, a charge that leaves no electron or adds more than there are protons,
+            or a multiplicity that this number of electrons cannot have.
     """
     charge = _whole_number("charge", atoms.info.get("charge", 0))
-    electrons = int(atoms.numbers.sum()) - charge
-    if electrons < 1:
-        raise CannotCalculateError(f"received charge {charge:+d}, which leaves {electrons} electrons")
+    protons = int(atoms.numbers.sum())
+    electrons = protons - charge
+    excess = charge_excess(protons, charge)
+    if excess:
+        raise CannotCalculateError(excess)
     lowest = lowest_multiplicity(electrons)
     given = atoms.info.get("spin")
     multiplicity = lowest if given is None else _whole_number("spin", given)
@@ -88,7 +98,7 @@ def multiplicity_exists(electrons: int, multiplicity: int) -> bool:
 def _whole_number(key: str, value: object) -> int:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not number.is_integer():
         raise CannotCalculateError(f"received info['{key}'] = {value!r}, expected a whole number")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from al_loop.campaign_size import campaign_size, check_machine
 from al_loop.cli.findings import Finding
 from al_loop.config import Config
 from al_loop.config.checks import check_elements, check_engine_elements
@@ -37,22 +38,24 @@ def diagnose(config: Config | None = None) -> list[Finding]:
     findings = [_python(), *_packages(config), *_database(config), _compiler(), _espresso()]
     if config is not None:
         engine = _engine(config)
-        findings += [engine, *([_level(config), _cost(config)] if engine.ok else [])]
+        findings += [engine, *([_level(config), _cost(config)] if engine.ok else []), _size(config)]
         findings += [_foundation(config), _folder(config)]
     return findings
 
 
 def check_campaign(config: Config) -> list[str]:
-    """Make sure that engine and foundation are there and know the elements; reads only.
+    """Make sure that engine and foundation are there and know the elements, and that this machine suffices; reads only.
 
     Returns:
-        What the user should know: slabs that a dipole correction would suit, and what could not be checked.
+        What the user should know: what the campaign will take, slabs that a dipole correction would suit, and what
+        could not be checked.
 
     Raises:
         EngineNotInstalledError: the engine is missing.
         EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for, or
-            the folder is another campaign's.
+        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for,
+            the folder is another campaign's, or the campaign needs several times the memory or the disk of this
+            machine.
         FoundationError: the foundation cannot be loaded.
         UnknownElementError: the foundation does not know an element.
     """
@@ -60,11 +63,13 @@ def check_campaign(config: Config) -> list[str]:
     from al_loop.label.labelling import check_resources, check_stage_queues
 
     check_folder(config)
-    build_engine(config.label.engine)
+    engine = build_engine(config.label.engine)
     check_engine_elements(config)
     check_resources(config.label)
     check_stage_queues(config)
-    notes = list(dipole_notes(config))
+    size = campaign_size(config)
+    check_machine(config, size)
+    notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         notes.append(f"Elements were not checked: the weights of {weights.model} are fetched at the first run.")
@@ -177,6 +182,16 @@ def _cost(config: Config) -> Finding:
     """What the labels will cost; asked only where the engine can be built."""
     cost = label_cost(config, build_engine(config.label.engine))
     return Finding("labels", True, str(cost), note=bool(cost.too_long))
+
+
+def _size(config: Config) -> Finding:
+    """What exploring takes, beside what this machine has."""
+    size = campaign_size(config)
+    try:
+        check_machine(config, size)
+    except InputError as error:
+        return Finding("size", False, str(size), str(error))
+    return Finding("size", True, str(size))
 
 
 def _level(config: Config) -> Finding:

@@ -66,6 +66,9 @@ def train(
         return
     of_which = f" ({done.labels})" if done.labels.partial else ""
     typer.echo(f"Trained on {done.frames} frames{of_which}; the checkpoint is {to}.")
+    if done.left_out:
+        told = "\n".join(f"  {sentence}" for sentence in done.left_out)
+        typer.echo(f"Left out as outliers among the labels: {len(done.left_out)} (--no-check keeps them)\n{told}")
     if done.force_mae_eV_per_A is not None:
         typer.echo(
             f"Force MAE on frames not trained on: {done.force_mae_eV_per_A:.4f} eV/Å, "

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
 from committee.settings import Settings
+from dft_interfaces.bounds import largest_energy_eV
 
 
 class OtherLabelsSettings(Settings):
@@ -56,4 +58,11 @@ class AlignSettings(Settings):
         unknown = [symbol for symbol in self.isolated_atoms_eV if not atomic_numbers.get(symbol)]
         if unknown:
             raise ValueError(f"isolated_atoms_eV: expected symbols such as Na, received {', '.join(unknown)}")
+        for symbol, energy in self.isolated_atoms_eV.items():
+            largest = largest_energy_eV(np.array([atomic_numbers[symbol]]))
+            if abs(energy) > largest:
+                raise ValueError(
+                    f"isolated_atoms_eV: received {energy:.3g} eV for {symbol}, expected at most {largest:.2g} eV in "
+                    "size, twice what all its electrons have and some"
+                )
         return self

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Set
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from al_loop.campaign_size import size_problems
 from al_loop.config import Config, SystemSettings
 from al_loop.config.explore_checks import built_structures, exploration_problems, start_problems
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
+from al_loop.config.values import show
 from al_loop.errors import InputError
 from al_loop.explore.generators.size import check_size
 from al_loop.explore.systems import (
@@ -23,8 +25,10 @@ from al_loop.explore.systems import (
 )
 from al_loop.files.sources import find_sources
 from al_loop.files.stated import spin_remedy
+from al_loop.masking import holds_password
 from committee.errors import UnknownElementError
 from committee.settings import FairchemSettings
+from dft_interfaces.bounds import charge_excess
 from dft_interfaces.engines import build_engine
 from dft_interfaces.queue.limits import disagreements, folder_problems
 from dft_interfaces.settings import EngineSettings
@@ -36,6 +40,11 @@ SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was mean
 
 def cross_check(config: Config) -> Iterator[str]:
     """Yield one sentence for each problem of a config whose paths are absolute."""
+    found = list(_problems(config))
+    yield from found or size_problems(config)  # whose structures can be built
+
+
+def _problems(config: Config) -> Iterator[str]:
     yield from _folder(config)
     yield from _same_names(config)
     yield from _foundation(config)
@@ -44,6 +53,7 @@ def cross_check(config: Config) -> Iterator[str]:
     yield from _align(config)
     yield from _validation(config)
     yield from _queue(config)
+    yield from _store(config)
     yield from exploration_problems(config)
     for dotted, system in systems_with_paths(config):
         yield from _structure(dotted, system, config)
@@ -128,6 +138,14 @@ def _queue(config: Config) -> Iterator[str]:
     queued = [step for step in ("explore", "label", "train") if getattr(config, step).queue is not None]
     if queued and any(character.isspace() for character in str(config.folder.expanduser().absolute())):
         yield f"folder: received {str(config.folder)!r} (with {queued[0]}.queue); queues take no path with a space"
+
+
+def _store(config: Config) -> Iterator[str]:
+    if config.store.uri is not None and holds_password(config.store.uri):
+        yield (
+            f"store.uri: received {show(config.store.uri)}, which holds a password; put the URI into a file that only"
+            " you can read (chmod 600) and name it in store.uri_file, or into MONGODB_URI"
+        )
 
 
 def _align(config: Config) -> Iterator[str]:
@@ -278,11 +296,12 @@ def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
 
 
 def _electrons(dotted: str, system: SystemSettings, structure: SystemStructure, atoms: Atoms) -> Iterator[str]:
-    nuclei = int(atoms.numbers.sum())
+    protons = int(atoms.numbers.sum())
     charge, multiplicity = atoms.info["charge"], atoms.info.get("spin")
-    electrons = nuclei - charge
-    if electrons < 1:
-        yield f"{dotted}.charge: received {charge:+d}, but the neutral structure has {nuclei} electrons"
+    electrons = protons - charge
+    excess = charge_excess(protons, charge)
+    if excess:
+        yield f"{dotted}.charge: {excess}; the neutral structure has {protons} electrons"
     elif multiplicity is not None and not multiplicity_exists(electrons, multiplicity):
         source = "" if system.spin_multiplicity is not None else f"{structure.source} states "
         yield (

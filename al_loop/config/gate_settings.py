@@ -31,8 +31,9 @@ class PhysicsSettings(Settings):
     """Largest change against the start, up or down, of a periodic cell's volume and of the volume atoms occupy."""
     max_temperature_ratio: float = Field(5.0, gt=1)
     """Largest kinetic temperature in units of the thermostat's."""
-    max_temperature_K: float = Field(10000.0, gt=0)
-    """Hottest thermostat: beyond this matter is a plasma, which neither the model nor the labels describe."""
+    max_temperature_K: float = Field(10000.0, gt=0, le=1e5)
+    """Hottest thermostat: beyond this matter is a plasma, which neither the model nor the labels describe (at 100,000 K
+    every atom is ionised)."""
     max_energy_change_eV_per_atom: float = Field(1.0, gt=0)
     """Largest change of the potential energy against the start, per atom that can move, besides what heating to the
     thermostat's temperature adds (3 kT). Larger where reactions that release more are the purpose."""

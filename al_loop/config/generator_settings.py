@@ -24,7 +24,7 @@ def _a_plane(miller: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 Miller = Annotated[tuple[int, int, int], AfterValidator(_a_plane)]
-Repeat = Annotated[int, Field(ge=1)]
+Repeat = Annotated[int, Field(ge=1, le=100_000)]
 Symbol = Annotated[str, AfterValidator(_known_symbol)]
 # A stored configuration names the file: a campaign's folder may be moved with its structures.
 StructureFile = Annotated[Path, PlainSerializer(lambda path: path.name, return_type=str, when_used="json")]
@@ -69,7 +69,7 @@ class VacancySettings(Settings):
 
     kind: Literal["vacancy"]
     element: Symbol
-    count: int = Field(1, ge=1)
+    count: int = Field(1, ge=1, le=100_000)
 
 
 class SubstitutionSettings(Settings):
@@ -78,7 +78,7 @@ class SubstitutionSettings(Settings):
     kind: Literal["substitution"]
     element: Symbol
     by: Symbol
-    count: int = Field(1, ge=1)
+    count: int = Field(1, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _exchanges_something(self) -> "SubstitutionSettings":
@@ -96,7 +96,7 @@ class SurfaceSettings(Settings):
     """Repeats of the cell that is cut, along the normal."""
     fixed_layers: int = Field(0, ge=0)
     """So many of the layers, the lowest ones, are fixed; the same layers that ``layers`` counts."""
-    vacuum_A: float = Field(8.0, gt=0)
+    vacuum_A: float = Field(8.0, gt=0, le=1000)
     """On each side."""
     repeats: tuple[Repeat, Repeat] = (1, 1)
     """In the plane."""
@@ -126,7 +126,7 @@ class InterfaceSettings(Settings):
     """Of the other slab in the plane, so that both match."""
     gap_A: float = Field(2.5, gt=0, le=10)
     """Between the outermost atoms of both, at the interface and, without vacuum, at its periodic image."""
-    vacuum_A: float = Field(0.0, ge=0)
+    vacuum_A: float = Field(0.0, ge=0, le=1000)
     """Above the second slab."""
     max_mismatch: float = Field(0.1, gt=0, le=0.5)
     """Largest deformation of the other slab's lattice vectors, a fraction."""
@@ -136,8 +136,8 @@ class BoxSettings(Settings):
     """Put a molecule, or several copies of it at random places and orientations, in a cubic box."""
 
     kind: Literal["box"]
-    edge_A: float = Field(gt=0)
-    copies: int = Field(1, ge=1)
+    edge_A: float = Field(gt=0, le=1000)
+    copies: int = Field(1, ge=1, le=100_000)
     min_distance_A: float = Field(2.0, gt=0)
     """Between atoms of different copies."""
     periodic: bool = True

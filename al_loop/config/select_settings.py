@@ -8,11 +8,11 @@ from committee.settings import Settings
 class SelectSettings(Settings):
     """Which suspects are sent to DFT."""
 
-    labels_per_round: int = Field(12, ge=1)
-    """Budget of each round."""
+    labels_per_round: int = Field(12, ge=1, le=100_000)
+    """Budget of each round; a fit holds the derivatives of all labels in memory."""
     audit_fraction: float = Field(0.05, ge=0, le=1)
     """Share of the budget spent on frames drawn at random, which keeps the statistics honest."""
-    unphysical_quota: int = Field(2, ge=0)
+    unphysical_quota: int = Field(2, ge=0, le=100_000)
     """At most this many frames that are unphysical but computable."""
     uncertainty_power: float = Field(1.0, ge=0, le=4)
     """A frame's distance to what is known is multiplied by its uncertainty to this power. 0 ignores the uncertainty."""

@@ -20,7 +20,7 @@ class OutlierSettings(Settings):
     """When a converged label is not believed: it is far from the model and from how the other labels differ from it.
 
     Generous on purpose: a suspect frame is labelled because the model errs there. What this finds is the energy of
-    another system, or an electronic state far from the ground state.
+    another system, an electronic state far from the ground state, or a stress in another unit.
     """
 
     energy_eV_per_atom: float = Field(0.5, gt=0)
@@ -28,15 +28,18 @@ class OutlierSettings(Settings):
     forces_eV_per_A: float = Field(100.0, gt=0)
     """Deviation of the forces, a mean over the atoms of the frame. Two codes differed by 50 eV/Å where atoms met at
     half their bond length, with good reason."""
+    stress_eV_per_A3: float = Field(0.05, gt=0)
+    """Deviation of a stress component, 8 GPa; the virial of the force errors at 1 Å and the size of the model's own
+    stress are allowed besides. A stress in GPa or kbar among others in eV/Å³ is far beyond."""
     spreads: float = Field(10.0, gt=0)
-    """Both must also exceed so many robust standard deviations of all labels."""
+    """All must also exceed so many robust standard deviations of all labels."""
 
 
 class LabelSettings(Settings):
     """How labels are made."""
 
     engine: EngineSettings
-    workers: int = Field(2, ge=0)
+    workers: int = Field(2, ge=0, le=1024)
     """Worker processes on this machine; fewer are started where workers times engine.cores exceed its cores. With 0 the
     campaign waits for ``al-loop worker`` elsewhere."""
     labels_per_job: int = Field(1, ge=1, le=1000)
@@ -49,8 +52,8 @@ class LabelSettings(Settings):
     quorum: float = Field(1.0, gt=0, le=1)
     """A round goes on as soon as this share of its labels has ended, of those to train on and of each kind held out.
     The others enter a later round; the last round waits for all."""
-    lease_s: float = Field(60.0, gt=1)
-    """A worker that shows no sign of life for this long loses its request."""
+    lease_s: float = Field(60.0, gt=1, le=7 * 86_400)
+    """A worker that shows no sign of life for this long, a week at most, loses its request."""
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """The campaign stops when more than this share of a round's labels fail."""
 
@@ -58,9 +61,9 @@ class LabelSettings(Settings):
 class WatchSettings(Settings):
     """What starts a further round of ``al-loop run --watch``: one of the two is enough."""
 
-    suspects: int = Field(12, ge=1)
-    """Suspect frames that were harvested elsewhere."""
-    labels: int = Field(12, ge=1)
+    suspects: int = Field(12, ge=1, le=10_000)
+    """Suspect frames that were harvested elsewhere; more than 10,000 never wait."""
+    labels: int = Field(12, ge=1, le=10**6)
     """Labels that were imported."""
     every_s: float = Field(5.0, ge=0.1, le=3600)
     """Time between two looks."""
@@ -87,8 +90,9 @@ class StoreSettings(Settings):
             raise ValueError("expected either uri or uri_file, received both; remove one of them")
         return self
 
-    wait_s: float = Field(300.0, ge=0)
-    """How long campaign and workers wait for a database that has gone away before they end; nothing is lost then."""
+    wait_s: float = Field(300.0, ge=0, le=7 * 86_400)
+    """How long, a week at most, campaign and workers wait for a database that has gone away before they end; nothing is
+    lost then."""
 
 
 class Config(Settings):
@@ -99,8 +103,9 @@ class Config(Settings):
     folder: Path
     """Where everything is written, relative to the current folder."""
     seed: int = Field(0, ge=0, lt=2**32)
-    rounds: int = Field(3, ge=1)
-    threads: int = Field(1, ge=1)
+    rounds: int = Field(3, ge=1, le=10_000)
+    """The most rounds that are run, each with a training from scratch on all labels so far."""
+    threads: int = Field(1, ge=1, le=1024)
     """Threads of the model's evaluation. One is fastest for small cells while workers label on the other cores."""
     foundation: FoundationSettings
     committee: CommitteeSettings = CommitteeSettings()

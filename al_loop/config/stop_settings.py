@@ -15,7 +15,7 @@ class StopSettings(Settings):
     """At least this share of the explored frames is trusted, in each of the last ``over_rounds`` rounds."""
     time_to_suspect_ps: float | None = Field(None, gt=0)
     """The median trajectory runs at least so long until its first frame that is not trusted, in the same rounds."""
-    over_rounds: int = Field(1, ge=1)
+    over_rounds: int = Field(1, ge=1, le=10_000)
     """Rounds over which both must hold."""
     promise_proven: bool = False
     """The promise is proven on the calibration frames, and the coverage of the test frames does not contradict it."""

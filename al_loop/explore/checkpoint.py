@@ -17,7 +17,7 @@ from al_loop.frames import constraints_text
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
-VERSION = 1
+VERSION = 2
 _PLAIN = "plain.json"
 
 
@@ -29,6 +29,7 @@ class Checkpoint:
         identity: hash of all that decides the run (``identity_of``).
         step: the step that is evaluated next.
         sizes: bytes of each trajectory's file that belong to the steps before.
+        digests: SHA-256 of these bytes.
         states: of the running trajectories by index (``Lockstep.state``).
         ended: nothing is left to be done.
     """
@@ -36,6 +37,7 @@ class Checkpoint:
     identity: str
     step: int
     sizes: tuple[int, ...]
+    digests: tuple[str, ...]
     states: Mapping[int, tuple[Mapping[str, Any], str]]
     ended: bool = False
 
@@ -65,6 +67,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "identity": checkpoint.identity,
         "step": checkpoint.step,
         "sizes": list(checkpoint.sizes),
+        "digests": list(checkpoint.digests),
         "ended": checkpoint.ended,
         "trajectories": {str(index): text for index, (_, text) in checkpoint.states.items()},
     }
@@ -94,7 +97,8 @@ def load(path: Path) -> Checkpoint | None:
     for name, values in arrays.items():
         index, _, inner = name.partition("/")
         states[int(index)][0][inner] = values
-    return Checkpoint(plain["identity"], plain["step"], tuple(plain["sizes"]), states, ended=plain["ended"])
+    sizes, digests = tuple(plain["sizes"]), tuple(plain["digests"])
+    return Checkpoint(plain["identity"], plain["step"], sizes, digests, states, ended=plain["ended"])
 
 
 def _described(start: Start) -> list[Any]:

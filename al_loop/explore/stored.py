@@ -1,8 +1,10 @@
 """Exploration that writes its trajectories as it goes, and goes on from what it wrote."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 
 from al_loop.config import ExploreSettings, PhysicsSettings
@@ -12,6 +14,8 @@ from al_loop.explore.starts import Start
 from al_loop.explore.trajectory_file import append, cut, read_visits
 from al_loop.records import Visit
 from committee.potential import CommitteePotential
+
+logger = getLogger(__name__)
 
 STATE = "state.npz"
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
@@ -59,7 +63,8 @@ def explore_stored(
     """Run every trajectory as ``explore`` does, but keep its frames on disk, one file for each trajectory.
 
     At each check the new frames are appended, then the state is replaced. A run that was killed goes on from its last
-    state with the same call, drops what was appended after it, and with one thread ends with the same bits. No more
+    state with the same call, drops what was appended after it, and with one thread ends with the same bits. Frames that
+    do not match the checksum in the state are not believed: the trajectories are run again from their starts. No more
     than the frames of one step are held in memory.
 
     Args:
@@ -75,32 +80,51 @@ def explore_stored(
     lockstep = Lockstep(potential, starts, settings, physics)
     identity = identity_of(potential, starts, settings, physics)
     folder.mkdir(parents=True, exist_ok=True)
-    if not _resumed(folder, identity, lockstep, paths):
+    digests = _resumed(folder, identity, lockstep, paths)
+    if digests is None:
+        digests = [hashlib.sha256() for _ in paths]
         for path in (path for pattern in ("*.npz", "*.extxyz", "*.tmp") for path in folder.glob(pattern)):
             path.unlink()
     elif lockstep.step > 1:
         advance(lockstep.step - 1)
     while not lockstep.ended:
         for recorded in lockstep.advance():
-            append(paths[recorded.index], recorded)
+            digests[recorded.index].update(append(paths[recorded.index], recorded))
         if lockstep.ended or (lockstep.step - 1) % settings.check_every == 0:
             sizes = tuple(path.stat().st_size if path.exists() else 0 for path in paths)
-            state = Checkpoint(identity, lockstep.step, sizes, lockstep.state(), ended=lockstep.ended)
+            seals = tuple(digest.hexdigest() for digest in digests)
+            state = Checkpoint(identity, lockstep.step, sizes, seals, lockstep.state(), ended=lockstep.ended)
             save(folder / STATE, state)
         if lockstep.step > 1:
             advance(1)
     return stored
 
 
-def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Path]) -> bool:
-    """Bring a run to where its last state was, files included; False if there is none of this run."""
+def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Path]) -> "list[hashlib._Hash] | None":
+    """Bring a run to where its last state was and return the digests of its files; None if there is no such run."""
     known = load(folder / STATE)
     if known is None or known.identity != identity:
-        return False
+        return None
     try:
-        for path, size in zip(paths, known.sizes, strict=True):
-            cut(path, size)
-    except ValueError:  # the machine went down before the frames reached the disk
-        return False
+        digests = [_checked(*one) for one in zip(paths, known.sizes, known.digests, strict=True)]
+    except ValueError as error:  # the machine went down before the frames reached the disk, or they were damaged since
+        logger.warning("%s; the trajectories in %s are run again", error, folder)
+        return None
     lockstep.restore(known.step, known.states)
-    return True
+    return digests
+
+
+def _checked(path: Path, size: int, seal: str) -> "hashlib._Hash":
+    """Drop what was written after the state, and compare the rest with its checksum.
+
+    Raises:
+        ValueError: the file is shorter, or holds something else.
+    """
+    cut(path, size)
+    if not path.exists():
+        return hashlib.sha256()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    if digest.hexdigest() != seal:
+        raise ValueError(f"{path} does not match its checksum")
+    return digest

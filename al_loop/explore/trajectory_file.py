@@ -20,10 +20,12 @@ from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
 _KEPT = ("charge", "spin")
 
 
-def append(path: Path, recorded: Recorded) -> None:
-    """Write a frame behind the others."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_frame(recorded))
+def append(path: Path, recorded: Recorded) -> bytes:
+    """Write a frame behind the others, and return what was written."""
+    content = _frame(recorded).encode()
+    with path.open("ab") as file:
+        file.write(content)
+    return content
 
 
 def cut(path: Path, size: int) -> None:

@@ -17,6 +17,7 @@ from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
 from al_loop.files.zeroed_forces import refuse_zeroed_forces
+from dft_interfaces.bounds import label_excess, structure_excess
 
 Array = NDArray[np.float64]
 
@@ -67,8 +68,8 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
         keys: names of the labels in files of frames; by default see ``keys_of``.
 
     Raises:
-        InputError: nothing to read, a file that cannot be read, one without labels, or a label of the wrong shape or
-            that is not finite.
+        InputError: nothing to read, a file that cannot be read, one without labels, or a label of the wrong shape,
+            that is not finite, or beyond ``dft_interfaces.bounds``.
     """
     sources = find_sources(paths)
     notes = list(sources.notes)
@@ -108,10 +109,12 @@ def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) ->
 
     Raises:
         InputError: a file that cannot be read, one that the user named and that holds no labels, a label of the wrong
-            shape or that is not finite, or forces that a constraint set to zero.
+            shape or that is not finite, numbers beyond ``dft_interfaces.bounds``, or forces that a constraint set to
+            zero.
     """
     frames = _of_output(source, notes) if source.kind in OUTPUTS else _of_frames(source, keys, notes)
     for frame in frames:
+        _refuse_beyond_bounds(frame)
         refuse_zeroed_forces(frame.atoms, frame.forces_eV_per_A, frame.where)
         yield frame
 
@@ -172,6 +175,13 @@ def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> 
         where=where,
         provenance=known,
     )
+
+
+def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
+    numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
+    excess = structure_excess(found.atoms) or label_excess(found.atoms, *numbers)
+    if excess:
+        raise InputError(f"{found.where}: {excess}. Correct the number or its unit, or remove the frame")
 
 
 def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ...]) -> Array | None:

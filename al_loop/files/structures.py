@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from al_loop.config.frame_index import Frames
@@ -15,8 +14,8 @@ from al_loop.files.occupancies import refuse_disorder
 from al_loop.files.stated import as_stated
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 
-LONGEST_A = 1e5
 EVERY_ELEMENT = frozenset(range(1, 119))
 
 
@@ -59,8 +58,8 @@ def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
 
     Raises:
         InputError: no such file, a folder, a file that ASE cannot read, a choice of no frame, no atoms, a disordered
-            structure, a statement that cannot be (see ``as_stated``), or a structure that no model could be asked
-            about (see ``check_structures``).
+            structure, a statement that cannot be (see ``as_stated``), numbers beyond ``dft_interfaces.bounds``, or a
+            structure that no model could be asked about (see ``check_structures``).
     """
     _check_whole(path)
     refuse_disorder(path)
@@ -111,14 +110,14 @@ def _check_start(atoms: Atoms, where: str) -> None:
         raise InputError(f"{where} holds no atoms; put one structure with at least one atom in it")
     if (atoms.numbers < 1).any():
         raise InputError(f"{where} holds an atom without an element (symbol X); give it one")
-    longest_A = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
-    if longest_A > LONGEST_A:
-        raise InputError(f"{where}: received a length of {longest_A:.3g} Å, expected up to {LONGEST_A:g}")
+    as_stated(atoms, where).calc = None
+    excess = structure_excess(atoms)
+    if excess:
+        raise InputError(f"{where}: {excess}; correct the number or its unit")
     try:
         check_structures([atoms], EVERY_ELEMENT)
     except StructureError as error:
         raise InputError(f"{where}: the structure {error.reason}") from error
-    as_stated(atoms, where).calc = None
 
 
 def _numbered(path: Path, count: int, numbers: list[int]) -> Iterator[Atoms]:

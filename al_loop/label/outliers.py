@@ -1,20 +1,27 @@
-"""Labels that converged to something else: energies of another system, a wrong electronic state, wrong forces.
+"""Labels that converged to something else: the energy of another system, a wrong electronic state, wrong derivatives.
 
-A suspect frame may differ from the model by a lot, so both tests are generous: a deviation counts only if it exceeds a
+A suspect frame may differ from the model by a lot, so all tests are generous: a deviation counts only if it exceeds a
 limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
 where the model misjudges forces it misjudges energies, and an energy that is off while the forces agree is another's.
+A stress may besides differ by the virial of the force errors at 1 Å, and by as much as the model's own: a model that
+misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
 from al_loop.evaluate.errors import dft_energy, dft_forces
-from al_loop.ledger import Ledger
 from al_loop.records import LabelledFrame, Role
 from committee.potential import CommitteePotential
+
+if TYPE_CHECKING:
+    from al_loop.ledger import Ledger  # imports mongoengine, which training on files does without
 
 Array = NDArray[np.float64]
 
@@ -27,7 +34,51 @@ _FIT_STEPS = 50
 _FLOOR_EV = 1e-3
 
 
-def mark_outliers(ledger: Ledger, round_: int, served: CommitteePotential, settings: OutlierSettings) -> dict[str, str]:
+@dataclass(frozen=True)
+class ComparedLabel:
+    """A label beside a model's answer for the same structure of n atoms.
+
+    Attributes:
+        atoms: the structure.
+        energy_eV: total energy of the label; NaN if there is none.
+        forces_eV_per_A: (n, 3) of the label.
+        stress_eV_per_A3: (6,) of the label; None or NaN if there is none.
+        model_energy_eV: the model's total energy, counted from any zero.
+        model_forces_eV_per_A: (n, 3) of the model.
+        model_stress_eV_per_A3: (6,) of the model; None or NaN if it has none.
+    """
+
+    atoms: Atoms
+    energy_eV: float
+    forces_eV_per_A: Array
+    stress_eV_per_A3: Array | None
+    model_energy_eV: float
+    model_forces_eV_per_A: Array
+    model_stress_eV_per_A3: Array | None
+
+    @property
+    def force_errors(self) -> Array:
+        """(n,) eV/Å: norm of label minus model on each atom."""
+        return np.asarray(np.linalg.norm(self.forces_eV_per_A - self.model_forces_eV_per_A, axis=1))
+
+    @property
+    def stress_error(self) -> float:
+        """Largest component of label minus model, eV/Å³; NaN where one of them has no stress."""
+        if self.stress_eV_per_A3 is None or self.model_stress_eV_per_A3 is None:
+            return float("nan")
+        return float(np.abs(self.stress_eV_per_A3 - self.model_stress_eV_per_A3).max())
+
+    @property
+    def stress_reach(self) -> float:
+        """By how much the stress may differ in any case, eV/Å³; only where both have one."""
+        assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
+        virial = _REACH_A * self.force_errors.sum() / self.atoms.get_volume()
+        return float(virial + np.abs(self.model_stress_eV_per_A3).max())
+
+
+def mark_outliers(
+    ledger: "Ledger", round_: int, served: CommitteePotential, settings: OutlierSettings
+) -> dict[str, str]:
     """Keep the outliers among a round's labels from every later use; the same whenever it is asked for.
 
     Args:
@@ -57,17 +108,71 @@ def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settin
     if len(frames) < MIN_LABELS:
         return {}
     predictions = served.predict([frame.atoms for frame in frames], "energy")
-    counts = _composition(frames)
-    differences = np.array([dft_energy(f) - p.energy for f, p in zip(frames, predictions, strict=True)])
-    force_errors = [np.linalg.norm(dft_forces(f) - p.forces, axis=1) for f, p in zip(frames, predictions, strict=True)]
-    mean_force_errors = np.array([errors.mean() for errors in force_errors])
-    reach = _REACH_A * mean_force_errors
-    energy_errors, allowed_energy = judged_energies(counts, differences, reach, settings)
+    compared = [
+        ComparedLabel(
+            frame.atoms,
+            dft_energy(frame),
+            dft_forces(frame),
+            frame.label.stress_eV_per_A3,
+            p.energy,
+            p.forces,
+            p.stress,
+        )
+        for frame, p in zip(frames, predictions, strict=True)
+    ]
+    return outliers_among(compared, settings)
+
+
+def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
+    """Return the places of the labels that are too far from the model's word, each with the reason.
+
+    Args:
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` are not judged, nor are fewer stresses.
+        settings: what counts as an outlier.
+    """
+    if len(compared) < MIN_LABELS:
+        return {}
+    counts = _composition([label.atoms for label in compared])
+    differences = np.array([label.energy_eV - label.model_energy_eV for label in compared])
+    mean_force_errors = np.array([label.force_errors.mean() for label in compared])
     allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
-    return {
+    found = {
+        **stress_outliers(compared, settings),
         **_named(mean_force_errors, allowed_force, "forces differ from the model's by {:.3g} eV/Å on average"),
-        **_named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's"),
     }
+    known = np.flatnonzero(np.isfinite(differences))
+    if len(known) < MIN_LABELS:
+        return found
+    reach = _REACH_A * mean_force_errors[known]
+    energy_errors, allowed_energy = judged_energies(counts[known], differences[known], reach, settings)
+    named = _named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's")
+    return {**found, **{int(known[i]): reason for i, reason in named.items()}}
+
+
+def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
+    """Return the places of the labels whose stress is too far from the model's, each with the reason.
+
+    Args:
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` with a stress are not judged.
+        settings: what counts as an outlier.
+    """
+    return dict(_named(*judged_stresses(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
+
+
+def judged_stresses(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
+    """Return stress errors and what is allowed, (f,) eV/Å³ each; NaN where there is no stress to compare.
+
+    Args:
+        compared: labels beside a model's answers.
+        settings: what counts as an outlier.
+    """
+    errors = np.array([label.stress_error for label in compared])
+    allowed = np.full(len(compared), np.nan)
+    known = np.flatnonzero(np.isfinite(errors))
+    if len(known) >= MIN_LABELS:
+        limit = _allowed(errors[known], settings.stress_eV_per_A3, settings.spreads)
+        allowed[known] = limit + np.array([compared[int(i)].stress_reach for i in known])
+    return errors, allowed
 
 
 def judged_energies(
@@ -130,6 +235,6 @@ def _named(deviations: Array, allowed: Array, words: str) -> Mapping[int, str]:
     }
 
 
-def _composition(frames: Sequence[LabelledFrame]) -> Array:
-    elements = np.unique(np.concatenate([frame.atoms.numbers for frame in frames]))
-    return np.array([(frame.atoms.numbers[:, None] == elements).sum(0) for frame in frames], dtype=np.float64)
+def _composition(frames: Sequence[Atoms]) -> Array:
+    elements = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
+    return np.array([(atoms.numbers[:, None] == elements).sum(0) for atoms in frames], dtype=np.float64)

@@ -25,7 +25,7 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
     """The label, or a rejection if it claims to be converged and cannot be trained on."""
     if label.status is not LabelStatus.CONVERGED:
         return label
-    found = flaw(label, len(claimed.atoms), claimed.level)
+    found = flaw(label, claimed.atoms, claimed.level)
     return label if found is None else rejected(label, found)
 
 

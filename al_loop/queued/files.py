@@ -4,9 +4,15 @@ import hashlib
 import os
 import shlex
 import sys
+from logging import getLogger
 from pathlib import Path
+from typing import Any
 
+from al_loop.errors import CampaignError
 from dft_interfaces.atomic_write import write_whole
+from dft_interfaces.sealed_json import unsealed
+
+logger = getLogger("al_loop.queued")
 
 FOLDER = "queued"  # below the campaign's
 TASK, MODEL = "task.json", "model"
@@ -21,12 +27,47 @@ def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
         step: ``explore``, for example.
         task: JSON.
     """
-    digest = hashlib.sha256(task.encode()).hexdigest()[:16]
-    folder = campaign_folder / FOLDER / f"{step}-{digest}"
+    content = task.encode()
+    folder = campaign_folder / FOLDER / f"{step}-{_digest(content)}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not (folder / TASK).exists():
-        write_whole(folder / TASK, task)
+    path = folder / TASK
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, task)
     return folder
+
+
+def read_task(folder: Path) -> str:
+    """Return the task in a step's folder, whose name is the checksum of it.
+
+    Raises:
+        CampaignError: it was damaged since.
+    """
+    content = (folder / TASK).read_bytes()
+    if not folder.name.endswith(f"-{_digest(content)}"):
+        raise CampaignError(
+            f"{folder / TASK} was damaged: its SHA-256 is not the one in its folder's name. Run the same command "
+            "again, which writes it anew"
+        )
+    return content.decode()
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return what a job wrote last; None if there is nothing, or a file that does not match its checksum.
+
+    Such a file is removed and named in the log: the job that wrote it counts as lost.
+    """
+    try:
+        return unsealed(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except ValueError as error:
+        logger.warning("%s is not used, its job counts as one without a result: %s", path, error)
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _digest(task: bytes) -> str:
+    return hashlib.sha256(task).hexdigest()[:16]
 
 
 def stage_command(folder: Path) -> str:

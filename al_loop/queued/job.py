@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from al_loop.errors import CampaignError
-from al_loop.queued.files import DONE, FAILED, NOTE, PROGRESS, stage_command
+from al_loop.queued.files import DONE, FAILED, NOTE, PROGRESS, read_result, stage_command
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import QueueError
 from dft_interfaces.last_words import last_lines
@@ -128,12 +128,12 @@ class StageJob:
         )
 
     def _finished(self) -> dict[str, Any] | None:
-        failed = _read_json(self.folder / FAILED)
+        failed = read_result(self.folder / FAILED)
         if failed is not None:
             for name in (FAILED, NOTE):
                 (self.folder / name).unlink(missing_ok=True)
             raise CampaignError(f"{self.name}: {failed.get('message')}")
-        return _read_json(self.folder / DONE)
+        return read_result(self.folder / DONE)
 
     def _progress(self) -> int:
         known = _read_json(self.folder / PROGRESS)

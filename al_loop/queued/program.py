@@ -12,7 +12,7 @@ import torch
 
 from al_loop.errors import CampaignError
 from al_loop.explore.stored import explore_stored
-from al_loop.queued.files import DONE, FAILED, MODEL, PROGRESS, TASK
+from al_loop.queued.files import DONE, FAILED, MODEL, PROGRESS, read_result, read_task
 from al_loop.queued.tasks import ExploreTask, TaskFile, TrainTask, frame_from_dict, start_from_dict
 from al_loop.train.alignment import training_input
 from al_loop.train.fitting import fit_candidate
@@ -20,6 +20,7 @@ from committee.backbones import load_backbone
 from committee.checkpoint import load, save
 from committee.errors import CommitteeError
 from dft_interfaces.atomic_write import write_whole
+from dft_interfaces.sealed_json import sealed
 
 PROGRESS_EVERY_S = 1.0
 
@@ -45,16 +46,16 @@ def train(task: TrainTask, folder: Path, advance: Callable[[int], object]) -> di
 
 def run(folder: Path) -> None:
     """Do the task in a folder; what comes of it is written last."""
-    task = TaskFile.model_validate_json((folder / TASK).read_text(encoding="utf-8")).task
-    torch.set_num_threads(task.threads)
     advance = _Shown(folder / PROGRESS)
     try:
+        task = TaskFile.model_validate_json(read_task(folder)).task
+        torch.set_num_threads(task.threads)
         done = explore(task, advance) if isinstance(task, ExploreTask) else train(task, folder, advance)
     except (CampaignError, CommitteeError) as error:  # it would end the same way again
-        write_whole(folder / FAILED, json.dumps({"message": str(error)}))
+        write_whole(folder / FAILED, sealed({"message": str(error)}))
         raise
     advance.write()
-    write_whole(folder / DONE, json.dumps(done))
+    write_whole(folder / DONE, sealed(done))
 
 
 class _Shown:
@@ -80,7 +81,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     with (folder / "running.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / DONE).exists():
+        if read_result(folder / DONE) is None:
             run(folder)
 
 

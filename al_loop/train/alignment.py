@@ -1,15 +1,16 @@
 """Labels against the foundation: what a round's training set is, and whether it may be trained on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.data import chemical_symbols
 
-from al_loop.config import Config
+from al_loop.config import Config, OutlierSettings
 from al_loop.config.align_settings import AlignSettings
 from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
+from al_loop.label.outliers import ComparedLabel, stress_outliers
 from al_loop.records import LabelledFrame
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
@@ -94,6 +95,8 @@ def training_input(
     frames = [*own, *others.frames]
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
+    left_out = _stress_outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
+    frames, seen = _without(left_out, frames, seen)
     energies = [float(entry.energy) for entry in seen]
     prior, unanswered = _atom_shifts(config, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
@@ -122,6 +125,7 @@ def training_input(
             f"{level}: energies aligned by shifts of their own, which leave "
             f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
         )
+    found += [f"{others.where[key]} is left out as an outlier: {reason}." for key, reason in left_out.items()]
     parts = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
     if parts.partial:
         found.append(f"Of {len(frames)} labelled frames {parts}; what a frame lacks has no weight in the fit.")
@@ -156,6 +160,34 @@ def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], 
         return {}, f"{error}. They were not used."
 
 
+def _stress_outliers(
+    frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings
+) -> dict[str, str]:
+    """Frame id -> why the stress of another level's label is not believed; energies are a reason to stop instead.
+
+    Frames without energy or without forces are not judged.
+    """
+    found: dict[str, str] = {}
+    for level in dict.fromkeys(frame.level_of_theory for frame in frames):
+        ids, compared = [], []
+        for frame, entry in zip(frames, seen, strict=True):
+            whole = frame.forces_eV_per_A is not None and np.isfinite(frame.energy_eV)
+            if frame.level_of_theory == level and whole:
+                label = frame.energy_eV, np.asarray(frame.forces_eV_per_A), frame.stress_eV_per_A3
+                answer = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
+                compared.append(ComparedLabel(frame.atoms, *label, *answer))
+                ids.append(frame.id)
+        found |= {ids[index]: reason for index, reason in stress_outliers(compared, settings).items()}
+    return found
+
+
+def _without(
+    left_out: Collection[str], frames: Sequence[TrainingFrame], seen: Sequence[Tangents]
+) -> tuple[list[TrainingFrame], list[Tangents]]:
+    kept = [(frame, entry) for frame, entry in zip(frames, seen, strict=True) if frame.id not in left_out]
+    return [frame for frame, _ in kept], [entry for _, entry in kept]
+
+
 def _require_one_level(own: Sequence[TrainingFrame]) -> None:
     levels = {frame.level_of_theory: frame.id for frame in own}
     if len(levels) > 1:
@@ -167,7 +199,7 @@ def _require_one_level(own: Sequence[TrainingFrame]) -> None:
 
 
 def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:
-    """What a level's shifts leave; every frame counts, since no outliers were taken out of files of labels."""
+    """What a level's shifts leave; every frame counts, since no energies were taken out of files of labels."""
     chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
     found = Residuals.of([frames[i] for i in chosen], [foundation_energies_eV[i] for i in chosen], {})
     spread = float(np.fmax(found.spread_eV_per_atom, found.shifts.residual_spread_eV_per_atom))

@@ -25,11 +25,13 @@ class OtherLabels:
 
     Attributes:
         frames: each names its level; a frame's group is itself.
+        where: id of a frame -> its place, for messages.
         prior_shifts_eV: level -> atomic number -> reference shift, from isolated atoms in its files.
         notes: what was merged, left out or set apart, in sentences that name the level.
     """
 
     frames: list[TrainingFrame]
+    where: Mapping[str, str]
     prior_shifts_eV: Mapping[str, Mapping[int, float]]
     notes: tuple[str, ...]
 
@@ -42,6 +44,7 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
             structure that the foundation cannot be asked.
     """
     frames: list[TrainingFrame] = []
+    where: dict[str, str] = {}
     priors: dict[str, Mapping[int, float]] = {}
     notes: list[str] = []
     for level in dict.fromkeys(entry.level for entry in settings):
@@ -53,10 +56,13 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
                 notes += [f"{level}: {note}" for note in found.notes]
         together = sorted_out(read)
         notes += [f"{level}: {note}" for note in together.notes if f"{level}: {note}" not in notes]
-        frames += [_other_frame(level, labelled, backbone) for labelled in together.frames]
+        for labelled in together.frames:
+            frame = _other_frame(level, labelled, backbone)
+            frames.append(frame)
+            where[frame.id] = f"align.other_labels: {labelled.where}"
         energies = known_atoms(atom_energies(together.isolated_atoms).energies_eV, backbone)
         priors[level] = isolated_atom_shifts(energies, backbone)
-    return OtherLabels(frames, priors, tuple(notes))
+    return OtherLabels(frames, where, priors, tuple(notes))
 
 
 def training_frame_of(labelled: LabelledAtoms, name: str, level: str) -> TrainingFrame:

@@ -11,6 +11,7 @@ from al_loop.ids import canonical_order, content_id, frame_id
 from al_loop.validate.checks import NamedCheck
 from al_loop.validate.quantity import Quantity
 from dft_interfaces.atomic_write import write_whole
+from dft_interfaces.sealed_json import sealed, unsealed
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class AnswerStore:
         self._folder = folder
 
     def get(self, who: str, check: NamedCheck, atoms: Atoms) -> Answer | None:
-        """Return what is kept; None if there is nothing, or only a damaged file."""
+        """Return what is kept; None if there is nothing, or only a damaged file, whose checksum tells it."""
         try:
-            return Answer.from_dict(json.loads(self._path(who, check, atoms).read_text(encoding="utf-8")))
+            return Answer.from_dict(unsealed(self._path(who, check, atoms).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
 
@@ -92,7 +93,7 @@ class AnswerStore:
             OSError: a full disk, for example.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path(who, check, atoms), json.dumps(answer.as_dict(), indent=1))
+        write_whole(self._path(who, check, atoms), sealed(answer.as_dict(), allow_nan=True))
 
     def _path(self, who: str, check: NamedCheck, atoms: Atoms) -> Path:
         return self._folder / f"{content_id('answer', who, check.fingerprint, structure_id(atoms))}.json"

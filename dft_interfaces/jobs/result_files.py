@@ -1,6 +1,5 @@
-"""One small file for each finished calculation: written last, whole or not at all."""
+"""One small file for each finished calculation: written last, whole or not at all, with its own checksum."""
 
-import json
 import re
 from logging import getLogger
 from pathlib import Path
@@ -9,6 +8,7 @@ from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_json import label_as_dict, label_from_dict
+from dft_interfaces.sealed_json import sealed, unsealed
 
 logger = getLogger(__name__)
 
@@ -32,11 +32,11 @@ def write_result(folder: Path, request_id: str, label: Label) -> Path:
 
     Raises:
         OSError: a full disk, for example; what was there before is still there.
+        ValueError: a label with numbers that are not finite.
     """
     path = result_path(folder, request_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}, allow_nan=False)
-    write_whole(path, text)
+    write_whole(path, sealed({"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}))
     return path
 
 
@@ -60,13 +60,21 @@ def keep_result(folder: Path, request_id: str, label: Label) -> bool:
 
 
 def read_result(folder: Path, request_id: str) -> Label | None:
-    """Read a result of any status; None if there is none, or only a truncated or foreign file."""
+    """Read a result of any status; None if there is none.
+
+    A file that is truncated, of another request, or does not match its checksum is no result: it is named in the log,
+    and the request counts as one that has not ended.
+    """
+    path = result_path(folder, request_id)
     try:
-        data = json.loads(result_path(folder, request_id).read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("request_id") != request_id:
-            return None
+        data = unsealed(path.read_text(encoding="utf-8"))
+        if data.get("schema") != SCHEMA or data.get("request_id") != request_id:
+            raise ValueError(f"received schema {data.get('schema')} and request {data.get('request_id')!r}")
         return label_from_dict(data.get("label"))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        logger.warning("%s is not used, its calculation counts as one that has not ended: %s", path, error)
         return None
 
 

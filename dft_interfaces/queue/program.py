@@ -1,11 +1,13 @@
 """What a job of the queue runs: ``python -m dft_interfaces.queue.program FOLDER``; needs no pyiron and no ledger."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
 
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.sealed_json import sealed, unsealed
 
 BATCH_NAME = "batch.json"
 
@@ -16,13 +18,13 @@ def batch_command(folder: Path) -> str:
 
 
 def write_batch(folder: Path, batch_json: str) -> None:
-    """Put a batch where its job finds it."""
-    (folder / BATCH_NAME).write_text(batch_json, encoding="utf-8")
+    """Put a batch where its job finds it, with a checksum: a structure that was damaged must not be calculated."""
+    (folder / BATCH_NAME).write_text(sealed(json.loads(batch_json)), encoding="utf-8")
 
 
 def main() -> None:
     """Calculate the batch in the folder that is named; the labels go to their result files."""
-    batch = LabelBatch.model_validate_json((Path(sys.argv[1]) / BATCH_NAME).read_text(encoding="utf-8"))
+    batch = LabelBatch.model_validate(unsealed((Path(sys.argv[1]) / BATCH_NAME).read_text(encoding="utf-8")))
     with IsolatedEngine(batch.engine, batch.limits) as engine:
         for request_id, label in batch.labels(engine):
             sys.stdout.write(f"{request_id} is {label.status} after {label.cost_s:.1f} s\n")

@@ -42,7 +42,7 @@ class BaseEngineSettings(Settings, ABC):
 
     engine: str
     """Which engine."""
-    cores: int = Field(1, ge=1)
+    cores: int = Field(1, ge=1, le=100_000)
     """Cores of one calculation. Workers times cores never exceed the machine."""
 
     @abstractmethod

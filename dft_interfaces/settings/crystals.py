@@ -61,7 +61,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
 class PlaneWaveSettings(PeriodicEngineSettings):
     """A neutral cell that is periodic in three directions, sampled by k-points of a density."""
 
-    kpoint_density_A: float = Field(20.0, gt=0)
+    kpoint_density_A: float = Field(20.0, gt=0, le=1000)
     """k-points times lattice spacing, Å, rounded up; the mesh follows the cell (20 gives 4x4x4 for 5.43 Å silicon).
     About 10 is enough for insulators, 30 or more for metals. Keep it off a multiple of a lattice parameter: strained
     copies would fall on different meshes."""

@@ -38,14 +38,14 @@ HUBBARD_SHELL = {element: shell for shell, elements in _SHELLS.items() for eleme
 class EspressoRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixing_beta: float | None = Field(None, gt=0, le=1)
     """Share of the new density; small values stop charge sloshing."""
     mixing_mode: Literal["plain", "TF", "local-TF"] | None = None
     """``local-TF`` for slabs, clusters and whatever else is unevenly dense."""
     diagonalization: Literal["david", "cg"] | None = None
     """``cg`` is slower and converges where Davidson fails."""
-    start_smearing_eV: float | None = Field(None, gt=0)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Width of a first calculation, whose density starts the calculation proper."""
 
 
@@ -60,17 +60,18 @@ class EspressoSettings(PlaneWaveSettings):
     PseudoDojo files that ``make setup`` installs."""
     xc: str = "PBE"
     """The functional that the pseudopotentials were made for."""
-    cutoff_eV: float = Field(1250.0, gt=0)
-    """Plane-wave cutoff. The default is enough for most of PseudoDojo; Si and Al are content with 550 eV."""
-    density_cutoff_factor: float = Field(4.0, ge=4)
+    cutoff_eV: float = Field(1250.0, ge=20, le=20_000)
+    """Plane-wave cutoff. The default is enough for most of PseudoDojo; Si and Al are content with 550 eV. Below 20 eV
+    no valence electron is described, above 20,000 eV nothing is gained."""
+    density_cutoff_factor: float = Field(4.0, ge=4, le=100)
     """Cutoff of the density over that of the wave functions: 4 for norm-conserving pseudopotentials, 8 to 12 for
     ultrasoft and PAW ones."""
     smearing: Literal["fermi-dirac", "gaussian", "marzari-vanderbilt"] = "fermi-dirac"
-    smearing_eV: float = Field(0.1, gt=0)
+    smearing_eV: float = Field(0.1, gt=0, le=100)
     """Width. Fixed occupations are not offered: they fail where a frame closes the gap."""
     hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
     """Effective U (Dudarev) by what it acts on, for example ``{Ni-3d: 6.2}``. Needs pw.x before 7.1."""
-    max_cycles: int = Field(100, ge=1)
+    max_cycles: int = Field(100, ge=1, le=100_000)
     ladder: tuple[EspressoRung, ...] = (
         EspressoRung(name="slow mixing", mixing_beta=0.2, mixing_mode="local-TF", max_cycles=200),
         EspressoRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.2, max_cycles=200),

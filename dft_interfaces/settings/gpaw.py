@@ -19,15 +19,15 @@ GPAW_REPAIR = "CC=g++ CXX=g++ pip install --force-reinstall --no-deps --no-cache
 class GPAWRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixing_beta: float | None = Field(None, gt=0, le=1)
     """Share of the new density; small values stop charge sloshing."""
-    mixing_history: int | None = Field(None, ge=1)
+    mixing_history: int | None = Field(None, ge=1, le=1000)
     mixer: Literal["msr1", "pulay"] = "msr1"
     """GPAW's own multisecant scheme or Pulay's, where ``mixing_beta`` or ``mixing_history`` is given; spin
     density is then mixed apart from density."""
     eigensolver: Literal["davidson", "rmm-diis", "ppcg"] | None = None
-    start_smearing_eV: float | None = Field(None, gt=0)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Fermi-Dirac width of a first pass, whose density starts the calculation proper."""
 
 
@@ -36,22 +36,23 @@ class GPAWSettings(PlaneWaveSettings):
 
     engine: Literal["gpaw"]
     xc: str = "PBE"
-    cutoff_eV: float = Field(600.0, gt=0)
+    cutoff_eV: float = Field(600.0, ge=20, le=20_000)
     """Plane-wave cutoff. For forces 600 eV or more with O or H and 500 eV with Fe: lower ones are refused. Stress needs
-    more, 800 eV with O and 1000 eV with Fe: labels below it say so. Other elements are not checked."""
+    more, 800 eV with O and 1000 eV with Fe: labels below it say so. Other elements are not checked. Below 20 eV no
+    valence electron is described, above 20,000 eV nothing is gained."""
     accept_low_cutoff: bool = False
     """Calculate below an element's lowest good cutoff all the same: for trying out, not for labels to train on."""
-    smearing_eV: float = Field(0.1, ge=0)
+    smearing_eV: float = Field(0.1, ge=0, le=100)
     """Fermi-Dirac width."""
     hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
     """Effective U by element and shell, for example {Ni-3d: 6.2} (Dudarev's form)."""
-    density_tolerance: float = Field(1e-5, gt=0)
+    density_tolerance: float = Field(1e-5, ge=1e-12, le=1)
     """Convergence of the density: its last change, electrons per valence electron. Against a tight calculation forces
     are within 1e-4 eV/Å (Si, NaCl, Al, bcc iron with and without U); at GPAW's own 1e-4 those of Si were 1e-3 off, in
     a tenth less time."""
-    energy_tolerance_eV: float = Field(1e-5, gt=0)
+    energy_tolerance_eV: float = Field(1e-5, ge=1e-12, le=1)
     """Convergence of the energy: its range over the last three cycles, eV per valence electron."""
-    max_cycles: int = Field(200, ge=1)
+    max_cycles: int = Field(200, ge=1, le=100_000)
     ladder: tuple[GPAWRung, ...] = (
         GPAWRung(name="slow mixing", mixing_beta=0.02, max_cycles=400),
         GPAWRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),

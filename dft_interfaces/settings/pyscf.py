@@ -16,12 +16,12 @@ Dispersion = Literal["", "D3(BJ)", "D4"]
 class PySCFRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
-    level_shift_hartree: float | None = Field(None, ge=0)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
+    level_shift_hartree: float | None = Field(None, ge=0, le=100)
     """Raises the virtual orbitals: small gaps stop oscillating."""
     damping: float | None = Field(None, ge=0, lt=1)
     """Share of the old Fock matrix in the first cycles, before they are extrapolated."""
-    start_smearing_eV: float | None = Field(None, gt=0)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Fermi smearing of a first pass, whose density starts the calculation proper."""
     newton: bool = False
     """Second-order solver: slower a step, converges where DIIS does not."""
@@ -45,13 +45,13 @@ class PySCFSettings(BaseEngineSettings):
     nlc_grid_level: int = Field(1, ge=0, le=9)
     """The same for the nonlocal correlation of functionals such as wb97m_v, whose cost is the square of the number of
     points: on water, level 3 costs ten times as much as level 1 and moves no force by more than 1e-4 eV/Å."""
-    max_cycles: int = Field(100, ge=1)
+    max_cycles: int = Field(100, ge=1, le=100_000)
     """SCF iterations before the calculation counts as unconverged."""
-    spin_check_below_eV: float = Field(4.5, ge=0)
+    spin_check_below_eV: float = Field(4.5, ge=0, le=100)
     """A closed shell whose triplet lies less than this above it, by an estimate from its orbitals, is tested for a
     lower spin-polarised solution (a bond that breaks), and so is every open shell. The test costs about as much as the
     calculation. 0 switches it and the search for other multiplicities off."""
-    multiplicities_tried: int = Field(3, ge=1)
+    multiplicities_tried: int = Field(3, ge=1, le=20)
     """Where turning one spin looks cheap, the next multiplicity is calculated too, up to so many in all. Without a
     stated one the lowest is the label; a stated one is kept, and the label says which lies lower. 1 tries none."""
     ladder: tuple[PySCFRung, ...] = (

@@ -19,11 +19,11 @@ class JobSettings(Settings):
     """The queue for which job scripts are written. Any other that pysqa knows works through ``queue_folder``."""
     partition: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
     """Slurm's partition."""
-    cores: int | None = Field(None, ge=1)
+    cores: int | None = Field(None, ge=1, le=100_000)
     """Cores of one job, on one node; those of the engine (label) or ``threads`` (explore, train) by default."""
-    time_s: float = Field(24 * 3600.0, ge=60)
-    """Wall time of one job."""
-    memory_GB: float | None = Field(None, gt=0)
+    time_s: float = Field(24 * 3600.0, ge=60, le=366 * 86_400)
+    """Wall time of one job, from a minute to a year."""
+    memory_GB: float | None = Field(None, gt=0, le=1e6)
     """Memory of one job; the partition's default if not given."""
     options: tuple[str, ...] = ()
     """More options of sbatch, for example ``--account=chemistry`` or ``--gpus=1``."""
@@ -33,8 +33,8 @@ class JobSettings(Settings):
     """A pysqa folder (``queue.yaml`` and job scripts) as pyiron users have it, in place of ``partition``."""
     queue: str | None = None
     """Which queue of that folder; its ``queue_primary`` by default."""
-    poll_s: float = Field(10.0, gt=0)
-    """Pause between two looks at the queue, one command each."""
+    poll_s: float = Field(10.0, ge=0.01, le=3600)
+    """Pause between two looks at the queue, one command each, an hour at most."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "JobSettings":
@@ -54,7 +54,7 @@ class JobSettings(Settings):
 class QueueSettings(JobSettings):
     """Labels are calculated by jobs of a queue instead of on this machine; all labels of a job fit in its time."""
 
-    max_in_flight: int = Field(50, ge=1)
+    max_in_flight: int = Field(50, ge=1, le=100_000)
     """Jobs that wait or run at the same time."""
 
 

@@ -18,10 +18,10 @@ MIN_SPACING_A = 10.0
 class TBLiteRung(Rung):
     """How a retry reaches the self-consistent solution."""
 
-    max_cycles: int | None = Field(None, ge=1)
+    max_cycles: int | None = Field(None, ge=1, le=100_000)
     mixer_damping: float | None = Field(None, gt=0, le=1)
     """Share of the new charges; small values stop oscillations."""
-    start_temperature_K: float | None = Field(None, gt=0)
+    start_temperature_K: float | None = Field(None, gt=0, le=1e6)
     """Electronic temperature of a first pass, whose charges start the calculation proper."""
 
 
@@ -32,9 +32,9 @@ class TBLiteSettings(BaseEngineSettings):
     method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = "GFN2-xTB"
     accuracy: float = Field(0.1, gt=0, le=1000)
     """Convergence thresholds times this; 1 is the usual choice of xTB, smaller is tighter."""
-    electronic_temperature_K: float = Field(300.0, ge=0)
+    electronic_temperature_K: float = Field(300.0, ge=0, le=1e6)
     """Width of the Fermi-Dirac occupations."""
-    max_cycles: int = Field(250, ge=1)
+    max_cycles: int = Field(250, ge=1, le=100_000)
     """SCF iterations before the calculation counts as unconverged."""
     ladder: tuple[TBLiteRung, ...] = (
         TBLiteRung(name="slow mixing", mixer_damping=0.1, max_cycles=1000),

@@ -39,12 +39,12 @@ class VASPRung(Rung):
 
     algo: str | None = None
     """ALGO, for example ``All`` (conjugate gradients, no mixing) or ``Normal`` (blocked Davidson)."""
-    nelm: int | None = Field(None, ge=1)
+    nelm: int | None = Field(None, ge=1, le=100_000)
     amix: float | None = Field(None, gt=0, le=1)
-    bmix: float | None = Field(None, gt=0)
-    amix_mag: float | None = Field(None, gt=0)
-    bmix_mag: float | None = Field(None, gt=0)
-    start_smearing_eV: float | None = Field(None, gt=0)
+    bmix: float | None = Field(None, gt=0, le=100)
+    amix_mag: float | None = Field(None, gt=0, le=100)
+    bmix_mag: float | None = Field(None, gt=0, le=100)
+    start_smearing_eV: float | None = Field(None, gt=0, le=100)
     """Gaussian width of a first pass, whose orbitals start the calculation proper."""
 
     @property
@@ -74,7 +74,7 @@ class VASPSettings(PeriodicEngineSettings):
     """Tags beside those of the input set, or in their place, for example ``{NCORE: 4, KPAR: 2}``. All but those that
     only say how the solution is reached make another level of theory. LDAUU, LDAUL, LDAUJ and MAGMOM take values by
     element: ``{LDAU: true, LDAUTYPE: 2, LDAUL: {Ni: 2}, LDAUU: {Ni: 6.2}, LDAUJ: {Ni: 0}}``."""
-    kpoint_density_A: float | None = Field(None, gt=0)
+    kpoint_density_A: float | None = Field(None, gt=0, le=1000)
     """k-points times lattice spacing, Å, rounded up, mesh with Gamma, in place of the input set's own mesh; 30 suits
     metals. Required by custom."""
     potcar_names: dict[str, str] = Field(default_factory=dict)

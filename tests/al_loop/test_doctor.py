@@ -77,7 +77,9 @@ def test_gated_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = finding(diagnose(config), "foundation uma")
     assert found.ok
     assert "hunter2" not in found.detail
-    (note,) = check_campaign(config)
+    size, labels, note = check_campaign(config)
+    assert "to explore on" in size
+    assert labels.startswith("Labels: ")
     assert "Elements were not checked" in note
 
 

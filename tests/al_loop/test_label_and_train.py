@@ -226,6 +226,41 @@ def test_labels_in_another_unit_are_refused(files: Path) -> None:
     assert "Nothing was trained" in error
 
 
+def with_stress(files: Path, spoilt: float, *, lacking: bool = False) -> Path:
+    """Ten labelled frames, the stress of frame 3 with a factor; two may lack their energy or forces."""
+    frames = rattled(10, 0)
+    for index, atoms in enumerate(frames):
+        atoms.calc = EMT()
+        atoms.info["REF_energy"] = atoms.get_potential_energy()
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+        atoms.info["REF_stress"] = atoms.get_stress() * (spoilt if index == 3 else 1.0)
+        atoms.calc = None
+    if lacking:
+        del frames[5].info["REF_energy"]
+        del frames[6].arrays["REF_forces"]
+    write(files / "stressed.extxyz", frames)
+    return files / "stressed.extxyz"
+
+
+def test_one_absurd_stress_among_ten_labels_is_refused_and_an_outlier_is_left_out(files: Path) -> None:
+    arguments = ("--foundation", files / "copper.yaml", "--to", files / "model")
+    code, _, error = invoke("train", with_stress(files, 1e8), *arguments, "--no-check")
+    assert code == 2
+    assert "stressed.extxyz, frame 3: received a stress of" in error
+    assert "expected at most 62 eV/Å³" in error
+    assert not (files / "model").exists()
+    code, out, error = invoke("train", with_stress(files, 160.2), *arguments)  # GPa
+    assert code == 0, error
+    assert "Trained on 9 frames" in out
+    assert "Left out as outliers among the labels: 1 " in out
+    assert "frame 3: the stress is" in out
+    assert load(files / "model").provenance.training_frames == 9
+    code, out, error = invoke("train", with_stress(files, 160.2, lacking=True), *arguments)
+    assert code == 0, error
+    assert "Trained on 9 frames (7 with energy and forces, 1 energy only, 1 forces only)" in out
+    assert "Left out as outliers among the labels: 1 " in out
+
+
 @pytest.mark.parametrize(
     ("block", "said"),
     [

@@ -1,12 +1,23 @@
 """Outliers among labels that EMT really made, judged by SevenNet-0: generous, yet no other system's energy passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.units import GPa
 
 from al_loop.config import OutlierSettings
-from al_loop.label.outliers import MIN_LABELS, judged_energies, outliers, robust_residuals
+from al_loop.label.outliers import (
+    MIN_LABELS,
+    ComparedLabel,
+    judged_energies,
+    outliers,
+    outliers_among,
+    robust_residuals,
+    stress_outliers,
+)
 from al_loop.records import LabelledFrame, Role
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from dft_interfaces.label import Label, LabelStatus
@@ -55,6 +66,46 @@ def test_forces_of_another_kind_are_found(foundation):
     found = outliers([frame(n, force_factor=1000 if n == 7 else 1) for n in range(15)], foundation, SETTINGS)
     assert set(found) == {7}
     assert "forces differ from the model's" in found[7]
+
+
+@pytest.fixture(scope="module")
+def crystals(foundation):
+    """Twenty labels of EMT with their stress, from strained and violent crystals, beside SevenNet-0."""
+    found = []
+    for number in range(20):
+        atoms = structure(number)
+        atoms.set_cell(atoms.cell * (1 + 0.04 * (number % 5 - 2)), scale_atoms=True)
+        labelled, (model,) = EMT(), foundation.predict([atoms], "energy")
+        labelled.calculate(atoms)
+        label = (labelled.results[key] for key in ("energy", "forces", "stress"))
+        found.append(ComparedLabel(atoms, *label, model.energy, model.forces, model.stress))
+    return found
+
+
+def test_honest_stress_passes_however_strained(crystals):
+    assert outliers_among(crystals, SETTINGS) == {}
+    pulay = [replace(one, stress_eV_per_A3=one.stress_eV_per_A3 - 0.03) for one in crystals]  # 5 GPa of a low cutoff
+    assert outliers_among(pulay, SETTINGS) == {}
+
+
+@pytest.mark.parametrize("factor", [1 / GPa, -1 / GPa, 10 / GPa], ids=["GPa", "GPa, other sign", "kbar"])
+def test_a_stress_in_another_unit_is_found_among_others(crystals, factor):
+    for wrong in range(len(crystals)):
+        labels = list(crystals)
+        labels[wrong] = replace(labels[wrong], stress_eV_per_A3=labels[wrong].stress_eV_per_A3 * factor)
+        found = outliers_among(labels, SETTINGS)
+        assert set(found) == {wrong}
+        assert "the stress is" in found[wrong]
+
+
+def test_stress_is_judged_where_there_are_enough(crystals):
+    spoilt = replace(crystals[0], stress_eV_per_A3=np.full(6, 50.0))
+    bare = [replace(one, stress_eV_per_A3=None) for one in crystals[1:15]]
+    few, enough = crystals[15 : 14 + MIN_LABELS - 1], crystals[15:20]
+    assert stress_outliers([spoilt, *bare, *few], SETTINGS) == {}
+    assert set(stress_outliers([spoilt, *bare, *enough], SETTINGS)) == {0}
+    silent = [replace(one, model_stress_eV_per_A3=None) for one in crystals]
+    assert stress_outliers([spoilt, *silent], SETTINGS) == {}
 
 
 def test_few_labels_are_not_judged(foundation):

@@ -6,12 +6,16 @@ import sys
 import numpy as np
 import pytest
 from ase import Atoms
+from pydantic import TypeAdapter
 
 from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.result_files import finished_label, keep_result, read_result, result_path, write_result
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_json import label_as_dict, label_from_dict
+from dft_interfaces.queue.program import BATCH_NAME, main, write_batch
+from dft_interfaces.settings import EngineSettings, LimitSettings, RetrySettings
 
 
 def _label(**change):
@@ -92,6 +96,42 @@ def test_every_truncation_of_a_result_counts_as_no_result(tmp_path):
     assert finished_label(tmp_path, "a1") is not None
     path.rename(result_path(tmp_path, "another"))
     assert finished_label(tmp_path, "another") is None
+
+
+def test_a_digit_that_changed_on_the_disk_makes_no_label(tmp_path, caplog):
+    path = write_result(tmp_path, "a1", _label())
+    whole = path.read_text()
+    digits = [place for place, character in enumerate(whole) if character.isdigit()]
+    for place in digits:
+        path.write_text(whole[:place] + str((int(whole[place]) + 1) % 10) + whole[place + 1 :])
+        found = read_result(tmp_path, "a1")
+        assert found is None or label_as_dict(found) == label_as_dict(_label())  # such as 1.50 for 1.5
+    assert len(digits) > 200
+    assert "whose SHA-256 differs" in caplog.text
+    assert str(path) in caplog.text
+    path.write_text(json.dumps({**json.loads(whole), "sha256": None}))
+    assert finished_label(tmp_path, "a1") is None
+    data = json.loads(whole)
+    del data["sha256"]
+    path.write_text(json.dumps(data))
+    assert finished_label(tmp_path, "a1") is None
+    path.write_text(json.dumps(json.loads(whole), indent=2))  # the same content in another layout
+    _same(finished_label(tmp_path, "a1"), _label())
+
+
+def test_a_damaged_batch_is_not_calculated(tmp_path, monkeypatch):
+    settings = TypeAdapter(EngineSettings).validate_python({"engine": "ase", "calculator": "ase.calculators.emt.EMT"})
+    requests = {"a1": atoms_as_dict(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]))}
+    batch = LabelBatch(
+        folder=tmp_path, engine=settings, limits=LimitSettings(), retry=RetrySettings(), requests=requests
+    )
+    write_batch(tmp_path, batch.model_dump_json())
+    path = tmp_path / BATCH_NAME
+    path.write_text(path.read_text().replace("2.5", "3.5"))
+    monkeypatch.setattr(sys, "argv", ["program", str(tmp_path)])
+    with pytest.raises(ValueError, match="SHA-256 differs"):
+        main()
+    assert not (tmp_path / "results").exists()
 
 
 def test_messages_are_text_that_a_database_takes(tmp_path):

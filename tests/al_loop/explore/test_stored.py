@@ -155,13 +155,24 @@ def test_a_finished_run_is_left_as_it_is(potential, undisturbed):
     assert bits(again) == before
 
 
-@pytest.mark.parametrize("lost", ["state", "frames", "garbage"])
+def damaged(content):
+    """The same file with one digit of a coordinate changed."""
+    place = content.index(b"Cu ", len(content) // 2) + 8
+    while not content[place : place + 1].isdigit():
+        place += 1
+    return content[:place] + (b"1" if content[place : place + 1] != b"1" else b"2") + content[place + 1 :]
+
+
+@pytest.mark.parametrize("lost", ["state", "frames", "garbage", "digit"])
 def test_what_cannot_be_gone_on_from_is_started_again(potential, undisturbed, tmp_path, lost):
     explore_stored(tmp_path, potential, starts(), SETTINGS, PHYSICS)
     if lost == "state":
         (tmp_path / STATE).unlink()
     elif lost == "frames":  # a power cut before the frames reached the disk
         next(tmp_path.glob("*copper*")).write_text("")
+    elif lost == "digit":  # a frame that still can be read, and is another
+        path = next(tmp_path.glob("*copper*"))
+        path.write_bytes(damaged(path.read_bytes()))
     else:
         (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:300])
     assert bits(explore_stored(tmp_path, potential, starts(), SETTINGS, PHYSICS)) == bits(undisturbed)

@@ -1,0 +1,159 @@
+"""Absolute bounds on structures and labels: the one table, with a physical reason for each number.
+
+A number beyond its bound is a slip of unit, sign or digit in any system. What lies within may still be wrong for this
+system: labels are compared with each other and with the foundation besides.
+"""
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+from numpy.typing import NDArray
+
+LONGEST_A = 1e5
+"""Of lattice vectors and coordinates: single precision, in which models calculate, resolves 0.01 Å there."""
+
+SMALLEST_VOLUME_A3_PER_ATOM = 0.5
+"""Of a cell that is periodic in three directions: metallic hydrogen at 1 TPa, the densest matter of all, takes 0.9."""
+
+LARGEST_FORCE_EV_PER_A = 1e4
+"""Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
+
+LARGEST_STRESS_EV_PER_A3 = 1e4 * GPa
+"""10 TPa (62 eV/Å³), of a component: more than twice the pressure at the centre of Jupiter."""
+
+LARGEST_MOMENT_UB = 20.0
+"""Of an atom, initial or converged: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
+
+THOMAS_FERMI_EV = 20.92
+"""An atom's total energy is about -20.92 eV Z^(7/3), the lowest zero that a code counts from (all electrons)."""
+
+ENERGY_ALLOWANCE_EV = 1e4
+"""Per atom, besides: close contacts (the largest force over 1 Å), and whatever zero a force field counts from."""
+
+
+def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
+    """Return the largest size of a total energy, eV: twice that of the free atoms with all their electrons, and some.
+
+    Args:
+        numbers: (n,) atomic numbers.
+    """
+    return float((2 * THOMAS_FERMI_EV * np.asarray(numbers, dtype=np.float64) ** (7 / 3) + ENERGY_ALLOWANCE_EV).sum())
+
+
+def structure_excess(atoms: Atoms) -> str:
+    """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
+    charge = atoms.info.get("charge", 0)
+    return (
+        length_excess(atoms)
+        or _density_excess(atoms)
+        or initial_moment_excess(atoms)
+        or charge_excess(int(atoms.numbers.sum()), charge)
+    )
+
+
+def length_excess(atoms: Atoms) -> str:
+    """Return which coordinate or lattice vector is too long, in one clause; empty if none is."""
+    longest = max(_largest(atoms.positions), _largest(atoms.cell.array))
+    if longest > LONGEST_A:
+        return (
+            f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {LONGEST_A:g} Å: "
+            "models resolve nothing beyond"
+        )
+    return ""
+
+
+def _density_excess(atoms: Atoms) -> str:
+    if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
+        volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
+        if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:
+            return (
+                f"received a cell of {volume:.2g} Å³ per atom, expected at least {SMALLEST_VOLUME_A3_PER_ATOM:g} Å³: "
+                "no matter is denser"
+            )
+    return ""
+
+
+def initial_moment_excess(atoms: Atoms) -> str:
+    """Return which initial magnetic moment is too large, in one clause; empty if none is."""
+    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else np.zeros(1)
+    return _moment_excess("an initial magnetic moment", moments)
+
+
+def charge_excess(protons: int, charge: object) -> str:
+    """Return why no structure of so many protons has this total charge, in one clause; empty if one may.
+
+    A cation keeps one electron at least, and no anion has more than twice the electrons of its neutral atoms, which H⁻
+    has. What is no number is not judged here.
+
+    Args:
+        protons: sum of the atomic numbers.
+        charge: e.
+    """
+    if not isinstance(charge, int | float | np.number):
+        return ""
+    try:
+        value = float(charge)
+    except OverflowError:
+        value = float("inf")
+    if np.isnan(value) or -protons <= value < protons:
+        return ""
+    return (
+        f"received charge {value:+g}, which leaves {protons - value:g} electrons to {protons} protons; expected a "
+        f"charge from {-protons:+d} to {protons - 1:+d}"
+    )
+
+
+def label_excess(
+    atoms: Atoms,
+    energy_eV: float,
+    forces_eV_per_A: NDArray[np.float64],
+    stress_eV_per_A3: NDArray[np.float64] | None = None,
+    magnetic_moments_uB: NDArray[np.float64] | None = None,
+) -> str:
+    """Return what of a label is beyond its bound and what was expected, in one clause; empty if nothing is.
+
+    NaN stands for a number that is not there, and is within every bound.
+
+    Args:
+        atoms: n atoms.
+        energy_eV: total energy.
+        forces_eV_per_A: (n, 3).
+        stress_eV_per_A3: (6,).
+        magnetic_moments_uB: (n,) of the atoms.
+    """
+    largest = largest_energy_eV(atoms.numbers)
+    if abs(energy_eV) > largest:
+        return (
+            f"received a total energy of {energy_eV:.3g} eV, expected at most {largest:.2g} eV in size for "
+            f"{atoms.get_chemical_formula()}: twice what all electrons of its atoms have, and "
+            f"{ENERGY_ALLOWANCE_EV:g} eV for each atom"
+        )
+    with np.errstate(over="ignore"):  # infinite is beyond the bound as well
+        sizes = np.hypot.reduce(np.asarray(forces_eV_per_A), axis=1)
+    if _largest(sizes) > LARGEST_FORCE_EV_PER_A:
+        return (
+            f"received a force of {np.nanmax(sizes):.2g} eV/Å on atom {np.nanargmax(sizes)}, expected at most "
+            f"{LARGEST_FORCE_EV_PER_A:g} eV/Å: bare nuclei at 0.4 Å do not repel each other so much"
+        )
+    if stress_eV_per_A3 is not None and _largest(stress_eV_per_A3) > LARGEST_STRESS_EV_PER_A3:
+        return (
+            f"received a stress of {_largest(stress_eV_per_A3):.2g} eV/Å³, expected at most "
+            f"{LARGEST_STRESS_EV_PER_A3:.2g} eV/Å³ (10 TPa): more than twice the pressure at the centre of Jupiter"
+        )
+    return "" if magnetic_moments_uB is None else _moment_excess("a magnetic moment", magnetic_moments_uB)
+
+
+def _moment_excess(what: str, moments_uB: NDArray[np.float64]) -> str:
+    largest = _largest(moments_uB)
+    if largest <= LARGEST_MOMENT_UB:
+        return ""
+    return (
+        f"received {what} of {largest:.3g} µB, expected at most {LARGEST_MOMENT_UB:g} µB: no atom has so many unpaired "
+        "electrons"
+    )
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    """The largest size among numbers, of which NaN are left out; 0 without any."""
+    sizes = np.abs(np.asarray(values, dtype=np.float64))
+    return float(np.fmax.reduce(sizes, axis=None, initial=0.0))
