@@ -82,7 +82,7 @@ class Trained:
     left_out: tuple[str, ...] = ()
 
 
-def train_on_file(
+def train_on_files(
     labelled: Path | Sequence[Path],
     foundation: Foundation,
     to: Path,

@@ -52,14 +52,14 @@ def train(
 
     chosen = parse_foundation(foundation)
     recipe = _recipe(foundation, tolerance, level, given_keys(energy_key, forces_key, stress_key), seed, check=check)
-    from al_loop.file_training import train_on_file
+    from al_loop.file_training import train_on_files
     from al_loop.progress import terminal_progress
 
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
         terminal_progress(quiet=as_json).stage("training", unit="frames and epochs") as advance,
     ):
-        done = train_on_file(labelled, chosen, to, recipe, calibration_files=calibrate or (), advance=advance)
+        done = train_on_files(labelled, chosen, to, recipe, calibration_files=calibrate or (), advance=advance)
     print_notes(done.notes)
     if as_json:
         typer.echo(json.dumps(asdict(done), allow_nan=False))
