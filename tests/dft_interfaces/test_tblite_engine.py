@@ -50,7 +50,7 @@ def test_small_cells_and_charged_cells_are_refused():
 @pytest.mark.parametrize(
     ("symbols", "info", "method"),
     [
-        ("H", {"charge": -2}, "GFN2-xTB"),  # one orbital
+        ("H", {"charge": -1, "spin": 3}, "GFN2-xTB"),  # one orbital
         ("He", {"spin": 3}, "GFN1-xTB"),
         ("Li", {"spin": 4}, "GFN2-xTB"),  # one valence electron
     ],

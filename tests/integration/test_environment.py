@@ -27,8 +27,11 @@ def test_elements_the_foundation_does_not_know(small_campaign, tmp_path):
     assert not campaign.folder.exists()
 
 
-def test_a_server_that_does_not_answer(small_campaign):
-    campaign = small_campaign(store={"uri": "mongodb://user:secret@localhost:9/al"})
+def test_a_server_that_does_not_answer(small_campaign, tmp_path):
+    secret = tmp_path / "uri"
+    secret.write_text("mongodb://user:secret@localhost:9/al")
+    secret.chmod(0o600)
+    campaign = small_campaign(store={"uri_file": str(secret)})
     result = run(campaign)
     refused(result, "MongoDB")
     assert "secret" not in result.stderr + result.stdout

@@ -16,6 +16,7 @@ from al_loop.config import StoreSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.unused_files import file_fields
+from al_loop.own_entries import NO_ENTRIES
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 
 LARGE = 230_000  # atoms: more than a document holds
@@ -93,7 +94,7 @@ def test_what_a_kill_left_is_deleted_by_a_later_sweep(
 
 def test_a_file_that_is_named_after_it_was_noted_stays(ledger: Ledger, database: Any) -> None:
     slow = visit(3)
-    document = ledger._frame_document(slow.frame_id, slow.atoms)
+    document = ledger._frame_document(slow.frame_id, slow.atoms, NO_ENTRIES)
     assert ledger.sweep_files() == 0
     database["frame"].insert_one(document)
     assert ledger.sweep_files(older_s=0.0) == 0

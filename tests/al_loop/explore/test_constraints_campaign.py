@@ -307,7 +307,7 @@ def test_frames_of_replicas_in_lockstep_keep_what_was_fixed_on_disk_and_in_memor
 
 def test_a_constraint_that_cannot_be_satisfied_any_more_stops_its_trajectory_alone(potential):
     hot = replace(start(column(FixBondLengths([[2, 3]]))), temperature_K=2e9, trajectory="hot")
-    physics = PhysicsSettings(max_temperature_K=1e12, max_temperature_ratio=1e9)
+    physics = PhysicsSettings().model_copy(update={"max_temperature_K": 1e12, "max_temperature_ratio": 1e9})
     visits = explore(potential, [hot, start(column(FixAtoms([0])))], SETTINGS, physics)
     assert [visit.step for visit in visits if visit.trajectory != "hot"] == [0, 1, 2, 3]
     last = [visit for visit in visits if visit.trajectory == "hot"][-1]
