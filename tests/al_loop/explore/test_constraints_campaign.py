@@ -31,6 +31,7 @@ from al_loop.constraints.policy import degrees_of_freedom
 from al_loop.errors import InputError
 from al_loop.explore.checkpoint import identity_of
 from al_loop.explore.generators import apply_variant
+from al_loop.explore.hold_out import hold_out
 from al_loop.explore.lockstep import explore
 from al_loop.explore.replicas import make_replica
 from al_loop.explore.round_starts import round_starts
@@ -438,6 +439,17 @@ def test_check_config_refuses_what_cannot_be_followed(config, atoms, settings, w
 def test_followed_constraints_pass(config):
     for ensemble in ("langevin", "nve", "bussi", "relax"):
         config(slab(), explore={"ensemble": ensemble})
+
+
+def test_held_out_frames_keep_what_was_fixed(config, potential):
+    loaded = config(slab(), explore={"steps": 4, "check_every": 2}, never_trained=slab(FixAtoms([0])))
+    visits = hold_out(loaded, potential, loaded.folder / "held")
+    assert {visit.role for visit in visits} == {Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED}
+    for visit in visits:
+        fixed = [0] if visit.role is Role.NEVER_TRAINED else FIXED
+        moved = (visit.atoms.positions != slab().positions).any(axis=1)
+        assert not moved[fixed].any()
+        assert np.delete(moved, fixed).all()
 
 
 def test_a_later_round_goes_on_with_the_constraints_of_its_structure(config):
