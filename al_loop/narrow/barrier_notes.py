@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from al_loop.narrow.barrier_results import Barrier
-from al_loop.narrow.notes import calibration_notes, unwritten_constraints
+from al_loop.narrow.notes import calibration_notes
 from al_loop.records import Lane
 from committee.potential import CommitteePotential
 
@@ -38,7 +38,6 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
             "highest is given. Search them one by one from there."
         )
     yield from calibration_notes(potential, barrier.scale)
-    yield from unwritten_constraints([image.atoms for image in barrier.images])
 
 
 def _dips(barrier: Barrier) -> list[int]:

@@ -2,10 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian
-
-from al_loop.constraints.held import effective
 from al_loop.narrow.energy_scale import EnergyScale
 from al_loop.narrow.results import CompositionSummary, RankedCandidate, Standing
 from committee.potential import CommitteePotential
@@ -31,23 +27,7 @@ def ranking_notes(
         *_across(compositions),
         *calibration_notes(potential, scale),
         *_unrelaxed(candidates, compositions, top),
-        *unwritten_constraints([one.atoms for one in candidates]),
     )
-
-
-def unwritten_constraints(frames: Sequence[Atoms]) -> Iterator[str]:
-    """Say which constraints the result, as extended XYZ, cannot hold.
-
-    Args:
-        frames: that are written.
-    """
-    lost = [c for atoms in frames for c in effective(atoms) if type(c) not in (FixAtoms, FixCartesian)]
-    if lost:
-        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in lost}))
-        yield (
-            f"extended XYZ can hold FixAtoms and FixCartesian only: the frames in the output lack {kinds}, which "
-            "was followed here."
-        )
 
 
 def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iterator[str]:

@@ -9,8 +9,10 @@ from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixedLine, F
 
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
+from al_loop.files.structures import read_structures
 from al_loop.narrow.band import relaxed_band
 from al_loop.narrow.dft_relaxing import Labelled
+from al_loop.narrow.files import write_ranking
 from al_loop.narrow.options import BarrierOptions, RankOptions, RelaxOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.relaxing import relaxed
@@ -53,11 +55,16 @@ def test_a_ranking_refuses_what_its_relaxation_cannot_follow(copper, constraint,
         rank_candidates(frames, copper, RankOptions(relax=relax))
 
 
-def test_a_ranking_says_what_its_file_cannot_hold(copper):
+def test_a_ranking_keeps_every_constraint_in_its_file(copper, tmp_path):
     frames = [bulk("Cu", cubic=True), bulk("Cu", cubic=True, a=3.65)]
     frames[1].set_constraint(FixedLine([0], [1, 1, 0]))
-    notes = rank_candidates(frames, copper, RankOptions()).notes
-    assert any("the frames in the output lack FixedLine, which was followed here" in note for note in notes)
+    write_ranking(tmp_path / "ranked.extxyz", rank_candidates(frames, copper, RankOptions()))
+    found = {int(atoms.info["candidate"]): atoms for atoms in read_structures(tmp_path / "ranked.extxyz")}
+    assert not found[0].constraints
+    (line,) = found[1].constraints
+    assert isinstance(line, FixedLine)
+    assert line.index.tolist() == [0]
+    np.testing.assert_allclose(line.dir, [0.5**0.5, 0.5**0.5, 0], atol=1e-12)
 
 
 def ends(make_adatom, make_hopped, *constraints):
