@@ -14,7 +14,7 @@ from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
 from al_loop.files.structures import read_structures
 from al_loop.files.written_entries import read_entries
-from al_loop.frames import plain_atoms
+from al_loop.frames import check_constraints, plain_atoms
 from al_loop.label.labeller import Labeller
 from al_loop.own_entries import OwnEntries, check_entries
 
@@ -93,6 +93,7 @@ def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
         where = f"{structures}, structure {index}"
         entries.append(read_entries(atoms, where))
         check_entries(entries[-1], where)
+        check_constraints(atoms, where)
         frames.append(plain_atoms(atoms))
     return frames, entries
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from ase import Atoms
 
+from al_loop.errors import InputError
+
 if TYPE_CHECKING:
     from ase.constraints import FixConstraint
 
@@ -33,6 +35,26 @@ def plain_atoms(atoms: Atoms) -> Atoms:
 def constraints_text(constraints: "Sequence[FixConstraint]") -> str:
     """Constraints as JSON, in ASE's own words (``todict``)."""
     return json.dumps([constraint.todict() for constraint in constraints], default=_plain)
+
+
+def check_constraints(atoms: Atoms, where: str) -> None:
+    """Refuse constraints that no file can hold, before anything is calculated or stored.
+
+    Args:
+        atoms: a structure that is to be written.
+        where: file and frame, for the message.
+
+    Raises:
+        InputError: naming the kinds.
+    """
+    try:
+        constraints_text(atoms.constraints)
+    except (TypeError, NotImplementedError, AttributeError) as error:
+        kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
+        raise InputError(
+            f"{where} holds {kinds}, of which al-loop's files and ledger cannot hold every kind ({error}); expected "
+            "FixAtoms and the like. Remove the constraint from the file"
+        ) from error
 
 
 def constraints_from_text(text: str) -> "list[FixConstraint]":

@@ -22,7 +22,7 @@ from al_loop.files.labelled import LabelledAtoms, labelled_frames
 from al_loop.files.record import Record, as_remark
 from al_loop.files.sources import Source, find_sources, trajectory_name
 from al_loop.files.written_entries import read_entries
-from al_loop.frames import plain_atoms
+from al_loop.frames import check_constraints, plain_atoms
 from al_loop.harvest import HARVEST_LIMIT, add_suspects, as_visit, campaign_elements
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger
@@ -263,6 +263,7 @@ def _frames(source: Source, keys: LabelKeys | None, checks: _Checks, notes: list
                 return
             isolated = is_isolated_atom(found.atoms, found.where) and bool(np.isfinite(found.energy_eV))
             entries = read_entries(found.atoms, found.where, own_names)
+            check_constraints(found.atoms, found.where)
         except InputError as error:
             raise InputError(f"{error}. Nothing was imported") from error
         plain = plain_atoms(found.atoms)

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.constraints import FixSymmetry
 from ase.io import read, write
 from typer.testing import CliRunner
 
@@ -129,6 +130,18 @@ def trained(files: Path, *more: object) -> tuple[int, str, str]:
     campaign = CAMPAIGN.replace("epochs: 150", "epochs: 2")
     (files / "copper.yaml").write_text(campaign)
     return invoke("train", files / "copper.extxyz", "--foundation", files / "copper.yaml", "--to", files / "m", *more)
+
+
+def test_a_constraint_that_no_file_can_hold_is_refused_before_anything_is_calculated(files: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_constraint(FixSymmetry(atoms))
+    write(files / "symmetric.traj", atoms)
+    code, _, error = invoke(
+        "label", files / "symmetric.traj", "--engine", files / "engine.yaml", "--to", files / "result.extxyz"
+    )
+    assert code == 2
+    assert "symmetric.traj, structure 0 holds FixSymmetry" in error
+    assert not (files / "result-labels").exists()
 
 
 def test_isolated_atoms_and_parts_of_labels_are_counted_and_said(files: Path) -> None:
