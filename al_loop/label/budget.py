@@ -5,7 +5,7 @@ from al_loop.errors import GuardStop
 from al_loop.label_cost import label_cores
 from al_loop.ledger import Ledger
 from al_loop.promote.stopping import labels_affordable, labels_left
-from al_loop.records import Role
+from al_loop.records import LabelledFrame, Role
 
 
 def round_budget(config: Config, ledger: Ledger, round_: int, asked_for: int, estimate_h: float) -> int:
@@ -32,11 +32,10 @@ def round_budget(config: Config, ledger: Ledger, round_: int, asked_for: int, es
 
 
 def _affordable(config: Config, ledger: Ledger, round_: int, budget_h: float, estimate_h: float) -> int:
-    known = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), converged_only=False)
+    known, calculating = _ended_and_calculating(ledger, round_)
     ended = [frame for frame in known if frame.label.cost_s > 0]  # imported labels cost nothing
     ended_h = sum(frame.label.cost_s for frame in ended) * label_cores(config.label) / 3600
     each_h = ended_h / len(ended) if ended else estimate_h
-    calculating = ledger.open_requests()
     affordable = labels_affordable(budget_h, ended_h + calculating * each_h, each_h)
     if affordable < 1:
         raise GuardStop(
@@ -45,3 +44,12 @@ def _affordable(config: Config, ledger: Ledger, round_: int, budget_h: float, es
             "and run the same command again."
         )
     return affordable
+
+
+def _ended_and_calculating(ledger: Ledger, round_: int) -> tuple[list[LabelledFrame], int]:
+    """Labels that have ended and the number of those that have not, at one moment: workers go on meanwhile."""
+    while True:
+        calculating = ledger.open_requests()
+        known = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), converged_only=False)
+        if ledger.open_requests() == calculating:  # nobody but the caller asks for more
+            return known, calculating
