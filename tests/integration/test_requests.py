@@ -6,17 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymongo
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from campaigns import make_campaign
 
+from al_loop import load_config
 from al_loop.config import StoreSettings
 from al_loop.ids import frame_id, request_id
+from al_loop.label.budget import round_budget
 from al_loop.ledger import ClaimedRequest, Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import LabelledFrame, Lane, Role, Verdict, VerdictKind, Visit
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 
 LEVEL = "0123456789abcdef"
@@ -443,3 +447,24 @@ def test_asking_from_two_campaigns_at_once_makes_one_request(ledger: Ledger, sto
         ("one", "three", "two")
     }
     assert ledger.open_requests() == 200
+
+
+def test_a_label_that_ends_while_a_budget_is_read_is_counted(ledger: Ledger, tmp_path: Path, monkeypatch) -> None:
+    """Ten labels of 0.5 s are paid for; one has ended, and the other ends between two queries: eight are left."""
+    engine = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
+    campaign = make_campaign(tmp_path, stop={"label_core_hours": 5.001 / 3600}, label={"workers": 2, "engine": engine})
+    config = load_config(campaign.config)
+    ask(ledger, 1, 2)
+    ledger.complete(take(ledger), label())
+    claimed, read = take(ledger), Ledger.labelled
+
+    def ends_meanwhile(self: Ledger, *args: Any, **kwargs: Any) -> list[LabelledFrame]:
+        found = read(self, *args, **kwargs)
+        if ledger.open_requests():
+            ledger.complete(claimed, label())
+        return found
+
+    monkeypatch.setattr(Ledger, "labelled", ends_meanwhile)
+    asked_for_at_once = config.select.model_copy(update={"labels_per_round": 100})
+    config = config.model_copy(update={"select": asked_for_at_once})
+    assert round_budget(config, ledger, 0, 2, estimate_h=1.0) == 8
