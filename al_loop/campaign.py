@@ -1,11 +1,8 @@
 """A campaign: walks the stages of each round, writes the ledger. The same call starts, resumes and repeats."""
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ from al_loop.config.changes import Change, changes
 from al_loop.config.checks import check_elements, check_engine_elements, systems_with_paths
 from al_loop.config.file import load_config
 from al_loop.errors import InputError
-from al_loop.evaluate.round_report import round_report
 from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
@@ -32,19 +28,19 @@ from al_loop.identity import (
 )
 from al_loop.ids import content_id, frame_id
 from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
-from al_loop.label_cost import LabelCost, label_cores, label_cost
+from al_loop.label_cost import LabelCost, label_cost
 from al_loop.lease import Lease, leased
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
 from al_loop.logfile import LOG_NAME, EventLog
-from al_loop.portions import stage_of
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.promote.stopping import STOPPED, stopped_early
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
-from al_loop.report.round_json import REPORT_STAGE, as_dict, finished_rounds, from_dict
-from al_loop.stages import MODELS, Stages
+from al_loop.report.round_json import REPORT_STAGE, finished_rounds
+from al_loop.rounds import Rounds
+from al_loop.train.models import MODELS
 from al_loop.watch import Watch
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
@@ -122,8 +118,19 @@ class Campaign:
         """Where everything is written."""
         return self.config.folder
 
-    def run(self, watch: Watch | None = None, *, go_on_here: bool = False) -> Iterator[RoundReport]:
-        """Run all rounds, or what is left of them, and yield each round's report, finished ones included.
+    def run(self, *, go_on_here: bool = False) -> list[RoundReport]:
+        """Run all rounds, or what is left of them; returns each round's report, finished ones included.
+
+        Args:
+            go_on_here: as for ``iter_rounds``.
+
+        Raises:
+            InputError, GuardStop: as ``iter_rounds``.
+        """
+        return list(self.iter_rounds(go_on_here=go_on_here))
+
+    def iter_rounds(self, watch: Watch | None = None, *, go_on_here: bool = False) -> Iterator[RoundReport]:
+        """Run as ``run`` does, and yield each round's report when it is finished.
 
         Args:
             watch: stay after the last round, and run a further one whenever enough has come in from outside.
@@ -216,54 +223,43 @@ class Campaign:
             _logger.warning("%s", note)
         if prepared.cost.too_long:
             _logger.warning("Labels: %s", prepared.cost)
-        sentences = level_differences(self.config, prepared.level)
-        known = {event.message for event in ledger.events() if event.kind == LEVEL_DIFFERS}
-        for sentence in sentences:
+        for sentence in level_differences(self.config, prepared.level):
             _logger.warning("%s", sentence)
-            if sentence not in known:
-                ledger.event(LEVEL_DIFFERS, sentence)
+            ledger.event_once(LEVEL_DIFFERS, sentence)
 
     def _rounds(self, ledger: Ledger, prepared: _Prepared, watch: Watch | None, lease: Lease) -> Iterator[RoundReport]:
         log = EventLog(self.folder / LOG_NAME)
-        (self.folder / MODELS).mkdir(exist_ok=True)
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
         if swept := ledger.sweep_files():
             log.write("unused files deleted", files=swept)
         with WorkerPool(self.config, log) as pool:
-            progress = LoggedProgress(self._progress, log)
-            stages = Stages(
-                self.config, prepared.backbone, prepared.level, ledger, pool, progress, prepared.cost.core_hours_each
+            rounds = Rounds(
+                self.config,
+                prepared.backbone,
+                prepared.level,
+                ledger,
+                lease,
+                pool,
+                LoggedProgress(self._progress, log),
+                log,
+                prepared.cost.core_hours_each,
             )
-            stages.restore_served()
-            once = partial(_once, ledger, log, lease)
+            rounds.restore_served()
             for round_ in count():
                 if not self._goes_on(ledger, round_, watch):
                     return
-                for name, stage in stages.in_order().items():
-                    once(round_, name, stage)
-                new = once(round_, REPORT_STAGE, lambda r: self._report(ledger, r, log))
+                known = ledger.stage_results(round_, REPORT_STAGE) is not None
+                report = rounds.run(round_)
                 self._stop(ledger, round_, log)
-                if new or self.stopped_early or round_ == self.config.rounds - 1:
+                if not known or self.stopped_early or round_ == self.config.rounds - 1:
                     write_report(gather(ledger, self.folder), self.folder)
-                yield from_dict(ledger.stage_results(round_, REPORT_STAGE) or {})
+                yield report
 
     def _goes_on(self, ledger: Ledger, round_: int, watch: Watch | None) -> bool:
         """Whether a round is run: a planned one, one that watching had begun, or one that something has come in for."""
         if round_ < self.config.rounds and not self.stopped_early:
             return True
         return watch is not None and (round_ in ledger.rounds() or watch.wait(ledger))
-
-    def _report(self, ledger: Ledger, round_: int, log: EventLog) -> dict[str, Any]:
-        seconds: Counter[str] = Counter()
-        for name, stage in ledger.stages(round_).items():
-            if name != REPORT_STAGE:
-                seconds[stage_of(name)] += stage["seconds"]
-        label, explore = self.config.label, self.config.explore
-        timestep_fs = None if explore.ensemble == "relax" else explore.timestep_fs
-        cores = label_cores(label)
-        report = as_dict(round_report(ledger, round_, dict(seconds), timestep_fs=timestep_fs, label_cores=cores))
-        log.write("round", **report)
-        return report
 
     def _stop(self, ledger: Ledger, round_: int, log: EventLog) -> None:
         """Note whether the campaign ends after this round, which is not its last one and the last that is finished."""
@@ -275,23 +271,7 @@ class Campaign:
         log.write("stopped_early", round=round_, reason=self.stopped_early, labels_left_open=left_open)
         if left_open:
             _logger.warning("Labels: %d that the quorum did not wait for are left open.", left_open)
-        if not any(event.kind == STOPPED and event.message == self.stopped_early for event in ledger.events()):
-            ledger.event(STOPPED, self.stopped_early, round_)
-
-
-def _once(
-    ledger: Ledger, log: EventLog, lease: Lease, round_: int, name: str, stage: Callable[[int], dict[str, Any]]
-) -> bool:
-    """Run a stage unless it is done; "done" is written last. Returns whether it ran."""
-    if ledger.stage_results(round_, name) is not None:
-        return False
-    lease.check()
-    log.write("stage", round=round_, stage=name)
-    started = time.monotonic()
-    results = stage(round_)
-    lease.check()
-    ledger.finish_stage(round_, name, time.monotonic() - started, results)
-    return True
+        ledger.event_once(STOPPED, self.stopped_early, round_)
 
 
 def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheory) -> dict[str, Any]:

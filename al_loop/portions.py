@@ -1,20 +1,19 @@
 """A round explores in portions: while the labels of one are calculated, the next one is explored."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from al_loop.config import Config
-from al_loop.explore.starts import Start
 from al_loop.explore.systems import structure_count
-from al_loop.ledger import Ledger
-from al_loop.select.allowance import Allowance
 
 EXPLORE, SELECT = "explore", "select"
 FEWEST_TRAJECTORIES, FEWEST_LABELS, MOST_PORTIONS = 2, 4, 4
 PORTION_SEED = 11
+
+S = TypeVar("S")
 
 
 def portion_count(config: Config) -> int:
@@ -43,64 +42,54 @@ def stage_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-class Portions:
-    """Which trajectories and labels each portion of a round has, from what the portions before it have noted.
+def portion_starts(config: Config, starts: Sequence[S], round_: int, portion: int) -> list[S]:
+    """The starts of a portion: replicas of one condition are spread over all portions as evenly as can be."""
+    rng = np.random.default_rng([config.seed, PORTION_SEED, round_])
+    chance = rng.permutation(len(starts))
+    replicas = config.explore.replicas
+    order = sorted(range(len(starts)), key=lambda index: (index % replicas, chance[index]))
+    return [starts[index] for index in sorted(np.array_split(order, portion_count(config))[portion])]
+
+
+class FinishedPortions:
+    """What the portions of a round that are done have noted.
 
     Args:
-        config: the campaign.
-        ledger: where stages note what they came to.
-
-    Attributes:
-        count: how many portions each round has.
+        stages: results of the round's finished stages, by name.
+        before: only portions before this one; all by default.
     """
 
-    def __init__(self, config: Config, ledger: Ledger) -> None:
-        self.count = portion_count(config)
-        self._config = config
-        self._ledger = ledger
+    def __init__(self, stages: Mapping[str, Mapping[str, Any]], before: int | None = None) -> None:
+        numbers = range(MOST_PORTIONS + len(stages)) if before is None else range(before)
+        self._begun = stages.get(EXPLORE, {})
+        self._explored = [stages[name] for name in (stage_name(EXPLORE, n) for n in numbers) if name in stages]
+        self._selected = [stages[name] for name in (stage_name(SELECT, n) for n in numbers) if name in stages]
 
-    def starts(self, starts: Sequence[Start], round_: int, portion: int) -> list[Start]:
-        """The starts of a portion: replicas of one condition are spread over all portions as evenly as can be."""
-        rng = np.random.default_rng([self._config.seed, PORTION_SEED, round_])
-        chance = rng.permutation(len(starts))
-        replicas = self._config.explore.replicas
-        order = sorted(range(len(starts)), key=lambda index: (index % replicas, chance[index]))
-        return [starts[index] for index in sorted(np.array_split(order, self.count)[portion])]
+    @property
+    def explored(self) -> int:
+        """How many frames were met."""
+        return sum(int(results["frames"]) for results in self._explored)
 
-    def done(self, stage: str, round_: int, before: int | None = None) -> list[dict[str, Any]]:
-        """What the portions of a round came to, those before one or all."""
-        names = [stage_name(stage, portion) for portion in range(self.count if before is None else before)]
-        stages = self._ledger.stages(round_)
-        return [stages[name]["results"] for name in names if name in stages]
+    @property
+    def budget(self) -> int | None:
+        """Labels of the whole round, as they were counted when it first chose; None before that."""
+        return int(self._selected[0]["budget"]) if self._selected else None
 
-    def in_one(self, round_: int) -> bool:
-        """Whether an earlier release explored and chose the whole round at once."""
-        return any("frames" not in results for results in self.done(SELECT, round_, before=1))
+    @property
+    def selected(self) -> int:
+        """How many labels were asked for."""
+        return sum(int(results["selected"]) for results in self._selected)
 
-    def explored(self, round_: int, before: int) -> int:
-        """How many frames the portions before this one have met."""
-        return sum(int(results["frames"]) for results in self.done(EXPLORE, round_, before))
-
-    def selected(self, round_: int, before: int | None = None) -> int:
-        """How many labels a round has asked for, those of exploration."""
-        return sum(int(results.get("selected", 0)) for results in self.done(SELECT, round_, before))
-
-    def asked_before(self, round_: int, portion: int) -> list[str]:
-        """Frames of this round that are asked for, or labelled, when a portion chooses."""
-        begun = self.done(EXPLORE, round_, before=1)
-        chosen = [frame for results in self.done(SELECT, round_, before=portion) for frame in results["frames"]]
-        return [*(frame for results in begun for frame in results.get("asked_before", ())), *chosen]
-
-    def allowance(self, round_: int, portion: int, budget: int) -> Allowance:
-        """What a portion may spend: its share, and what the portions before it have left.
-
-        Args:
-            round_: the round.
-            portion: number of the portion, from 0.
-            budget: labels of the whole round.
-        """
+    @property
+    def spent(self) -> Counter[str]:
+        """Reason -> how many labels were asked for."""
         spent: Counter[str] = Counter()
-        for results in self.done(SELECT, round_, before=portion):
+        for results in self._selected:
             spent.update(results["reasons"])
-        new = self._ledger.met(round_, after=self.explored(round_, portion)) if portion else None
-        return Allowance.of(self._config.select, budget, spent, portion, self.count, new)
+        return spent
+
+    @property
+    def asked_for(self) -> list[str]:
+        """Frames of the round for which a label was asked, those that came from outside included."""
+        chosen = [frame for results in self._selected for frame in results["frames"]]
+        return [*self._begun.get("asked_before", ()), *chosen]

@@ -1,20 +1,10 @@
 """Frames that gave no label to train on, in words: the kind of failure, the tries, the reason."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from al_loop.ledger import Ledger
 from al_loop.records import LabelledFrame
 
 QUARANTINED = "quarantined"
-
-
-def note_quarantined(ledger: Ledger, frames: Sequence[LabelledFrame]) -> None:
-    """Write an event for each frame without a usable label, once."""
-    noted = {event.data.get("frame") for event in ledger.events() if event.kind == QUARANTINED}
-    for frame in frames:
-        if frame.frame_id not in noted:
-            ledger.event(QUARANTINED, quarantine_in_words(frame), frame.round, **quarantined_as_dict(frame))
 
 
 def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:

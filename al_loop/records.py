@@ -149,6 +149,31 @@ class LabelledFrame:
 
 
 @dataclass(frozen=True)
+class LabelledSet:
+    """All frames of a campaign that have an outcome, up to a round.
+
+    Attributes:
+        frames: by round, role and the order in which they were asked for, failures included.
+    """
+
+    frames: tuple[LabelledFrame, ...]
+
+    @property
+    def training(self) -> list[LabelledFrame]:
+        """What may be trained on, in an order that does not depend on when labels came in."""
+        return self.with_role(Role.EXPLORE)
+
+    def with_role(self, *roles: Role) -> list[LabelledFrame]:
+        """Accepted labels that were asked for in a role, by round and frame id."""
+        accepted = (frame for frame in self.frames if frame.converged and frame.role in roles)
+        return sorted(accepted, key=lambda frame: (frame.round, frame.frame_id))
+
+    def of_round(self, round_: int) -> list[LabelledFrame]:
+        """Every outcome of one round."""
+        return [frame for frame in self.frames if frame.round == round_]
+
+
+@dataclass(frozen=True)
 class ErrorFigures:
     """Mean absolute errors against DFT on frames that were never trained on.
 

@@ -111,7 +111,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="idle-") as temporary:
         config = load_config(written_config(Path(temporary), seconds, quick=quick))
         begun = time.monotonic()
-        rounds = list(Campaign(config).run())
+        rounds = Campaign(config).run()
         wall_s = time.monotonic() - begun
         workers = [busy_spans(path) for path in sorted((config.folder / LOGS).glob("worker_*.log"))]
         with open_ledger(config.store, config.folder, config.name) as ledger:

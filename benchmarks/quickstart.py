@@ -41,7 +41,7 @@ def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         started = time.monotonic()
         campaign = Campaign(config.model_copy(update={"folder": Path(folder) / "run"}), terminal_progress())
-        last = list(campaign.run())[-1]
+        last = campaign.run()[-1]
         seconds = time.monotonic() - started
     ratio = last.held_out.force_mae_foundation / last.held_out.force_mae_served
     for name, value, target, holds in (

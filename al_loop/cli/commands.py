@@ -76,7 +76,7 @@ def run(
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
         tell = (lambda _: None) if quiet else partial(typer.echo, err=as_json)
-        for report in campaign.run(Watch(config.watch, tell) if watch else None, go_on_here=go_on_here):
+        for report in campaign.iter_rounds(Watch(config.watch, tell) if watch else None, go_on_here=go_on_here):
             if as_json:
                 typer.echo(json.dumps(as_dict(report)))
             elif not quiet:

@@ -24,4 +24,5 @@ class StopSettings(Settings):
     round, so that it is not exceeded."""
     label_core_hours: float | None = Field(None, gt=0)
     """Budget: core hours of all calculations. A round asks for as many labels as it pays for at the mean cost of the
-    labels so far (before the first, the engine's estimate), so that it is exceeded by no more than costs scatter."""
+    labels so far, so that it is exceeded by no more than costs scatter. The first round waits for the first label;
+    only where none is being calculated the engine's estimate counts."""

@@ -1,12 +1,13 @@
 """Errors against DFT on frames that were never trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.records import ErrorFigures, LabelledFrame, Role
+from al_loop.config import GateSettings
+from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.calibration import Calibration
 from committee.potential import CommitteePotential
 
@@ -122,6 +123,42 @@ class Evaluation:
 
     def _per_frame(self, atomic: Array) -> list[Array]:
         return [atomic[self.frame_index == i] for i in range(len(self.frames))]
+
+
+def evaluate_labels(
+    labels: LabelledSet, model: CommitteePotential, roles: Collection[Role], *, untrained: bool = False
+) -> Evaluation | None:
+    """Evaluate a model on the labels of some roles; None if there are none.
+
+    Args:
+        labels: all so far.
+        model: a committee.
+        roles: of the frames that it is evaluated on.
+        untrained: the model has seen no label, so that the shifts of no composition are known.
+    """
+    frames = sorted(labels.with_role(*roles), key=lambda frame: (frame.role, frame.system, frame.frame_id))
+    trained = () if untrained else (frame.atoms.get_chemical_formula() for frame in labels.training)
+    return evaluate(frames, model, frozenset(trained)) if frames else None
+
+
+def calibration_of(evaluation: Evaluation | None, gate: GateSettings) -> Calibration | None:
+    """Calibrate a candidate's gate; None without frames, or if its forces are not finite and it will not be served.
+
+    Args:
+        evaluation: of the candidate on the calibration frames.
+        gate: tolerance, confidence and quantiles.
+    """
+    if evaluation is None or not np.isfinite(evaluation.forces_served).all():
+        return None
+    return Calibration.fit(
+        evaluation.atom_errors(),
+        evaluation.atom_uncertainties(),
+        evaluation.atom_distances(),
+        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
+        confidence=gate.confidence,
+        latent_quantile=gate.latent_quantile,
+        discard_factor=gate.discard_factor,
+    )
 
 
 def evaluate(

@@ -1,17 +1,19 @@
-"""A round's figures on held-out frames, and the whole report of a round from the ledger."""
+"""A round's figures on held-out frames, and the whole report of a round."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.config import Config
 from al_loop.evaluate.errors import Evaluation
 from al_loop.evaluate.time_to_suspect import time_to_suspect
 from al_loop.gate.reachable import out_of_reach, reachable_tolerance
-from al_loop.ledger import Ledger
+from al_loop.label_cost import label_cores
 from al_loop.quarantine import quarantined_as_dict
-from al_loop.records import ErrorFigures, Role, RoundReport, VerdictKind
+from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
 from committee.calibration import Calibration
 
 _Values = list[NDArray[np.float64]]
@@ -36,45 +38,64 @@ def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | N
     }
 
 
+@dataclass(frozen=True)
+class Gated:
+    """What the gate said of the frames that a round explored.
+
+    Attributes:
+        by_lane: lane that decided -> kind -> count.
+        lanes: lane -> kind -> count of what each lane said by itself.
+        verdicts: trajectory, step and verdict of every frame.
+    """
+
+    by_lane: dict[str, dict[str, int]]
+    lanes: dict[str, dict[str, int]]
+    verdicts: Sequence[tuple[str, int, VerdictKind]]
+
+
 def round_report(
-    ledger: Ledger, round_: int, seconds: dict[str, float], *, timestep_fs: float | None, label_cores: int
+    config: Config,
+    round_: int,
+    gated: Gated,
+    ended: Sequence[LabelledFrame],
+    stages: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
 ) -> RoundReport:
-    """Put a finished round together from what its stages wrote.
+    """Put a finished round together.
 
     Args:
-        ledger: the campaign's ledger.
+        config: the campaign.
         round_: the round.
+        gated: what the gate said.
+        ended: every outcome of the round's labels.
+        stages: results of its stages, by name.
         seconds: wall time by stage.
-        timestep_fs: of exploration, None where it relaxes and there is no time.
-        label_cores: of one calculation.
     """
-    by_lane = ledger.verdict_counts(round_, Role.EXPLORE)
-    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in by_lane.values()) for kind in VerdictKind}
-    ended = ledger.labelled(tuple(Role), (round_,), converged_only=False)
-    figures = ledger.stage_results(round_, "evaluate") or {}
-    promotion = ledger.stage_results(round_, "promote") or {}
-    held_out = figures.get("held_out")
+    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in gated.by_lane.values()) for kind in VerdictKind}
+    figures, promotion = stages["evaluate"], stages["promote"]
+    held_out = figures["held_out"]
+    time_passes = config.explore.ensemble != "relax"
     return RoundReport(
         round=round_,
         frames=sum(totals.values()),
         verdicts=totals,
-        verdicts_by_lane=by_lane,
+        verdicts_by_lane=gated.by_lane,
         labels=sum(f.converged and f.role is Role.EXPLORE for f in ended),
         labels_failed=sum(not f.converged for f in ended),
         labels_held_out=sum(f.converged and f.role is not Role.EXPLORE for f in ended),
         held_out=ErrorFigures(**held_out) if held_out else None,
-        never_trained={name: ErrorFigures(**values) for name, values in figures.get("never_trained", {}).items()},
-        coverage=figures.get("coverage"),
-        coverage_frames=figures.get("coverage_frames", 0),
-        promise=figures.get("promise", {}),
-        promoted=bool(promotion.get("promoted")),
-        promotion_reason=str(promotion.get("reason", "")),
-        seconds=seconds,
+        never_trained={name: ErrorFigures(**values) for name, values in figures["never_trained"].items()},
+        coverage=figures["coverage"],
+        coverage_frames=figures["coverage_frames"],
+        promise=figures["promise"],
+        promoted=bool(promotion["promoted"]),
+        promotion_reason=str(promotion["reason"]),
+        seconds=dict(seconds),
         quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
-        criteria=list(promotion.get("criteria", [])),
-        time_to_suspect=time_to_suspect(ledger.verdicts(round_, Role.EXPLORE), timestep_fs) if timestep_fs else None,
-        lanes=ledger.lane_counts(round_, Role.EXPLORE),
-        label_core_hours=sum(f.label.cost_s for f in ended) * label_cores / 3600,
+        criteria=list(promotion["criteria"]),
+        time_to_suspect=time_to_suspect(gated.verdicts, config.explore.timestep_fs) if time_passes else None,
+        lanes=gated.lanes,
+        label_core_hours=sum(f.label.cost_s for f in ended) * label_cores(config.label) / 3600,
     )
 
 

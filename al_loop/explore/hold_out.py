@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from al_loop.config import Config, SystemSettings
+from al_loop.errors import GuardStop
 from al_loop.explore.starts import Start, make_starts
 from al_loop.explore.systems import structure_count
 from al_loop.queued.exploring import explore_anywhere
@@ -34,15 +35,24 @@ def hold_out(
         potential: the untrained committee.
         folder: where the trajectories are written; a run that was killed goes on from there.
         advance: called with 1 after each step of all trajectories.
+
+    Raises:
+        GuardStop: no frame is left to test or to calibrate with.
     """
     sets = _sets(config)
     starts = [start for one in sets for start in one.starts]
     settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
     stored = explore_anywhere(config, folder, potential, starts, settings, advance)
     shares = [one.share for one in sets for _ in one.starts]
-    return [
+    held_out = [
         visit for visits, share in zip(stored.by_start(), shares, strict=True) for visit in _evenly(list(visits), share)
     ]
+    if not {Role.TEST, Role.CALIBRATION} <= {visit.role for visit in held_out}:
+        raise GuardStop(
+            "All held-out trajectories broke before the first usable frame: nothing could ever be measured or "
+            "promoted. Check the starting structures, lower temperatures_K or timestep_fs, and run again."
+        )
+    return held_out
 
 
 def hold_out_steps(config: Config) -> int:

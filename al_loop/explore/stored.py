@@ -2,23 +2,29 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 
-from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.config import Config, ExploreSettings, PhysicsSettings
+from al_loop.errors import GuardStop
 from al_loop.explore.checkpoint import Checkpoint, identity_of, load, save
 from al_loop.explore.lockstep import Lockstep
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory_file import append, cut, read_visits
-from al_loop.records import Visit
+from al_loop.records import VerdictKind, Visit
 from committee.potential import CommitteePotential
 
 logger = getLogger(__name__)
 
-STATE = "state.npz"
+STATE, TRAJECTORIES = "state.npz", "trajectories"
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+def trajectories(config: Config, round_: int, stage: str) -> Path:
+    """The folder of a stage's trajectories."""
+    return config.folder / TRAJECTORIES / f"round-{round_:03d}" / stage
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,27 @@ class StoredTrajectories:
     def by_start(self) -> list[Iterator[Visit]]:
         """The gated frames of each trajectory, in the order of the starts."""
         return [read_visits(path, start) for path, start in zip(self.paths(), self.starts, strict=True)]
+
+
+def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
+    """Make sure that a round has met a frame that is not discarded.
+
+    Args:
+        round_: the round.
+        verdicts: lane -> kind -> count, of all frames that it has explored.
+        stored: its last trajectories.
+
+    Raises:
+        GuardStop: it has not.
+    """
+    if any(kinds.keys() - {VerdictKind.DISCARD.value} for kinds in verdicts.values()):
+        return
+    first = next(stored.visits(), None)
+    raise GuardStop(
+        f"Round {round_}: all trajectories broke before the first usable frame "
+        f"({'at the start' if first is None else first.verdict.reason}). "
+        "Check the starting structures, lower temperatures_K or timestep_fs, and start anew in another folder."
+    )
 
 
 def explore_stored(

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +19,7 @@ from al_loop.folder import LOGS
 from al_loop.ledger import Ledger
 from al_loop.ledger.store import shared_server
 from al_loop.logfile import EventLog
-from al_loop.records import Role
+from al_loop.records import LabelledFrame, Role
 from dft_interfaces.errors import QueueError
 from dft_interfaces.queue.limits import excesses, job_cores
 from dft_interfaces.queue.slurm import partition_limits
@@ -218,6 +218,22 @@ def wait_for_labels(
         before, waiting = _open(waiting), ledger.open_by_role(round_)
         if _open(waiting) != before:
             advance(before - _open(waiting))
+
+
+def wait_for_a_cost(ledger: Ledger, pool: WorkerPool, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
+    """Return what has ended, and how many labels are being calculated, once one of those has told what a label costs.
+
+    Args:
+        ledger: where the requests are.
+        pool: the workers, started again if they die.
+        rounds: whose labels are returned.
+    """
+    while True:
+        ended, calculating = ledger.ended_and_open(rounds)
+        if not calculating or any(frame.label.cost_s > 0 for frame in ended):
+            return ended, calculating
+        pool.check()
+        time.sleep(POLL_S)
 
 
 def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:

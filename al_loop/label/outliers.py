@@ -9,7 +9,6 @@ misjudges a compressed cell is off by a part of its pressure, a stress in anothe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -17,11 +16,8 @@ from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
 from al_loop.evaluate.errors import dft_energy, dft_forces
-from al_loop.records import LabelledFrame, Role
+from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
-
-if TYPE_CHECKING:
-    from al_loop.ledger import Ledger  # imports mongoengine, which training on files does without
 
 Array = NDArray[np.float64]
 
@@ -74,27 +70,6 @@ class ComparedLabel:
         assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
         virial = _REACH_A * self.force_errors.sum() / self.atoms.get_volume()
         return float(virial + np.abs(self.model_stress_eV_per_A3).max())
-
-
-def mark_outliers(
-    ledger: "Ledger", round_: int, served: CommitteePotential, settings: OutlierSettings
-) -> dict[str, str]:
-    """Keep the outliers among a round's labels from every later use; the same whenever it is asked for.
-
-    Args:
-        ledger: the campaign's.
-        round_: the round whose labels are judged, against those of all rounds so far.
-        served: the model that was served when the round began.
-        settings: what counts as an outlier.
-
-    Returns:
-        The reason for each frame id that was marked.
-    """
-    frames = ledger.labelled(tuple(Role), tuple(range(round_ + 1)), with_outliers=True)
-    judged = outliers(frames, served, settings)
-    found = {frames[i].frame_id: reason for i, reason in judged.items() if frames[i].round == round_}
-    ledger.mark_outliers(round_, found)
-    return found
 
 
 def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:

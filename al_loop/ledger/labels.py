@@ -10,13 +10,13 @@ from al_loop.ids import request_id
 from al_loop.ledger.base import chunks
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
-from al_loop.ledger.visits import VisitLedger
+from al_loop.ledger.requests import RequestLedger
 from al_loop.records import LabelledFrame, Role
 from dft_interfaces.label import Failure, Label
 from dft_interfaces.label_check import Flaw, rejected
 
 
-class LabelLedger(VisitLedger):
+class LabelLedger(RequestLedger):
     """Outcomes of requests."""
 
     def labelled(
@@ -61,6 +61,14 @@ class LabelLedger(VisitLedger):
             for want, request in found
         ]
         return [frame for frame in ended if frame.converged or not converged_only]
+
+    def ended_and_open(self, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
+        """Outcomes of some rounds and how many requests have none yet, at one moment: workers go on meanwhile."""
+        while True:
+            still_open = self.open_requests()
+            ended = self.labelled(tuple(Role), rounds, converged_only=False)
+            if self.open_requests() == still_open:  # nobody but the caller asks for more
+                return ended, still_open
 
     def accepted(self, frame_ids: Collection[str], level: str) -> dict[str, tuple[Atoms, Label]]:
         """Accepted labels of frames at a level of theory, whichever campaign asked for them.

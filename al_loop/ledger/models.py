@@ -1,5 +1,6 @@
 """Models, events and arrays."""
 
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
@@ -93,6 +94,11 @@ class EventLedger(LedgerBase):
             campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
         ).save(force_insert=True)
 
+    def event_once(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
+        """Write down that something happened, unless it is written: a stage that is run again says the same."""
+        if all(event.message != message for event in self.events(kind, round_)):
+            self.event(kind, message, round_, **data)
+
     def events(self, kind: str | None = None, round_: int | None = None) -> list[EventRecord]:
         """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""
         chosen = {name: value for name, value in (("kind", kind), ("round", round_)) if value is not None}
@@ -125,6 +131,14 @@ class ArrayLedger(LedgerBase):
         )
         if old is not None:
             files.delete(old.file)
+
+    def arrays_once(self, key: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """Arrays that are made, and stored, the first time that they are asked for."""
+        stored = self.get_arrays(key)
+        if stored is None:
+            stored = make()
+            self.put_arrays(key, stored)
+        return stored
 
     def get_arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
         """Arrays by name, None if there are none under this key."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from ase import Atoms
 
-from al_loop.ledger import Ledger
 from al_loop.records import Candidate, VerdictKind
 from al_loop.select.descriptors import Descriptor, frame_descriptor
 from al_loop.select.selection import Known
@@ -13,27 +12,38 @@ from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
 
 
-def described(
-    candidates: Sequence[Candidate], taken: Mapping[str, Atoms], ledger: Ledger, potential: CommitteePotential
-) -> tuple[list[Candidate], list[Known]]:
-    """Fill in missing descriptors: of frames that were stopped before the model was asked, and in old ledgers.
+def without_descriptor(candidates: Sequence[Candidate]) -> list[str]:
+    """Suspects that were stopped before the model was asked."""
+    return [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
+
+
+def described_candidates(
+    candidates: Sequence[Candidate], structures: Mapping[str, Atoms], potential: CommitteePotential
+) -> list[Candidate]:
+    """Fill in the descriptors of some candidates; a frame that the foundation cannot answer for stays without.
 
     Args:
-        candidates: of the round; only suspects are looked after.
-        taken: frames with a label, or for which one is asked.
-        ledger: where descriptors and structures are.
+        candidates: of the round.
+        structures: of those that lack a descriptor (``without_descriptor``), by frame id.
         potential: gives the features; the foundation is frozen, so that they are the same in all rounds.
-
-    Returns:
-        The candidates, and the frames that are taken; a frame that the foundation cannot answer for stays without.
     """
-    missing = [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
-    computed = _computed(ledger.frames(missing), potential)
-    filled = [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
-    stored = ledger.descriptors(taken)
-    stored |= _computed({frame: atoms for frame, atoms in taken.items() if frame not in stored}, potential)
-    known = [Known(frame, atoms.get_chemical_formula(), stored.get(frame)) for frame, atoms in taken.items()]
-    return filled, known
+    computed = _computed(structures, potential)
+    return [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
+
+
+def known_frames(
+    taken: Mapping[str, Atoms], stored: Mapping[str, Descriptor], potential: CommitteePotential
+) -> list[Known]:
+    """Frames with a label, or for which one is asked, with their descriptors where the foundation has an answer.
+
+    Args:
+        taken: structures by frame id.
+        stored: descriptors that were kept with the visits.
+        potential: as for ``described_candidates``.
+    """
+    missing = {frame: atoms for frame, atoms in taken.items() if frame not in stored}
+    descriptors = {**stored, **_computed(missing, potential)}
+    return [Known(frame, atoms.get_chemical_formula(), descriptors.get(frame)) for frame, atoms in taken.items()]
 
 
 def _computed(frames: Mapping[str, Atoms], potential: CommitteePotential) -> dict[str, Descriptor]:

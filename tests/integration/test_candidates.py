@@ -11,7 +11,7 @@ from al_loop.config import StoreSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
-from al_loop.select.described import described
+from al_loop.select.described import described_candidates, known_frames, without_descriptor
 from al_loop.select.descriptors import frame_descriptor
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
@@ -83,7 +83,9 @@ def test_missing_descriptors_are_computed_where_the_foundation_has_an_answer(led
     lost = replace(visit(3, descriptor=False), frame_id=frame_id(broken), atoms=broken)
     ledger.replace_visits(0, [Role.EXPLORE], [lost, old, new])
     taken = {v.frame_id: v.atoms for v in (new, old)}
-    candidates, known = described(ledger.candidates(0, Role.EXPLORE), taken, ledger, potential)
+    met = ledger.candidates(0, Role.EXPLORE)
+    candidates = described_candidates(met, ledger.frames(without_descriptor(met)), potential)
+    known = known_frames(taken, ledger.descriptors(taken), potential)
     (prediction,) = potential.predict([old.atoms])
     computed = frame_descriptor(prediction.features, old.atoms.numbers)
     assert candidates[0].descriptor is None

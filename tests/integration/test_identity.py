@@ -89,7 +89,7 @@ def test_another_name_in_the_same_folder_is_refused(tmp_path: Path, either: Stor
     renamed = config(tmp_path / "run", either, "germanium")
     words = r"folder of campaign silicon, and the config's `name` is germanium.* back to silicon .*another `folder`"
     for refused in (
-        lambda: next(Campaign(renamed).run()),
+        lambda: Campaign(renamed).run(),
         Campaign(renamed).served_model,
         lambda: ran_in(renamed),
         lambda: harvest(renamed, [], [], "md"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from al_loop.config import SelectSettings
-from al_loop.portions import Portions, portion_count, stage_name, stage_of
+from al_loop.portions import FinishedPortions, portion_count, portion_starts, stage_name, stage_of
 from al_loop.records import Candidate, Lane, VerdictKind
 from al_loop.select.allowance import Allowance
 from al_loop.select.selection import select
@@ -52,19 +52,37 @@ def test_every_portion_has_trajectories_and_labels_enough(replicas, temperatures
 
 
 def test_every_start_is_in_one_portion_and_replicas_are_spread():
-    portions = Portions(config(4, 3, 12, 2), ledger=None)
+    settings = config(4, 3, 12, 2)
     starts = [f"{temperature}/{replica}" for temperature in range(3) for replica in range(4)]
-    parts = [portions.starts(starts, 1, portion) for portion in range(2)]
+    parts = [portion_starts(settings, starts, 1, portion) for portion in range(2)]
     assert sorted(parts[0] + parts[1]) == starts
     for part in parts:
         assert Counter(name[0] for name in part) == {"0": 2, "1": 2, "2": 2}
-    assert parts == [portions.starts(starts, 1, portion) for portion in range(2)]
+    assert parts == [portion_starts(settings, starts, 1, portion) for portion in range(2)]
 
 
 def test_stages_of_portions_have_names():
     assert [stage_name("explore", portion) for portion in range(3)] == ["explore", "explore-2", "explore-3"]
     assert {stage_of(name) for name in ("explore", "explore-2")} == {"explore"}
     assert stage_of("hold_out") == "hold_out"
+
+
+def test_what_finished_portions_have_noted():
+    stages = {
+        "hold_out": {"frames": 9},
+        "explore": {"frames": 10, "asked_before": ["a"]},
+        "select": {"selected": 2, "reasons": {"audit": 1, "unphysical": 1}, "frames": ["b", "c"], "budget": 6},
+        "explore-2": {"frames": 12},
+        "select-2": {"selected": 1, "reasons": {"audit": 1}, "frames": ["d"], "budget": 6},
+    }
+    whole = FinishedPortions(stages)
+    assert (whole.explored, whole.selected, whole.budget) == (22, 3, 6)
+    assert whole.spent == {"audit": 2, "unphysical": 1}
+    assert whole.asked_for == ["a", "b", "c", "d"]
+    first = FinishedPortions(stages, before=1)
+    assert (first.explored, first.selected, first.asked_for) == (10, 2, ["a", "b", "c"])
+    nothing = FinishedPortions(stages, before=0)
+    assert (nothing.explored, nothing.selected, nothing.budget, nothing.asked_for) == (0, 0, None, ["a"])
 
 
 def candidate(frame_id, rng, *, unphysical):

@@ -1,0 +1,296 @@
+"""The loop: hold out, then explore, select, label, train, promote, evaluate and report, round after round.
+
+Each stage is a function of plain data and a model. ``Rounds`` reads from the ledger what a stage needs, calls it, and
+writes what came of it. That a stage is done is written last, so that a round that was interrupted goes on where it was,
+with the same outcome.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from al_loop.config import Config
+from al_loop.errors import GuardStop
+from al_loop.evaluate.chosen import chosen_arrays
+from al_loop.evaluate.errors import calibration_of, evaluate_labels
+from al_loop.evaluate.round_report import Gated, held_out_figures, round_report
+from al_loop.explore.hold_out import hold_out, hold_out_steps
+from al_loop.explore.round_starts import round_starts
+from al_loop.explore.stored import require_usable, trajectories
+from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
+from al_loop.label.budget import round_budget
+from al_loop.label.labelling import WorkerPool, wait_for_a_cost, wait_for_labels
+from al_loop.label.outliers import outliers
+from al_loop.lease import Lease
+from al_loop.ledger import Ledger
+from al_loop.logfile import EventLog
+from al_loop.portions import EXPLORE, SELECT, FinishedPortions, portion_count, portion_starts, stage_name, stage_of
+from al_loop.progress import Progress
+from al_loop.promote.promotion import judge_candidate
+from al_loop.promote.promotion_evidence import gather_evidence
+from al_loop.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict
+from al_loop.queued.exploring import explore_anywhere
+from al_loop.records import LabelledFrame, LabelledSet, Role, RoundReport
+from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
+from al_loop.select.allowance import Allowance
+from al_loop.select.described import described_candidates, known_frames, without_descriptor
+from al_loop.select.selection import select
+from al_loop.train.candidate import HELD_OUT, TrainInputs, train_candidate
+from al_loop.train.models import Models
+from committee.backbone import Backbone
+from committee.potential import CommitteePotential
+from dft_interfaces.label import LevelOfTheory
+
+SELECT_SEED = 5
+
+Results = dict[str, Any]
+"""What a stage came to, as plain JSON."""
+
+
+class Rounds:
+    """Runs the rounds of one campaign.
+
+    Args:
+        config: the campaign, with an absolute folder.
+        backbone: the foundation.
+        level: the engine's level of theory.
+        ledger: where everything is written.
+        lease: says that this process still runs the campaign.
+        pool: the labelling workers, which are started once and work beside all stages.
+        progress: shows how far a stage is.
+        log: the campaign's log.
+        label_estimate_h: core hours of one label, by the engine's own estimate.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backbone: Backbone,
+        level: LevelOfTheory,
+        ledger: Ledger,
+        lease: Lease,
+        pool: WorkerPool,
+        progress: Progress,
+        log: EventLog,
+        label_estimate_h: float,
+    ) -> None:
+        self._config, self._backbone, self._level = config, backbone, level
+        self._ledger, self._lease, self._pool = ledger, lease, pool
+        self._progress, self._log = progress, log
+        self._label_estimate_h = label_estimate_h
+        self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
+        self._models = Models(config.folder, self._foundation, ledger, remake=self._made_again)
+        self._read: tuple[int, LabelledSet] | None = None  # by the round up to which it reaches
+
+    def restore_served(self) -> None:
+        """Make the served model again if its checkpoint is lost or is not the one that was promoted."""
+        self._models.restore_served()
+
+    def run(self, round_: int) -> RoundReport:
+        """Run a round, or what is left of it.
+
+        Raises:
+            GuardStop: a guard ended the campaign.
+        """
+        once = partial(self._once, round_)
+        once("hold_out", self._hold_out)
+        for portion in range(portion_count(self._config)):
+            once(stage_name(EXPLORE, portion), partial(self._explore, portion=portion))
+            once(stage_name(SELECT, portion), partial(self._select, portion=portion))
+        once("label", self._label)
+        once("train", self._train)
+        once("promote", self._promote)
+        once("evaluate", self._evaluate)
+        return from_dict(once(REPORT_STAGE, self._report))
+
+    def _once(self, round_: int, name: str, stage: Callable[[int], Results]) -> Results:
+        """Run a stage unless it is done, and return what it came to; "done" is written last."""
+        known = self._ledger.stage_results(round_, name)
+        if known is not None:
+            return known
+        self._lease.check()
+        self._log.write("stage", round=round_, stage=name)
+        started = time.monotonic()
+        results = stage(round_)
+        self._lease.check()
+        self._ledger.finish_stage(round_, name, time.monotonic() - started, results)
+        return self._ledger.stage_results(round_, name) or results
+
+    def _hold_out(self, round_: int) -> Results:
+        """Round 0 only: make the frames that are never trained on and ask for their labels."""
+        if round_ > 0:
+            return {"frames": 0}
+        self._pool.start()
+        config = self._config
+        with self._progress.stage("hold out", total=hold_out_steps(config), unit="steps") as advance:
+            visits = hold_out(config, self._foundation, trajectories(config, round_, "hold_out"), advance)
+        self._ledger.replace_visits(round_, HELD_OUT, visits)
+        for role in HELD_OUT:
+            self._ledger.request_labels(round_, role, [v for v in visits if v.role is role], self._level.fingerprint)
+        return {"frames": len(visits)}
+
+    def _explore(self, round_: int, portion: int) -> Results:
+        """Exploratory MD under the served model, every frame gated. The first portion takes what came from outside."""
+        self._pool.start()
+        config, served = self._config, self._models.served_in(round_)
+        starts = portion_starts(config, round_starts(config, round_, self._ledger.before_failure), round_, portion)
+        folder = trajectories(config, round_, stage_name(EXPLORE, portion))
+        with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
+            stored = explore_anywhere(config, folder, served, starts, config.explore, advance)
+        before = self._finished_portions(round_, portion).explored
+        frames = self._ledger.replace_visits(round_, (Role.EXPLORE,), stored.visits(), after=before)
+        if portion == portion_count(config) - 1:
+            require_usable(round_, self._ledger.verdict_counts(round_, Role.EXPLORE), stored)
+        return {"frames": frames, **({} if portion else self._take_incoming(round_))}
+
+    def _select(self, round_: int, portion: int) -> Results:
+        """Choose the suspects worth a label among all that the round has met so far, and ask for them."""
+        ledger, config, served = self._ledger, self._config, self._models.served_in(round_)
+        former = self._finished_portions(round_, portion)
+        budget = self._label_budget(round_) if former.budget is None else former.budget
+        met = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
+        held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
+        met = [candidate for candidate in met if candidate.frame_id not in held_out]
+        labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
+        taken = {**labelled, **ledger.frames(former.asked_for)}
+
+        candidates = described_candidates(met, ledger.frames(without_descriptor(met)), served)
+        known = known_frames(taken, ledger.descriptors(taken), served)
+        new = ledger.met(round_, after=former.explored) if portion else None
+        allowance = Allowance.of(config.select, budget, former.spent, portion, portion_count(config), new)
+        rng = np.random.default_rng([config.seed, SELECT_SEED, round_, portion])
+        chosen = select(candidates, known, config.select, rng, allowance)
+
+        visits = {visit.frame_id: visit for visit in reversed(ledger.visits(round_, frames=chosen.frame_ids))}
+        in_order = [visits[frame_id] for frame_id in chosen.frame_ids]
+        ledger.request_labels(round_, Role.EXPLORE, in_order, self._level.fingerprint)
+        ledger.put_arrays(f"chosen/{round_}/{portion}", chosen_arrays(in_order, chosen.reasons, served))
+        reasons = Counter(chosen.reasons.values())
+        return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
+
+    def _label(self, round_: int) -> Results:
+        """Wait until the round's requests have ended, or the quorum of them; the next round waits for the others."""
+        self._pool.start()
+        ledger, config = self._ledger, self._config.label
+        quorum = 1.0 if round_ >= self._config.rounds - 1 else config.quorum
+        with self._progress.stage("label", total=ledger.open_requests(round_), unit="labels") as advance:
+            wait_for_labels(ledger, self._pool, round_, advance, quorum)
+        ledger.put_off(round_)
+        frames = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
+        far_off = outliers(frames, self._models.served_in(round_), config.outliers)
+        marked = {frames[i].frame_id: reason for i, reason in far_off.items() if frames[i].round == round_}
+        ledger.mark_outliers(round_, marked)
+        ended = self._labels(round_).of_round(round_)
+        failed = [frame for frame in ended if not frame.converged]
+        for frame in failed:
+            ledger.event_once(QUARANTINED, quarantine_in_words(frame), round_, **quarantined_as_dict(frame))
+        if ended and len(failed) > config.max_failed_fraction * len(ended):
+            raise GuardStop(
+                f"Round {round_}: {len(failed)} of {len(ended)} calculations failed (at most "
+                f"{config.max_failed_fraction:.0%} may). The first: {quarantine_in_words(failed[0])}. Mend the cause "
+                "and start anew in another folder, or raise label.max_failed_fraction and run the same command again."
+            )
+        return {"labelled": len(ended) - len(failed), "failed": len(failed)}
+
+    def _train(self, round_: int) -> Results:
+        """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
+        trained = train_candidate(self._train_inputs(round_), self._progress)
+        for sentence in trained.findings:
+            self._ledger.event_once("alignment", sentence, round_)
+        candidate = self._calibrated(trained.accepted, round_)
+        model, labels = self._models.keep(candidate, round_), candidate.provenance.training_frames
+        return {"model": model, "labels": labels, "alignment": list(trained.findings)}
+
+    def _promote(self, round_: int) -> Results:
+        """Serve the candidate if it fulfils every criterion."""
+        ledger, config, candidate = self._ledger, self._config, self._models.trained_in(round_)
+        served = ledger.served_model(before=round_)
+        with self._progress.stage("promote"):
+            evidence = gather_evidence(
+                config,
+                self._foundation,
+                candidate,
+                self._labels(round_),
+                round_,
+                served_round=None if served is None else served.round,
+                once=ledger.arrays_once,
+            )
+            promotion = judge_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
+        if promotion.promoted:
+            ledger.serve_model(self._results(round_)["train"]["model"], round_)
+        results = asdict(promotion)
+        kind = "promoted" if promotion.promoted else "candidate rejected"
+        ledger.event(kind, promotion.reason, round_, criteria=results["criteria"])
+        return results
+
+    def _evaluate(self, round_: int) -> Results:
+        """Measure the served model on held-out frames."""
+        served = self._models.served_in(round_ + 1)
+        untrained = served is self._foundation
+        evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
+        if evaluation is not None:
+            self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
+        return held_out_figures(evaluation, served.calibration)
+
+    def _report(self, round_: int) -> Results:
+        """Put together what the stages came to."""
+        ledger, seconds = self._ledger, Counter[str]()
+        for name, stage in ledger.stages(round_).items():
+            seconds[stage_of(name)] += stage["seconds"]
+        counts = ledger.verdict_counts(round_, Role.EXPLORE), ledger.lane_counts(round_, Role.EXPLORE)
+        gated = Gated(*counts, ledger.verdicts(round_, Role.EXPLORE))
+        ended = self._labels(round_).of_round(round_)
+        report = as_dict(round_report(self._config, round_, gated, ended, self._results(round_), seconds))
+        self._log.write("round", **report)
+        return report
+
+    def _results(self, round_: int) -> dict[str, Results]:
+        return {name: stage["results"] for name, stage in self._ledger.stages(round_).items()}
+
+    def _finished_portions(self, round_: int, before: int | None = None) -> FinishedPortions:
+        return FinishedPortions(self._results(round_), before)
+
+    def _labels(self, round_: int) -> LabelledSet:
+        """All outcomes up to a round whose labels have ended, read once."""
+        if self._read is None or self._read[0] != round_:
+            frames = self._ledger.labelled(tuple(Role), range(round_ + 1), converged_only=False)
+            self._read = round_, LabelledSet(tuple(frames))
+        return self._read[1]
+
+    def _label_budget(self, round_: int) -> int:
+        """How many labels the round may ask for under the budget of the whole campaign."""
+        held_out = self._results(0)["hold_out"]["frames"]
+        asked_for = held_out + sum(self._finished_portions(former).selected for former in range(round_))
+        ended: list[LabelledFrame] = []
+        calculating = 0
+        if self._config.stop.label_core_hours is not None:
+            ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1))
+        return round_budget(self._config, round_, asked_for, ended, calculating, self._label_estimate_h)
+
+    def _take_incoming(self, round_: int) -> Results:
+        """Give the round what came from outside; what it has asked for before it chooses is known from then on."""
+        come = self._ledger.take_incoming(round_)
+        asked_before = self._ledger.requested(round_, Role.EXPLORE)
+        atoms_eV = imported_atom_energies(self._ledger, self._level.fingerprint)
+        return {"harvested": come.suspects, "asked_before": asked_before, "isolated_atoms_eV": atoms_eV}
+
+    def _train_inputs(self, round_: int) -> TrainInputs:
+        """All labels so far, with the isolated atoms that were imported before the round began."""
+        config, remarks = with_imported_atoms(self._config, self._results(round_)[EXPLORE]["isolated_atoms_eV"])
+        level, first = f"{self._level.code}: {self._level.summary}", self._ledger.served_model(before=round_) is None
+        return TrainInputs(config, self._backbone, level, self._labels(round_), first, round_, remarks)
+
+    def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
+        """Calibrate the gate on frames that no model is trained on."""
+        evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
+        return candidate.with_calibration(calibration_of(evaluation, self._config.gate))
+
+    def _made_again(self, round_: int) -> CommitteePotential:
+        """Train the model of a former round once more."""
+        trained = train_candidate(self._train_inputs(round_), self._progress, again=True)
+        return self._calibrated(trained.accepted, round_)
