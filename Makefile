@@ -1,6 +1,7 @@
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
-EXTRAS := sevennet,chgnet,tblite,pyscf,gpaw,mongod,docs,dev
+QUICKSTART := sevennet,pyscf,mongod
+EVERYTHING := $(QUICKSTART),chgnet,tblite,gpaw,docs,dev
 
 # Programs that come with the operating system, each with its Debian package.
 DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge chromium=chromium
@@ -9,7 +10,7 @@ VASP_SETS := .venv/share/al-loop/vasp-input-sets
 
 .PHONY: run test docs audit setup debian
 
-run: setup
+run: .venv/.quickstart
 	$(BIN)/al-loop run configs/quickstart.yaml
 
 test: export OMP_NUM_THREADS ?= 1
@@ -36,10 +37,14 @@ setup: .venv/.installed $(PSEUDOPOTENTIALS) $(VASP_SETS) debian
 # wheel comes out without the compiled part, and pip's cache keeps such a wheel: it is then built once more, uncached.
 PIP_INSTALL := env -u GPAW_BUILD_JOBS CC=g++ CXX=g++ $(BIN)/python -m pip install --quiet --quiet -c constraints.txt
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.quickstart: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[$(EXTRAS)]'
+	$(PIP_INSTALL) -e '.[$(QUICKSTART)]'
+	touch $@
+
+.venv/.installed: .venv/.quickstart
+	$(PIP_INSTALL) -e '.[$(EVERYTHING)]'
 	$(BIN)/python -c "import _gpaw" || $(PIP_INSTALL) --force-reinstall --no-deps --no-cache-dir gpaw
 	touch $@
 

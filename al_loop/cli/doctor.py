@@ -82,9 +82,9 @@ def check_campaign(config: Config) -> list[str]:
 
 def _python() -> Finding:
     version = platform.python_version()
-    if sys.version_info[:2] == (3, 11):
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
         return Finding("python", True, version)
-    return Finding("python", False, version, "use Python 3.11: python3.11 -m venv .venv")
+    return Finding("python", False, version, "use Python 3.11 to 3.13: python3.11 -m venv .venv")
 
 
 def _packages(config: Config | None) -> Iterator[Finding]:
