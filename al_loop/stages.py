@@ -21,8 +21,8 @@ from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import StoredTrajectories
 from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
 from al_loop.label.budget import round_budget
+from al_loop.label.changed_engine import judged_labels
 from al_loop.label.labelling import WorkerPool, wait_for_labels
-from al_loop.label.outliers import mark_outliers
 from al_loop.ledger import Ledger
 from al_loop.portions import EXPLORE, SELECT, Portions, stage_name
 from al_loop.progress import Progress
@@ -174,7 +174,7 @@ class Stages:
         with self._progress.stage("label", total=self._ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(self._ledger, self._pool, round_, advance, quorum)
         self._ledger.put_off(round_)
-        mark_outliers(self._ledger, round_, self._served_in(round_), self._config.label.outliers)
+        self._judge_labels(round_)
         ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]
         note_quarantined(self._ledger, failed)
@@ -217,6 +217,25 @@ class Stages:
             return held_out_figures(None, None)
         self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         return held_out_figures(evaluation, served.calibration)
+
+    def _judge_labels(self, round_: int) -> None:
+        """Keep the round's labels that cannot be believed from every later use; the same whenever it is asked for."""
+        rounds, align = tuple(range(round_ + 1)), self._config.align
+        frames = self._ledger.labelled(tuple(Role), rounds, with_outliers=True)
+        served, outliers = self._served_in(round_), self._config.label.outliers
+        judged = judged_labels(frames, served, outliers, self._ledger.made(rounds), accuse=align.on_slip != "warn")
+        here = {frame.frame_id for frame in frames if frame.round == round_}
+        self._ledger.mark_outliers(round_, {key: why for key, why in judged.reasons.items() if key in here})
+        if not judged.change:
+            return
+        self._ledger.event("engine changed", judged.change, round_)
+        if align.on_slip == "stop":
+            raise GuardStop(
+                f"Round {round_}: {judged.change} Earlier labels agree with the model, so the engine has changed "
+                "while the campaign ran. Nothing was trained on them. Mend the engine and run the same command with "
+                "align.on_slip: leave_out, which goes on without these labels; or set align.on_slip: warn if the "
+                "labels are right."
+            )
 
     def _any_usable(self, round_: int, stored: StoredTrajectories) -> bool:
         """Whether exploration has met a frame that is not discarded, in this portion or those before."""

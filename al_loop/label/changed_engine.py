@@ -1,0 +1,90 @@
+"""An engine whose numbers changed their meaning while the campaign ran: found, dated by the order of calculation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from al_loop.config import OutlierSettings
+from al_loop.label.compared import compared_with
+from al_loop.label.outliers import MIN_LABELS, outliers_among
+from al_loop.label.slips import slips
+from al_loop.ledger.records import Made
+from al_loop.records import LabelledFrame
+from committee.potential import CommitteePotential
+from committee.slips import MIN_FRAMES
+
+EVERY = 0.8  # of the labels since a change: what has no telling forces looks like nothing
+SHARE = 0.1  # of the labels since the first one: fewer are single accidents
+
+
+@dataclass(frozen=True)
+class JudgedLabels:
+    """What is wrong with the labels so far, as one model sees them.
+
+    Attributes:
+        reasons: frame id -> why its label is not believed.
+        change: how the engine seems to have changed, in one sentence; empty if it does not.
+    """
+
+    reasons: Mapping[str, str]
+    change: str = ""
+
+
+def judged_labels(
+    frames: Sequence[LabelledFrame],
+    served: CommitteePotential,
+    settings: OutlierSettings,
+    made: Mapping[str, Made],
+    *,
+    accuse: bool = True,
+) -> JudgedLabels:
+    """Compare labels with a model, which costs no calculation of the engine.
+
+    Args:
+        frames: converged labels of all rounds so far, outliers as they were calculated.
+        served: the model; its reference shifts need not be known.
+        settings: what counts as an outlier.
+        made: frame id -> when and by whom its label was made.
+        accuse: look for slips; without it a user has said that the labels are right.
+    """
+    if len(frames) < MIN_LABELS:
+        return JudgedLabels({})
+    compared = compared_with(served, frames)
+    far = outliers_among(compared, settings)
+    slipped = slips(compared) if accuse else {}
+    reasons = {frames[i].frame_id: far[i] for i in far}
+    reasons |= {frames[i].frame_id: f"{words}, unlike those of other labels" for i, words in slipped.items()}
+    return JudgedLabels(reasons, _change({frames[i].frame_id: words for i, words in slipped.items()}, made))
+
+
+def _change(slipped: Mapping[str, str], made: Mapping[str, Made]) -> str:
+    """Say from which label on, or by which worker, the labels look slipped; empty for single accidents."""
+    order = sorted(made, key=lambda frame: (made[frame].time, frame))
+    odd = [number for number, frame in enumerate(order) if frame in slipped]
+    if len(odd) < MIN_FRAMES or len(odd) < SHARE * (len(order) - odd[0]):
+        return ""
+    first = order[odd[0]]
+    words = _most_common([slipped[order[number]] for number in odd])
+    return f"{_which(odd, order, made)} look as if {words}. The first of them is frame {first[:12]}{_by(made[first])}."
+
+
+def _which(odd: Sequence[int], order: Sequence[str], made: Mapping[str, Made]) -> str:
+    """Which labels they are: all since one, all of one worker, or some."""
+    since = len(order) - odd[0]
+    workers = {made[order[number]].worker for number in odd}
+    others = {made[frame].worker for frame in order} - workers
+    if len(odd) >= EVERY * since:
+        said = f"all {since} labels" if len(odd) == since else f"{len(odd)} of the {since} labels"
+    elif len(workers) == 1 and others:
+        said = f"{len(odd)} labels of {workers.pop().rpartition('/')[2] or 'an import'}"
+    else:
+        said = f"{len(odd)} of the {since} labels"
+    return f"{said} from label #{odd[0] + 1} on (of {len(order)}, in the order of calculation)"
+
+
+def _by(made: Made) -> str:
+    who = f" by {made.worker.rpartition('/')[2]}" if made.worker else ", imported"
+    return f", finished {made.time:%Y-%m-%d %H:%M:%S}{who}"
+
+
+def _most_common(words: Sequence[str]) -> str:
+    return max(dict.fromkeys(words), key=list(words).count)
