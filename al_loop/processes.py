@@ -1,9 +1,11 @@
-"""Whether a process that was noted still runs: its number may have come to mean another one, here or elsewhere."""
+"""Whether a process that was noted still runs (its number may have come to mean another one), and how it is ended."""
 
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 
 def machine() -> str:
@@ -32,3 +34,24 @@ def exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def below(pid: int) -> list[psutil.Process]:
+    """Return what a process has started and what that has started, as far as it runs."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def kill_with_all_below(pid: int) -> None:
+    """Kill a process and all below it, which may be frozen as well and would outlive it."""
+    kill_all(below(pid))
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    """Kill processes, as far as they still run."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
