@@ -24,8 +24,8 @@ FAULTS = {
     "files_may_not_grow": "campaign, workers and mongod may write no further (`RLIMIT_FSIZE`, while labelling)",
     "engine": "the engine hangs, crashes, gives NaN, does not converge, answers for another system; and kill -9 of the "
     "campaign meanwhile",
-    "engine_manners": "the engine leaves programs and daemons behind (some that ignore SIGTERM), ignores signals, forks and "
-    "returns twice, closes its outputs, leaves its folder and environment changed, calls `sys.exit`",
+    "engine_manners": "the engine leaves programs and daemons behind (some that ignore SIGTERM), ignores signals, "
+    "forks and returns twice, closes its outputs, leaves its folder and environment changed, calls `sys.exit`",
     "engine_changes": "from some label on the engine gives energies and forces in Hartree",
     "worker_frozen": "the only worker and its engine stand still in mid-label (SIGSTOP)",
     "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",

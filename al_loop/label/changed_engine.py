@@ -53,18 +53,23 @@ def judged_labels(
     slipped = slips(compared) if accuse else {}
     reasons = {frames[i].frame_id: far[i] for i in far}
     reasons |= {frames[i].frame_id: f"{words}, unlike those of other labels" for i, words in slipped.items()}
-    return JudgedLabels(reasons, _change({frames[i].frame_id: words for i, words in slipped.items()}, made))
+    return JudgedLabels(reasons, change_in_words({frames[i].frame_id: words for i, words in slipped.items()}, made))
 
 
-def _change(slipped: Mapping[str, str], made: Mapping[str, Made]) -> str:
-    """Say from which label on, or by which worker, the labels look slipped; empty for single accidents."""
+def change_in_words(slipped: Mapping[str, str], made: Mapping[str, Made]) -> str:
+    """Say from which label on, or by which worker, labels look slipped; empty for single accidents.
+
+    Args:
+        slipped: frame id -> what its label looks like.
+        made: frame id -> when and by whom its label was made, for all labels.
+    """
     order = sorted(made, key=lambda frame: (made[frame].time, frame))
     odd = [number for number, frame in enumerate(order) if frame in slipped]
     if len(odd) < MIN_FRAMES or len(odd) < SHARE * (len(order) - odd[0]):
         return ""
     first = order[odd[0]]
     words = _most_common([slipped[order[number]] for number in odd])
-    return f"{_which(odd, order, made)} look as if {words}. The first of them is frame {first[:12]}{_by(made[first])}."
+    return f"{_which(odd, order, made)} look as if {words}; the first of them is frame {first[:12]}{_by(made[first])}."
 
 
 def _which(odd: Sequence[int], order: Sequence[str], made: Mapping[str, Made]) -> str:

@@ -13,6 +13,9 @@ from committee.potential import CommitteePotential
 
 Array = NDArray[np.float64]
 
+TELLING_FORCE = 0.3
+"""Of the root mean square of a frame's forces: smaller ones say little."""
+
 _REACH_A = 1.0
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.label.compared import ComparedLabel
+from al_loop.label.compared import TELLING_FORCE, ComparedLabel
 from committee.force_check import UNLIKE
-from committee.force_order import Pair, common_order, fits_in_some_order, named_order
+from committee.force_order import FEWEST_ATOMS, Pair, common_order, fits_in_some_order, named_order
 from committee.slips import AGREEMENT, MIN_FRAMES, cosine
 
 Array = NDArray[np.float64]
@@ -50,4 +50,7 @@ def _named(frames: Sequence[Pair]) -> str:
 
 
 def _is_unlike(frame: Pair) -> bool:
-    return cosine(frame[1], frame[2]) < UNLIKE
+    """Whether directions disagree, and not on a few atoms alone whose forces are by far the largest."""
+    sizes = np.linalg.norm(frame[2], axis=1)
+    telling = sizes > TELLING_FORCE * np.sqrt(np.mean(sizes**2))
+    return bool(telling.sum() >= FEWEST_ATOMS) and cosine(frame[1], frame[2]) < UNLIKE

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.label.compared import ComparedLabel
+from al_loop.label.compared import TELLING_FORCE, ComparedLabel
 from al_loop.label.energy_slips import energy_slips
 from al_loop.label.exchanged_atoms import exchanged_atoms
 from committee.compared_forces import PAIR
@@ -23,7 +23,6 @@ Array = NDArray[np.float64]
 
 LEFT = 0.5  # of the model's force on an atom, and of the difference as it stands, that undoing a slip may leave
 MOST = 0.75  # of the atoms: so many must agree
-TELLING_FORCE = 0.3  # of the root mean square of a frame's forces: smaller ones say little
 TELLING_ATOMS = 3  # a frame of fewer accuses only together with others
 LIKE_FACTOR = 1.15  # units so near each other are named together
 
