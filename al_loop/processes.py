@@ -38,9 +38,10 @@ def exists(pid: int) -> bool:
 
 def below(pid: int) -> list[psutil.Process]:
     """Return what a process has started and what that has started, as far as it runs."""
+    found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
+        found = psutil.Process(pid).children(recursive=True)
+    return found
 
 
 def kill_with_all_below(pid: int) -> None:

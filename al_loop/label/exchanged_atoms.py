@@ -25,7 +25,9 @@ def exchanged_atoms(compared: Sequence[ComparedLabel], unlike: Mapping[int, tupl
     pairs: dict[int, Pair] = {place: (compared[place].atoms.numbers, *both) for place, both in unlike.items()}
     found: dict[int, str] = {}
     kinds: dict[bytes, list[int]] = {}
-    for place, (numbers, _, _) in pairs.items():
+    for place, (numbers, label, model) in pairs.items():
+        if cosine(label, model) >= AGREEMENT:
+            continue
         kinds.setdefault(np.asarray(numbers, dtype=np.int64).tobytes(), []).append(place)
     for places in kinds.values():
         words = _shared_order([pairs[place] for place in places]) if len(places) >= MIN_FRAMES else ""
@@ -50,7 +52,9 @@ def _named(frames: Sequence[Pair]) -> str:
 
 
 def _is_unlike(frame: Pair) -> bool:
-    """Whether directions disagree, and not on a few atoms alone whose forces are by far the largest."""
-    sizes = np.linalg.norm(frame[2], axis=1)
+    """Whether directions disagree, on most of the atoms and not on a few alone whose forces are by far the largest."""
+    _, label, model = frame
+    sizes = np.linalg.norm(model, axis=1)
     telling = sizes > TELLING_FORCE * np.sqrt(np.mean(sizes**2))
-    return bool(telling.sum() >= FEWEST_ATOMS) and cosine(frame[1], frame[2]) < UNLIKE
+    unlike = np.linalg.norm(label - model, axis=1)[telling] > UNLIKE * sizes[telling]
+    return bool(len(unlike) >= FEWEST_ATOMS and unlike.mean() > UNLIKE) and cosine(label, model) < UNLIKE

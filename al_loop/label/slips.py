@@ -34,11 +34,6 @@ class _Slip:
     factor: float
     words: str
 
-    @property
-    def could_be_the_model(self) -> bool:
-        """Whether a model may be off by so much over a whole frame."""
-        return 1 / FAR_FACTOR < self.factor < FAR_FACTOR
-
 
 _Pairs = dict[int, tuple[Array, Array]]  # place -> label and model, (rows, components) each
 
@@ -100,7 +95,8 @@ def _kinds(units: Mapping[str, float], right: str, what: str, sign: str) -> list
     be = "are" if verb == "have" else "is"
     wrong = f"{what} {verb} the wrong sign ({sign})"
     found = [_Slip(-1.0, wrong)]
-    for factor in units.values():
+    # A model may be off by a smaller factor over whole frames, by that of Å to bohr for example.
+    for factor in (value for value in units.values() if not 1 / FAR_FACTOR < value < FAR_FACTOR):
         near = [other for other, value in units.items() if abs(np.log(value / factor)) < np.log(LIKE_FACTOR)]
         near.sort(key=lambda other: abs(float(np.log(units[other] / factor))))
         words = f"{what} {be} in {' or '.join(near[:2])} instead of {right}"
@@ -109,13 +105,13 @@ def _kinds(units: Mapping[str, float], right: str, what: str, sign: str) -> list
 
 
 def _explained(rest: _Pairs, kinds: Sequence[_Slip], telling_rows: int) -> dict[int, str]:
-    """Name for each label the slip that explains the most labels; few rows, or a small factor, need several labels."""
+    """Name for each label the slip that explains the most labels; where they have few rows it takes several labels."""
     found: dict[int, str] = {}
     while left := {place: pair for place, pair in rest.items() if place not in found}:
         tried = [(slip, _places(left, slip)) for slip in kinds]
         slip, places = max(tried, key=lambda entry: (len(entry[1]), -_left_over(left, *entry)))
         if len(places) < MIN_FRAMES:
-            places = [] if slip.could_be_the_model else [i for i in places if _rows(left[i][1]).sum() >= telling_rows]
+            places = [i for i in places if _rows(left[i][1]).sum() >= telling_rows]
         if not places:
             kinds = [kind for kind in kinds if kind is not slip]
             if not kinds:

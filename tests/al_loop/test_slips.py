@@ -93,12 +93,8 @@ def test_a_single_label_is_found_too(sound: list[ComparedLabel], name: str) -> N
     assert list(found) == [BEFORE]
 
 
-def test_a_small_factor_needs_several_labels(sound: list[ComparedLabel]) -> None:
-    change = scaled(forces=units.Bohr)
-    assert not slips([*sound[:BEFORE], change(sound[BEFORE])])
-    found = slips([*sound[:BEFORE], *map(change, sound[BEFORE:])])
-    assert set(found) <= set(range(BEFORE, BEFORE + AFTER))
-    assert all("eV/bohr" in words for words in found.values())
+def test_a_factor_that_a_model_may_be_off_by_accuses_nobody(sound: list[ComparedLabel]) -> None:
+    assert slips([*sound[:BEFORE], *map(scaled(forces=units.Bohr), sound[BEFORE:])]) == {}
 
 
 def contact(label: ComparedLabel, factor: float) -> ComparedLabel:
