@@ -2,10 +2,13 @@
 
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+_PAUSE_S = 0.02
 
 
 def machine() -> str:
@@ -46,12 +49,25 @@ def below(pid: int) -> list[psutil.Process]:
 
 def kill_with_all_below(pid: int) -> None:
     """Kill a process and all below it, which may be frozen as well and would outlive it."""
-    kill_all(below(pid))
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).kill()
+        _kill_all([*below(pid), psutil.Process(pid)])
 
 
-def kill_all(processes: list[psutil.Process]) -> None:
+def kill_late(processes: list[psutil.Process], deadline: float) -> None:
+    """Wait until processes have ended, and kill those that have not by then (``time.monotonic``)."""
+    while (late := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+    _kill_all(late)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill_all(processes: list[psutil.Process]) -> None:
     """Kill processes, as far as they still run."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import psutil
-
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
@@ -20,7 +18,7 @@ from al_loop.label.silent_holders import SilentHolders
 from al_loop.ledger import Ledger
 from al_loop.ledger.store import shared_server
 from al_loop.logfile import EventLog
-from al_loop.processes import below, kill_all, kill_with_all_below
+from al_loop.processes import below, kill_late, kill_with_all_below
 from al_loop.records import Role
 from dft_interfaces.errors import QueueError
 from dft_interfaces.queue.limits import excesses, job_cores
@@ -160,7 +158,7 @@ class WorkerPool:
                     name,
                     GRACE_S,
                 )
-        kill_all(psutil.wait_procs(started, max(0.0, deadline - time.monotonic()))[1])
+        kill_late(started, deadline)
         for name in self._workers:
             self._signs.forget(name)
 

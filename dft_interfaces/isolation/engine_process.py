@@ -144,7 +144,7 @@ class EngineProcess:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             # A guard that stands still ends nothing, and what is below it would outlive it.
-            for process in psutil.Process(self._process.pid).children(recursive=True):
+            for process in self._below():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self._process.kill()
@@ -170,11 +170,17 @@ class EngineProcess:
     def _memory_GB(self) -> float:
         """Resident memory of the engine and the programs it started."""
         used = 0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    used += process.memory_info().rss
+        for process in self._below():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used += process.memory_info().rss
         return used / _GB
+
+    def _below(self) -> list[psutil.Process]:
+        """Return what runs below the guard: the engine and the programs it started."""
+        found: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self._process.pid).children(recursive=True)
+        return found
 
     def _ended(self, seconds: float) -> EngineFailureError:
         """Return how the process ended, as an error."""
