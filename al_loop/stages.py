@@ -174,7 +174,7 @@ class Stages:
         with self._progress.stage("label", total=self._ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(self._ledger, self._pool, round_, advance, quorum)
         self._ledger.put_off(round_)
-        self._judge_labels(round_)
+        change = self._judge_labels(round_)
         ended = self._ledger.labelled(tuple(Role), (round_,), converged_only=False)
         failed = [frame for frame in ended if not frame.converged]
         note_quarantined(self._ledger, failed)
@@ -185,7 +185,7 @@ class Stages:
                 f"The first: {quarantine_in_words(failed[0])}. Mend the cause and start anew in another folder, "
                 "or raise label.max_failed_fraction and run the same command again."
             )
-        return {"labelled": len(ended) - len(failed), "failed": len(failed)}
+        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": change}
 
     def train(self, round_: int) -> dict[str, Any]:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
@@ -218,24 +218,25 @@ class Stages:
         self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         return held_out_figures(evaluation, served.calibration)
 
-    def _judge_labels(self, round_: int) -> None:
-        """Keep the round's labels that cannot be believed from every later use; the same whenever it is asked for."""
+    def _judge_labels(self, round_: int) -> str:
+        """Keep the round's labels that cannot be believed from every later use; the same whenever it is asked for.
+
+        Returns:
+            How the engine seems to have changed, as labels of this round show; empty if it does not.
+        """
         rounds, align = tuple(range(round_ + 1)), self._config.align
+        used = {frame.frame_id for frame in self._ledger.labelled(tuple(Role), tuple(range(round_)))}
         frames = self._ledger.labelled(tuple(Role), rounds, with_outliers=True)
         served, outliers = self._served_in(round_), self._config.label.outliers
         judged = judged_labels(frames, served, outliers, self._ledger.made(rounds), accuse=align.on_slip != "warn")
         here = {frame.frame_id for frame in frames if frame.round == round_}
         self._ledger.mark_outliers(round_, {key: why for key, why in judged.reasons.items() if key in here})
-        if not judged.change:
-            return
+        if not judged.change or not judged.slipped & (here | used):  # those of earlier rounds are left out already
+            return ""
         self._ledger.event("engine changed", judged.change, round_)
-        if align.on_slip == "stop":
-            raise GuardStop(
-                f"Round {round_}: {judged.change} Earlier labels agree with the model, so the engine has changed "
-                "while the campaign ran. Nothing was trained on them. Mend the engine and run the same command with "
-                "align.on_slip: leave_out, which goes on without these labels; or set align.on_slip: warn if the "
-                "labels are right."
-            )
+        if judged.slipped & used or align.on_slip == "stop":
+            raise GuardStop(f"Round {round_}: {judged.change} {judged.remedy(used)}")
+        return judged.change
 
     def _any_usable(self, round_: int, stored: StoredTrajectories) -> bool:
         """Whether exploration has met a frame that is not discarded, in this portion or those before."""
@@ -272,7 +273,8 @@ class Stages:
         _, contradictions = self._with_atoms(round_)
         with self._progress.stage("align", unit="frames") as advance:
             found = self._training_input(round_, advance, self._held_out_to_compare(round_))
-        findings = [*found.findings, *contradictions, *found.slips]
+        labelled = self._ledger.stage_results(round_, "label") or {}
+        findings = [*filter(None, [labelled.get("engine_changed")]), *found.findings, *contradictions, *found.slips]
         for sentence in findings:
             self._ledger.event("alignment", sentence, round_)
         stop = found.stop(self._config.align, first=self._ledger.served_model(before=round_) is None)

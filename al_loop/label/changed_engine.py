@@ -1,6 +1,6 @@
 """An engine whose numbers changed their meaning while the campaign ran: found, dated by the order of calculation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from al_loop.config import OutlierSettings
@@ -23,10 +23,30 @@ class JudgedLabels:
     Attributes:
         reasons: frame id -> why its label is not believed.
         change: how the engine seems to have changed, in one sentence; empty if it does not.
+        slipped: ids of the frames whose labels look slipped.
     """
 
     reasons: Mapping[str, str]
     change: str = ""
+    slipped: frozenset[str] = frozenset()
+
+    def remedy(self, used: Collection[str]) -> str:
+        """Say what to do about a change.
+
+        Args:
+            used: frame ids of earlier rounds' labels that are not marked as outliers.
+        """
+        sound = "Others agree with the model as they are, so the engine has changed while the campaign ran."
+        right = "or set align.on_slip: warn if the labels are right."
+        if trained := self.slipped & set(used):
+            return (
+                f"{sound} {len(trained)} of these labels were used in earlier rounds. Mend the engine and start anew "
+                f"in another folder with the sound labels (`al-loop export`, `al-loop import`), {right}"
+            )
+        return (
+            f"{sound} Nothing was trained on them. Mend the engine and run the same command with align.on_slip: "
+            f"leave_out, which goes on without these labels; {right}"
+        )
 
 
 def judged_labels(
@@ -53,7 +73,8 @@ def judged_labels(
     slipped = slips(compared) if accuse else {}
     reasons = {frames[i].frame_id: far[i] for i in far}
     reasons |= {frames[i].frame_id: f"{words}, unlike those of other labels" for i, words in slipped.items()}
-    return JudgedLabels(reasons, change_in_words({frames[i].frame_id: words for i, words in slipped.items()}, made))
+    named = {frames[i].frame_id: words for i, words in slipped.items()}
+    return JudgedLabels(reasons, change_in_words(named, made), frozenset(named))
 
 
 def change_in_words(slipped: Mapping[str, str], made: Mapping[str, Made]) -> str:

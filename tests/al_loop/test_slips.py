@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from al_loop.label.changed_engine import change_in_words
+from al_loop.label.changed_engine import JudgedLabels, change_in_words
 from al_loop.label.compared import ComparedLabel
 from al_loop.label.slips import slips
 from al_loop.ledger.records import Made
@@ -145,3 +145,9 @@ def test_a_change_is_dated_and_single_accidents_are_none(workers: str, slipped: 
     assert bool(found) is bool(words)
     if words:
         assert f"the first of them is frame frame{slipped[0]:02d}, finished 2026-01-01 00:{slipped[0]:02d}" in found
+
+
+def test_what_to_do_depends_on_whether_the_labels_were_used() -> None:
+    judged = JudgedLabels({}, "changed.", frozenset({"one", "two"}))
+    assert "align.on_slip: leave_out" in judged.remedy({"three"})
+    assert "1 of these labels were used in earlier rounds" in judged.remedy({"two", "three"})
