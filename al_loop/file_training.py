@@ -16,7 +16,8 @@ from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import LabelledFrames, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
-from al_loop.label.outliers import ComparedLabel, outliers_among
+from al_loop.label.compared import ComparedLabel
+from al_loop.label.outliers import outliers_among
 from al_loop.train.alignment import label_slips
 from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.train.fitting import incremental

@@ -178,7 +178,8 @@ def _after_silence(ledger: Ledger, before: Runner, lease_s: float) -> Runner:
         _runs(ledger.campaign, before),
         lease_s,
     )
-    silence, holder = Silence(lease_s), Holder(ledger.campaign, before.token, before.beat, before.host)
+    silence: Silence[Holder] = Silence(lease_s)
+    holder = Holder(ledger.campaign, before.token, before.beat, before.host)
     while not silence.after([holder]):
         time.sleep(lease_s / _LOOKS)
         now = ledger.runner()

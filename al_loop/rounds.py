@@ -24,8 +24,8 @@ from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import require_usable, trajectories
 from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
 from al_loop.label.budget import round_budget
+from al_loop.label.changed_engine import judged_round
 from al_loop.label.labelling import WorkerPool, wait_for_a_cost, wait_for_labels
-from al_loop.label.outliers import outliers
 from al_loop.lease import Lease
 from al_loop.ledger import Ledger
 from al_loop.logfile import EventLog
@@ -181,10 +181,15 @@ class Rounds:
         with self._progress.stage("label", total=ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(ledger, self._pool, round_, advance, quorum)
         ledger.put_off(round_)
-        frames = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
-        far_off = outliers(frames, self._models.served_in(round_), config.outliers)
-        marked = {frames[i].frame_id: reason for i, reason in far_off.items() if frames[i].round == round_}
-        ledger.mark_outliers(round_, marked)
+        calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
+        used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
+        made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
+        judged = judged_round(self._config, round_, calculated, used, made, served)
+        ledger.mark_outliers(round_, judged.marked)
+        if judged.change:
+            ledger.event_once("engine changed", judged.change, round_)
+        if judged.stop:
+            raise GuardStop(judged.stop)
         ended = self._labels(round_).of_round(round_)
         failed = [frame for frame in ended if not frame.converged]
         for frame in failed:
@@ -195,7 +200,7 @@ class Rounds:
                 f"{config.max_failed_fraction:.0%} may). The first: {quarantine_in_words(failed[0])}. Mend the cause "
                 "and start anew in another folder, or raise label.max_failed_fraction and run the same command again."
             )
-        return {"labelled": len(ended) - len(failed), "failed": len(failed)}
+        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": judged.change}
 
     def _train(self, round_: int) -> Results:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
@@ -283,7 +288,9 @@ class Rounds:
         """All labels so far, with the isolated atoms that were imported before the round began."""
         config, remarks = with_imported_atoms(self._config, self._results(round_)[EXPLORE]["isolated_atoms_eV"])
         level, first = f"{self._level.code}: {self._level.summary}", self._ledger.served_model(before=round_) is None
-        return TrainInputs(config, self._backbone, level, self._labels(round_), first, round_, remarks)
+        change = self._results(round_)["label"]["engine_changed"]
+        known = [sentence for sentence in (change, *remarks) if sentence]
+        return TrainInputs(config, self._backbone, level, self._labels(round_), first, round_, known)
 
     def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
         """Calibrate the gate on frames that no model is trained on."""

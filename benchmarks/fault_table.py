@@ -24,6 +24,10 @@ FAULTS = {
     "files_may_not_grow": "campaign, workers and mongod may write no further (`RLIMIT_FSIZE`, while labelling)",
     "engine": "the engine hangs, crashes, gives NaN, does not converge, answers for another system; and kill -9 of the "
     "campaign meanwhile",
+    "engine_manners": "the engine leaves programs and daemons behind (some that ignore SIGTERM), ignores signals, "
+    "forks and returns twice, closes its outputs, leaves its folder and environment changed, calls `sys.exit`",
+    "engine_changes": "from some label on the engine gives energies and forces in Hartree",
+    "worker_frozen": "the only worker and its engine stand still in mid-label (SIGSTOP)",
     "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",
     "wall_clock_jumps": "the wall clock of campaign, workers and mongod jumps a day ahead, then behind (libfaketime)",
     "second_run": "a second `al-loop run` on the same campaign",
@@ -39,7 +43,7 @@ What happens to a campaign when something breaks. Each row is a fault that a tes
 - no calculation whose result lay on disk was made again; of the others, at most one for each
   worker killed (not counted in the rows of the disk and the engine);
 - training set and held-out labels equal those of an undisturbed campaign with the same seeds, energies bit for bit
-  (without the frames on which the engine fails, in its row).
+  (without the frames on which the engine fails or changes, in their rows).
 
 | test | fault | trials survived | what the command does |
 |---|---|---|---|
@@ -69,6 +73,12 @@ TAIL = """
 - **A model is served only if its files are those that were promoted.** Their SHA-256 is in the ledger; `al-loop run`
   makes one that is missing, damaged or exchanged again from its labels, and other commands say so and leave with exit
   code 2.
+- **A worker that stands still is replaced.** A thread of each worker shows signs of life through a pipe, however
+  long its calculation takes. A worker that shows none for `label.lease_s` while the campaign looks is killed with all
+  it started, which is said, and another one calculates its request again; after three replacements the campaign ends
+  with the worker's last lines. A worker that others started is named once with what to do.
+- **An engine ends with all it started**, daemons and programs that ignore SIGTERM too: they stay below a guard process,
+  which kills them when the engine, its worker or the campaign ends. A forked copy of the engine gives no answer.
 - **The end is bounded.** Workers are asked to leave, then terminated, and after 10 s killed with all they started; a
   private server that does not shut down within 30 s is ended, and so is one that was started and does not answer.
   Each is said.

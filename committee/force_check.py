@@ -19,6 +19,8 @@ from committee.slips import AGREEMENT, MIN_FRAMES, cosine, near_units
 FORCE_UNITS = {
     "Hartree/bohr": Bohr / Hartree,
     "Ry/bohr": Bohr / Ry,
+    "Hartree/Å": 1 / Hartree,
+    "Ry/Å": 1 / Ry,
     "eV/bohr": Bohr,
     "kcal/mol/Å": mol / kcal,
     "kcal/mol/bohr": Bohr * mol / kcal,

@@ -106,11 +106,21 @@ def changing_order(frames: Sequence[Pair]) -> FoundOrder | None:
     large = [frame for frame in frames if len(frame[0]) >= FEWEST_ATOMS]
     if len(large) < MIN_FRAMES:
         return None
-    turned = [(numbers, label[:, [1, 2, 0]], foundation) for numbers, label, foundation in large]
-    own, chance = (_median_cosine(tried, [_best_order([frame]) for frame in tried]) for tried in (large, turned))
-    if own < AGREEMENT or 1 - own > BEYOND_CHANCE * (1 - chance):
-        return None
-    return FoundOrder("their order differs from frame to frame", own)
+    own = fits_in_some_order(large)
+    return FoundOrder("their order differs from frame to frame", own) if own else None
+
+
+def fits_in_some_order(frames: Sequence[Pair]) -> float:
+    """Return how well labels agree with the foundation, each frame in its best order; 0 where chance would do as well.
+
+    Args:
+        frames: of at least ``FEWEST_ATOMS`` atoms; with fewer, 0 is returned.
+    """
+    if any(len(numbers) < FEWEST_ATOMS for numbers, _, _ in frames):
+        return 0.0
+    turned = [(numbers, label[:, [1, 2, 0]], foundation) for numbers, label, foundation in frames]
+    own, chance = (_median_cosine(tried, [_best_order([frame]) for frame in tried]) for tried in (frames, turned))
+    return own if own >= AGREEMENT and 1 - own <= BEYOND_CHANCE * (1 - chance) else 0.0
 
 
 def _best_order(frames: Sequence[Pair]) -> Indices:

@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 STRESS_UNITS = {
     "kbar": 10 / GPa,
     "GPa": 1 / GPa,
+    "bar": 1e4 / GPa,
     "Hartree/bohr³": Bohr**3 / Hartree,
     "Ry/bohr³": Bohr**3 / Ry,
 }

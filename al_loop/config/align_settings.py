@@ -43,8 +43,10 @@ class AlignSettings(Settings):
     """What a constant for each element may leave of label minus foundation, a standard deviation over frames. Beyond
     it the campaign stops before the first training: either something is wrong with the labels, or the foundation is
     far off and you confirm it by raising this."""
-    on_slip: Literal["stop", "warn"] = "stop"
-    """What to do when forces or stress look like a slip of unit, sign or order."""
+    on_slip: Literal["stop", "leave_out", "warn"] = "stop"
+    """What to do when energies, forces or stress look like a slip of unit, sign or order. leave_out goes on without
+    labels that an engine gave which has changed meanwhile, once it is mended; where all labels look slipped it stops
+    too. warn trains on them."""
     isolated_atoms_eV: dict[str, float] = Field(default_factory=dict)
     """The engine's energy of a single atom of each element, eV, in the ground state's multiplicity. They decide only
     what the labels leave open: the energies of compositions unlike those trained on, as good as the foundation's own

@@ -53,7 +53,8 @@ class LabelSettings(Settings):
     """A round goes on as soon as this share of its labels has ended, of those to train on and of each kind held out.
     The others enter a later round; the last round waits for all."""
     lease_s: float = Field(60.0, gt=1, le=7 * 86_400)
-    """A worker that shows no sign of life for this long, a week at most, loses its request."""
+    """A worker that shows no sign of life for this long, a week at most, loses its request; one of the campaign's own
+    is killed with all it started, and replaced. A thread gives the signs, so that a calculation may take longer."""
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """The campaign stops when more than this share of a round's labels fail."""
 

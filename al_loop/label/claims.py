@@ -8,6 +8,7 @@ from typing import Self
 
 from al_loop.label.silence import Silence
 from al_loop.ledger import ClaimedRequest, Ledger
+from al_loop.ledger.records import Holder
 from dft_interfaces.label import Label
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Claims:
         self._worker = worker
         self._level = level
         self._lease_s = lease_s
-        self._silence = Silence(lease_s)
+        self._silence: Silence[Holder] = Silence(lease_s)
         self._held: dict[str, ClaimedRequest] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)

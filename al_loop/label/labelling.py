@@ -1,6 +1,5 @@
 """LABEL: worker processes on this machine, and waiting for what they were asked for."""
 
-import contextlib
 import logging
 import os
 import subprocess
@@ -10,15 +9,16 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import psutil
-
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.folder import LOGS
+from al_loop.label.signs_of_life import SignsOfLife
+from al_loop.label.silent_holders import SilentHolders
 from al_loop.ledger import Ledger
 from al_loop.ledger.store import shared_server
 from al_loop.logfile import EventLog
+from al_loop.processes import below, kill_late, kill_with_all_below
 from al_loop.records import LabelledFrame, Role
 from dft_interfaces.errors import QueueError
 from dft_interfaces.queue.limits import excesses, job_cores
@@ -114,10 +114,16 @@ class WorkerPool:
         self._logs = config.folder / LOGS
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._starts: dict[str, int] = {}
+        self._signs = SignsOfLife(config.label.lease_s)
 
     def __enter__(self) -> "WorkerPool":
         self._logs.mkdir(exist_ok=True)
         return self
+
+    @property
+    def lease_s(self) -> float:
+        """How long a worker may show no sign of life, s."""
+        return self._config.label.lease_s
 
     def start(self) -> None:
         """Start the workers, unless they were started before; they are idle while there is nothing to label."""
@@ -139,25 +145,39 @@ class WorkerPool:
                 process.stdin.close()
         deadline = time.monotonic() + (GRACE_S if kind is None else 0.5)
         late = [name for name, process in self._workers.items() if not _ended(process, deadline)]
+        started = [process for name in late for process in below(self._workers[name].pid)]
         for name in late:
             self._workers[name].terminate()
         deadline = time.monotonic() + GRACE_S
         for name in late:
             if not _ended(self._workers[name], deadline):
-                _kill_with_all_below(self._workers[name])
+                self._kill(name)
                 _logger.warning(
                     "%s did not end within %g s of being asked to and was killed, with what it had started; a request "
                     "it held goes to another worker, or to the next start.",
                     name,
                     GRACE_S,
                 )
+        kill_late(started, deadline)
+        for name in self._workers:
+            self._signs.forget(name)
 
     def check(self) -> None:
-        """Start a worker that died again.
+        """Start a worker again that died, or that shows no sign of life and is killed.
 
         Raises:
             CampaignError: it died too often; the message holds the last lines of its log.
         """
+        for name in self._signs.silent():
+            if self._workers[name].poll() is None:
+                _logger.warning(
+                    "%s has shown no sign of life for %g s (label.lease_s): it stands still. It was killed with all it "
+                    "had started, and another one starts; what it was calculating is calculated again.",
+                    name,
+                    self._config.label.lease_s,
+                )
+                self._log_events.write("worker stood still", worker=name, lease_s=self._config.label.lease_s)
+                self._kill(name)
         for name, process in list(self._workers.items()):
             code = process.poll()
             if code is None:
@@ -171,18 +191,31 @@ class WorkerPool:
                 )
             self._start(name)
 
+    def started(self, name: str) -> bool:
+        """Whether a worker of this name is one of these."""
+        return any(name == own or name.startswith(f"{own}-") for own in self._workers)
+
+    def _kill(self, name: str) -> None:
+        kill_with_all_below(self._workers[name].pid)
+        self._workers[name].wait()
+
     def _start(self, name: str) -> None:
         # An engine's cores are processes of one thread each; the campaign's own environment is inherited otherwise.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        with self._log(name).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "al_loop.label.worker", name, str(self._starts.get(name, 0))],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**without_database(os.environ), **threads},
-                start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
-            )
+        signs = self._signs.expect(name)
+        try:
+            with self._log(name).open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "al_loop.label.worker", name, str(self._starts.get(name, 0)), str(signs)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**without_database(os.environ), **threads},
+                    pass_fds=[signs],
+                    start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
+                )
+        finally:
+            os.close(signs)
         assert process.stdin is not None  # noqa: S101 - stdin=PIPE
         store = self._config.store.model_copy(update={"uri": shared_server(self._config.store), "uri_file": None})
         config = self._config.model_copy(update={"store": store})
@@ -211,9 +244,10 @@ def wait_for_labels(
         advance: called with the number of requests that have ended since the last call.
         quorum: the share that is enough, of the requests in each role.
     """
-    waiting = ledger.open_by_role(round_)
+    waiting, elsewhere = ledger.open_by_role(round_), SilentHolders(ledger, pool.lease_s, pool.started)
     while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
         pool.check()
+        elsewhere.look()
         time.sleep(POLL_S)
         before, waiting = _open(waiting), ledger.open_by_role(round_)
         if _open(waiting) != before:
@@ -242,16 +276,6 @@ def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _kill_with_all_below(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker and the programs below it, which may be frozen as well and would outlive it."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for below in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                below.kill()
-    process.kill()
-    process.wait()
 
 
 def _open(by_role: Mapping[Role, tuple[int, int]]) -> int:

@@ -8,14 +8,12 @@ misjudges a compressed cell is off by a part of its pressure, a stress in anothe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
-from al_loop.evaluate.errors import dft_energy, dft_forces
+from al_loop.label.compared import ComparedLabel, compared_with, composition
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
 
@@ -24,52 +22,9 @@ Array = NDArray[np.float64]
 MIN_LABELS = 6
 """Fewer have no spread to speak of."""
 
-_REACH_A = 1.0
-_MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
+MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
 _FIT_STEPS = 50
 _FLOOR_EV = 1e-3
-
-
-@dataclass(frozen=True)
-class ComparedLabel:
-    """A label beside a model's answer for the same structure of n atoms.
-
-    Attributes:
-        atoms: the structure.
-        energy_eV: total energy of the label; NaN if there is none.
-        forces_eV_per_A: (n, 3) of the label.
-        stress_eV_per_A3: (6,) of the label; None or NaN if there is none.
-        model_energy_eV: the model's total energy, counted from any zero.
-        model_forces_eV_per_A: (n, 3) of the model.
-        model_stress_eV_per_A3: (6,) of the model; None or NaN if it has none.
-    """
-
-    atoms: Atoms
-    energy_eV: float
-    forces_eV_per_A: Array
-    stress_eV_per_A3: Array | None
-    model_energy_eV: float
-    model_forces_eV_per_A: Array
-    model_stress_eV_per_A3: Array | None
-
-    @property
-    def force_errors(self) -> Array:
-        """(n,) eV/Å: norm of label minus model on each atom."""
-        return np.asarray(np.linalg.norm(self.forces_eV_per_A - self.model_forces_eV_per_A, axis=1))
-
-    @property
-    def stress_error(self) -> float:
-        """Largest component of label minus model, eV/Å³; NaN where one of them has no stress."""
-        if self.stress_eV_per_A3 is None or self.model_stress_eV_per_A3 is None:
-            return float("nan")
-        return float(np.abs(self.stress_eV_per_A3 - self.model_stress_eV_per_A3).max())
-
-    @property
-    def stress_reach(self) -> float:
-        """By how much the stress may differ in any case, eV/Å³; only where both have one."""
-        assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
-        virial = _REACH_A * self.force_errors.sum() / self.atoms.get_volume()
-        return float(virial + np.abs(self.model_stress_eV_per_A3).max())
 
 
 def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:
@@ -82,20 +37,7 @@ def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settin
     """
     if len(frames) < MIN_LABELS:
         return {}
-    predictions = served.predict([frame.atoms for frame in frames], "energy")
-    compared = [
-        ComparedLabel(
-            frame.atoms,
-            dft_energy(frame),
-            dft_forces(frame),
-            frame.label.stress_eV_per_A3,
-            p.energy,
-            p.forces,
-            p.stress,
-        )
-        for frame, p in zip(frames, predictions, strict=True)
-    ]
-    return outliers_among(compared, settings)
+    return outliers_among(compared_with(served, frames), settings)
 
 
 def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
@@ -107,7 +49,7 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
     """
     if len(compared) < MIN_LABELS:
         return {}
-    counts = _composition([label.atoms for label in compared])
+    counts = composition([label.atoms for label in compared])
     differences = np.array([label.energy_eV - label.model_energy_eV for label in compared])
     mean_force_errors = np.array([label.force_errors.mean() for label in compared])
     allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
@@ -118,7 +60,7 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
     known = np.flatnonzero(np.isfinite(differences))
     if len(known) < MIN_LABELS:
         return found
-    reach = _REACH_A * mean_force_errors[known]
+    reach = np.array([compared[int(i)].energy_reach_eV_per_atom for i in known])
     energy_errors, allowed_energy = judged_energies(counts[known], differences[known], reach, settings)
     named = _named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's")
     return {**found, **{int(known[i]): reason for i, reason in named.items()}}
@@ -198,7 +140,7 @@ def _medians(counts: Array, differences_eV: Array) -> Array:
 def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
     """Return the larger of the limit and so many robust spreads around the median."""
     middle = np.median(deviations)
-    spread = _MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
+    spread = MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
     return np.asarray(max(limit, abs(middle) + spreads * spread))
 
 
@@ -208,8 +150,3 @@ def _named(deviations: Array, allowed: Array, words: str) -> Mapping[int, str]:
         int(i): f"{words.format(deviations[i])}, expected at most {limits[i]:.3g} as other labels show"
         for i in np.flatnonzero(deviations > limits)
     }
-
-
-def _composition(frames: Sequence[Atoms]) -> Array:
-    elements = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
-    return np.array([(atoms.numbers[:, None] == elements).sum(0) for atoms in frames], dtype=np.float64)

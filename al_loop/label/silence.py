@@ -1,12 +1,13 @@
 """Workers that have fallen silent, told by nobody's wall clock."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
-from al_loop.ledger.records import Holder
+Mark = TypeVar("Mark", bound=Hashable)  # somebody with his last sign of life: it changes with every one
 
 
-class Silence:
+class Silence(Generic[Mark]):
     """Notices who has shown no sign of life for the length of a lease, as this process has seen it.
 
     Time counts only between two looks, and of a long gap only a part: a database that was away, or a worker that was
@@ -21,9 +22,9 @@ class Silence:
         self._lease_s = lease_s
         self._clock = clock
         self._looked = clock()
-        self._silent_s: dict[Holder, float] = {}
+        self._silent_s: dict[Mark, float] = {}
 
-    def after(self, holders: Sequence[Holder]) -> list[Holder]:
+    def after(self, holders: Sequence[Mark]) -> list[Mark]:
         """Return those of the present holders who are silent for a lease by now."""
         now = self._clock()
         passed_s, self._looked = min(now - self._looked, self._lease_s / 4), now

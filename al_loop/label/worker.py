@@ -1,9 +1,11 @@
 """A worker process: claims label requests from the ledger and calculates them, here or through a queue.
 
-Started by the campaign as ``python -m al_loop.label.worker NAME RESTARTS``; the configuration comes through standard
-input, so that no credential stands in the process table, and the end of standard input tells the worker to leave.
+Started by the campaign as ``python -m al_loop.label.worker NAME RESTARTS PIPE``; the configuration comes through
+standard input, so that no credential stands in the process table, and the end of standard input tells the worker to
+leave.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -14,12 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+import psutil
 
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
 from al_loop.folder import LOGS
 from al_loop.label.claims import Claims
+from al_loop.label.signs_of_life import show_signs_of_life
 from al_loop.ledger import open_ledger
+from al_loop.processes import kill_with_all_below, start_of
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.queue.labels import QueueRunner
 
@@ -111,22 +118,57 @@ def configure_log() -> None:
 
 
 @contextmanager
-def _only_one(folder: Path, name: str) -> Iterator[None]:
-    """Wait for a worker of this name that a killed campaign left behind: it leaves after its current calculation."""
-    with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _only_one(folder: Path, name: str, lease_s: float) -> Iterator[None]:
+    """Wait for a worker of this name that a killed campaign left behind: it leaves after its current calculation.
+
+    One that was stopped (SIGSTOP) would never leave: it is killed after a lease, with what it had started.
+    """
+    with (folder / f"{name}.lock").open("a+") as lock:
+        stopped_s = 0.0
+        while not _locked(lock):
+            time.sleep(IDLE_S)
+            stopped_s = stopped_s + IDLE_S if _is_stopped(lock) else 0.0
+            if stopped_s >= lease_s:
+                logger.warning("the worker of this name before is stopped and was killed, with what it had started")
+                kill_with_all_below(_holder_of(lock))
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} {start_of(os.getpid())}")
+        lock.flush()
         yield
 
 
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder_of(lock: TextIO) -> int:
+    """Number of the process that holds the lock; 0 if it has not written it or is not the same any more."""
+    lock.seek(0)
+    pid, _, start = lock.read().partition(" ")
+    return int(pid) if pid.isdecimal() and start and start == start_of(int(pid)) else 0
+
+
+def _is_stopped(lock: TextIO) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        pid = _holder_of(lock)
+        return bool(pid and psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
 def main() -> None:
-    """Entry point of the process: ``NAME`` and how often the running campaign has started this worker before."""
-    name, restarts = sys.argv[1], int(sys.argv[2])
+    """Entry point: ``NAME``, how often the campaign has started this worker before, and the pipe for signs of life."""
+    name, restarts, pipe = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     configure_log()
     config = Config.model_validate_json(sys.stdin.buffer.readline())
+    show_signs_of_life(pipe, config.label.lease_s / 8)
     leave = threading.Event()
     leave_at_end_of_input(leave)
     with (
-        _only_one(config.folder / LOGS, name),
+        _only_one(config.folder / LOGS, name, config.label.lease_s),
         label_runner(config, name) as runner,
         open_ledger(config.store, config.folder, config.name, wait=True) as ledger,  # it was there a moment ago
     ):

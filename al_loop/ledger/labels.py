@@ -10,6 +10,7 @@ from al_loop.ids import request_id
 from al_loop.ledger.base import chunks
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
+from al_loop.ledger.records import Made
 from al_loop.ledger.requests import RequestLedger
 from al_loop.records import LabelledFrame, Role
 from dft_interfaces.label import Failure, Label
@@ -87,6 +88,19 @@ class LabelLedger(RequestLedger):
                 found[stored["frame"]] = stored["label"]
         atoms, labels = self.frames(found), self._labels(list(found.values()))
         return {frame: (atoms[frame], labels[label]) for frame, label in found.items()}
+
+    def made(self, rounds: Collection[int]) -> dict[str, Made]:
+        """When, and by whom, the accepted labels of some rounds were made: frame id -> time and worker."""
+        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
+        requests = self._collection(self._docs.request).find(
+            {**wanted, "state": DONE}, {"frame": 1, "label": 1, "worker": 1}
+        )
+        found = {stored["label"]: stored for stored in requests}
+        return {
+            found[label["_id"]]["frame"]: Made(label["created_at"], found[label["_id"]].get("worker") or "")
+            for chunk in chunks(list(found))
+            for label in self._collection(self._docs.label).find({"_id": {"$in": chunk}}, {"created_at": 1})
+        }
 
     def mark_outliers(self, round_: int, reasons: Mapping[str, str]) -> None:
         """Say which converged labels of a round this campaign does not use; replaces what was said before.

@@ -48,6 +48,19 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class Made:
+    """When and by whom a label was made.
+
+    Attributes:
+        time: as the worker's machine said; it orders labels in messages, and counts for nothing else.
+        worker: its name; empty for a label that was imported.
+    """
+
+    time: datetime
+    worker: str = ""
+
+
+@dataclass(frozen=True)
 class Runner:
     """A process that runs a campaign, or ran it last.
 

@@ -10,7 +10,8 @@ from al_loop.config import Config, OutlierSettings
 from al_loop.config.align_settings import AlignSettings
 from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
-from al_loop.label.outliers import ComparedLabel, stress_outliers
+from al_loop.label.compared import ComparedLabel
+from al_loop.label.outliers import stress_outliers
 from al_loop.records import LabelledFrame
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
@@ -54,7 +55,7 @@ class TrainingInput:
             align: the limits.
             first: nothing was trained yet. Later frames are hotter and farther from the foundation.
         """
-        if self.slips and align.on_slip == "stop":
+        if self.slips and align.on_slip != "warn":
             return (
                 f"{' '.join(self.slips)} Nothing was trained. Mend the engine and start anew in another folder (for "
                 "a file of other labels: mend the file), or set align.on_slip: warn if the labels are right."

@@ -56,6 +56,7 @@ class EngineProcess:
 
     def __init__(self, settings: EngineSettings, limits: LimitSettings) -> None:
         self._limits = limits
+        self._asked = 0
         self._log = tempfile.TemporaryFile("a+b", prefix="engine-")  # noqa: SIM115 - closed with the process
         # "a" alone leaves the writer's place where it was when the log is shortened.
         fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
@@ -111,9 +112,14 @@ class EngineProcess:
         begun = time.monotonic()
         try:
             self._log.truncate(0)
-            self._connection.send_bytes(json.dumps({"ask": what, **details}).encode())
+            self._asked += 1
+            self._connection.send_bytes(json.dumps({"ask": what, "number": self._asked, **details}).encode())
             self._wait(time_s or self._limits.time_s)
             reply = json.loads(self._connection.recv_bytes())
+            if reply["number"] != self._asked:
+                raise self._failed(
+                    Failure.CRASH, f"gave answer {reply['number']} to question {self._asked}: it answers twice"
+                )
         except (EOFError, ConnectionError) as error:
             raise self._ended(time.monotonic() - begun) from error
         except BaseException:
@@ -137,6 +143,10 @@ class EngineProcess:
         try:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
+            # A guard that stands still ends nothing, and what is below it would outlive it.
+            for process in self._below():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             self._process.kill()
             self._process.wait()
 
@@ -160,11 +170,17 @@ class EngineProcess:
     def _memory_GB(self) -> float:
         """Resident memory of the engine and the programs it started."""
         used = 0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    used += process.memory_info().rss
+        for process in self._below():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used += process.memory_info().rss
         return used / _GB
+
+    def _below(self) -> list[psutil.Process]:
+        """Return what runs below the guard: the engine and the programs it started."""
+        found: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self._process.pid).children(recursive=True)
+        return found
 
     def _ended(self, seconds: float) -> EngineFailureError:
         """Return how the process ended, as an error."""

@@ -40,16 +40,30 @@ def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoRe
         if os.getppid() == guard:
             # Not TMPDIR, which would reach programs on other nodes, where there is no such folder.
             tempfile.tempdir = scratch
-            calculate()
+            _leave_after(calculate)
         os._exit(0)
     os.close(parents_end_of_it)
     threading.Thread(target=_end_with_input, daemon=True).start()
-    _, status = os.waitpid(child, 0)
+    ended, status = os.waitpid(-1, 0)
+    while ended != child:  # orphans of the calculation's programs, which would stay as zombies
+        ended, status = os.waitpid(-1, 0)
     _end_everything_below()
     if status:
         _say_last_words(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     _end_like(os.waitstatus_to_exitcode(status))
+
+
+def _leave_after(calculate: Callable[[], object]) -> NoReturn:
+    """End this process once it has calculated, or called ``sys.exit``, without waiting for threads it has started."""
+    code: object = 0
+    try:
+        calculate()
+    except SystemExit as error:
+        code = error.code
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _end_with_input() -> None:

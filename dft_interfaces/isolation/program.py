@@ -3,6 +3,7 @@
 What the engine prints goes to the caller's log.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -32,16 +33,40 @@ def serve(channel: int) -> None:
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the guard's; no program of the engine may read it away
     os.set_inheritable(channel, False)
-    answers = _Answers()
+    answers, served, surroundings = _Answers(), os.getpid(), _Surroundings()
     with Connection(channel) as connection:
         while True:
             try:
                 question = json.loads(connection.recv_bytes())
             except EOFError:
                 return
+            number = question.pop("number")
             reply = _reply(answers, question.pop("ask"), question)
+            if os.getpid() != served:
+                # A second answer to this question would be taken for that of the next one.
+                os.write(2, b"the engine forked, and its copy came back from the calculation too: the copy was ended\n")
+                os._exit(0)
+            surroundings.restore()
+            connection.send_bytes(json.dumps({**reply, "number": number}).encode())
+
+
+class _Surroundings:
+    """What one calculation may spoil for the next: current folder, umask, standard input and outputs."""
+
+    def __init__(self) -> None:
+        self._folder = os.open(".", os.O_RDONLY)
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+        self._streams = [os.dup(stream) for stream in range(3)]
+
+    def restore(self) -> None:
+        """Put everything back; an engine that has closed all its files has closed the way to the caller too."""
+        for stream, kept in enumerate(self._streams):
+            os.dup2(kept, stream)
+        os.fchdir(self._folder)
+        os.umask(self._umask)
+        with contextlib.suppress(OSError, ValueError):  # the engine closed the object
             sys.stdout.flush()
-            connection.send_bytes(json.dumps(reply).encode())
 
 
 class _Answers:

@@ -9,9 +9,9 @@ from ase.calculators.emt import EMT
 from ase.units import GPa
 
 from al_loop.config import OutlierSettings
+from al_loop.label.compared import ComparedLabel
 from al_loop.label.outliers import (
     MIN_LABELS,
-    ComparedLabel,
     judged_energies,
     outliers,
     outliers_among,

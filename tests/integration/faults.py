@@ -1,5 +1,6 @@
 """What the tests of faults share: an undisturbed campaign to compare with, and a record of each trial."""
 
+import contextlib
 import json
 import os
 import signal
@@ -85,6 +86,16 @@ def _works(process):
         return "al_loop.label.worker" in process.cmdline()
     except psutil.NoSuchProcess:  # a zombie too
         return False
+
+
+def processes_marked(mark):
+    """Living processes that a ``RudeEMT`` of this mark has started."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("RUDE_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.cmdline())
+    return found
 
 
 def stop_and_go(process, seconds, sleep):

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from faults import WORKERS, outcome, record, survived, wait, workers_of
+import yaml
+from ase.units import Hartree
+from faults import WORKERS, outcome, processes_marked, record, survived, wait, workers_of
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
@@ -84,6 +86,73 @@ def test_fault_engine(small_campaign, undisturbed, tmp_path):
     good = {**found["trained"], **found["held_out"]}
     assert good == {frame: energy for frame, energy in expected.items() if frame not in found["failed"]}
     record("engine", trials=len(found["failed"]), ends="the frame is quarantined and the campaign goes on")
+
+
+MANNERS = ("leak", "leak_stubborn", "leak_daemon", "come_back_twice", "close_output", "wander", "unsettle", "leave")
+
+
+def test_fault_engine_manners(small_campaign, undisturbed, tmp_path):
+    """An engine that leaves programs behind, forks, closes its outputs, wanders off, ignores signals and leaves."""
+    mark = str(tmp_path)
+    engine = {
+        "engine": "ase",
+        "calculator": "rude_calculators.RudeEMT",
+        "arguments": {"how": MANNERS, "count_file": str(tmp_path / "count.txt"), "mark": mark},
+    }
+    campaign = small_campaign(label={"workers": 1, "lease_s": 5, "engine": engine, "retry": {"delay_s": 0}})
+    campaign.run()
+    assert processes_marked(mark) == []
+    survived(campaign, undisturbed, again=len(MANNERS))  # by copies that were forked, whose answers do not count
+    record("engine_manners", trials=len(MANNERS), ends="the campaign goes on, and no process is left")
+
+
+def test_fault_engine_changes(small_campaign, tmp_path):
+    """From the 18th label on the engine gives Hartree in place of eV: the campaign stops before it trains on that."""
+    engine = {
+        "engine": "ase",
+        "calculator": "rude_calculators.ChangingEMT",
+        "arguments": {
+            "count_file": str(tmp_path / "count.txt"),
+            "after": 17,
+            "forces": 1 / Hartree,
+            "energy": 1 / Hartree,
+        },
+    }
+    blocks = {"label": {"workers": 1, "lease_s": 5, "engine": engine}, "select": {"labels_per_round": 9}}
+    campaign = small_campaign(**blocks)
+    wait(campaign.start(), campaign, code=3)
+    said = campaign.output()
+    assert re.search(
+        r"all 6 labels from label #18 on \(of 23, in the order of calculation\) look as if the forces", said
+    )
+    assert "Hartree/Å" in said
+    assert not list(campaign.folder.glob("models/*"))
+
+    small_campaign(**blocks, align={"on_slip": "leave_out"}).run()
+    found = outcome(campaign)
+    assert (len(found["trained"]), len(found["held_out"]), len(found["failed"])) == (3, 14, 6)
+    kept = {**found["trained"], **found["held_out"]}
+    assert {repr(np.float64(energy)) for energy in kept.values()} <= set(campaign.calculations())
+    ends = "it stops with a message before it trains; with `leave_out` it goes on without these labels"
+    record("engine_changes", trials=1, ends=ends)
+
+
+def test_fault_worker_frozen(small_campaign, undisturbed):
+    """The only worker stands still in mid-label, with its engine."""
+    campaign = small_campaign(pause_s=0.3)
+    settings = yaml.safe_load(campaign.config.read_text())
+    settings["label"]["workers"] = 1
+    campaign.config.write_text(yaml.safe_dump(settings))
+    process = campaign.start()
+    campaign.wait_for("label")
+    campaign.wait_for_labels()
+    (worker,) = workers_of(process)
+    for frozen in [worker, *worker.children(recursive=True)]:
+        frozen.suspend()
+    wait(process, campaign)
+    survived(campaign, undisturbed, again=1)
+    assert "worker_000 has shown no sign of life for 5 s" in campaign.output()
+    record("worker_frozen", trials=1, ends="the campaign kills it, starts another one and goes on")
 
 
 def test_fault_second_run(small_campaign, undisturbed):
