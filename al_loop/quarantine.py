@@ -1,7 +1,9 @@
 """Frames that gave no label to train on, in words: the kind of failure, the tries, the reason."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from al_loop.errors import GuardStop
 from al_loop.records import LabelledFrame
 
 QUARANTINED = "quarantined"
@@ -25,6 +27,26 @@ def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:
         "seconds": label.cost_s,
         "reason": reason(frame),
     }
+
+
+def require_few_failed(round_: int, calculated: int, failed: Sequence[LabelledFrame], most: float) -> None:
+    """Make sure that labels of a round can be made at all.
+
+    Args:
+        round_: the round.
+        calculated: how many of its calculations have ended.
+        failed: those of them that gave no label.
+        most: ``label.max_failed_fraction``.
+
+    Raises:
+        GuardStop: more of them failed than may.
+    """
+    if len(failed) > most * calculated:
+        raise GuardStop(
+            f"Round {round_}: {len(failed)} of {calculated} calculations failed (at most {most:.0%} may). The first: "
+            f"{quarantine_in_words(failed[0])}. Mend the cause and start anew in another folder, or raise "
+            "label.max_failed_fraction and run the same command again."
+        )
 
 
 def failure_kind(frame: LabelledFrame) -> str:

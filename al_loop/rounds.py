@@ -33,7 +33,7 @@ from al_loop.portions import EXPLORE, SELECT, FinishedPortions, portion_count, p
 from al_loop.progress import Progress
 from al_loop.promote.promotion import judge_candidate
 from al_loop.promote.promotion_evidence import gather_evidence
-from al_loop.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict
+from al_loop.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.queued.exploring import explore_anywhere
 from al_loop.records import LabelledFrame, LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
@@ -194,12 +194,7 @@ class Rounds:
         failed = [frame for frame in ended if not frame.converged]
         for frame in failed:
             ledger.event_once(QUARANTINED, quarantine_in_words(frame), round_, **quarantined_as_dict(frame))
-        if ended and len(failed) > config.max_failed_fraction * len(ended):
-            raise GuardStop(
-                f"Round {round_}: {len(failed)} of {len(ended)} calculations failed (at most "
-                f"{config.max_failed_fraction:.0%} may). The first: {quarantine_in_words(failed[0])}. Mend the cause "
-                "and start anew in another folder, or raise label.max_failed_fraction and run the same command again."
-            )
+        require_few_failed(round_, len(ended), failed, config.max_failed_fraction)
         return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": judged.change}
 
     def _train(self, round_: int) -> Results:
