@@ -331,7 +331,6 @@ class Stages:
         except CheckpointError as error:
             self._ledger.event("model made again", str(error), round_)
             rebuilt = self._fitted(round_)
-            shutil.rmtree(path, ignore_errors=True)
             self._keep(rebuilt, round_)
             return rebuilt
 
@@ -347,6 +346,7 @@ class Stages:
     def _keep(self, potential: CommitteePotential, round_: int) -> str:
         """Write a model and record what was written; returns its id in the ledger."""
         path = self._model_path(round_)
+        shutil.rmtree(path, ignore_errors=True)  # what a crash or damage left there would not be replaced
         save(potential, path)
         labels = potential.provenance.training_frames
         return self._ledger.add_model(

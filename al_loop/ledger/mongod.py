@@ -114,9 +114,17 @@ def _severe_lines(log: Path, start: int) -> list[str]:
 
 
 def _sentence(entry: dict[str, Any]) -> str:
-    details = json.dumps(entry["attr"])[:300] if entry.get("attr") else ""
-    return f"{entry.get('msg', '')} {details}"
+    attributes = entry.get("attr") or {}
+    told = attributes.get("message")
+    if isinstance(told, dict):  # of the storage engine: which file, and what is wrong with it
+        details = f"{told.get('session_dhandle_name', '')} {told.get('msg', '')}"
+    else:
+        details = told if isinstance(told, str) else json.dumps(attributes) * bool(attributes)
+    return f"{entry.get('msg', '')} {details[:300]}"
 
 
 def _remedy(log: Path) -> str:
-    return f"Its log is {log}. Mend the cause and run the same command again, {_WITHOUT_IT}."
+    return (
+        f"Its log is {log}. Mend the cause and run the same command again (database files that are damaged come from a "
+        f"backup of {log.parent}), {_WITHOUT_IT}."
+    )

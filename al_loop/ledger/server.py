@@ -18,6 +18,7 @@ from al_loop.ledger.socket_folder import NOTE, new_socket, running_socket, short
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
 STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
+_ROOT: Final = "WiredTiger.turtle"  # where the database's other files begin
 _POLL_S: Final = 0.02
 
 _logger = logging.getLogger("al_loop")
@@ -61,6 +62,8 @@ def revive_server(folder: Path) -> None:
     place = _Place(folder.resolve())
     with _starting(place):
         if not is_in_use(place.data):
+            if not any(place.data.glob("*.wt")):
+                raise InputError(f"The database in {place.data} is gone.")
             _launch(place)
 
 
@@ -182,11 +185,25 @@ def _launch(place: _Place) -> None:
     Raises:
         InputError: it did not start.
     """
+    _refuse_to_begin_anew(place)
     try:
         launch(find_mongod(), place.data, new_socket(place.folder), place.log)
     except InputError:
         end_process(place.data)
         raise
+
+
+def _refuse_to_begin_anew(place: _Place) -> None:
+    """Raise where mongod would begin an empty database over what is left of one: it does so without this file.
+
+    Raises:
+        InputError: it would.
+    """
+    if any(place.data.glob("*.wt")) and not (place.data / _ROOT).exists():
+        raise InputError(
+            f"The ledger's database in {place.data} is damaged: its file {_ROOT} is missing, without which its server "
+            f"would begin an empty one. Restore the whole folder {place.folder} from a backup and run the same command."
+        )
 
 
 def _stop(place: _Place) -> None:
