@@ -52,8 +52,11 @@ def private_server(folder: Path) -> str:
         return _ensure(place)
 
 
-def revive_server(folder: Path) -> None:
+def revive_server(folder: Path) -> bool:
     """Start the folder's server again if it has died; one that lives and does not answer is left alone.
+
+    Returns:
+        Whether it was started.
 
     Raises:
         InputError: it does not start.
@@ -65,6 +68,8 @@ def revive_server(folder: Path) -> None:
             if not any(place.data.glob("*.wt")):
                 raise InputError(f"The database in {place.data} is gone.")
             _launch(place)
+            return True
+    return False
 
 
 def stop_server(folder: Path) -> None:

@@ -108,7 +108,7 @@ def contents(folder, *, database=False):
         folder: of the campaign.
         database: with the database's own files, which a server that starts brings up to date.
     """
-    passing = {"campaign.lock", "campaign.running", "mongod.log", "mongod.start"}
+    passing = {"campaign.lock", "campaign.running", "mongod.log", "mongod.start", "mongod.sock"}
     found = {}
     for path in sorted(folder.rglob("*")):
         of_server = "data" in path.parts and not (database and path.name.startswith(("collection", "index")))
