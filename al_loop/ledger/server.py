@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from al_loop.errors import InputError
 from al_loop.ledger.mongod import START_TIMEOUT_S, find_mongod, launch
@@ -131,7 +131,7 @@ def _starting(place: _Place) -> Iterator[None]:
     patience_s = START_TIMEOUT_S + BUSY_TIMEOUT_S + STOP_TIMEOUT_S
     deadline = time.monotonic() + patience_s
     path = place.folder / "start.lock"
-    with path.open("ab") as lock:
+    with _opened_to_lock(path) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,6 +145,14 @@ def _starting(place: _Place) -> Iterator[None]:
             else:
                 break
         yield
+
+
+def _opened_to_lock(path: Path) -> IO[bytes]:
+    """Open the file of a lock, for reading where its file system has become read-only: a server must be ended there."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return path.open("rb")
 
 
 def _ensure(place: _Place) -> str:

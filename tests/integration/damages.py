@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from campaigns import PATIENCE_S, SmallCampaign
 from faults import outcome
 
@@ -117,7 +120,22 @@ def contents(folder, *, database=False):
     return found
 
 
+@contextmanager
+def read_only(folder):
+    """Make a folder one of a read-only file system, for whoever opens anything in it from now on."""
+    done = subprocess.run(["mount", "--bind", folder, folder], check=False)
+    if done.returncode:
+        pytest.skip("only root may mount a folder read-only")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def left_behind(folder):
     """Processes that work in a folder."""
-    words = ((process.pid, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
-    return [(pid, line) for pid, line in words if any(str(folder) in word for word in line)]
+    found = [process.info for process in psutil.process_iter(["pid", "cmdline", "cwd"])]
+    return [  # a worker is known by where it was started
+        one for one in found if one["cwd"] == str(folder.parent) or str(folder) in " ".join(one["cmdline"] or [])
+    ]

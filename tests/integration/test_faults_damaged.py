@@ -8,7 +8,7 @@ from itertools import cycle, islice
 
 import pytest
 from campaigns import make_campaign
-from damages import DAMAGES, contents, interrupted, left_behind, made_a_file, made_a_folder
+from damages import DAMAGES, contents, interrupted, left_behind, made_a_file, made_a_folder, read_only
 from faults import PATIENCE_S, record
 from forked_command import OBEY_PERMISSIONS
 
@@ -87,15 +87,9 @@ INSTEAD_OF_FILES = (
     *("models/round-000/committee.json", "trajectories/*/explore/state.npz", "trajectories/*/hold_out/0-*.extxyz"),
 )
 INSTEAD_OF_FOLDERS = (
-    "dft",
-    "dft/results",
-    "dft/workers/worker_000",
-    "logs",
-    "models",
-    "models/round-000",
-    "ledger/data",
+    *("dft", "dft/results", "dft/workers/worker_000", "logs", "models", "models/round-000", "ledger/data"),
+    *("tangents", "tangents/*", "trajectories", "trajectories/*/explore"),
 )
-INSTEAD_OF_FOLDERS += ("tangents", "tangents/*", "trajectories", "trajectories/*/explore")
 UNREADABLE = ("campaign.lock", "logs/worker_000.log", "ledger/mongod.log", "models", "trajectories/*/explore", "ledger")
 
 
@@ -155,25 +149,17 @@ def test_fault_ledger_gone(stopped, tmp_path):
 def test_fault_folder_read_only(stopped):
     """Before the start nothing is calculated; in its middle it ends with a message, and goes on afterwards."""
     campaign = stopped.at("explore")
-    folders = [campaign.folder, *(path for path in campaign.folder.rglob("*") if path.is_dir())]
-    chmod(folders, 0o500)
-    for command in ("run", "status", "report"):
-        refused(campaign, campaign.folder, "writ", command=command)
-    chmod(folders, 0o700)
+    with read_only(campaign.folder):
+        for command in ("run", "status", "report"):
+            refused(campaign, campaign.folder, "writ", command=command)
     (campaign.folder / "log.jsonl").unlink()
-    process = campaign.start(**{OBEY_PERMISSIONS: "1"})
+    process = campaign.start()
     campaign.wait_for("label")
-    chmod([campaign.folder], 0o500)
-    code = process.wait(PATIENCE_S)
-    chmod([campaign.folder], 0o700)
+    with read_only(campaign.folder):
+        code = process.wait(PATIENCE_S)
     assert code == 1, campaign.output()
     assert "cannot be read or written any more" in campaign.output()
     assert not left_behind(campaign.folder)
     campaign.run()
     stopped.survived()
     record("folder_read_only", trials=4, ends="one message, nothing calculated; the same command continues")
-
-
-def chmod(paths, mode):
-    for path in paths:
-        path.chmod(mode)
