@@ -63,7 +63,9 @@ TAIL = """
   no result: it is named in the log and calculated, fitted or run again, and a damaged batch or task is not carried out.
 - **What lies in the folder is looked at first.** Before anything is calculated `al-loop run` makes sure that files and
   folders are where the campaign keeps such, and that it may write there; what stands in the way is named, and nothing is
-  changed. A file that can be made again is made again when it cannot be read.
+  changed. A file that can be made again is made again when it cannot be read. A model has the same bits then, unless a
+  part of its `tangents/` was lost as well and the foundation's last bits depend on which frames it is asked about
+  together (fairchem's do): then it agrees to about eight digits, and the ledger notes that it was made again.
 - **A ledger that is lost is not begun anew.** Without its database, or with a part of it missing, every command says so, and
   what is left. Results that were finished serve a campaign elsewhere that asks for the same structures at the same level
   of theory: copy `dft/results` into its folder before its first run.

@@ -23,7 +23,6 @@ MADE_AGAIN = {
     "promote": (
         "models/round-000/committee.json",
         "models/round-000/committee.safetensors",
-        "tangents/*/*.npz",
         "validation.json",
     ),
 }
@@ -32,7 +31,7 @@ RESULTS = "dft/results/*.json"
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    return interrupted(make_campaign(tmp_path_factory.mktemp("damaged")))
+    return interrupted(make_campaign(tmp_path_factory.mktemp("damaged"), store={"wait_s": 5}))
 
 
 @pytest.mark.parametrize("turn", [0, 4, 7])
@@ -49,6 +48,8 @@ def test_fault_damaged_files(stopped, stage, turn):
     results = sorted(path for path in campaign.results() if path.name not in own)[: len(DAMAGES)]
     assert stage != "explore" or len(results) == len(DAMAGES)
     damaged = [sorted(campaign.folder.glob(pattern))[0] for pattern in MADE_AGAIN[stage]] + results
+    # All of them: the foundation's last bits depend on which frames it is asked about together.
+    damaged += sorted(campaign.folder.glob("tangents/*/*.npz"))
     for path, way in zip(damaged, islice(cycle(DAMAGES), turn, None), strict=False):
         DAMAGES[way](path)
     done = campaign.call("run", campaign.config, **{OBEY_PERMISSIONS: "1"})
@@ -158,7 +159,7 @@ def test_fault_folder_read_only(stopped):
     with read_only(campaign.folder):
         code = process.wait(PATIENCE_S)
     assert code == 1, campaign.output()
-    assert "cannot be read or written any more" in campaign.output()
+    assert "run the same command" in campaign.output()
     assert not left_behind(campaign.folder)
     campaign.run()
     stopped.survived()
