@@ -123,14 +123,20 @@ def contents(folder, *, database=False):
 @contextmanager
 def read_only(folder):
     """Make a folder one of a read-only file system, for whoever opens anything in it from now on."""
-    done = subprocess.run(["mount", "--bind", folder, folder], check=False)
+    aside = folder.with_name("read-only")
+    aside.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "--bind", folder, aside], check=False)
     if done.returncode:
         pytest.skip("only root may mount a folder read-only")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
-        yield
+    try:  # aside first: where somebody writes, nothing can be made read-only
+        subprocess.run(["mount", "-o", "remount,ro,bind", aside], check=True)
+        subprocess.run(["mount", "--bind", aside, folder], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        subprocess.run(["umount", "--lazy", aside], check=True)
 
 
 def left_behind(folder):
