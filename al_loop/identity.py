@@ -184,7 +184,7 @@ def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False
     if not (begun_here or go_on_here):
         runner = ledger.runner()
         if runner is not None and runner.folder == str(folder):
-            raise InputError(_without_id(folder, config.name))
+            raise InputError(_without_id(folder, config.name, runner.host))
         where = "another folder" if runner is None else f"another folder ({runner.folder} on {runner.host})"
         raise InputError(
             f"The database already holds a campaign {config.name}, which was started in {where} than {folder}. Choose "
@@ -242,9 +242,10 @@ def _place(store: StoreSettings, folder: Path) -> str:
     return str(folder / LEDGER) if uri is None else without_credentials(uri)
 
 
-def _without_id(folder: Path, name: str) -> str:
+def _without_id(folder: Path, name: str, host: str = "") -> str:
+    ran = f" It ran last in a folder of this path on {host}." if host else ""
     return (
-        f"{folder} has lost its file {ID_NAME}, which says that campaign {name} goes on there. Restore it; or give "
+        f"{folder} has no file {ID_NAME}, which says that campaign {name} goes on there.{ran} Restore it; or give "
         "`al-loop run` the option --go-on-here, which writes it again from the ledger, and makes models that are "
         "missing again from the labels."
     )

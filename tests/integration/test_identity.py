@@ -189,7 +189,7 @@ def test_a_lost_folder_is_made_again_for_who_says_so(tmp_path: Path, store: Stor
     with pytest.raises(InputError, match=rf"{ID_NAME}, which says .* cannot be read .*move it away.*--go-on-here"):
         run(asked, go_on_here=True)
     shutil.rmtree(asked.folder)
-    with pytest.raises(InputError, match=r"already holds a campaign silicon.*another folder \(.*run on .*--go-on-here"):
+    with pytest.raises(InputError, match=rf"no file {ID_NAME}.*campaign silicon.*ran last in a .* on .*--go-on-here"):
         run(asked)
     run(asked, go_on_here=True)
     run(asked)

@@ -197,7 +197,7 @@ def test_a_campaign_gives_engine_tolerances_and_folder_before_it_has_run(folder:
         (["emt", "fcc.extxyz"], "--reference: missing"),
         (["emt", "nowhere.cif", "--reference", "engine.yaml"], "nowhere.cif is not a file"),
         (["emt", "fcc.extxyz", "--reference", "nowhere.yaml"], "nowhere.yaml"),
-        (["emt", "fcc.extxyz", "--reference", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["emt", "fcc.extxyz", "--reference", "nowhere.json"], "nowhere.json cannot be read"),
         (["emt", "fcc.extxyz", "--reference", "other.json"], "other.json: not a reference"),
         (["emt", "fcc.extxyz", "--reference", "broken.json"], "broken.json cannot be read (JSONDecodeError"),
         (["emt", "fcc.extxyz", "--reference", "fcc.extxyz"], "no frame has forces"),
