@@ -17,7 +17,8 @@ from al_loop.errors import InputError
 from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
-from al_loop.folder import inside, locked_folder
+from al_loop.folder import inside, locked_folder, told_if_unwritable
+from al_loop.folder_check import Remains, check_files
 from al_loop.frames import constraints_text
 from al_loop.identity import (
     Identity,
@@ -142,10 +143,13 @@ class Campaign:
             GuardStop: a guard ended the campaign.
         """
         check_folder(self.config)
+        if self.folder.exists():
+            check_files(self.folder)
         prepared = self._prepare()
         private = shared_server(self.config.store) is None
         with (
             locked_folder(self.folder),
+            told_if_unwritable(self.folder),
             open_ledger(self.config.store, self.folder, self.config.name) as ledger,
         ):
             identity = self._begin(ledger, prepared.description, go_on_here=go_on_here)
@@ -191,6 +195,13 @@ class Campaign:
         """Start the campaign, or make sure that ledger, folder and settings are those of the one that was started."""
         identity = started_identity(ledger, self.config, go_on_here=go_on_here)
         if identity is None:
+            if results := Remains.of(self.folder).results:
+                _logger.warning(
+                    "%d finished calculation(s) lie in %s already: each is used where the same structure is asked for "
+                    "at the same level of theory.",
+                    results,
+                    self.folder / "dft" / "results",
+                )
             return start_campaign(ledger, self.config, description)
         self._check_settings(ledger.campaign_config() or {}, description)
         return identity

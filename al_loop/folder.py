@@ -1,5 +1,6 @@
 """The campaign's folder: created, locked for one process, and left as it was if the start fails."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -7,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from al_loop.errors import InputError
+from al_loop.errors import CampaignError, InputError
 
 LOCK_NAME = "campaign.lock"
 RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
 LEDGER = "ledger"  # of the private server
 LOGS = "logs"  # of the workers
+_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR)
 
 
 @contextmanager
@@ -26,12 +28,14 @@ def locked_folder(folder: Path) -> Iterator[Path]:
     try:
         created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        handle = lock_path.open("a+")
+        handle = lock_path.open("a+", errors="replace")
+        running = (folder / RUNNING_NAME).open("ab")
     except OSError as error:
         raise InputError(
-            f"folder: {folder} cannot be written ({error.strerror}). Set `folder` to a place where you may write."
+            f"folder: {error.filename or folder} cannot be written ({error.strerror}). Set `folder` to a place where "
+            "you may write."
         ) from error
-    with handle:
+    with handle, running:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -44,12 +48,31 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         handle.write(str(os.getpid()))
         handle.flush()
         try:
-            with (folder / RUNNING_NAME).open("ab") as running:
-                fcntl.flock(running, fcntl.LOCK_EX)
-                yield folder
+            fcntl.flock(running, fcntl.LOCK_EX)
+            yield folder
         except InputError:
             _remove_unused(folder, created)
             raise
+
+
+@contextmanager
+def told_if_unwritable(folder: Path) -> Iterator[None]:
+    """Say in one message which file of a campaign could not be read or written, as one that was mounted read-only.
+
+    Raises:
+        CampaignError: so it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename2 or error.filename or ""))
+        if error.errno not in _DENIED or not path.is_relative_to(folder):
+            raise
+        raise CampaignError(
+            f"{path} cannot be read or written any more ({error.strerror}). Mend that (chmod, chown, mount; move away "
+            "what stands in its place) and run the same command: it goes on where this one stopped, and nothing that "
+            "was finished is lost."
+        ) from error
 
 
 def inside(folder: Path, name: str) -> Path:

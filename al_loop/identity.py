@@ -4,22 +4,24 @@ A campaign has a random id, and so has its database: the ledger keeps each in it
 ``campaign.id``. Nothing is read or written before they agree.
 """
 
-import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
 from al_loop.folder import LEDGER
+from al_loop.folder_check import Remains, check_remains, has_database
+from al_loop.foreign import reading
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.connection import without_credentials
 from al_loop.ledger.store import shared_server
 from dft_interfaces.atomic_write import write_whole
+from dft_interfaces.sealed_json import sealed, unsealed
 
 ID_NAME = "campaign.id"
 
@@ -56,23 +58,28 @@ def read_identity(folder: Path) -> Identity | None:
     Raises:
         InputError: the file cannot be read, or is damaged.
     """
+    found = _parsed(folder)
+    return None if found is None or found.database_id is None else found
+
+
+def _parsed(folder: Path) -> Identity | None:
+    """What the folder's file holds, that of a start that was cut off included."""
     path = folder / ID_NAME
-    try:
-        found = Identity.model_validate(json.loads(path.read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
-        raise InputError(
-            f"{path} cannot be read ({reason}); it says to which campaign the folder belongs. Restore it, or delete it "
-            "and give `al-loop run` the option --go-on-here, which writes it again from the ledger."
-        ) from error
-    return None if found.database_id is None else found
+    remedy = (
+        "restore it, or move it away and give `al-loop run` the option --go-on-here, which writes it again from the "
+        "ledger"
+    )
+    with reading(f"{path}, which says to which campaign the folder belongs,", remedy):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Identity.model_validate(unsealed(text))
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
     """Write what a folder knows of its campaign; a crash leaves the old or the new."""
-    write_whole(folder / ID_NAME, identity.model_dump_json())
+    write_whole(folder / ID_NAME, sealed(identity.model_dump(mode="json")))
 
 
 def check_folder(config: Config) -> Identity | None:
@@ -82,21 +89,30 @@ def check_folder(config: Config) -> Identity | None:
         What the folder knows of its campaign, None where no campaign was started.
 
     Raises:
-        InputError: the folder is another campaign's, or its campaign is on a server that is not named now.
+        InputError: the folder is another campaign's, its campaign is on a server that is not named now, or its ledger
+            is gone.
     """
     folder = campaign_folder(config)
     known = read_identity(folder)
+    lost = shared_server(config.store) is None and not has_database(folder)
     if known is None:
+        if lost:
+            check_remains(folder)
         return None
     if known.name != config.name:
         raise InputError(
             f"{folder} is the folder of campaign {known.name}, and the config's `name` is {config.name}. Set `name` "
             f"back to {known.name} to go on with that campaign, or choose another `folder` for {config.name}."
         )
-    if known.server and shared_server(config.store) is None and not (folder / LEDGER).is_dir():
+    if lost and known.server:
         raise InputError(
             f"Campaign {known.name} in {folder} was started with the MongoDB server at {known.server}, and no server "
             "is named now. Set MONGODB_URI (or store.uri) as it was then."
+        )
+    if lost:
+        raise InputError(
+            f"The ledger of campaign {known.name} is gone: there is no database in {folder / LEDGER}, and it alone "
+            f"knows what was asked for, labelled and served. Restore it from a backup. {Remains.of(folder)}"
         )
     return known
 
@@ -120,7 +136,7 @@ def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Iden
     raise InputError(
         f"The database ({_place(store, folder)}) is not that of the campaign in {folder}: it {holds}. The campaign "
         f"was started with {begun}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
-        "`folder` to start anew, since the models in this one belong to that campaign."
+        f"`folder` to start anew, since the models in this one belong to that campaign. {Remains.of(folder)}"
     )
 
 
@@ -135,7 +151,8 @@ def existing_campaign(config: Config) -> Iterator[Ledger]:
     """
     folder, known = campaign_folder(config), check_folder(config)
     if known is None and shared_server(config.store) is None:
-        raise InputError(_nothing_in(folder))
+        id_is_lost = has_database(folder) and not (folder / ID_NAME).exists()
+        raise InputError(_without_id(folder, config.name) if id_is_lost else _nothing_in(folder))
     with open_ledger(config.store, folder, config.name) as ledger:
         if known is not None:
             check_ledger(ledger, config.store, folder, known)
@@ -161,10 +178,13 @@ def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False
         return known
     found = ledger.campaign_id()
     if found is None:
+        check_remains(folder)
         return None
     begun_here = _unfinished(folder) == found  # killed between its first write and its last
     if not (begun_here or go_on_here):
         runner = ledger.runner()
+        if runner is not None and runner.folder == str(folder):
+            raise InputError(_without_id(folder, config.name, runner.host))
         where = "another folder" if runner is None else f"another folder ({runner.folder} on {runner.host})"
         raise InputError(
             f"The database already holds a campaign {config.name}, which was started in {where} than {folder}. Choose "
@@ -213,15 +233,22 @@ def _whole(ledger: Ledger, config: Config, campaign_id: str) -> Identity:
 
 def _unfinished(folder: Path) -> str | None:
     """The id of a campaign whose start in this folder was cut off."""
-    try:
-        return Identity.model_validate_json((folder / ID_NAME).read_bytes()).campaign_id
-    except (OSError, ValidationError):
-        return None
+    found = _parsed(folder)
+    return None if found is None else found.campaign_id
 
 
 def _place(store: StoreSettings, folder: Path) -> str:
     uri = shared_server(store)
     return str(folder / LEDGER) if uri is None else without_credentials(uri)
+
+
+def _without_id(folder: Path, name: str, host: str = "") -> str:
+    ran = f" It ran last in a folder of this path on {host}." if host else ""
+    return (
+        f"{folder} has no file {ID_NAME}, which says that campaign {name} goes on there.{ran} Restore it; or give "
+        "`al-loop run` the option --go-on-here, which writes it again from the ledger, and makes models that are "
+        "missing again from the labels."
+    )
 
 
 def _nothing_in(folder: Path) -> str:

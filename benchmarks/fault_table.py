@@ -31,6 +31,15 @@ FAULTS = {
     "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",
     "wall_clock_jumps": "the wall clock of campaign, workers and mongod jumps a day ahead, then behind (libfaketime)",
     "second_run": "a second `al-loop run` on the same campaign",
+    "damaged_files": "a file that can be made again (state and frames of trajectories, results, checkpoints, tangents, "
+    "job tables, logs, `validation.json`) is removed, truncated, emptied, has a bit flipped, holds other JSON, huge "
+    "numbers or no UTF-8, is nested too deeply, or may not be read",
+    "identity_damaged": "the same to `campaign.id`, for `run` and `status`",
+    "folder_for_file": "a folder stands where the campaign keeps a file, a file where it keeps a folder; or one may "
+    "not be written",
+    "database_files_damaged": "files of the private MongoDB are removed, truncated, emptied, overwritten, unreadable",
+    "ledger_gone": "`ledger/`, its database, or `ledger/` and `campaign.id` are gone",
+    "folder_read_only": "the campaign's folder is read-only, before the start and in its middle",
 }
 HEAD = """# Reliability
 
@@ -53,6 +62,19 @@ TAIL = """
 
 - **Results lie on disk before they are reported.** A worker that dies between the two loses nothing: the next one finds
   the file. What had not ended is calculated again.
+- **Results carry a checksum.** A result file, a step's last file, a batch or a task that goes to a queue, and the
+  frames of a trajectory are compared with the SHA-256 that was written with them; a committee's checkpoint too. What
+  does not match is no result: it is named in the log and calculated, fitted or run again, and a damaged batch or task
+  is not carried out.
+- **What lies in the folder is looked at first.** Before anything is calculated `al-loop run` makes sure that files
+  and folders are where the campaign keeps such, and that it may write there; what stands in the way is named, and
+  nothing is changed. A file that can be made again is made again when it cannot be read. A model has the same bits
+  then, unless a part of its `tangents/` was lost as well and the foundation's last bits depend on which frames it is
+  asked about together (fairchem's do): then it differs in late digits. Either way the ledger notes that it was made
+  again.
+- **A ledger that is lost is not begun anew.** Without its database, or with a part of it missing, every command says
+  so, and what is left. Results that were finished serve a campaign elsewhere that asks for the same structures at the
+  same level of theory: copy `dft/results` into its folder before its first run.
 - **One accepted label per request.** A claim carries a token; a result under an older one is kept apart and not used.
 - **No wall clock decides who is alive.** A worker loses its request when another one has seen no sign of life for
   `label.lease_s`, by a clock that does not jump; time in which the database was away does not count.

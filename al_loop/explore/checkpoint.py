@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import zipfile
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.errors import InputError
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Array
+from al_loop.foreign import reading
 from al_loop.frames import constraints_text
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
 VERSION = 2
 _PLAIN = "plain.json"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,21 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def load(path: Path) -> Checkpoint | None:
     """Read a state, None if there is none that can be read: the run then starts again."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-            plain = json.loads(arrays.pop(_PLAIN).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    if not path.exists():
         return None
-    if plain.get("version") != VERSION:
+    try:
+        with reading(path, "the trajectories beside it are run again from their starts"):
+            return _read(path)
+    except InputError as error:
+        _logger.warning("%s", error)
+        return None
+
+
+def _read(path: Path) -> Checkpoint | None:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    plain = json.loads(arrays.pop(_PLAIN).tobytes())
+    if plain["version"] != VERSION:
         return None
     states: dict[int, tuple[dict[str, Any], str]] = {
         int(index): ({}, text) for index, text in plain["trajectories"].items()

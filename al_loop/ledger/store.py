@@ -16,6 +16,7 @@ from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.leases import LeaseLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
+from al_loop.ledger.mongod import last_errors
 from al_loop.ledger.patience import LOST, Patience, patient
 from al_loop.ledger.rounds import RoundLedger
 from al_loop.ledger.server import held_server, revive_server
@@ -80,10 +81,11 @@ def shared_server(store: StoreSettings) -> str | None:
 
 
 def _patience(store: StoreSettings, ledger: Ledger, uri: str | None, folder: Path) -> Patience:
-    def revive() -> None:
+    def revive() -> bool:
         if uri is None:
             with suppress(InputError, OSError):  # it is tried again, and its log says why
-                revive_server(folder / LEDGER)
+                return revive_server(folder / LEDGER)
+        return False
 
     name = str(folder / LEDGER) if uri is None else without_credentials(uri)
     return Patience(store.wait_s, ledger.ping, revive, name)
@@ -92,7 +94,12 @@ def _patience(store: StoreSettings, ledger: Ledger, uri: str | None, folder: Pat
 def _gone(uri: str | None, folder: Path, error: PyMongoError) -> str:
     if uri is None:
         place = folder / LEDGER
-        which, remedy = f"its private server in {place}", f"See {place / 'mongod.log'} for the reason"
+        which = f"its private server in {place}"
+        errors = "; ".join(last_errors(place / "mongod.log")) or "nothing"
+        remedy = (
+            f"The last errors in {place / 'mongod.log'}: {errors}. Mend the cause (database files that are damaged "
+            f"come from a backup of {place})"
+        )
     else:
         which, remedy = f"the server at {without_credentials(uri)}", "Start it again"
     return (

@@ -12,7 +12,8 @@ from al_loop.explore.stored import StoredTrajectories, explore_stored
 from al_loop.queued.files import FOLDER, step_folder
 from al_loop.queued.job import StageJob
 from al_loop.queued.tasks import ExploreTask, TaskFile, start_as_dict
-from committee.checkpoint import DESCRIPTION, save
+from committee.checkpoint import DESCRIPTION, check_content, content_hash, save
+from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 
 
@@ -64,7 +65,10 @@ def _kept(potential: CommitteePotential, campaign_folder: Path) -> Path:
         save(potential, temporary / "new")
         digest = hashlib.sha256((temporary / "new" / DESCRIPTION).read_bytes()).hexdigest()[:16]
         place = folder / f"model-{digest}"
-        if not place.exists():
+        try:
+            check_content(place, content_hash(temporary / "new"))
+        except CheckpointError:  # not there, or damaged since
+            shutil.rmtree(place, ignore_errors=True)
             (temporary / "new").rename(place)
         return place
     finally:

@@ -8,7 +8,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from al_loop.errors import CampaignError
+from al_loop.errors import CampaignError, InputError
+from al_loop.foreign import reading
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.sealed_json import unsealed
 
@@ -40,9 +41,10 @@ def read_task(folder: Path) -> str:
     """Return the task in a step's folder, whose name is the checksum of it.
 
     Raises:
-        CampaignError: it was damaged since.
+        CampaignError: it was damaged since, or cannot be read.
     """
-    content = (folder / TASK).read_bytes()
+    with reading(folder / TASK, "run the same command again, which writes it anew"):
+        content = (folder / TASK).read_bytes()
     if not folder.name.endswith(f"-{_digest(content)}"):
         raise CampaignError(
             f"{folder / TASK} was damaged: its SHA-256 is not the one in its folder's name. Run the same command "
@@ -57,11 +59,14 @@ def read_result(path: Path) -> dict[str, Any] | None:
     Such a file is removed and named in the log: the job that wrote it counts as lost.
     """
     try:
-        return unsealed(path.read_text(encoding="utf-8"))
-    except OSError:
+        content = path.read_bytes()
+    except OSError:  # not there, or not to be seen for a moment on a network file system
         return None
-    except ValueError as error:
-        logger.warning("%s is not used, its job counts as one without a result: %s", path, error)
+    try:
+        with reading(path, "its job counts as one without a result"):
+            return unsealed(content.decode())
+    except InputError as error:
+        logger.warning("%s", error)
         path.unlink(missing_ok=True)
         return None
 

@@ -5,13 +5,15 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from al_loop.errors import CampaignError
+from al_loop.errors import CampaignError, InputError
+from al_loop.foreign import reading
 from al_loop.queued.files import DONE, FAILED, NOTE, PROGRESS, read_result, stage_command
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import QueueError
@@ -85,12 +87,13 @@ class StageJob:
     def _look(self, queue: QueueSystem, note: _Note | None, *, gone: bool) -> tuple[_Note, bool]:
         """Hand the job over, or see whether it is still there; a job is lost if two looks miss it."""
         listed = queue.jobs()
-        if note is not None and note.queue_id is None:  # died before it heard of the id
+        note = note or _Note()
+        if note.queue_id is None:  # died before it heard of the id, or the note was lost
             note.queue_id = next((number for number, place in listed.items() if place == str(self.folder)), None)
             if note.queue_id is not None:
                 self._write_note(note)
-        if note is None or note.queue_id is None:
-            return self._hand_over(queue, note or _Note()), False
+        if note.queue_id is None:
+            return self._hand_over(queue, note), False
         if note.queue_id in listed:
             return note, False
         if not gone:  # files may come late over a network file system
@@ -136,8 +139,9 @@ class StageJob:
         return read_result(self.folder / DONE)
 
     def _progress(self) -> int:
-        known = _read_json(self.folder / PROGRESS)
-        return 0 if known is None else int(known["done"])
+        with suppress(InputError), reading(self.folder / PROGRESS, "less is shown"):
+            return int(json.loads((self.folder / PROGRESS).read_bytes())["done"])
+        return 0
 
     def _queue(self) -> QueueSystem:
         resources = self.folder / "resources"
@@ -145,9 +149,14 @@ class StageJob:
         return QueueSystem(prepare_queue_folder(resources, self.settings), self.settings.queue)
 
     def _read_note(self) -> _Note | None:
+        path = self.folder / NOTE
+        if not path.exists():
+            return None
         try:
-            return _Note.model_validate_json((self.folder / NOTE).read_text(encoding="utf-8"))
-        except (OSError, ValidationError):
+            with reading(path, "its job is looked for in the queue, and handed over again if it is not there"):
+                return _Note.model_validate_json(path.read_bytes())
+        except InputError as error:
+            logger.warning("%s", error)
             return None
 
     def _write_note(self, note: _Note) -> None:
@@ -159,14 +168,6 @@ def _moved(advance: Callable[[int], object], count: int) -> int:
     if count > 0:
         advance(count)
     return max(count, 0)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def _tail(path: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from al_loop.foreign import reading
 from al_loop.ledger import Ledger
 from al_loop.records import ErrorFigures, RoundReport, TimeToSuspect
 
@@ -32,11 +33,11 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
     """Rebuild a report from ``as_dict`` or ``dataclasses.asdict``; keys of other versions are ignored.
 
     Raises:
-        ValueError: a field without default is missing.
+        InputError: a field without default is missing, or a value is of another kind.
     """
-    known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
-    time = known.get("time_to_suspect")
-    try:
+    with reading("a round's report", "restore the ledger from a backup: the report in it is damaged"):
+        known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
+        time = known.get("time_to_suspect")
         return RoundReport(
             **{
                 **known,
@@ -45,8 +46,6 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
                 "time_to_suspect": TimeToSuspect(**time) if isinstance(time, dict) else time,
             }
         )
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"no round report: {error}, received the keys {sorted(data)}") from error
 
 
 def finished_rounds(ledger: Ledger) -> list[RoundReport]:

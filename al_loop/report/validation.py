@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from al_loop.errors import InputError
+from al_loop.foreign import reading
+
 VALIDATION_NAME = "validation.json"
 _MOST_BYTES, _MOST_ROWS, _MOST_DEPTH = 2_000_000, 400, 6
 
@@ -31,13 +34,14 @@ def validation_tables(folder: Path) -> list[Table]:
     No file gives no tables; one that cannot be read, a table that says so.
     """
     path = folder / VALIDATION_NAME
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            return [Table(VALIDATION_NAME, ["not shown"], [[f"larger than {_MOST_BYTES} bytes"]])]
-        return list(_tables(json.loads(path.read_text(encoding="utf-8")), "", 0))
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        with reading(path, "let `al-loop validate` write it again"):
+            if path.stat().st_size > _MOST_BYTES:
+                return [Table(VALIDATION_NAME, ["not shown"], [[f"larger than {_MOST_BYTES} bytes"]])]
+            return list(_tables(json.loads(path.read_bytes()), "", 0))
+    except InputError as error:
         return [Table(VALIDATION_NAME, ["not readable"], [[str(error)]])]
 
 
@@ -45,15 +49,15 @@ def _tables(value: Any, title: str, depth: int) -> Iterator[Table]:
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         columns = list(dict.fromkeys(str(key) for row in value for key in row))
         rows = [[_text(row.get(column, "")) for column in columns] for row in value[:_MOST_ROWS]]
-        yield Table(title or "validation", columns, rows)
+        yield Table(title or "validation", [_text(column) for column in columns], rows)
     elif isinstance(value, dict) and depth < _MOST_DEPTH:
         nested = {key: item for key, item in value.items() if isinstance(item, dict | list) and item}
         plain = {key: item for key, item in value.items() if key not in nested}
         if plain:
-            rows = [[str(key), _text(item)] for key, item in list(plain.items())[:_MOST_ROWS]]
+            rows = [[_text(key), _text(item)] for key, item in list(plain.items())[:_MOST_ROWS]]
             yield Table(title or "validation", ["", ""], rows)
         for key, item in nested.items():
-            yield from _tables(item, f"{title} · {key}" if title else str(key), depth + 1)
+            yield from _tables(item, f"{title} · {_text(key)}" if title else _text(key), depth + 1)
     else:
         yield Table(title or "validation", ["value"], [[_text(value)]])
 
@@ -65,4 +69,5 @@ def _text(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.5g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # half of a pair of surrogates is JSON, and no UTF-8

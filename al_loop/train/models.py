@@ -56,6 +56,7 @@ class Models:
         """Write the model of a round and record what was written; returns its id in the records."""
         self._folder.mkdir(exist_ok=True)
         path = self._path(round_)
+        shutil.rmtree(path, ignore_errors=True)  # what a crash or damage left there would not be replaced
         save(potential, path)
         labels, fingerprint = potential.provenance.training_frames, self._backbone.fingerprint
         return self._records.add_model(round_, path.name, fingerprint, content_hash(path), {"labels": labels})
@@ -77,7 +78,6 @@ class Models:
         except CheckpointError as error:
             self._records.event("model made again", str(error), round_)
         made_again = self._remake(round_)
-        shutil.rmtree(self._path(round_), ignore_errors=True)
         self.keep(made_again, round_)
         return made_again
 

@@ -1,17 +1,22 @@
 """What one calculator said in one check of one structure, kept on disk as soon as it is there."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from ase import Atoms
 
+from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.ids import canonical_order, content_id, frame_id
 from al_loop.validate.checks import NamedCheck
 from al_loop.validate.quantity import Quantity
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.sealed_json import sealed, unsealed
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,8 @@ class Answer:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of ``as_dict``.
-
-        Raises:
-            ValueError: not what ``as_dict`` gives.
-        """
-        try:
-            return cls(tuple(_quantity(one) for one in data["quantities"]), str(data["failure"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"received an answer that is none: {error!r}") from error
+        """The inverse of ``as_dict``; data of another shape raise whatever they do, see ``foreign.reading``."""
+        return cls(tuple(_quantity(one) for one in data["quantities"]), str(data["failure"]))
 
 
 def structure_id(atoms: Atoms) -> str:
@@ -75,9 +73,14 @@ class AnswerStore:
 
     def get(self, who: str, check: NamedCheck, atoms: Atoms) -> Answer | None:
         """Return what is kept; None if there is nothing, or only a damaged file, whose checksum tells it."""
+        path = self._path(who, check, atoms)
+        if not path.exists():
+            return None
         try:
-            return Answer.from_dict(unsealed(self._path(who, check, atoms).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            with reading(path, "its check is made again"):
+                return Answer.from_dict(unsealed(path.read_text(encoding="utf-8")))
+        except InputError as error:
+            _logger.warning("%s", error)
             return None
 
     def put(self, who: str, check: NamedCheck, atoms: Atoms, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.label.label_calculator import LabelCalculator
 from al_loop.label.labeller import Labeller
 from al_loop.validate.answer import Answer, AnswerStore, structure_id
@@ -101,15 +102,13 @@ class StoredReference:
 
     def __init__(self, path: Path) -> None:
         data = _read(path)
-        self.name = str(data["name"])
-        self.level = str(data["level"])
         self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
-        try:
+        with reading(f"reference {path}", "let `al-loop validate` write it again"):
+            self.name = str(data["name"])
+            self.level = str(data["level"])
             for entry in data["answers"]:
                 key = str(entry["check"]), str(entry["structure_id"])
                 self._answers[key] = str(entry["settings"]), Answer.from_dict(entry)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: an answer in it is incomplete ({error}); let validate write it again") from error
 
     def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
         """See ``Reference.answer``; the structure is known by its atoms, whatever its name was."""
@@ -150,12 +149,8 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
+    with reading(f"reference {path}", f"name the {REFERENCE_NAME} that `al-loop validate` wrote"):
         data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"reference {path}: cannot be read ({error.strerror}); name a file of validate") from error
-    except ValueError as error:
-        raise InputError(f"reference {path}: no JSON ({error}); name a {REFERENCE_NAME} of validate") from error
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
     if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):

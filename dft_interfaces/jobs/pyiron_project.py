@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, redirect_stdout
+from contextlib import chdir, closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,8 @@ from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.queue.files import prepare_queue_folder
 from dft_interfaces.settings import QueueSettings
+
+logger = logging.getLogger(__name__)
 
 _WORKER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _LONGEST_PATH = 500
@@ -62,6 +65,7 @@ class WorkerProject:
             resources.mkdir(exist_ok=True)
             # pyiron reads the queue's description while it is imported.
             self.queue_folder = None if queue is None else prepare_queue_folder(resources, queue)
+            _remove_if_damaged(home / "jobs.db")
             self._project = open_project(home)
         except BaseException:
             self.close()
@@ -135,6 +139,20 @@ def open_project(home: Path) -> Any:
             "worker in a process of its own"
         )
     return pyiron_base.Project(str(home / "jobs"))
+
+
+def _remove_if_damaged(job_table: Path) -> None:
+    """Remove a job table that SQLite cannot read: nothing is decided from it, and pyiron makes a new one."""
+    if not job_table.exists():
+        return
+    try:
+        with closing(sqlite3.connect(job_table)) as table:
+            (found,) = table.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        logger.warning("the job table %s is damaged (%s) and is made anew; no result depends on it", job_table, found)
+        job_table.unlink()
 
 
 def _set_environment(home: Path) -> None:

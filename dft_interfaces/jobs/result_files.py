@@ -62,18 +62,18 @@ def keep_result(folder: Path, request_id: str, label: Label) -> bool:
 def read_result(folder: Path, request_id: str) -> Label | None:
     """Read a result of any status; None if there is none.
 
-    A file that is truncated, of another request, or does not match its checksum is no result: it is named in the log,
-    and the request counts as one that has not ended.
+    A file that cannot be read, is truncated, of another request, or does not match its checksum is no result: it is
+    named in the log, and the request counts as one that has not ended.
     """
     path = result_path(folder, request_id)
     try:
-        data = unsealed(path.read_text(encoding="utf-8"))
+        data = unsealed(path.read_bytes().decode())
         if data.get("schema") != SCHEMA or data.get("request_id") != request_id:
             raise ValueError(f"received schema {data.get('schema')} and request {data.get('request_id')!r}")
         return label_from_dict(data.get("label"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s is not used, its calculation counts as one that has not ended: %s", path, error)
         return None
 

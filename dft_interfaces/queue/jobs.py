@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.jobs.label_batch import LabelBatch
@@ -94,7 +94,7 @@ class JobRecords:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 job = QueuedJob.model_validate_json(path.read_text(encoding="utf-8"))
-            except (OSError, ValidationError):
+            except (OSError, ValueError):
                 logger.warning("the note %s of a job in flight cannot be read and is left out", path, exc_info=True)
                 continue
             jobs[job.name] = job

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from al_loop.cli.round_table import print_round
+from al_loop.errors import InputError
 from al_loop.records import ErrorFigures, RoundReport
 from al_loop.report.round_json import as_dict, from_dict, jsonable
 
@@ -52,9 +53,11 @@ def test_numpy_numbers_are_plain(report: RoundReport) -> None:
     assert json.dumps(plain, allow_nan=False) == '{"a": 0.5, "b": 3, "c": [true, null], "4": 2.0}'
 
 
-def test_what_is_no_report_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no round report.*received the keys \['frames', 'never_trained'\]"):
-        from_dict({"frames": 1, "never_trained": {}})
+def test_what_is_no_report_is_refused(report: RoundReport) -> None:
+    listed = {**as_dict(report), "held_out": [1]}
+    for damaged in ({"frames": 1, "never_trained": {}}, listed, {"never_trained": 10**400}):
+        with pytest.raises(InputError, match=r"a round's report cannot be read .*restore the ledger from a backup"):
+            from_dict(damaged)
 
 
 def printed(report: RoundReport) -> str:

@@ -40,9 +40,9 @@ class SmallCampaign:
         inherited = {key: value for key, value in os.environ.items() if key != "MONGODB_URI"}
         return {**inherited, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", **more}
 
-    def start(self, *arguments):
-        words = ["run", self.config, *arguments]
-        return ForkedCommand(words, self.config.parent / "output.txt", self.environment(), self.config.parent)
+    def start(self, *arguments, **environment):
+        words, output = ["run", self.config, *arguments], self.config.parent / "output.txt"
+        return ForkedCommand(words, output, self.environment(**environment), self.config.parent)
 
     def call(self, *words, **environment):
         """Run any command to its end; return its exit code and what it said."""

@@ -4,6 +4,7 @@ The process is forked from one that does nothing but import them: it shares noth
 command, gets its own environment, folder and output, and may be killed like any other.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     ["al_loop.campaign", "al_loop.cli", "al_loop.queued.program", "fairchem.core", "committee.backbones.fairchem"]
 )
+
+OBEY_PERMISSIONS = "AL_LOOP_TEST_OBEY_PERMISSIONS"  # in a command's environment: root obeys them like anybody
 
 
 class ForkedCommand:
@@ -69,9 +72,24 @@ def _run(words, outputs, environment, folder):
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
+    if OBEY_PERMISSIONS in environment:
+        _obey_permissions()
     os.chdir(folder)
     sys.path.insert(0, environment["PYTHONPATH"])
     sys.argv = ["al-loop", *words]
     from al_loop.cli import main
 
     main()
+
+
+def _obey_permissions():
+    """Take from this process, and from all that it starts, root's right to read and write what it likes."""
+    override, read_search, drop_from_bounding_set = 1, 2, 24
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (override, read_search):
+        libc.prctl(drop_from_bounding_set, capability, 0, 0, 0)  # refused to those who have none, who need it not
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc.capget(header, sets)
+    for index in range(3):  # effective, permitted, inheritable
+        sets[index] &= ~(1 << override | 1 << read_search)
+    libc.capset(header, sets)

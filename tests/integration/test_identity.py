@@ -123,7 +123,7 @@ def test_a_ledger_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
     asked = config(tmp_path / "run", StoreSettings())
     run(asked)
     shutil.rmtree(tmp_path / "run" / LEDGER)
-    with pytest.raises(InputError, match=r"holds no campaign silicon.*restore the database.*another `folder`"):
+    with pytest.raises(InputError, match=r"ledger of campaign silicon is gone.*from a backup.*choose another one"):
         run(asked)
 
 
@@ -186,10 +186,10 @@ def test_a_lost_folder_is_made_again_for_who_says_so(tmp_path: Path, store: Stor
     asked = config(tmp_path / "run", store)
     run(asked)
     (asked.folder / ID_NAME).write_text("{")
-    with pytest.raises(InputError, match=rf"{ID_NAME} cannot be read \(it is damaged\).*delete it.*--go-on-here"):
+    with pytest.raises(InputError, match=rf"{ID_NAME}, which says .* cannot be read .*move it away.*--go-on-here"):
         run(asked, go_on_here=True)
     shutil.rmtree(asked.folder)
-    with pytest.raises(InputError, match=r"already holds a campaign silicon.*another folder \(.*run on .*--go-on-here"):
+    with pytest.raises(InputError, match=rf"no file {ID_NAME}.*campaign silicon.*ran last in a .* on .*--go-on-here"):
         run(asked)
     run(asked, go_on_here=True)
     run(asked)
