@@ -3,6 +3,7 @@
 from datetime import UTC
 from typing import Any
 
+from bson import ObjectId
 from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
@@ -87,11 +88,12 @@ class ModelLedger(LedgerBase):
 class EventLedger(LedgerBase):
     """What happened."""
 
-    def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
-        """Write down that something happened, with JSON ``data``."""
-        self._docs.event(
+    def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> ObjectId:
+        """Write down that something happened, with JSON ``data``; returns its id."""
+        event = self._docs.event(
             campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
         ).save(force_insert=True)
+        return ObjectId(event.id)
 
     def events(self, kind: str | None = None, round_: int | None = None) -> list[EventRecord]:
         """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""
