@@ -113,9 +113,9 @@ def _known(ledger: Ledger, level: str, frames: Mapping[str, LabelledAtoms]) -> i
         if apart:
             raise InputError(
                 f"{frames[key].where} has a label in the campaign's ledger already (frame {key}), with {apart}; "
-                "expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of one geometry at one level of theory. "
-                "A frame keeps its label: remove it from the file, or start anew in another folder if the campaign's is "
-                "the wrong one"
+                "expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of one geometry at one level of "
+                "theory. A frame keeps its label: remove it from the file, or start anew in another folder if the "
+                "campaign's is the wrong one"
             )
     return len(stored)
 
