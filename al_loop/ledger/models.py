@@ -8,7 +8,7 @@ from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
 from al_loop.ids import content_id
-from al_loop.ledger.base import LedgerBase, now
+from al_loop.ledger.base import LedgerBase, now, raw
 from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.records import EventRecord, ModelRecord
@@ -92,8 +92,8 @@ class EventLedger(LedgerBase):
         """Write down that something happened, with JSON ``data``; returns its id."""
         event = self._docs.event(
             campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
-        ).save(force_insert=True)
-        return ObjectId(event.id)
+        )
+        return ObjectId(self._collection(self._docs.event).insert_one(raw(event)).inserted_id)
 
     def events(self, kind: str | None = None, round_: int | None = None) -> list[EventRecord]:
         """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""

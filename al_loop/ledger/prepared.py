@@ -61,7 +61,8 @@ def encoded(item: Prepared) -> bytes:
         InputError: a text that is too long for the documents of one frame.
         Exception: whatever BSON says of values that it cannot hold.
     """
-    data = bson.encode(vars(item))
+    # The name of a file may be any bytes, and is not stored.
+    data = bson.encode({**vars(item), "where": item.where.encode(errors="surrogateescape")})
     text = len(data) - item.size
     if text > _TEXT_BYTES:
         raise InputError(
@@ -73,7 +74,8 @@ def encoded(item: Prepared) -> bytes:
 
 def decoded(data: bytes) -> Prepared:
     """Invert ``encoded``."""
-    return Prepared(**bson.decode(data))
+    held = bson.decode(data)
+    return Prepared(**{**held, "where": held["where"].decode(errors="surrogateescape")})
 
 
 def blocks(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
