@@ -4,10 +4,10 @@
 
 Half of the frames are crystals of NaCl with 8 atoms, half molecules of ethyl methyl ether with 12, rattled; this script
 makes their labels with ASE's Lennard-Jones potential. Files that are given are imported instead, repeated with small
-moves of their atoms until there are enough frames (the labels are then those of the files, and mean nothing). The ledger is a private server's
-with journalled writes. A figure counts seconds of the processor, of this process and of the server together: what one
-core that nobody else uses takes. On a machine that others use, wall time says little; it is told in lines with `#`.
-Memory is the peak of a process of its own, in which nothing else was done.
+moves of their atoms until there are enough frames (the labels are then those of the files, and mean nothing). The
+ledger is a private server's with journalled writes. A figure counts seconds of the processor, of this process and of
+the server together: what one core that nobody else uses takes. On a machine that others use, wall time says little; it
+is told in lines with `#`. Memory is the peak of a process of its own.
 """
 
 import argparse
@@ -115,10 +115,9 @@ def measure(name: str, config_path: Path, file: Path, count: int) -> None:
 def memory_MB(config: Path, file: Path) -> float:
     """Peak memory of an import in a process of its own, MB, besides what its libraries take."""
     code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); import import_frames as mine; from pathlib import Path;"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024;"
-        "mine.import_once(Path(sys.argv[2]), Path(sys.argv[3])); small = peak();"
-        "mine.import_once(Path(sys.argv[2]), Path(sys.argv[4])); print(peak() - small, peak())"
+        "import sys; sys.path.insert(0, sys.argv[1]); import import_frames as mine; from pathlib import Path;"
+        "mine.import_once(Path(sys.argv[2]), Path(sys.argv[3])); small = mine.peak_MB();"
+        "mine.import_once(Path(sys.argv[2]), Path(sys.argv[4])); print(mine.peak_MB() - small, mine.peak_MB())"
     )
     few = file.with_name(f"few-{file.name}")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -127,6 +126,12 @@ def memory_MB(config: Path, file: Path) -> float:
     said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     print(f"# peak of the whole process: {float(said[1]):.0f} MB")
     return float(said[0])
+
+
+def peak_MB() -> float:
+    """Peak memory of this process, MB; the one of ``resource`` counts what the process that started it had."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def import_once(config_path: Path, file: Path) -> None:

@@ -142,7 +142,7 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
                 continue
             labels, suspects = labels + (frame.record.label is not None), suspects + (frame.record.label is None)
             with reading(frame.where, REMEDY):
-                spool.append(_prepared(ledger, frame, labels))
+                spool.append(_prepared(ledger, frame, len(read.contents.labelled) - 1))
         read.counts[source] = labels, suspects
         if _state(source) != state:
             raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")

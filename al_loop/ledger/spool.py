@@ -3,6 +3,7 @@
 import struct
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,7 +25,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what could not be written is not missed
+            self._file.close()
 
     def append(self, item: Prepared) -> None:
         """Keep an item.

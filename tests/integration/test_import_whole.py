@@ -1,6 +1,7 @@
 """An import that fails, wherever and why ever, leaves the database as it was; one that is repeated then works."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import bson
@@ -318,6 +319,31 @@ def test_labels_and_suspects_given_in_memory_are_taken_together_too(ledger, conf
     assert dump(ledger) == before
     assert harvest(config, frames, ["fine"] * 3, "production").new == 3
     assert harvest(config, frames, ["fine"] * 3, "elsewhere") == harvest(config, frames, ["fine"] * 3, "production")
+
+
+def test_a_temporary_folder_without_room_stores_nothing(ledger, config, tmp_path, monkeypatch) -> None:
+    path = written(tmp_path / "mine.extxyz")
+    before = dump(ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr("al_loop.ledger.spool.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
+        with pytest.raises(InputError, match=r"temporary folder .*[Nn]o space.*TMPDIR.*othing was imported"):
+            taken(ledger, config, path)
+    assert dump(ledger) == before
+    assert taken(ledger, config, path).labels_new == GOOD
+
+
+def test_ctrl_c_in_the_middle_stores_nothing(ledger, config, tmp_path, monkeypatch) -> None:
+    path = written(tmp_path / "mine.extxyz")
+    before = dump(ledger)
+
+    def interrupted(self, items, added) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ledger), "_put_suspects", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            taken(ledger, config, path)
+    assert dump(ledger) == before
 
 
 def test_names_of_files_may_be_any_bytes(ledger, config, tmp_path) -> None:
