@@ -90,10 +90,16 @@ class EventLedger(LedgerBase):
 
     def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> ObjectId:
         """Write down that something happened, with JSON ``data``; returns its id."""
-        event = self._docs.event(
-            campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
+        event = raw(
+            self._docs.event,
+            campaign=self.campaign,
+            kind=kind,
+            message=message,
+            round=round_,
+            time=now(),
+            data=pack_json(data),
         )
-        return ObjectId(self._collection(self._docs.event).insert_one(raw(event)).inserted_id)
+        return ObjectId(self._collection(self._docs.event).insert_one(event).inserted_id)
 
     def events(self, kind: str | None = None, round_: int | None = None) -> list[EventRecord]:
         """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""

@@ -32,21 +32,20 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
 def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
     """A label as it is stored, without its arrays (see ``label_blobs``); its energy only if it is converged."""
     return raw(
-        document(
-            id=content_id("label", claimed.request_id, claimed.token),
-            request=claimed.request_id,
-            frame=claimed.frame_id,
-            level=claimed.level,
-            campaign=campaign,
-            attempt=claimed.attempt,
-            status=label.status.value,
-            energy_eV=label.energy_eV if label.status is LabelStatus.CONVERGED else None,
-            cost_s=float(label.cost_s),
-            message=label.message[-_MESSAGE_CHARACTERS:],
-            failure=None if label.failure is None else label.failure.value,
-            attempts=json.dumps([asdict(_shortened(attempt)) for attempt in label.attempts]),
-            created_at=now(),
-        )
+        document,
+        id=content_id("label", claimed.request_id, claimed.token),
+        request=claimed.request_id,
+        frame=claimed.frame_id,
+        level=claimed.level,
+        campaign=campaign,
+        attempt=claimed.attempt,
+        status=label.status.value,
+        energy_eV=label.energy_eV if label.status is LabelStatus.CONVERGED else None,
+        cost_s=float(label.cost_s),
+        message=label.message[-_MESSAGE_CHARACTERS:],
+        failure=None if label.failure is None else label.failure.value,
+        attempts=json.dumps([asdict(_shortened(attempt)) for attempt in label.attempts]),
+        created_at=now(),
     )
 
 

@@ -47,15 +47,14 @@ class RequestLedger(VisitLedger):
         for order, visit in enumerate(visits):
             key = request_id(visit.frame_id, level)
             document = raw(
-                self._docs.request(
-                    id=key,
-                    frame=visit.frame_id,
-                    level=level,
-                    created_at=asked_at,
-                    order=order,
-                    state=PENDING,
-                    lease_until=NEVER,
-                )
+                self._docs.request,
+                id=key,
+                frame=visit.frame_id,
+                level=level,
+                created_at=asked_at,
+                order=order,
+                state=PENDING,
+                lease_until=NEVER,
             )
             document["wanted_by"] = []
             want = Want(

@@ -53,7 +53,8 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             system=visit.system,
             trajectory=visit.trajectory,
         )
-        request = self._docs.request(
+        request = raw(
+            self._docs.request,
             id=key,
             frame=visit.frame_id,
             level=level,
@@ -65,7 +66,7 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             label=document["_id"],
         )
         item = self._prepared_frame(visit, where)
-        item.label, item.label_blobs, item.request = document, label_blobs(label), raw(request)
+        item.label, item.label_blobs, item.request = document, label_blobs(label), request
         return item
 
     def prepare_suspect(self, visit: Visit, where: str = "") -> Prepared:

@@ -238,34 +238,33 @@ class VisitLedger(LedgerBase):
     ) -> dict[str, Any]:
         key = (self.campaign, round_, visit.role, visit.trajectory, visit.step, visit.frame_id)
         return raw(
-            self._docs.visit(
-                id=content_id("visit", *key),
-                campaign=self.campaign,
-                round=round_,
-                role=visit.role.value,
-                order=order,
-                batch=batch,
-                frame=visit.frame_id,
-                system=visit.system,
-                trajectory=visit.trajectory,
-                step=visit.step,
-                temperature_K=float(visit.temperature_K),
-                kind=visit.verdict.kind.value,
-                lane=visit.verdict.lane.value,
-                reason=visit.verdict.reason,
-                atom_indices=pack_indices(indices) if indices else None,
-                stop=bool(visit.verdict.stop),
-                lanes=packed_lanes(visit.lanes),
-                force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
-                latent_distance=_optional(visit.latent_distance),
-                descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
-            )
+            self._docs.visit,
+            id=content_id("visit", *key),
+            campaign=self.campaign,
+            round=round_,
+            role=visit.role.value,
+            order=order,
+            batch=batch,
+            frame=visit.frame_id,
+            system=visit.system,
+            trajectory=visit.trajectory,
+            step=visit.step,
+            temperature_K=float(visit.temperature_K),
+            kind=visit.verdict.kind.value,
+            lane=visit.verdict.lane.value,
+            reason=visit.verdict.reason,
+            atom_indices=pack_indices(indices) if indices else None,
+            stop=bool(visit.verdict.stop),
+            lanes=packed_lanes(visit.lanes),
+            force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
+            latent_distance=_optional(visit.latent_distance),
+            descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
         )
 
 
 def frame_document(document: type[Any], frame_id: str, atoms: Atoms) -> dict[str, Any]:
     """A frame as it is stored, without its structure."""
-    return raw(document(id=frame_id, natoms=len(atoms), formula=atoms.get_chemical_formula()))
+    return raw(document, id=frame_id, natoms=len(atoms), formula=atoms.get_chemical_formula())
 
 
 def inserted_by_others(error: BulkWriteError) -> list[int]:
