@@ -82,15 +82,14 @@ def import_file(
     """
     elements = campaign_elements(ledger, config)
     checks = Checks(elements, campaign_level, campaign_level if level == ENGINE else level)
-    with Spool() as spool:
-        with _or_nothing():
-            read = _read(ledger, paths, keys, checks, spool)
-            _check_counts(ledger, read)
-            repeats = read.contents.repeats(ledger, campaign_level)
-            atoms = read.contents.atoms(ledger, config, campaign_level, elements)
-            if check is not None and read.sample:
-                check(read.sample)
-            spool.rewind()
+    with _or_nothing(), Spool() as spool:
+        read = _read(ledger, paths, keys, checks, spool)
+        _check_counts(ledger, read)
+        repeats = read.contents.repeats(ledger, campaign_level)
+        atoms = read.contents.atoms(ledger, config, campaign_level, elements)
+        if check is not None and read.sample:
+            check(read.sample)
+        spool.rewind()
         return _stored(ledger, campaign_level, read, _once(spool, repeats), atoms, repeats.notes)
 
 
@@ -120,7 +119,9 @@ def _or_nothing() -> Iterator[None]:
         yield
     except InputError as error:
         said = str(error)
-        raise error if NOTHING in said else InputError(f"{said.removesuffix('.')}. N{NOTHING}") from error
+        if NOTHING in said:
+            raise
+        raise InputError(f"{said.removesuffix('.')}. N{NOTHING}") from error
 
 
 def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, checks: Checks, spool: Spool) -> _Read:
@@ -179,9 +180,12 @@ def _prepared(ledger: Ledger, frame: Frame, order: int) -> Prepared:
     return item
 
 
-def _state(source: Source) -> tuple[int, int]:
-    """When the file was changed, and its size."""
-    found = source.path.stat()
+def _state(source: Source) -> tuple[int, int] | None:
+    """When the file was changed, and its size; None where it is not there."""
+    try:
+        found = source.path.stat()
+    except OSError:
+        return None
     return found.st_mtime_ns, found.st_size
 
 

@@ -17,7 +17,15 @@ class Spool:
     """A file without a name, of which nothing is left however the process ends; a context manager."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - the context is that of this object
+        """Make the file.
+
+        Raises:
+            InputError: no room for it.
+        """
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - the context is that of this object
+        except OSError as error:
+            raise _no_room(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +70,6 @@ class Spool:
 
 def _no_room(error: OSError) -> InputError:
     return InputError(
-        f"the frames could not be written to the temporary folder {tempfile.gettempdir()} ({error.strerror}); set "
-        "TMPDIR to a folder with room"
+        f"the prepared frames could not be written to the folder for temporary files ({error.strerror}); set TMPDIR to "
+        "a folder with room"
     )

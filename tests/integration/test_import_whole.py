@@ -326,7 +326,7 @@ def test_a_temporary_folder_without_room_stores_nothing(ledger, config, tmp_path
     before = dump(ledger)
     with monkeypatch.context() as patch:
         patch.setattr("al_loop.ledger.spool.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
-        with pytest.raises(InputError, match=r"temporary folder .*[Nn]o space.*TMPDIR.*othing was imported"):
+        with pytest.raises(InputError, match=r"for temporary files .*[Nn]o space.*TMPDIR.*othing was imported"):
             taken(ledger, config, path)
     assert dump(ledger) == before
     assert taken(ledger, config, path).labels_new == GOOD
