@@ -272,6 +272,39 @@ def test_one_that_is_cut_off_at_any_write_is_told_and_completed(ledger, config, 
     assert taken(ledger, config, path).completes == ()
 
 
+def test_what_others_use_meanwhile_stays(ledger, store, config, tmp_path, monkeypatch) -> None:
+    """Another campaign meets a frame of the file, and asks for the label of another, before the import fails."""
+    held = visit(labelled(0))
+    ledger.replace_visits(0, [Role.TEST], [held])
+    ledger.request_labels(0, Role.TEST, [held], LEVEL)
+    claimed = ledger.claim("worker", LEVEL, 60.0)
+    path = written(tmp_path / "mine.extxyz")
+    met, wanted = visit(labelled(1)), visit(labelled(2))
+
+    with open_ledger(store, tmp_path, "other") as other:
+
+        def fails(self, items, added) -> None:
+            other.replace_visits(0, [Role.TEST], [met])
+            other.request_labels(0, Role.TEST, [wanted], LEVEL)
+            raise OperationFailure("no space left on device", 14031)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(ledger), "_put_suspects", fails)
+            with pytest.raises(CampaignError, match="removed again"):
+                taken(ledger, config, path)
+        assert [v.frame_id for v in other.visits(0)] == [met.frame_id]
+        assert [f.frame_id for f in other.labelled([Role.TEST])] == [wanted.frame_id]
+        stored = {name: len(documents) for name, documents in dump(ledger).items()}
+        assert (stored["frame"], stored["label"], stored["request"]) == (3, 1, 2)
+    assert ledger.waiting().labels == 0
+    assert ledger.open_requests() == 1  # who was calculating it has lost it, and anybody may take it again
+    again = ledger.claim("worker", LEVEL, 60.0)
+    assert claimed is not None
+    assert again is not None
+    assert (again.frame_id, again.token != claimed.token) == (held.frame_id, True)
+    assert taken(ledger, config, path).labels_new == GOOD - 1
+
+
 def visit(atoms: Atoms) -> Visit:
     plain = bulk("Cu", cubic=True)
     plain.positions = atoms.positions
