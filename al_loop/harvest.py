@@ -86,13 +86,6 @@ def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEn
     )
 
 
-def add_suspects(ledger: Ledger, visits: Sequence[Visit]) -> int:
-    """Queue suspects; a frame that was handed in before, from wherever, is known. Returns how many are new."""
-    known = {visit.frame_id for visit in ledger.visits(role=Role.HARVESTED, frames=[v.frame_id for v in visits])}
-    new = [visit for visit in visits if visit.frame_id not in known]
-    return ledger.add_harvested(new) if new else 0
-
-
 def campaign_elements(ledger: Ledger, config: Config | None) -> frozenset[int]:
     """Atomic numbers of everything that a campaign explores: others its foundation or engine may not know."""
     if config is not None:
@@ -109,21 +102,25 @@ def _harvested(
     ledger: Ledger, elements: frozenset[int], frames: Sequence[Atoms], reasons: Sequence[str], source: str
 ) -> Harvested:
     left_out: dict[int, str] = {}
-    visits: dict[str, Visit] = {}
-    room = HARVEST_LIMIT - ledger.waiting().suspects
-    usable = 0
+    visits: dict[int, Visit] = {}
     for index, (atoms, reason) in enumerate(zip(frames, reasons, strict=True)):
         wrong = _unusable(atoms, elements)
-        if wrong is None and len(visits) >= room and frame_id(atoms) not in visits:
-            wrong = f"{HARVEST_LIMIT} suspects are waiting already; run a round of the campaign"
-        if wrong is not None:
+        if wrong is None:
+            visits[index] = as_visit(plain_atoms(atoms), reason, source, source[:_SOURCE_CHARACTERS])
+        else:
             left_out[index] = wrong
+    known = ledger.harvested({visit.frame_id for visit in visits.values()})
+    room = HARVEST_LIMIT - ledger.waiting().suspects
+    new: dict[str, Visit] = {}
+    for index, visit in visits.items():
+        if visit.frame_id in known or visit.frame_id in new:
             continue
-        usable += 1
-        visit = as_visit(plain_atoms(atoms), reason, source, source[:_SOURCE_CHARACTERS])
-        visits.setdefault(visit.frame_id, visit)
-    new = add_suspects(ledger, list(visits.values()))
-    return Harvested(new, usable - new, left_out)
+        if len(new) < room:
+            new[visit.frame_id] = visit
+        else:
+            left_out[index] = f"{HARVEST_LIMIT} suspects are waiting already; run a round of the campaign"
+    taken = ledger.add_harvested(list(new.values()))
+    return Harvested(taken, len(frames) - len(left_out) - taken, left_out)
 
 
 def _unusable(atoms: Atoms, elements: frozenset[int]) -> str | None:

@@ -19,7 +19,9 @@ NAMED: Final = 3
 """So many pairs of frames are named in a sentence, the others are counted."""
 
 
-def without_repeats(frames: Sequence[LabelledAtoms]) -> tuple[list[LabelledAtoms], list[str]]:
+def without_repeats(
+    frames: Sequence[LabelledAtoms], ids: Sequence[str] | None = None
+) -> tuple[list[LabelledAtoms], list[str]]:
     """Take each geometry once, with everything that its labels say.
 
     Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
@@ -28,6 +30,7 @@ def without_repeats(frames: Sequence[LabelledAtoms]) -> tuple[list[LabelledAtoms
 
     Args:
         frames: with labels, some of which may lack.
+        ids: the ``frame_id`` of each, where somebody has calculated them already.
 
     Returns:
         The frames, each geometry as it stands first, and sentences on what was merged and what is doubtful.
@@ -37,8 +40,10 @@ def without_repeats(frames: Sequence[LabelledAtoms]) -> tuple[list[LabelledAtoms
     """
     merging = _Merging()
     first: dict[str, int] = {}
-    for place, frame in enumerate(frames):
-        known = first.setdefault(frame_id(frame.atoms), place)
+    if ids is None:
+        ids = [frame_id(frame.atoms) for frame in frames]
+    for place, (frame, key) in enumerate(zip(frames, ids, strict=True)):
+        known = first.setdefault(key, place)
         if known == place:
             merging.kept[place] = frame
         else:

@@ -1,6 +1,6 @@
 """What a file to import holds as a whole: frames that repeat each other or the ledger, and isolated atoms."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from al_loop.files.imported_atoms import check_atom_energies
 from al_loop.files.isolated_atoms import AtomEnergies, atom_energies
 from al_loop.files.label_differences import difference
 from al_loop.files.labelled import LabelledAtoms
-from al_loop.ids import frame_id, matching_order
+from al_loop.ids import matching_order
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from dft_interfaces.label import Label
@@ -36,27 +36,33 @@ class Repeats:
 
 @dataclass(frozen=True)
 class FileContents:
-    """A file's labels, all of them in memory.
+    """What files hold, all labels of theirs in memory.
 
     Attributes:
         labelled: frames to train on.
+        ids: the ``frame_id`` of each of them.
         isolated: isolated atoms.
+        suspects: the ``frame_id`` of frames without a label.
     """
 
     labelled: list[LabelledAtoms] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     isolated: list[LabelledAtoms] = field(default_factory=list)
+    suspects: set[str] = field(default_factory=set)
 
     def repeats(self, ledger: Ledger, level: str) -> Repeats:
         """Take each geometry once.
 
         Raises:
-            InputError: labels of one geometry that contradict each other, in the file or in the ledger.
+            InputError: labels of one geometry that contradict each other, in the files or in the ledger.
         """
-        kept, notes = without_repeats(self.labelled)
+        kept, notes = without_repeats(self.labelled, self.ids)
         given = {frame.where: frame for frame in self.labelled}
+        ids = {frame.where: key for frame, key in zip(self.labelled, self.ids, strict=True)}
         merged: dict[str, LabelledAtoms | None] = dict.fromkeys(given)
         merged.update({frame.where: frame for frame in kept})
-        known: int = sum(_known(ledger, level, block) for block in chunks(kept, LOOKED_UP))
+        looked_up = ({ids[frame.where]: frame for frame in block} for block in chunks(kept, LOOKED_UP))
+        known: int = sum(_known(ledger, level, block) for block in looked_up)
         if known:
             notes.append(
                 f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign already."
@@ -98,19 +104,18 @@ def labelled_atoms(where: str, atoms: Atoms, label: Label) -> LabelledAtoms:
     )
 
 
-def _known(ledger: Ledger, level: str, frames: Sequence[LabelledAtoms]) -> int:
-    """How many frames have an equal label in the ledger."""
-    ids = {frame_id(frame.atoms): frame for frame in frames}
-    stored = ledger.accepted(ids.keys(), level)
+def _known(ledger: Ledger, level: str, frames: Mapping[str, LabelledAtoms]) -> int:
+    """How many frames, by their ids, have an equal label in the ledger."""
+    stored = ledger.accepted(frames.keys(), level)
     for key, (atoms, label) in stored.items():
         there = labelled_atoms("the ledger", atoms, label)
-        apart = difference(there, ids[key], matching_order(ids[key].atoms, atoms))
+        apart = difference(there, frames[key], matching_order(frames[key].atoms, atoms))
         if apart:
             raise InputError(
-                f"{ids[key].where} has a label in the campaign's ledger already (frame {key}), with {apart}; expected "
-                "at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of one geometry at one level of theory. A "
-                "frame keeps its label: remove it from the file, or start anew in another folder if the campaign's is "
-                "the wrong one. Nothing was imported"
+                f"{frames[key].where} has a label in the campaign's ledger already (frame {key}), with {apart}; "
+                "expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of one geometry at one level of "
+                "theory. A frame keeps its label: remove it from the file, or start anew in another folder if the "
+                "campaign's is the wrong one"
             )
     return len(stored)
 

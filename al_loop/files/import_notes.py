@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bson import ObjectId
+
 from al_loop.ledger import Ledger
 
 BEGAN: Final = "importing"  # kinds of events
@@ -46,20 +48,27 @@ class UnfinishedImport:
         }
 
 
+def storable(name: str) -> str:
+    """Return the name of a file as text that a database can hold: names may be any bytes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def content_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def note_began(ledger: Ledger, path: Path, content: str, labels: int, suspects: int) -> None:
-    """Write down that a file, which was checked, is stored from now on."""
-    ledger.event(BEGAN, path.name, file=path.name, content=content, labels=labels, suspects=suspects)
+def note_began(ledger: Ledger, path: Path, content: str, labels: int, suspects: int) -> ObjectId:
+    """Write down that a file, which was checked, is stored from now on; returns the id of the event."""
+    name = storable(path.name)
+    return ledger.event(BEGAN, name, file=name, content=content, labels=labels, suspects=suspects)
 
 
-def note_ended(ledger: Ledger, path: Path, content: str, message: str) -> None:
-    """Write down that the whole file is stored."""
-    ledger.event(ENDED, f"{path.name}: {message}", file=path.name, content=content)
+def note_ended(ledger: Ledger, path: Path, content: str, message: str) -> ObjectId:
+    """Write down that the whole file is stored; returns the id of the event."""
+    name = storable(path.name)
+    return ledger.event(ENDED, f"{name}: {message}", file=name, content=content)
 
 
 def unfinished_imports(ledger: Ledger) -> list[UnfinishedImport]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bson import ObjectId
+
 from al_loop.config import Config
 from al_loop.files.isolated_atoms import SAME_ENERGY_EV, in_words, require_equal
 from al_loop.ledger import Ledger
@@ -44,12 +46,20 @@ def check_atom_energies(
             require_equal({symbol: known["energy_eV"]}, new, f"{known['where']} (imported before)", where[symbol])
 
 
-def note_atom_energies(ledger: Ledger, level: str, energies_eV: Mapping[str, float], where: Mapping[str, str]) -> None:
-    """Write energies of single atoms down for the rounds to come; known ones change nothing."""
-    new = {symbol: energy for symbol, energy in energies_eV.items() if symbol not in _imported(ledger, level)}
-    if new:
-        atoms = {symbol: {"energy_eV": energy, "where": where[symbol]} for symbol, energy in new.items()}
-        ledger.event(IMPORTED_ATOMS, f"isolated atoms: {in_words(new)}", level=level, atoms=atoms)
+def note_atom_energies(
+    ledger: Ledger, level: str, energies_eV: Mapping[str, float], where: Mapping[str, str]
+) -> ObjectId | None:
+    """Write energies of single atoms down for the rounds to come; known ones change nothing.
+
+    Returns:
+        The id of the one event that holds them, None where nothing is new.
+    """
+    known = _imported(ledger, level)
+    new = {symbol: energy for symbol, energy in energies_eV.items() if symbol not in known}
+    if not new:
+        return None
+    atoms = {symbol: {"energy_eV": energy, "where": where[symbol]} for symbol, energy in new.items()}
+    return ledger.event(IMPORTED_ATOMS, f"isolated atoms: {in_words(new)}", level=level, atoms=atoms)
 
 
 def with_imported_atoms(config: Config, imported_eV: Mapping[str, float]) -> tuple[Config, list[str]]:

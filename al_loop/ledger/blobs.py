@@ -28,6 +28,11 @@ def put_blob(files: GridFS, field: str, data: bytes | None) -> dict[str, Any]:
     return {field + _FILE: files.put(data, filename=field)}
 
 
+def put_blobs(files: GridFS, blobs: Mapping[str, bytes]) -> dict[str, Any]:
+    """As ``put_blob``, of several fields of one document."""
+    return {name: held for field, data in blobs.items() for name, held in put_blob(files, field, data).items()}
+
+
 def get_blob(files: GridFS, stored: Mapping[str, Any], field: str) -> bytes | None:
     """The bytes of a field of a stored document, wherever they are; None if it has none."""
     inline = stored.get(field)

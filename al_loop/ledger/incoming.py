@@ -1,27 +1,17 @@
 """Frames and labels from outside the rounds: they wait in the ledger until a round takes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from ase import Atoms
-from pymongo import UpdateOne
-
-from al_loop.ids import matching_order, request_id
-from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.blobs import drop_blobs
-from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Want
-from al_loop.ledger.outcomes import checked, label_document
-from al_loop.ledger.records import ClaimedRequest
-from al_loop.ledger.requests import NEVER, RequestLedger
-from al_loop.ledger.visits import turned
-from al_loop.own_entries import OwnEntries
+from al_loop.foreign import reading
+from al_loop.ledger.additions import Additions
+from al_loop.ledger.documents import DONE
+from al_loop.ledger.patience import in_parts
+from al_loop.ledger.prepared import Prepared, encoded
+from al_loop.ledger.storing import WAITING, StoringLedger
 from al_loop.records import Role, VerdictKind, Visit
-from dft_interfaces.label import Label, LabelStatus
-
-WAITING: Final = -1
-"""The round of what no round has taken yet."""
-IMPORTED: Final = "imported"  # instead of a claim's token
+from dft_interfaces.label import Label
 
 
 @dataclass(frozen=True)
@@ -32,61 +22,46 @@ class Incoming:
     labels: int
 
 
-class IncomingLedger(RequestLedger):
+class IncomingLedger(StoringLedger):
     """What a production monitor harvested, and labels that were made elsewhere."""
 
+    @in_parts
     def add_harvested(self, visits: Sequence[Visit]) -> int:
-        """Queue gated frames for the next round; what was given before, taken or not, is left as it is.
+        """Queue gated frames for the next round, all or none; a frame that was given before is left as it is.
 
         Args:
             visits: with role ``harvested``; the trajectory says where they come from.
 
         Returns:
-            How many of them are new.
+            How many of them are new, wherever they were met.
 
         Raises:
             ValueError: a visit has another role.
+            InputError: one that cannot be stored.
+            CampaignError: the server refused something.
         """
-        strangers = sorted({visit.role for visit in visits} - {Role.HARVESTED})
-        if strangers:
-            raise ValueError(f"visits have roles {strangers}, expected only {Role.HARVESTED}")
-        collection = self._collection(self._docs.visit)
-        stored = self._store_frames(*_frames_and_entries(visits))
-        first = collection.count_documents({"campaign": self.campaign, "role": Role.HARVESTED.value})
-        documents = [
-            self._visit_document(WAITING, order, Role.HARVESTED.value, visit, turned(visit, stored[visit.frame_id]))
-            for order, visit in enumerate(visits, start=first)
-        ]
-        new = 0
-        for chunk in chunks(UpdateOne({"_id": d["_id"]}, {"$setOnInsert": d}, upsert=True) for d in documents):
-            new += int(collection.bulk_write(list(chunk), ordered=True).upserted_count)
-        return new
+        return len(self._add([self.prepare_suspect(visit) for visit in visits]).visits)
 
+    @in_parts
     def add_labels(self, visits: Sequence[Visit], labels: Sequence[Label]) -> int:
-        """Take in labels of this campaign's level of theory that were made elsewhere, to be trained on.
+        """Take in labels that were made elsewhere, to be trained on, all or none; see ``store_prepared``.
 
-        A request that has its label keeps it; one that is waiting or being calculated is answered by this one. What the
-        campaign has asked for keeps its round and role: what is held out stays held out. A label that could not be
-        trained on is not taken in.
+        A label that could not be trained on is not taken in.
 
         Args:
             visits: the frames, stored if they are unknown, with the atoms in the order of the labels.
-            labels: one for each.
+            labels: one for each, of this campaign's level of theory.
 
         Returns:
             How many frames are new to this campaign.
+
+        Raises:
+            InputError: one that cannot be stored.
+            CampaignError: the server refused something.
         """
-        stored = self._store_frames(*_frames_and_entries(visits))
-        new = 0
-        for order, (visit, given) in enumerate(zip(visits, labels, strict=True)):
-            level, key = given.level_of_theory, request_id(visit.frame_id, given.level_of_theory)
-            claimed = ClaimedRequest(key, visit.frame_id, visit.atoms, level, token=IMPORTED, attempt=0)
-            if (label := checked(given, claimed)).status is not LabelStatus.CONVERGED:
-                continue
-            label = _reordered(label, visit.atoms, stored[visit.frame_id])
-            outcome = label_document(self._docs.label, self._files(), self.campaign, claimed, label)
-            new += self._answer(key, visit, order, outcome)
-        return new
+        given = enumerate(zip(visits, labels, strict=True))
+        items = [self.prepare_label(visit, label, order) for order, (visit, label) in given]
+        return self._add([item for item in items if item is not None]).new_labels
 
     def waiting(self) -> Incoming:
         """What no round has taken yet."""
@@ -108,67 +83,16 @@ class IncomingLedger(RequestLedger):
         mine = {**self._untaken_visits(), "round": round_, "kind": VerdictKind.SUSPECT.value}
         return Incoming(int(self._collection(self._docs.visit).count_documents(mine)), int(taken.modified_count))
 
-    def _answer(self, key: str, visit: Visit, order: int, outcome: dict[str, Any]) -> bool:
-        """Make an outcome that of its request unless it has one; True if this campaign had not asked for it."""
-        requests = self._collection(self._docs.request)
-        settled = {"state": DONE, "label": outcome["_id"]}
-        request = raw(
-            self._docs.request(
-                id=key,
-                frame=visit.frame_id,
-                level=outcome["level"],
-                created_at=now(),
-                order=order,
-                lease_until=NEVER,
-                **settled,
-            )
-        )
-        request["wanted_by"] = []
-        unused: dict[str, Any] | None = outcome  # an accepted label is never written over
-        if requests.find_one({"_id": key, "state": DONE}) is None:
-            labels = self._collection(self._docs.label)
-            unused = labels.find_one_and_replace({"_id": outcome["_id"]}, outcome, upsert=True)
-        drop_blobs(self._files(), unused or {})
-        requests.update_one({"_id": key}, {"$setOnInsert": request}, upsert=True)
-        requests.update_one({"_id": key, "state": {"$in": [PENDING, CLAIMED]}}, {"$set": settled})
-        want = Want(
-            campaign=self.campaign,
-            round=WAITING,
-            role=Role.EXPLORE.value,
-            order=order,
-            system=visit.system,
-            trajectory=visit.trajectory,
-        )
-        want.validate()
-        asked = requests.update_one(
-            {"_id": key, "state": DONE, "wanted_by.campaign": {"$ne": self.campaign}},
-            {"$push": {"wanted_by": want.to_mongo().to_dict()}},
-        )
-        return bool(asked.modified_count)
+    def _add(self, items: Sequence[Prepared]) -> Additions:
+        for item in items:
+            with reading(f"{item.where or 'frame'} {item.frame_id}", "hand in plain numbers and text"):
+                encoded(item)
+        with self.all_or_nothing() as added:
+            self.store_prepared(items, added)
+        return added
 
     def _untaken_visits(self) -> dict[str, Any]:
         return {"campaign": self.campaign, "round": WAITING, "role": Role.HARVESTED.value}
 
     def _untaken_labels(self) -> dict[str, Any]:
         return {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": WAITING}}, "state": DONE}
-
-
-def _frames_and_entries(visits: Sequence[Visit]) -> tuple[dict[str, Atoms], dict[str, OwnEntries]]:
-    """The first of each frame, with its own entries: they are in the order of its atoms."""
-    first: dict[str, Visit] = {}
-    for visit in visits:
-        first.setdefault(visit.frame_id, visit)
-    return {key: visit.atoms for key, visit in first.items()}, {key: visit.entries for key, visit in first.items()}
-
-
-def _reordered(label: Label, given: Atoms, stored: Atoms) -> Label:
-    """The label with its atoms in the stored order."""
-    if stored is given:
-        return label
-    order = matching_order(given, stored)
-    forces, moments = label.forces_eV_per_A, label.magnetic_moments_uB
-    return replace(
-        label,
-        forces_eV_per_A=None if forces is None else forces[order],
-        magnetic_moments_uB=None if moments is None else moments[order],
-    )

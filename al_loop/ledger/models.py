@@ -4,13 +4,14 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
+from bson import ObjectId
 from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.foreign import reason_of
 from al_loop.ids import content_id
-from al_loop.ledger.base import LedgerBase, now
+from al_loop.ledger.base import LedgerBase, now, raw
 from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.records import EventRecord, ModelRecord
@@ -90,11 +91,18 @@ class ModelLedger(LedgerBase):
 class EventLedger(LedgerBase):
     """What happened."""
 
-    def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
-        """Write down that something happened, with JSON ``data``."""
-        self._docs.event(
-            campaign=self.campaign, kind=kind, message=message, round=round_, time=now(), data=pack_json(data)
-        ).save(force_insert=True)
+    def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> ObjectId:
+        """Write down that something happened, with JSON ``data``; returns its id."""
+        event = raw(
+            self._docs.event,
+            campaign=self.campaign,
+            kind=kind,
+            message=message,
+            round=round_,
+            time=now(),
+            data=pack_json(data),
+        )
+        return ObjectId(self._collection(self._docs.event).insert_one(event).inserted_id)
 
     def event_once(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
         """Write down that something happened, unless it is written: a stage that is run again says the same."""

@@ -10,7 +10,7 @@ from gridfs import GridFS
 
 from al_loop.ids import content_id
 from al_loop.ledger.base import now, raw
-from al_loop.ledger.blobs import get_blob, put_blob
+from al_loop.ledger.blobs import get_blob
 from al_loop.ledger.codec import pack_floats, unpack_floats
 from al_loop.ledger.records import ClaimedRequest
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
@@ -29,39 +29,43 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
     return label if found is None else rejected(label, found)
 
 
-def label_document(
-    document: type[Any], files: GridFS, campaign: str, claimed: ClaimedRequest, label: Label
-) -> dict[str, Any]:
-    """A label as it is stored; numbers only if it is converged, large arrays of them in ``files``."""
-    numbers: dict[str, Any] = {}
-    if label.status is LabelStatus.CONVERGED:
-        numbers = {
-            "energy_eV": label.energy_eV,
-            "stress_eV_per_A3": _packed(label.stress_eV_per_A3),
-            **put_blob(files, "forces_eV_per_A", _packed(label.forces_eV_per_A)),
-            **put_blob(files, "magnetic_moments_uB", _packed(label.magnetic_moments_uB)),
-        }
+def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
+    """A label as it is stored, without its arrays (see ``label_blobs``); its energy only if it is converged."""
     return raw(
-        document(
-            id=content_id("label", claimed.request_id, claimed.token),
-            request=claimed.request_id,
-            frame=claimed.frame_id,
-            level=claimed.level,
-            campaign=campaign,
-            attempt=claimed.attempt,
-            status=label.status.value,
-            cost_s=float(label.cost_s),
-            message=label.message[-_MESSAGE_CHARACTERS:],
-            failure=None if label.failure is None else label.failure.value,
-            attempts=json.dumps([asdict(_shortened(attempt)) for attempt in label.attempts]),
-            created_at=now(),
-            **numbers,
-        )
+        document,
+        id=content_id("label", claimed.request_id, claimed.token),
+        request=claimed.request_id,
+        frame=claimed.frame_id,
+        level=claimed.level,
+        campaign=campaign,
+        attempt=claimed.attempt,
+        status=label.status.value,
+        energy_eV=label.energy_eV if label.status is LabelStatus.CONVERGED else None,
+        cost_s=float(label.cost_s),
+        message=label.message[-_MESSAGE_CHARACTERS:],
+        failure=None if label.failure is None else label.failure.value,
+        attempts=json.dumps([asdict(_shortened(attempt)) for attempt in label.attempts]),
+        created_at=now(),
     )
 
 
+def label_blobs(label: Label) -> dict[str, bytes]:
+    """The arrays of a label by field of its document, none unless it is converged."""
+    arrays = {
+        "stress_eV_per_A3": label.stress_eV_per_A3,
+        "forces_eV_per_A": label.forces_eV_per_A,
+        "magnetic_moments_uB": label.magnetic_moments_uB,
+    }
+    converged = label.status is LabelStatus.CONVERGED
+    return {
+        name: pack_floats(np.asarray(values, dtype=np.float64))
+        for name, values in arrays.items()
+        if converged and values is not None
+    }
+
+
 def read_label(stored: Mapping[str, Any], files: GridFS) -> Label:
-    """The inverse of ``label_document``."""
+    """The inverse of ``label_document`` and ``label_blobs``."""
     forces = get_blob(files, stored, "forces_eV_per_A")
     stress = stored.get("stress_eV_per_A3")
     moments = get_blob(files, stored, "magnetic_moments_uB")
@@ -81,7 +85,3 @@ def read_label(stored: Mapping[str, Any], files: GridFS) -> Label:
 
 def _shortened(attempt: Attempt) -> Attempt:
     return replace(attempt, message=attempt.message[-_ATTEMPT_CHARACTERS:])
-
-
-def _packed(values: Any) -> bytes | None:
-    return None if values is None else pack_floats(np.asarray(values, dtype=np.float64))

@@ -11,9 +11,9 @@ from pymongo import ReturnDocument, UpdateOne
 
 from al_loop.ids import request_id
 from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.blobs import drop_blobs
+from al_loop.ledger.blobs import drop_blobs, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
-from al_loop.ledger.outcomes import checked, label_document
+from al_loop.ledger.outcomes import checked, label_blobs, label_document
 from al_loop.ledger.patience import in_parts, waits_out
 from al_loop.ledger.records import ClaimedRequest, Holder
 from al_loop.ledger.visits import VisitLedger
@@ -22,7 +22,7 @@ from dft_interfaces.label import Failure, Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
 NEVER: Final = datetime.fromtimestamp(0, UTC)
-_RELEASED: Final[dict[str, Any]] = {"state": PENDING, "lease_until": NEVER, "token": None}
+RELEASED: Final[dict[str, Any]] = {"state": PENDING, "lease_until": NEVER, "token": None}
 _UNCOUNTED: Final[dict[str, Any]] = {"attempts": {"$subtract": ["$attempts", 1]}}
 
 
@@ -47,15 +47,14 @@ class RequestLedger(VisitLedger):
         for order, visit in enumerate(visits):
             key = request_id(visit.frame_id, level)
             document = raw(
-                self._docs.request(
-                    id=key,
-                    frame=visit.frame_id,
-                    level=level,
-                    created_at=asked_at,
-                    order=order,
-                    state=PENDING,
-                    lease_until=NEVER,
-                )
+                self._docs.request,
+                id=key,
+                frame=visit.frame_id,
+                level=level,
+                created_at=asked_at,
+                order=order,
+                state=PENDING,
+                lease_until=NEVER,
             )
             document["wanted_by"] = []
             want = Want(
@@ -128,7 +127,9 @@ class RequestLedger(VisitLedger):
             kept apart, or used should the other worker die.
         """
         files, labels = self._files(), self._collection(self._docs.label)
-        document = label_document(self._docs.label, files, self.campaign, claimed, checked(label, claimed))
+        label = checked(label, claimed)
+        document = label_document(self._docs.label, self.campaign, claimed, label)
+        document |= put_blobs(files, label_blobs(label))
         earlier = labels.find_one_and_replace({"_id": document["_id"]}, document, upsert=True)
         drop_blobs(files, earlier or {})
         if self._settle(claimed, document):
@@ -162,8 +163,8 @@ class RequestLedger(VisitLedger):
         held = list(requests.find(chosen, {"worker": 1}))
         shares = Counter(request["worker"] for request in held)
         blamed = [request["_id"] for request in held if count_attempt and shares[request["worker"]] == 1]
-        counted = requests.update_many({**chosen, "_id": {"$in": blamed}}, [{"$set": _RELEASED}])
-        others = requests.update_many({**chosen, "_id": {"$nin": blamed}}, [{"$set": _RELEASED | _UNCOUNTED}])
+        counted = requests.update_many({**chosen, "_id": {"$in": blamed}}, [{"$set": RELEASED}])
+        others = requests.update_many({**chosen, "_id": {"$nin": blamed}}, [{"$set": RELEASED | _UNCOUNTED}])
         return int(counted.modified_count + others.modified_count)
 
     def open_requests(self, round_: int | None = None) -> int:
@@ -217,7 +218,7 @@ class RequestLedger(VisitLedger):
             count_attempt: the request may have killed its worker.
         """
         chosen = {"_id": holder.request_id, "token": holder.token, "lease_until": holder.beat, "state": CLAIMED}
-        released = _RELEASED if count_attempt else _RELEASED | _UNCOUNTED
+        released = RELEASED if count_attempt else RELEASED | _UNCOUNTED
         return bool(self._collection(self._docs.request).update_one(chosen, [{"$set": released}]).modified_count)
 
     @waits_out

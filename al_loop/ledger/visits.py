@@ -24,7 +24,7 @@ from al_loop.ledger.codec import (
 )
 from al_loop.ledger.lane_verdicts import packed_lanes, unpacked_lanes
 from al_loop.ledger.patience import in_parts, waits_out
-from al_loop.own_entries import NO_ENTRIES, OwnEntries
+from al_loop.own_entries import OwnEntries
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
 BLOCK: Final = 1000  # visits that are held in memory while they are stored
@@ -213,65 +213,61 @@ class VisitLedger(LedgerBase):
         )
 
     @waits_out
-    def _store_frames(
-        self, frames: Mapping[str, Atoms], entries: Mapping[str, OwnEntries] | None = None
-    ) -> dict[str, Atoms]:
-        """Store frames that are unknown, with the user's own entries; returns all of them as they are stored."""
+    def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
+        """Store frames that are unknown; returns all of them as they are stored."""
         collection = self._collection(self._docs.frame)
         known: set[str] = set()
         for chunk in chunks(frames):
             known |= {found["_id"] for found in collection.find({"_id": {"$in": chunk}}, {"_id": 1})}
         for chunk in chunks((key for key in frames if key not in known), BLOCK):
-            new = [self._frame_document(key, frames[key], (entries or {}).get(key, NO_ENTRIES)) for key in chunk]
+            new = [self._frame_document(key, frames[key]) for key in chunk]
             try:
                 collection.insert_many(new, ordered=False)
             except BulkWriteError as error:
-                for index in _inserted_by_others(error):
+                for index in inserted_by_others(error):
                     known.add(chunk[index])
                     drop_blobs(self._files(), new[index])
         return {**frames, **self.frames(known)}
 
-    def _frame_document(self, frame_id: str, atoms: Atoms, entries: OwnEntries) -> dict[str, Any]:
-        return raw(
-            self._docs.frame(
-                id=frame_id,
-                **put_blob(self._files(), "atoms", pack_atoms(atoms, entries)),
-                natoms=len(atoms),
-                formula=atoms.get_chemical_formula(),
-            )
-        )
+    def _frame_document(self, frame_id: str, atoms: Atoms) -> dict[str, Any]:
+        document = frame_document(self._docs.frame, frame_id, atoms)
+        return document | put_blob(self._files(), "atoms", pack_atoms(atoms))
 
     def _visit_document(
         self, round_: int, order: int, batch: str, visit: Visit, indices: Sequence[int]
     ) -> dict[str, Any]:
         key = (self.campaign, round_, visit.role, visit.trajectory, visit.step, visit.frame_id)
         return raw(
-            self._docs.visit(
-                id=content_id("visit", *key),
-                campaign=self.campaign,
-                round=round_,
-                role=visit.role.value,
-                order=order,
-                batch=batch,
-                frame=visit.frame_id,
-                system=visit.system,
-                trajectory=visit.trajectory,
-                step=visit.step,
-                temperature_K=float(visit.temperature_K),
-                kind=visit.verdict.kind.value,
-                lane=visit.verdict.lane.value,
-                reason=visit.verdict.reason,
-                atom_indices=pack_indices(indices) if indices else None,
-                stop=bool(visit.verdict.stop),
-                lanes=packed_lanes(visit.lanes),
-                force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
-                latent_distance=_optional(visit.latent_distance),
-                descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
-            )
+            self._docs.visit,
+            id=content_id("visit", *key),
+            campaign=self.campaign,
+            round=round_,
+            role=visit.role.value,
+            order=order,
+            batch=batch,
+            frame=visit.frame_id,
+            system=visit.system,
+            trajectory=visit.trajectory,
+            step=visit.step,
+            temperature_K=float(visit.temperature_K),
+            kind=visit.verdict.kind.value,
+            lane=visit.verdict.lane.value,
+            reason=visit.verdict.reason,
+            atom_indices=pack_indices(indices) if indices else None,
+            stop=bool(visit.verdict.stop),
+            lanes=packed_lanes(visit.lanes),
+            force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
+            latent_distance=_optional(visit.latent_distance),
+            descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
         )
 
 
-def _inserted_by_others(error: BulkWriteError) -> list[int]:
+def frame_document(document: type[Any], frame_id: str, atoms: Atoms) -> dict[str, Any]:
+    """A frame as it is stored, without its structure."""
+    return raw(document, id=frame_id, natoms=len(atoms), formula=atoms.get_chemical_formula())
+
+
+def inserted_by_others(error: BulkWriteError) -> list[int]:
     """Which documents another process stored in the meantime; any other failure is raised."""
     failures = (error.details or {}).get("writeErrors", [])
     if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):

@@ -4,15 +4,20 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from ase.build import molecule
+from mongoengine import ValidationError
 
 from al_loop.config import StoreSettings, WatchSettings
 from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
+from al_loop.ledger.base import raw
+from al_loop.ledger.documents import LaneWord, Want
 from al_loop.ledger.incoming import Incoming
+from al_loop.ledger.requests import NEVER
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from al_loop.watch import Watch
 from dft_interfaces.label import Label, LabelStatus
@@ -113,3 +118,27 @@ def test_watching_waits_for_enough_of_either_and_ends_with_ctrl_c(ledger):
     ledger.add_labels([visit(3)], [label(3)])
     assert watch.wait(ledger)
     assert told[-1].startswith("0 harvested suspects and 1 imported")
+
+
+def test_a_document_is_what_its_class_would_make_of_it_and_is_checked(ledger):
+    lanes = {Lane.PHYSICS.value: LaneWord(kind="trusted", reason=None)}
+    want = Want(campaign="c", round=0, role="test", order=1, system="s", trajectory="t")
+    event = {"campaign": "c", "kind": "k", "time": datetime.fromtimestamp(1, UTC), "data": "{}", "message": None}
+    request = {"id": "r", "frame": "f", "level": "l", "wanted_by": [want], "created_at": NEVER, "order": 3}
+    visited = {"id": "v", "campaign": "c", "round": -1, "role": "x", "order": 0, "batch": "b", "frame": "f"}
+    visited |= {"system": "s", "trajectory": "t", "step": 1, "temperature_K": 1.0, "kind": "k", "lane": "l"}
+    for document, values in (
+        (ledger._docs.event, event),
+        (ledger._docs.request, request | {"state": "done", "lease_until": NEVER}),
+        (ledger._docs.visit, visited | {"stop": False, "lanes": lanes, "descriptor": b"1234"}),
+        (ledger._docs.visit, visited | {"stop": True, "lanes": {}}),
+        (ledger._docs.frame, {"id": "f", "natoms": 3, "formula": "H2O"}),
+    ):
+        made = document(**values)
+        made.validate()
+        assert raw(document, **values) == made.to_mongo().to_dict()
+    for wrong, told in (({"natoms": "many"}, "int"), ({"natoms": None}, "natoms"), ({"other": 1}, "other")):
+        with pytest.raises(ValidationError, match=told):
+            raw(ledger._docs.frame, **{"id": "f", "natoms": 3, "formula": "H2O", **wrong})
+    with pytest.raises(ValidationError, match="must be one of"):
+        raw(ledger._docs.request, **request, state="lost", lease_until=NEVER)

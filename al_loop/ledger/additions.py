@@ -1,0 +1,129 @@
+"""What one command adds to a ledger, all or nothing: noted before it is written, removed again if that fails."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from al_loop.errors import CampaignError
+from al_loop.foreign import reason_of
+from al_loop.ledger.base import chunks
+from al_loop.ledger.documents import CLAIMED, DONE, PENDING
+from al_loop.ledger.patience import LOST
+from al_loop.ledger.requests import RELEASED
+from al_loop.ledger.unused_files import UnusedFilesLedger
+
+
+@dataclass
+class Additions:
+    """Ids of documents that were not there before.
+
+    Attributes:
+        frames: structures.
+        labels: label -> its request.
+        requests: requests, each with its label.
+        answered: requests that others had made and that got their label now -> as they were.
+        wanted: requests that others had made and that this campaign uses now.
+        visits: suspects.
+        files: in GridFS.
+        events: what was written down.
+    """
+
+    frames: set[str] = field(default_factory=set)
+    labels: dict[str, str] = field(default_factory=dict)
+    requests: set[str] = field(default_factory=set)
+    answered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)
+    visits: set[str] = field(default_factory=set)
+    files: list[ObjectId] = field(default_factory=list)
+    events: list[ObjectId] = field(default_factory=list)
+
+    @property
+    def new_labels(self) -> int:
+        """How many labels this campaign did not have."""
+        return len(self.requests) + len(self.wanted)
+
+
+class AdditionsLedger(UnusedFilesLedger):
+    """Takes back what was added."""
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[Additions]:
+        """Remove what was added within the block if the block fails.
+
+        What others have used meanwhile stays: frames that they refer to, labels that they have asked for. A process
+        that is killed removes nothing, nor one that loses the server.
+
+        Raises:
+            CampaignError: the server refused something.
+        """
+        added = Additions()
+        try:
+            yield added
+        except LOST:
+            raise
+        except BaseException as error:
+            try:
+                self._remove(added)
+            except PyMongoError as second:
+                raise CampaignError(
+                    f"The ledger refused what it was given ({reason_of(error)}), and what had been stored by then "
+                    f"could not be removed ({reason_of(second)}). Repeat the command once the server works: it "
+                    "completes what is there"
+                ) from error
+            if isinstance(error, PyMongoError):
+                raise CampaignError(
+                    f"The ledger refused what it was given ({reason_of(error)}). What had been stored by then was "
+                    "removed again: nothing was changed. Repeat the command once the server works"
+                ) from error
+            raise
+
+    def _remove(self, added: Additions) -> None:
+        self._remove_requests(added)
+        self._remove_labels(added)
+        self._delete(self._docs.visit, added.visits)
+        self._delete(self._docs.frame, added.frames - self._referred_to(added.frames))
+        self._delete(self._docs.event, added.events)
+        for chunk in chunks(added.files):
+            for file in self._without_document(chunk):
+                self._files().delete(file)
+
+    def _remove_requests(self, added: Additions) -> None:
+        requests = self._collection(self._docs.request)
+        for chunk in chunks(added.requests | added.wanted):
+            requests.update_many({"_id": {"$in": list(chunk)}}, {"$pull": {"wanted_by": {"campaign": self.campaign}}})
+        for chunk in chunks(added.requests):
+            requests.delete_many({"_id": {"$in": list(chunk)}, "wanted_by": []})
+        label_of = {request: label for label, request in added.labels.items()}
+        for key, before in added.answered.items():
+            mine = {"_id": key, "state": DONE, "label": label_of[key]}
+            # Who was calculating it has been told by now that he need not go on.
+            state = RELEASED if before["state"] == CLAIMED else {"state": PENDING}
+            old = {"label": before["label"]} if "label" in before else {}
+            change: dict[str, Any] = {"$set": state | old}
+            if not old:
+                change["$unset"] = {"label": ""}
+            requests.update_one(mine, change)
+
+    def _remove_labels(self, added: Additions) -> None:
+        requests = self._collection(self._docs.request)
+        for chunk in chunks(added.labels):
+            mine = {"_id": {"$in": [added.labels[label] for label in chunk]}, "label": {"$in": list(chunk)}}
+            used = {found["label"] for found in requests.find(mine, {"label": 1})}
+            self._delete(self._docs.label, set(chunk) - used)
+
+    def _referred_to(self, frames: Collection[str]) -> set[str]:
+        """Frames that a visit, a request or a label of any campaign names."""
+        return {
+            found["frame"]
+            for chunk in chunks(frames)
+            for document in (self._docs.visit, self._docs.request, self._docs.label)
+            for found in self._collection(document).find({"frame": {"$in": list(chunk)}}, {"frame": 1})
+        }
+
+    def _delete(self, document: type[Any], ids: Collection[Any]) -> None:
+        for chunk in chunks(ids):
+            self._collection(document).delete_many({"_id": {"$in": list(chunk)}})

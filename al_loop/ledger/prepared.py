@@ -1,0 +1,120 @@
+"""Frames with labels, and suspects, as documents: built and encoded whole before the first of them is stored."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import bson
+import numpy as np
+from numpy.typing import NDArray
+
+from al_loop.errors import InputError
+from al_loop.ids import matching_order
+from al_loop.ledger.codec import pack_floats, pack_indices, unpack_atoms, unpack_floats, unpack_indices
+
+FORCES: Final = "forces_eV_per_A"
+MOMENTS: Final = "magnetic_moments_uB"
+STRESS: Final = "stress_eV_per_A3"
+
+BLOCK: Final = 500
+BLOCK_BYTES: Final = 2**24
+_TEXT_BYTES: Final = 2**21  # of all documents of a frame together, without its arrays
+
+
+@dataclass
+class Prepared:
+    """One frame with what is stored of it; exactly one of ``label`` and ``visit`` is there.
+
+    Attributes:
+        frame: its document.
+        frame_blobs: arrays that belong into it.
+        where: file and frame, for messages.
+        label: document of its label.
+        label_blobs: arrays that belong into that.
+        request: the request that the label answers, as it is where nobody has asked for it yet.
+        visit: document of a suspect.
+    """
+
+    frame: dict[str, Any]
+    frame_blobs: dict[str, bytes]
+    where: str = ""
+    label: dict[str, Any] | None = None
+    label_blobs: dict[str, bytes] = field(default_factory=dict)
+    request: dict[str, Any] | None = None
+    visit: dict[str, Any] | None = None
+
+    @property
+    def frame_id(self) -> str:
+        """Content hash of the structure."""
+        return str(self.frame["_id"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return sum(map(len, (*self.frame_blobs.values(), *self.label_blobs.values())))
+
+
+def encoded(item: Prepared) -> bytes:
+    """Return what is stored as BSON, one that the database will take.
+
+    Raises:
+        InputError: a text that is too long for the documents of one frame.
+        Exception: whatever BSON says of values that it cannot hold.
+    """
+    # The name of a file may be any bytes, and is not stored.
+    data = bson.encode({**vars(item), "where": item.where.encode(errors="surrogateescape")})
+    text = len(data) - item.size
+    if text > _TEXT_BYTES:
+        raise InputError(
+            f"{item.where or 'a frame'}: its names and remarks take {text / 2**20:.1f} MB, expected at most "
+            f"{_TEXT_BYTES // 2**20} MB; shorten them"
+        )
+    return data
+
+
+def decoded(data: bytes) -> Prepared:
+    """Invert ``encoded``."""
+    held = bson.decode(data)
+    return Prepared(**{**held, "where": held["where"].decode(errors="surrogateescape")})
+
+
+def blocks(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+    """Yield lists of items that are held in memory together while they are stored."""
+    block: list[Prepared] = []
+    size = 0
+    for item in items:
+        block.append(item)
+        size += item.size
+        if len(block) == BLOCK or size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def with_stress(item: Prepared, stress_eV_per_A3: NDArray[np.float64] | None) -> Prepared:
+    """Return a labelled frame with another stress (6,), or with none."""
+    others = {name: data for name, data in item.label_blobs.items() if name != STRESS}
+    stress = {} if stress_eV_per_A3 is None else {STRESS: pack_floats(stress_eV_per_A3)}
+    return replace(item, label_blobs={**others, **stress})
+
+
+def in_stored_order(item: Prepared, stored: Mapping[str, bytes]) -> Prepared:
+    """Return what is said of the atoms in the order in which they are stored already.
+
+    Args:
+        item: as it was prepared.
+        stored: arrays of the document of its frame.
+    """
+    if stored["atoms"] == item.frame_blobs["atoms"]:
+        return item
+    order = matching_order(unpack_atoms(item.frame_blobs["atoms"]), unpack_atoms(stored["atoms"]))
+    blobs = dict(item.label_blobs)
+    for name, shape in ((FORCES, (-1, 3)), (MOMENTS, (-1,))):
+        if name in blobs:
+            blobs[name] = pack_floats(unpack_floats(blobs[name], *shape)[order])
+    visit = item.visit
+    if visit is not None and visit.get("atom_indices"):
+        place = np.argsort(order)
+        visit = {**visit, "atom_indices": pack_indices(place[list(unpack_indices(visit["atom_indices"]))].tolist())}
+    return replace(item, label_blobs=blobs, visit=visit)
