@@ -28,7 +28,7 @@ class ModelRecords(Protocol):
     def add_model(self, round_: int, path: str, fingerprint: str, checkpoint: str, info: dict[str, Any]) -> str: ...  # noqa: D102
     def models(self) -> Sequence[ModelRecord]: ...  # noqa: D102
     def served_model(self, before: int | None = None) -> ModelRecord | None: ...  # noqa: D102
-    def event(self, kind: str, message: str, round_: int | None = None) -> None: ...  # noqa: D102
+    def event(self, kind: str, message: str, round_: int | None = None) -> object: ...  # noqa: D102
 
 
 class Models:
