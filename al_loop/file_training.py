@@ -200,16 +200,11 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
 
 
 def _without_outliers(placed: _Placed, backbone: Backbone, advance: Callable[[int], object]) -> list[str]:
-    """Take out the labels that are far from the foundation and from how the others differ from it, and name them.
-
-    Frames without energy or without forces are not judged.
-    """
+    """Take out the labels that are far from the foundation and from how the others differ from it, and name them."""
     ids, compared = [], []
     for name, (_, frame) in placed.items():
-        if frame.forces_eV_per_A is None or not np.isfinite(frame.energy_eV):
-            continue
         (answer,) = foundation_answers(backbone, [frame.atoms])
-        label = frame.energy_eV, np.asarray(frame.forces_eV_per_A), frame.stress_eV_per_A3
+        label = frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3
         compared.append(ComparedLabel(frame.atoms, *label, float(answer.energy), answer.forces, answer.stress))
         ids.append(name)
         advance(1)

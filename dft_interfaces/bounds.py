@@ -42,13 +42,12 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 def structure_excess(atoms: Atoms) -> str:
     """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
-    charge = atoms.info.get("charge", 0)
-    return (
-        length_excess(atoms)
-        or _density_excess(atoms)
-        or initial_moment_excess(atoms)
-        or charge_excess(int(atoms.numbers.sum()), charge)
-    )
+    return nuclei_excess(atoms) or charge_excess(int(atoms.numbers.sum()), atoms.info.get("charge", 0))
+
+
+def nuclei_excess(atoms: Atoms) -> str:
+    """Do as ``structure_excess`` for nuclei of which nobody asks how many electrons they have."""
+    return length_excess(atoms) or _density_excess(atoms) or initial_moment_excess(atoms)
 
 
 def length_excess(atoms: Atoms) -> str:

@@ -16,7 +16,7 @@ from al_loop.files.extxyz import MAGMOMS
 from al_loop.files.import_contents import FileContents, Repeats, labelled_atoms
 from al_loop.files.import_notes import content_of, note_began, note_ended, unfinished_imports
 from al_loop.files.imported_atoms import note_atom_energies
-from al_loop.files.isolated_atoms import is_isolated_atom
+from al_loop.files.isolated_atoms import is_bare_nucleus, is_isolated_atom
 from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import LabelledAtoms, labelled_frames
 from al_loop.files.record import Record, as_remark
@@ -225,12 +225,13 @@ class _Checks:
     campaign_level: str
     stated: str | None
 
-    def structure(self, where: str, atoms: Atoms, *, any_element: bool) -> None:
+    def structure(self, where: str, atoms: Atoms, *, isolated: bool) -> None:
         try:
-            check_structures([atoms], frozenset(atoms.numbers.tolist()) if any_element else self.elements)
+            check_structures([atoms], frozenset(atoms.numbers.tolist()) if isolated else self.elements)
             if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
                 raise StructureError("has initial magnetic moments that are not finite", None)
-            charge_and_multiplicity(atoms)
+            if not (isolated and is_bare_nucleus(atoms, where)):
+                charge_and_multiplicity(atoms)
         except StructureError as error:
             raise InputError(f"{where} {error.reason} Nothing was imported") from error
         except CannotCalculateError as error:
@@ -267,7 +268,7 @@ def _frames(source: Source, keys: LabelKeys | None, checks: _Checks, notes: list
         except InputError as error:
             raise InputError(f"{error}. Nothing was imported") from error
         plain = plain_atoms(found.atoms)
-        checks.structure(found.where, plain, any_element=isolated)
+        checks.structure(found.where, plain, isolated=isolated)
         label = _label(source, found, plain, checks, isolated=isolated)
         yield _Frame(found.where, Record(plain, label, found.provenance, entries), isolated)
 

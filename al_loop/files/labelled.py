@@ -17,7 +17,7 @@ from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
 from al_loop.files.zeroed_forces import refuse_zeroed_forces
-from dft_interfaces.bounds import label_excess, structure_excess
+from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
 Array = NDArray[np.float64]
 
@@ -178,8 +178,11 @@ def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> 
 
 
 def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
+    from al_loop.files.isolated_atoms import is_bare_nucleus  # it knows this module
+
     numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
-    excess = structure_excess(found.atoms) or label_excess(found.atoms, *numbers)
+    bounds = nuclei_excess if is_bare_nucleus(found.atoms, found.where) else structure_excess
+    excess = bounds(found.atoms) or label_excess(found.atoms, *numbers)
     if excess:
         raise InputError(f"{found.where}: {excess}. Correct the number or its unit, or remove the frame")
 

@@ -4,7 +4,8 @@ A suspect frame may differ from the model by a lot, so all tests are generous: a
 limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
 where the model misjudges forces it misjudges energies, and an energy that is off while the forces agree is another's.
 A stress may besides differ by the virial of the force errors at 1 Å, and by as much as the model's own: a model that
-misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that.
+misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that. Each part of
+a label is judged by itself; where it has no forces, the model's own forces stand for their errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ class ComparedLabel:
     Attributes:
         atoms: the structure.
         energy_eV: total energy of the label; NaN if there is none.
-        forces_eV_per_A: (n, 3) of the label.
+        forces_eV_per_A: (n, 3) of the label; None or NaN if there are none.
         stress_eV_per_A3: (6,) of the label; None or NaN if there is none.
         model_energy_eV: the model's total energy, counted from any zero.
         model_forces_eV_per_A: (n, 3) of the model.
@@ -50,7 +51,7 @@ class ComparedLabel:
 
     atoms: Atoms
     energy_eV: float
-    forces_eV_per_A: Array
+    forces_eV_per_A: Array | None
     stress_eV_per_A3: Array | None
     model_energy_eV: float
     model_forces_eV_per_A: Array
@@ -58,8 +59,16 @@ class ComparedLabel:
 
     @property
     def force_errors(self) -> Array:
-        """(n,) eV/Å: norm of label minus model on each atom."""
+        """(n,) eV/Å: norm of label minus model on each atom; NaN where the label has no forces."""
+        if self.forces_eV_per_A is None:
+            return np.full(len(self.atoms), np.nan)
         return np.asarray(np.linalg.norm(self.forces_eV_per_A - self.model_forces_eV_per_A, axis=1))
+
+    @property
+    def possible_force_errors(self) -> Array:
+        """(n,) eV/Å: ``force_errors``, or the size of the model's forces where the label has none."""
+        errors = self.force_errors
+        return errors if np.isfinite(errors).all() else np.asarray(np.linalg.norm(self.model_forces_eV_per_A, axis=1))
 
     @property
     def stress_error(self) -> float:
@@ -72,7 +81,7 @@ class ComparedLabel:
     def stress_reach(self) -> float:
         """By how much the stress may differ in any case, eV/Å³; only where both have one."""
         assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
-        virial = _REACH_A * self.force_errors.sum() / self.atoms.get_volume()
+        virial = _REACH_A * self.possible_force_errors.sum() / self.atoms.get_volume()
         return float(virial + np.abs(self.model_stress_eV_per_A3).max())
 
 
@@ -127,26 +136,40 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
     """Return the places of the labels that are too far from the model's word, each with the reason.
 
     Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` are not judged, nor are fewer stresses.
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not judged.
         settings: what counts as an outlier.
     """
-    if len(compared) < MIN_LABELS:
-        return {}
-    counts = _composition([label.atoms for label in compared])
-    differences = np.array([label.energy_eV - label.model_energy_eV for label in compared])
-    mean_force_errors = np.array([label.force_errors.mean() for label in compared])
-    allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
-    found = {
-        **stress_outliers(compared, settings),
-        **_named(mean_force_errors, allowed_force, "forces differ from the model's by {:.3g} eV/Å on average"),
-    }
-    known = np.flatnonzero(np.isfinite(differences))
+    known = np.flatnonzero([np.isfinite(label.energy_eV) for label in compared])
+    found = derivative_outliers(compared, settings)
     if len(known) < MIN_LABELS:
         return found
-    reach = _REACH_A * mean_force_errors[known]
-    energy_errors, allowed_energy = judged_energies(counts[known], differences[known], reach, settings)
-    named = _named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's")
+    judged = [compared[int(i)] for i in known]
+    differences = np.array([label.energy_eV - label.model_energy_eV for label in judged])
+    reach = _REACH_A * np.array([label.possible_force_errors.mean() for label in judged])
+    errors, allowed = judged_energies(_composition([label.atoms for label in judged]), differences, reach, settings)
+    named = _named(np.abs(errors), allowed, "the energy is {:.3g} eV/atom off the model's")
     return {**found, **{int(known[i]): reason for i, reason in named.items()}}
+
+
+def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
+    """Return the places of the labels whose forces or stress are too far from the model's, each with the reason.
+
+    Args:
+        compared: as for ``outliers_among``.
+        settings: what counts as an outlier.
+    """
+    forces = _named(*_judged_forces(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
+    return {**stress_outliers(compared, settings), **forces}
+
+
+def _judged_forces(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
+    """Mean force errors and what is allowed, (f,) eV/Å each; NaN where there are no forces to compare."""
+    errors = np.array([label.force_errors.mean() for label in compared])
+    known = np.isfinite(errors)
+    allowed = np.full(len(compared), np.nan)
+    if known.sum() >= MIN_LABELS:
+        allowed[known] = _allowed(errors[known], settings.forces_eV_per_A, settings.spreads)
+    return errors, allowed
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
