@@ -160,9 +160,7 @@ def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], 
         return {}, f"{error}. They were not used."
 
 
-def _outliers(
-    frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings
-) -> dict[str, str]:
+def _outliers(frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings) -> dict[str, str]:
     """Frame id -> why forces or stress of another level's label are not believed; energies are a reason to stop."""
     found: dict[str, str] = {}
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
