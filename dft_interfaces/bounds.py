@@ -47,7 +47,7 @@ def structure_excess(atoms: Atoms) -> str:
 
 def nuclei_excess(atoms: Atoms) -> str:
     """Do as ``structure_excess`` for nuclei of which nobody asks how many electrons they have."""
-    return length_excess(atoms) or _density_excess(atoms) or initial_moment_excess(atoms)
+    return length_excess(atoms) or density_excess(atoms) or initial_moment_excess(atoms)
 
 
 def length_excess(atoms: Atoms) -> str:
@@ -61,7 +61,8 @@ def length_excess(atoms: Atoms) -> str:
     return ""
 
 
-def _density_excess(atoms: Atoms) -> str:
+def density_excess(atoms: Atoms) -> str:
+    """Return that a cell periodic in three directions is too small for its atoms, in one clause; empty if it is not."""
     if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
         volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
         if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:
