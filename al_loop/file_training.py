@@ -16,7 +16,7 @@ from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import LabelledFrames, read_labelled
 from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
-from al_loop.label.compared import ComparedLabel
+from al_loop.label.compared import compared_label
 from al_loop.label.outliers import outliers_among
 from al_loop.train.alignment import label_slips
 from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
@@ -201,17 +201,11 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
 
 
 def _without_outliers(placed: _Placed, backbone: Backbone, advance: Callable[[int], object]) -> list[str]:
-    """Take out the labels that are far from the foundation and from how the others differ from it, and name them.
-
-    Frames without energy or without forces are not judged.
-    """
+    """Take out the labels that are far from the foundation and from how the others differ from it, and name them."""
     ids, compared = [], []
     for name, (_, frame) in placed.items():
-        if frame.forces_eV_per_A is None or not np.isfinite(frame.energy_eV):
-            continue
         (answer,) = foundation_answers(backbone, [frame.atoms])
-        label = frame.energy_eV, np.asarray(frame.forces_eV_per_A), frame.stress_eV_per_A3
-        compared.append(ComparedLabel(frame.atoms, *label, float(answer.energy), answer.forces, answer.stress))
+        compared.append(compared_label(frame, float(answer.energy), answer.forces, answer.stress))
         ids.append(name)
         advance(1)
     reasons = outliers_among(compared, OutlierSettings())

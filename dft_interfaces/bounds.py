@@ -42,13 +42,12 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 def structure_excess(atoms: Atoms) -> str:
     """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
-    charge = atoms.info.get("charge", 0)
-    return (
-        length_excess(atoms)
-        or _density_excess(atoms)
-        or initial_moment_excess(atoms)
-        or charge_excess(int(atoms.numbers.sum()), charge)
-    )
+    return nuclei_excess(atoms) or charge_excess(int(atoms.numbers.sum()), atoms.info.get("charge", 0))
+
+
+def nuclei_excess(atoms: Atoms) -> str:
+    """Do as ``structure_excess`` for nuclei of which nobody asks how many electrons they have."""
+    return length_excess(atoms) or density_excess(atoms) or initial_moment_excess(atoms)
 
 
 def length_excess(atoms: Atoms) -> str:
@@ -62,7 +61,8 @@ def length_excess(atoms: Atoms) -> str:
     return ""
 
 
-def _density_excess(atoms: Atoms) -> str:
+def density_excess(atoms: Atoms) -> str:
+    """Return that a cell periodic in three directions is too small for its atoms, in one clause; empty if it is not."""
     if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
         volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
         if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:

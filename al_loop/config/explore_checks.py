@@ -11,7 +11,7 @@ from al_loop.constraints.building import refuse_anchored
 from al_loop.constraints.policy import Motion, motion_of, refusal
 from al_loop.errors import InputError
 from al_loop.explore.systems import LoadedStructure, built_variant
-from dft_interfaces.bounds import initial_moment_excess, length_excess
+from dft_interfaces.bounds import density_excess, initial_moment_excess, length_excess
 from dft_interfaces.structure import multiplicity_exists
 from dft_interfaces.vacuum import gaps_A, vacuum_axes
 
@@ -87,7 +87,7 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
     """
     if excess := initial_moment_excess(atoms):
         yield f"{dotted}.initial_magnetic_moments: {excess}"
-    if excess := length_excess(atoms):
+    if excess := length_excess(atoms) or density_excess(atoms):
         yield f"{where}: {excess}"
     ensemble = system.ensemble or config.explore.ensemble
     motion = motion_of(ensemble, relax_cell=config.explore.relax_cell)

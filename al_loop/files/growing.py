@@ -18,7 +18,7 @@ def opened_as_it_is(path: Path) -> Iterator[TextIO]:
         return
     with (
         path.open("rb") as raw,
-        io.TextIOWrapper(io.BufferedReader(_Bounded(raw, path.stat().st_size)), encoding="utf-8") as file,
+        io.TextIOWrapper(io.BufferedReader(_Bounded(raw, path.stat().st_size)), encoding="utf-8-sig") as file,
     ):
         yield file
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from al_loop.errors import InputError
 from al_loop.files.extxyz import MAGMOMS
 from al_loop.files.import_notes import storable
-from al_loop.files.isolated_atoms import is_isolated_atom
+from al_loop.files.isolated_atoms import is_bare_nucleus, is_isolated_atom
 from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import LabelledAtoms, labelled_frames
 from al_loop.files.record import Record, as_remark
@@ -67,17 +67,18 @@ class Checks:
     campaign_level: str
     stated: str | None
 
-    def structure(self, where: str, atoms: Atoms, *, any_element: bool) -> None:
+    def structure(self, where: str, atoms: Atoms, *, isolated: bool) -> None:
         """Refuse a structure that no model or engine could take.
 
         Raises:
             InputError: naming the frame.
         """
         try:
-            check_structures([atoms], frozenset(atoms.numbers.tolist()) if any_element else self.elements)
+            check_structures([atoms], frozenset(atoms.numbers.tolist()) if isolated else self.elements)
             if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
                 raise StructureError("has initial magnetic moments that are not finite", None)
-            charge_and_multiplicity(atoms)
+            if not (isolated and is_bare_nucleus(atoms, where)):
+                charge_and_multiplicity(atoms)
         except StructureError as error:
             raise InputError(f"{where} {error.reason}") from error
         except CannotCalculateError as error:
@@ -124,7 +125,7 @@ def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes
             entries = read_entries(found.atoms, found.where, own_names)
             check_constraints(found.atoms, found.where)
             plain = plain_atoms(found.atoms)
-            checks.structure(found.where, plain, any_element=isolated)
+            checks.structure(found.where, plain, isolated=isolated)
             label = _label(source.path, found, plain, checks, isolated=isolated)
             record = Record(plain, label, found.provenance, entries)
             visit = (_suspect if label is None else _visit)(trajectory, record)

@@ -60,6 +60,20 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
     )
 
 
+def is_bare_nucleus(atoms: Atoms, where: str) -> bool:
+    """Whether a frame is an isolated atom without electrons, as H⁺ is: no engine's structure, and no element's energy.
+
+    Args:
+        atoms: as they were read, ``charge`` in ``info``.
+        where: file and frame, for messages.
+
+    Raises:
+        InputError: as ``is_isolated_atom``.
+    """
+    alone = len(atoms) == 1 and atoms.info.get("charge") == atoms.numbers[0]
+    return alone and is_isolated_atom(atoms, where)
+
+
 def nearest_image_A(atoms: Atoms) -> float:
     """Distance of an atom to its nearest periodic image; infinite without one, 0 where the vectors span no lattice."""
     periodic = atoms.pbc & atoms.cell.array.any(axis=1)
@@ -186,4 +200,8 @@ def _taken_note(energies_eV: Mapping[str, float], unstated: Sequence[str]) -> st
 def _unused_note(unused: Sequence[str]) -> str:
     if not unused:
         return ""
-    return f"Isolated atoms that are not known to be the neutral ground state were left out: {'; '.join(unused)}."
+    one = len(unused) == 1
+    return (
+        f"{len(unused)} {'isolated atom that is' if one else 'isolated atoms that are'} not known to be the neutral "
+        f"ground state {'was' if one else 'were'} left out: {'; '.join(unused)}."
+    )

@@ -32,6 +32,10 @@ RESULTS: Final = LabelKeys("energy", "forces", "stress")
 _PREDICTED: Final = {names.ENERGY_UNCERTAINTY, names.FORCES_UNCERTAINTY}
 _KEY: Final = re.compile(r"""([A-Za-z_][\w.:-]*)\s*=""")
 _PROPERTIES: Final = re.compile(r'Properties="?([^\s"]+)')
+_ENERGY: Final = re.compile(
+    r".*energy(?:_per_atom|/atom|_ev|_ha|_hartree|_kcal.*)?|e_?(?:tot|total|pot|dft|scf)|toten|u0"
+)
+_STRESS: Final = ("stress", "stresses", "virial", "virials")
 _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -69,6 +73,34 @@ def keys_of(path: Path, held: set[str]) -> LabelKeys:
                 f"forces; if they are the labels, add --energy-key {name} --forces-key {beside[0]}"
             )
     return usual
+
+
+def looks_like_energy(name: str) -> bool:
+    """Whether a name in lower case is one under which total energies, or energies per atom, stand somewhere."""
+    return bool(_ENERGY.fullmatch(name))
+
+
+def looks_like_forces(name: str) -> bool:
+    """Whether a name in lower case is one under which forces stand somewhere."""
+    return "force" in name or "grad" in name or name in {"f", "frc"} or name.endswith("_frc")
+
+
+def unread_stress(held: set[str], keys: LabelKeys) -> str:
+    """Say that a file holds stresses or virials under other names than the one that is read; empty if it does not.
+
+    Args:
+        held: names of everything that its frames hold.
+        keys: names of the labels that are read.
+    """
+    if keys.stress in held:
+        return ""
+    found = sorted(name for name in held if name.lower().endswith(_STRESS) and not name.startswith("al_loop"))
+    if not found:
+        return ""
+    return (
+        f"{', '.join(found)} was not read, because no frame has {keys.stress}; name a stress in eV/Å³ with "
+        "--stress-key, and write a virial in eV as a stress: minus the virial over the volume of the cell."
+    )
 
 
 def names_in_extxyz(path: Path) -> set[str]:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.files.frame_files import frames_in
-from al_loop.files.label_names import RESULTS, LabelKeys, keys_of
+from al_loop.files.label_names import RESULTS, LabelKeys, keys_of, looks_like_energy, looks_like_forces, unread_stress
+from al_loop.files.level_mixing import check_levels
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
+from al_loop.files.stated_units import refuse_other_units
 from al_loop.files.zeroed_forces import refuse_zeroed_forces
-from dft_interfaces.bounds import label_excess, structure_excess
+from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
 Array = NDArray[np.float64]
 
@@ -69,7 +71,8 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
 
     Raises:
         InputError: nothing to read, a file that cannot be read, one without labels, or a label of the wrong shape,
-            that is not finite, or beyond ``dft_interfaces.bounds``.
+            that is not finite, in another unit by what the frame states, or beyond ``dft_interfaces.bounds``; or
+            labels that al-loop made at two levels of theory.
     """
     sources = find_sources(paths)
     notes = list(sources.notes)
@@ -86,6 +89,7 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
             notes.append(f"{source.path}: passed over, because no frame in it has an energy or forces.")
     if not frames:
         raise InputError(f"no labels in any of {len(sources.files)} files. {' '.join(notes)}")
+    notes += check_levels([frame for frame in frames if has_label(frame)])
     for frame in frames:
         frame.atoms.calc = None
     from al_loop.files.sorting import sorted_out  # it knows this module
@@ -145,6 +149,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
     largest_eV, labels = 0.0, 0
     for index, (atoms, known) in enumerate(held.frames):
         where = f"{source.path}, frame {index}"
+        refuse_other_units(atoms.info, where, labels=True)
         frame = _frame(where, as_stated(atoms, where), chosen, known)
         free = _free_energy(atoms)
         if free is not None and chosen.energy == RESULTS.energy and np.isfinite(frame.energy_eV):
@@ -158,6 +163,8 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
             f"{source.path}: holds no REF_energy and REF_forces; the labels are the calculator's results energy and "
             "forces, of which the file does not say whether they converged."
         )
+    if unread := unread_stress(held.names, chosen):
+        notes.append(f"{source.path}: {unread}")
     if largest_eV > _SAME_EV_PER_ATOM:
         notes.append(_on_free_energy(source.path, largest_eV, named=keys is not None))
 
@@ -178,8 +185,11 @@ def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> 
 
 
 def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
+    from al_loop.files.isolated_atoms import is_bare_nucleus  # it knows this module
+
     numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
-    excess = structure_excess(found.atoms) or label_excess(found.atoms, *numbers)
+    bounds = nuclei_excess if is_bare_nucleus(found.atoms, found.where) else structure_excess
+    excess = bounds(found.atoms) or label_excess(found.atoms, *numbers)
     if excess:
         raise InputError(f"{found.where}: {excess}. Correct the number or its unit, or remove the frame")
 
@@ -237,20 +247,20 @@ def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys)
             "forces",
             keys.forces,
             "--forces-key",
-            lambda name: "force" in name or "grad" in name,
+            looks_like_forces,
         ),
         (
             any(np.isfinite(frame.energy_eV) for frame in frames),
             "an energy",
             keys.energy,
             "--energy-key",
-            lambda name: name.endswith("energy"),
+            looks_like_energy,
         ),
     ):
         if not found and any(is_one(name.lower()) for name in names):
             raise InputError(
                 f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; say "
-                f"which with {option}"
+                f"which with {option} (of the whole frame, in {'eV/Å' if what == 'forces' else 'eV'})"
             )
 
 

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from al_loop.errors import InputError
 from al_loop.files.occupancies import refuse_partial_occupancies
+from al_loop.files.stated_units import refuse_other_units
 from dft_interfaces.structure import lowest_multiplicity, multiplicity_exists
 
 CHARGE_NAMES: Final = ("charge", "total_charge", "net_charge")
@@ -38,10 +39,12 @@ def as_stated(atoms: Atoms, where: str) -> Atoms:
         where: file and frame, for messages.
 
     Raises:
-        InputError: a value that is no such number, two names that contradict each other, a multiplicity that the
-            electrons cannot have, masses or moments that are none, or a disordered structure.
+        InputError: lengths in another unit than Å, a value that is no such number, two names that contradict each
+            other, a multiplicity that the electrons cannot have, masses or moments that are none, or a disordered
+            structure.
     """
     refuse_partial_occupancies(atoms, where)
+    refuse_other_units(atoms.info, where, labels=False)
     for key, names in (("charge", CHARGE_NAMES), ("spin", SPIN_NAMES)):
         value = _one_value(atoms.info, key, names, where)
         for name in [name for name in atoms.info if isinstance(name, str) and name.lower() in names]:

@@ -14,13 +14,16 @@ def plain_name(path: Path) -> str:
 
 
 def open_text(path: Path, *, strict: bool = False) -> IO[str]:
-    """Open a text file; what is not UTF-8 becomes a replacement character, or an error if ``strict``."""
+    """Open a text file, without the byte order mark that some editors write.
+
+    What is not UTF-8 becomes a replacement character, or an error if ``strict``.
+    """
     if path.suffix not in COMPRESSED:
-        return path.open(encoding="utf-8", errors="strict" if strict else "replace")
+        return path.open(encoding="utf-8-sig", errors="strict" if strict else "replace")
     import io
 
     errors = "strict" if strict else "replace"
-    return io.TextIOWrapper(open_with_compression(str(path), "rb"), encoding="utf-8", errors=errors)
+    return io.TextIOWrapper(open_with_compression(str(path), "rb"), encoding="utf-8-sig", errors=errors)
 
 
 def read_text(path: Path) -> str:

@@ -14,6 +14,7 @@ from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.fragments import FragmentWatch
 from al_loop.gate.occupied_volume import occupied_volume_A3
 from al_loop.records import Lane, Verdict, VerdictKind
+from dft_interfaces.bounds import density_excess, length_excess
 
 CROWDING_FACTOR = 1.5  # mean number of bonded neighbours against the start
 CROWDING_ROOM = 1.0  # besides, for gases that have none at the start
@@ -22,7 +23,6 @@ FAST_ATOM_KT = 40  # of 10^9 atoms at temperature T none has such a kinetic ener
 FAST_ATOM_EV = 5  # what no reaction gives to a single atom
 COOLING_LAG = 0.99  # a thermostat that was turned down is followed at this pace per look
 WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is tried
-LARGEST_A = 1e6  # a cell or cluster of this size has come apart
 
 
 class PhysicsLane:
@@ -122,10 +122,12 @@ class PhysicsLane:
             np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *told)
         ):
             return not_computable("non-finite positions, velocities, forces or energy")
-        if max(np.ptp(atoms.positions, axis=0).max(initial=0.0), np.abs(atoms.cell.array).max()) > LARGEST_A:
-            return not_computable("the atoms flew apart")
+        if excess := length_excess(atoms):
+            return not_computable(f"the atoms flew apart: {excess}")
         if atoms.pbc.all() and not abs(np.linalg.det(atoms.cell.array)) > 0:
             return not_computable("the cell has no volume")
+        if excess := density_excess(atoms):  # neighbours without end, before a distance could be judged
+            return not_computable(f"the cell collapsed: {excess}")
         return None
 
     def _contacts(self, bonding: Bonding) -> Verdict | None:

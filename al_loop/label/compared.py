@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from al_loop.evaluate.errors import dft_energy, dft_forces
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
+from committee.training import TrainingFrame
 
 Array = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ class ComparedLabel:
     Attributes:
         atoms: the structure.
         energy_eV: total energy of the label; NaN if there is none.
-        forces_eV_per_A: (n, 3) of the label.
+        forces_eV_per_A: (n, 3) of the label; NaN if there are none.
         stress_eV_per_A3: (6,) of the label; None or NaN if there is none.
         model_energy_eV: the model's total energy, counted from any zero.
         model_forces_eV_per_A: (n, 3) of the model.
@@ -43,13 +44,19 @@ class ComparedLabel:
 
     @property
     def force_errors(self) -> Array:
-        """(n,) eV/Å: norm of label minus model on each atom."""
+        """(n,) eV/Å: norm of label minus model on each atom; NaN where the label has no forces."""
         return np.asarray(np.linalg.norm(self.forces_eV_per_A - self.model_forces_eV_per_A, axis=1))
+
+    @property
+    def possible_force_errors(self) -> Array:
+        """(n,) eV/Å: ``force_errors``, or the size of the model's forces where the label has none."""
+        errors = self.force_errors
+        return errors if np.isfinite(errors).all() else np.asarray(np.linalg.norm(self.model_forces_eV_per_A, axis=1))
 
     @property
     def energy_reach_eV_per_atom(self) -> float:
         """By how much the energy may differ where the forces differ."""
-        return float(_REACH_A * self.force_errors.mean())
+        return float(_REACH_A * self.possible_force_errors.mean())
 
     @property
     def stress_error(self) -> float:
@@ -62,8 +69,24 @@ class ComparedLabel:
     def stress_reach(self) -> float:
         """By how much the stress may differ in any case, eV/Å³; only where both have one."""
         assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
-        virial = _REACH_A * self.force_errors.sum() / self.atoms.get_volume()
+        virial = _REACH_A * self.possible_force_errors.sum() / self.atoms.get_volume()
         return float(virial + np.abs(self.model_stress_eV_per_A3).max())
+
+
+def compared_label(
+    frame: TrainingFrame, energy_eV: float, forces_eV_per_A: Array, stress_eV_per_A3: Array | None
+) -> ComparedLabel:
+    """Put a label that may lack a part beside what a model says of its structure.
+
+    Args:
+        frame: the label.
+        energy_eV: the model's.
+        forces_eV_per_A: (n, 3), the model's.
+        stress_eV_per_A3: (6,), the model's.
+    """
+    forces = np.full((len(frame.atoms), 3), np.nan) if frame.forces_eV_per_A is None else frame.forces_eV_per_A
+    label = frame.energy_eV, forces, frame.stress_eV_per_A3
+    return ComparedLabel(frame.atoms, *label, energy_eV, forces_eV_per_A, stress_eV_per_A3)
 
 
 def compared_with(model: CommitteePotential, frames: Sequence[LabelledFrame]) -> list[ComparedLabel]:

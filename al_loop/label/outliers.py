@@ -4,7 +4,8 @@ A suspect frame may differ from the model by a lot, so all tests are generous: a
 limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
 where the model misjudges forces it misjudges energies, and an energy that is off while the forces agree is another's.
 A stress may besides differ by the virial of the force errors at 1 Å, and by as much as the model's own: a model that
-misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that.
+misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that. Each part of
+a label is judged by itself; where it has no forces, the model's own forces stand for their errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,26 +45,40 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
     """Return the places of the labels that are too far from the model's word, each with the reason.
 
     Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` are not judged, nor are fewer stresses.
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not judged.
         settings: what counts as an outlier.
     """
-    if len(compared) < MIN_LABELS:
-        return {}
-    counts = composition([label.atoms for label in compared])
-    differences = np.array([label.energy_eV - label.model_energy_eV for label in compared])
-    mean_force_errors = np.array([label.force_errors.mean() for label in compared])
-    allowed_force = _allowed(mean_force_errors, settings.forces_eV_per_A, settings.spreads)
-    found = {
-        **stress_outliers(compared, settings),
-        **_named(mean_force_errors, allowed_force, "forces differ from the model's by {:.3g} eV/Å on average"),
-    }
-    known = np.flatnonzero(np.isfinite(differences))
+    known = np.flatnonzero([np.isfinite(label.energy_eV) for label in compared])
+    found = derivative_outliers(compared, settings)
     if len(known) < MIN_LABELS:
         return found
-    reach = np.array([compared[int(i)].energy_reach_eV_per_atom for i in known])
-    energy_errors, allowed_energy = judged_energies(counts[known], differences[known], reach, settings)
-    named = _named(np.abs(energy_errors), allowed_energy, "the energy is {:.3g} eV/atom off the model's")
+    judged = [compared[int(i)] for i in known]
+    differences = np.array([label.energy_eV - label.model_energy_eV for label in judged])
+    reach = np.array([label.energy_reach_eV_per_atom for label in judged])
+    errors, allowed = judged_energies(composition([label.atoms for label in judged]), differences, reach, settings)
+    named = _named(np.abs(errors), allowed, "the energy is {:.3g} eV/atom off the model's")
     return {**found, **{int(known[i]): reason for i, reason in named.items()}}
+
+
+def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
+    """Return the places of the labels whose forces or stress are too far from the model's, each with the reason.
+
+    Args:
+        compared: as for ``outliers_among``.
+        settings: what counts as an outlier.
+    """
+    forces = _named(*_judged_forces(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
+    return {**stress_outliers(compared, settings), **forces}
+
+
+def _judged_forces(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
+    """Mean force errors and what is allowed, (f,) eV/Å each; NaN where there are no forces to compare."""
+    errors = np.array([label.force_errors.mean() for label in compared])
+    known = np.isfinite(errors)
+    allowed = np.full(len(compared), np.nan)
+    if known.sum() >= MIN_LABELS:
+        allowed[known] = _allowed(errors[known], settings.forces_eV_per_A, settings.spreads)
+    return errors, allowed
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:

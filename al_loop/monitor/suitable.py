@@ -9,6 +9,7 @@ from committee.backbones.charge_spin import read_charge_spin
 from committee.errors import StructureError
 from committee.potential import CommitteePotential
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 
 
 def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any_periodicity: bool) -> None:
@@ -21,14 +22,17 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
         any_periodicity: accept any number of periodic directions.
 
     Raises:
-        InputError: elements that the foundation lacks, another periodicity than trained on, charge or spin that its
-            task asks for or does not know, or a structure that no model could be asked about.
+        InputError: elements that the foundation lacks, numbers beyond ``dft_interfaces.bounds``, another periodicity
+            than trained on, charge or spin that its task asks for or does not know, or a structure that no model could
+            be asked about.
     """
     elements = frozenset(int(z) for z in potential.backbone.elements)
     unknown = sorted(set(np.asarray(atoms.numbers).tolist()) - elements)
     if unknown:
         symbols = ", ".join(chemical_symbols[z] for z in unknown)
         raise InputError(f"{who} holds {symbols}, which the model's foundation does not know; choose another model")
+    if excess := structure_excess(atoms):
+        raise InputError(f"{who}: {excess}; correct the number or its unit")
     try:
         check_structures([atoms], elements)
     except StructureError as error:

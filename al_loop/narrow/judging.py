@@ -15,6 +15,7 @@ from al_loop.records import Lane, Verdict, VerdictKind
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
+from dft_interfaces.bounds import structure_excess
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ def judge_all(
 
 def _answers(frames: Sequence[Atoms], potential: CommitteePotential) -> list[Prediction | str]:
     """Predictions, or why there is none, in batches; a frame that fails is taken out and the rest asked again."""
+    beyond = {index: excess for index, atoms in enumerate(frames) if (excess := structure_excess(atoms))}
+    if beyond:
+        rest = iter(_answers([atoms for index, atoms in enumerate(frames) if index not in beyond], potential))
+        return [beyond[index] if index in beyond else next(rest) for index in range(len(frames))]
     try:
         return list(potential.predict(frames, "exact")) if frames else []
     except (StructureError, FoundationAnswerError) as error:

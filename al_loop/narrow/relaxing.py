@@ -17,6 +17,7 @@ from committee.calculator import CommitteeCalculator
 from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 
 CHECK_EVERY = 5
 COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
@@ -59,6 +60,8 @@ def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, 
     Raises:
         InputError: constraints that cannot be followed.
     """
+    if excess := structure_excess(start):
+        return Relaxation(_plain(start, start), 0, float("nan"), converged=False, broken=excess)
     try:
         check_structures([start], potential.backbone.elements)
     except StructureError as error:

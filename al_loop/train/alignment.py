@@ -10,8 +10,8 @@ from al_loop.config import Config, OutlierSettings
 from al_loop.config.align_settings import AlignSettings
 from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
-from al_loop.label.compared import ComparedLabel
-from al_loop.label.outliers import stress_outliers
+from al_loop.label.compared import compared_label
+from al_loop.label.outliers import derivative_outliers
 from al_loop.records import LabelledFrame
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from al_loop.train.foundation_answers import FoundationAnswer, foundation_answers
@@ -96,7 +96,7 @@ def training_input(
     frames = [*own, *others.frames]
     folder = config.folder / "tangents"
     seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
-    left_out = _stress_outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
+    left_out = _outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
     frames, seen = _without(left_out, frames, seen)
     energies = [float(entry.energy) for entry in seen]
     prior, unanswered = _atom_shifts(config, backbone)
@@ -161,24 +161,17 @@ def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], 
         return {}, f"{error}. They were not used."
 
 
-def _stress_outliers(
-    frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings
-) -> dict[str, str]:
-    """Frame id -> why the stress of another level's label is not believed; energies are a reason to stop instead.
-
-    Frames without energy or without forces are not judged.
-    """
+def _outliers(frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings) -> dict[str, str]:
+    """Frame id -> why forces or stress of another level's label are not believed; energies are a reason to stop."""
     found: dict[str, str] = {}
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
         ids, compared = [], []
         for frame, entry in zip(frames, seen, strict=True):
-            whole = frame.forces_eV_per_A is not None and np.isfinite(frame.energy_eV)
-            if frame.level_of_theory == level and whole:
-                label = frame.energy_eV, np.asarray(frame.forces_eV_per_A), frame.stress_eV_per_A3
+            if frame.level_of_theory == level:
                 answer = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
-                compared.append(ComparedLabel(frame.atoms, *label, *answer))
+                compared.append(compared_label(frame, *answer))
                 ids.append(frame.id)
-        found |= {ids[index]: reason for index, reason in stress_outliers(compared, settings).items()}
+        found |= {ids[index]: reason for index, reason in derivative_outliers(compared, settings).items()}
     return found
 
 

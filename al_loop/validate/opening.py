@@ -17,6 +17,7 @@ from al_loop.validate.dataset_reference import DatasetReference
 from al_loop.validate.reference import EngineReference, Reference, StoredReference
 from committee.errors import StructureError
 from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
 
 
 def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
@@ -25,12 +26,14 @@ def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
     Further structures of one file, or of a file of the same stem, get a number.
 
     Raises:
-        InputError: a file that cannot be read, a structure that no model could be asked about, or constraints that
-            nothing here can follow.
+        InputError: a file that cannot be read, a structure beyond ``dft_interfaces.bounds`` or that no model
+            could be asked about, or constraints that nothing here can follow.
     """
     found: dict[str, Atoms] = {}
     for file in files:
         for index, atoms in enumerate(read_structures(file)):
+            if excess := structure_excess(atoms):
+                raise InputError(f"{file}, structure {index}: {excess}; correct the number or its unit")
             try:
                 check_structures([atoms], EVERY_ELEMENT)
             except StructureError as error:

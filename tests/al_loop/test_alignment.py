@@ -280,21 +280,26 @@ def test_a_foundation_that_knows_no_spin_is_asked_without(backbone):
     assert isolated_atom_shifts({"H": 1.0}, Neutral()) == isolated_atom_shifts({"H": 1.0}, backbone)
 
 
-def test_one_stress_in_another_unit_among_other_labels_is_left_out_and_named(backbone, tmp_path):
+@pytest.mark.parametrize("energies", [True, False])
+@pytest.mark.parametrize("wrong", ["stress", "forces"])
+def test_one_stress_or_forces_far_off_among_other_labels_are_left_out_and_named(backbone, tmp_path, wrong, energies):
     frames = []
     for seed in range(8):
         atoms = bulk("NaCl", "rocksalt", a=5.4 + 0.05 * seed)
         atoms.rattle(0.05, seed=seed)
         evaluation = backbone.evaluate([atoms])
         forces, stress = (part.detach().double().numpy() for part in evaluation.foundation())
-        atoms.info["REF_energy"] = float(evaluation.energy[0].detach())
-        atoms.info["REF_stress"] = full_3x3_to_voigt_6_stress(stress[0]) * (160.2 if seed == 2 else 1.0)
-        atoms.arrays["REF_forces"] = forces
+        spoilt = wrong if seed == 2 else ""
+        if energies:
+            atoms.info["REF_energy"] = float(evaluation.energy[0].detach())
+        atoms.info["REF_stress"] = full_3x3_to_voigt_6_stress(stress[0]) * (160.2 if spoilt == "stress" else 1.0)
+        atoms.arrays["REF_forces"] = forces + (np.array([[300.0], [-300.0]]) if spoilt == "forces" else 0.0)
         frames.append(atoms)
     write(tmp_path / "other.extxyz", frames)
     given = training_input(config_of(tmp_path, OTHER), backbone, labelled(backbone, ("CH3OH",) * 4, per_element))
     assert len(given.frames) == 4 + 7
-    assert any("other.extxyz, frame 2 is left out as an outlier: the stress is" in told for told in given.findings)
+    said = {"stress": "the stress is", "forces": "forces differ"}[wrong]
+    assert any(f"other.extxyz, frame 2 is left out as an outlier: {said}" in told for told in given.findings)
 
 
 def test_a_slip_in_a_file_of_other_labels_names_the_file(backbone, tmp_path):

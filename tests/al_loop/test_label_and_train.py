@@ -240,7 +240,7 @@ def test_labels_in_another_unit_are_refused(files: Path) -> None:
 
 
 def with_stress(files: Path, spoilt: float, *, lacking: bool = False) -> Path:
-    """Ten labelled frames, the stress of frame 3 with a factor; two may lack their energy or forces."""
+    """Ten labelled frames, the stress of frame 3 with a factor; that one and two others may lack energy or forces."""
     frames = rattled(10, 0)
     for index, atoms in enumerate(frames):
         atoms.calc = EMT()
@@ -249,6 +249,7 @@ def with_stress(files: Path, spoilt: float, *, lacking: bool = False) -> Path:
         atoms.info["REF_stress"] = atoms.get_stress() * (spoilt if index == 3 else 1.0)
         atoms.calc = None
     if lacking:
+        del frames[3].info["REF_energy"]
         del frames[5].info["REF_energy"]
         del frames[6].arrays["REF_forces"]
     write(files / "stressed.extxyz", frames)
@@ -272,6 +273,7 @@ def test_one_absurd_stress_among_ten_labels_is_refused_and_an_outlier_is_left_ou
     assert code == 0, error
     assert "Trained on 9 frames (7 with energy and forces, 1 energy only, 1 forces only)" in out
     assert "Left out as outliers among the labels: 1 " in out
+    assert "frame 3: the stress is" in out
 
 
 @pytest.mark.parametrize(

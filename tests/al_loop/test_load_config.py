@@ -168,6 +168,13 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "structure without atoms": ({"systems": [{"file": "empty.xyz"}]}, ["systems[0].file", "no atoms"]),
     "truncated structure": ({"systems": [{"file": "broken.xyz"}]}, ["systems[0].file", "cannot be read by ASE"]),
     "unknown format": ({"systems": [{"file": "notes.txt"}]}, ["systems[0].file", "notes.txt", "ASE"]),
+    "a cell without room": (
+        {
+            "systems": [{"file": "salt.xyz", "variants": [[{"kind": "strain", "isotropic": -0.49}] * 2]}],
+            "label.engine.engine": "gpaw",
+        },
+        ["systems[0]", "received a cell of 0.39 Å³ per atom, expected at least 0.5 Å³"],
+    ),
     "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "NaN or infinite positions at atoms 0"]),
     "doubled atoms": ({"systems": [{"file": "doubled.xyz"}]}, ["systems[0].file", "0 Å apart", "Remove doubled"]),
     "placeholder atoms": ({"systems": [{"file": "x.xyz"}]}, ["systems[0].file", "X (no element)"]),

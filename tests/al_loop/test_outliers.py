@@ -108,6 +108,39 @@ def test_stress_is_judged_where_there_are_enough(crystals):
     assert stress_outliers([spoilt, *silent], SETTINGS) == {}
 
 
+LACKING = {
+    "energy": {"energy_eV": float("nan")},
+    "forces": {"forces_eV_per_A": None},
+    "energy and stress": {"energy_eV": float("nan"), "stress_eV_per_A3": None},
+    "forces and stress": {"forces_eV_per_A": None, "stress_eV_per_A3": None},
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_each_part_of_a_label_is_judged_where_others_lack(crystals, lacking):
+    labels = [replace(one, **LACKING[lacking]) for one in crystals]
+    assert outliers_among(labels, SETTINGS) == {}
+    for part, words in (
+        ("energy_eV", "the energy is"),
+        ("forces_eV_per_A", "forces differ from"),
+        ("stress_eV_per_A3", "the stress is"),
+    ):
+        if part in LACKING[lacking]:
+            continue
+        spoilt = replace(labels[7], **{part: getattr(labels[7], part) * 1000 + (500 if part == "energy_eV" else 0)})
+        found = outliers_among([*labels[:7], spoilt, *labels[8:]], SETTINGS)
+        assert set(found) == {7}
+        assert words in found[7]
+
+
+def test_parts_of_labels_are_judged_among_whole_ones(crystals):
+    labels = list(crystals)
+    labels[2] = replace(labels[2], energy_eV=float("nan"), forces_eV_per_A=np.full((len(labels[2].atoms), 3), 400.0))
+    labels[3] = replace(labels[3], forces_eV_per_A=None, energy_eV=labels[3].energy_eV + 500)
+    labels[4] = replace(labels[4], forces_eV_per_A=None)
+    assert set(outliers_among(labels, SETTINGS)) == {2, 3}
+
+
 def test_few_labels_are_not_judged(foundation):
     frames = [frame(number, 1e4 if number == 0 else 0.0) for number in range(MIN_LABELS - 1)]
     assert outliers(frames, foundation, SETTINGS) == {}

@@ -325,11 +325,13 @@ def test_isolated_atoms_are_imported_as_energies_and_never_as_frames(ledgers, co
 
     lone = Atoms("Cu", info={"REF_energy": 3.51, "config_type": "IsolatedAtom"})
     gold = Atoms("Au", info={"REF_energy": 3.8})
-    path = emt_frame(tmp_path / "mine.extxyz", 1, 0.0, lone, gold)
+    nucleus = Atoms("Cu", info={"REF_energy": 0.0, "config_type": "IsolatedAtom", "charge": 29})
+    path = emt_frame(tmp_path / "mine.extxyz", 1, 0.0, lone, gold, nucleus)
     done = imported(path)
     assert (done.labels, done.labels_new, done.suspects) == (1, 1, 0)
     assert "taken for Cu (3.51 eV)" in done.notes[0]
     assert any("Isolated atoms of Au were left out" in note for note in done.notes)
+    assert any("1 isolated atom that is" in note and "frame 3 (charge +29)" in note for note in done.notes)
     assert imported_atom_energies(second, LEVEL) == {"Cu": 3.51}
     assert imported_atom_energies(second, "another level") == {}
     imported(path)

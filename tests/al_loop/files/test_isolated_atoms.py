@@ -68,6 +68,7 @@ def test_the_neutral_ground_state_is_the_element() -> None:
     assert found.energies_eV == {"O": -2042.0}
     assert found.where == {"O": "triplet"}
     taken, unused = found.notes
+    assert unused.startswith("4 isolated atoms that are not known")
     assert "taken for O (-2042 eV)" in taken
     assert "No spin is stated" not in taken
     for said in (
@@ -122,6 +123,29 @@ def test_reading_sets_them_apart_with_and_without_forces(tmp_path: Path) -> None
     crystal.info["REF_energy"] = -0.1
     crystal.arrays["REF_forces"] = np.zeros((1, 3))
     assert len(read_labelled(copper_and(tmp_path / "b.extxyz", crystal)).frames) == 3
+
+
+@pytest.mark.parametrize(("symbol", "charge"), [("H", 1), ("He", 2)])
+def test_a_bare_nucleus_alone_is_left_out_and_one_in_a_crystal_is_refused(
+    tmp_path: Path, symbol: str, charge: int
+) -> None:
+    molecule = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]], info={"REF_energy": -31.0})
+    ion = Atoms(symbol, info={"REF_energy": 0.0, "config_type": "IsolatedAtom", "charge": charge})
+    ion.arrays["REF_forces"] = np.zeros((1, 3))
+    write(tmp_path / "a.extxyz", [molecule, ion])
+    read = read_labelled(tmp_path / "a.extxyz")
+    assert len(read.frames) == len(read.isolated_atoms) == 1
+    said = f"1 isolated atom that is not known to be the neutral ground state was left out: {symbol} of "
+    assert any(note.startswith(said) and f"frame 1 (charge +{charge})" in note for note in read.notes)
+    assert atom_energies(read.isolated_atoms).energies_eV == {}
+    near = boxed(symbol, 3.0, charge=charge, REF_energy=0.0)
+    write(tmp_path / "a.extxyz", [molecule, near])
+    with pytest.raises(InputError, match=r"frame 1: received charge \+\d, which leaves 0 electrons"):
+        read_labelled(tmp_path / "a.extxyz")
+    far = boxed(symbol, 1e6, charge=charge, REF_energy=0.0)
+    write(tmp_path / "a.extxyz", [molecule, far])
+    with pytest.raises(InputError, match=r"frame 1: received a length of 1e\+06 Å"):
+        read_labelled(tmp_path / "a.extxyz")
 
 
 def test_nothing_but_isolated_atoms_is_refused(tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def test_atoms_that_flew_apart_and_a_flat_cell_are_not_computable(methanol):
     flat = crystal.copy()
     flat.set_cell(crystal.cell * [1, 1, 0])
     assert "no volume" in lane(crystal).check(flat).reason
+    tiny = crystal.copy()
+    tiny.set_cell(crystal.cell * 1e-10, scale_atoms=True)
+    for told in (lane(crystal).check(tiny), lane(crystal).check_step(tiny, np.zeros((4, 3)))):
+        assert "the cell collapsed: received a cell of 1.2e-29 Å³ per atom" in told.reason
 
 
 @pytest.mark.parametrize(("distance_A", "kind"), [(0.3, VerdictKind.DISCARD), (0.62, VerdictKind.SUSPECT)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -215,6 +216,23 @@ def test_another_periodicity_in_mid_file_is_noticed(potential, frames) -> None:
     frames[1].pbc = False
     with pytest.raises(InputError, match="x, frame 1 is periodic in 0 directions"):
         monitor_trajectory(potential, frames, MonitorOptions(log=None), name="x")
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1e-3, "a cell of"), (1e30, "a length of")])
+def test_numbers_beyond_the_bounds_are_refused_at_the_start_and_an_alarm_later(potential, frames, factor, said) -> None:
+    def told(absurd: int) -> list[dict]:
+        watched = [atoms.copy() for atoms in frames]
+        watched[absurd].set_cell(watched[absurd].cell * factor, scale_atoms=True)
+        for atoms in watched:  # as a file tells them: nobody asks the model before physics is judged
+            atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        log = Path("monitor.jsonl")
+        log.unlink(missing_ok=True)
+        monitor_trajectory(potential, watched, MonitorOptions(on_alarm=(), log=log), name="x")
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    with pytest.raises(InputError, match=f"x, frame 0: received {said} .*; correct the number or its unit"):
+        told(0)
+    assert any(said in json.dumps(line, ensure_ascii=False) and "discard" in json.dumps(line) for line in told(2))
 
 
 def test_a_frame_of_an_element_that_the_model_lacks_names_its_number(potential, frames) -> None:

@@ -138,9 +138,14 @@ def test_what_no_model_could_answer_for_is_told_apart(copper, make_adatom, relax
     nowhere, flat = make_adatom("hollow"), make_adatom("hollow")
     nowhere.positions[3, 0] = np.nan
     flat.cell[1] = 0.0
-    frames = [nowhere, make_adatom("ontop"), flat]
+    far, anion = make_adatom("hollow"), make_adatom("hollow")
+    far.positions[3, 0] = 1e30
+    anion.info["charge"] = -(10**6)
+    frames = [nowhere, make_adatom("ontop"), flat, far, anion]
     found = by_number(rank_candidates(frames, copper, RankOptions(relax=relax)))
-    assert [found[i].standing for i in (0, 2)] == [Standing.UNPHYSICAL] * 2
+    assert [found[i].standing for i in (0, 2, 3, 4)] == [Standing.UNPHYSICAL] * 4
+    assert "received a length of 1e+30 Å" in found[3].reason
+    assert "received charge -1e+06" in found[4].reason
     assert "NaN" in found[0].reason
     assert "spans no volume" in found[2].reason
     assert not found[0].sent

@@ -67,6 +67,15 @@ def test_a_minimum_with_its_cell_is_refused_with_constraints():
         minimum(crystal, EMT(), force_tolerance_eV_per_A=0.1, steps=3, with_cell=True)
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1e30])
+def test_a_structure_beyond_the_bounds_is_refused_as_the_file_is_read(tmp_path, factor):
+    crystal = bulk("Cu", cubic=True)
+    crystal.set_cell(crystal.cell * factor, scale_atoms=True)
+    write(tmp_path / "cu.traj", crystal)
+    with pytest.raises(InputError, match=r"cu.traj, structure 0: received a (cell|length) of .*; correct the number"):
+        named_structures([tmp_path / "cu.traj"])
+
+
 def test_kinds_that_nothing_follows_are_refused_as_the_file_is_read(tmp_path):
     crystal = bulk("Cu", cubic=True)
     crystal.set_constraint(FixInternals(bonds=[[None, [0, 1]]]))

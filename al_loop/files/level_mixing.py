@@ -1,0 +1,51 @@
+"""Labels of two levels of theory in what is meant to be one set, as far as the frames say of which they are."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from al_loop.errors import InputError
+
+if TYPE_CHECKING:
+    from al_loop.files.labelled import LabelledAtoms  # it knows this module
+
+LEVEL: Final = "level_of_theory"
+_WORDS: Final = frozenset({LEVEL, "theory", "functional", "xc", "xc_functional", "dft_functional"})
+"""Names, in lower case, under which users and other codes state a level of theory in words."""
+
+
+def check_levels(frames: Sequence["LabelledAtoms"]) -> list[str]:
+    """Make sure that labels made by al-loop are of one level of theory, and say where words of others differ.
+
+    Args:
+        frames: with labels, of all files that are one set.
+
+    Returns:
+        One sentence for each name under which frames state different words.
+
+    Raises:
+        InputError: fingerprints of two levels, with a frame of each.
+    """
+    fingerprints: dict[str, str] = {}
+    words: dict[str, dict[str, str]] = {}
+    for frame in frames:
+        known = frame.provenance.get(LEVEL)
+        if isinstance(known, str):
+            fingerprints.setdefault(known, frame.where)
+        for name, value in frame.atoms.info.items():
+            if isinstance(value, str) and isinstance(name, str) and name.lower() in _WORDS:
+                words.setdefault(name, {}).setdefault(value, frame.where)
+    if len(fingerprints) > 1:
+        raise InputError(
+            f"labels of {len(fingerprints)} levels of theory stand in one set: {_listed(fingerprints)}; expected one. "
+            "Give the frames of one level; those of another join a campaign as align.other_labels"
+        )
+    return [
+        f"Frames state different words under {name}: {_listed(found)}. They are used as labels of one level of theory; "
+        "leave those of another one out."
+        for name, found in words.items()
+        if len(found) > 1
+    ]
+
+
+def _listed(found: dict[str, str]) -> str:
+    return " and ".join(f"{value} ({where})" for value, where in list(found.items())[:3])
