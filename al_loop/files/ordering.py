@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.files.isotopes import split_isotopes
+from al_loop.foreign import reading
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -93,12 +94,11 @@ def _read(path: Path) -> "Structure":
         ) from error
     import warnings
 
-    try:
-        with warnings.catch_warnings(action="ignore"):  # its remarks on rounding and on charges
-            structures = CifParser(path).parse_structures(primitive=False)
-    except Exception as error:
-        raise InputError(f"file: {path} cannot be read by pymatgen ({type(error).__name__}: {error})") from error
-    return structures[-1]
+    with (
+        reading(f"file: {path}", "check that it is a complete CIF"),
+        warnings.catch_warnings(action="ignore"),  # its remarks on rounding and on charges
+    ):
+        return CifParser(path).parse_structures(primitive=False)[-1]
 
 
 def _groups(structure: "Structure") -> list[tuple[list[int], dict[str, float]]]:

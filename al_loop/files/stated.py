@@ -1,6 +1,7 @@
 """What a file states of a structure beside its atoms, in the product's own terms: charge, spin, masses, moments."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -8,6 +9,7 @@ from ase import Atoms
 
 from al_loop.errors import InputError
 from al_loop.files.occupancies import refuse_partial_occupancies
+from al_loop.foreign import reading
 from dft_interfaces.structure import lowest_multiplicity, multiplicity_exists
 
 CHARGE_NAMES: Final = ("charge", "total_charge", "net_charge")
@@ -79,10 +81,8 @@ def _one_value(info: Mapping[Any, Any], key: str, names: tuple[str, ...], where:
 def _whole(name: str, value: Any, key: str, where: str) -> int:
     number = np.nan
     if not isinstance(value, bool | np.bool_) and np.size(value) == 1:
-        try:
+        with suppress(Exception):  # whatever it is, it is no number
             number = float(value.item() if isinstance(value, np.ndarray) else value)
-        except (TypeError, ValueError):
-            number = np.nan
     lowest = -np.inf if key == "charge" else 0 if name == "spin" else 1
     if not (np.isfinite(number) and number.is_integer() and number >= lowest):
         shown = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -114,10 +114,8 @@ def _take_masses(atoms: Atoms, where: str) -> None:
     if len(columns) == 2 and not np.array_equal(*columns.values()):  # noqa: PLR2004 - both names
         raise InputError(f"{where}: its columns masses and mass differ; keep one of them")
     values = next(iter(columns.values()))
-    try:
+    with reading(f"{where}: its masses", "expected numbers in u; correct the column, or remove it"):
         masses = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        masses = np.full(len(atoms), np.nan)
     if masses.shape != (len(atoms),):
         raise InputError(f"{where}: its masses have the shape {masses.shape}, expected one number in u for each atom")
     wrong = np.flatnonzero(~((masses > _LIGHTEST_U) & (masses < _HEAVIEST_U)))

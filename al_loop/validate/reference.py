@@ -9,8 +9,10 @@ from ase import Atoms
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.label.label_calculator import LabelCalculator
 from al_loop.label.labeller import Labeller
+from al_loop.paths import check_source
 from al_loop.validate.answer import Answer, AnswerStore, structure_id
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck
@@ -19,6 +21,7 @@ from dft_interfaces.atomic_write import write_whole
 SCHEMA = 1
 KIND = "al-loop validation reference"
 REFERENCE_NAME = "validation-reference.json"
+_NAME_IT = f"name a whole {REFERENCE_NAME} that al-loop validate wrote"
 
 
 class Reference(Protocol):
@@ -100,16 +103,15 @@ class StoredReference:
     pays = False
 
     def __init__(self, path: Path) -> None:
-        data = _read(path)
-        self.name = str(data["name"])
-        self.level = str(data["level"])
+        check_source(f"reference {path}", path, _NAME_IT)
         self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
-        try:
+        with reading(f"reference {path}", _NAME_IT):
+            data = _read(path)
+            self.name = str(data["name"])
+            self.level = str(data["level"])
             for entry in data["answers"]:
                 key = str(entry["check"]), str(entry["structure_id"])
                 self._answers[key] = str(entry["settings"]), Answer.from_dict(entry)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: an answer in it is incomplete ({error}); let validate write it again") from error
 
     def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
         """See ``Reference.answer``; the structure is known by its atoms, whatever its name was."""
@@ -150,12 +152,7 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"reference {path}: cannot be read ({error.strerror}); name a file of validate") from error
-    except ValueError as error:
-        raise InputError(f"reference {path}: no JSON ({error}); name a {REFERENCE_NAME} of validate") from error
+    data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
     if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):

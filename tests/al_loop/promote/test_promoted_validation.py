@@ -145,7 +145,7 @@ def test_the_config_names_structures_reference_and_checks(files, good):
     ("words", "said"),
     [
         ({"structure": "nowhere.cif"}, "promote.validation: .*nowhere.cif is not a file"),
-        ({"reference": "nowhere.json"}, "promote.validation: reference .*nowhere.json: cannot be read"),
+        ({"reference": "nowhere.json"}, "promote.validation: reference .*nowhere.json does not exist"),
         ({"structure": "other.extxyz"}, "no candidate could pass: .* does not answer relaxation .*holds no relaxation"),
         ({"checks": "elasticity"}, "does not answer elasticity"),
         ({"checks": "elasticty"}, "did you mean 'elasticity'"),
