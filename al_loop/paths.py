@@ -52,11 +52,13 @@ def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
             raise InputError(f"{option}: the folder {path.parent} does not exist; make it, or choose another")
         if path.is_dir():
             raise InputError(f"{option}: {path} is a folder; name a file")
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{option}: {path} is a link to nothing; name a file")
         if path.exists() and not path.is_file():
             raise InputError(f"{option}: {path} is a device or a pipe; name a file")
-        if path.is_file() and not os.access(path, os.W_OK):
+        if path.is_file() and not _may(path, os.W_OK):
             raise InputError(f"{option}: {path} may not be written; change its permissions, or choose another name")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
+        if not _may(path.parent, os.W_OK | os.X_OK):
             raise InputError(f"{option}: the folder {path.parent} may not be written; choose another")
 
 
@@ -74,7 +76,7 @@ def check_target_folder(option: str, path: Path) -> None:
         nearest = next(one for one in (path, *path.absolute().parents) if one.exists())
         if not nearest.is_dir():
             raise InputError(f"{option}: {nearest} is a file; name a folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
+        if not _may(nearest, os.W_OK | os.X_OK):
             raise InputError(f"{option}: the folder {nearest} may not be written; choose another")
 
 
@@ -98,3 +100,7 @@ def writing(option: str, path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         raise InputError(f"{option}: {path} cannot be written ({reason_of(error)}); choose another place") from error
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

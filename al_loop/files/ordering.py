@@ -25,6 +25,7 @@ ROUNDING: Final = 0.005  # of the occupancies in a file
 MOST_ROUNDED: Final = 0.1  # atoms by which a count may miss a whole number
 MOST_CELLS: Final = 24  # of a supercell that is suggested
 TOO_CLOSE: Final = 0.75  # of the sum of covalent radii: two sites of which one at most is occupied
+SMALLEST_A3, LARGEST_A3 = 0.1, 1000.0  # of the volume for each site of a crystal, partly occupied ones counted
 SAME_ENERGY: Final = 1e-5
 VACANT: Final = ""
 
@@ -98,7 +99,14 @@ def _read(path: Path) -> "Structure":
         reading(f"file: {path}", "check that it is a complete CIF"),
         warnings.catch_warnings(action="ignore"),  # its remarks on rounding and on charges
     ):
-        return CifParser(path).parse_structures(primitive=False)[-1]
+        structure = CifParser(path).parse_structures(primitive=False)[-1]
+        volume_A3 = structure.volume / len(structure)
+        if not SMALLEST_A3 < volume_A3 < LARGEST_A3:  # of a slip, in which energies would be summed for ever
+            raise InputError(
+                f"file: {path} has a cell of {volume_A3:.3g} Å³ for each site, expected {SMALLEST_A3:g} to "
+                f"{LARGEST_A3:g} Å³; correct its cell"
+            )
+    return structure
 
 
 def _groups(structure: "Structure") -> list[tuple[list[int], dict[str, float]]]:

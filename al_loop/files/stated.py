@@ -24,6 +24,7 @@ _EXPECTED: Final = {
     "spin": "the multiplicity 2S + 1 as a whole number (1 for a closed shell, 2 for one unpaired electron), not S and"
     " not the number of unpaired electrons",
 }
+_HEAVIEST_Z: Final = 118
 _LIGHTEST_U, _HEAVIEST_U = 0.1, 1000.0
 _BARE_DEUTERON_U, DEUTERIUM_U = 2.01355, 2.014101778  # ASE's reader of cif takes the nucleus for the atom
 
@@ -40,9 +41,10 @@ def as_stated(atoms: Atoms, where: str) -> Atoms:
         where: file and frame, for messages.
 
     Raises:
-        InputError: a value that is no such number, two names that contradict each other, a multiplicity that the
+        InputError: an atomic number of no element, a value that is no such number, two names that contradict each other, a multiplicity that the
             electrons cannot have, masses or moments that are none, or a disordered structure.
     """
+    _check_numbers(atoms, where)
     refuse_partial_occupancies(atoms, where)
     for key, names in (("charge", CHARGE_NAMES), ("spin", SPIN_NAMES)):
         value = _one_value(atoms.info, key, names, where)
@@ -60,6 +62,13 @@ def spin_remedy(electrons: int) -> str:
     """Say which multiplicities a number of electrons can have, and which other conventions are no multiplicity."""
     kind = "an odd" if lowest_multiplicity(electrons) == 1 else "an even"
     return f"use {kind} number up to {electrons + 1} (2S + 1, not S and not the number of unpaired electrons)"
+
+
+def _check_numbers(atoms: Atoms, where: str) -> None:
+    """Refuse atomic numbers that no element has; 0, an atom without an element, is for the caller to judge."""
+    wrong = atoms.numbers[(atoms.numbers < 0) | (atoms.numbers > _HEAVIEST_Z)]
+    if len(wrong):
+        raise InputError(f"{where}: received the atomic number {wrong[0]}, expected 1 to {_HEAVIEST_Z}; correct it")
 
 
 def _one_value(info: Mapping[Any, Any], key: str, names: tuple[str, ...], where: str) -> int | None:
