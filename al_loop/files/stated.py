@@ -41,8 +41,9 @@ def as_stated(atoms: Atoms, where: str) -> Atoms:
         where: file and frame, for messages.
 
     Raises:
-        InputError: an atomic number of no element, a value that is no such number, two names that contradict each other, a multiplicity that the
-            electrons cannot have, masses or moments that are none, or a disordered structure.
+        InputError: an atomic number of no element, a value that is no such number, two names that contradict each
+            other, a multiplicity that the electrons cannot have, masses or moments that are none, or a disordered
+            structure.
     """
     _check_numbers(atoms, where)
     refuse_partial_occupancies(atoms, where)
