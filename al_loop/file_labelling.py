@@ -12,6 +12,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
+from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structures
 from al_loop.files.written_entries import read_entries
 from al_loop.foreign import reading
@@ -95,6 +96,8 @@ def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
     for index, atoms in enumerate(found):
         where = f"{structures}, structure {index}"
         with reading(where, "correct it, or remove it"):
+            if rows:
+                as_stated(atoms, where)
             entries.append(read_entries(atoms, where))
             check_entries(entries[-1], where)
             check_constraints(atoms, where)

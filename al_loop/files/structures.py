@@ -87,7 +87,7 @@ def read_structures(path: Path) -> list[Atoms]:
 
     Raises:
         InputError: no such file, one that ASE cannot read, no structures, one without atoms or elements, a disordered
-            one, or a statement that cannot be (see ``as_stated``).
+            one, a statement that cannot be (see ``as_stated``), or numbers beyond ``dft_interfaces.bounds``.
     """
     named = f"structure file {path}"
     check_source(named, path, "name one with candidate structures, such as candidates.extxyz")
@@ -104,6 +104,9 @@ def read_structures(path: Path) -> list[Atoms]:
             if len(atoms) == 0 or (atoms.numbers < 1).any():
                 raise InputError(f"{where}: no atoms, or an atom without an element; remove it")
             as_stated(atoms, where).calc = None
+            excess = structure_excess(atoms)
+        if excess:
+            raise InputError(f"{where}: {excess}; correct the number or its unit")
     return frames
 
 

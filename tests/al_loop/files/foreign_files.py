@@ -122,9 +122,8 @@ def _labels(path: Path) -> None:
     read_labelled(path)
 
 
-def _structures(path: Path) -> None:
+def _starts(path: Path) -> None:
     choose_frames(path, "::1")
-    read_structures(path)
 
 
 def _trajectory(path: Path) -> None:
@@ -132,24 +131,54 @@ def _trajectory(path: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path, list[Atoms]], None], tuple[Callable[[Path], object], ...]]] = {
-    "own.extxyz": (_xyz, (_labels, _structures, _trajectory)),
-    "own.extxyz.gz": (_gz, (_structures, _trajectory)),
+    "own.extxyz": (_xyz, (_labels, _starts, read_structures, _trajectory)),
+    "own.extxyz.gz": (_gz, (_starts, read_structures, _trajectory)),
     "own.aselmdb": (_rows, (_labels,)),
-    "ase.db": (_all, (_labels, _structures, _trajectory)),
-    "ase.json": (_all, (_labels, _structures)),
-    "ase.traj": (_all, (_labels, _structures, _trajectory)),
-    "plain.xyz": (_by_ase("xyz"), (_structures, _trajectory)),
-    "crystal.cif": (_by_ase("cif"), (_structures,)),
+    "ase.db": (_all, (_labels, _starts, read_structures, _trajectory)),
+    "ase.json": (_all, (_labels, _starts, read_structures)),
+    "ase.traj": (_all, (_labels, _starts, read_structures, _trajectory)),
+    "plain.xyz": (_by_ase("xyz"), (_starts, read_structures, _trajectory)),
+    "crystal.cif": (
+        _by_ase("cif"),
+        (
+            _starts,
+            read_structures,
+        ),
+    ),
     "mixed.cif": (
         lambda path, _: path.write_text(MIXED_CIF) and None,
         (lambda path: ordered_cells(path, (2, 1, 1), 1),),
     ),
-    "POSCAR": (_by_ase("vasp"), (_structures,)),
-    "protein.pdb": (_by_ase("proteindatabank"), (_structures, _trajectory)),
-    "water.gro": (_by_ase("gromacs"), (_structures, _trajectory)),
-    "geometry.in": (_by_ase("aims"), (_structures,)),
-    "molecule.com": (_by_ase("gaussian-in"), (_structures,)),
-    "pw.pwi": (_by_ase("espresso-in", pseudopotentials={"Cu": "Cu.upf"}), (_structures,)),
+    "POSCAR": (
+        _by_ase("vasp"),
+        (
+            _starts,
+            read_structures,
+        ),
+    ),
+    "protein.pdb": (_by_ase("proteindatabank"), (_starts, read_structures, _trajectory)),
+    "water.gro": (_by_ase("gromacs"), (_starts, read_structures, _trajectory)),
+    "geometry.in": (
+        _by_ase("aims"),
+        (
+            _starts,
+            read_structures,
+        ),
+    ),
+    "molecule.com": (
+        _by_ase("gaussian-in"),
+        (
+            _starts,
+            read_structures,
+        ),
+    ),
+    "pw.pwi": (
+        _by_ase("espresso-in", pseudopotentials={"Cu": "Cu.upf"}),
+        (
+            _starts,
+            read_structures,
+        ),
+    ),
     "XDATCAR": (_xdatcar, (_trajectory,)),
     "melt.lammpstrj": (_dump, (_trajectory,)),
 }
