@@ -154,10 +154,10 @@ def _refuse_cut(path: Path) -> None:
 
 
 def _check_format(named: str, path: Path) -> None:
-    from ase.io.formats import UnknownFileTypeError, filetype
+    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
     try:
-        filetype(str(path))
+        get_ioformat(filetype(str(path)))
     except UnknownFileTypeError as error:
         raise InputError(
             f"{named} has a format that ASE does not know ({error}); use extxyz, cif, vasp (POSCAR) or another that "

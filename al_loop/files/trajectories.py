@@ -85,7 +85,7 @@ def _format(path: Path, named: str | None) -> str:
     from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
     try:
-        return str(filetype(str(path))) if named is None else str(get_ioformat(named).name)
+        return str(get_ioformat(named or filetype(str(path))).name)
     except UnknownFileTypeError as error:
         raise InputError(
             f"{path} has a format that ASE does not know; name it with --format, as ase.io does"
