@@ -12,11 +12,14 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
+from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structures
 from al_loop.files.written_entries import read_entries
+from al_loop.foreign import reading
 from al_loop.frames import check_constraints, plain_atoms
 from al_loop.label.labeller import Labeller
 from al_loop.own_entries import OwnEntries, check_entries
+from al_loop.paths import check_source, check_target, writing
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,17 @@ def label_structures(
 def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
     """Structures and their own entries, which must be such that the result can hold them."""
     frames, entries = [], []
-    rows = structures.suffix == ".aselmdb" and structures.is_file()
+    check_source(str(structures), structures, "name a file of structures")
+    rows = structures.suffix == ".aselmdb"
     found = [atoms for atoms, _ in aselmdb.frames(structures)] if rows else read_structures(structures)
     for index, atoms in enumerate(found):
         where = f"{structures}, structure {index}"
-        entries.append(read_entries(atoms, where))
-        check_entries(entries[-1], where)
-        check_constraints(atoms, where)
+        with reading(where, "correct it, or remove it"):
+            if rows:
+                as_stated(atoms, where)
+            entries.append(read_entries(atoms, where))
+            check_entries(entries[-1], where)
+            check_constraints(atoms, where)
         frames.append(plain_atoms(atoms))
     return frames, entries
 
@@ -101,20 +108,16 @@ def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
 def _check_target(structures: Path, to: Path) -> None:
     if to.suffix not in (".extxyz", ".xyz"):
         raise InputError(f"--to: received {to}, expected a name that ends in .extxyz or .xyz")
-    if not to.parent.is_dir():
-        raise InputError(f"--to: the folder {to.parent} does not exist; make it, or choose another")
-    if to.resolve() == structures.resolve():
-        raise InputError(f"--to: {to} is the input; choose another name")
+    check_target("--to", to, [structures])
 
 
 def _write(path: Path, records: list[Record]) -> None:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with part.open("x", encoding="utf-8") as file:
-            for record in records:
-                extxyz.write_frame(file, record)
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"--to: {path} cannot be written ({error.strerror or error}); choose another place") from error
+        with writing("--to", path):
+            with part.open("x", encoding="utf-8") as file:
+                for record in records:
+                    extxyz.write_frame(file, record)
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)

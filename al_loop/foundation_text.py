@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from al_loop.config.foundation_names import foundation_name, unknown_model
 from al_loop.config.keys import nearest
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
 
 Foundation = SevenNetSettings | FairchemSettings | CalculatorSettings
@@ -26,10 +27,11 @@ def parse_foundation(text: str, device: Literal["cpu", "cuda"] = "cpu") -> Found
 
         return load_config(Path(text)).foundation
     kind, _, rest = text.partition(":")
-    if kind == "sevennet" and rest:
-        return _sevennet(text, rest, device)
-    if kind == "fairchem" and rest:
-        return _fairchem(text, rest, device)
+    with reading(f"--foundation: {text!r}", f"expected {FORMS}"):
+        if kind == "sevennet" and rest:
+            return _sevennet(text, rest, device)
+        if kind == "fairchem" and rest:
+            return _fairchem(text, rest, device)
     raise InputError(f"--foundation: received {text!r}, expected {FORMS}")
 
 

@@ -29,7 +29,8 @@ class EventLog:
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
         text = json.dumps(line, default=str, ensure_ascii=False)
         try:
-            with self.path.open("a", encoding="utf-8") as file:  # closed, so flushed, after every event
+            # Closed, so flushed, after every event; names of files may hold what is no UTF-8.
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(("\n" if self._cut else "") + text + "\n")
         except OSError as error:
             self._cut = True

@@ -32,7 +32,10 @@ def export_command(
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
     config = load_config(config_path)
+    from al_loop.paths import check_target
+
     if checkpoint is not None:
+        check_target("--checkpoint", checkpoint)
         from al_loop.files.served import export_served
 
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
@@ -45,6 +48,7 @@ def export_command(
     roles = named_roles(role)
 
     file_kind(to)  # refused before the database is opened
+    check_target("--to", to)
     with existing_campaign(config) as ledger:
         count = export_file(ledger, to, what, round_, roles)
     typer.echo(f"Wrote {count} frames to {to}.")

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        print_any_name()
         try:
             return command(*args, **kwargs)
         except (*ON_PURPOSE, KeyboardInterrupt) as error:
@@ -50,6 +52,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(exit_code(error)) from None
 
     return run
+
+
+def print_any_name() -> None:
+    """Let standard output and error show any name of a file: what they cannot encode is shown as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

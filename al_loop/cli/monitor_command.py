@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -93,7 +93,8 @@ def monitor(
     symbols = [word.strip() for word in species.split(",")] if species else []
     species_of(symbols)
     state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
-    written = [log, snapshots, *([] if md_trajectory is None else [md_trajectory])]
+    written = {"--log": log, "--snapshots": snapshots}
+    written |= {} if md_trajectory is None else {"--md-trajectory": md_trajectory}
     _check_input(structure, trajectory, surroundings, state, written, ensemble)
     _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
     _check_finite(pressure=pressure)
@@ -136,18 +137,19 @@ def _check_input(
     trajectory: Path | None,
     surroundings: "Surroundings",
     state: Mapping[str, int],
-    written: Sequence[Path],
+    written: Mapping[str, Path],
     ensemble: MDEnsemble,
 ) -> None:
     """Refuse before a model is loaded."""
     from al_loop.constraints.policy import check_followed, motion_of
     from al_loop.errors import InputError
     from al_loop.files.structures import choose_frames
+    from al_loop.paths import check_source, check_target
 
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
-    if trajectory is not None and not trajectory.is_file():
-        raise InputError(f"there is no file {trajectory}; name a trajectory")
+    if trajectory is not None:
+        check_source(str(trajectory), trajectory, "name a trajectory")
     if structure is not None:
         chosen = choose_frames(structure)
         if chosen.note:
@@ -155,9 +157,8 @@ def _check_input(
         (atoms,) = _stated(chosen.frames, state, structure)
         surroundings.put_round(atoms, str(structure))
         check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
-    for path in written:
-        if not path.parent.is_dir():
-            raise InputError(f"the folder {path.parent} of {path} does not exist; make it, or choose another")
+    for option, path in written.items():
+        check_target(option, path, [one for one in (structure, trajectory) if one is not None])
 
 
 @contextmanager

@@ -57,11 +57,13 @@ def rank(
         raise InputError(f"--dft-steps: received {dft_steps}; it takes a number above 0, and --config for the engine")
     relaxing = RelaxOptions(fmax, steps, cell, optimizer) if relax or cell else None
     options = RankOptions(top=top, confidence=confidence, relax=relaxing)
+    from al_loop.paths import check_source, check_target
+
+    check_source(f"CANDIDATES {candidates}", candidates, "name a file with candidate structures")
     output = output or candidates.with_name(f"{candidates.stem}-ranked.extxyz")
     from al_loop.files.structures import read_structures
-    from al_loop.narrow.files import check_writable
 
-    check_writable(output, [candidates])
+    check_target("--output", output, [candidates])
     read_structures(candidates)  # refused before a model is loaded
     from al_loop.cli.narrow_tables import print_ranking
     from al_loop.narrow.run import rank_file
@@ -97,11 +99,14 @@ def barrier(
     from al_loop.narrow.options import BarrierOptions, RelaxOptions
 
     options = BarrierOptions(images, confidence, fmax, steps, relax=RelaxOptions() if relax_ends else None)
+    from al_loop.paths import check_source, check_target
+
+    for name, end in (("INITIAL", initial), ("FINAL", final)):
+        check_source(f"{name} {end}", end, "name a file with a structure")
     output = output or initial.with_name(f"{initial.stem}-{final.stem}-path.extxyz")
-    from al_loop.narrow.files import check_writable
     from al_loop.narrow.structures import read_ends
 
-    check_writable(output, [initial, final])
+    check_target("--output", output, [initial, final])
     read_ends(initial, final)  # refused before a model is loaded
     from al_loop.cli.narrow_tables import print_barrier
     from al_loop.narrow.run import barrier_of_files

@@ -45,7 +45,9 @@ def train(
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"--tolerance: received {tolerance:g}, expected a force error above 0 in eV/Å")
     from al_loop.files.sources import find_sources
+    from al_loop.paths import check_target_folder
 
+    check_target_folder("--to", to)
     find_sources([*labelled, *(calibrate or [])])  # refused before a model is loaded
     from al_loop.files.label_names import given_keys
     from al_loop.foundation_text import parse_foundation

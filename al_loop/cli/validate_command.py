@@ -181,20 +181,20 @@ def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | 
 def _output(output: Path | None, config: "Config | None") -> Path:
     """Where the result goes; the folder of a campaign is made, any other has to be there."""
     from al_loop.errors import InputError
+    from al_loop.paths import check_target, writing
     from al_loop.report.validation import VALIDATION_NAME
 
     if output is None and config is not None:
         folder = config.folder.expanduser()
-        try:
+        to = folder / VALIDATION_NAME
+        with writing("folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder: {folder} cannot be written ({error.strerror}); choose another") from error
-        return folder / VALIDATION_NAME
+        check_target("folder", to)
+        return to
     to = output or Path(VALIDATION_NAME)
     if to.suffix != ".json":
         raise InputError(f"--output: received {to}, expected a name that ends in .json")
-    if not to.parent.is_dir():
-        raise InputError(f"--output: the folder {to.parent} does not exist; make it, or choose another")
+    check_target("--output", to)
     return to
 
 

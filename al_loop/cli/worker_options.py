@@ -11,6 +11,7 @@ from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings, StoreSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.label.outside import OutsideWorker, worker_name
 from al_loop.ledger.store import shared_server
 
@@ -81,10 +82,11 @@ def label_block(path: Path) -> LabelSettings:
     data: dict[str, Any] = read_yaml(path)
     data = data["label"] if set(data) == {"label"} and isinstance(data["label"], dict) else data
     block = data if isinstance(data.get("engine"), dict) else {"engine": data}
-    try:
-        return absolute_label(_LabelBlock.model_validate({"label": block}).label, path.parent)
-    except ValidationError as error:
-        raise InputError(f"{path}: {'; '.join(explain(error, {'label': block}))}") from error
+    with reading(path, "correct the values in it"):
+        try:
+            return absolute_label(_LabelBlock.model_validate({"label": block}).label, path.parent)
+        except ValidationError as error:
+            raise InputError(f"{path}: {'; '.join(explain(error, {'label': block}))}") from error
 
 
 class _LabelBlock(BaseModel):

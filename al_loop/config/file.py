@@ -15,6 +15,7 @@ from al_loop.config.settings import LabelSettings, StoreSettings, TrainSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.config.values import impossible_paths, show
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 
 Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
 
@@ -63,12 +64,11 @@ def _validated(path: Path) -> tuple[Config, Any]:
     data = read_yaml(path)
     if problems := list(impossible_paths(data)):
         raise InputError(_message(path, problems))
-    try:
-        return _with_absolute_paths(Config.model_validate(data), path.parent), data
-    except ValidationError as error:
-        raise InputError(_message(path, explain(error, data))) from error
-    except OSError as error:
-        raise InputError(_message(path, [_unusable(error)])) from error
+    with reading(path, "correct the values in it"):
+        try:
+            return _with_absolute_paths(Config.model_validate(data), path.parent), data
+        except ValidationError as error:
+            raise InputError(_message(path, explain(error, data))) from error
 
 
 def config_schema() -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from al_loop.errors import InputError
+from al_loop.foreign import reading, reason_of
+from al_loop.paths import check_source
 
 MOST_VALUES = 100_000
 
@@ -50,8 +52,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{path} is not valid YAML{where}: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+    except Exception as error:
+        raise InputError(f"{path} is not valid YAML: {reason_of(error)}") from error
     if data is None:
         raise InputError(f"{path} is empty; start from a template: al-loop template molecule --output {path}")
     if not isinstance(data, dict):
@@ -84,20 +86,13 @@ def _refuse_bombs(root: yaml.Node | None) -> None:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder, expected a config file (YAML); name the file inside it")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is a device or a pipe, expected a config file (YAML)")
+    with reading(path, "name a config file (YAML) that you may read"):
+        if not path.exists():
+            raise InputError(
+                f"no config file {path}; check the path, or write one with: al-loop template molecule --output {path}"
+            )
+        check_source(str(path), path, "expected a config file (YAML)")
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"no config file {path}; check the path, or write one with: al-loop template molecule --output {path}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8 (byte {error.start}); is it really a YAML file?") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from error
 
 
 def _kind(value: object) -> str:

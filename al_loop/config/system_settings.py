@@ -8,6 +8,7 @@ from al_loop.config.ensembles import Ensemble
 from al_loop.config.frame_index import Frames, parse_frames
 from al_loop.config.generator_settings import AdsorbateSettings, GeneratorSettings, InterfaceSettings
 from al_loop.config.moments import Moments
+from al_loop.paths import printable
 from committee.settings import Settings
 
 
@@ -54,7 +55,7 @@ class SystemSettings(Settings):
     @classmethod
     def _name_from_file(cls, data: object) -> object:
         if isinstance(data, dict) and not data.get("name") and isinstance(data.get("file"), str):
-            return {**data, "name": Path(data["file"]).stem}
+            return {**data, "name": printable(Path(data["file"]).stem)}
         return data
 
     def relative_to(self, base: Path) -> "SystemSettings":

@@ -1,10 +1,12 @@
 """Configs to start from."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
 from al_loop.config.keys import nearest
 from al_loop.errors import InputError
+from al_loop.paths import writing
 
 KINDS = ("molecule", "crystal", "full")
 
@@ -27,11 +29,9 @@ def write_template(kind: str, path: Path) -> Path:
         InputError: no such template, the file exists, or it cannot be written.
     """
     text = template_text(kind)
-    try:
+    with writing("--output", path):
+        if os.path.lexists(path):
+            raise InputError(f"{path} exists already and is left alone; choose another name")
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError as error:
-        raise InputError(f"{path} exists already and is left alone; choose another name") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose a folder where you may write") from error
     return path

@@ -1,6 +1,7 @@
 """Values of a config as a user wrote them, and those that would be taken for something else."""
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -35,7 +36,7 @@ def misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterat
 
 
 def impossible_paths(data: object, dotted: str = "") -> Iterator[str]:
-    """Say which texts can be no path: with a NUL character, or in the home of a user that does not exist."""
+    """Say which texts can be no path: with a character that none can hold, or in the home of an unknown user."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from impossible_paths(value, f"{dotted}.{key}" if dotted else str(key))
@@ -44,8 +45,18 @@ def impossible_paths(data: object, dotted: str = "") -> Iterator[str]:
             yield from impossible_paths(value, f"{dotted}[{index}]")
     elif isinstance(data, str) and "\0" in data:
         yield f"{dotted}: received {show(data)}, which holds a NUL character; no path can"
+    elif isinstance(data, str) and not _is_text(data):
+        yield f"{dotted}: received {show(data)}, which holds half of a character; write the text anew"
     elif isinstance(data, str) and data.startswith("~") and str(_home(data)).startswith("~"):
         yield f"{dotted}: received {show(data)}, but there is no such user; write the whole path"
+
+
+def _is_text(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _home(text: str) -> Path:

@@ -19,6 +19,7 @@ from al_loop.explore.generators.size import check_size
 from al_loop.files.ordering import ordered_cells
 from al_loop.files.structures import ChosenFrames, choose_frames
 from al_loop.frames import plain_atoms
+from al_loop.paths import check_source
 
 SAME_ATOMS: Final = ("rattle", "strain")
 """Generators that neither add nor remove nor repeat atoms."""
@@ -221,8 +222,7 @@ def _is_about_frames(message: str, frames: Frames | None) -> bool:
 def _ordered(system: SystemSettings, number: int) -> list[SystemStructure]:
     if system.frames is not None:
         raise InputError("frames: received a choice of frames, but ordered takes the one structure of a CIF; remove it")
-    if not system.file.is_file():
-        raise InputError(f"file: structure file {system.file} does not exist; paths in a config are relative to it")
+    check_source(f"file: structure file {system.file}", system.file, "paths in a config are relative to it")
     if any(repeat < 1 for repeat in system.supercell):
         raise InputError(f"supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more")
     if system.initial_magnetic_moments is not None and not isinstance(system.initial_magnetic_moments, Mapping):

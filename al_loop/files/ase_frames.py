@@ -54,7 +54,9 @@ def ase_frames(path: Path, index: slice | int = slice(None), file_format: str | 
         try:
             frames = read_with_isotopes(path, file_format, part)
             yield from islice(_chosen(frames, index), given, None)
-        except (KeyError, IndexError, ValueError) as error:
+        except InputError:
+            raise
+        except Exception as error:
             raise failed from error
 
 

@@ -21,6 +21,7 @@ from al_loop.files import lmdb_rows
 from al_loop.files.extxyz import MAX_ATOMS
 from al_loop.files.header_values import is_plain_key
 from al_loop.files.record import Record
+from al_loop.foreign import each_read
 from al_loop.frames import KEPT
 from al_loop.own_entries import ENTRIES, PROVENANCE
 from al_loop.plain_json import encode, same
@@ -59,13 +60,8 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
     Raises:
         InputError: not an aselmdb file, or a row that is no structure.
     """
-    for index, text in enumerate(_texts(path)):
-        try:
-            yield _frame(json.loads(text, object_hook=_array))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise InputError(
-                f"{path}, frame {index} is no structure ({type(error).__name__}: {str(error)[:200]})"
-            ) from error
+    rows = (_frame(json.loads(text, object_hook=_array)) for text in _texts(path))
+    return each_read(rows, lambda index: f"{path}, frame {index}", "write the file again")
 
 
 def _with_results(record: Record) -> Atoms:

@@ -12,6 +12,7 @@ from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record, origin
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
+from al_loop.paths import check_target, writing
 from al_loop.records import LabelledFrame, Role, Visit
 
 What = Literal["labels", "visits", "all"]
@@ -42,20 +43,20 @@ def export_file(
         InputError: another ending, a folder that is not there or not writable, or no such frames.
     """
     kind = file_kind(path)
+    check_target("--to", path)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     records = _records(ledger, what, rounds, roles)
     try:
-        count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
-        if count == 0:
-            raise InputError(
-                f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
-                "roles; nothing was written. See al-loop status for what it has"
-            )
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"--to: {path} cannot be written ({error.strerror or error}); choose another place") from error
+        with writing("--to", path):
+            count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
+            if count == 0:
+                raise InputError(
+                    f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
+                    "roles; nothing was written. See al-loop status for what it has"
+                )
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
         part.with_name(f"{part.name}-lock").unlink(missing_ok=True)

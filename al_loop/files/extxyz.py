@@ -11,11 +11,11 @@ from typing import Any, Final, TextIO
 import numpy as np
 from ase import Atoms
 
-from al_loop.errors import InputError
 from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
 from al_loop.files.text import open_text
 from al_loop.files.xyz_frames import atoms_of, frame_texts
+from al_loop.foreign import each_read
 from al_loop.own_entries import PROVENANCE
 
 MAGMOMS: Final = "REF_magmoms"
@@ -52,26 +52,15 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
         InputError: text that is no extended XYZ, or a frame of more than ``MAX_ATOMS`` atoms; nothing of the file is
             ever executed.
     """
-    index = 0
+    return each_read(_frames(path), lambda index: f"{path}, frame {index}", "correct the frame, or remove it")
+
+
+def _frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
     with open_text(path, strict=True) as file:
-        texts = frame_texts(file, MAX_ATOMS)
-        while True:
-            try:
-                text = next(texts, None)
-                if text is None:
-                    return
-                atoms = atoms_of(text, "extxyz", {}, f"{path}, frame {index}")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}, frame {index}: not text in UTF-8") from error
-            except InputError:
-                raise
-            except Exception as error:
-                raise InputError(
-                    f"{path}, frame {index} is no extended XYZ ({type(error).__name__}: {str(error)[:200]})"
-                ) from error
+        for index, text in enumerate(frame_texts(file, MAX_ATOMS)):
+            atoms = atoms_of(text, "extxyz", {}, f"{path}, frame {index}")
             known = atoms.info.pop(PROVENANCE, {})
             yield atoms, known if isinstance(known, dict) else {}
-            index += 1
 
 
 def _floats(values: Any) -> Any:

@@ -8,6 +8,7 @@ from al_loop.errors import InputError
 from al_loop.files.outputs import OUTPUTS
 from al_loop.files.outputs.vasp_run import other_output, run_tag
 from al_loop.files.text import first_bytes, plain_name
+from al_loop.foreign import reading
 
 FRAMES: Final = {
     "extxyz": "extended XYZ",
@@ -58,7 +59,7 @@ def recognised(path: Path) -> str | None:
     """Return the format of a file, a key of ``FRAMES`` or of ``OUTPUTS``; None for any other file.
 
     Raises:
-        OSError: it cannot be read.
+        Exception: it cannot be read or decompressed.
     """
     name = plain_name(path)
     if run_tag(path) is not None:
@@ -82,13 +83,11 @@ def required_format(path: Path) -> str:
         raise InputError(
             f"{path} is a Python pickle, which may execute code when it is opened; convert it to extended XYZ"
         )
-    try:
+    with reading(path, "give another file"):
         found = recognised(path)
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give another file") from error
-    if found is not None:
-        return found
-    raise InputError(_refusal(path))
+        if found is None:
+            raise InputError(_refusal(path))
+    return found
 
 
 def _refusal(path: Path) -> str:

@@ -13,6 +13,7 @@ from al_loop.files.extxyz import MAX_ATOMS
 from al_loop.files.formats import FRAMES
 from al_loop.files.label_names import names_in_extxyz
 from al_loop.files.sources import Source
+from al_loop.foreign import each_read, reading
 from al_loop.own_entries import PROVENANCE
 
 Frames = Iterator[tuple[Atoms, dict[str, Any]]]
@@ -40,7 +41,9 @@ def frames_in(source: Source) -> FramesFile:
         InputError: a file that cannot be read, now or while the frames are taken.
     """
     if source.kind == "extxyz":
-        return FramesFile(extxyz.frames(source.path), names_in_extxyz(source.path), own_results=False)
+        with reading(source.path, "give a whole file of extended XYZ"):
+            names_held = names_in_extxyz(source.path)
+        return FramesFile(extxyz.frames(source.path), names_held, own_results=False)
     if source.kind == "aselmdb":
         return FramesFile(aselmdb.frames(source.path), {*aselmdb.RESULTS}, own_results=True)
     names: set[str] = set()
@@ -50,20 +53,20 @@ def frames_in(source: Source) -> FramesFile:
 
 
 def _by_ase(source: Source) -> Frames:
+    return each_read(
+        _frames(source),
+        lambda index: f"{source.path}, frame {index} of an {FRAMES[source.kind]},",
+        "give the frames as extended XYZ",
+    )
+
+
+def _frames(source: Source) -> Frames:
     path = source.path
-    try:
-        for index, atoms in enumerate(_trajectory(path) if source.kind == "traj" else _rows(path, source.kind)):
-            if not 1 <= len(atoms) <= MAX_ATOMS:
-                raise InputError(f"{path}, frame {index}: received {len(atoms)} atoms, expected 1 to {MAX_ATOMS}")
-            known = atoms.info.pop(PROVENANCE, {})
-            yield atoms, known if isinstance(known, dict) else {}
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as {FRAMES[source.kind]} ({type(error).__name__}: {str(error)[:200]}); give the "
-            "frames as extended XYZ"
-        ) from error
+    for index, atoms in enumerate(_trajectory(path) if source.kind == "traj" else _rows(path, source.kind)):
+        if not 1 <= len(atoms) <= MAX_ATOMS:
+            raise InputError(f"{path}, frame {index}: received {len(atoms)} atoms, expected 1 to {MAX_ATOMS}")
+        known = atoms.info.pop(PROVENANCE, {})
+        yield atoms, known if isinstance(known, dict) else {}
 
 
 def _trajectory(path: Path) -> Iterator[Atoms]:

@@ -19,6 +19,7 @@ from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
 from al_loop.files.stated_units import refuse_other_units
 from al_loop.files.zeroed_forces import refuse_zeroed_forces
+from al_loop.foreign import reading
 from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
 Array = NDArray[np.float64]
@@ -134,13 +135,15 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
     for step in output.labels:
         forces, stress = step.forces_eV_per_A, step.stress_eV_per_A3
         where = f"{source.path}, step {step.number}"
-        yield LabelledAtoms(
-            atoms=as_stated(step.atoms, where),
-            energy_eV=float("nan") if step.energy_eV is None else float(step.energy_eV),
-            forces_eV_per_A=np.full((len(step.atoms), 3), np.nan) if forces is None else forces,
-            stress_eV_per_A3=np.full(6, np.nan) if stress is None or not np.isfinite(stress).all() else stress,
-            where=where,
-        )
+        with reading(where, "check that the output is complete"):
+            frame = LabelledAtoms(
+                atoms=as_stated(step.atoms, where),
+                energy_eV=float("nan") if step.energy_eV is None else float(step.energy_eV),
+                forces_eV_per_A=np.full((len(step.atoms), 3), np.nan) if forces is None else forces,
+                stress_eV_per_A3=np.full(6, np.nan) if stress is None or not np.isfinite(stress).all() else stress,
+                where=where,
+            )
+        yield frame
 
 
 def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
@@ -149,9 +152,10 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
     largest_eV, labels = 0.0, 0
     for index, (atoms, known) in enumerate(held.frames):
         where = f"{source.path}, frame {index}"
-        refuse_other_units(atoms.info, where, labels=True)
-        frame = _frame(where, as_stated(atoms, where), chosen, known)
-        free = _free_energy(atoms)
+        with reading(where, "correct the frame, or remove it"):
+            refuse_other_units(atoms.info, where, labels=True)
+            frame = _frame(where, as_stated(atoms, where), chosen, known)
+            free = _free_energy(atoms)
         if free is not None and chosen.energy == RESULTS.energy and np.isfinite(frame.energy_eV):
             difference = abs(free - frame.energy_eV) / len(atoms)
             largest_eV = max(largest_eV, difference)
@@ -198,10 +202,8 @@ def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ..
     value = _find(atoms, key)
     if value is None:
         return None
-    try:
+    with reading(f"{where}: {key}", "expected numbers there; correct it, or remove the label"):
         found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {key} is {value!r}, expected numbers") from None
     if found.shape not in shapes:
         wanted = " or ".join(map(str, shapes))
         raise InputError(f"{where}: {key} has shape {found.shape}, expected {wanted}")

@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 
 FULL = 0.99  # refined occupancies of full sites scatter about 1
 SAME_SITE_A = 0.05  # what is farther apart is another site, of which both cannot be full
@@ -81,10 +82,8 @@ def refuse_disorder(path: Path) -> None:
     """
     if path.suffix.lower() not in (".cif", ".mcif"):
         return
-    try:
+    with reading(f"structure file {path}", "check that it is a complete CIF"):
         found = cif_disorder(path)
-    except Exception:  # noqa: BLE001 - whatever it is, ASE says so where the file is read
-        return
     if found:
         raise InputError(f"{path} is disordered: {_listed(found)}. {REMEDY}")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from al_loop.errors import InputError
 from al_loop.files.isotopes import split_isotopes
+from al_loop.foreign import reading
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -24,6 +25,7 @@ ROUNDING: Final = 0.005  # of the occupancies in a file
 MOST_ROUNDED: Final = 0.1  # atoms by which a count may miss a whole number
 MOST_CELLS: Final = 24  # of a supercell that is suggested
 TOO_CLOSE: Final = 0.75  # of the sum of covalent radii: two sites of which one at most is occupied
+SMALLEST_A3, LARGEST_A3 = 0.1, 1000.0  # of the volume for each site of a crystal, partly occupied ones counted
 SAME_ENERGY: Final = 1e-5
 VACANT: Final = ""
 
@@ -93,12 +95,18 @@ def _read(path: Path) -> "Structure":
         ) from error
     import warnings
 
-    try:
-        with warnings.catch_warnings(action="ignore"):  # its remarks on rounding and on charges
-            structures = CifParser(path).parse_structures(primitive=False)
-    except Exception as error:
-        raise InputError(f"file: {path} cannot be read by pymatgen ({type(error).__name__}: {error})") from error
-    return structures[-1]
+    with (
+        reading(f"file: {path}", "check that it is a complete CIF"),
+        warnings.catch_warnings(action="ignore"),  # its remarks on rounding and on charges
+    ):
+        structure = CifParser(path).parse_structures(primitive=False)[-1]
+        volume_A3 = structure.volume / len(structure)
+        if not SMALLEST_A3 < volume_A3 < LARGEST_A3:  # of a slip, in which energies would be summed for ever
+            raise InputError(
+                f"file: {path} has a cell of {volume_A3:.3g} Å³ for each site, expected {SMALLEST_A3:g} to "
+                f"{LARGEST_A3:g} Å³; correct its cell"
+            )
+    return structure
 
 
 def _groups(structure: "Structure") -> list[tuple[list[int], dict[str, float]]]:

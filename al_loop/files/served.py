@@ -70,8 +70,6 @@ def export_served(config: Config, path: Path) -> None:
         raise InputError(
             f"campaign {config.name} serves no committee yet: its foundation is served until a candidate is promoted"
         )
-    if not path.parent.is_dir():
-        raise InputError(f"--checkpoint: the folder {path.parent} does not exist; make it, or choose another")
     try:
         export_fairchem(load(served, load_backbone(config.foundation)), path)
     except CheckpointError as error:

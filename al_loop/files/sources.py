@@ -10,6 +10,8 @@ from al_loop.errors import InputError
 from al_loop.files.formats import KNOWN, recognised, required_format
 from al_loop.files.outputs.vasp_run import is_outcar, run_tag
 from al_loop.files.text import plain_name
+from al_loop.foreign import reading
+from al_loop.paths import printable
 
 _LISTED = 5
 
@@ -57,8 +59,9 @@ def find_sources(given: Path | Sequence[Path]) -> Sources:
         )
     found: dict[Path, Source] = {}
     for path in paths:
-        for source in _expanded(path.expanduser()):
-            found.setdefault(source.path.resolve(), source)
+        with reading(path, "name a file, a folder or a pattern that you may read"):
+            for source in _expanded(path.expanduser()):
+                found.setdefault(source.path.resolve(), source)
     return _one_per_run(list(found.values()))
 
 
@@ -80,7 +83,7 @@ def _matching(pattern: Path) -> Iterator[Source]:
     if not matches:
         raise InputError(f"nothing matches the pattern {pattern}; check it with ls, or name files or a folder")
     files = [path for path in matches if path.is_file()]
-    found = [Source(path, kind, named=False) for path in files if (kind := recognised(path))]
+    found = [Source(path, kind, named=False) for path in files if (kind := _kind(path))]
     if not found and files:
         required_format(files[0])  # says why
     for folder in matches:
@@ -99,11 +102,17 @@ def _in_folder(folder: Path) -> Iterator[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root) / name
-            if not name.startswith(".") and path.is_file() and path.stat().st_size and (kind := recognised(path)):
+            if not name.startswith(".") and path.is_file() and path.stat().st_size and (kind := _kind(path)):
                 found = True
                 yield Source(path, kind, named=False)
     if not found:
         raise InputError(f"the folder {folder} holds no file of labelled frames; it was searched for {KNOWN}")
+
+
+def _kind(path: Path) -> str | None:
+    """The format of a file that was found and not named; one that cannot be looked at may hold labels."""
+    with reading(path, "repair it or move it elsewhere, or name the files that are meant"):
+        return recognised(path)
 
 
 def _one_per_run(sources: list[Source]) -> Sources:
@@ -128,4 +137,4 @@ def trajectory_name(source: Source) -> str:
     """Return what tells the frames of a file from those of others: its name, with the folder for outputs of codes."""
     stem = Path(plain_name(source.path)).stem
     generic = source.kind in {"vasprun", "vasp-outcar", "espresso", "cp2k", "orca", "aims", "gpaw"}
-    return f"{source.path.resolve().parent.name}/{stem}" if generic else source.path.stem
+    return f"{printable(source.path.resolve().parent.name)}/{stem}" if generic else printable(source.path.stem)

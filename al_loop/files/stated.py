@@ -1,6 +1,7 @@
 """What a file states of a structure beside its atoms, in the product's own terms: charge, spin, masses, moments."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ from ase import Atoms
 from al_loop.errors import InputError
 from al_loop.files.occupancies import refuse_partial_occupancies
 from al_loop.files.stated_units import refuse_other_units
+from al_loop.foreign import reading
 from dft_interfaces.structure import lowest_multiplicity, multiplicity_exists
 
 CHARGE_NAMES: Final = ("charge", "total_charge", "net_charge")
@@ -23,6 +25,7 @@ _EXPECTED: Final = {
     "spin": "the multiplicity 2S + 1 as a whole number (1 for a closed shell, 2 for one unpaired electron), not S and"
     " not the number of unpaired electrons",
 }
+_HEAVIEST_Z: Final = 118
 _LIGHTEST_U, _HEAVIEST_U = 0.1, 1000.0
 _BARE_DEUTERON_U, DEUTERIUM_U = 2.01355, 2.014101778  # ASE's reader of cif takes the nucleus for the atom
 
@@ -39,10 +42,11 @@ def as_stated(atoms: Atoms, where: str) -> Atoms:
         where: file and frame, for messages.
 
     Raises:
-        InputError: lengths in another unit than Å, a value that is no such number, two names that contradict each
-            other, a multiplicity that the electrons cannot have, masses or moments that are none, or a disordered
-            structure.
+        InputError: lengths in another unit than Å, an atomic number of no element, a value that is no such number, two
+            names that contradict each other, a multiplicity that the electrons cannot have, masses or moments that
+            are none, or a disordered structure.
     """
+    _check_numbers(atoms, where)
     refuse_partial_occupancies(atoms, where)
     refuse_other_units(atoms.info, where, labels=False)
     for key, names in (("charge", CHARGE_NAMES), ("spin", SPIN_NAMES)):
@@ -61,6 +65,13 @@ def spin_remedy(electrons: int) -> str:
     """Say which multiplicities a number of electrons can have, and which other conventions are no multiplicity."""
     kind = "an odd" if lowest_multiplicity(electrons) == 1 else "an even"
     return f"use {kind} number up to {electrons + 1} (2S + 1, not S and not the number of unpaired electrons)"
+
+
+def _check_numbers(atoms: Atoms, where: str) -> None:
+    """Refuse atomic numbers that no element has; 0, an atom without an element, is for the caller to judge."""
+    wrong = atoms.numbers[(atoms.numbers < 0) | (atoms.numbers > _HEAVIEST_Z)]
+    if len(wrong):
+        raise InputError(f"{where}: received the atomic number {wrong[0]}, expected 1 to {_HEAVIEST_Z}; correct it")
 
 
 def _one_value(info: Mapping[Any, Any], key: str, names: tuple[str, ...], where: str) -> int | None:
@@ -82,10 +93,8 @@ def _one_value(info: Mapping[Any, Any], key: str, names: tuple[str, ...], where:
 def _whole(name: str, value: Any, key: str, where: str) -> int:
     number = np.nan
     if not isinstance(value, bool | np.bool_) and np.size(value) == 1:
-        try:
+        with suppress(Exception):  # whatever it is, it is no number
             number = float(value.item() if isinstance(value, np.ndarray) else value)
-        except (TypeError, ValueError):
-            number = np.nan
     lowest = -np.inf if key == "charge" else 0 if name == "spin" else 1
     if not (np.isfinite(number) and number.is_integer() and number >= lowest):
         shown = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -117,10 +126,8 @@ def _take_masses(atoms: Atoms, where: str) -> None:
     if len(columns) == 2 and not np.array_equal(*columns.values()):  # noqa: PLR2004 - both names
         raise InputError(f"{where}: its columns masses and mass differ; keep one of them")
     values = next(iter(columns.values()))
-    try:
+    with reading(f"{where}: its masses", "expected numbers in u; correct the column, or remove it"):
         masses = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        masses = np.full(len(atoms), np.nan)
     if masses.shape != (len(atoms),):
         raise InputError(f"{where}: its masses have the shape {masses.shape}, expected one number in u for each atom")
     wrong = np.flatnonzero(~((masses > _LIGHTEST_U) & (masses < _HEAVIEST_U)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ase import Atoms
 
@@ -12,11 +13,14 @@ from al_loop.files.ase_frames import ase_frames
 from al_loop.files.frame_choice import chosen_numbers, frame_count, listed
 from al_loop.files.occupancies import refuse_disorder
 from al_loop.files.stated import as_stated
+from al_loop.foreign import reading
+from al_loop.paths import check_source
 from committee.errors import StructureError
 from committee.structures import check_structures
 from dft_interfaces.bounds import structure_excess
 
 EVERY_ELEMENT = frozenset(range(1, 119))
+_UNREADABLE: Final = "check that it is complete and that its ending names its format"
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,20 @@ def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
             structure, a statement that cannot be (see ``as_stated``), numbers beyond ``dft_interfaces.bounds``, or a
             structure that no model could be asked about (see ``check_structures``).
     """
-    _check_whole(path)
-    refuse_disorder(path)
-    try:
+    named = f"structure file {path}"
+    check_source(named, path, "name a file that ase.io.read opens; paths in a config are relative to it")
+    with reading(named, _UNREADABLE):
+        if path.suffix in {".xyz", ".extxyz"}:
+            _refuse_cut(path)
+        refuse_disorder(path)
+        _check_format(named, path)
         count = frame_count(path)
         numbers = chosen_numbers(count, frames) if count else []
         read = [atoms if isinstance(atoms, Atoms) else Atoms() for atoms in _numbered(path, count, numbers)]
-    except InputError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    if not read:
-        raise InputError(f"structure file {path} holds no atoms; put one structure with at least one atom in it")
+        if not read:
+            raise InputError(f"{named} holds no atoms; put one structure with at least one atom in it")
     for number, atoms in zip(numbers, read, strict=True):
-        _check_start(atoms, f"structure file {path}" + (f", frame {number}" if count > 1 else ""))
+        _check_start(atoms, named + (f", frame {number}" if count > 1 else ""))
     return ChosenFrames(path, count, numbers, read)
 
 
@@ -83,35 +87,37 @@ def read_structures(path: Path) -> list[Atoms]:
 
     Raises:
         InputError: no such file, one that ASE cannot read, no structures, one without atoms or elements, a disordered
-            one, or a statement that cannot be (see ``as_stated``).
+            one, a statement that cannot be (see ``as_stated``), or numbers beyond ``dft_interfaces.bounds``.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; name one with candidate structures, such as candidates.extxyz")
-    refuse_disorder(path)
-    try:
+    named = f"structure file {path}"
+    check_source(named, path, "name one with candidate structures, such as candidates.extxyz")
+    with reading(named, _UNREADABLE):
+        refuse_disorder(path)
+        if path.stat().st_size:
+            _check_format(named, path)
         frames = list(ase_frames(path)) if path.stat().st_size else []
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read by ASE ({type(error).__name__}: {error}); give the candidates as extxyz"
-        ) from error
     if not frames:
         raise InputError(f"{path} holds no structures; give at least one candidate")
     for index, atoms in enumerate(frames):
-        if len(atoms) == 0 or (atoms.numbers < 1).any():
-            raise InputError(f"{path}, candidate {index}: no atoms, or an atom without an element; remove it")
-        as_stated(atoms, f"{path}, candidate {index}").calc = None
+        where = f"{path}, candidate {index}"
+        with reading(where, "correct it, or remove it"):
+            if len(atoms) == 0 or (atoms.numbers < 1).any():
+                raise InputError(f"{where}: no atoms, or an atom without an element; remove it")
+            as_stated(atoms, where).calc = None
+            excess = structure_excess(atoms)
+        if excess:
+            raise InputError(f"{where}: {excess}; correct the number or its unit")
     return frames
 
 
 def _check_start(atoms: Atoms, where: str) -> None:
     if len(atoms) == 0:
         raise InputError(f"{where} holds no atoms; put one structure with at least one atom in it")
-    if (atoms.numbers < 1).any():
-        raise InputError(f"{where} holds an atom without an element (symbol X); give it one")
-    as_stated(atoms, where).calc = None
-    excess = structure_excess(atoms)
+    with reading(where, "correct the file"):
+        if (atoms.numbers < 1).any():
+            raise InputError(f"{where} holds an atom without an element (symbol X); give it one")
+        as_stated(atoms, where).calc = None
+        excess = structure_excess(atoms)
     if excess:
         raise InputError(f"{where}: {excess}; correct the number or its unit")
     try:
@@ -131,15 +137,6 @@ def _numbered(path: Path, count: int, numbers: list[int]) -> Iterator[Atoms]:
         yield from (held[number] for number in numbers)
 
 
-def _check_whole(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"structure file {path} is a folder; name a file that ase.io.read opens")
-    if not path.is_file():
-        raise InputError(f"structure file {path} does not exist; paths in a config are relative to it")
-    if path.suffix in {".xyz", ".extxyz"}:
-        _refuse_cut(path)
-
-
 def _refuse_cut(path: Path) -> None:
     """Refuse a file of frames that is shorter than it says: ASE would look for every line that is missing."""
     left = 0
@@ -156,15 +153,13 @@ def _refuse_cut(path: Path) -> None:
         raise InputError(f"structure file {path} ends {left} lines before what its counts of atoms say; is it whole?")
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    from ase.io.formats import UnknownFileTypeError
+def _check_format(named: str, path: Path) -> None:
+    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-    if isinstance(error, UnknownFileTypeError):
-        return InputError(
-            f"structure file {path} has a format that ASE does not know ({error});"
-            " use extxyz, cif, vasp (POSCAR) or another that ase.io.read opens"
-        )
-    return InputError(
-        f"structure file {path} cannot be read by ASE ({type(error).__name__}: {error});"
-        " check that it is complete and that its ending names its format"
-    )
+    try:
+        get_ioformat(filetype(str(path)))
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"{named} has a format that ASE does not know ({error}); use extxyz, cif, vasp (POSCAR) or another that "
+            "ase.io.read opens"
+        ) from error

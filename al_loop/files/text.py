@@ -5,12 +5,14 @@ from typing import IO, Final
 
 from ase.io.formats import open_with_compression
 
+from al_loop.paths import printable
+
 COMPRESSED: Final = (".gz", ".bz2", ".xz")
 
 
 def plain_name(path: Path) -> str:
-    """Return the name of a file without the ending of its compression."""
-    return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED else path.name
+    """Return the name of a file without the ending of its compression, such that a ledger or a file can hold it."""
+    return printable(path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED else path.name)
 
 
 def open_text(path: Path, *, strict: bool = False) -> IO[str]:

@@ -16,11 +16,14 @@ from al_loop.files.stated import as_stated
 from al_loop.files.surroundings import UNSTATED, Surroundings
 from al_loop.files.xdatcar import read_xdatcar
 from al_loop.files.xyz_frames import XYZ, xyz_frames
+from al_loop.foreign import each_read, reading
+from al_loop.paths import check_source
 
 LAMMPS = "lammps-dump-text"
 LAMMPS_BINARY = "lammps-dump-binary"
 XDATCAR = "vasp-xdatcar"
 _SAY_TYPES = "say which elements they are: --species Na,Cl"
+_REMEDY = "check that it is complete and that its numbers are numbers"
 _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
 """LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""
@@ -54,28 +57,17 @@ def read_frames(
     """
     known = species_of(species)
     _check_arguments(path, lammps_units)
-    from ase.io.formats import UnknownFileTypeError
-
-    file_format = file_format or _format(path)
-    frames = _opened(path, file_format, known, lammps_units)
     count = 0
-    while True:
-        try:
-            atoms = next(frames)
-        except StopIteration:
-            break
-        except InputError:
-            raise
-        except UnknownFileTypeError as error:
-            raise InputError(f"{path} has a format that ASE does not know; name it with --format") from error
-        except Exception as error:  # readers raise anything
-            raise InputError(
-                f"{path}: frame {count} cannot be read as {file_format} ({type(error).__name__}: {error}); check that "
-                "it is complete and that its numbers are numbers"
-            ) from error
-        _check(path, count, atoms)
-        surroundings.put_round(atoms, f"{path}, frame {count}")
-        yield as_stated(atoms, f"{path}, frame {count}")
+    with reading(path, _REMEDY):
+        file_format = _format(path, file_format)
+        frames = _opened(path, file_format, known, lammps_units)
+    for atoms in each_read(frames, lambda number: f"{path}: frame {number} of the format {file_format}", _REMEDY):
+        where = f"{path}, frame {count}"
+        with reading(where, "correct the frame, or remove it"):
+            _check(path, count, atoms)
+            surroundings.put_round(atoms, where)
+            as_stated(atoms, where)
+        yield atoms
         count += 1
     if count == 0:
         raise InputError(f"{path} holds no frames; expected at least one")
@@ -84,18 +76,17 @@ def read_frames(
 def _check_arguments(path: Path, lammps_units: str) -> None:
     if lammps_units not in _TIME_PS:
         raise InputError(f"--lammps-units: received {lammps_units}, expected one of {', '.join(_TIME_PS)}")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; name a trajectory")
+    check_source(str(path), path, "name a trajectory")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; expected at least one frame")
 
 
-def _format(path: Path) -> str:
-    from ase.io.formats import UnknownFileTypeError, filetype
+def _format(path: Path, named: str | None) -> str:
+    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
     try:
-        return str(filetype(str(path)))
-    except (UnknownFileTypeError, OSError, UnicodeDecodeError) as error:
+        return str(get_ioformat(named or filetype(str(path))).name)
+    except UnknownFileTypeError as error:
         raise InputError(
             f"{path} has a format that ASE does not know; name it with --format, as ase.io does"
         ) from error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from al_loop.errors import InputError
 from al_loop.files.atom_columns import retyped, words_as_text
 from al_loop.files.extxyz_text import move_mask
 from al_loop.files.header_values import header_value, read_value
+from al_loop.foreign import reading
 from al_loop.frames import constraints_from_text
 from al_loop.own_entries import ENTRIES, OwnEntries, entries_of
 from al_loop.plain_json import decode, same
@@ -34,7 +36,7 @@ def read_entries(atoms: Atoms, where: str, labels: Collection[str] = ()) -> OwnE
     if "arrays" in beside:
         _check_order(atoms, beside, where, "arrays")
     found = entries_of(atoms, labels)
-    try:
+    with _ours(where):
         info, hidden, arrays = (dict(decode(beside.get(part, {}))) for part in ("info", "hidden", "arrays"))
         written = set(beside.get("written", ()))
         own = {key: value for key, value in found.info.items() if key not in written}
@@ -45,8 +47,6 @@ def read_entries(atoms: Atoms, where: str, labels: Collection[str] = ()) -> OwnE
         own.update({key: value for key, value in info.items() if key in own and _is_as_written(key, own[key], value)})
         own.update(hidden)
         columns.update(arrays)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise _strange(where, error) from error
     return OwnEntries(own, columns)
 
 
@@ -63,13 +63,11 @@ def restore_constraints(atoms: Atoms, where: str) -> None:
     if text is None:
         return
     _check_order(atoms, beside, where, "constraints")
-    try:
+    with _ours(where):
         constraints = constraints_from_text(text)
         mask = _by_component(move_mask(atoms, constraints))
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        raise _strange(where, error) from error
-    if (mask == _by_component(move_mask(atoms, atoms.constraints))).all():
-        atoms.set_constraint(constraints)
+        if (mask == _by_component(move_mask(atoms, atoms.constraints))).all():
+            atoms.set_constraint(constraints)
 
 
 def _by_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -88,12 +86,10 @@ def _check_order(atoms: Atoms, beside: Mapping[str, Any], where: str, what: str)
 
 def _beside(atoms: Atoms, where: str) -> Mapping[str, Any]:
     held = atoms.info.get(ENTRIES, {})
-    try:
+    with _ours(where):
         held = json.loads(held) if isinstance(held, str) else held
         if not isinstance(held, dict):
             raise TypeError(f"a {type(held).__name__}")
-    except (ValueError, TypeError) as error:
-        raise _strange(where, error) from error
     return held
 
 
@@ -102,7 +98,5 @@ def _is_as_written(key: str, found: Any, value: Any) -> bool:
     return text is not None and same(found, read_value(key, text))
 
 
-def _strange(where: str, error: Exception) -> InputError:
-    return InputError(
-        f"{where}: {ENTRIES} holds {str(error)[:200]}, expected what al-loop itself writes there; remove that entry"
-    )
+def _ours(where: str) -> AbstractContextManager[None]:
+    return reading(f"{where}: {ENTRIES}", "expected what al-loop itself writes there; remove that entry")

@@ -15,6 +15,7 @@ from al_loop.files.cut_rows import check_last_row
 from al_loop.files.element_labels import Species, elements_of, plain_symbols, put_isotopes
 
 _FRAME: Final = re.compile(r"\s*(direct|cartesian|konfig)", re.IGNORECASE)
+MAX_ATOMS: Final = 10_000_000
 _LEAST: Final = 3  # coordinates in a row; flags or further columns may follow
 
 
@@ -69,6 +70,8 @@ def _header(path: Path, file: TextIO, species: Species) -> _Header:
     negative = len(factors) == 1 and factors[0] < 0  # the volume of the cell, Å³
     scale = (-factors[0] / volume) ** (1 / 3) if negative else np.array(factors)
     symbols = _species(path, [] if counts is names else names, counts, species)
+    if sum(map(int, counts)) > MAX_ATOMS:
+        raise ValueError(f"its header counts {' '.join(counts)[:60]} atoms, expected at most {MAX_ATOMS}")
     each = [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(int(count))]
     return _Header(each, vectors * scale, scale)
 

@@ -18,6 +18,7 @@ XYZ: Final = ("extxyz", "xyz")
 """ASE's names of the formats that are read here."""
 
 _PROPERTIES: Final = re.compile(r"""(?:^|\s)Properties\s*=\s*["']?([^\s"']+)""")
+_DIGITS: Final = 12  # of a count of atoms or of a column's width; nothing is longer
 _VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in some files
 
 
@@ -106,6 +107,7 @@ def atoms_of(text: str, file_format: str, names: Mapping[str, str], where: str, 
     """Return one frame of its text; see ``xyz_frames``."""
     from ase.io import read
 
+    _check_widths(*text.split("\n", 3)[1:3])
     named, symbols = named_elements(text, names, where, option)
     atoms = read(StringIO(named), format=file_format, index=0)
     put_isotopes(atoms, symbols)
@@ -129,9 +131,18 @@ def _label_place(header: str) -> int | None:
     return None
 
 
+def _check_widths(header: str, row: str) -> None:
+    """Refuse columns of which a row holds nothing: ASE's reader would make room for as many as are stated."""
+    stated = _PROPERTIES.search(header)
+    widths = [] if stated is None else [word for word in stated.group(1).split(":")[2::3] if word.isdecimal()]
+    held = len(row.split())
+    if any(len(width) > _DIGITS or int(width) > held for width in widths):
+        raise ValueError(f"its Properties state columns of {', '.join(widths)[:60]} values, and its rows hold {held}")
+
+
 def _count(line: str, most: int | None) -> int:
     text = line.strip()
-    count = int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004 - digits; no frame is longer
+    count = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
     if count < 1 or (most is not None and count > most):
         expected = "1 or more" if most is None else f"1 to {most}"
         if text.isdecimal() and not text.strip("0"):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ase import Atoms
 
-from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.masking import mask_uri
 from al_loop.monitor.check import Check
+from al_loop.paths import check_source
 
 TOGETHER = 10  # frames handed over at once: opening a ledger takes a second or two
 HELD = 200  # frames that wait for a ledger that is away; each of them is a snapshot too
@@ -85,8 +86,9 @@ def _check(campaign: Path) -> None:
     """Refuse what can be no campaign before anything runs."""
     from al_loop.config.file import load_config
 
-    if campaign.is_dir():
-        return
-    if not campaign.is_file():
-        raise InputError(f"harvest: {campaign} does not exist; name a campaign's YAML file or its folder")
+    remedy = "name a campaign's YAML file or its folder"
+    with reading(f"harvest: {campaign}", remedy):
+        if campaign.is_dir():
+            return
+    check_source(f"harvest: {campaign}", campaign, remedy)
     load_config(campaign)

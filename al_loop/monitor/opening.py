@@ -5,6 +5,7 @@ from pathlib import Path
 
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.foundation_text import parse_foundation
 from committee.backbones import load_backbone
 from committee.checkpoint import load
@@ -52,13 +53,8 @@ def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
                 f"the campaign {config.name} has not promoted a model yet; run it on, or name a checkpoint's folder"
             )
         folder, physics, chosen = served, config.physics, chosen or config.foundation
-    elif model.is_file():
-        raise InputError(
-            f"model {model} is a file; expected a checkpoint's folder, as al-loop train and a campaign write it, or a "
-            "campaign's YAML"
-        )
-    elif not model.is_dir():
-        raise InputError(f"model {model}: there is no such folder; name a checkpoint's folder or a campaign's YAML")
+    else:
+        _check_folder(model)
     try:
         return OpenedModel(load(folder, None if chosen is None else load_backbone(chosen)), physics)
     except CheckpointError as error:
@@ -66,3 +62,15 @@ def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
         if "load it yourself" in str(error):
             told += " On the command line: --foundation fairchem:FILE:TASK, or the campaign's YAML as the model."
         raise InputError(told) from error
+
+
+def _check_folder(model: Path) -> None:
+    remedy = "name a checkpoint's folder or a campaign's YAML"
+    with reading(f"model {model}", remedy):
+        if model.is_file():
+            raise InputError(
+                f"model {model} is a file; expected a checkpoint's folder, as al-loop train and a campaign write it, "
+                "or a campaign's YAML"
+            )
+        if not model.is_dir():
+            raise InputError(f"model {model}: there is no such folder; {remedy}")

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from al_loop.errors import InputError
 from al_loop.files.label_names import LabelKeys
 from al_loop.files.predictions import StatedFrame
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_relaxing import Labelled
 from al_loop.narrow.results import Ranking
+from al_loop.paths import writing
 from committee.prediction import Prediction
+from dft_interfaces.atomic_write import write_whole
 
 _logger = logging.getLogger("al_loop")
 
@@ -64,18 +65,6 @@ def write_path(path: Path, barrier: Barrier) -> None:
     _write(path, frames)
 
 
-def check_writable(path: Path, inputs: Sequence[Path]) -> None:
-    """Refuse a result file that would overwrite what is read, or that cannot be written, before computing.
-
-    Raises:
-        InputError: it is one of the inputs, or its folder does not exist.
-    """
-    if any(path.resolve() == one.resolve() for one in inputs):
-        raise InputError(f"--output: {path} is an input; choose another name")
-    if not path.parent.is_dir():
-        raise InputError(f"--output: the folder {path.parent} does not exist; make it, or choose another")
-
-
 def _frame(atoms: Atoms, info: Mapping[str, Any], answer: Prediction | None, labelled: Labelled | None) -> StatedFrame:
     frame = StatedFrame(atoms, {key: value for key, value in info.items() if value is not None and value != ""})
     if answer is not None:
@@ -96,7 +85,5 @@ def _write(path: Path, frames: Sequence[StatedFrame]) -> None:
     left_out = sorted({name for _, names in texts for name in names})
     if left_out:
         _logger.warning("%s cannot hold %s of the structures; they are written without", path, ", ".join(left_out))
-    try:
-        path.write_text("".join(text for text, _ in texts), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--output: {path} cannot be written ({error.strerror})") from error
+    with writing("--output", path):
+        write_whole(path, "".join(text for text, _ in texts))

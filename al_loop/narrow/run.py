@@ -13,12 +13,13 @@ from al_loop.narrow.barrier import find_barrier
 from al_loop.narrow.barrier_results import Barrier
 from al_loop.narrow.dft_barrier import label_barrier
 from al_loop.narrow.dft_ranking import label_ranking
-from al_loop.narrow.files import check_writable, write_path, write_ranking
+from al_loop.narrow.files import write_path, write_ranking
 from al_loop.narrow.opening import Workbench
 from al_loop.narrow.options import BarrierOptions, RankOptions
 from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.results import Ranking
 from al_loop.narrow.structures import end_notes, read_ends
+from al_loop.paths import check_target
 
 Advance = Callable[[str], object]
 
@@ -45,7 +46,7 @@ def rank_file(
     Raises:
         InputError: bad input; nothing was computed.
     """
-    check_writable(output, [candidates])
+    check_target("--output", output, [candidates])
     frames = read_structures(candidates)
     with ExitStack() as stack:
         labeller = _labeller(stack, bench, output, frames)
@@ -84,7 +85,7 @@ def barrier_of_files(
         InputError: bad input; nothing was computed.
         GuardStop: there is no barrier to be found.
     """
-    check_writable(output, [initial, final])
+    check_target("--output", output, [initial, final])
     ends = read_ends(initial, final)
     with ExitStack() as stack:
         labeller = _labeller(stack, bench, output, ends)

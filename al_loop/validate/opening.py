@@ -11,7 +11,9 @@ from al_loop.errors import InputError
 from al_loop.files.formats import recognised
 from al_loop.files.label_names import LabelKeys
 from al_loop.files.structures import EVERY_ELEMENT, read_structures
+from al_loop.foreign import reading
 from al_loop.frames import plain_atoms
+from al_loop.paths import check_source, printable
 from al_loop.progress import Advance
 from al_loop.validate.dataset_reference import DatasetReference
 from al_loop.validate.reference import EngineReference, Reference, StoredReference
@@ -39,7 +41,7 @@ def named_structures(files: Sequence[Path]) -> dict[str, Atoms]:
             except StructureError as error:
                 raise InputError(f"{file}, structure {index}: it {error.reason}") from error
             check_followed(atoms, Motion.COMPARISON, f"{file}, structure {index},")
-            found[_free_name(file.stem, found)] = plain_atoms(atoms)
+            found[_free_name(printable(file.stem), found)] = plain_atoms(atoms)
     return found
 
 
@@ -73,7 +75,9 @@ def open_reference(
 
 def _is_database(path: Path) -> bool:
     """Whether it is a database of ASE in JSON."""
-    return path.is_file() and recognised(path) == "json"
+    check_source(f"reference {path}", path, "name a file that you may read")
+    with reading(f"reference {path}", "name a file that you may read"):
+        return recognised(path) == "json"
 
 
 def _free_name(stem: str, taken: dict[str, Atoms]) -> str:

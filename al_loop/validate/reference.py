@@ -12,6 +12,7 @@ from al_loop.errors import InputError
 from al_loop.foreign import reading
 from al_loop.label.label_calculator import LabelCalculator
 from al_loop.label.labeller import Labeller
+from al_loop.paths import check_source
 from al_loop.validate.answer import Answer, AnswerStore, structure_id
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck
@@ -20,6 +21,7 @@ from dft_interfaces.atomic_write import write_whole
 SCHEMA = 1
 KIND = "al-loop validation reference"
 REFERENCE_NAME = "validation-reference.json"
+_NAME_IT = f"name a whole {REFERENCE_NAME} that al-loop validate wrote"
 
 
 class Reference(Protocol):
@@ -101,9 +103,10 @@ class StoredReference:
     pays = False
 
     def __init__(self, path: Path) -> None:
-        data = _read(path)
+        check_source(f"reference {path}", path, _NAME_IT)
         self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
-        with reading(f"reference {path}", "let `al-loop validate` write it again"):
+        with reading(f"reference {path}", _NAME_IT):
+            data = _read(path)
             self.name = str(data["name"])
             self.level = str(data["level"])
             for entry in data["answers"]:
@@ -149,8 +152,7 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    with reading(f"reference {path}", f"name the {REFERENCE_NAME} that `al-loop validate` wrote"):
-        data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
     if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):

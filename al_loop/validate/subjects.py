@@ -11,6 +11,7 @@ from ase.calculators.emt import EMT
 
 from al_loop.config import Config
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.foundation_text import FORMS, Foundation, parse_foundation, title
 from al_loop.ids import content_id
 from committee.backbones import load_backbone
@@ -80,7 +81,9 @@ def _model(model: str, others: Sequence[Subject], config: Config | None) -> list
     folder = Path(model)
     if model.endswith(YAML):
         return _served(folder)
-    if not folder.is_dir():
+    with reading(f"MODEL {model}", "name a checkpoint's folder, a campaign's YAML or a foundation"):
+        is_folder = folder.is_dir()
+    if not is_folder:
         return [_foundation(model, "MODEL", ", or the folder of a checkpoint")]
     known = [s.calculator.potential for s in others if isinstance(s.calculator, CommitteeCalculator)]
     try:

@@ -215,8 +215,11 @@ def test_refusals_name_what_to_do(files: Path) -> None:
     frames = labelled(files)
     to = files / "model"
     for arguments, told in [
-        (("label", files / "none.xyz", "--engine", files / "engine.yaml", "--to", files / "o.extxyz"), "is not a file"),
-        (("label", frames, "--engine", files / "engine.yaml", "--to", frames), "is the input"),
+        (
+            ("label", files / "none.xyz", "--engine", files / "engine.yaml", "--to", files / "o.extxyz"),
+            "does not exist",
+        ),
+        (("label", frames, "--engine", files / "engine.yaml", "--to", frames), "is an input"),
         (("label", frames, "--engine", files / "engine.yaml", "--to", files / "o.cif"), "ends in .extxyz"),
         (("label", frames, "--engine", files / "engine.yaml", "--to", files / "no" / "o.xyz"), "does not exist"),
         (("label", frames, "--engine", files / "none.yaml", "--to", files / "o.xyz"), "none.yaml"),

@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "no such structure": ({"systems": [{"file": "ethanol.xyz"}]}, ["systems[0].file", "ethanol.xyz", "does not exist"]),
     "structure is a folder": ({"systems": [{"file": "text.pdf"}]}, ["systems[0].file", "is a folder"]),
     "structure without atoms": ({"systems": [{"file": "empty.xyz"}]}, ["systems[0].file", "no atoms"]),
-    "truncated structure": ({"systems": [{"file": "broken.xyz"}]}, ["systems[0].file", "cannot be read by ASE"]),
+    "truncated structure": ({"systems": [{"file": "broken.xyz"}]}, ["systems[0].file", "cannot be read ("]),
     "unknown format": ({"systems": [{"file": "notes.txt"}]}, ["systems[0].file", "notes.txt", "ASE"]),
     "a cell without room": (
         {
@@ -350,7 +350,7 @@ def make_binary(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("make", "expected"),
-    [(make_missing, "no config file"), (make_folder, "is a folder"), (make_binary, "not text in UTF-8")],
+    [(make_missing, "no config file"), (make_folder, "is a folder"), (make_binary, "its text is not UTF-8")],
 )
 def test_not_a_config_file(
     make: Callable[[Path], Path], expected: str, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,9 @@ from ase import Atoms
 
 from al_loop.errors import InputError
 from al_loop.files.outputs import aims, cp2k, espresso, gpaw, orca, vasp_outcar, vasprun
-from al_loop.files.outputs.step import NO_FORCES, NOT_FINITE, IonicStep, OutputError
+from al_loop.files.outputs.step import CUT_OFF, NO_FORCES, NOT_FINITE, IonicStep, OutputError
 from al_loop.files.outputs.vasp_run import other_output
+from al_loop.foreign import reason_of
 
 OUTPUTS: Final = {
     "vasp-outcar": "VASP OUTCAR",
@@ -68,12 +69,10 @@ def read_output(path: Path, kind: str) -> Output:
         InputError: a file that cannot be read; where another file of the same run can, it is named.
     """
     try:
-        steps = list(_READERS[kind](path))
+        return _judged(list(_READERS[kind](path)))
     except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as {OUTPUTS[kind]}: {_reason(error)}. {_remedy(path, kind)}"
-        ) from error
-    return _judged(steps)
+        reason = str(error) if isinstance(error, OutputError) else reason_of(error)
+        raise InputError(f"{path} cannot be read as {OUTPUTS[kind]}: {reason}. {_remedy(path, kind)}") from error
 
 
 def no_labels(path: Path, kind: str, output: Output) -> str:
@@ -106,6 +105,8 @@ def _judged(steps: list[IonicStep]) -> Output:
 def _defect(step: IonicStep, *, some_forces: bool) -> str:
     if step.energy_eV is None or (step.forces_eV_per_A is None and some_forces):
         return NO_FORCES
+    if step.forces_eV_per_A is not None and np.shape(step.forces_eV_per_A) != (len(step.atoms), 3):
+        return CUT_OFF
     numbers = [step.energy_eV, *np.ravel(step.atoms.positions), *np.ravel(step.atoms.cell.array)]
     numbers += [*np.ravel(step.forces_eV_per_A)] if step.forces_eV_per_A is not None else []
     return "" if np.isfinite(numbers).all() else NOT_FINITE
@@ -125,10 +126,6 @@ def _listed(numbers: list[int]) -> str:
         else:
             ranges.append([number, number])
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, OutputError) else f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _remedy(path: Path, kind: str) -> str:

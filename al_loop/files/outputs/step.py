@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 UNCONVERGED: Final = "the electronic steps did not converge"
 MACHINE_LEARNED: Final = "VASP's machine-learned force field predicted them"
 NO_FORCES: Final = "the file holds no forces for them"
+CUT_OFF: Final = "the output ends within their forces"
 NOT_FINITE: Final = "the energy or forces are not finite numbers"
 
 

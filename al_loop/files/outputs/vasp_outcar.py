@@ -21,6 +21,7 @@ from ase.io.vasp_parsers.vasp_outcar_parsers import (
 
 from al_loop.files.outputs.step import MACHINE_LEARNED, NO_FORCES, UNCONVERGED, IonicStep, OutputError
 from al_loop.files.text import open_text
+from al_loop.foreign import reason_of
 from dft_interfaces.electronic_convergence import vasp_converged
 
 _END: Final = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
@@ -101,8 +102,8 @@ def _step(number: int, lines: list[str], header: dict[str, object], max_steps: i
     try:
         atoms = parser.build(lines)
         energy_eV = float(energy[1] if energy else "none")
-    except (ValueError, IndexError) as error:
-        raise OutputError(f"the numbers of step {number} cannot be read ({error})") from error
+    except Exception as error:
+        raise OutputError(f"the numbers of step {number} cannot be read ({reason_of(error)})") from error
     results, atoms.calc = atoms.calc.results, None
     return IonicStep(number, atoms, energy_eV, results["forces"], results.get("stress"))
 

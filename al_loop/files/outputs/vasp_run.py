@@ -24,7 +24,10 @@ def is_outcar(path: Path) -> bool:
 def other_output(path: Path) -> Path | None:
     """Return vasprun.xml of an OUTCAR's run, or OUTCAR of a vasprun.xml's; None if it is not there or is empty."""
     tag = run_tag(path)
-    if tag is None or not path.parent.is_dir():
+    if tag is None:
         return None
-    others = (file for file in sorted(path.parent.iterdir()) if run_tag(file) == tag and file.is_file())
-    return next((file for file in others if is_outcar(file) != is_outcar(path) and file.stat().st_size > 0), None)
+    try:
+        others = (file for file in sorted(path.parent.iterdir()) if run_tag(file) == tag and file.is_file())
+        return next((file for file in others if is_outcar(file) != is_outcar(path) and file.stat().st_size > 0), None)
+    except OSError:  # what may not be looked at cannot be offered
+        return None

@@ -104,5 +104,5 @@ def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
     path = stored(tmp_path / name, [with_results(step) for step in calculated(2)])
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=rf"{name} cannot be read"):
+    with pytest.raises(InputError, match=rf"{name}, frame \d+ of an ASE .*, cannot be read"):
         read_labelled(path)

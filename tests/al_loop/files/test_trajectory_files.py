@@ -134,7 +134,7 @@ def test_labels_of_an_extended_xyz_stand_where_its_header_says(tmp_path: Path) -
 @pytest.mark.parametrize(("lost", "said"), [(4, "seems cut off"), (12, "cut off"), (40, "cut off")])
 def test_an_xyz_that_is_cut_is_refused(tmp_path: Path, lost: int, said: str) -> None:
     whole = XYZ.format("O", "H") * 2
-    with pytest.raises(InputError, match=f"frame 1 cannot be read as extxyz.*{said}"):
+    with pytest.raises(InputError, match=f"frame 1 of the format extxyz cannot be read.*{said}"):
         frames(tmp_path / "run.xyz", whole[:-lost])
 
 

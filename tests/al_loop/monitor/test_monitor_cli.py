@@ -152,7 +152,7 @@ def broken_files(tmp_path, atoms):
         ("types.dump", "--species Na,Cl"),
         ("more.dump", "types up to 2, --species names 1"),
         ("cut.dump", "frame 1 cannot be read"),
-        ("none.extxyz", "there is no file none.extxyz"),
+        ("none.extxyz", "none.extxyz does not exist"),
     ],
 )
 def test_bad_trajectories_exit_with_2(checkpoint, make_copper, tmp_path, name, message) -> None:

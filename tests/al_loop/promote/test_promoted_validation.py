@@ -144,8 +144,8 @@ def test_the_config_names_structures_reference_and_checks(files, good):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"structure": "nowhere.cif"}, "promote.validation: .*nowhere.cif is not a file"),
-        ({"reference": "nowhere.json"}, "promote.validation: reference .*nowhere.json: cannot be read"),
+        ({"structure": "nowhere.cif"}, "promote.validation: .*nowhere.cif does not exist"),
+        ({"reference": "nowhere.json"}, "promote.validation: reference .*nowhere.json does not exist"),
         ({"structure": "other.extxyz"}, "no candidate could pass: .* does not answer relaxation .*holds no relaxation"),
         ({"checks": "elasticity"}, "does not answer elasticity"),
         ({"checks": "elasticty"}, "did you mean 'elasticity'"),
