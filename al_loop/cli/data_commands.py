@@ -45,7 +45,7 @@ def export_command(
     roles = named_roles(role)
 
     file_kind(to)  # refused before the database is opened
-    with existing_campaign(config) as ledger:
+    with existing_campaign(config, read_only=True) as ledger:
         count = export_file(ledger, to, what, round_, roles)
     typer.echo(f"Wrote {count} frames to {to}.")
 
