@@ -15,6 +15,7 @@ import psutil
 
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings import EngineSettings, LimitSettings
@@ -113,7 +114,7 @@ class EngineProcess:
             self._log.truncate(0)
             self._connection.send_bytes(json.dumps({"ask": what, **details}).encode())
             self._wait(time_s or self._limits.time_s)
-            reply = json.loads(self._connection.recv_bytes())
+            reply = _reply(self._connection.recv_bytes())
         except (EOFError, ConnectionError) as error:
             raise self._ended(time.monotonic() - begun) from error
         except BaseException:
@@ -196,3 +197,12 @@ class EngineProcess:
     def _log_end(self) -> bytes:
         handle = self._log.fileno()
         return os.pread(handle, _LOG_BYTES, max(0, os.fstat(handle).st_size - _LOG_BYTES))
+
+
+def _reply(data: bytes) -> dict[str, Any]:
+    """Read what came back: an answer, or an error with its text; a library of the engine may write anything there."""
+    with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's answer cannot be read ({why})")):
+        reply: dict[str, Any] = json.loads(data)
+        for key in ("text", "traceback") if "error" in reply else ("answer",):
+            reply[key]
+        return reply
