@@ -27,6 +27,10 @@ FAULTS = {
     "clock_jumps": "all leases move by an hour against the server's clock, ahead and back",
     "wall_clock_jumps": "the wall clock of campaign, workers and mongod jumps a day ahead, then behind (libfaketime)",
     "second_run": "a second `al-loop run` on the same campaign",
+    "database_slow": "a server of the user answers each command 30 ms late",
+    "database_read_only": "a server of the user takes no writes: when the campaign starts, and again while labelling",
+    "database_other_version": "a server of the user keeps the format of MongoDB 5.0, and is raised to 6.0 while "
+    "labelling",
 }
 HEAD = """# Reliability
 
@@ -49,12 +53,21 @@ TAIL = """
 
 - **Results lie on disk before they are reported.** A worker that dies between the two loses nothing: the next one finds
   the file. What had not ended is calculated again.
+- **Results carry a checksum.** A result file, a step's last file, a batch or a task that goes to a queue, and the
+  frames of a trajectory are compared with the SHA-256 that was written with them; a committee's checkpoint too. What
+  does not match is no result: it is named in the log and calculated, fitted or run again, and a damaged batch or task
+  is not carried out.
 - **One accepted label per request.** A claim carries a token; a result under an older one is kept apart and not used.
 - **No wall clock decides who is alive.** A worker loses its request when another one has seen no sign of life for
   `label.lease_s`, by a clock that does not jump; time in which the database was away does not count.
 - **A database that is away is waited for**, with a message, for up to `store.wait_s` (300 s by default); the campaign's
   own server is started again if it has died. After that the campaign ends with exit code 1, and the same command
   continues.
+- **A database of yours is tried before anything is calculated.** `run`, `import` and `label --worker` write one note
+  first: a user without the role `readWrite`, a secondary, a server that blocks writes, an unknown version of the
+  protocol and a wrong option or certificate in the URI are one message each, and exit code 2. `status`, `report` and
+  `export` only read, and work where nothing may be written. Rights that are taken away later end the campaign with
+  exit code 1; the same command continues once they are back.
 - **A failed calculation is an outcome**: retried as `label.retry` says, then quarantined with its reason, and nobody
   trains on it.
 - **What a kill leaves behind is swept.** A large array whose document was never written is noted when a campaign
