@@ -83,7 +83,6 @@ DAMAGE = [
     ("label", {"$set": {"stress_eV_per_A3": "text"}}),
     ("label", {"$unset": {"cost_s": ""}}),
     ("request", {"$set": {"label": "nobody's"}}),
-    ("request", {"$set": {"wanted_by.0.role": "onlooker"}}),
     ("request", {"$set": {"mine": [1]}}),
     ("round", {"$set": {"stages.explore.results": "{"}}),
     ("round", {"$unset": {"stages.explore.finished_at": ""}}),
@@ -125,7 +124,7 @@ def test_a_version_that_is_none(store, tmp_path, note):
     with open_ledger(store, tmp_path, "copper") as ledger:
         ledger._database["format"].replace_one({"_id": "version"}, note)
     for read_only in (False, True):
-        with pytest.raises(InputError, match=r"version .* (cannot be read|99)"):
+        with pytest.raises(InputError, match=r"version (99|.* cannot be read)"):
             with open_ledger(store, tmp_path, "copper", read_only=read_only):
                 pass
 
