@@ -213,7 +213,11 @@ def wait_for_labels(
     """
     waiting = ledger.open_by_role(round_)
     while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
-        pool.check()
+        try:
+            pool.check()
+        except CampaignError:
+            ledger.check_writable()  # a database that takes no writes ends all workers, and is what is wrong then
+            raise
         time.sleep(POLL_S)
         before, waiting = _open(waiting), ledger.open_by_role(round_)
         if _open(waiting) != before:

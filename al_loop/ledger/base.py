@@ -42,8 +42,15 @@ class LedgerBase:
         self._require_writable()
         bring_up_to_date(self._database, self._collections())
         self._docs.ensure_indexes()
-        opened = {"$currentDate": {"time": True}}  # a user without the right to write is told so now
-        self._database[FORMAT].update_one({"_id": "opened"}, opened, upsert=True)
+        self.check_writable()
+
+    def check_writable(self) -> None:
+        """Write the time into a note, as a trial.
+
+        Raises:
+            OperationFailure: the user may not write, or the server takes no writes.
+        """
+        self._database[FORMAT].update_one({"_id": "written"}, {"$currentDate": {"time": True}}, upsert=True)
 
     def prepare_to_read(self) -> None:
         """Check the version of the format; nothing is written.

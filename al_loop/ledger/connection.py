@@ -140,14 +140,25 @@ def _why_not(uri: str, error: Exception) -> str:
 
 
 def _reason(uri: str, error: Exception) -> str:
-    """What pymongo says, without the state of its topology; its kind alone where that would repeat a secret."""
+    """What pymongo says of a URI; its kind alone where that would repeat a secret."""
     cause = error.__context__ if isinstance(error, mongoengine.ConnectionFailure) else error
     cause = cause if isinstance(cause, Exception) else error
-    said = re.split(r" \(configured timeouts|, Timeout: |, full error: ", reason_of(cause), maxsplit=1)[0]
+    said = said_by(cause)
     if isinstance(cause, OSError) and cause.filename:
         said = f"{said}: {cause.filename}"
     holds_secret = any(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", said) for secret in _secrets(uri))
     return type(cause).__name__ if holds_secret else said
+
+
+def said_by(error: Exception) -> str:
+    """What pymongo says, without the state of its topology and the server's whole answer."""
+    return re.split(r" \(configured timeouts|, Timeout: |, full error: ", reason_of(error), maxsplit=1)[0]
+
+
+def codes_of(error: OperationFailure) -> set[int]:
+    """The codes of what a server refused; of many writes each has its own."""
+    each = (error.details or {}).get("writeErrors") or []
+    return {int(code) for code in (error.code, *(one.get("code") for one in each)) if code is not None}
 
 
 def _secrets(uri: str) -> set[str]:

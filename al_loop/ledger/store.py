@@ -11,8 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.folder import LEDGER
-from al_loop.foreign import reason_of
-from al_loop.ledger.connection import connected, uri_in_file, without_credentials
+from al_loop.ledger.connection import codes_of, connected, said_by, uri_in_file, without_credentials
 from al_loop.ledger.gated import GatedLedger
 from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
@@ -23,7 +22,7 @@ from al_loop.ledger.rounds import RoundLedger
 from al_loop.ledger.server import held_server, revive_server
 from al_loop.ledger.unused_files import UnusedFilesLedger
 
-_REFUSED: Final = (13, 18, 371)  # no right, wrong credentials, a server that blocks the writes of users
+_REFUSED: Final = frozenset({13, 18, 371})  # no right, wrong credentials, a server that blocks the writes of users
 
 
 @patient
@@ -74,11 +73,11 @@ def open_ledger(
         except LOST as error:
             raise DatabaseLostError(_gone(uri, folder, error)) from error
         except OperationFailure as error:
-            if error.code not in _REFUSED:
+            if not _REFUSED & codes_of(error):
                 raise
             place = _place(uri, folder)
             raise DatabaseLostError(
-                f"The campaign lost its database: {place} refuses what it did before ({reason_of(error)}). Give the "
+                f"The campaign lost its database: {place} refuses what it did before ({said_by(error)}). Give the "
                 "user the role readWrite again; then run the same command: it goes on where this one stopped."
             ) from error
 
@@ -97,7 +96,7 @@ def _prepare(ledger: Ledger, server: str, *, read_only: bool) -> None:
     except OperationFailure as error:
         right = "read" if read_only else "readWrite"
         raise InputError(
-            f"The MongoDB server at {without_credentials(server)} refuses what the ledger needs ({reason_of(error)}). "
+            f"The MongoDB server at {without_credentials(server)} refuses what the ledger needs ({said_by(error)}). "
             f"Give the user the role {right} on the database, or set MONGODB_URI (or store.uri) to another server."
         ) from error
 

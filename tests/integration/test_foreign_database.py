@@ -207,7 +207,7 @@ def test_a_server_that_keeps_an_earlier_format(guarded, tmp_path):
 
 
 def contents(server):
-    """All documents but the note of the last opening."""
+    """All documents but the note of the last trial."""
     with pymongo.MongoClient(server.uri("root")) as client:
         names = sorted(client["al_loop"].list_collection_names())
-        return {name: list(client["al_loop"][name].find({"_id": {"$ne": "opened"}}).sort("_id", 1)) for name in names}
+        return {name: list(client["al_loop"][name].find({"_id": {"$ne": "written"}}).sort("_id", 1)) for name in names}
