@@ -166,7 +166,7 @@ class Campaign:
         """
         if check_folder(self.config) is None:
             raise InputError(f"There is no campaign in {self.folder}. Start it with run().")
-        with existing_campaign(self.config) as ledger:
+        with existing_campaign(self.config, read_only=True) as ledger:
             model = ledger.served_model()
         if model is None:
             return None

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from al_loop.errors import CampaignError, InputError
+from committee import foreign
 from committee.errors import CommitteeError
+from committee.foreign import reason_of
 from dft_interfaces.errors import DFTInterfaceError
+
+__all__ = ["each_read", "reading", "reason_of"]
 
 T = TypeVar("T")
 
 _OURS: Final = (CampaignError, CommitteeError, DFTInterfaceError)
-_CHARACTERS: Final = 300  # of what a reader said
 
 
 @contextmanager
@@ -30,12 +33,8 @@ def reading(what: object, remedy: str) -> Iterator[None]:
     Raises:
         InputError: "what cannot be read (why); remedy".
     """
-    try:
+    with foreign.reading(what, remedy, InputError, _OURS):
         yield
-    except _OURS:
-        raise
-    except Exception as error:
-        raise InputError(f"{what} cannot be read ({reason_of(error)}); {remedy}") from error
 
 
 def each_read(items: Iterator[T], what: Callable[[int], object], remedy: str) -> Iterator[T]:
@@ -57,20 +56,3 @@ def each_read(items: Iterator[T], what: Callable[[int], object], remedy: str) ->
             return
         yield item  # type: ignore[misc]  # not the end
         number += 1
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a few words what a foreign reader met, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    if isinstance(error, UnicodeError):
-        return "its text is not UTF-8"
-    if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    said = " ".join(str(error).split())
-    if isinstance(error, KeyError):
-        said = f"it lacks {said}"
-    shortened = said if len(said) <= _CHARACTERS else f"{said[:_CHARACTERS]}..."
-    return f"{type(error).__name__}: {shortened}" if shortened else type(error).__name__

@@ -124,7 +124,7 @@ def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Iden
         InputError: it holds no campaign of that name, or another one, or is another database.
     """
     found = ledger.campaign_id()
-    if (found, ledger.database_id()) == (known.campaign_id, known.database_id):
+    if (found, ledger.noted_database_id()) == (known.campaign_id, known.database_id):
         return
     if found is None:
         holds = f"holds no campaign {known.name}"
@@ -141,10 +141,14 @@ def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Iden
 
 
 @contextmanager
-def existing_campaign(config: Config) -> Iterator[Ledger]:
+def existing_campaign(config: Config, *, read_only: bool = False) -> Iterator[Ledger]:
     """Open the ledger of a campaign that was started before; nothing is created where there is none.
 
     On a server of the user's own the campaign may have been started in a folder elsewhere.
+
+    Args:
+        config: of the campaign.
+        read_only: as in ``open_ledger``.
 
     Raises:
         InputError: there is none, or the folder and the database are not the same campaign's.
@@ -153,7 +157,7 @@ def existing_campaign(config: Config) -> Iterator[Ledger]:
     if known is None and shared_server(config.store) is None:
         id_is_lost = has_database(folder) and not (folder / ID_NAME).exists()
         raise InputError(_without_id(folder, config.name) if id_is_lost else _nothing_in(folder))
-    with open_ledger(config.store, folder, config.name) as ledger:
+    with open_ledger(config.store, folder, config.name, read_only=read_only) as ledger:
         if known is not None:
             check_ledger(ledger, config.store, folder, known)
         elif ledger.campaign_config() is None:

@@ -40,6 +40,10 @@ FAULTS = {
     "database_files_damaged": "files of the private MongoDB are removed, truncated, emptied, overwritten, unreadable",
     "ledger_gone": "`ledger/`, its database, or `ledger/` and `campaign.id` are gone",
     "folder_read_only": "the campaign's folder is read-only, before the start and in its middle",
+    "database_slow": "a server of the user answers each command 30 ms late",
+    "database_read_only": "a server of the user takes no writes: when the campaign starts, and again while labelling",
+    "database_other_version": "a server of the user keeps the format of MongoDB 5.0, and is raised to 6.0 while "
+    "labelling",
 }
 HEAD = """# Reliability
 
@@ -81,6 +85,11 @@ TAIL = """
 - **A database that is away is waited for**, with a message, for up to `store.wait_s` (300 s by default); the campaign's
   own server is started again if it has died. After that the campaign ends with exit code 1, and the same command
   continues.
+- **A database of yours is tried before anything is calculated.** `run`, `import` and `label --worker` write one note
+  first: a user without the role `readWrite`, a secondary, a server that blocks writes, an unknown version of the
+  protocol and a wrong option or certificate in the URI are one message each, and exit code 2. `status`, `report` and
+  `export` only read, and work where nothing may be written. Rights that are taken away later end the campaign with
+  exit code 1; the same command continues once they are back.
 - **A failed calculation is an outcome**: retried as `label.retry` says, then quarantined with its reason, and nobody
   trains on it.
 - **What a kill leaves behind is swept.** A large array whose document was never written is noted when a campaign

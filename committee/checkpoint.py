@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -20,6 +19,7 @@ from committee.backbones import load_backbone
 from committee.calibration import Calibration
 from committee.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
 from committee.errors import CheckpointError
+from committee.foreign import reading
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
 from committee.potential import CommitteePotential, Provenance
@@ -28,6 +28,7 @@ from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
 
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
+_REMEDY = "restore it or train again"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
 
 
@@ -80,14 +81,10 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
     """
     folder = Path(folder)
     description, content = _read(folder)
-    try:
+    with reading(folder, _REMEDY):
         description = upgraded(description)
         backbone = _backbone(description, backbone)
         return _assemble(description, content, backbone)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise _damaged(folder, error) from error
 
 
 def content_hash(folder: Path | str) -> str:
@@ -98,10 +95,8 @@ def content_hash(folder: Path | str) -> str:
     """
     digest = hashlib.sha256()
     for name in (DESCRIPTION, TENSORS):
-        try:
+        with reading(Path(folder) / name, _REMEDY):
             content = (Path(folder) / name).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{Path(folder) / name} cannot be read ({error.strerror}).") from error
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
@@ -158,32 +153,36 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
+    for name in (DESCRIPTION, TENSORS):
+        with reading(folder / name, _REMEDY):
+            if not (folder / name).is_file():
+                state = "no file" if (folder / name).exists() else "missing"
+                raise CheckpointError(f"{folder} is no committee checkpoint: {name} is {state}.")
+    with reading(folder / DESCRIPTION, _REMEDY):
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        _require_readable(folder, description)
+        is_edited = seal_is_broken(description)
+    with reading(folder / TENSORS, _REMEDY):
         content = (folder / TENSORS).read_bytes()
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise CheckpointError(f"{folder} is no committee checkpoint: {missing} is missing.") from error
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, error) from error
+    for name, broken in (
+        (TENSORS, hashlib.sha256(content).hexdigest() != description.get("tensors_sha256")),
+        (DESCRIPTION, is_edited),
+    ):
+        if broken:
+            raise CheckpointError(
+                f"{folder / name} was truncated or edited: its SHA-256 differs; restore it or train again."
+            )
+    with reading(folder / TENSORS, _REMEDY):
+        return description, load_tensors(content)
+
+
+def _require_readable(folder: Path, description: object) -> None:
     version = description.get("schema_version") if isinstance(description, dict) else None
     if not is_readable(version):
         raise CheckpointError(
             f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "upgrade the package or train again."
         )
-    for name, broken in (
-        (TENSORS, hashlib.sha256(content).hexdigest() != description.get("tensors_sha256")),
-        (DESCRIPTION, seal_is_broken(description)),
-    ):
-        if broken:
-            raise CheckpointError(
-                f"{folder / name} was truncated or edited: its SHA-256 differs; restore it or train again."
-            )
-    try:
-        return description, load_tensors(content)
-    except SafetensorError as error:
-        raise _damaged(folder, error) from error
 
 
 def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:
@@ -247,7 +246,3 @@ def _latent(tensors: Mapping[str, Tensor]) -> LatentDistance | None:
     for name in LATENT:
         setattr(latent, name, tensors[f"latent.{name}"].numpy().copy())
     return latent
-
-
-def _damaged(folder: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{folder} is damaged ({type(error).__name__}: {error}); restore it or train again.")

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from committee.foreign import is_file
+
 IMPORT_PATH = "import_path"
 _FILE_WORDS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
@@ -139,7 +141,7 @@ class TrainingSettings(Settings):
 def resolve_path(model: str, base: Path) -> str:
     """Return ``model`` as an absolute path if such a file exists beside the config, unchanged otherwise."""
     candidate = (base / model).expanduser()
-    return str(candidate.resolve()) if candidate.is_file() else model
+    return str(candidate.resolve()) if is_file(candidate) else model
 
 
 def resolve_arguments(arguments: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Names of SevenNet's models: which come inside its wheel, which would have to be fetched. Imports nothing heavy."""
 
-from pathlib import Path
+from committee.foreign import is_file
 
 _MATERIALS_PROJECT = "PBE(+U), VASP, Materials Project settings (MPtrj)"
 
@@ -26,7 +26,7 @@ def canonical(model: str) -> str:
 
 def is_shipped(model: str) -> bool:
     """Whether a name stands for weights inside the wheel; a file of that name in the current folder goes first."""
-    return not Path(model).is_file() and canonical(model) in SHIPPED
+    return not is_file(model) and canonical(model) in SHIPPED
 
 
 def why_unknown(model: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from committee.atomic_write import replacing
 from committee.backbone import Backbone, Evaluation
-from committee.errors import TrainingDataError
+from committee.errors import CheckpointError, TrainingDataError
+from committee.foreign import reading
 from committee.names import CHARGE, SPIN
 from committee.settings import TrainingSettings
 from committee.sketch import sketch_of
@@ -204,9 +204,13 @@ def _read(path: Path, structure: str, sketch: NDArray[np.float32]) -> Tangents |
     """Return the stored entry, or None if there is none, it is damaged, or of another structure or sketch."""
     try:
         # Opened here, since numpy leaves the file open when it turns out to be no archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with (
+            reading(path, "it is calculated again"),
+            path.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):
             content = {field.name: file[field.name] for field in fields(Tangents)}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except CheckpointError:
         return None
     stored = Tangents(**{**content, "structure": str(content["structure"])})
     return stored if stored.structure == structure and np.array_equal(stored.sketch, sketch) else None

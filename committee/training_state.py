@@ -1,16 +1,19 @@
 """A training on disk between two epochs, so that one that was killed goes on where it was."""
 
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from committee.atomic_write import replacing
+from committee.errors import CheckpointError
+from committee.foreign import reading
 
 _LOG = logging.getLogger(__name__)
 STATE = "training-state.safetensors"
@@ -56,36 +59,45 @@ class StateFile:
         if not self.path.exists():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["about"])
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-            if about["key"] != self._key:
-                _LOG.info("%s is of another training (data, settings or seed); starting at epoch 0", self.path)
-                return None
-            state = TrainingState(
-                epoch=int(about["epoch"]),
-                best_score=float(about["best_score"]),
-                best_epoch=int(about["best_epoch"]),
-                **{part: _part(tensors, part) for part in ("weights", "moments", "best")},
-            )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            _LOG.warning("%s cannot be read (%s); starting at epoch 0", self.path, error)
+            with reading(self.path, "the training starts at epoch 0"):
+                state = self._read()
+        except CheckpointError as error:
+            _LOG.warning("%s", error)
             return None
-        _LOG.info("going on from epoch %d of %s", state.epoch, self.path)
+        if state is None:
+            _LOG.info("%s is of another training (data, settings or seed); starting at epoch 0", self.path)
+        else:
+            _LOG.info("going on from epoch %d of %s", state.epoch, self.path)
         return state
+
+    def _read(self) -> TrainingState | None:
+        with safe_open(self.path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        if about["key"] != self._key:
+            return None
+        if about["sha256"] != _digest(tensors):
+            raise CheckpointError(f"{self.path} was damaged: its SHA-256 differs; the training starts at epoch 0")
+        return TrainingState(
+            epoch=int(about["epoch"]),
+            best_score=float(about["best_score"]),
+            best_epoch=int(about["best_epoch"]),
+            **{part: _part(tensors, part) for part in ("weights", "moments", "best")},
+        )
 
     def write(self, state: TrainingState) -> None:
         """Replace what was there."""
+        tensors = {
+            f"{part}/{name}": tensor.detach().contiguous()
+            for part in ("weights", "moments", "best")
+            for name, tensor in getattr(state, part).items()
+        }
         about = {
             "key": self._key,
             "epoch": state.epoch,
             "best_score": repr(state.best_score),
             "best_epoch": state.best_epoch,
-        }
-        tensors = {
-            f"{part}/{name}": tensor.detach().contiguous()
-            for part in ("weights", "moments", "best")
-            for name, tensor in getattr(state, part).items()
+            "sha256": _digest(tensors),
         }
         with replacing(self.path) as file:
             file.write(save(tensors, metadata={"about": json.dumps(about)}))
@@ -112,3 +124,12 @@ def restore_moments(optimizer: torch.optim.Optimizer, names: list[str], moments:
 
 def _part(tensors: Tensors, part: str) -> Tensors:
     return {name.removeprefix(f"{part}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _digest(tensors: Tensors) -> str:
+    """SHA-256 of names and numbers: safetensors itself does not notice a digit that changed on the disk."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

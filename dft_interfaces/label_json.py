@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 
 _FIELDS = frozenset(Label.__dataclass_fields__)
@@ -36,7 +37,7 @@ def label_from_dict(data: object) -> Label:
     if not isinstance(data, dict) or set(data) != _FIELDS:
         keys = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"received a label with {keys}, expected the fields {sorted(_FIELDS)}")
-    try:
+    with reading(lambda why: ValueError(f"received a label with a value of the wrong type: {why}"), ()):
         return Label(
             status=LabelStatus(data["status"]),
             level_of_theory=str(data["level_of_theory"]),
@@ -49,8 +50,6 @@ def label_from_dict(data: object) -> Label:
             magnetic_moments_uB=_as_array(data["magnetic_moments_uB"]),
             attempts=tuple(attempt_from_dict(attempt) for attempt in data["attempts"]),
         )
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"received a label with a value of the wrong type: {error!r}") from error
 
 
 def attempt_from_dict(data: dict[str, Any]) -> Attempt:

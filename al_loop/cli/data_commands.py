@@ -49,7 +49,7 @@ def export_command(
 
     file_kind(to)  # refused before the database is opened
     check_target("--to", to)
-    with existing_campaign(config) as ledger:
+    with existing_campaign(config, read_only=True) as ledger:
         count = export_file(ledger, to, what, round_, roles)
     typer.echo(f"Wrote {count} frames to {to}.")
 

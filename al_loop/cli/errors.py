@@ -15,13 +15,20 @@ import typer
 from al_loop.errors import CampaignError, GuardStop, InputError
 from al_loop.logfile import EventLog
 from al_loop.masking import mask_uri
-from committee.errors import CommitteeError, FoundationError, StructureError
+from committee.errors import CheckpointError, CommitteeError, FoundationError, StructureError
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BAD_INPUT = (InputError, FoundationError, StructureError, EngineNotInstalledError, EngineSettingsError)
+BAD_INPUT = (
+    InputError,
+    CheckpointError,
+    FoundationError,
+    StructureError,
+    EngineNotInstalledError,
+    EngineSettingsError,
+)
 ON_PURPOSE = (CampaignError, CommitteeError, DFTInterfaceError)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit of the size of files
 _NO_ROOM = (

@@ -31,7 +31,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
     Raises:
         InputError: no campaign was ever started in the config's folder.
     """
-    with existing_campaign(config) as ledger:
+    with existing_campaign(config, read_only=True) as ledger:
         progress = ledger.progress(REPORT_STAGE)
         in_progress = _in_progress(ledger, progress)
         unfinished = [one.as_dict() for one in unfinished_imports(ledger)]
@@ -60,7 +60,7 @@ def write_campaign_report(config: Config) -> Path:
     from al_loop.report.page import gather, write_report  # draws: matplotlib, which a status does without
 
     folder = campaign_folder(config)
-    with existing_campaign(config) as ledger:
+    with existing_campaign(config, read_only=True) as ledger:
         data = gather(ledger, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # the campaign may have run on another machine

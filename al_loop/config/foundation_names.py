@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from al_loop.config.keys import nearest
+from committee.foreign import is_file
 from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings, resolve_arguments, resolve_path
 from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, why_unknown
 
@@ -42,7 +43,7 @@ def with_absolute_paths(
 def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
     """Return one sentence on a model that is neither a file nor a name with known weights; None if it is one."""
     model = settings.model
-    if Path(model).is_file():
+    if is_file(model):
         return None
     if isinstance(settings, SevenNetSettings):
         guess = "" if canonical(model) in FETCHED else nearest(model, tuple(SHIPPED))
@@ -55,7 +56,7 @@ def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
 
 def weights_at_hand(model: str) -> bool:
     """Whether the weights of a fairchem model are on this machine: a checkpoint file, or fetched before."""
-    if Path(model).is_file():
+    if is_file(model):
         return True
     from huggingface_hub import try_to_load_from_cache
 

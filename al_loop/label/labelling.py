@@ -246,7 +246,11 @@ def wait_for_labels(
     """
     waiting, elsewhere = ledger.open_by_role(round_), SilentHolders(ledger, pool.lease_s, pool.started)
     while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
-        pool.check()
+        try:
+            pool.check()
+        except CampaignError:
+            ledger.check_writable()  # a database that takes no writes ends all workers, and is what is wrong then
+            raise
         elsewhere.look()
         time.sleep(POLL_S)
         before, waiting = _open(waiting), ledger.open_by_role(round_)

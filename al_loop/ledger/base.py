@@ -9,10 +9,11 @@ from gridfs import GridFS
 from mongoengine import ValidationError
 from mongoengine.connection import get_db
 
+from al_loop.errors import InputError
 from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
 from al_loop.ledger.patience import Patience, in_parts
-from al_loop.ledger.upgrades import bring_up_to_date
+from al_loop.ledger.upgrades import FORMAT, bring_up_to_date, require_this_version
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -36,10 +37,42 @@ class LedgerBase:
         """Bring the database to this version of the format and create what makes queries fast, where it is missing.
 
         Raises:
-            InputError: a newer version wrote it.
+            InputError: a newer version wrote it, or the server does not take writes.
+            OperationFailure: the user may not write, or the server refuses it for another reason.
         """
-        bring_up_to_date(self._database, [document._get_collection_name() for document in self._docs.all()])
+        self._require_writable()
+        bring_up_to_date(self._database, self._collections())
         self._docs.ensure_indexes()
+        self.check_writable()
+
+    def check_writable(self) -> None:
+        """Write the time into a note, as a trial.
+
+        Raises:
+            OperationFailure: the user may not write, or the server takes no writes.
+        """
+        self._database[FORMAT].update_one({"_id": "written"}, {"$currentDate": {"time": True}}, upsert=True)
+
+    def prepare_to_read(self) -> None:
+        """Check the version of the format; nothing is written.
+
+        Raises:
+            InputError: another version wrote it.
+        """
+        require_this_version(self._database, self._collections())
+
+    def _collections(self) -> list[str]:
+        return [document._get_collection_name() for document in self._docs.all()]
+
+    def _require_writable(self) -> None:
+        hello = self._database.client.admin.command("hello")
+        if not hello.get("isWritablePrimary") or hello.get("readOnly"):
+            kind = f"a secondary of the replica set {hello['setName']}" if hello.get("secondary") else "read-only"
+            raise InputError(
+                f"The MongoDB server {hello.get('me', 'of the ledger')} is {kind}: it takes no writes. Give the URI of "
+                "the whole replica set, or of a server that may be written to; `status`, `report` and `export` only "
+                "read and work here too."
+            )
 
     def _files(self) -> GridFS:
         return bucket(self._database)

@@ -1,17 +1,20 @@
 """A connection to the ledger's database; credentials never show in what it says."""
 
 import re
+import ssl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import mongoengine
 import pymongo
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, OperationFailure
 
 from al_loop.errors import InputError
+from al_loop.foreign import reading, reason_of
 from al_loop.ledger.patience import Patience
 
 DATABASE: Final = "al_loop"  # unless the URI names another one
@@ -30,9 +33,11 @@ def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
         wait_s: for how long one that does not answer is waited for, s.
 
     Raises:
-        InputError: the server does not answer within 5 s and ``wait_s``, refuses the credentials, or the URI is none.
+        InputError: the server does not answer within 5 s and ``wait_s``, refuses the credentials or is of a version
+            that pymongo does not know; or the URI, an option or a file in it is wrong.
     """
     alias = f"al-loop-{uuid.uuid4().hex}"
+    _check_certificates(uri)
     try:
         _refuse_unacknowledged(uri)
         client = mongoengine.connect(
@@ -50,7 +55,7 @@ def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
                 client.admin.command("ping")
 
         Patience(wait_s, ping, name=without_credentials(uri)).through(ping)
-    except (PyMongoError, mongoengine.ConnectionFailure, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - pymongo raises anything at what a user writes
         mongoengine.disconnect(alias)
         raise InputError(_why_not(uri, error)) from None  # the cause's text may hold the whole URI
     try:
@@ -65,11 +70,8 @@ def uri_in_file(path: Path) -> str:
     Raises:
         InputError: it cannot be read, is empty or of several lines, or others may read it.
     """
-    try:
+    with reading(f"store.uri_file: {path}", "correct the path, or write one MongoDB URI into it"):
         others, text = path.stat().st_mode & 0o077, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"store.uri_file: {path} cannot be read ({reason}); correct the path") from None
     if others:
         raise InputError(f"store.uri_file: others may read {path}, which holds a password: chmod 600 {path}")
     if not text or len(text.split()) > 1:
@@ -89,6 +91,20 @@ def _refuse_unacknowledged(uri: str) -> None:
         raise ValueError("w=0")
 
 
+def _check_certificates(uri: str) -> None:
+    """Raise for an option that names no certificate: what pymongo says of one does not name the file."""
+    for option, value in re.findall(r"[?&;](tls(?:CA|CertificateKey|CRL)File)=([^&;]*)", uri, re.IGNORECASE):
+        path = Path(unquote(value, errors="surrogateescape"))
+        what = f"{path}, which {option} names in MONGODB_URI (or store.uri),"
+        with reading(what, "name a file with certificates (PEM) that you may read"):
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
+            if b"-----BEGIN " not in path.read_bytes():
+                raise ValueError("it holds no certificate")
+            if "CA" in option.upper():
+                ssl.create_default_context(cafile=path)
+
+
 def _read_from_primary(uri: str) -> str:
     """The URI without its wish to read from secondaries, which mongoengine puts above what it is told."""
     place, mark, options = uri.partition("?")
@@ -99,19 +115,54 @@ def _read_from_primary(uri: str) -> str:
 
 
 def _why_not(uri: str, error: Exception) -> str:
-    where = without_credentials(uri)
+    where, why = without_credentials(uri), _reason(uri, error)
     if isinstance(error, OperationFailure):
         return (
-            f"The MongoDB server at {where} refused the connection (code {error.code}). "
+            f"The MongoDB server at {where} refused the connection (code {error.code}: {why}). "
             "Check user, password and authSource in MONGODB_URI (or store.uri)."
+        )
+    if isinstance(error, ConfigurationError) and "wire version" in str(error):
+        return (
+            f"The MongoDB server at {where} is of a version that pymongo {pymongo.version} does not talk to ({why}). "
+            "Use a server between these versions, or install another pymongo; or leave MONGODB_URI (and store.uri) out "
+            "and the campaign starts its own server."
         )
     if isinstance(error, pymongo.errors.ConnectionFailure):
         return (
-            f"The MongoDB server at {where} did not answer within {CONNECT_TIMEOUT_S:g} s. "
+            f"The MongoDB server at {where} did not answer within {CONNECT_TIMEOUT_S:g} s ({why}). "
             "Start it, correct MONGODB_URI (or store.uri), or leave both out and the campaign starts its own server."
         )
     return (
-        f"The MongoDB URI for {where} cannot be used ({type(error).__name__}). Expected "
+        f"The MongoDB URI for {where} cannot be used ({why}). Expected "
         "mongodb://user:password@host:port/database in MONGODB_URI (or store.uri), with special characters of user "
         "and password percent-encoded."
     )
+
+
+def _reason(uri: str, error: Exception) -> str:
+    """What pymongo says of a URI; its kind alone where that would repeat a secret."""
+    cause = error.__context__ if isinstance(error, mongoengine.ConnectionFailure) else error
+    cause = cause if isinstance(cause, Exception) else error
+    said = said_by(cause)
+    if isinstance(cause, OSError) and cause.filename:
+        said = f"{said}: {cause.filename}"
+    holds_secret = any(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", said) for secret in _secrets(uri))
+    return type(cause).__name__ if holds_secret else said
+
+
+def said_by(error: Exception) -> str:
+    """What pymongo says, without the state of its topology and the server's whole answer."""
+    return re.split(r" \(configured timeouts|, Timeout: |, full error: ", reason_of(error), maxsplit=1)[0]
+
+
+def codes_of(error: OperationFailure) -> set[int]:
+    """The codes of what a server refused; of many writes each has its own."""
+    each = (error.details or {}).get("writeErrors") or []
+    return {int(code) for code in (error.code, *(one.get("code") for one in each)) if code is not None}
+
+
+def _secrets(uri: str) -> set[str]:
+    """Every part of user and password, as it stands in a URI and decoded, and the values of options that are secret."""
+    parts = re.split("[:/@]", re.sub("^[a-z+]+://", "", uri).rpartition("@")[0])
+    parts += re.findall(r"(?i)(?:password|secret|token|properties)=([^&;]*)", uri)
+    return {word for part in parts for word in (part, unquote(part)) if word}

@@ -23,6 +23,7 @@ from mongoengine import (
 )
 
 from al_loop.ledger.codec import INLINE_BYTES
+from al_loop.ledger.rows import from_row
 
 SCHEMA_VERSION: Final = 3  # a change of any field raises it and adds a step to al_loop/ledger/upgrades.py
 
@@ -45,6 +46,11 @@ class _LedgerDocument(Document):
 
     meta = _shape()
     schema_version = IntField(required=True, default=SCHEMA_VERSION)
+
+    @classmethod
+    def _from_son(cls, son: Any, *args: Any, **kwargs: Any) -> Any:
+        make = super()._from_son
+        return from_row(cls._get_collection_name(), son.get("_id"), lambda: make(son, *args, **kwargs))
 
 
 class Runner(EmbeddedDocument):

@@ -1,6 +1,7 @@
 """Labels, read back with the frames they belong to."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ase import Atoms
@@ -12,6 +13,7 @@ from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.outcomes import read_label
 from al_loop.ledger.records import Made
 from al_loop.ledger.requests import RequestLedger
+from al_loop.ledger.rows import from_row
 from al_loop.records import LabelledFrame, Role
 from dft_interfaces.label import Failure, Label
 from dft_interfaces.label_check import Flaw, rejected
@@ -49,18 +51,20 @@ class LabelLedger(RequestLedger):
         labels = self._labels([request.label for request in requests])
         found = [(_want(request, self.campaign), request) for request in requests]
         found.sort(key=lambda pair: (pair[0].round, pair[0].role, pair[0].order, pair[1].frame))
-        ended = [
-            LabelledFrame(
+
+        def ended_frame(want: Any, request: Any) -> LabelledFrame:
+            label = labels[request.label]
+            return LabelledFrame(
                 frame_id=request.frame,
                 atoms=atoms[request.frame],
                 role=Role(want.role),
                 round=want.round,
                 system=want.system,
                 trajectory=want.trajectory,
-                label=labels[request.label] if with_outliers else _as_marked(labels[request.label], want.outlier),
+                label=label if with_outliers else _as_marked(label, want.outlier),
             )
-            for want, request in found
-        ]
+
+        ended = [from_row("request", request.id, partial(ended_frame, want, request)) for want, request in found]
         return [frame for frame in ended if frame.converged or not converged_only]
 
     def ended_and_open(self, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
@@ -131,7 +135,7 @@ class LabelLedger(RequestLedger):
     def _labels(self, ids: Sequence[str]) -> dict[str, Label]:
         files, collection = self._files(), self._collection(self._docs.label)
         return {
-            stored["_id"]: read_label(stored, files)
+            stored["_id"]: from_row("label", stored["_id"], partial(read_label, stored, files))
             for chunk in chunks(ids)
             for stored in collection.find({"_id": {"$in": chunk}})
         }

@@ -27,6 +27,11 @@ class LeaseLedger(LedgerBase):
                 notes.insert_one({**_DATABASE, "id": uuid.uuid4().hex})
         return str(found["id"])
 
+    def noted_database_id(self) -> str | None:
+        """Return the database's id; None, and nothing is written, where it has none."""
+        found = self._database[FORMAT].find_one(_DATABASE)
+        return None if found is None else str(found["id"])
+
     def campaign_id(self) -> str | None:
         """Return what tells this campaign from others of its name, None before it was started."""
         stored = self._docs.campaign.objects(id=self.campaign).only("campaign_id").first()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from bson import ObjectId
@@ -15,6 +16,7 @@ from al_loop.ledger.base import LedgerBase, now, raw
 from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.records import EventRecord, ModelRecord
+from al_loop.ledger.rows import from_row
 
 _READ_ATTEMPTS = 5
 
@@ -113,9 +115,7 @@ class EventLedger(LedgerBase):
         """Events of the campaign, oldest first; all of them, or of one kind, or of one round."""
         chosen = {name: value for name, value in (("kind", kind), ("round", round_)) if value is not None}
         return [
-            EventRecord(
-                stored.kind, stored.message or "", stored.time.astimezone(UTC), stored.round, unpack_json(stored.data)
-            )
+            from_row("event", stored.id, partial(_event, stored))
             for stored in self._docs.event.objects(campaign=self.campaign, **chosen).order_by("time", "id")
         ]
 
@@ -170,6 +170,12 @@ class ArrayLedger(LedgerBase):
         ) from failure
 
 
+def _event(stored: Any) -> EventRecord:
+    return EventRecord(
+        stored.kind, stored.message or "", stored.time.astimezone(UTC), stored.round, unpack_json(stored.data)
+    )
+
+
 def _model(stored: Any) -> ModelRecord:
     return ModelRecord(
         model_id=stored.id,
@@ -177,6 +183,6 @@ def _model(stored: Any) -> ModelRecord:
         path=stored.path,
         fingerprint=stored.fingerprint,
         checkpoint=stored.checkpoint or "",
-        info=unpack_json(stored.info),
+        info=from_row("model", stored.id, lambda: unpack_json(stored.info)),
         served_since=stored.served_since,
     )

@@ -2,11 +2,13 @@
 
 import re
 import uuid
+from functools import partial
 from typing import Any, Final
 
 from al_loop.ledger.base import LedgerBase, now
 from al_loop.ledger.codec import pack_json, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION, Stage
+from al_loop.ledger.rows import from_row
 
 RESULTS_BYTES: Final = 2**20  # of one stage
 
@@ -32,7 +34,7 @@ class RoundLedger(LedgerBase):
     def campaign_config(self) -> dict[str, Any] | None:
         """The configuration the campaign was started with, None if it was not."""
         stored = self._docs.campaign.objects(id=self.campaign).first()
-        return None if stored is None else unpack_json(stored.config)
+        return None if stored is None else from_row("campaign", stored.id, lambda: unpack_json(stored.config))
 
     def campaigns(self) -> dict[str, dict[str, Any]]:
         """Every campaign of the database that was started, by name, with the configuration it was started with."""
@@ -67,12 +69,16 @@ class RoundLedger(LedgerBase):
     def stage_results(self, round_: int, stage: str) -> dict[str, Any] | None:
         """What a finished stage came to, None if it is not done."""
         stored = self._stages(round_).get(stage)
-        return None if stored is None else unpack_json(stored.results)
+        return None if stored is None else from_row("round", round_, lambda: unpack_json(stored.results))
 
     def stages(self, round_: int) -> dict[str, dict[str, Any]]:
         """Finished stages in the order they were finished: ``seconds`` (float), ``results`` (JSON)."""
         by_time = sorted(self._stages(round_).items(), key=lambda item: item[1].finished_at)
-        return {name: {"seconds": stage.seconds, "results": unpack_json(stage.results)} for name, stage in by_time}
+
+        def as_plain(stage: Stage) -> dict[str, Any]:
+            return {"seconds": stage.seconds, "results": unpack_json(stage.results)}
+
+        return {name: from_row("round", round_, partial(as_plain, stage)) for name, stage in by_time}
 
     def progress(self, stage: str) -> dict[int, dict[str, dict[str, Any] | None]]:
         """Round -> finished stages in the order they were finished; the results of ``stage`` only, None for others.
@@ -92,13 +98,13 @@ class RoundLedger(LedgerBase):
                 {"$project": {"round": 1, "results": f"$stages.{stage}.results", "stages": names}},
             ]
         )
-        return {
-            stored["round"]: {
-                done["name"]: unpack_json(stored["results"]) if done["name"] == stage else None
-                for done in sorted(stored["stages"], key=lambda done: done["finished_at"])
-            }
-            for stored in found
-        }
+
+        def finished(stored: dict[str, Any]) -> tuple[int, dict[str, dict[str, Any] | None]]:
+            in_order = sorted(stored["stages"], key=lambda done: done["finished_at"])
+            results = (unpack_json(stored["results"]) if done["name"] == stage else None for done in in_order)
+            return stored["round"], dict(zip((done["name"] for done in in_order), results, strict=True))
+
+        return dict(from_row("round", stored["_id"], partial(finished, stored)) for stored in found)
 
     def rounds(self) -> list[int]:
         """Rounds with at least one finished stage, ascending."""

@@ -18,6 +18,7 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import OperationFailure
 
 from al_loop.errors import InputError
+from al_loop.foreign import reading
 from al_loop.ledger.codec import pack_indices
 
 FORMAT: Final = "format"  # the collection that says which version the ledger has
@@ -80,15 +81,10 @@ def bring_up_to_date(
         InputError: a newer version wrote it.
     """
     newest = steps[-1].to
-    version = _version(database, collections, newest)
+    version = _known_version(database, collections, newest)
     if version is None or version == newest:
         _note(database, newest)
         return
-    if version > newest:
-        raise InputError(
-            f"The ledger was written in version {version} of its format, and this al-loop knows up to {newest}. "
-            "Install a newer al-loop, or choose another folder or database."
-        )
     _note(database, version)
     with _one_at_a_time(database, newest, lease_s) as renew:
         for step in steps:
@@ -97,19 +93,50 @@ def bring_up_to_date(
                 _take(database, collections, step, renew)
 
 
+def require_this_version(database: Any, collections: Sequence[str]) -> None:
+    """Check that a ledger can be read as it is; an empty database can.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    newest = STEPS[-1].to
+    version = _known_version(database, collections, newest)
+    if version is not None and version < newest:
+        raise InputError(
+            f"The ledger was written in version {version} of its format, and this al-loop reads version {newest}. "
+            "`al-loop run` brings it up to date, as a user who may write to the database."
+        )
+
+
+def _known_version(database: Any, collections: Sequence[str], newest: int) -> int | None:
+    version = _version(database, collections, newest)
+    if version is not None and version > newest:
+        raise InputError(
+            f"The ledger was written in version {version} of its format, and this al-loop knows up to {newest}. "
+            "Install a newer al-loop, or choose another folder or database."
+        )
+    return version
+
+
 def _version(database: Any, collections: Sequence[str], newest: int) -> int | None:
     """The version of a database, None for an empty one.
 
     Version 1 noted it in its documents only; there a newer program is known by them too.
     """
     campaign = database["campaign"].find_one({}, {"schema_version": 1}, sort=[("schema_version", -1)])
-    of_campaigns = 0 if campaign is None else int(campaign.get("schema_version", 1))
+    of_campaigns = 0 if campaign is None else _number(database, campaign, "schema_version", 1)
     if of_campaigns > newest:
         return of_campaigns
     noted = database[FORMAT].find_one(_VERSION)
     if noted is not None:
-        return int(noted["version"])
+        return _number(database, noted, "version")
     return 1 if any(database[name].find_one({}, {"_id": 1}) for name in collections) else None
+
+
+def _number(database: Any, document: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    what = f"the version of the ledger in the database {database.name}, in the document {document.get('_id')!r},"
+    with reading(what, "restore the database from a backup, or choose another one"):
+        return int(document.get(key, default))  # type: ignore[arg-type]  # or it is refused
 
 
 def _noted(database: Any) -> int:

@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from gridfs import GridFS
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
@@ -24,6 +26,7 @@ from al_loop.ledger.codec import (
 )
 from al_loop.ledger.lane_verdicts import packed_lanes, unpacked_lanes
 from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.ledger.rows import from_row
 from al_loop.own_entries import OwnEntries
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 
@@ -97,7 +100,10 @@ class VisitLedger(LedgerBase):
         documents = list(chosen.order_by("round", "role", "order").no_cache())
         atoms = self.frames(document.frame for document in documents)
         # Each visit has its own copy: two of one frame must not share what a caller may write to.
-        return [_visit(document, atoms[document.frame].copy()) for document in documents]
+        return [
+            from_row("visit", document.id, partial(lambda visit: _visit(visit, atoms[visit.frame].copy()), document))
+            for document in documents
+        ]
 
     def candidates(self, round_: int, role: Role) -> list[Candidate]:
         """The frames of a round, each once, in the order they were met, without their structures.
@@ -113,22 +119,14 @@ class VisitLedger(LedgerBase):
             visits.setdefault(document["frame"], document)
         formulas = self._formulas(visits)
         return [
-            Candidate(
-                frame_id=frame,
-                formula=formulas[frame],
-                kind=VerdictKind(document["kind"]),
-                lane=Lane(document["lane"]),
-                force_uncertainty_eV_per_A=document.get("force_uncertainty_eV_per_A"),
-                descriptor=_descriptor(document.get("descriptor")),
-            )
-            for frame, document in visits.items()
+            from_row("visit", document["_id"], partial(_candidate, formulas, document)) for document in visits.values()
         ]
 
     def descriptors(self, ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Descriptors of frames that this campaign has met, by frame; those it has none of are left out."""
         collection = self._collection(self._docs.visit)
         return {
-            stored["frame"]: unpack_descriptor(stored["descriptor"])
+            stored["frame"]: from_row("visit", stored["_id"], partial(unpack_descriptor, stored["descriptor"]))
             for chunk in chunks(dict.fromkeys(ids))
             for stored in collection.find(
                 {"campaign": self.campaign, "frame": {"$in": chunk}, "descriptor": {"$type": "binData"}},
@@ -173,7 +171,7 @@ class VisitLedger(LedgerBase):
         """Structures by id, in the order of atoms that was stored first; unknown ids are left out."""
         files, collection = self._files(), self._collection(self._docs.frame)
         return {
-            stored["_id"]: unpack_atoms(get_blob(files, stored, "atoms") or b"")
+            stored["_id"]: from_row("frame", stored["_id"], partial(_atoms, files, stored))
             for chunk in chunks(dict.fromkeys(ids))
             for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
         }
@@ -182,7 +180,7 @@ class VisitLedger(LedgerBase):
         """The user's own entries of frames by id, each in the order of its atoms here; unknown ids are left out."""
         files, collection = self._files(), self._collection(self._docs.frame)
         return {
-            stored["_id"]: unpack_entries(get_blob(files, stored, "atoms") or b"")
+            stored["_id"]: from_row("frame", stored["_id"], partial(_entries, files, stored))
             for chunk in chunks(dict.fromkeys(ids))
             for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
         }
@@ -302,6 +300,25 @@ def _optional(value: float | None) -> float | None:
 
 def _descriptor(data: bytes | None) -> NDArray[np.float32] | None:
     return None if data is None else unpack_descriptor(data)
+
+
+def _atoms(files: GridFS, stored: Mapping[str, Any]) -> Atoms:
+    return unpack_atoms(get_blob(files, stored, "atoms") or b"")
+
+
+def _entries(files: GridFS, stored: Mapping[str, Any]) -> OwnEntries:
+    return unpack_entries(get_blob(files, stored, "atoms") or b"")
+
+
+def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        frame_id=document["frame"],
+        formula=formulas[document["frame"]],
+        kind=VerdictKind(document["kind"]),
+        lane=Lane(document["lane"]),
+        force_uncertainty_eV_per_A=document.get("force_uncertainty_eV_per_A"),
+        descriptor=_descriptor(document.get("descriptor")),
+    )
 
 
 def _visit(document: Any, atoms: Atoms) -> Visit:

@@ -113,6 +113,6 @@ def _from_campaign(config: Config | None) -> tuple[tuple[Atoms, float], ...]:
 
     if check_folder(config) is None:
         return ()
-    with existing_campaign(config) as ledger:
+    with existing_campaign(config, read_only=True) as ledger:
         frames = ledger.labelled(HELD_OUT)
     return tuple((frame.atoms, frame.label.energy_eV) for frame in frames if frame.label.energy_eV is not None)

@@ -25,6 +25,7 @@ from committee.backbone import Backbone, Evaluation
 from committee.backbones.combined import forget, free_energy_eV, parts
 from committee.backbones.named_objects import call, identity, resolve
 from committee.errors import FoundationAnswerError, FoundationError
+from committee.foreign import reading
 from committee.settings import CalculatorSettings
 from committee.structures import check_structures
 
@@ -118,11 +119,13 @@ class CalculatorBackbone:
         return self._checked(index, atoms, results, stressed="stress" in wanted)
 
     def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Answer:
-        answer = _Answer(
-            energy=results["free_energy"],
-            forces=np.array(results["forces"], dtype=np.float64),
-            stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
-        )
+        remedy = "leave the structure out, or choose a foundation that can evaluate it"
+        with reading("what it returned", remedy, lambda said: self._error(index, atoms, f"{said}.")):
+            answer = _Answer(
+                energy=float(results["free_energy"]),
+                forces=np.array(results["forces"], dtype=np.float64),
+                stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
+            )
         if answer.forces.shape != (len(atoms), 3):
             raise self._error(
                 index, atoms, f"it returned forces of shape {answer.forces.shape}, expected {len(atoms), 3}."

@@ -1,9 +1,8 @@
 """Opening a fairchem checkpoint so that its energies and features stay differentiable."""
 
-import pickle
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from committee.backbones.fingerprint import fingerprint_weights
 from committee.errors import FoundationError
+from committee.foreign import is_file, reading
 from committee.settings import FairchemSettings
 
 
@@ -50,6 +50,11 @@ def open_checkpoint(settings: FairchemSettings, dtype: torch.dtype) -> OpenCheck
         FoundationError: see :func:`committee.backbones.fairchem.load_fairchem`.
     """
     path, atom_references = _locate(settings.model)
+    with _reading(path):
+        return _opened(path, atom_references, settings, dtype)
+
+
+def _opened(path: str, atom_references: Any, settings: FairchemSettings, dtype: torch.dtype) -> OpenCheckpoint:
     stored, unit = _read(path, settings, dtype)
     energy_task = _energy_task(unit, settings)
     escn = _conserving_escn(unit, settings.model)
@@ -81,11 +86,9 @@ def read_stored(settings: FairchemSettings) -> tuple[Any, str]:
         FoundationError: the weights cannot be fetched or read.
     """
     path, atom_references = _locate(settings.model)
-    try:
+    with _reading(path):
         stored = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, *_MALFORMED) as error:
-        raise _unreadable(path, error) from error
-    return stored, _fingerprint(stored, settings, _lone_atoms(stored, atom_references, settings.task_name))
+        return stored, _fingerprint(stored, settings, _lone_atoms(stored, atom_references, settings.task_name))
 
 
 def plain(config: Any) -> Any:
@@ -103,7 +106,7 @@ def _locate(model: str) -> tuple[str, Any]:
     """Path of the weights, and the registered energies of single atoms if there are any."""
     from fairchem.core.calculate import pretrained_mlip
 
-    if Path(model).is_file():
+    if is_file(model):
         return model, None
     if model not in pretrained_mlip.available_models:
         raise FoundationError(
@@ -124,7 +127,6 @@ def _locate(model: str) -> tuple[str, Any]:
 def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[Any, Any]:
     from fairchem.core.units.mlip_unit import load_predict_unit
     from fairchem.core.units.mlip_unit.api.inference import InferenceSettings
-    from hydra.errors import HydraException
 
     # The preset "batch", except that recomputed activations would not survive a second derivative.
     how = InferenceSettings(
@@ -133,23 +135,18 @@ def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[An
         activation_checkpointing=False,
         auto_add_default_untrained_tasks=False,
     )
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-        with random_state_kept():
-            unit = load_predict_unit(path, how, device=settings.device)
-        return stored, unit
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, HydraException, *_MALFORMED) as error:
-        raise _unreadable(path, error) from error
+    stored = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+    with random_state_kept():
+        unit = load_predict_unit(path, how, device=settings.device)
+    return stored, unit
 
 
-def _unreadable(path: str, error: Exception) -> FoundationError:
-    return FoundationError(
-        f"{path} cannot be read as a fairchem inference checkpoint ({type(error).__name__}: {error}); expected "
-        "a file that fairchem's load_predict_unit opens, such as inference_ckpt.pt of a training run."
+def _reading(path: str) -> AbstractContextManager[None]:
+    remedy = (
+        "expected a fairchem inference checkpoint, which fairchem's load_predict_unit opens, such as "
+        "inference_ckpt.pt of a training run"
     )
-
-
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
+    return reading(path, remedy, FoundationError)
 
 
 @contextmanager

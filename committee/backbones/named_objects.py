@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from committee.errors import FoundationError
+from committee.foreign import is_file, reading, reason_of
 from committee.settings import IMPORT_PATH, is_named_object, names_a_file
 
 
@@ -25,10 +26,13 @@ def resolve(path: str) -> Any:
         )
     module, rest = _import_longest(path, parts)
     found: Any = module
-    for name in rest:
-        if not hasattr(found, name):
-            raise FoundationError(f"received the import path {path}, but {module.__name__} holds no {'.'.join(rest)}")
-        found = getattr(found, name)
+    with reading(f"the import path {path}", "correct the path or install its package", FoundationError):
+        for name in rest:  # a module may make what it holds only when it is asked for it
+            if not hasattr(found, name):
+                raise FoundationError(
+                    f"received the import path {path}, but {module.__name__} holds no {'.'.join(rest)}"
+                )
+            found = getattr(found, name)
     return found
 
 
@@ -42,13 +46,13 @@ def _import_longest(path: str, parts: list[str]) -> tuple[Any, list[str]]:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
                 continue  # a class on the way is no module
             raise _not_importable(path, error) from error
-        except ImportError as error:
+        except Exception as error:  # importing runs the module
             raise _not_importable(path, error) from error
     raise _not_importable(path, ModuleNotFoundError(f"No module named {parts[0]!r}"))
 
 
-def _not_importable(path: str, error: ImportError) -> FoundationError:
-    return FoundationError(f"{path} cannot be imported ({error}); correct the path or install its package")
+def _not_importable(path: str, error: Exception) -> FoundationError:
+    return FoundationError(f"{path} cannot be imported ({reason_of(error)}); correct the path or install its package")
 
 
 def build_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def call(path: str, found: Any, arguments: Mapping[str, Any]) -> Any:
         return found(**built)
     except Exception as error:
         raise FoundationError(
-            f"{path} refused the arguments {sorted(arguments)} ({type(error).__name__}: {error}){_signature(found)}"
+            f"{path} refused the arguments {sorted(arguments)} ({reason_of(error)}){_signature(found)}"
         ) from error
 
 
@@ -106,7 +110,7 @@ def _argument_identity(key: str, value: Any) -> Any:
         return {inner: _argument_identity(inner, item) for inner, item in value.items()}
     if isinstance(value, list):
         return [_argument_identity(key, item) for item in value]
-    if isinstance(value, str) and names_a_file(key) and Path(value).expanduser().is_file():
+    if isinstance(value, str) and names_a_file(key) and is_file(Path(value).expanduser()):
         return {"file_sha256": _file_hash(Path(value).expanduser())}
     return value
 
@@ -130,5 +134,6 @@ def _library_version(path: str) -> dict[str, str]:
 
 
 def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
+    remedy = "correct the path, or who may read the file"
+    with reading(path, remedy, FoundationError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Opening a SevenNet checkpoint: which file, which fidelity, what its energies mean."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from torch import nn
 
 from committee.backbones.fingerprint import fingerprint_weights
 from committee.errors import FoundationError
+from committee.foreign import is_file, reading
 from committee.settings import SevenNetSettings
 from committee.sevennet_names import SHIPPED, canonical, is_shipped, why_unknown
 
@@ -16,8 +16,7 @@ _ANSWER_KEYS = ("cutoff", "cutoff_function", "radial_basis", "act_scalar", "act_
 """Parts of a checkpoint's config that change the answer and leave no trace in names or shapes of weights."""
 
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError)
-"""What opening and building a file that is no SevenNet checkpoint can raise, besides the errors of reading it."""
+_REMEDY = "expected a SevenNet checkpoint: a file written by SevenNet's training or shipped with the sevenn package"
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,13 @@ def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
     Raises:
         FoundationError: see :func:`committee.backbones.sevennet.load_sevennet`.
     """
-    path = _locate(settings.model)
-    config, model = _build(path, settings.model)
+    with reading(settings.model, _REMEDY, FoundationError):
+        path = _locate(settings.model)
+        return _opened(path, settings)
+
+
+def _opened(path: str, settings: SevenNetSettings) -> OpenSevenNet:
+    config, model = _build(path)
     modality = _choose_fidelity(settings, model.modal_map)
     model.delete_module_by_key("force_output")
     model.delete_module_by_key("reduce_total_enegy")  # spelt so in SevenNet
@@ -72,26 +76,16 @@ def _locate(model: str) -> str:
         ) from error
     if is_shipped(model):
         return str(pretrained_name_to_path(canonical(model)))
-    if Path(model).is_file():
+    if is_file(model):
         return model
     raise FoundationError(f"foundation.model: {why_unknown(model)}.")
 
 
-def _build(path: str, model: str) -> tuple[dict[str, Any], Any]:
+def _build(path: str) -> tuple[dict[str, Any], Any]:
     from sevenn.checkpoint import SevenNetCheckpoint
 
-    try:
-        checkpoint = SevenNetCheckpoint(path)
-        return checkpoint.config, checkpoint.build_model()
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, *_MALFORMED) as error:
-        raise _unreadable(model, error) from error
-
-
-def _unreadable(model: str, error: Exception) -> FoundationError:
-    return FoundationError(
-        f"{model} cannot be read as a SevenNet checkpoint ({type(error).__name__}: {error}); "
-        "expected a file written by SevenNet's training or shipped with the sevenn package."
-    )
+    checkpoint = SevenNetCheckpoint(path)
+    return checkpoint.config, checkpoint.build_model()
 
 
 def _choose_fidelity(settings: SevenNetSettings, modal_map: dict[str, int] | None) -> int | None:

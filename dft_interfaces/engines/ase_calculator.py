@@ -29,6 +29,7 @@ from dft_interfaces.engines.calculation import (
 )
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import failure_of
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Label, LevelOfTheory
 from dft_interfaces.last_words import EngineLog, last_written
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERung
@@ -201,12 +202,9 @@ def _calculator_class(path: str) -> Any:
         raise EngineSettingsError(
             f"received the calculator {path!r}, expected an import path such as ase.calculators.emt.EMT"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise EngineNotInstalledError(
-            f"the calculator {path} cannot be imported ({error}); correct the path or install its package"
-        ) from error
+    remedy = "correct the path or install its package"
+    with reading(lambda why: EngineNotInstalledError(f"the calculator {path} cannot be imported ({why}); {remedy}")):
+        module = importlib.import_module(module_name)  # which runs it
     found = getattr(module, name, None)
     if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
         what = "nothing of that name" if found is None else f"{type(found).__name__} {found!r}"
@@ -255,5 +253,9 @@ def _argument_identity(key: str, value: Any) -> Any:
     names_a_model = any(word in key.lower() for word in MODEL_WORDS)
     if not (names_a_model and isinstance(value, str) and Path(value).expanduser().is_file()):
         return value
-    with Path(value).expanduser().open("rb") as file:
+    remedy = "correct the path, or who may read it"
+    with (
+        reading(lambda why: EngineSettingsError(f"{key}: {value} cannot be read ({why}); {remedy}")),
+        Path(value).expanduser().open("rb") as file,
+    ):
         return {"file_sha256": hashlib.file_digest(file, "sha256").hexdigest()}

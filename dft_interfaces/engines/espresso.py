@@ -23,6 +23,7 @@ from dft_interfaces.engines.espresso_input import (
 )
 from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
 from dft_interfaces.failures import EngineFailureError
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure, Label, LevelOfTheory
 from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
@@ -143,22 +144,21 @@ class EspressoEngine:
 
 def _numbers(calculator: Espresso, folder: Path, atom_count: int, *, stressed: bool) -> Numbers:
     wanted = ("free_energy", "forces", *(["stress"] if stressed else []))
-    try:
-        results = calculator.template.read_results(folder)
-        found = {key: results[key] for key in wanted}
-    except (AssertionError, IndexError, KeyError, ValueError) as error:
+
+    def unreadable(why: str) -> EngineFailureError:
         said = last_lines((folder / "espresso.pwo").read_text(errors="replace"))
-        raise EngineFailureError(
-            Failure.OUTPUT,
-            f"the output of pw.x does not hold {', '.join(wanted)} where expected ({type(error).__name__}: {error})"
-            f"\n{said}",
-        ) from error
-    return Numbers(
-        float(found["free_energy"]),
-        np.asarray(found["forces"]),
-        np.asarray(found["stress"]) if stressed else None,
-        magnetic_moments_uB(folder, atom_count),
-    )
+        return EngineFailureError(
+            Failure.OUTPUT, f"the output of pw.x does not hold {', '.join(wanted)} where expected ({why})\n{said}"
+        )
+
+    with reading(unreadable):
+        results = calculator.template.read_results(folder)
+        return Numbers(
+            float(results["free_energy"]),
+            np.asarray(results["forces"], dtype=np.float64),
+            np.asarray(results["stress"], dtype=np.float64) if stressed else None,
+            magnetic_moments_uB(folder, atom_count),
+        )
 
 
 def _level_of_theory(settings: EspressoSettings) -> LevelOfTheory:

@@ -15,6 +15,7 @@ from dft_interfaces.dispersion import dispersion_correction, require_parameters
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
 from dft_interfaces.engines.gpaw_slab import DIPOLE_LAYER, placed_slab
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
+from dft_interfaces.foreign import reading
 from dft_interfaces.kpoints import kpoint_mesh
 from dft_interfaces.label import Label, LevelOfTheory
 from dft_interfaces.last_words import EngineLog
@@ -158,13 +159,9 @@ def _way_of(rung: GPAWRung, *, polarised: bool) -> dict[str, Any]:
 
 
 def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
-    try:
+    expected = "expected a functional that this build of GPAW has, such as PBE, RPBE, revPBE or LDA"
+    with reading(lambda why: EngineSettingsError(f"received xc {settings.xc!r}, {expected}: {why}")):
         setup_name = XC(settings.xc).get_setup_name()
-    except (NameError, KeyError, ValueError, IndexError) as error:
-        raise EngineSettingsError(
-            f"received xc {settings.xc!r}, expected a functional that this build of GPAW has, such as PBE, RPBE, "
-            f"revPBE or LDA: {error}"
-        ) from error
     require_parameters(settings.xc, settings.dispersion)
     corrections = [*(f"U({key}) {U_eV:g} eV" for key, U_eV in settings.hubbard_U_eV.items()), settings.dispersion]
     of_slabs = ", dipole correction of slabs" if settings.dipole_correction else ""

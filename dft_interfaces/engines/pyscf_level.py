@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyscf import dft, gto
-from pyscf.lib.exceptions import BasisNotFoundError
 from pyscf.scf.dispersion import parse_dft, parse_disp
 
 from dft_interfaces.errors import EngineSettingsError
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.settings.pyscf import PySCFSettings
 
@@ -90,11 +90,11 @@ def covers(basis: str, symbol: str) -> bool:
 
 def shells(basis: str, symbol: str) -> list[Any]:
     """Return the shells of an element, empty if the basis set lacks it."""
-    with no_adverts():
-        try:
+    try:
+        with no_adverts(), reading(EngineSettingsError):
             return list(gto.basis.load(basis, symbol))
-        except (BasisNotFoundError, KeyError):
-            return []
+    except EngineSettingsError:  # PySCF reads the name, in which anything may stand
+        return []
 
 
 def basis_functions(basis: str, symbol: str) -> int:
@@ -154,19 +154,19 @@ def _refuse_suffix(name: str) -> None:
 
 def _has_nonlocal_correlation(xc: str) -> bool:
     """Check that PySCF knows a functional, and return whether it has nonlocal correlation."""
-    try:
-        parse_dft(xc)  # knows what libxc has only in part
+    expected = (
+        "expected a functional in PySCF's spelling such as pbe, r2scan, b3lyp or wb97m_v (wb97m is one only together "
+        "with a dispersion)"
+    )
+    with reading(lambda why: EngineSettingsError(f"received xc {xc!r}, {expected}: {why}")):
+        try:
+            parse_dft(xc)  # knows what libxc has only in part
+        except NotImplementedError as error:
+            raise EngineSettingsError(
+                f"received xc {xc!r}, whose dispersion PySCF does not have; expected a functional that is complete, "
+                "such as wb97m_v, or xc wb97m with dispersion D3(BJ)"
+            ) from error
         return bool(dft.libxc.is_nlc(xc))
-    except NotImplementedError as error:
-        raise EngineSettingsError(
-            f"received xc {xc!r}, whose dispersion PySCF does not have; expected a functional that is complete, such "
-            "as wb97m_v, or xc wb97m with dispersion D3(BJ)"
-        ) from error
-    except (KeyError, ValueError) as error:
-        raise EngineSettingsError(
-            f"received xc {xc!r}, expected a functional in PySCF's spelling such as pbe, r2scan, b3lyp or wb97m_v "
-            f"(wb97m is one only together with a dispersion): {error}"
-        ) from error
 
 
 def _check_damping(settings: PySCFSettings, full_name: str) -> None:

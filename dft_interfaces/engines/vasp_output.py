@@ -12,6 +12,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from dft_interfaces.electronic_convergence import vasp_converged
 from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, last_lines
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 
 LOG = "vasp.out"
@@ -19,9 +20,6 @@ LOG = "vasp.out"
 
 _KILOBAR = -0.1 * GPa
 """VASP's stress is a pressure, in kbar."""
-
-_MALFORMED = (SyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError)
-"""What pymatgen raises over a file that ends early; errors of XML are SyntaxErrors, whichever parser it has."""
 
 _TAIL_BYTES = 20_000
 
@@ -56,6 +54,14 @@ def read_numbers(folder: Path) -> Numbers:
         UnconvergedError: the self-consistency cycle used up its steps, or broke down on the way.
         EngineFailureError: output missing or truncated.
     """
+    with reading(
+        lambda why: diagnosis(folder, f"vasprun.xml is truncated or unreadable ({why})"),
+        (EngineFailureError, UnconvergedError),
+    ):
+        return _read_numbers(folder)
+
+
+def _read_numbers(folder: Path) -> Numbers:
     vasprun = _vasprun(folder)
     if not vasprun.ionic_steps or "e_fr_energy" not in vasprun.ionic_steps[-1]:
         raise diagnosis(folder, "vasprun.xml holds no finished calculation")
@@ -93,11 +99,8 @@ def _vasprun(folder: Path) -> Vasprun:
     path = folder / "vasprun.xml"
     if not path.is_file() or path.stat().st_size == 0:
         raise diagnosis(folder, "VASP left no vasprun.xml")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # that it did not converge is seen below
-            return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except _MALFORMED as error:
-        raise diagnosis(folder, f"vasprun.xml is truncated or unreadable ({error})") from error
+    with warnings.catch_warnings(action="ignore"):  # that it did not converge is seen below
+        return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
 
 
 def _is_converged(vasprun: Vasprun, folder: Path) -> bool:

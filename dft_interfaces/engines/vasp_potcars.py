@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dft_interfaces.errors import EngineSettingsError
+from dft_interfaces.foreign import reading
 from dft_interfaces.structure import CannotCalculateError
 
 _FOLDERS = {
@@ -68,12 +70,15 @@ def read_potcar(folder: Path, functional: str, name: str) -> Potcar:
             f"{_FOLDERS[functional][0]}/{name}/POTCAR or {_FOLDERS[functional][1]}/POTCAR.{name}.gz; complete the "
             "folder, or choose another pseudopotential in potcar_names"
         )
-    return _parse(_content(path).decode("latin-1"), name, path)
+    with reading(lambda why: CannotCalculateError(f"{path} cannot be read ({why}); put a whole file in its place")):
+        text = _content(path).decode("latin-1")
+    return _parse(text, name, path)
 
 
 def potcar_digest(path: Path) -> str:
     """Return the SHA-256 (16 hex digits) of a pseudopotential, the same whether its file is compressed or not."""
-    return hashlib.sha256(_content(path)).hexdigest()[:16]
+    with reading(lambda why: EngineSettingsError(f"{path} cannot be read ({why}); put a whole file in its place")):
+        return hashlib.sha256(_content(path)).hexdigest()[:16]
 
 
 def _content(path: Path) -> bytes:

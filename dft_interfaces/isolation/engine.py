@@ -10,8 +10,9 @@ from ase import Atoms
 from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.errors import EngineNotInstalledError
 from dft_interfaces.failures import EngineFailureError
+from dft_interfaces.foreign import reading
 from dft_interfaces.isolation.engine_process import EngineProcess
-from dft_interfaces.label import Label, LabelStatus, LevelOfTheory
+from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_json import label_from_dict
 from dft_interfaces.settings import EngineSettings, LimitSettings
 from dft_interfaces.settings.base import Rung
@@ -65,7 +66,9 @@ class IsolatedEngine:
         start = time.perf_counter()
         number = None if rung is None else list(self.ladder).index(rung)
         try:
-            return label_from_dict(self._ask("label", atoms=atoms_as_dict(atoms), rung=number))
+            answer = self._ask("label", atoms=atoms_as_dict(atoms), rung=number)
+            with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's label is none ({why})")):
+                return label_from_dict(answer)
         except EngineFailureError as error:
             return Label(
                 LabelStatus.FAILED,

@@ -15,6 +15,7 @@ import psutil
 
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.last_words import last_lines
 from dft_interfaces.settings import EngineSettings, LimitSettings
@@ -115,10 +116,10 @@ class EngineProcess:
             self._asked += 1
             self._connection.send_bytes(json.dumps({"ask": what, "number": self._asked, **details}).encode())
             self._wait(time_s or self._limits.time_s)
-            reply = json.loads(self._connection.recv_bytes())
-            if reply["number"] != self._asked:
+            reply = _reply(self._connection.recv_bytes())
+            if reply.get("number") != self._asked:
                 raise self._failed(
-                    Failure.CRASH, f"gave answer {reply['number']} to question {self._asked}: it answers twice"
+                    Failure.CRASH, f"gave answer {reply.get('number')} to question {self._asked}: it answers twice"
                 )
         except (EOFError, ConnectionError) as error:
             raise self._ended(time.monotonic() - begun) from error
@@ -212,3 +213,12 @@ class EngineProcess:
     def _log_end(self) -> bytes:
         handle = self._log.fileno()
         return os.pread(handle, _LOG_BYTES, max(0, os.fstat(handle).st_size - _LOG_BYTES))
+
+
+def _reply(data: bytes) -> dict[str, Any]:
+    """Read what came back: an answer, or an error with its text; a library of the engine may write anything there."""
+    with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's answer cannot be read ({why})")):
+        reply: dict[str, Any] = json.loads(data)
+        for key in ("text", "traceback") if "error" in reply else ("answer",):
+            reply[key]
+        return reply

@@ -10,6 +10,7 @@ from pathlib import Path
 from ase.units import Ry
 
 from dft_interfaces.errors import EngineSettingsError
+from dft_interfaces.foreign import reading
 from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import least_cutoff_eV
 
 _HEADER = re.compile(r"<PP_HEADER\s(.*?)/?>", re.DOTALL)
@@ -85,8 +86,9 @@ def _read_upf_set(folder: Path, functional: str, stamps: tuple[tuple[Path, int, 
     others: set[str] = set()
     digest = hashlib.sha256()
     for path, *_ in stamps:
-        content = path.read_bytes()
-        file = _read_header(path.name, content.decode(errors="replace"))
+        with reading(lambda why, path=path: EngineSettingsError(_unreadable(path, why))):  # type: ignore[misc]
+            content = path.read_bytes()
+            file = _read_header(path.name, content.decode(errors="replace"))
         if file is None:
             continue
         if file.functional.lower() != functional.lower():
@@ -106,6 +108,10 @@ def _read_upf_set(folder: Path, functional: str, stamps: tuple[tuple[Path, int, 
             "set 'xc' to what the files were made for, or 'pseudopotentials' to another folder"
         )
     return UpfSet(folder, files, digest.hexdigest()[:16])
+
+
+def _unreadable(path: Path, why: str) -> str:
+    return f"{path} cannot be read as a pseudopotential ({why}); put a whole UPF file (version 2) in its place"
 
 
 def _read_header(name: str, text: str) -> UpfFile | None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 
 from dft_interfaces.errors import QueueError
+from dft_interfaces.foreign import reason_of
 
 TIMEOUT_S = 60.0
 SECRET = ("MONGODB_URI",)
@@ -23,12 +24,21 @@ def run_command(words: Sequence[str], folder: str | None = None) -> str:
     line = " ".join(words)
     try:
         done = subprocess.run(
-            words, cwd=folder, env=_environment(), capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+            words,
+            cwd=folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",  # a queue prints names that other people chose
+            check=True,
+            timeout=TIMEOUT_S,
         )
     except FileNotFoundError as error:
         raise QueueError(
             f"the queue's command {words[0]} is not on this machine's PATH; start the campaign where jobs are submitted"
         ) from error
+    except OSError as error:
+        raise QueueError(f"the queue's command {words[0]} could not be started ({reason_of(error)})") from error
     except subprocess.TimeoutExpired as error:
         raise QueueError(f"the queue did not answer to {line!r} within {TIMEOUT_S:g} s") from error
     except subprocess.CalledProcessError as error:

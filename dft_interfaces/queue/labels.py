@@ -146,7 +146,9 @@ class QueueRunner(LabelRunner):
             try:
                 job.queue_id = self._submitted(job.batch)
             except QueueError as error:
-                self._queue.jobs()  # one that does not answer has refused nothing
+                self._learn_ids(self._queue.jobs())  # one that does not answer has refused nothing
+                if job.queue_id is not None:  # it was taken, and said so in words that nobody knows
+                    continue
                 self._lost(job, list(job.batch.requests), Failure.CRASH, str(error))
                 self._forget(job)
                 continue

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dft_interfaces.errors import QueueError
+from dft_interfaces.foreign import reading
 from dft_interfaces.settings import EngineSettings, JobSettings, LimitSettings, QueueSettings
 
 UNLIMITED = float("inf")
@@ -67,21 +70,24 @@ def folder_problems(settings: JobSettings, cores: int) -> Iterator[str]:
         return
     path = folder / "queue.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        queues: dict[str, Any] = data["queues"]
-        name = settings.queue or data["queue_primary"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        yield (
-            f"queue_folder: {path} is no pysqa description of a queue ({type(error).__name__}: {error}); it needs"
-            " queue_type, queue_primary and queues"
-        )
-        return
+        with reading(lambda why: QueueError(f"{path} is no pysqa description of a queue ({why})")):
+            found = list(_problems(path, settings, cores))
+    except QueueError as error:
+        yield f"queue_folder: {error}; it needs queue_type, queue_primary and queues, with numbers as limits"
+    else:
+        yield from found
+
+
+def _problems(path: Path, settings: JobSettings, cores: int) -> Iterator[str]:
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    queues: dict[str, Any] = data["queues"]
+    name = settings.queue or data["queue_primary"]
     if name not in queues:
         yield f"queue: received {name!r}, but {path} knows {', '.join(sorted(queues))}"
         return
     block = queues[name]
-    if not (folder / str(block.get("script"))).is_file():
-        yield f"queue_folder: the job script {block.get('script')!r} of queue {name} is not in {folder}"
+    if not (path.parent / str(block.get("script"))).is_file():
+        yield f"queue_folder: the job script {block.get('script')!r} of queue {name} is not in {path.parent}"
     allowed = QueueLimits(
         f"queue {name} in {path}",
         cores=_or_unlimited(block.get("cores_max")),
@@ -90,12 +96,12 @@ def folder_problems(settings: JobSettings, cores: int) -> Iterator[str]:
     )
     yield from excesses(settings, cores, allowed)
     least = block.get("cores_min")
-    if least is not None and cores < least:
+    if least is not None and cores < float(least):
         yield f"cores: received {cores}, but {allowed.queue} expects at least {least}; raise it"
 
 
 def _or_unlimited(value: float | None) -> float:
-    return UNLIMITED if value is None else value
+    return UNLIMITED if value is None else float(value)
 
 
 def _memory_GB(value: float | str | None) -> float:

@@ -3,6 +3,7 @@
 import re
 
 from dft_interfaces.errors import QueueError
+from dft_interfaces.foreign import reading
 from dft_interfaces.queue.command import run_command
 from dft_interfaces.queue.limits import UNLIMITED, QueueLimits
 
@@ -20,6 +21,11 @@ def partition_limits(partition: str) -> QueueLimits:
         if partition in known:
             raise
         raise QueueError(f"received the partition {partition!r}, but Slurm knows {', '.join(known)}") from error
+    with reading(lambda why: QueueError(f"what Slurm printed about the partition {partition!r} is not known ({why})")):
+        return _limits(partition, shown)
+
+
+def _limits(partition: str, shown: str) -> QueueLimits:
     fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
     nodes = [
         line.split("|") for line in run_command(["sinfo", "-h", "-N", "-p", partition, "--format=%c|%m"]).splitlines()

@@ -8,6 +8,7 @@ from typing import Any
 from pysqa import QueueAdapter
 
 from dft_interfaces.errors import QueueError
+from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.queue.command import run_command
 
@@ -41,12 +42,16 @@ class QueueSystem:
     Args:
         folder: with ``queue.yaml``.
         queue: one of its queues, its primary one by default.
+
+    Raises:
+        QueueError: the folder describes none.
     """
 
     def __init__(self, folder: Path, queue: str | None = None) -> None:
-        self._adapter = QueueAdapter(directory=str(folder), execute_command=_run)
-        self._is_slurm = self._adapter.config["queue_type"] == "SLURM"
-        self.queue: str = queue or self._adapter.config["queue_primary"]
+        with reading(lambda why: QueueError(f"{folder} holds no pysqa description of a queue ({why})")):
+            self._adapter = QueueAdapter(directory=str(folder), execute_command=_run)
+            self._is_slurm = self._adapter.config["queue_type"] == "SLURM"
+            self.queue: str = queue or self._adapter.config["queue_primary"]
 
     def submit(self, job_name: str, folder: Path, command: str, cores: int, **limits: Any) -> int:
         """Hand a job over and return its id in the queue.
@@ -61,10 +66,9 @@ class QueueSystem:
         Raises:
             QueueError: the queue did not take it; holds its own words.
         """
-        queue_id = self._adapter.submit_job(
-            queue=self.queue, job_name=job_name, working_directory=str(folder), cores=cores, command=command, **limits
-        )
-        return int(queue_id)
+        where = {"queue": self.queue, "job_name": job_name, "working_directory": str(folder)}
+        with reading(lambda why: QueueError(f"the queue named no id of the job {job_name} ({why})")):
+            return int(self._adapter.submit_job(**where, cores=cores, command=command, **limits))
 
     def jobs(self) -> dict[int, str]:
         """Return id -> folder of all jobs that wait or run; one command, however many there are.
@@ -72,9 +76,10 @@ class QueueSystem:
         Raises:
             QueueError: the queue does not answer.
         """
-        table = self._adapter.get_queue_status()
-        folders = table["working_directory"] if "working_directory" in table else [""] * len(table)
-        return {int(number): str(folder) for number, folder in zip(table["jobid"], folders, strict=True)}
+        with reading(lambda why: QueueError(f"the list of jobs that the queue printed is not known ({why})")):
+            table = self._adapter.get_queue_status()
+            folders = table["working_directory"] if "working_directory" in table else [""] * len(table)
+            return {int(number): str(folder) for number, folder in zip(table["jobid"], folders, strict=True)}
 
     def end_of(self, queue_id: int) -> JobEnd:
         """Return how a job ended that is no longer in the queue."""

@@ -1,18 +1,25 @@
 """What a stranger writes into the database leads nowhere outside of the campaign's folder."""
 
+import re
+
+import numpy as np
 import pytest
 from ase.build import bulk
+from bson import ObjectId
 
 from al_loop.campaign import Campaign
 from al_loop.errors import InputError
 from al_loop.folder import inside
 from al_loop.identity import start_campaign
+from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from committee.checkpoint import content_hash
 from committee.errors import TrainingDataError
 from committee.tangents import cached_tangents
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.jobs.result_files import result_path
+from dft_interfaces.label import Label, LabelStatus
 
 HOSTILE = ["../../x", "/etc/passwd", "..", "a/b", "round-000/../../../x", ""]
 
@@ -58,3 +65,90 @@ def test_nothing_is_cached_under_such_an_id(tmp_path, name):
     with pytest.raises(TrainingDataError, match="name of a file"):
         cached_tangents(None, [(name, bulk("Cu"))], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+DAMAGE = [
+    ("frame", {"$set": {"atoms": b"no archive"}}),
+    ("frame", {"$unset": {"atoms": ""}}),
+    ("frame", {"$set": {"atoms_file": ObjectId("0" * 24)}, "$unset": {"atoms": ""}}),
+    ("visit", {"$set": {"kind": "splendid"}}),
+    ("visit", {"$set": {"atom_indices": b"abc"}}),
+    ("visit", {"$set": {"descriptor": b"abc"}}),
+    ("visit", {"$set": {"frame": "nobody's"}}),
+    ("visit", {"$set": {"mine": 1}}),
+    ("visit", {"$set": {"lanes": {"spread": {"kind": 3}}}}),
+    ("label", {"$set": {"status": 3}}),
+    ("label", {"$set": {"forces_eV_per_A": b"abc"}}),
+    ("label", {"$set": {"attempts": "[{]"}}),
+    ("label", {"$set": {"stress_eV_per_A3": "text"}}),
+    ("label", {"$unset": {"cost_s": ""}}),
+    ("request", {"$set": {"label": "nobody's"}}),
+    ("request", {"$set": {"mine": [1]}}),
+    ("round", {"$set": {"stages.explore.results": "{"}}),
+    ("round", {"$unset": {"stages.explore.finished_at": ""}}),
+    ("campaign", {"$set": {"config": "[" * 100_000}}),
+    ("campaign", {"$set": {"mine": 1}}),
+    ("event", {"$set": {"data": 3}}),
+    ("event", {"$unset": {"time": ""}}),
+    ("model", {"$set": {"info": "\x00"}}),
+]
+
+
+@pytest.mark.parametrize(("collection", "damage"), DAMAGE, ids=str)
+def test_a_document_of_somebody_elses_making_is_named(store, tmp_path, collection, damage):
+    with open_ledger(store, tmp_path, "copper") as ledger:
+        fill(ledger)
+        stored = ledger._database[collection].find_one()
+        ledger._database[collection].update_one({"_id": stored["_id"]}, damage)
+        readers = [
+            ledger.campaign_config,
+            lambda: ledger.progress("explore"),
+            lambda: ledger.stages(0),
+            lambda: ledger.visits(0),
+            lambda: ledger.candidates(0, Role.EXPLORE),
+            lambda: ledger.labelled((Role.EXPLORE,), converged_only=False),
+            ledger.events,
+            ledger.models,
+        ]
+        said = [str(error) for error in map(failure, readers) if error is not None]
+    assert said
+    for message in said:
+        assert re.search(r"^The document .* in the collection \w+ of the ledger cannot be read", message), message
+        assert message.endswith("delete the document if another program wrote it")
+
+
+@pytest.mark.parametrize(
+    "note", [{}, {"version": "three"}, {"version": None}, {"version": [1]}, {"version": 99}], ids=str
+)
+def test_a_version_that_is_none(store, tmp_path, note):
+    with open_ledger(store, tmp_path, "copper") as ledger:
+        ledger._database["format"].replace_one({"_id": "version"}, note)
+    for read_only in (False, True):
+        with pytest.raises(InputError, match=r"version (99|.* cannot be read)"):
+            with open_ledger(store, tmp_path, "copper", read_only=read_only):
+                pass
+
+
+def failure(read):
+    """What a reader of the ledger raises on purpose; anything else is a failure of the test."""
+    try:
+        read()
+    except InputError as error:
+        return error
+    return None
+
+
+def fill(ledger):
+    """One of everything."""
+    atoms = bulk("Cu")
+    verdict = Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, "", (0,))
+    visit = Visit(frame_id(atoms), atoms, Role.EXPLORE, "copper", "copper/600K/0", 5, 600.0, verdict)
+    ledger.start_campaign({"seed": 1})
+    ledger.replace_visits(0, [Role.EXPLORE], [visit])
+    ledger.request_labels(0, Role.EXPLORE, [visit], "level")
+    claimed = ledger.claim("worker", "level", 60)
+    numbers = {"energy_eV": -1.0, "forces_eV_per_A": np.zeros((1, 3)), "stress_eV_per_A3": np.zeros(6)}
+    assert ledger.complete(claimed, Label(LabelStatus.CONVERGED, "level", cost_s=1.0, **numbers))
+    ledger.finish_stage(0, "explore", 0.1, {"frames": 1})
+    ledger.event("note", "something happened")
+    ledger.add_model(0, "round-000", "fingerprint", "", {})
