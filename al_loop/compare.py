@@ -18,7 +18,7 @@ from al_loop.foundation_text import Foundation, title
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import StructureError, frames_counted_from
 from committee.reference_shifts import ReferenceShifts
 
 Array = NDArray[np.float64]
@@ -187,10 +187,8 @@ def _answers(backbone: Backbone, frames: Sequence[LabelledAtoms]) -> _Answers:
 
 def _evaluation(backbone: Backbone, batch: Sequence[LabelledAtoms], start: int) -> Evaluation:
     """Evaluate a batch; an error counts its frames from the first of the file."""
-    try:
+    with frames_counted_from(start):
         return backbone.evaluate([frame.atoms for frame in batch])
-    except (StructureError, FoundationAnswerError) as error:
-        raise error.later_by(start) from error.__cause__
 
 
 def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:

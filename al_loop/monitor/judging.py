@@ -13,7 +13,7 @@ from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.monitor.check import Check, Looked
 from al_loop.records import Verdict
 from committee.calibration import Calibration
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
@@ -92,7 +92,7 @@ class Judge:
             judged = self._judged(atoms, moment, physics, prediction)
             if judged.check.alarm and judged.check.looked is Looked.SCREENED:
                 judged = self._judged(atoms, moment, physics, ask(True))
-        except (StructureError, FoundationAnswerError) as error:
+        except RefusedFrameError as error:
             verdict = physics or not_computable(f"the model has no answer: {error.reason}")
             return Judged(_check(atoms, moment, verdict, Looked.NOT), None, None)
         return judged

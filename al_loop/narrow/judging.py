@@ -12,7 +12,7 @@ from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.narrow.relaxing import COLD_K
 from al_loop.records import Lane, Verdict, VerdictKind
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -66,9 +66,9 @@ def judge_all(
     """
     gate = Gate(potential.calibration)
     judged = []
-    for atoms, reference, answer in zip(frames, references, _answers(frames, potential), strict=True):
-        if isinstance(answer, str):
-            judged.append(Judged(None, not_computable(answer)))
+    for atoms, reference, answer in zip(frames, references, potential.predict_each(frames, "exact"), strict=True):
+        if isinstance(answer, RefusedFrameError):
+            judged.append(Judged(None, not_computable(answer.reason)))
             continue
         if not (np.isfinite(answer.energy) and np.isfinite(answer.energy_ensemble).all()):
             judged.append(Judged(None, not_computable("the model's energy is not finite")))
@@ -77,15 +77,3 @@ def judge_all(
         verdict = gate.judge(found, answer.atomic_force_uncertainty, answer.latent_distance)
         judged.append(Judged(answer, verdict))
     return judged
-
-
-def _answers(frames: Sequence[Atoms], potential: CommitteePotential) -> list[Prediction | str]:
-    """Predictions, or why there is none, in batches; a frame that fails is taken out and the rest asked again."""
-    try:
-        return list(potential.predict(frames, "exact")) if frames else []
-    except (StructureError, FoundationAnswerError) as error:
-        index = error.frame_index
-        if index is None:
-            raise
-        before, after = _answers(frames[:index], potential), _answers(frames[index + 1 :], potential)
-        return [*before, error.reason, *after]
