@@ -46,7 +46,7 @@ def _facts(report: RoundReport) -> Table:
 
 
 def _criteria(report: RoundReport) -> list[Table]:
-    """What the candidate was judged by; nothing in reports of earlier versions."""
+    """What the candidate was judged by; nothing where no candidate was."""
     if not report.criteria:
         return []
     table = _table("criteria of promotion")

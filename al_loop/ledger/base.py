@@ -11,7 +11,7 @@ from mongoengine.connection import get_db
 from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
 from al_loop.ledger.patience import Patience, in_parts
-from al_loop.ledger.upgrades import bring_up_to_date
+from al_loop.ledger.upgrades import check_format
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -32,12 +32,12 @@ class LedgerBase:
         self.patience = Patience()
 
     def prepare(self) -> None:
-        """Bring the database to this version of the format and create what makes queries fast, where it is missing.
+        """Check the version of the database's format and create what makes queries fast, where it is missing.
 
         Raises:
-            InputError: a newer version wrote it.
+            InputError: another version wrote it.
         """
-        bring_up_to_date(self._database, [document._get_collection_name() for document in self._docs.all()])
+        check_format(self._database)
         self._docs.ensure_indexes()
 
     def _files(self) -> GridFS:

@@ -399,14 +399,6 @@ def test_a_wrong_uri_is_explained_without_credentials(uri: str, tmp_path: Path) 
     assert "s3c" not in message
 
 
-def test_a_newer_format_is_refused(ledger: Ledger, store: StoreSettings, tmp_path: Path) -> None:
-    ledger.start_campaign({})
-    with pymongo.MongoClient(store.uri) as client:
-        client.get_default_database()["campaign"].update_one({}, {"$set": {"schema_version": 99}})
-    with pytest.raises(InputError, match="version 99"), open_ledger(store, tmp_path, "one"):
-        pass
-
-
 WRITERS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.start_campaign({}),
     lambda ledger: ledger.finish_stage(0, "train", 1.0, {}),
