@@ -12,6 +12,7 @@ from al_loop.errors import InputError
 LOCK_NAME = "campaign.lock"
 RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
 LEDGER = "ledger"  # of the private server
+MODELS = "models"  # checkpoints, one for each round
 LOGS = "logs"  # of the workers
 
 

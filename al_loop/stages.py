@@ -20,6 +20,7 @@ from al_loop.explore.hold_out import hold_out, hold_out_steps
 from al_loop.explore.round_starts import round_starts
 from al_loop.explore.stored import StoredTrajectories
 from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
+from al_loop.folder import MODELS
 from al_loop.label.budget import round_budget
 from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.label.outliers import mark_outliers
@@ -43,7 +44,7 @@ from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from dft_interfaces.label import LevelOfTheory
 
-MODELS, TRAJECTORIES = "models", "trajectories"
+TRAJECTORIES = "trajectories"
 HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
 TELLING_FRAMES = 8  # labels that show a slip of unit, sign or order
 SELECT_SEED = 5
