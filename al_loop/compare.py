@@ -1,7 +1,7 @@
 """Which foundation to start from: several of them on the user's own labelled frames."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
 from al_loop.files.labelled import LabelledAtoms
 from al_loop.foundation_text import Foundation, title
+from al_loop.progress import Announce, show_nothing
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
@@ -81,7 +82,7 @@ class Comparison:
 def compare_foundations(
     frames: Sequence[LabelledAtoms],
     foundations: Sequence[Foundation],
-    advance: Callable[[str], object] = lambda _: None,
+    advance: Announce = show_nothing,
     *,
     atom_energies_eV: Mapping[str, float] | None = None,
 ) -> Comparison:

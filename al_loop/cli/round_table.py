@@ -83,7 +83,7 @@ def _verdicts(report: RoundReport) -> Table:
 
 
 def _lanes(report: RoundReport) -> list[Table]:
-    """What each lane says by itself, also of frames that another one decided; nothing in earlier reports."""
+    """What each lane says by itself, also of frames that another one decided."""
     if not report.lanes:
         return []
     kinds = [kind.value for kind in VerdictKind]

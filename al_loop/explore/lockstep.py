@@ -1,6 +1,6 @@
 """EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ from al_loop.explore.batches import Batches
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Array, Recorded, Trajectory
 from al_loop.gate.gate import Gate
+from al_loop.progress import Advance, show_nothing
 from al_loop.records import Visit
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction, predict_each
@@ -107,7 +108,7 @@ def explore(
     starts: Sequence[Start],
     settings: ExploreSettings,
     physics: PhysicsSettings,
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> list[Visit]:
     """Run every trajectory to its end or to the first sign of broken physics, and keep its gated frames in memory.
 

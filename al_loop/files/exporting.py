@@ -1,7 +1,6 @@
 """A campaign's labels and visits as a file, with where each of them comes from."""
 
 import os
-import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from al_loop.files.record import Record, origin
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.records import LabelledFrame, Role, Visit
+from committee.atomic_write import replacing_path
 
 What = Literal["labels", "visits", "all"]
 WORKER: Final = "worker"  # kind of event: which versions a worker calculates with
@@ -42,23 +42,22 @@ def export_file(
         InputError: another ending, a folder that is not there or not writable, or no such frames.
     """
     kind = file_kind(path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     records = _records(ledger, what, rounds, roles)
     try:
-        count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
-        if count == 0:
-            raise InputError(
-                f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
-                "roles; nothing was written. See al-loop status for what it has"
-            )
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing_path(path) as part:
+            try:
+                count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
+            finally:
+                part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
+            if count == 0:
+                raise InputError(
+                    f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
+                    "roles; nothing was written. See al-loop status for what it has"
+                )
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
     except OSError as error:
         raise InputError(f"--to: {path} cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
-        part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
     return count
 
 

@@ -1,6 +1,6 @@
 """The gate over a finished trajectory, from any code."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from al_loop.monitor.options import MonitorOptions
 from al_loop.monitor.suitable import check_suitable
 from al_loop.monitor.summary import Summary
 from al_loop.monitor.watched import ROOM_TEMPERATURE_K
+from al_loop.progress import Advance, show_nothing
 from committee.potential import CommitteePotential
 from committee.screen import ForceScreen
 
@@ -33,7 +34,7 @@ def monitor_trajectory(
     temperature_K: float | None = None,
     between_frames_fs: float | None = None,
     every: int = 1,
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> dict[str, Any]:
     """Judge the frames of a finished trajectory, one at a time; none is kept.
 
