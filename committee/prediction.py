@@ -65,19 +65,7 @@ class Prediction:
 
     def results(self) -> dict[str, float | Array]:
         """Everything that is there, under its name in ``committee.names``."""
-        values: dict[str, float | Array | None] = {
-            names.ENERGY: self.energy,
-            names.FREE_ENERGY: self.energy,
-            names.FORCES: self.forces,
-            names.STRESS: self.stress,
-            names.ENERGY_UNCERTAINTY: self.energy_uncertainty,
-            names.FORCES_UNCERTAINTY: self.forces_uncertainty,
-            names.STRESS_UNCERTAINTY: self.stress_uncertainty,
-            names.ENERGY_ENSEMBLE: self.energy_ensemble,
-            names.FORCES_ENSEMBLE: self.forces_ensemble,
-            names.STRESS_ENSEMBLE: self.stress_ensemble,
-            names.LATENT_DISTANCE: self.latent_distance,
-        }
+        values = {name: getattr(self, name, None) for name in names.RESULTS} | {names.FREE_ENERGY: self.energy}
         return {name: value for name, value in values.items() if value is not None}
 
 
