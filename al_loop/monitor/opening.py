@@ -48,7 +48,7 @@ def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
     if model.suffix in YAML:
         from al_loop.config.file import load_config
 
-        return open_served(load_config(model), chosen)
+        return open_served(load_config(model), chosen, config_file=model)
     if model.is_file():
         raise InputError(
             f"model {model} is a file; expected a checkpoint's folder, as al-loop train and a campaign write it, or a "
@@ -60,18 +60,21 @@ def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
     return OpenedModel(open_checkpoint(model, [backbone]), PhysicsSettings())
 
 
-def open_served(config: Config, foundation: Foundation | None = None) -> OpenedModel:
+def open_served(
+    config: Config, foundation: Foundation | None = None, *, config_file: Path | str = "CONFIG"
+) -> OpenedModel:
     """Open the model that a campaign serves, with its physics.
 
     Args:
         config: the campaign.
         foundation: under the checkpoint; by default the campaign's.
+        config_file: how a message calls the config's file.
 
     Raises:
         InputError: no campaign, or it has not promoted a model yet.
         FoundationError: a foundation that cannot be loaded.
     """
-    folder = served_checkpoint(config)
+    folder = served_checkpoint(config, config_file=config_file)
     if folder is None:
         raise InputError(
             f"the campaign {config.name} serves no committee yet: its foundation is served until a candidate is "
@@ -80,15 +83,19 @@ def open_served(config: Config, foundation: Foundation | None = None) -> OpenedM
     return OpenedModel(open_checkpoint(folder, [load_backbone(foundation or config.foundation)]), config.physics)
 
 
-def served_checkpoint(config: Config) -> Path | None:
+def served_checkpoint(config: Config, *, config_file: Path | str = "CONFIG") -> Path | None:
     """Return the folder of the served model's checkpoint, None before the first promotion.
+
+    Args:
+        config: the campaign.
+        config_file: how a message calls the config's file.
 
     Raises:
         InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint is
             not the one that was promoted.
     """
     if check_folder(config) is None:
-        raise InputError(f"There is no campaign in {config.folder} yet; start it with: al-loop run CONFIG")
+        raise InputError(f"There is no campaign in {config.folder} yet; start it with: al-loop run {config_file}")
     with existing_campaign(config) as ledger:
         model = ledger.served_model()
     if model is None:
