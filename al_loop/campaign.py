@@ -17,13 +17,12 @@ from al_loop.errors import InputError
 from al_loop.explore.systems import load_structures, structure_notes
 from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
-from al_loop.folder import inside, locked_folder, told_if_unwritable
+from al_loop.folder import locked_folder, told_if_unwritable
 from al_loop.folder_check import Remains, check_files
 from al_loop.frames import constraints_text
 from al_loop.identity import (
     Identity,
     check_folder,
-    existing_campaign,
     start_campaign,
     started_identity,
 )
@@ -35,18 +34,16 @@ from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.store import shared_server
 from al_loop.level_differences import level_differences
 from al_loop.logfile import LOG_NAME, EventLog
+from al_loop.monitor.opening import served_checkpoint
 from al_loop.progress import LoggedProgress, Progress, SilentProgress
 from al_loop.promote.stopping import STOPPED, stopped_early
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.rounds import Rounds
-from al_loop.train.models import MODELS
 from al_loop.watch import Watch
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
-from committee.checkpoint import check_content
-from committee.errors import CheckpointError
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
 
@@ -164,20 +161,7 @@ class Campaign:
             InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint
                 is not the one that was promoted.
         """
-        if check_folder(self.config) is None:
-            raise InputError(f"There is no campaign in {self.folder}. Start it with run().")
-        with existing_campaign(self.config, read_only=True) as ledger:
-            model = ledger.served_model()
-        if model is None:
-            return None
-        path = inside(self.folder / MODELS, model.path)
-        try:
-            check_content(path, model.checkpoint)
-        except CheckpointError as error:
-            raise InputError(
-                f"Campaign {self.config.name} serves {path}: {error} `al-loop run` makes it again from its labels."
-            ) from error
-        return path
+        return served_checkpoint(self.config)
 
     def _prepare(self) -> _Prepared:
         torch.set_num_threads(self.config.threads)

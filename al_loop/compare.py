@@ -1,7 +1,7 @@
 """Which foundation to start from: several of them on the user's own labelled frames."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +15,11 @@ from al_loop.errors import InputError
 from al_loop.files.label_counts import LabelCounts
 from al_loop.files.labelled import LabelledAtoms
 from al_loop.foundation_text import Foundation, title
+from al_loop.progress import Announce, show_nothing
 from al_loop.train.atom_shifts import isolated_atom_shifts
 from committee.backbone import Backbone, Evaluation
 from committee.backbones import load_backbone
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import StructureError, frames_counted_from
 from committee.reference_shifts import ReferenceShifts
 
 Array = NDArray[np.float64]
@@ -81,7 +82,7 @@ class Comparison:
 def compare_foundations(
     frames: Sequence[LabelledAtoms],
     foundations: Sequence[Foundation],
-    advance: Callable[[str], object] = lambda _: None,
+    advance: Announce = show_nothing,
     *,
     atom_energies_eV: Mapping[str, float] | None = None,
 ) -> Comparison:
@@ -187,10 +188,8 @@ def _answers(backbone: Backbone, frames: Sequence[LabelledAtoms]) -> _Answers:
 
 def _evaluation(backbone: Backbone, batch: Sequence[LabelledAtoms], start: int) -> Evaluation:
     """Evaluate a batch; an error counts its frames from the first of the file."""
-    try:
+    with frames_counted_from(start):
         return backbone.evaluate([frame.atoms for frame in batch])
-    except (StructureError, FoundationAnswerError) as error:
-        raise error.later_by(start) from error.__cause__
 
 
 def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:

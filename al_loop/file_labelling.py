@@ -1,7 +1,5 @@
 """Labels for the structures of a file, outside any campaign: ``al-loop label``."""
 
-import uuid
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,9 @@ from al_loop.frames import check_constraints, plain_atoms
 from al_loop.label.labeller import Labeller
 from al_loop.own_entries import OwnEntries, check_entries
 from al_loop.paths import check_source, check_target, writing
+from al_loop.progress import Advance, show_nothing
+from al_loop.quarantine import failure_in_words
+from committee.atomic_write import replacing_path
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class LabelledStructures:
 
 
 def label_structures(
-    structures: Path, settings: LabelSettings, to: Path, advance: Callable[[int], object] = lambda _: None
+    structures: Path, settings: LabelSettings, to: Path, advance: Advance = show_nothing
 ) -> LabelledStructures:
     """Label each structure of a file with an engine, on this machine, and write the labels as extended XYZ.
 
@@ -64,11 +65,7 @@ def label_structures(
         labeller.check_elements(frames)
         labels = labeller.label_all(frames, advance)
         level = labeller.level
-    failed = {
-        index: f"{label.failure}: {(label.message.strip().splitlines() or ['no message'])[-1]}"
-        for index, label in enumerate(labels)
-        if label.energy_eV is None
-    }
+    failed = {index: failure_in_words(label) for index, label in enumerate(labels) if label.energy_eV is None}
     if len(failed) == len(labels):
         raise CampaignError(
             f"{structures}: none of {len(labels)} structures has a label; the first ended by {failed[0]}"
@@ -112,12 +109,6 @@ def _check_target(structures: Path, to: Path) -> None:
 
 
 def _write(path: Path, records: list[Record]) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with writing("--to", path):
-            with part.open("x", encoding="utf-8") as file:
-                for record in records:
-                    extxyz.write_frame(file, record)
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing("--to", path), replacing_path(path) as part, part.open("x", encoding="utf-8") as file:
+        for record in records:
+            extxyz.write_frame(file, record)

@@ -1,6 +1,6 @@
 """A committee from files of labelled frames, outside any campaign: ``al-loop train``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from al_loop.foundation_text import Foundation
 from al_loop.ids import content_id, frame_id
 from al_loop.label.compared import compared_label
 from al_loop.label.outliers import outliers_among
+from al_loop.progress import Advance, show_nothing
 from al_loop.train.alignment import label_slips
 from al_loop.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.train.fitting import incremental
@@ -90,7 +91,7 @@ def train_on_files(
     recipe: Recipe,
     *,
     calibration_files: Sequence[Path] = (),
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> Trained:
     """Train a committee on labelled frames and write its checkpoint; outliers among the labels are left out.
 
@@ -200,7 +201,7 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
         )
 
 
-def _without_outliers(placed: _Placed, backbone: Backbone, advance: Callable[[int], object]) -> list[str]:
+def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> list[str]:
     """Take out the labels that are far from the foundation and from how the others differ from it, and name them."""
     ids, compared = [], []
     for name, (_, frame) in placed.items():

@@ -13,6 +13,7 @@ from al_loop.errors import CampaignError, InputError
 LOCK_NAME = "campaign.lock"
 RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
 LEDGER = "ledger"  # of the private server
+MODELS = "models"  # checkpoints, one for each round
 LOGS = "logs"  # of the workers
 _DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR)
 

@@ -4,9 +4,9 @@ from al_loop.config import Config
 from al_loop.config.checks import systems_with_paths
 from al_loop.errors import CampaignError
 from al_loop.explore.systems import system_symbols
+from al_loop.quarantine import failure_in_words
 from dft_interfaces.isolated_atoms import isolated_atom
 from dft_interfaces.isolation.engine import IsolatedEngine
-from dft_interfaces.label import Label
 from dft_interfaces.ladder import labelled_with_retries
 
 
@@ -27,11 +27,7 @@ def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
             symbol: labelled_with_retries(engine, isolated_atom(symbol, label.engine), label.retry)
             for symbol in sorted(symbols)
         }
-    failed = {symbol: found for symbol, found in labels.items() if found.energy_eV is None}
+    failed = [f"{symbol} ({failure_in_words(found)})" for symbol, found in labels.items() if found.energy_eV is None]
     if failed:
-        raise CampaignError(f"No energy for {'; '.join(_why(symbol, found) for symbol, found in failed.items())}")
+        raise CampaignError(f"No energy for {'; '.join(failed)}")
     return {symbol: found.energy_eV for symbol, found in labels.items() if found.energy_eV is not None}
-
-
-def _why(symbol: str, label: Label) -> str:
-    return f"{symbol} ({label.failure}: {(label.message.strip().splitlines() or ['no message'])[-1]})"

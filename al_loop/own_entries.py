@@ -33,18 +33,7 @@ STRUCTURE_ARRAYS: Final = frozenset({"numbers", "positions", "initial_magmoms", 
 """Arrays of ``Atoms`` that belong to the structure (see ``al_loop.frames.plain_atoms``)."""
 
 _LABEL: Final = "REF_"
-_RESULTS: Final = frozenset(all_properties) | {
-    "virial",
-    "virials",
-    names.ENERGY_UNCERTAINTY,
-    names.FORCES_UNCERTAINTY,
-    names.STRESS_UNCERTAINTY,
-    names.ENERGY_ENSEMBLE,
-    names.FORCES_ENSEMBLE,
-    names.STRESS_ENSEMBLE,
-    names.SCREEN_BOUND,
-    names.LATENT_DISTANCE,
-}
+_RESULTS: Final = frozenset({*all_properties, *names.RESULTS, "virial", "virials"})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,15 @@ from rich.progress import Progress as Bars
 
 from al_loop.logfile import EventLog
 
-Advance = Callable[[int], None]
-"""Call it with the number of units (frames, labels, epochs) that were just done."""
+Advance = Callable[[int], object]
+"""Called with the number of units (frames, labels, epochs) that were just done."""
+
+Announce = Callable[[str], object]
+"""Called with a word on the part of the work that begins."""
+
+
+def show_nothing(_done: int | str) -> None:
+    """The progress that nobody watches: for ``Advance`` and for ``Announce``."""
 
 
 class Progress(Protocol):
@@ -35,7 +42,7 @@ class SilentProgress:
     @contextmanager
     def stage(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002
         """Open a stage that nobody watches."""
-        yield _ignore
+        yield show_nothing
 
 
 class RichProgress:
@@ -117,10 +124,6 @@ def terminal_progress(*, quiet: bool = False) -> Progress:
     """Return bars where someone can see them, silence otherwise (``quiet``, a pipe, a batch job)."""
     console = Console(stderr=True)
     return SilentProgress() if quiet or not console.is_terminal else RichProgress(console)
-
-
-def _ignore(_count: int) -> None:
-    """Advance nothing."""
 
 
 def _columns() -> tuple[TextColumn | BarColumn | MofNCompleteColumn | TimeElapsedColumn | TimeRemainingColumn, ...]:

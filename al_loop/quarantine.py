@@ -5,6 +5,7 @@ from typing import Any
 
 from al_loop.errors import GuardStop
 from al_loop.records import LabelledFrame
+from dft_interfaces.label import Label
 
 QUARANTINED = "quarantined"
 
@@ -25,7 +26,7 @@ def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:
         "failure": failure_kind(frame),
         "tries": tries(frame),
         "seconds": label.cost_s,
-        "reason": reason(frame),
+        "reason": failure_reason(frame.label),
     }
 
 
@@ -50,7 +51,7 @@ def require_few_failed(round_: int, calculated: int, failed: Sequence[LabelledFr
 
 
 def failure_kind(frame: LabelledFrame) -> str:
-    """The kind of failure; labels of earlier versions have only a status."""
+    """The kind of failure; an outlier has only a status."""
     return str(frame.label.failure or frame.label.status)
 
 
@@ -64,13 +65,17 @@ def quarantine_in_words(frame: LabelledFrame) -> str:
     made = tries(frame)
     return (
         f"frame {frame.frame_id[:12]} of {frame.system} is quarantined: {failure_kind(frame)} after {made} "
-        f"{'try' if made == 1 else 'tries'}: {reason(frame)}"
+        f"{'try' if made == 1 else 'tries'}: {failure_reason(frame.label)}"
     )
 
 
-def reason(frame: LabelledFrame) -> str:
+def failure_in_words(label: Label) -> str:
+    """Say in one line how a calculation failed: the kind of failure and its reason."""
+    return f"{label.failure or label.status}: {failure_reason(label)}"
+
+
+def failure_reason(label: Label) -> str:
     """Say in one line what went wrong last: a message begins with it, a traceback ends with it."""
-    label = frame.label
     messages = [a.message for a in label.attempts if a.failure is not None and a.failure is label.failure]
     lines = (messages or [label.message])[-1].strip().splitlines() or ["no message"]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -88,10 +88,10 @@ class Visit:
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, where the frame lies in latent space (``al_loop.select.descriptors``); None where the model
-            had no answer, and in ledgers of earlier versions.
+            had no answer.
         entries: a user's own entries, of a frame that came from a file; stored with the frame when it is new.
         lanes: what physics, force uncertainty and latent distance say, each by itself; only those that were asked,
-            since a frame between two checks is looked at by physics alone. Empty in ledgers of earlier versions.
+            since a frame between two checks is looked at by physics alone.
     """
 
     frame_id: str
@@ -236,9 +236,9 @@ class RoundReport:
         seconds: wall time by stage.
         quarantined: those frames (``al_loop.quarantine.quarantined_as_dict``).
         criteria: what the candidate was judged by (``al_loop.promote.criterion.Criterion``, as plain data).
-        time_to_suspect: how long trajectories ran until their first suspect frame; None in reports of earlier versions.
+        time_to_suspect: how long trajectories ran until their first suspect frame.
         label_core_hours: of all calculations of the round.
-        lanes: lane -> kind -> count of what each lane said by itself; empty in reports of earlier versions.
+        lanes: lane -> kind -> count of what each lane said by itself.
     """
 
     round: int

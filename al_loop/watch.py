@@ -1,10 +1,10 @@
 """Waiting, after the planned rounds, until enough has come in from outside to start a further one."""
 
 import time
-from collections.abc import Callable
 
 from al_loop.config import WatchSettings
 from al_loop.ledger import Ledger
+from al_loop.progress import Announce, show_nothing
 
 
 class Watch:
@@ -15,7 +15,7 @@ class Watch:
         tell: called with a sentence when the waiting begins and when it ends.
     """
 
-    def __init__(self, settings: WatchSettings, tell: Callable[[str], object] = lambda _: None) -> None:
+    def __init__(self, settings: WatchSettings, tell: Announce = show_nothing) -> None:
         self._settings = settings
         self._tell = tell
 

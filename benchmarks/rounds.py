@@ -16,12 +16,12 @@ from statistics import median
 import numpy as np
 from ase import Atoms
 from figures import report
+from in_memory import explore
 from pools import CHEMISTRIES, PoolFrame, load_pool
 from systems import CACHE, SEVENNET, TEACHER, sevennet
 from telling import counting
 
 from al_loop.config import ExploreSettings, PhysicsSettings, SelectSettings
-from al_loop.explore.lockstep import explore
 from al_loop.explore.starts import Start
 from al_loop.records import Candidate, Role, Visit
 from al_loop.select.selection import Known, select

@@ -19,12 +19,12 @@ from statistics import median
 import numpy as np
 import torch
 from ase.build import bulk
+from reference_path import accumulate_gradients
 
 from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.fitting import bootstrap_weights, training_loss
 from committee.heads import ResidualHeads
-from committee.reference_path import accumulate_gradients
 from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings, TrainingSettings
 from committee.tangents import cached_tangents
 from committee.training_frame import TrainingFrame

@@ -47,20 +47,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         ValueError: a screen together with ``probe`` or ``exact``, or ``screen_every`` below 1.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
-        names.ENERGY,
-        names.FREE_ENERGY,
-        names.FORCES,
-        names.STRESS,
-        names.ENERGY_UNCERTAINTY,
-        names.FORCES_UNCERTAINTY,
-        names.STRESS_UNCERTAINTY,
-        names.ENERGY_ENSEMBLE,
-        names.FORCES_ENSEMBLE,
-        names.STRESS_ENSEMBLE,
-        names.SCREEN_BOUND,
-        names.LATENT_DISTANCE,
-    ]
+    implemented_properties: ClassVar[list[str]] = list(names.RESULTS)
 
     def __init__(
         self,

@@ -1,11 +1,44 @@
 """Errors a user can act on: what was received, what was expected, what to do next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Self
+
 
 class CommitteeError(Exception):
     """Base of every error this package raises on purpose."""
 
 
-class StructureError(CommitteeError, ValueError):
+class RefusedFrameError(CommitteeError):
+    """A frame that there is no prediction for.
+
+    Attributes:
+        reason: why.
+        frame_index: position of the frame among those that were predicted together; the others are sound as far as
+            they were evaluated, so leave this one out and predict again. None if it is about no single one.
+    """
+
+    reason: str
+    frame_index: int | None
+
+    def later_by(self, frames: int) -> Self:
+        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
+        later = copy(self)
+        later.frame_index = None if self.frame_index is None else self.frame_index + frames
+        return later
+
+
+@contextmanager
+def frames_counted_from(start: int) -> Iterator[None]:
+    """Count the frame of an error from the first of all frames, where a batch begins at ``start``."""
+    try:
+        yield
+    except RefusedFrameError as error:
+        raise error.later_by(start) from error.__cause__
+
+
+class StructureError(RefusedFrameError, ValueError):
     """A structure that no model could be asked about: empty, NaN positions, a flat periodic cell, overlapping atoms.
 
     Args:
@@ -21,11 +54,6 @@ class StructureError(CommitteeError, ValueError):
     def __str__(self) -> str:
         return self.reason if self.frame_index is None else f"Frame {self.frame_index} {self.reason}"
 
-    def later_by(self, frames: int) -> "StructureError":
-        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
-        index = None if self.frame_index is None else self.frame_index + frames
-        return type(self)(self.reason, index)
-
 
 class UnknownElementError(StructureError):
     """The foundation was not trained on an element of the structure."""
@@ -35,13 +63,12 @@ class FoundationError(CommitteeError):
     """A foundation that is unknown, not installed, or whose weights are missing."""
 
 
-class FoundationAnswerError(CommitteeError):
+class FoundationAnswerError(RefusedFrameError):
     """A foundation that failed on a structure, or answered with NaN.
 
     Args:
         foundation: which one, in words.
-        frame_index: position of the frame among those that were asked for together; the others are sound as far as
-            they were asked, so leave this one out and ask again.
+        frame_index: position of the frame among those that were predicted together.
         formula: of the frame.
         reason: what went wrong, continuing "on this frame ...".
     """
@@ -55,10 +82,6 @@ class FoundationAnswerError(CommitteeError):
 
     def __str__(self) -> str:
         return f"The foundation is {self.foundation}; on frame {self.frame_index} ({self.formula}) {self.reason}"
-
-    def later_by(self, frames: int) -> "FoundationAnswerError":
-        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
-        return FoundationAnswerError(self.foundation, self.frame_index + frames, self.formula, self.reason)
 
 
 class CheckpointError(CommitteeError):

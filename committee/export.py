@@ -1,7 +1,5 @@
 """A trained committee as a fairchem inference checkpoint."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from committee.atomic_write import replacing
 from committee.backbones.fairchem import FairchemBackbone
 from committee.backbones.fairchem_checkpoint import plain, random_state_kept, read_stored
 from committee.errors import CheckpointError
@@ -162,11 +161,5 @@ def _with_shifts(tasks: Any, potential: CommitteePotential, backbone: FairchemBa
 
 def _write(checkpoint: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(checkpoint, file)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as file:
+        torch.save(checkpoint, file)

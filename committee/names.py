@@ -22,5 +22,21 @@ SCREEN_BOUND: Final = "screen_bound"  # (n,), upper bound of force uncertainty o
 
 LATENT_DISTANCE: Final = "latent_distance"  # (n,), 1 = typical of known frames
 
+RESULTS: Final = (
+    ENERGY,
+    FREE_ENERGY,
+    FORCES,
+    STRESS,
+    ENERGY_UNCERTAINTY,
+    FORCES_UNCERTAINTY,
+    STRESS_UNCERTAINTY,
+    ENERGY_ENSEMBLE,
+    FORCES_ENSEMBLE,
+    STRESS_ENSEMBLE,
+    SCREEN_BOUND,
+    LATENT_DISTANCE,
+)
+"""All of them."""
+
 CHARGE: Final = "charge"  # atoms.info key: total charge, e
 SPIN: Final = "spin"  # atoms.info key: spin multiplicity 2S + 1, as fairchem spells it

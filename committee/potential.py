@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -14,10 +15,10 @@ from torch import Tensor
 from committee.backbone import Backbone, Evaluation
 from committee.calibration import Calibration
 from committee.correction import Correction, correct
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError, frames_counted_from
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
-from committee.prediction import Prediction
+from committee.prediction import Prediction, predict_each
 from committee.reference_shifts import ReferenceShifts
 from committee.screen import ForceScreen
 from committee.settings import CommitteeSettings
@@ -128,6 +129,18 @@ class CommitteePotential:
             predictions += self._predict(batch, evaluation, make[uncertainty], foundation=foundation)
         return predictions
 
+    def predict_each(
+        self, frames: Sequence[Atoms], uncertainty: Uncertainty = "energy", *, foundation: bool = False
+    ) -> list[Prediction | RefusedFrameError]:
+        """Predict frames of which some may be refused: those give the error that ``predict`` would raise.
+
+        Args:
+            frames: structures; they are not modified.
+            uncertainty: as in ``predict``.
+            foundation: as in ``predict``.
+        """
+        return predict_each(partial(self.predict, uncertainty=uncertainty, foundation=foundation), frames)
+
     def predict_screened(self, atoms: Atoms, screen: ForceScreen) -> Prediction:
         """Predict the next frame of a trajectory that a screen follows.
 
@@ -156,10 +169,8 @@ class CommitteePotential:
 
     def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
         """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
-        try:
+        with frames_counted_from(start):
             return self.backbone.evaluate(batch)
-        except (StructureError, FoundationAnswerError) as error:
-            raise error.later_by(start) from error.__cause__
 
     def _predict(
         self,

@@ -1,11 +1,14 @@
-"""One frame's answer."""
+"""One frame's prediction, and the predictions of frames of which some are refused."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from committee import names
+from committee.errors import RefusedFrameError
 
 Array = NDArray[np.float64]
 
@@ -62,17 +65,35 @@ class Prediction:
 
     def results(self) -> dict[str, float | Array]:
         """Everything that is there, under its name in ``committee.names``."""
-        values: dict[str, float | Array | None] = {
-            names.ENERGY: self.energy,
-            names.FREE_ENERGY: self.energy,
-            names.FORCES: self.forces,
-            names.STRESS: self.stress,
-            names.ENERGY_UNCERTAINTY: self.energy_uncertainty,
-            names.FORCES_UNCERTAINTY: self.forces_uncertainty,
-            names.STRESS_UNCERTAINTY: self.stress_uncertainty,
-            names.ENERGY_ENSEMBLE: self.energy_ensemble,
-            names.FORCES_ENSEMBLE: self.forces_ensemble,
-            names.STRESS_ENSEMBLE: self.stress_ensemble,
-            names.LATENT_DISTANCE: self.latent_distance,
-        }
+        values = {name: getattr(self, name, None) for name in names.RESULTS} | {names.FREE_ENERGY: self.energy}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def predict_each(
+    predict: Callable[[Sequence[Atoms]], Sequence[Prediction]], frames: Sequence[Atoms]
+) -> list[Prediction | RefusedFrameError]:
+    """Predict frames together; where one is refused, the others are predicted again without it.
+
+    Args:
+        predict: predicts all frames that it is given, or raises for one of them.
+        frames: structures; they are not modified.
+
+    Returns:
+        For each frame its prediction, or the error that says why there is none.
+
+    Raises:
+        RefusedFrameError: one that is about no single frame.
+    """
+    found: dict[int, Prediction | RefusedFrameError] = {}
+    left = list(range(len(frames)))
+    while left:
+        try:
+            predictions = predict([frames[index] for index in left])
+        except RefusedFrameError as error:
+            if error.frame_index is None:
+                raise
+            found[left.pop(error.frame_index)] = error
+        else:
+            found.update(zip(left, predictions, strict=True))
+            left = []
+    return [found[index] for index in range(len(frames))]

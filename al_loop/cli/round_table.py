@@ -46,7 +46,7 @@ def _facts(report: RoundReport) -> Table:
 
 
 def _criteria(report: RoundReport) -> list[Table]:
-    """What the candidate was judged by; nothing in reports of earlier versions."""
+    """What the candidate was judged by; nothing where no candidate was."""
     if not report.criteria:
         return []
     table = _table("criteria of promotion")
@@ -83,7 +83,7 @@ def _verdicts(report: RoundReport) -> Table:
 
 
 def _lanes(report: RoundReport) -> list[Table]:
-    """What each lane says by itself, also of frames that another one decided; nothing in earlier reports."""
+    """What each lane says by itself, also of frames that another one decided."""
     if not report.lanes:
         return []
     kinds = [kind.value for kind in VerdictKind]

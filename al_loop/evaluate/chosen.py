@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 
 from al_loop.records import Visit
 from al_loop.select.allowance import AUDIT
-from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 MOST_FRAMES = 24  # of one choice; the audit's first, for it measures how well the choice does
 MOST_ATOMS = 4000  # of all of them
-
-_Answer = tuple[Visit, Prediction]
 
 
 def chosen_arrays(
@@ -35,7 +32,9 @@ def chosen_arrays(
         ``natoms`` (f,), ``uncertainty`` (N,) force uncertainty of each atom in eV/Å, NaN where there is none, and
         ``forces_served``, ``forces_foundation`` (N, 3) in eV/Å.
     """
-    answers = _answers(_bounded(visits, reasons), model)
+    bounded = _bounded(visits, reasons)
+    predictions = model.predict_each([visit.atoms for visit in bounded], "exact", foundation=True)
+    answers = [(visit, one) for visit, one in zip(bounded, predictions, strict=True) if isinstance(one, Prediction)]
     shapes = [prediction.forces.shape for _, prediction in answers]
     return {
         "frame_id": np.array([visit.frame_id for visit, _ in answers], dtype=np.str_),
@@ -58,15 +57,6 @@ def _bounded(visits: Sequence[Visit], reasons: Mapping[str, str]) -> list[Visit]
     in_order = sorted(visits, key=lambda visit: reasons[visit.frame_id] != AUDIT)[:MOST_FRAMES]
     atoms = np.cumsum([len(visit.atoms) for visit in in_order])
     return [visit for visit, so_far in zip(in_order, atoms, strict=True) if so_far <= MOST_ATOMS]
-
-
-def _answers(visits: Sequence[Visit], model: CommitteePotential) -> list[_Answer]:
-    """All in one batch, or one by one where the foundation refuses some of them."""
-    try:
-        together = model.predict([visit.atoms for visit in visits], "exact", foundation=True) if visits else []
-    except (StructureError, FoundationAnswerError):
-        return [answer for visit in visits if len(visits) > 1 for answer in _answers([visit], model)]
-    return list(zip(visits, together, strict=True))
 
 
 def _said(visit: Visit) -> str:

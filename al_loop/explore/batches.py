@@ -7,7 +7,7 @@ from threading import Barrier
 import torch
 from ase import Atoms
 
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import frames_counted_from
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
@@ -41,7 +41,7 @@ class Batches:
         """Predict frames in their order.
 
         Raises:
-            StructureError, FoundationAnswerError: of the first frame without an answer; ``frame_index`` says which.
+            RefusedFrameError: of the first frame without a prediction; ``frame_index`` says which.
         """
         batches = list(self._split(frames))
         if self._threads == 1 or len(batches) == 1:
@@ -65,10 +65,8 @@ class Batches:
 
     def _ask(self, start: int, batch: list[Atoms], uncertainty: Uncertainty) -> list[Prediction]:
         filled = batch + [batch[-1]] * max(0, FEWEST_ROWS - sum(map(len, batch)))
-        try:
+        with frames_counted_from(start):
             answers = self._potential.predict(filled, uncertainty, batch_atoms=max(sum(map(len, filled)), 1))
-        except (StructureError, FoundationAnswerError) as error:
-            raise error.later_by(start) from error.__cause__
         return answers[: len(batch)]
 
     def _workers(self) -> ThreadPoolExecutor:

@@ -1,6 +1,6 @@
 """HOLD OUT: frames from independent trajectories that are labelled once and never trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from al_loop.config import Config, SystemSettings
 from al_loop.errors import GuardStop
 from al_loop.explore.starts import Start, make_starts
 from al_loop.explore.systems import structure_count
+from al_loop.progress import Advance, show_nothing
 from al_loop.queued.exploring import explore_anywhere
 from al_loop.records import Lane, Role, Visit
 from committee.potential import CommitteePotential
@@ -26,7 +27,7 @@ class _Set:
 
 
 def hold_out(
-    config: Config, potential: CommitteePotential, folder: Path, advance: Callable[[int], object] = lambda _: None
+    config: Config, potential: CommitteePotential, folder: Path, advance: Advance = show_nothing
 ) -> list[Visit]:
     """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
 

@@ -1,6 +1,7 @@
 """EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from al_loop.config import ExploreSettings, PhysicsSettings
@@ -8,10 +9,8 @@ from al_loop.explore.batches import Batches
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory import Array, Recorded, Trajectory
 from al_loop.gate.gate import Gate
-from al_loop.records import Visit
-from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential, Uncertainty
-from committee.prediction import Prediction
+from committee.prediction import Prediction, predict_each
 
 
 class Lockstep:
@@ -65,10 +64,10 @@ class Lockstep:
             trajectory.move(step)
         found = [trajectory.stop_if_unthinkable(step) for trajectory in self._running]
         exact = check and self._gate.calibration is not None
-        asked, predictions = self._predicted("exact" if exact else "energy", found)
-        for trajectory, prediction in zip(asked, predictions, strict=True):
+        predicted = self._predicted("exact" if exact else "energy", found)
+        for trajectory, prediction in predicted:
             found.append(trajectory.finish(prediction, self._gate, step, check=check))
-        self._running = [trajectory for trajectory in asked if trajectory.running]
+        self._running = [trajectory for trajectory, _ in predicted if trajectory.running]
         self.step += 1
         return [recorded for recorded in found if recorded is not None]
 
@@ -83,50 +82,20 @@ class Lockstep:
         for trajectory in self._running:
             trajectory.restore(*states[trajectory.index])
 
-    def _predicted(
-        self, uncertainty: Uncertainty, found: list[Recorded | None]
-    ) -> tuple[list[Trajectory], list[Prediction]]:
+    def _predicted(self, uncertainty: Uncertainty, found: list[Recorded | None]) -> list[tuple[Trajectory, Prediction]]:
         """Ask the served model about all trajectories; one that it cannot answer for stops, the others are asked again.
 
         Returns:
             The trajectories that go on, with their predictions; what stopped the others is added to ``found``.
         """
-        asked = [trajectory for trajectory in self._running if trajectory.running]
-        while asked:
-            try:
-                return asked, self._batches.predict([trajectory.atoms for trajectory in asked], uncertainty)
-            except (StructureError, FoundationAnswerError) as error:
-                if error.frame_index is None:
-                    raise
-                broken = asked.pop(error.frame_index)
-                found.append(broken.stop(f"the foundation has no answer: {error.reason}", self.step))
-        return [], []
-
-
-def explore(
-    potential: CommitteePotential,
-    starts: Sequence[Start],
-    settings: ExploreSettings,
-    physics: PhysicsSettings,
-    advance: Callable[[int], object] = lambda _: None,
-) -> list[Visit]:
-    """Run every trajectory to its end or to the first sign of broken physics, and keep its gated frames in memory.
-
-    Args:
-        potential: the served model; its calibration decides what is trusted.
-        starts: beginnings of the trajectories.
-        settings: steps, time step, interval between gated frames.
-        physics: limits of the physics lane.
-        advance: called with 1 after each step of all trajectories.
-
-    Returns:
-        The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
-        lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
-    """
-    lockstep = Lockstep(potential, starts, settings, physics)
-    visits: list[Visit] = []
-    while not lockstep.ended:
-        visits += [recorded.visit for recorded in lockstep.advance()]
-        if lockstep.step > 1:
-            advance(1)
-    return sorted(visits, key=lambda visit: (visit.role, visit.trajectory, visit.step))
+        running = [trajectory for trajectory in self._running if trajectory.running]
+        answers = predict_each(
+            partial(self._batches.predict, uncertainty=uncertainty), [trajectory.atoms for trajectory in running]
+        )
+        predicted = []
+        for trajectory, answer in zip(running, answers, strict=True):
+            if isinstance(answer, Prediction):
+                predicted.append((trajectory, answer))
+            else:
+                found.append(trajectory.stop(f"the foundation has no answer: {answer.reason}", self.step))
+        return predicted

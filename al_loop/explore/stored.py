@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -14,6 +14,7 @@ from al_loop.explore.lockstep import Lockstep
 from al_loop.explore.starts import Start
 from al_loop.explore.trajectory_file import append, cut, read_visits
 from al_loop.foreign import reading
+from al_loop.progress import Advance, show_nothing
 from al_loop.records import VerdictKind, Visit
 from committee.potential import CommitteePotential
 
@@ -86,7 +87,7 @@ def explore_stored(
     starts: Sequence[Start],
     settings: ExploreSettings,
     physics: PhysicsSettings,
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> StoredTrajectories:
     """Run every trajectory as ``explore`` does, but keep its frames on disk, one file for each trajectory.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.explore.replicas import make_replica, ramp
 from al_loop.explore.starts import Start, own_constraints
-from al_loop.gate.gate import Gate, decided
+from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.ids import frame_id
 from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
@@ -99,12 +99,12 @@ class Trajectory:
         if self._lost:
             return self.stop(self._lost, step)
         self.stopped = self._lane.check_step(self.atoms, self._forces)
-        return None if self.stopped is None else self._recorded(self.stopped, step)
+        return None if self.stopped is None else self._recorded(GatedPrediction.without(self.stopped), step)
 
     def stop(self, reason: str, step: int) -> Recorded:
         """Stop because there is no answer for the frame."""
         self.stopped = not_computable(reason)
-        return self._recorded(self.stopped, step)
+        return self._recorded(GatedPrediction.without(self.stopped), step)
 
     def finish(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
         """Second half of a step, then the judgement: of every frame by the cheap checks, where one is due by all."""
@@ -134,31 +134,22 @@ class Trajectory:
     def _judged(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
         look = self._lane.check if check else self._lane.check_step
         found = look(self.atoms, prediction.forces, prediction.energy)
-        sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
         if check:
-            lanes = gate.lanes(found, sigma, prediction.latent_distance)
+            gated = gate.evaluate(prediction, found)
             if not step:
-                lanes = {lane: _at_start(word, sigma) for lane, word in lanes.items()}
-            verdict = decided(lanes)
+                sigma = gated.force_uncertainty
+                gated = replace(gated, lanes={lane: _at_start(word, sigma) for lane, word in gated.lanes.items()})
         elif found is not None:
-            verdict, lanes = found, {Lane.PHYSICS: found}
+            gated = GatedPrediction(prediction, {Lane.PHYSICS: found})
         else:
             return None
-        if verdict.stop:
-            self.stopped = verdict
+        if gated.verdict.stop:
+            self.stopped = gated.verdict
         self.converged = check and self._replica.converged(self._settings.relaxed_below_eV_per_A)
-        return self._recorded(verdict, step, prediction, sigma, lanes)
+        return self._recorded(gated, step)
 
-    def _recorded(
-        self,
-        verdict: Verdict,
-        step: int,
-        prediction: Prediction | None = None,
-        sigma: Array | None = None,
-        lanes: Mapping[Lane, Verdict] | None = None,
-    ) -> Recorded:
-        """Without ``lanes`` nobody but the verdict's own lane was asked."""
-        asked = lanes or {verdict.lane: verdict}
+    def _recorded(self, gated: GatedPrediction, step: int) -> Recorded:
+        prediction, sigma = gated.prediction, gated.force_uncertainty
         atoms = self.atoms.copy()
         momenta = atoms.get_momenta()
         atoms.arrays.pop("momenta", None)
@@ -172,11 +163,11 @@ class Trajectory:
             trajectory=self.start.trajectory,
             step=step,
             temperature_K=self._temperature_K,
-            verdict=verdict,
+            verdict=gated.verdict,
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
-            lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in asked.items()},
+            lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in gated.lanes.items()},
         )
         return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
 

@@ -81,8 +81,7 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
             latent_distance=known["latent_distance"],
             descriptor=None if descriptor is None else _from_text(descriptor),
             lanes={
-                Lane(lane): LaneVerdict(VerdictKind(kind), reason)
-                for lane, (kind, reason) in known.get("lanes", {}).items()  # files of earlier releases have none
+                Lane(lane): LaneVerdict(VerdictKind(kind), reason) for lane, (kind, reason) in known["lanes"].items()
             },
         )
 

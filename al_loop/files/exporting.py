@@ -1,7 +1,6 @@
 """A campaign's labels and visits as a file, with where each of them comes from."""
 
 import os
-import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.paths import check_target, writing
 from al_loop.records import LabelledFrame, Role, Visit
+from committee.atomic_write import replacing_path
 
 What = Literal["labels", "visits", "all"]
 WORKER: Final = "worker"  # kind of event: which versions a worker calculates with
@@ -44,22 +44,19 @@ def export_file(
     """
     kind = file_kind(path)
     check_target("--to", path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     records = _records(ledger, what, rounds, roles)
-    try:
-        with writing("--to", path):
+    with writing("--to", path), replacing_path(path) as part:
+        try:
             count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
-            if count == 0:
-                raise InputError(
-                    f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
-                    "roles; nothing was written. See al-loop status for what it has"
-                )
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-        part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
+        finally:
+            part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
+        if count == 0:
+            raise InputError(
+                f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
+                "roles; nothing was written. See al-loop status for what it has"
+            )
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
     return count
 
 

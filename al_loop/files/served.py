@@ -59,18 +59,11 @@ def export_served(config: Config, path: Path) -> None:
         InputError: no campaign, or nothing is served yet.
         CheckpointError: the foundation is not fairchem's, or the file cannot be written.
     """
-    from al_loop.campaign import Campaign
-    from committee.backbones import load_backbone
-    from committee.checkpoint import load
+    from al_loop.monitor.opening import open_served
     from committee.errors import CheckpointError
     from committee.export import export_fairchem
 
-    served = Campaign(config).served_model()
-    if served is None:
-        raise InputError(
-            f"campaign {config.name} serves no committee yet: its foundation is served until a candidate is promoted"
-        )
     try:
-        export_fairchem(load(served, load_backbone(config.foundation)), path)
+        export_fairchem(open_served(config).potential, path)
     except CheckpointError as error:
         raise InputError(str(error)) from error

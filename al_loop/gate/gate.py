@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.records import Lane, Verdict, VerdictKind
 from committee.calibration import Calibration
+from committee.prediction import Prediction
 
 TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
 _UNCALIBRATED = "uncalibrated: not enough labels yet"
@@ -24,20 +26,18 @@ class Gate:
 
     calibration: Calibration | None
 
-    def judge(
-        self,
-        physics: Verdict | None,
-        force_uncertainty: NDArray[np.float64] | None,
-        latent_distance: NDArray[np.float64] | None,
-    ) -> Verdict:
-        """Combine the lanes: the first that does not trust the frame decides.
+    def evaluate(self, prediction: Prediction, physics: Verdict | None, *, screened: bool = False) -> "GatedPrediction":
+        """Evaluate a frame.
 
         Args:
+            prediction: of the frame.
             physics: what the physics lane found, None if nothing.
-            force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
-            latent_distance: (n,) latent distance of each atom.
+            screened: where the force uncertainty was not computed, a screen has found it below the threshold.
         """
-        return decided(self.lanes(physics, force_uncertainty, latent_distance))
+        sigma = _force_uncertainty(prediction)
+        if sigma is None and screened:
+            sigma = np.zeros(len(prediction.forces))
+        return GatedPrediction(prediction, self.lanes(physics, sigma, prediction.latent_distance))
 
     def lanes(
         self,
@@ -96,9 +96,46 @@ class Gate:
         return Verdict(VerdictKind.TRUSTED, Lane.LATENT_DISTANCE, f"latent distance {distance.max():.1f}")
 
 
-def decided(lanes: Mapping[Lane, Verdict]) -> Verdict:
-    """The verdict on the frame: that of the first lane that does not trust it."""
-    return next((verdict for verdict in lanes.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
+@dataclass(frozen=True)
+class GatedPrediction:
+    """What the model and the gate say of a frame of n atoms.
+
+    Attributes:
+        prediction: None where the model has none.
+        lanes: the verdict of each lane that was asked, in their order.
+    """
+
+    prediction: Prediction | None
+    lanes: Mapping[Lane, Verdict]
+
+    @classmethod
+    def without(cls, verdict: Verdict) -> Self:
+        """Return that of a frame without a prediction, on which one lane decides."""
+        return cls(None, {verdict.lane: verdict})
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the frame: that of the first lane that does not trust it."""
+        return next((verdict for verdict in self.lanes.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
+
+    @property
+    def force_uncertainty(self) -> NDArray[np.float64] | None:
+        """(n,) norm of the force's standard deviation on each atom, eV/Å; None where it was not computed."""
+        return None if self.prediction is None else _force_uncertainty(self.prediction)
+
+    @property
+    def sound(self) -> bool:
+        """There is a prediction, and the physics lane has nothing against the frame."""
+        return self.prediction is not None and self.verdict.lane is not Lane.PHYSICS
+
+    @property
+    def trusted(self) -> bool:
+        """The gate trusts the model here."""
+        return self.verdict.kind is VerdictKind.TRUSTED
+
+
+def _force_uncertainty(prediction: Prediction) -> NDArray[np.float64] | None:
+    return None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
 
 
 def _indices(chosen: NDArray[np.bool_]) -> tuple[int, ...]:

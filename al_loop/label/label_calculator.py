@@ -8,6 +8,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from al_loop.errors import NoAnswerError
 from al_loop.label.labeller import Labeller
+from al_loop.quarantine import failure_in_words
 from dft_interfaces.label import Label, LabelStatus
 
 
@@ -37,15 +38,14 @@ class LabelCalculator(Calculator):  # type: ignore[misc]
         """Label the atoms.
 
         Raises:
-            NoAnswerError: the calculation failed in all its tries, with the last line of its message.
+            NoAnswerError: the calculation failed in all its tries, with its reason.
         """
         super().calculate(atoms, list(properties), list(system_changes))
         structure = self.atoms.copy()
         label = self._labeller.label(structure)
         self._told(structure, label)
         if label.status is not LabelStatus.CONVERGED:
-            last = (label.message.strip().splitlines() or ["no message"])[-1]
-            raise NoAnswerError(f"a calculation ended by {label.failure or label.status}: {last}")
+            raise NoAnswerError(f"a calculation ended by {failure_in_words(label)}")
         self.results = {
             "energy": label.energy_eV,
             "free_energy": label.energy_eV,

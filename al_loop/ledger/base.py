@@ -13,7 +13,7 @@ from al_loop.errors import InputError
 from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
 from al_loop.ledger.patience import Patience, in_parts
-from al_loop.ledger.upgrades import FORMAT, bring_up_to_date, require_this_version
+from al_loop.ledger.upgrades import FORMAT, note_format, require_this_version
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -34,14 +34,14 @@ class LedgerBase:
         self.patience = Patience()
 
     def prepare(self) -> None:
-        """Bring the database to this version of the format and create what makes queries fast, where it is missing.
+        """Check the version of the database's format and create what makes queries fast, where it is missing.
 
         Raises:
-            InputError: a newer version wrote it, or the server does not take writes.
+            InputError: another version wrote it, or the server does not take writes.
             OperationFailure: the user may not write, or the server refuses it for another reason.
         """
         self._require_writable()
-        bring_up_to_date(self._database, self._collections())
+        note_format(self._database)
         self._docs.ensure_indexes()
         self.check_writable()
 
@@ -59,10 +59,7 @@ class LedgerBase:
         Raises:
             InputError: another version wrote it.
         """
-        require_this_version(self._database, self._collections())
-
-    def _collections(self) -> list[str]:
-        return [document._get_collection_name() for document in self._docs.all()]
+        require_this_version(self._database)
 
     def _require_writable(self) -> None:
         hello = self._database.client.admin.command("hello")

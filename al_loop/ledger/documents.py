@@ -25,7 +25,7 @@ from mongoengine import (
 from al_loop.ledger.codec import INLINE_BYTES
 from al_loop.ledger.rows import from_row
 
-SCHEMA_VERSION: Final = 3  # a change of any field raises it and adds a step to al_loop/ledger/upgrades.py
+SCHEMA_VERSION: Final = 1  # a change of any field raises it
 
 PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
 
@@ -69,7 +69,7 @@ class Runner(EmbeddedDocument):
 class Campaign(_LedgerDocument):
     """One campaign; the id is its name."""
 
-    meta = _shape("-schema_version", collection="campaign")
+    meta = _shape(collection="campaign")
     id = StringField(primary_key=True)
     campaign_id = StringField()  # random, and the same in the campaign's folder
     config = StringField()  # JSON
@@ -134,7 +134,7 @@ class Visit(_LedgerDocument):
     reason = StringField()
     atom_indices = BinaryField(max_bytes=INLINE_BYTES)  # int32 (m,), which atoms the verdict is about
     stop = BooleanField(required=True)
-    lanes = MapField(EmbeddedDocumentField(LaneWord))  # by lane; nothing in documents of earlier releases
+    lanes = MapField(EmbeddedDocumentField(LaneWord))  # by lane
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
     descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)

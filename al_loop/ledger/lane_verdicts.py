@@ -16,5 +16,5 @@ def packed_lanes(lanes: Mapping[Lane, LaneVerdict]) -> dict[str, LaneWord]:
 
 
 def unpacked_lanes(stored: Mapping[str, LaneWord] | None) -> dict[Lane, LaneVerdict]:
-    """The inverse; nothing for a visit that an earlier version stored."""
+    """The inverse."""
     return {Lane(lane): LaneVerdict(VerdictKind(word.kind), word.reason or "") for lane, word in (stored or {}).items()}

@@ -13,7 +13,7 @@ from al_loop.gate.physics import PhysicsLane, not_computable
 from al_loop.monitor.check import Check, Looked
 from al_loop.records import Verdict
 from committee.calibration import Calibration
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
@@ -92,19 +92,16 @@ class Judge:
             judged = self._judged(atoms, moment, physics, prediction)
             if judged.check.alarm and judged.check.looked is Looked.SCREENED:
                 judged = self._judged(atoms, moment, physics, ask(True))
-        except (StructureError, FoundationAnswerError) as error:
+        except RefusedFrameError as error:
             verdict = physics or not_computable(f"the model has no answer: {error.reason}")
             return Judged(_check(atoms, moment, verdict, Looked.NOT), None, None)
         return judged
 
     def _judged(self, atoms: Atoms, moment: Moment, physics: Verdict | None, prediction: Prediction) -> Judged:
-        sigma = None if prediction.forces_uncertainty is None else prediction.atomic_force_uncertainty
-        distance = prediction.latent_distance
-        # Where the screen vouches for the frame every atom is below its own threshold, as one without any spread is.
-        told = np.zeros(len(atoms)) if sigma is None and self.calibrated else sigma
-        verdict = self._gate.judge(physics, told, distance)
+        gated = self._gate.evaluate(prediction, physics, screened=self.calibrated)
+        sigma, distance = gated.force_uncertainty, prediction.latent_distance
         looked = Looked.EXACT if sigma is not None else Looked.SCREENED if self.calibrated else Looked.NOT
-        check = _check(atoms, moment, verdict, looked, sigma, distance, prediction.energy)
+        check = _check(atoms, moment, gated.verdict, looked, sigma, distance, prediction.energy)
         return Judged(check, prediction, self._doubt(sigma, distance))
 
     def _doubt(self, sigma: Array | None, distance: Array | None) -> Array | None:

@@ -10,20 +10,17 @@ from ase import Atoms
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.physics import PhysicsLane
-from al_loop.logfile import EventLog
-from al_loop.monitor.alarms import Alarms
-from al_loop.monitor.answers import Answers, own_answer
+from al_loop.monitor.answers import own_answer
 from al_loop.monitor.check import Check
-from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judge, Moment
 from al_loop.monitor.opening import open_model
 from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.session import MonitoringSession
 from al_loop.monitor.suitable import check_suitable
 from al_loop.monitor.summary import Summary
 from al_loop.monitor.watched import Watched
 from committee import names
 from committee.potential import CommitteePotential
-from committee.screen import ForceScreen
 
 TOLD_EVERY = 100  # checks between two summaries in the log
 UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only broken physics raises an alarm"
@@ -49,8 +46,8 @@ class ReliabilityMonitor:
         temperature_K: of the thermostat, if the dynamics does not tell.
 
     Attributes:
-        summary: what the run came to so far.
-        latest: the last check.
+        potential: the committee.
+        options: what it does.
 
     Raises:
         InputError: the structure is not one for this model, a reference of other atoms, or no campaign to harvest for.
@@ -68,7 +65,6 @@ class ReliabilityMonitor:
     ) -> None:
         self.potential = potential
         self.options = options or MonitorOptions()
-        self.summary = Summary()
         self._watched = Watched(dynamics, temperature_K)
         self._physics = physics or PhysicsSettings()
         self._reference = reference
@@ -79,17 +75,11 @@ class ReliabilityMonitor:
                 f"reference: received {reference.get_chemical_formula()}, expected the atoms of the dynamics "
                 f"({self._watched.atoms.get_chemical_formula()}) in the same order"
             )
-        self._log = None if self.options.log is None else EventLog(self.options.log)
-        self._told_checks = -1
         formula = self._watched.atoms.get_chemical_formula()
-        harvest = self.options.harvest
-        self._harvester = None if harvest is None else Harvester(harvest, f"monitor of {formula}")
-        self._alarms = Alarms(self.options, self._harvester)
+        self._session = MonitoringSession(potential, self.options, f"monitor of {formula}")
         check_suitable(potential, self._watched.atoms, "the structure", any_periodicity=self.options.any_periodicity)
-        calibrated = potential.calibration is not None and potential.calibration.trust_threshold is not None
-        self._answers = Answers(potential, self._screen(calibrated), exact=calibrated)
-        self._answers.prepare(self._watched.atoms.calc)
-        self._begin(formula, calibrated)
+        self._session.answers.prepare(self._watched.atoms.calc)
+        self._begin(formula)
 
     @classmethod
     def load(
@@ -130,6 +120,11 @@ class ReliabilityMonitor:
         )
 
     @property
+    def summary(self) -> Summary:
+        """What the run came to so far."""
+        return self._session.summary
+
+    @property
     def latest(self) -> Check | None:
         """The last check."""
         return self.summary.last
@@ -137,12 +132,12 @@ class ReliabilityMonitor:
     @property
     def evaluations(self) -> int:
         """How often the monitor had to evaluate the committee itself."""
-        return self._answers.evaluations
+        return self._session.answers.evaluations
 
     @property
     def stored(self) -> int:
         """Number of frames written to ``options.snapshots``."""
-        return self._alarms.stored
+        return self._session.stored
 
     def __call__(self) -> None:
         """Check the frame that the dynamics is at.
@@ -157,23 +152,17 @@ class ReliabilityMonitor:
         own = own_answer(atoms)
         energy = own.get(names.FREE_ENERGY, own.get(names.ENERGY))
         moment = Moment(watched.step, watched.time_ps, energy, own.get(names.FORCES))
-        judged = judge.judge(atoms, moment, self._answers.ask(atoms))
-        self.summary.add(judged.check, list(atoms.symbols), judged.doubt)
-        if self._log is not None:
-            self._log.write("check", **judged.check.as_dict())
-        if judged.check.alarm:
-            try:
-                self._alarms.act(atoms, judged, self.summary)
-            except BaseException:
-                self._tell_summary()
-                raise
+        try:
+            self._session.check(judge, atoms, moment)
+        except BaseException:
+            self._session.log_summary()
+            raise
         if self.summary.checks % TOLD_EVERY == 0:
-            self._tell_summary()
+            self._session.log_summary()
 
     def close(self) -> dict[str, Any]:
         """Hand over what is held for a campaign, write the summary into the log unless it ends with it, return it."""
-        self._alarms.close()
-        return self._tell_summary()
+        return self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -183,36 +172,20 @@ class ReliabilityMonitor:
 
     def as_dict(self) -> dict[str, Any]:
         """The summary so far."""
-        own = {"own_evaluations": self.evaluations, "stored": self.stored}
-        handed = {} if self._harvester is None else {"handed_over": self._harvester.handed}
-        return {**self.summary.as_dict(), **own, **handed}
+        return self._session.as_dict()
 
-    def _tell_summary(self) -> dict[str, Any]:
-        told = self.as_dict()
-        if self._log is not None and self._told_checks != self.summary.checks:
-            self._log.write("summary", **told)
-        self._told_checks = self.summary.checks
-        return told
-
-    def _begin(self, formula: str, calibrated: bool) -> None:
+    def _begin(self, formula: str) -> None:
         calibration = self.potential.calibration
         promise = UNCALIBRATED if calibration is None else calibration.summary
-        if not calibrated:
+        if not self._session.calibrated:
             _logger.warning("%s", UNCALIBRATED)
-        if self._log is not None:
-            self._log.write("monitor", formula=formula, calibrated=calibrated, promise=promise)
-
-    def _screen(self, calibrated: bool) -> ForceScreen | None:
-        if self.options.exact or not calibrated:
-            return None
-        settings = {"window": self.options.window, "seed": self.options.seed}
-        return ForceScreen.from_calibration(self.potential.calibration, **settings)
+        self._session.begin(formula=formula, promise=promise)
 
     def _judge_of(self, atoms: Atoms) -> Judge:
         """The judge of this trajectory; another one where atoms came or went, or were exchanged."""
         if self._judge is None or not np.array_equal(self._numbers, atoms.numbers):
             if self._judge is not None:
-                self._answers.restart()
+                self._session.answers.restart()
                 self._reference = None
             self._numbers = atoms.numbers.copy()
             self._judge = self._new_judge()

@@ -1,6 +1,6 @@
 """The gate over a finished trajectory, from any code."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,14 @@ from al_loop.config import PhysicsSettings
 from al_loop.constraints.motion import temperature_K
 from al_loop.files.trajectories import STEP, TIME_PS
 from al_loop.gate.physics import PhysicsLane
-from al_loop.logfile import EventLog
-from al_loop.monitor.alarms import Alarms
 from al_loop.monitor.answers import Answers
-from al_loop.monitor.harvesting import Harvester
 from al_loop.monitor.judging import Judge, Moment
 from al_loop.monitor.options import MonitorOptions
+from al_loop.monitor.session import MonitoringSession
 from al_loop.monitor.suitable import check_suitable
-from al_loop.monitor.summary import Summary
 from al_loop.monitor.watched import ROOM_TEMPERATURE_K
+from al_loop.progress import Advance, show_nothing
 from committee.potential import CommitteePotential
-from committee.screen import ForceScreen
 
 
 def monitor_trajectory(
@@ -33,7 +30,7 @@ def monitor_trajectory(
     temperature_K: float | None = None,
     between_frames_fs: float | None = None,
     every: int = 1,
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> dict[str, Any]:
     """Judge the frames of a finished trajectory, one at a time; none is kept.
 
@@ -58,36 +55,18 @@ def monitor_trajectory(
         InputError: frames that are not for this model; see ``check_suitable``.
         MonitorStop: an alarm, with ``stop`` among ``options.on_alarm``.
     """
-    calibrated = potential.calibration is not None and potential.calibration.trust_threshold is not None
-    screen = ForceScreen.from_calibration(potential.calibration, window=options.window, seed=options.seed) if (
-        calibrated and not options.exact
-    ) else None  # fmt: skip
-    answers = Answers(potential, screen, exact=calibrated)
-    harvester = None if options.harvest is None else Harvester(options.harvest, name)
-    alarms, summary = Alarms(options, harvester), Summary()
-    log = None if options.log is None else EventLog(options.log)
-    if log is not None:
-        log.write("monitor", trajectory=name, calibrated=calibrated)
+    session = MonitoringSession(potential, options, name)
+    session.begin(trajectory=name)
     trajectory = _Trajectory(potential, options, physics or PhysicsSettings(), name, temperature_K)
     try:
         for index, atoms in _each(frames, every):
-            judge = trajectory.judge_of(atoms, index, answers)
+            judge = trajectory.judge_of(atoms, index, session.answers)
             moment = _moment(atoms, index, between_frames_fs)
             atoms.calc = None
-            judged = judge.judge(atoms, moment, answers.ask(atoms))
-            summary.add(judged.check, list(atoms.symbols), judged.doubt)
-            if log is not None:
-                log.write("check", **judged.check.as_dict())
-            if judged.check.alarm:
-                alarms.act(atoms, judged, summary)
+            session.check(judge, atoms, moment)
             advance(1)
     finally:
-        alarms.close()
-        told = {**summary.as_dict(), "stored": alarms.stored}
-        if harvester is not None:
-            told["handed_over"] = harvester.handed
-        if log is not None and summary.checks:
-            log.write("summary", **told)
+        told = session.close()
     return told
 
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from al_loop.constraints.policy import Motion, followed
 from al_loop.errors import GuardStop
+from al_loop.gate.watched_relaxation import without_calculator
 from al_loop.narrow.options import BarrierOptions
 from al_loop.narrow.structures import is_free
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 
 ROUGH = 3.0  # the saddle is climbed from a band that is relaxed to so many tolerances
@@ -72,13 +73,16 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         band.climb = True
         steps += _optimized(band, options.force_tolerance_eV_per_A, options.steps - steps)
         largest = float(np.linalg.norm(band.get_forces().reshape(-1, 3), axis=1).max())
-    except (StructureError, FoundationAnswerError) as error:
+    except RefusedFrameError as error:
         raise GuardStop(
             f"the band broke: an image {error.reason} Begin from ends that are closer together (a path in two "
             "parts), or with another number of images."
         ) from error
     return Band(
-        tuple(_plain(image, initial) for image in images), largest <= options.force_tolerance_eV_per_A, steps, largest
+        tuple(without_calculator(image, initial) for image in images),
+        largest <= options.force_tolerance_eV_per_A,
+        steps,
+        largest,
     )
 
 
@@ -122,10 +126,3 @@ def _optimized(band: Any, force_tolerance_eV_per_A: float, steps: int) -> int:
     optimizer = FIRE(band, logfile=None)
     optimizer.run(fmax=force_tolerance_eV_per_A, steps=steps)
     return int(optimizer.nsteps)
-
-
-def _plain(image: Atoms, initial: Atoms) -> Atoms:
-    copied = image.copy()
-    copied.calc = None
-    copied.set_constraint([constraint.copy() for constraint in initial.constraints])
-    return copied

@@ -1,6 +1,6 @@
 """The barrier between two structures, with its uncertainty, and which images DFT must look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,20 +8,21 @@ from ase import Atoms
 
 from al_loop.config import PhysicsSettings
 from al_loop.errors import GuardStop
+from al_loop.gate.gate import GatedPrediction
 from al_loop.narrow.band import Band, path_lengths_A, relaxed_band
 from al_loop.narrow.barrier_notes import barrier_notes
 from al_loop.narrow.barrier_results import Barrier, PathImage
 from al_loop.narrow.energy_scale import EnergyScale, energy_scale
-from al_loop.narrow.judging import Judged, check_trained, judge_all
+from al_loop.narrow.judging import check_trained, judge_all
 from al_loop.narrow.options import BarrierOptions
 from al_loop.narrow.relaxing import relaxed
 from al_loop.narrow.structures import aligned, check_ends, check_known
+from al_loop.progress import Announce, show_nothing
 from al_loop.records import Lane
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 SAME_A = 0.05
-Advance = Callable[[str], object]
 
 
 def find_barrier(
@@ -32,7 +33,7 @@ def find_barrier(
     *,
     physics: PhysicsSettings | None = None,
     labelled: Sequence[tuple[Atoms, float]] = (),
-    advance: Advance = lambda _: None,
+    advance: Announce = show_nothing,
 ) -> Barrier:
     """Follow the path of least energy under the committee and judge every image of it.
 
@@ -106,7 +107,9 @@ def _ends(
     return ends[0], ends[1]
 
 
-def _images(band: Band, judged: Sequence[Judged], answers: Sequence[Prediction], scale: EnergyScale) -> list[PathImage]:
+def _images(
+    band: Band, judged: Sequence[GatedPrediction], answers: Sequence[Prediction], scale: EnergyScale
+) -> list[PathImage]:
     lengths = path_lengths_A(band.images)
     return [
         PathImage(

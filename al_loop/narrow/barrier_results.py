@@ -6,9 +6,9 @@ from typing import Any
 from ase import Atoms
 from scipy.stats import t as student
 
+from al_loop.gate.gate import GatedPrediction
 from al_loop.narrow.dft_relaxing import Labelled
 from al_loop.narrow.energy_scale import EnergyScale
-from al_loop.narrow.judging import Judged
 from al_loop.narrow.options import BarrierOptions
 from al_loop.records import VerdictKind
 
@@ -33,7 +33,7 @@ class PathImage:
     image: int
     atoms: Atoms
     path_A: float
-    judged: Judged
+    judged: GatedPrediction
     above_initial_eV: float
     uncertainty_eV: float
     sent: bool = False

@@ -6,6 +6,7 @@ from dataclasses import replace
 from al_loop.label.labeller import Labeller
 from al_loop.narrow.barrier_results import Barrier, PathImage
 from al_loop.narrow.dft_relaxing import Labelled
+from al_loop.quarantine import failure_in_words
 
 
 def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:
@@ -62,8 +63,11 @@ def _marked(images: Sequence[PathImage], wanted: Sequence[int]) -> tuple[PathIma
 
 
 def _notes(barrier: Barrier) -> list[str]:
-    failed = [image for image in barrier.images if image.labelled is not None and image.labelled.energy_eV is None]
-    notes = [f"DFT gave no label for image {i.image}: {_first_line(i)}" for i in failed]
+    notes = [
+        f"DFT gave no label for image {image.image}: {failure_in_words(image.labelled.label)}"
+        for image in barrier.images
+        if image.labelled is not None and image.labelled.energy_eV is None
+    ]
     if barrier.dft_saddle is None:
         return [*notes, "there is no barrier from DFT: it takes labels of the initial end and of an image."]
     if barrier.dft_saddle != barrier.saddle:
@@ -78,10 +82,3 @@ def _notes(barrier: Barrier) -> list[str]:
             f"± {barrier.half_width_eV:.3f} eV. Train on these labels and search again."
         )
     return notes
-
-
-def _first_line(image: PathImage) -> str:
-    label = None if image.labelled is None else image.labelled.label
-    if label is None:
-        return ""
-    return f"{label.failure}: {(label.message.strip().splitlines() or ['no message'])[0]}"

@@ -1,44 +1,19 @@
 """What the committee says of single structures, and whether the gate lets it be believed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
-from al_loop.gate.gate import Gate
+from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.gate.physics import PhysicsLane, not_computable
-from al_loop.narrow.relaxing import COLD_K
-from al_loop.records import Lane, Verdict, VerdictKind
-from committee.errors import FoundationAnswerError, StructureError
+from al_loop.gate.watched_relaxation import COLD_K
+from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 from dft_interfaces.bounds import structure_excess
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A structure with the committee's answer and the gate's word on it.
-
-    Attributes:
-        prediction: mode ``exact``; None where the model gave no finite answer.
-        verdict: of the gate.
-    """
-
-    prediction: Prediction | None
-    verdict: Verdict
-
-    @property
-    def sound(self) -> bool:
-        """It has an energy, and the physics lane has nothing against it."""
-        return self.prediction is not None and self.verdict.lane is not Lane.PHYSICS
-
-    @property
-    def trusted(self) -> bool:
-        """The gate trusts the model here."""
-        return self.verdict.kind is VerdictKind.TRUSTED
 
 
 def check_trained(potential: CommitteePotential) -> None:
@@ -56,7 +31,7 @@ def judge_all(
     references: Sequence[Atoms],
     potential: CommitteePotential,
     physics: PhysicsSettings,
-) -> list[Judged]:
+) -> list[GatedPrediction]:
     """Predict and judge structures; one that the model cannot answer for does not stop the others.
 
     Args:
@@ -66,31 +41,20 @@ def judge_all(
         physics: limits of the physics lane.
     """
     gate = Gate(potential.calibration)
-    judged = []
-    for atoms, reference, answer in zip(frames, references, _answers(frames, potential), strict=True):
-        if isinstance(answer, str):
-            judged.append(Judged(None, not_computable(answer)))
-            continue
-        if not (np.isfinite(answer.energy) and np.isfinite(answer.energy_ensemble).all()):
-            judged.append(Judged(None, not_computable("the model's energy is not finite")))
-            continue
-        found = PhysicsLane(physics, reference, COLD_K).check(atoms, answer.forces)
-        verdict = gate.judge(found, answer.atomic_force_uncertainty, answer.latent_distance)
-        judged.append(Judged(answer, verdict))
-    return judged
+    beyond = [structure_excess(atoms) for atoms in frames]
+    within = [atoms for atoms, excess in zip(frames, beyond, strict=True) if not excess]
+    predictions = iter(potential.predict_each(within, "exact"))
+    return [
+        GatedPrediction.without(not_computable(excess))
+        if excess
+        else _judged(gate, PhysicsLane(physics, reference, COLD_K), atoms, next(predictions))
+        for atoms, reference, excess in zip(frames, references, beyond, strict=True)
+    ]
 
 
-def _answers(frames: Sequence[Atoms], potential: CommitteePotential) -> list[Prediction | str]:
-    """Predictions, or why there is none, in batches; a frame that fails is taken out and the rest asked again."""
-    beyond = {index: excess for index, atoms in enumerate(frames) if (excess := structure_excess(atoms))}
-    if beyond:
-        rest = iter(_answers([atoms for index, atoms in enumerate(frames) if index not in beyond], potential))
-        return [beyond[index] if index in beyond else next(rest) for index in range(len(frames))]
-    try:
-        return list(potential.predict(frames, "exact")) if frames else []
-    except (StructureError, FoundationAnswerError) as error:
-        index = error.frame_index
-        if index is None:
-            raise
-        before, after = _answers(frames[:index], potential), _answers(frames[index + 1 :], potential)
-        return [*before, error.reason, *after]
+def _judged(gate: Gate, lane: PhysicsLane, atoms: Atoms, prediction: Prediction | RefusedFrameError) -> GatedPrediction:
+    if isinstance(prediction, RefusedFrameError):
+        return GatedPrediction.without(not_computable(prediction.reason))
+    if not (np.isfinite(prediction.energy) and np.isfinite(prediction.energy_ensemble).all()):
+        return GatedPrediction.without(not_computable("the model's energy is not finite"))
+    return gate.evaluate(prediction, lane.check(atoms, prediction.forces))

@@ -11,11 +11,11 @@ from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import LabelledAtoms, read_labelled
 from al_loop.foundation_text import parse_foundation
+from al_loop.identity import check_folder, existing_campaign
 from al_loop.label.labeller import Labeller
+from al_loop.monitor.opening import open_checkpoint, open_served
 from al_loop.records import Role
 from committee.backbones import load_backbone
-from committee.checkpoint import load
-from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 
 HELD_OUT = (Role.TEST, Role.CALIBRATION)
@@ -67,17 +67,15 @@ def open_workbench(
         InputError: no model, no checkpoint in that folder, or a file that is not what it should be.
         FoundationError: a foundation that cannot be loaded.
     """
-    folder = model or _served(config)
     chosen = parse_foundation(foundation) if foundation is not None else None
     if chosen is None and config is not None:
         chosen = config.foundation
-    try:
-        potential = load(folder, None if chosen is None else load_backbone(chosen))
-    except CheckpointError as error:
-        told = f"--model: {error}"
-        if "load it yourself" in str(error):
-            told += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
-        raise InputError(told) from error
+    if model is not None:
+        potential = open_checkpoint(model, [None if chosen is None else load_backbone(chosen)])
+    elif config is not None:
+        potential = open_served(config, chosen).potential
+    else:
+        raise InputError("no model: name a checkpoint's folder with --model, or a campaign with --config")
     read = None if labelled is None else read_labelled(labelled)
     return Workbench(
         potential=potential,
@@ -88,19 +86,6 @@ def open_workbench(
     )
 
 
-def _served(config: Config | None) -> Path:
-    if config is None:
-        raise InputError("no model: name a checkpoint's folder with --model, or a campaign with --config")
-    from al_loop.campaign import Campaign
-
-    served = Campaign(config).served_model()
-    if served is None:
-        raise InputError(
-            f"the campaign {config.name} has not promoted a model yet; run it on, or name a checkpoint with --model"
-        )
-    return served
-
-
 def _with_energies(frames: Sequence[LabelledAtoms]) -> tuple[tuple[Atoms, float], ...]:
     return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
 
@@ -109,8 +94,6 @@ def _from_campaign(config: Config | None) -> tuple[tuple[Atoms, float], ...]:
     """Held-out labels of a campaign that has been started, none of any other."""
     if config is None:
         return ()
-    from al_loop.identity import check_folder, existing_campaign
-
     if check_folder(config) is None:
         return ()
     with existing_campaign(config, read_only=True) as ledger:

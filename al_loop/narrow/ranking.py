@@ -1,6 +1,6 @@
 """Rank candidates by the committee and send to DFT the best and what the ranking cannot tell from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,10 @@ from ase import Atoms
 from al_loop.config import PhysicsSettings
 from al_loop.constraints.policy import Motion, check_followed
 from al_loop.errors import InputError
+from al_loop.gate.gate import GatedPrediction
 from al_loop.narrow.composition import Composition, grouped
 from al_loop.narrow.energy_scale import EnergyScale, energy_scale
-from al_loop.narrow.judging import Judged, check_trained, judge_all
+from al_loop.narrow.judging import check_trained, judge_all
 from al_loop.narrow.merging import COMPARABLE, merged
 from al_loop.narrow.notes import ranking_notes
 from al_loop.narrow.options import RankOptions, RelaxOptions
@@ -19,10 +20,9 @@ from al_loop.narrow.relaxing import Relaxation, relaxed
 from al_loop.narrow.results import CompositionSummary, RankedCandidate, Ranking, Standing
 from al_loop.narrow.statistics import Energies, rank_statistics
 from al_loop.narrow.structures import check_known
+from al_loop.progress import Announce, show_nothing
 from al_loop.records import Lane, VerdictKind
 from committee.potential import CommitteePotential
-
-Advance = Callable[[str], object]
 
 
 def rank_candidates(
@@ -32,7 +32,7 @@ def rank_candidates(
     *,
     physics: PhysicsSettings | None = None,
     labelled: Sequence[tuple[Atoms, float]] = (),
-    advance: Advance = lambda _: None,
+    advance: Announce = show_nothing,
 ) -> Ranking:
     """Rank candidates within each composition.
 
@@ -105,7 +105,7 @@ def _relaxed(
     potential: CommitteePotential,
     options: RelaxOptions | None,
     physics: PhysicsSettings,
-    advance: Advance,
+    advance: Announce,
 ) -> list[Relaxation | None]:
     if options is None:
         return [None] * len(frames)
@@ -117,7 +117,7 @@ def _relaxed(
 
 
 def _placed(
-    index: int, atoms: Atoms, composition: Composition, judged: Judged, relaxation: Relaxation | None
+    index: int, atoms: Atoms, composition: Composition, judged: GatedPrediction, relaxation: Relaxation | None
 ) -> RankedCandidate:
     """Say whether a candidate may have a rank, and if not why."""
     verdict = judged.verdict

@@ -6,9 +6,9 @@ from typing import Any
 
 from ase import Atoms
 
+from al_loop.gate.gate import GatedPrediction
 from al_loop.narrow.dft_relaxing import Labelled, displacement_A
 from al_loop.narrow.energy_scale import EnergyScale
-from al_loop.narrow.judging import Judged
 from al_loop.narrow.options import RankOptions
 from al_loop.narrow.relaxing import Relaxation
 
@@ -53,7 +53,7 @@ class RankedCandidate:
     units: float
     standing: Standing
     reason: str
-    judged: Judged
+    judged: GatedPrediction
     relaxation: Relaxation | None = None
     rank: int | None = None
     above_best_eV: float | None = None

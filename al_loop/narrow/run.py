@@ -1,6 +1,5 @@
 """``al-loop rank`` and ``al-loop barrier`` from Python: files in, results and a file out."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,7 @@ from al_loop.narrow.ranking import rank_candidates
 from al_loop.narrow.results import Ranking
 from al_loop.narrow.structures import end_notes, read_ends
 from al_loop.paths import check_target
-
-Advance = Callable[[str], object]
+from al_loop.progress import Announce, show_nothing
 
 
 def rank_file(
@@ -31,7 +29,7 @@ def rank_file(
     options: RankOptions | None = None,
     *,
     dft_steps: int = 0,
-    advance: Advance = lambda _: None,
+    advance: Announce = show_nothing,
 ) -> Ranking:
     """Rank the structures of a file, label what is sent if the bench has an engine, write the result.
 
@@ -69,7 +67,7 @@ def barrier_of_files(
     output: Path,
     options: BarrierOptions | None = None,
     *,
-    advance: Advance = lambda _: None,
+    advance: Announce = show_nothing,
 ) -> Barrier:
     """Find the barrier between the structures of two files, label what is sent, write the path.
 

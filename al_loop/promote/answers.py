@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from al_loop.evaluate.errors import dft_forces
 from al_loop.records import LabelledFrame
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -107,19 +107,13 @@ def ask_groups(
         groups: frames that only count together.
         foundation: with the foundation's own forces.
     """
-    flat = [atoms for group in groups for atoms in group]
-    try:
-        answers = iter(potential.predict(flat, "energy", foundation=foundation) if flat else [])
-    except (StructureError, FoundationAnswerError):
-        return [_ask_group(potential, group, foundation=foundation) for group in groups]
-    return [[next(answers) for _ in group] for group in groups]
+    answers = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
+    return [_of_group([next(answers) for _ in group]) for group in groups]
 
 
-def _ask_group(potential: CommitteePotential, group: Sequence[Atoms], *, foundation: bool) -> list[Prediction] | str:
-    try:
-        return potential.predict(group, "energy", foundation=foundation)
-    except (StructureError, FoundationAnswerError) as error:
-        return error.reason
+def _of_group(answers: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
+    refused = [answer.reason for answer in answers if isinstance(answer, RefusedFrameError)]
+    return refused[0] if refused else [answer for answer in answers if isinstance(answer, Prediction)]
 
 
 def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Errors:

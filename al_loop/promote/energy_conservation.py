@@ -11,7 +11,7 @@ from al_loop.constraints.motion import draw_velocities, restraint_energy_eV
 from al_loop.constraints.policy import Motion, refusal
 from al_loop.explore.verlet import VerletReplica
 from al_loop.promote.criterion import Criterion
-from committee.errors import FoundationAnswerError, StructureError
+from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -139,7 +139,7 @@ def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], tim
             for run, prediction in zip(runs, predictions, strict=True):
                 if step:
                     run.finish(prediction.forces)
-        except (StructureError, FoundationAnswerError, RuntimeError):  # it blew up: the rest stays NaN
+        except (RefusedFrameError, RuntimeError):  # it blew up: the rest stays NaN
             break
         energies[step] = [
             (prediction.energy + restraint_energy_eV(run.atoms) + run.atoms.get_kinetic_energy()) / len(run.atoms)

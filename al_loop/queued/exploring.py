@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from al_loop.config import Config, ExploreSettings
 from al_loop.explore.starts import Start
 from al_loop.explore.stored import StoredTrajectories, explore_stored
+from al_loop.progress import Advance, show_nothing
 from al_loop.queued.files import FOLDER, step_folder
 from al_loop.queued.job import StageJob
 from al_loop.queued.tasks import ExploreTask, TaskFile, start_as_dict
@@ -23,7 +24,7 @@ def explore_anywhere(
     potential: CommitteePotential,
     starts: Sequence[Start],
     settings: ExploreSettings,
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
 ) -> StoredTrajectories:
     """Run trajectories as ``explore_stored`` does, in one job of a queue if ``explore.queue`` names one.
 

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 
 from al_loop.errors import CampaignError, InputError
 from al_loop.foreign import reading
+from al_loop.progress import Advance, show_nothing
 from al_loop.queued.files import DONE, FAILED, NOTE, PROGRESS, read_result, stage_command
 from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import QueueError
@@ -57,7 +57,7 @@ class StageJob:
     settings: StageQueueSettings
     cores: int
 
-    def wait(self, advance: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
+    def wait(self, advance: Advance = show_nothing) -> dict[str, Any]:
         """Return what the step's program wrote last, as soon as it has.
 
         A job of an earlier start is found again. One that left the queue without having finished is handed over
@@ -163,7 +163,7 @@ class StageJob:
         write_whole(self.folder / NOTE, note.model_dump_json())
 
 
-def _moved(advance: Callable[[int], object], count: int) -> int:
+def _moved(advance: Advance, count: int) -> int:
     """Show progress; a job that began again shows less than was shown before."""
     if count > 0:
         advance(count)

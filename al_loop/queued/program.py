@@ -4,7 +4,6 @@ import fcntl
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from al_loop.errors import CampaignError
 from al_loop.explore.stored import explore_stored
+from al_loop.progress import Advance
 from al_loop.queued.files import DONE, FAILED, MODEL, PROGRESS, read_result, read_task
 from al_loop.queued.tasks import ExploreTask, TaskFile, TrainTask, frame_from_dict, start_from_dict
 from al_loop.train.alignment import training_input
@@ -25,7 +25,7 @@ from dft_interfaces.sealed_json import sealed
 PROGRESS_EVERY_S = 1.0
 
 
-def explore(task: ExploreTask, advance: Callable[[int], object]) -> dict[str, Any]:
+def explore(task: ExploreTask, advance: Advance) -> dict[str, Any]:
     """Run the trajectories, or what is left of them; they lie in their own folder."""
     potential = load(task.model, load_backbone(task.foundation))
     starts = [start_from_dict(start) for start in task.starts]
@@ -33,7 +33,7 @@ def explore(task: ExploreTask, advance: Callable[[int], object]) -> dict[str, An
     return {}
 
 
-def train(task: TrainTask, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+def train(task: TrainTask, folder: Path, advance: Advance) -> dict[str, Any]:
     """Compare the labels with the foundation, and fit a committee if they agree."""
     config, backbone = task.config, load_backbone(task.config.foundation)
     frames, compared_only = (list(map(frame_from_dict, each)) for each in (task.frames, task.compared_only))

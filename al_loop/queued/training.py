@@ -1,9 +1,10 @@
 """TRAIN here or in a queue: the same heads, whoever fitted them."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from al_loop.config import Config
+from al_loop.progress import Advance, show_nothing
 from al_loop.queued.files import MODEL, step_folder
 from al_loop.queued.job import StageJob
 from al_loop.queued.tasks import TaskFile, TrainTask, frame_as_dict
@@ -20,7 +21,7 @@ def fitted_in_queue(
     level: str,
     frames: Sequence[LabelledFrame],
     compared_only: Sequence[LabelledFrame],
-    advance: Callable[[int], object] = lambda _: None,
+    advance: Advance = show_nothing,
     *,
     first: bool,
 ) -> CommitteePotential | None:

@@ -65,7 +65,7 @@ class AuditError:
 
 
 def chosen_frames(ledger: Ledger, ended: Sequence[LabelledFrame]) -> list[ChosenFrame]:
-    """Read the chosen frames of all rounds, in the order of the rounds; ledgers of earlier versions have none.
+    """Read the chosen frames of all rounds, in the order of the rounds.
 
     Args:
         ledger: of the campaign.

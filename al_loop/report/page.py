@@ -1,6 +1,5 @@
 """REPORT: one self-contained HTML file on a campaign, from plain data."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from al_loop.report.style import LANES, data_uri
 from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
 from al_loop.report.validation import Table, validation_tables
 from al_loop.versions import installed_versions
+from committee.atomic_write import replacing_path
 
 REPORT_NAME = "report.html"
 
@@ -98,9 +98,8 @@ def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[in
 def write_report(data: ReportData, folder: Path) -> Path:
     """Write ``report.html`` into an existing folder and return its path; an older report is replaced in one step."""
     path = folder / REPORT_NAME
-    draft = folder / f".{REPORT_NAME}.{os.getpid()}"
-    draft.write_text(render_report(data), encoding="utf-8")
-    draft.replace(path)
+    with replacing_path(path) as draft:
+        draft.write_text(render_report(data), encoding="utf-8")
     return path
 
 

@@ -13,9 +13,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def stress_parity(evaluation: Arrays) -> bytes | None:
-    """Stress components of the test frames; None where code or model has no stress, and for earlier versions."""
-    if "stress_dft" not in evaluation:
-        return None
+    """Stress components of the test frames; None where code or model has no stress."""
     test = evaluation["role"] == TEST
     dft, served = (evaluation[f"stress_{name}"][test].ravel() / GPa for name in ("dft", "served"))
     finite = np.isfinite(dft) & np.isfinite(served)
@@ -40,8 +38,7 @@ def calibration_curve(evaluation: Arrays) -> bytes | None:
 
     A steep rise to 1 near z = 1 is an uncertainty of the right size; a late one means that it is too small.
     """
-    combined = "uncertainty" if "uncertainty" in evaluation else "max_force_uncertainty"
-    sigma, error = evaluation[combined], evaluation["max_force_error"]
+    sigma, error = evaluation["uncertainty"], evaluation["max_force_error"]
     usable = (evaluation["role"] == TEST) & np.isfinite(sigma) & np.isfinite(error) & (sigma > 0)
     if not usable.any():
         return None

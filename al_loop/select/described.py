@@ -8,8 +8,8 @@ from ase import Atoms
 from al_loop.records import Candidate, VerdictKind
 from al_loop.select.descriptors import Descriptor, frame_descriptor
 from al_loop.select.selection import Known
-from committee.errors import FoundationAnswerError, StructureError
 from committee.potential import CommitteePotential
+from committee.prediction import Prediction
 
 
 def without_descriptor(candidates: Sequence[Candidate]) -> list[str]:
@@ -47,18 +47,10 @@ def known_frames(
 
 
 def _computed(frames: Mapping[str, Atoms], potential: CommitteePotential) -> dict[str, Descriptor]:
-    """Descriptors of the frames that the foundation can answer for; the batch is asked again without the others."""
-    left = dict(frames)
-    while left:
-        try:
-            predictions = potential.predict(list(left.values()), "energy")
-        except (StructureError, FoundationAnswerError) as error:
-            if error.frame_index is None:
-                raise
-            del left[list(left)[error.frame_index]]
-        else:
-            return {
-                frame_id: frame_descriptor(prediction.features, atoms.numbers)
-                for (frame_id, atoms), prediction in zip(left.items(), predictions, strict=True)
-            }
-    return {}
+    """Descriptors of the frames that the foundation does not refuse."""
+    predictions = potential.predict_each(list(frames.values()))
+    return {
+        frame_id: frame_descriptor(prediction.features, atoms.numbers)
+        for (frame_id, atoms), prediction in zip(frames.items(), predictions, strict=True)
+        if isinstance(prediction, Prediction)
+    }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from al_loop.config import Config
+from al_loop.progress import Advance
 from al_loop.train.alignment import TrainingInput
 from committee.backbone import Backbone
 from committee.potential import CommitteePotential
@@ -13,7 +14,7 @@ TANGENTS = "tangents"
 
 
 def fit_candidate(
-    config: Config, backbone: Backbone, given: TrainingInput, level: str, advance: Callable[[int], object]
+    config: Config, backbone: Backbone, given: TrainingInput, level: str, advance: Advance
 ) -> CommitteePotential:
     """Fit a committee; the same whenever it is asked for.
 
@@ -37,7 +38,7 @@ def fit_candidate(
     )
 
 
-def incremental(advance: Callable[[int], object]) -> Callable[[int, int], None]:
+def incremental(advance: Advance) -> Callable[[int, int], None]:
     """Turn a count of what is done, which starts again with each part of the work, into increments."""
     last = 0
 

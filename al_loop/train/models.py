@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from al_loop.folder import MODELS
 from committee.backbone import Backbone
 from committee.checkpoint import check_content, content_hash, load, save
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
-
-MODELS = "models"
 
 
 class ModelRecord(Protocol):

@@ -13,13 +13,17 @@ from ase.optimize import BFGS, LBFGS
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
-from al_loop.constraints.policy import Motion, followed
 from al_loop.errors import InputError, NoAnswerError
 from al_loop.gate.physics import PhysicsLane
-from al_loop.records import VerdictKind
+from al_loop.gate.watched_relaxation import (
+    COLD_K,
+    BrokenStructureError,
+    energy_and_forces_of,
+    movable_copy,
+    run_watched,
+    without_calculator,
+)
 
-CHECK_EVERY = 5  # steps of a relaxation between two looks at its physics
-COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
 LONGEST_STEP_A = 0.1
 MOST_FOR_HESSIAN = 200  # atoms: beyond it BFGS spends more on its own matrices than on the forces
 LONGEST_MESSAGE = 200
@@ -61,7 +65,7 @@ def energy_and_forces(atoms: Atoms, calculator: Calculator) -> tuple[float, NDAr
     asked = atoms.copy()
     with answers_of_the_calculator():
         asked.calc = calculator
-        return _finite(asked)
+        return energy_and_forces_of(asked)
 
 
 def minimum(
@@ -85,30 +89,26 @@ def minimum(
         NoAnswerError: the calculator failed, the structure broke (two atoms collapsed, the volume exploded, the energy
             fell without bottom, ...), the relaxation did not converge, or constraints cannot be followed.
     """
-    atoms = start.copy()
     with answers_of_the_calculator():
-        atoms.set_constraint(followed(start, Motion.CELL if with_cell else Motion.COMPARISON))
-    lane = PhysicsLane(PhysicsSettings(), atoms.copy(), COLD_K)
-    with answers_of_the_calculator():
+        atoms = movable_copy(start, cell=with_cell)
+        lane = PhysicsLane(PhysicsSettings(), atoms.copy(), COLD_K)
         atoms.calc = calculator
         method: Any = BFGS if len(atoms) <= MOST_FOR_HESSIAN else LBFGS
         optimizer = method(FrechetCellFilter(atoms) if with_cell else atoms, logfile=None, maxstep=LONGEST_STEP_A)
-        converged = False
-        for converged in optimizer.irun(fmax=force_tolerance_eV_per_A, steps=steps):  # noqa: B007 - asked for after the loop
-            energy, forces = _finite(atoms)
-            if optimizer.nsteps % CHECK_EVERY == 0:
-                _check(lane, atoms, energy, forces, ended=False)
-        energy, forces = _finite(atoms)
-        _check(lane, atoms, energy, forces, ended=True)
+        try:
+            converged = run_watched(
+                optimizer, atoms, lane, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
+            )
+        except BrokenStructureError as error:
+            raise NoAnswerError(f"the structure broke while it relaxed: {error}") from error
+        energy, _ = energy_and_forces_of(atoms)
     if not converged:
         left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         raise NoAnswerError(
             f"the relaxation did not converge in {steps} steps: a force of {left:.2g} eV/Å is left, wanted"
             f" {force_tolerance_eV_per_A:g}"
         )
-    atoms.calc = None
-    atoms.set_constraint([constraint.copy() for constraint in start.constraints])
-    return Minimum(atoms, energy)
+    return Minimum(without_calculator(atoms, start), energy)
 
 
 @contextmanager
@@ -118,25 +118,10 @@ def answers_of_the_calculator() -> Iterator[None]:
         yield
     except NoAnswerError:
         raise
-    except InputError as error:  # a structure that the check cannot be made of
+    except (InputError, BrokenStructureError) as error:  # a structure that the check cannot be made of
         raise NoAnswerError(str(error)) from error
     except PropertyNotImplementedError as error:
         raise NoAnswerError("the calculator does not give what the check needs (stress, most often)") from error
     except Exception as error:  # a foreign calculator raises anything
         first = (str(error).strip() or "no message").splitlines()[0]
         raise NoAnswerError(f"the calculator failed: {type(error).__name__}: {first[:LONGEST_MESSAGE]}") from error
-
-
-def _finite(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
-    energy = float(atoms.get_potential_energy())
-    forces = np.asarray(atoms.get_forces(apply_constraint=False), dtype=np.float64)
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise NoAnswerError("the calculator's energy or forces are not finite")
-    return energy, forces
-
-
-def _check(lane: PhysicsLane, atoms: Atoms, energy: float, forces: NDArray[np.float64], *, ended: bool) -> None:
-    """A start may look unphysical on its way; what nobody should be asked about ends the relaxation at once."""
-    found = lane.check(atoms, forces, energy)
-    if found is not None and (ended or found.kind is VerdictKind.DISCARD):
-        raise NoAnswerError(f"the structure broke while it relaxed: {found.reason}")

@@ -1,7 +1,7 @@
 """What models are held against: an engine, labelled frames, or the quantities of an earlier validation."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from al_loop.foreign import reading
 from al_loop.label.label_calculator import LabelCalculator
 from al_loop.label.labeller import Labeller
 from al_loop.paths import check_source
+from al_loop.progress import Advance, show_nothing
 from al_loop.validate.answer import Answer, AnswerStore, structure_id
 from al_loop.validate.asking import asked
 from al_loop.validate.checks import NamedCheck
@@ -62,9 +63,7 @@ class EngineReference:
 
     pays = True
 
-    def __init__(
-        self, settings: LabelSettings, folder: Path, advance: Callable[[int], object] = lambda _: None
-    ) -> None:
+    def __init__(self, settings: LabelSettings, folder: Path, advance: Advance = show_nothing) -> None:
         self._labeller = Labeller(settings, folder / "labels")
         self._store = AnswerStore(folder / "answers")
         self._advance = advance

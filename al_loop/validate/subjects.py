@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.foreign import reading
 from al_loop.foundation_text import FORMS, Foundation, parse_foundation, title
+from al_loop.identity import check_folder
 from al_loop.ids import content_id
+from al_loop.monitor.opening import YAML, open_checkpoint, served_checkpoint
+from committee.backbone import Backbone
 from committee.backbones import load_backbone
 from committee.backbones.named_objects import call, resolve
 from committee.calculator import CommitteeCalculator
-from committee.checkpoint import DESCRIPTION, load
-from committee.errors import CheckpointError
+from committee.checkpoint import DESCRIPTION
 from committee.potential import CommitteePotential
 
-YAML = (".yaml", ".yml")
 CALCULATOR = "calculator:"
 
 
@@ -85,42 +86,27 @@ def _model(model: str, others: Sequence[Subject], config: Config | None) -> list
         is_folder = folder.is_dir()
     if not is_folder:
         return [_foundation(model, "MODEL", ", or the folder of a checkpoint")]
-    known = [s.calculator.potential for s in others if isinstance(s.calculator, CommitteeCalculator)]
-    try:
-        potential = load(folder)
-    except CheckpointError as error:
-        if "load it yourself" not in str(error):
-            raise InputError(f"MODEL {model}: {error}") from error
-        potential = _on_a_known_foundation(folder, known, config, error)
+    potential = open_checkpoint(folder, _backbones(others, config))
     return _with_its_foundation(folder.resolve().name, folder, potential)
 
 
-def _on_a_known_foundation(
-    folder: Path, known: Sequence[CommitteePotential], config: Config | None, first: CheckpointError
-) -> CommitteePotential:
-    backbones = [potential.backbone for potential in known]
+def _backbones(others: Sequence[Subject], config: Config | None) -> Iterator[Backbone | None]:
+    """What a checkpoint may stand on: the foundation that it names itself, those that are compared, the campaign's."""
+    yield None
+    yield from (s.calculator.potential.backbone for s in others if isinstance(s.calculator, CommitteeCalculator))
     if config is not None:
-        backbones.append(load_backbone(config.foundation))
-    for backbone in backbones:
-        try:
-            return load(folder, backbone)
-        except CheckpointError:
-            continue
-    raise InputError(
-        f"MODEL {folder}: {first} On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
-    ) from first
+        yield load_backbone(config.foundation)
 
 
 def _served(path: Path) -> list[Subject]:
-    from al_loop.campaign import Campaign
     from al_loop.config.file import load_config
-    from al_loop.identity import check_folder
 
     config = load_config(path)
-    served = None if check_folder(config) is None else Campaign(config).served_model()
+    served = None if check_folder(config) is None else served_checkpoint(config)
     if served is None:
         return [_from_settings(config.foundation)]
-    return _with_its_foundation(f"{config.name} {served.name}", served, load(served, load_backbone(config.foundation)))
+    potential = open_checkpoint(served, [load_backbone(config.foundation)])
+    return _with_its_foundation(f"{config.name} {served.name}", served, potential)
 
 
 def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[Subject]:

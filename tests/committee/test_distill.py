@@ -11,16 +11,16 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from torch import Tensor, nn
 
+from benchmarks.distill import DistillSettings, distill
+from benchmarks.distill.evaluate import check_md, held_out_errors
+from benchmarks.distill.labels import OMAT, OMOL
+from benchmarks.distill.model import build_model
+from benchmarks.distill.parallel import ShardGradient, gradients
+from benchmarks.distill.run import CHECKPOINT, RECIPE
+from benchmarks.distill.sampling import sample
+from benchmarks.distill.structures import CRYSTALS, MOLECULES
 from committee.backbones import load_backbone
 from committee.backbones.fairchem import FairchemBackbone
-from committee.distill import DistillSettings, distill
-from committee.distill.evaluate import check_md, held_out_errors
-from committee.distill.labels import OMAT, OMOL
-from committee.distill.model import build_model
-from committee.distill.parallel import ShardGradient, gradients
-from committee.distill.run import CHECKPOINT, RECIPE
-from committee.distill.sampling import sample
-from committee.distill.structures import CRYSTALS, MOLECULES
 from committee.settings import FairchemSettings
 from committee.testing import check_backbone
 

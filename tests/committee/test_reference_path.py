@@ -6,10 +6,10 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from benchmarks.reference_path import accumulate_gradients
 from committee.fitting import bootstrap_weights, training_loss
 from committee.heads import ResidualHeads
 from committee.latent import LatentDistance
-from committee.reference_path import accumulate_gradients
 from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
 from committee.tangents import compute_tangents
 from committee.training_frame import TrainingFrame

@@ -32,7 +32,6 @@ from al_loop.errors import InputError
 from al_loop.explore.checkpoint import identity_of
 from al_loop.explore.generators import apply_variant
 from al_loop.explore.hold_out import hold_out
-from al_loop.explore.lockstep import explore
 from al_loop.explore.replicas import make_replica
 from al_loop.explore.round_starts import round_starts
 from al_loop.explore.starts import Start, make_starts
@@ -45,6 +44,7 @@ from al_loop.ids import frame_id
 from al_loop.promote.energy_conservation import start_replicas, total_energies
 from al_loop.queued.tasks import start_as_dict, start_from_dict
 from al_loop.records import Role
+from benchmarks.in_memory import explore
 from committee.backbones import load_backbone
 from committee.backbones.calculator import CalculatorBackbone
 from committee.potential import CommitteePotential

@@ -8,9 +8,9 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.explore.lockstep import explore
 from al_loop.explore.starts import Start
 from al_loop.records import Lane, Role, VerdictKind
+from benchmarks.in_memory import explore
 from committee.backbones import load_backbone
 from committee.backbones.calculator import CalculatorBackbone
 from committee.calibration import Calibration

@@ -8,11 +8,11 @@ from ase.io import read
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.explore import stored
-from al_loop.explore.lockstep import explore
 from al_loop.explore.starts import Start
 from al_loop.explore.stored import STATE, explore_stored
 from al_loop.explore.trajectory_file import read_visits
 from al_loop.records import Role
+from benchmarks.in_memory import explore
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from al_loop.gate.gate import Gate
+from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.records import Lane, Verdict, VerdictKind
 from committee.calibration import Calibration
 
@@ -21,11 +21,12 @@ def calibration():
 
 
 def judge(calibration, sigma, distance, physics=None):
-    return Gate(calibration).judge(physics, np.asarray(sigma, float), np.asarray(distance, float))
+    lanes = Gate(calibration).lanes(physics, np.asarray(sigma, float), np.asarray(distance, float))
+    return GatedPrediction(None, lanes).verdict
 
 
 def test_before_the_first_labels_everything_is_suspect():
-    verdict = Gate(None).judge(None, None, None)
+    verdict = GatedPrediction(None, Gate(None).lanes(None, None, None)).verdict
     assert (verdict.kind, verdict.lane) == (VerdictKind.SUSPECT, Lane.UNCALIBRATED)
 
 

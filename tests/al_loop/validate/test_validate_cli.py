@@ -207,7 +207,7 @@ def test_a_campaign_gives_engine_tolerances_and_folder_before_it_has_run(folder:
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--output", "no/x.json"], "does not exist"),
         (["nowhere", "fcc.extxyz", "--reference", "engine.yaml"], "MODEL: received 'nowhere', expected"),
         (["calculator:ase.Atoms", "fcc.extxyz", "--reference", "engine.yaml"], "expected the class of an ASE calcul"),
-        ([".", "fcc.extxyz", "--reference", "engine.yaml"], "MODEL ."),
+        ([".", "fcc.extxyz", "--reference", "engine.yaml"], "model ."),
         (["emt", "iron.extxyz", "--reference", "engine.yaml"], "cannot calculate Fe"),
         (["emt", "far.extxyz", "--reference", "engine.yaml"], "far.extxyz, structure 0"),
     ],

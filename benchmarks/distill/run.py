@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import nn
 
+from benchmarks.distill.evaluate import check_md, held_out_errors
+from benchmarks.distill.labels import OMAT, OMOL, TEACHERS, Example
+from benchmarks.distill.model import MODEL_CONFIG, Scale, write_checkpoint
+from benchmarks.distill.sampling import Samples, sample
+from benchmarks.distill.settings import DistillSettings
+from benchmarks.distill.train import fit_student
 from committee.backbones.fairchem import load_fairchem
-from committee.distill.evaluate import check_md, held_out_errors
-from committee.distill.labels import OMAT, OMOL, TEACHERS, Example
-from committee.distill.model import MODEL_CONFIG, Scale, write_checkpoint
-from committee.distill.sampling import Samples, sample
-from committee.distill.settings import DistillSettings
-from committee.distill.train import fit_student
 from committee.settings import FairchemSettings
 
 CHECKPOINT, RECIPE = "distilled.pt", "recipe.json"

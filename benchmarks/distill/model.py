@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from committee.distill.labels import OMAT, OMOL, Example
+from benchmarks.distill.labels import OMAT, OMOL, Example
 from committee.reference_shifts import ReferenceShifts
 
 _CORE = "fairchem.core"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from committee.distill.structures import CRYSTALS, MOLECULES, SLABS
+from benchmarks.distill.structures import CRYSTALS, MOLECULES, SLABS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from committee.distill.jobs import one_thread
+from benchmarks.distill.jobs import one_thread
 
 Weights = NDArray[np.float32]
 Shard = tuple[int, Sequence[int]]

@@ -13,8 +13,8 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
-from committee.distill.jobs import run_jobs
-from committee.distill.labels import (
+from benchmarks.distill.jobs import run_jobs
+from benchmarks.distill.labels import (
     CRYSTAL,
     MELT,
     MOLECULE,
@@ -24,8 +24,8 @@ from committee.distill.labels import (
     molecule_teacher,
     read_example,
 )
-from committee.distill.settings import DistillSettings
-from committee.distill.structures import CRYSTALS, MOLECULES, nearest_A, rattle
+from benchmarks.distill.settings import DistillSettings
+from benchmarks.distill.structures import CRYSTALS, MOLECULES, nearest_A, rattle
 
 Job = Callable[[], list[Example]]
 

@@ -12,10 +12,10 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from benchmarks.distill.jobs import run_jobs
+from benchmarks.distill.labels import OMAT, OMOL, Example
+from benchmarks.distill.structures import CRYSTALS, MOLECULES
 from committee.backbones.fairchem import FairchemBackbone
-from committee.distill.jobs import run_jobs
-from committee.distill.labels import OMAT, OMOL, Example
-from committee.distill.structures import CRYSTALS, MOLECULES
 
 _BATCH_FRAMES = 32
 _TEMPERATURE_K = 300.0

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from committee.distill.labels import STRESS_INDEX, Example
-from committee.distill.model import Scale, build_model
-from committee.distill.parallel import ShardGradient, gradients, trained
-from committee.distill.settings import DistillSettings
+from benchmarks.distill.labels import STRESS_INDEX, Example
+from benchmarks.distill.model import Scale, build_model
+from benchmarks.distill.parallel import ShardGradient, gradients, trained
+from benchmarks.distill.settings import DistillSettings
 
 _LOG = logging.getLogger(__name__)
 _ENERGY_WEIGHT, _STRESS_WEIGHT = 2.0, 2.0  # per eV/atom and eV/Å³, against 1 per eV/Å

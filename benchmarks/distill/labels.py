@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from committee.distill.structures import Molecule
+from benchmarks.distill.structures import Molecule
 
 OMAT, OMOL = "omat", "omol"
 CRYSTAL, MELT, SURFACE, MOLECULE = "crystal", "melt", "surface", "molecule"

@@ -1,0 +1,97 @@
+"""A relaxation that the gate's physics watches, by whatever optimizer and calculator."""
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.constraints.policy import Motion, followed
+from al_loop.gate.physics import PhysicsLane
+from al_loop.records import VerdictKind
+
+CHECK_EVERY = 5  # steps between two looks at the physics
+COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
+
+
+class BrokenStructureError(Exception):
+    """A structure that broke while it relaxed; the message says how."""
+
+
+def movable_copy(start: Atoms, *, cell: bool) -> Atoms:
+    """Return a copy whose constraints are those that a relaxation follows.
+
+    Args:
+        start: where the relaxation begins, with its constraints.
+        cell: the cell relaxes too.
+
+    Raises:
+        InputError: constraints that cannot be followed.
+    """
+    atoms = start.copy()
+    atoms.set_constraint(followed(start, Motion.CELL if cell else Motion.COMPARISON))
+    return atoms
+
+
+def without_calculator(atoms: Atoms, start: Atoms) -> Atoms:
+    """Return a copy with the constraints of ``start`` and without a calculator."""
+    copied = atoms.copy()
+    copied.calc = None
+    copied.set_constraint([constraint.copy() for constraint in start.constraints])
+    return copied
+
+
+def run_watched(
+    optimizer: Any,
+    atoms: Atoms,
+    lane: PhysicsLane,
+    *,
+    force_tolerance_eV_per_A: float,
+    steps: int,
+    judge_energy: bool = True,
+) -> bool:
+    """Run an optimizer until the forces are small or the physics breaks.
+
+    A start may look unphysical on its way; what no label should be made of ends the relaxation at once.
+
+    Args:
+        optimizer: of ASE, which moves ``atoms`` or a filter of them.
+        atoms: with their calculator.
+        lane: judges them against their start.
+        force_tolerance_eV_per_A: the relaxation has converged below it, that on the cell included.
+        steps: most steps.
+        judge_energy: whether an energy that diverges counts as broken physics.
+
+    Returns:
+        Whether it converged.
+
+    Raises:
+        BrokenStructureError: two atoms collapsed, the volume exploded, numbers are not finite, ...
+    """
+
+    def check(*, ended: bool) -> None:
+        energy, forces = energy_and_forces_of(atoms)
+        if optimizer.nsteps % CHECK_EVERY and not ended:
+            return
+        found = lane.check(atoms, forces, energy if judge_energy else None)
+        if found is not None and (ended or found.kind is VerdictKind.DISCARD):
+            raise BrokenStructureError(found.reason)
+
+    converged = False
+    for converged in optimizer.irun(fmax=force_tolerance_eV_per_A, steps=steps):  # noqa: B007 - returned below
+        check(ended=False)
+    check(ended=True)
+    return bool(converged)
+
+
+def energy_and_forces_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
+    """Energy (eV) and forces (n, 3; eV/Å), those on held atoms included, of a structure with its calculator.
+
+    Raises:
+        BrokenStructureError: they are not finite.
+    """
+    energy = float(atoms.get_potential_energy())
+    forces = np.asarray(atoms.get_forces(apply_constraint=False), dtype=np.float64)
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise BrokenStructureError("the calculator's energy or forces are not finite")
+    return energy, forces

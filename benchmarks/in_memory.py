@@ -1,0 +1,39 @@
+"""Exploration that keeps its frames in memory, to compare with what a campaign stores."""
+
+from collections.abc import Sequence
+
+from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.explore.lockstep import Lockstep
+from al_loop.explore.starts import Start
+from al_loop.progress import Advance, show_nothing
+from al_loop.records import Visit
+from committee.potential import CommitteePotential
+
+
+def explore(
+    potential: CommitteePotential,
+    starts: Sequence[Start],
+    settings: ExploreSettings,
+    physics: PhysicsSettings,
+    advance: Advance = show_nothing,
+) -> list[Visit]:
+    """Run every trajectory to its end or to the first sign of broken physics, and keep its gated frames in memory.
+
+    Args:
+        potential: the served model; its calibration decides what is trusted.
+        starts: beginnings of the trajectories.
+        settings: steps, time step, interval between gated frames.
+        physics: limits of the physics lane.
+        advance: called with 1 after each step of all trajectories.
+
+    Returns:
+        The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
+        lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
+    """
+    lockstep = Lockstep(potential, starts, settings, physics)
+    visits: list[Visit] = []
+    while not lockstep.ended:
+        visits += [recorded.visit for recorded in lockstep.advance()]
+        if lockstep.step > 1:
+            advance(1)
+    return sorted(visits, key=lambda visit: (visit.role, visit.trajectory, visit.step))
