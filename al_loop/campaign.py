@@ -11,39 +11,40 @@ import torch
 
 from al_loop.config import Config
 from al_loop.config.changes import Change, changes
-from al_loop.config.checks import check_elements, check_engine_elements, systems_with_paths
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
-from al_loop.explore.systems import load_structures, structure_notes
-from al_loop.files.import_notes import content_of
 from al_loop.files.sources import find_sources
-from al_loop.folder import locked_folder, told_if_unwritable
-from al_loop.folder_check import Remains, check_files
-from al_loop.frames import constraints_text
-from al_loop.identity import (
+from al_loop.frames.plain_atoms import constraints_text
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.campaign_lease import Lease, leased
+from al_loop.ledger.identity import (
     Identity,
     check_folder,
     start_campaign,
     started_identity,
 )
-from al_loop.ids import content_id, frame_id
-from al_loop.label.labelling import WorkerPool, check_resources, check_stage_queues
-from al_loop.label_cost import LabelCost, label_cost
-from al_loop.lease import Lease, leased
-from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.import_log import content_of
 from al_loop.ledger.store import shared_server
-from al_loop.level_differences import level_differences
-from al_loop.logfile import LOG_NAME, EventLog
-from al_loop.monitor.opening import served_checkpoint
-from al_loop.progress import LoggedProgress, Progress, SilentProgress
-from al_loop.promote.stopping import STOPPED, stopped_early
+from al_loop.ledger.watch import Watch
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.rounds import Rounds
-from al_loop.watch import Watch
-from committee.backbone import Backbone
+from al_loop.stages.evaluate.stopping import STOPPED, stopped_early
+from al_loop.stages.label.resources import check_resources, check_stage_queues
+from al_loop.structures.systems import load_structures, structure_notes
+from al_loop.tools.open_model import served_checkpoint
+from al_loop.tools.preflight.checks import check_elements, check_engine_elements, systems_with_paths
+from al_loop.tools.preflight.label_cost import LabelCost, label_cost
+from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.tools.workers.worker_pool import WorkerPool
+from al_loop.utils.campaign_folder import locked_folder, told_if_unwritable
+from al_loop.utils.content_hash import content_id, frame_id
+from al_loop.utils.event_log import LOG_NAME, EventLog
+from al_loop.utils.folder_check import Remains, check_files
+from al_loop.utils.progress import LoggedProgress, Progress, SilentProgress
 from committee.backbones import load_backbone
+from committee.backbones.contract import Backbone
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
 

@@ -1,6 +1,7 @@
 """The plain data that flows round the loop."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -8,8 +9,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.own_entries import NO_ENTRIES, OwnEntries
+from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
+
+AUDIT, UNPHYSICAL, FARTHEST_POINT, REPRESENTATIVE = "audit", "unphysical", "farthest point", "representative"
+
+Array = NDArray[np.float64]
 
 
 class Role(StrEnum):
@@ -77,7 +82,7 @@ class Visit:
     """One frame as one trajectory of one round met it.
 
     Attributes:
-        frame_id: content hash of ``atoms`` (``al_loop.ids.frame_id``).
+        frame_id: content hash of ``atoms`` (``al_loop.utils.content_hash.frame_id``).
         atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator or velocities.
         role: what the frame is for.
         system: name of the starting structure.
@@ -87,8 +92,8 @@ class Visit:
         verdict: the gate's word.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
-        descriptor: float32, where the frame lies in latent space (``al_loop.select.descriptors``); None where the model
-            had no answer.
+        descriptor: float32, where the frame lies in latent space (``al_loop.structures.descriptors``); None where the
+            model had no answer.
         entries: a user's own entries, of a frame that came from a file; stored with the frame when it is new.
         lanes: what physics, force uncertainty and latent distance say, each by itself; only those that were asked,
             since a frame between two checks is looked at by physics alone.
@@ -234,8 +239,8 @@ class RoundReport:
         promoted: the round's candidate is served.
         promotion_reason: why, or why not.
         seconds: wall time by stage.
-        quarantined: those frames (``al_loop.quarantine.quarantined_as_dict``).
-        criteria: what the candidate was judged by (``al_loop.promote.criterion.Criterion``, as plain data).
+        quarantined: those frames (``al_loop.stages.label.quarantine.quarantined_as_dict``).
+        criteria: what the candidate was judged by (``al_loop.stages.promote.criterion.Criterion``, as plain data).
         time_to_suspect: how long trajectories ran until their first suspect frame.
         label_core_hours: of all calculations of the round.
         lanes: lane -> kind -> count of what each lane said by itself.
@@ -266,3 +271,30 @@ class RoundReport:
     def trusted_fraction(self) -> float:
         """Share of the explored frames that the gate trusts."""
         return self.verdicts.get(VerdictKind.TRUSTED.value, 0) / self.frames if self.frames else 0.0
+
+
+def dft_energy(frame: LabelledFrame) -> float:
+    """Total energy of a converged label, eV."""
+    if frame.label.energy_eV is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
+    return frame.label.energy_eV
+
+
+def dft_forces(frame: LabelledFrame) -> Array:
+    """Forces (n, 3) of a converged label, eV/Å."""
+    if frame.label.forces_eV_per_A is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without forces")
+    return frame.label.forces_eV_per_A
+
+
+@dataclass(frozen=True)
+class Made:
+    """When and by whom a label was made.
+
+    Attributes:
+        time: as the worker's machine said; it orders labels in messages, and counts for nothing else.
+        worker: its name; empty for a label that was imported.
+    """
+
+    time: datetime
+    worker: str = ""

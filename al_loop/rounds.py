@@ -16,33 +16,42 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
-from al_loop.evaluate.chosen import chosen_arrays
-from al_loop.evaluate.errors import calibration_of, evaluate_labels
-from al_loop.evaluate.round_report import Gated, held_out_figures, round_report
-from al_loop.explore.hold_out import hold_out, hold_out_steps
-from al_loop.explore.round_starts import round_starts
-from al_loop.explore.stored import require_usable, trajectories
-from al_loop.files.imported_atoms import imported_atom_energies, with_imported_atoms
-from al_loop.label.budget import round_budget
-from al_loop.label.changed_engine import judged_round
-from al_loop.label.labelling import WorkerPool, wait_for_a_cost, wait_for_labels
-from al_loop.lease import Lease
 from al_loop.ledger import Ledger
-from al_loop.logfile import EventLog
-from al_loop.portions import EXPLORE, SELECT, FinishedPortions, portion_count, portion_starts, stage_name, stage_of
-from al_loop.progress import Progress
-from al_loop.promote.promotion import judge_candidate
-from al_loop.promote.promotion_evidence import gather_evidence
-from al_loop.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
-from al_loop.queued.exploring import explore_anywhere
+from al_loop.ledger.campaign_lease import Lease
+from al_loop.ledger.imported_atoms import imported_atom_energies, with_imported_atoms
 from al_loop.records import LabelledFrame, LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
-from al_loop.select.allowance import Allowance
-from al_loop.select.described import described_candidates, known_frames, without_descriptor
-from al_loop.select.selection import select
-from al_loop.train.candidate import HELD_OUT, TrainInputs, train_candidate
-from al_loop.train.models import Models
-from committee.backbone import Backbone
+from al_loop.report.round_report import Gated, held_out_figures, round_report
+from al_loop.stages.batches import (
+    EXPLORE,
+    SELECT,
+    FinishedBatches,
+    batch_count,
+    batch_starts,
+    stage_name,
+    stage_of,
+)
+from al_loop.stages.evaluate.errors import calibration_of, evaluate_labels
+from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
+from al_loop.stages.explore.dispatch import explore_anywhere
+from al_loop.stages.explore.hold_out import hold_out, hold_out_steps
+from al_loop.stages.explore.round_starts import round_starts
+from al_loop.stages.explore.run import require_usable, trajectories
+from al_loop.stages.label.budget import round_budget
+from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
+from al_loop.stages.promote.evidence import gather_evidence
+from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.select.budget import SelectionBudget
+from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
+from al_loop.stages.select.selection import select
+from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
+from al_loop.stages.train.changed_engine import judged_round
+from al_loop.stages.train.models import Models
+from al_loop.tools.validation.requirement import required_validation, validated
+from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_a_cost, wait_for_labels
+from al_loop.utils.event_log import EventLog
+from al_loop.utils.progress import Progress
+from committee.backbones.contract import Backbone
 from committee.potential import CommitteePotential
 from dft_interfaces.label import LevelOfTheory
 
@@ -99,9 +108,9 @@ class Rounds:
         """
         once = partial(self._once, round_)
         once("hold_out", self._hold_out)
-        for portion in range(portion_count(self._config)):
-            once(stage_name(EXPLORE, portion), partial(self._explore, portion=portion))
-            once(stage_name(SELECT, portion), partial(self._select, portion=portion))
+        for batch in range(batch_count(self._config)):
+            once(stage_name(EXPLORE, batch), partial(self._explore, batch=batch))
+            once(stage_name(SELECT, batch), partial(self._select, batch=batch))
         once("label", self._label)
         once("train", self._train)
         once("promote", self._promote)
@@ -134,24 +143,24 @@ class Rounds:
             self._ledger.request_labels(round_, role, [v for v in visits if v.role is role], self._level.fingerprint)
         return {"frames": len(visits)}
 
-    def _explore(self, round_: int, portion: int) -> Results:
-        """Exploratory MD under the served model, every frame gated. The first portion takes what came from outside."""
+    def _explore(self, round_: int, batch: int) -> Results:
+        """Exploratory MD under the served model, every frame gated. The first batch takes what came from outside."""
         self._pool.start()
         config, served = self._config, self._models.served_in(round_)
-        starts = portion_starts(config, round_starts(config, round_, self._ledger.before_failure), round_, portion)
-        folder = trajectories(config, round_, stage_name(EXPLORE, portion))
+        starts = batch_starts(config, round_starts(config, round_, self._ledger.before_failure), round_, batch)
+        folder = trajectories(config, round_, stage_name(EXPLORE, batch))
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
             stored = explore_anywhere(config, folder, served, starts, config.explore, advance)
-        before = self._finished_portions(round_, portion).explored
+        before = self._finished_batches(round_, batch).explored
         frames = self._ledger.replace_visits(round_, (Role.EXPLORE,), stored.visits(), after=before)
-        if portion == portion_count(config) - 1:
+        if batch == batch_count(config) - 1:
             require_usable(round_, self._ledger.verdict_counts(round_, Role.EXPLORE), stored)
-        return {"frames": frames, **({} if portion else self._take_incoming(round_))}
+        return {"frames": frames, **({} if batch else self._take_incoming(round_))}
 
-    def _select(self, round_: int, portion: int) -> Results:
+    def _select(self, round_: int, batch: int) -> Results:
         """Choose the suspects worth a label among all that the round has met so far, and ask for them."""
         ledger, config, served = self._ledger, self._config, self._models.served_in(round_)
-        former = self._finished_portions(round_, portion)
+        former = self._finished_batches(round_, batch)
         budget = self._label_budget(round_) if former.budget is None else former.budget
         met = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
         held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
@@ -161,15 +170,15 @@ class Rounds:
 
         candidates = described_candidates(met, ledger.frames(without_descriptor(met)), served)
         known = known_frames(taken, ledger.descriptors(taken), served)
-        new = ledger.met(round_, after=former.explored) if portion else None
-        allowance = Allowance.of(config.select, budget, former.spent, portion, portion_count(config), new)
-        rng = np.random.default_rng([config.seed, SELECT_SEED, round_, portion])
-        chosen = select(candidates, known, config.select, rng, allowance)
+        new = ledger.met(round_, after=former.explored) if batch else None
+        selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
+        rng = np.random.default_rng([config.seed, SELECT_SEED, round_, batch])
+        chosen = select(candidates, known, config.select, rng, selection_budget)
 
         visits = {visit.frame_id: visit for visit in reversed(ledger.visits(round_, frames=chosen.frame_ids))}
         in_order = [visits[frame_id] for frame_id in chosen.frame_ids]
         ledger.request_labels(round_, Role.EXPLORE, in_order, self._level.fingerprint)
-        ledger.put_arrays(f"chosen/{round_}/{portion}", chosen_arrays(in_order, chosen.reasons, served))
+        ledger.put_arrays(f"chosen/{round_}/{batch}", selected_frame_arrays(in_order, chosen.reasons, served))
         reasons = Counter(chosen.reasons.values())
         return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
 
@@ -180,7 +189,7 @@ class Rounds:
         quorum = 1.0 if round_ >= self._config.rounds - 1 else config.quorum
         with self._progress.stage("label", total=ledger.open_requests(round_), unit="labels") as advance:
             wait_for_labels(ledger, self._pool, round_, advance, quorum)
-        ledger.put_off(round_)
+        ledger.defer(round_)
         calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
         used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
         made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
@@ -209,7 +218,7 @@ class Rounds:
     def _promote(self, round_: int) -> Results:
         """Serve the candidate if it fulfils every criterion."""
         ledger, config, candidate = self._ledger, self._config, self._models.trained_in(round_)
-        served = ledger.served_model(before=round_)
+        served, required = ledger.served_model(before=round_), required_validation(config)
         with self._progress.stage("promote"):
             evidence = gather_evidence(
                 config,
@@ -219,6 +228,7 @@ class Rounds:
                 round_,
                 served_round=None if served is None else served.round,
                 once=ledger.arrays_once,
+                validation=None if required is None else partial(validated, required=required),
             )
             promotion = judge_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
         if promotion.promoted:
@@ -252,8 +262,8 @@ class Rounds:
     def _results(self, round_: int) -> dict[str, Results]:
         return {name: stage["results"] for name, stage in self._ledger.stages(round_).items()}
 
-    def _finished_portions(self, round_: int, before: int | None = None) -> FinishedPortions:
-        return FinishedPortions(self._results(round_), before)
+    def _finished_batches(self, round_: int, before: int | None = None) -> FinishedBatches:
+        return FinishedBatches(self._results(round_), before)
 
     def _labels(self, round_: int) -> LabelledSet:
         """All outcomes up to a round whose labels have ended, read once."""
@@ -265,7 +275,7 @@ class Rounds:
     def _label_budget(self, round_: int) -> int:
         """How many labels the round may ask for under the budget of the whole campaign."""
         held_out = self._results(0)["hold_out"]["frames"]
-        asked_for = held_out + sum(self._finished_portions(former).selected for former in range(round_))
+        asked_for = held_out + sum(self._finished_batches(former).selected for former in range(round_))
         ended: list[LabelledFrame] = []
         calculating = 0
         if self._config.stop.label_core_hours is not None:

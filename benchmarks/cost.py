@@ -40,10 +40,10 @@ from committee import (
     save,
     train,
 )
-from committee.backbone import Backbone
-from committee.calibration import Calibration
-from committee.screen import ForceScreen
+from committee.backbones.contract import Backbone
 from committee.settings import FairchemSettings
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.screen import ForceScreen
 
 TOLERANCES_EV_PER_A = {"sevennet": 0.15, "distilled": 0.3}  # what a committee on each can keep
 TEMPERATURE_K = 300

@@ -23,8 +23,8 @@ from ase.io import write
 from figures import at_most
 
 from al_loop import Campaign, load_config
-from al_loop.folder import LOGS
 from al_loop.ledger import open_ledger
+from al_loop.utils.campaign_folder import LOGS
 
 LONG_S, QUICK_S = 20.0, 2.0
 WORKERS = 2

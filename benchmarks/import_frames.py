@@ -31,11 +31,11 @@ from ase.io import write
 from figures import at_least, at_most
 
 from al_loop.config import StoreSettings
-from al_loop.config.file import load_config
-from al_loop.files.importing import import_file
-from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.names import LabelKeys
 from al_loop.ledger import open_ledger
+from al_loop.tools.exchange.importing import import_file
+from al_loop.tools.preflight.load_config import load_config
 
 FRAMES, QUICK = 10_000, 2_000
 LEVEL = "0123456789abcdef"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.explore.lockstep import Lockstep
-from al_loop.explore.starts import Start
-from al_loop.progress import Advance, show_nothing
 from al_loop.records import Visit
+from al_loop.stages.explore.lockstep import Lockstep
+from al_loop.structures.start import Start
+from al_loop.utils.progress import Advance, show_nothing
 from committee.potential import CommitteePotential
 
 

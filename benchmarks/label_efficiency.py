@@ -22,8 +22,8 @@ from systems import CACHE, ROOT
 
 from al_loop.config import SelectSettings
 from al_loop.records import Candidate, Lane, VerdictKind
-from al_loop.select.descriptors import Descriptor, frame_descriptor
-from al_loop.select.selection import Known, select
+from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.structures.descriptors import Descriptor, frame_descriptor
 
 # At 40 labels random selection has often not met the rare condition, and halfway then is what any four labels reach
 # (seen on the chemistries for tuning): the full budget is most of a pool.
@@ -64,7 +64,7 @@ def _by_select(settings: SelectSettings, *, audit: bool) -> Strategy:
             Candidate(str(i), "one", VerdictKind.SUSPECT, lane, None if sigmas is None else float(sigmas[i]), point)
             for i, point in enumerate(points)
         ]
-        known = [Known(str(i), "one", points[i]) for i in labelled]
+        known = [LabelledDescriptor(str(i), "one", points[i]) for i in labelled]
         share = settings.model_copy(update={"labels_per_round": count})
         return [int(frame_id) for frame_id in select(candidates, known, share, rng).frame_ids]
 

@@ -19,12 +19,12 @@ from ase.io import write
 from figures import at_most
 
 from al_loop.config import Config
-from al_loop.folder import LOGS
-from al_loop.ids import frame_id
-from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import EventLog
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
+from al_loop.utils.campaign_folder import LOGS
+from al_loop.utils.content_hash import frame_id
+from al_loop.utils.event_log import EventLog
 from dft_interfaces.engines import build_engine
 
 LONG_S = 20.0

@@ -8,7 +8,7 @@ from learned import Outcome
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from committee.score import Score, largest
+from committee.uncertainty.score import Score, largest
 
 POSITIVE_SHARES = (0.1, 0.3, 0.5)
 LANES = ("spread", "distance", "combined")

@@ -14,14 +14,14 @@ from systems import CACHE, Frame, System
 from telling import counting, making
 
 import committee as committee_package
-from committee.backbone import Backbone
 from committee.backbones import load_backbone
+from committee.backbones.contract import Backbone
 from committee.checkpoint import load, save
-from committee.fade import fade
+from committee.model.switching import fade
+from committee.model.tangents import Tangents, cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.tangents import Tangents, cached_tangents
-from committee.training import train, training_hash
+from committee.training.train import train, training_hash
 
 Array = np.ndarray
 

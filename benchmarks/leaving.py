@@ -11,11 +11,11 @@ import numpy as np
 from systems import Frame, Model, System
 
 from al_loop.config import PhysicsSettings
-from al_loop.explore.langevin import LangevinReplica
+from al_loop.dynamics.langevin import LangevinReplica
 from al_loop.gate.physics import PhysicsLane
-from committee.calibration import Calibration
 from committee.potential import CommitteePotential
-from committee.score import largest
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.score import largest
 
 Array = np.ndarray
 EVERY = 5  # steps between two looks

@@ -26,10 +26,10 @@ from ase.io import write
 from figures import at_least, at_most
 
 from al_loop.config import StoreSettings
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import LOG_NAME
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
+from al_loop.utils.event_log import LOG_NAME
 
 SIZES = (1_000, 10_000, 100_000)
 ROUNDS = 10

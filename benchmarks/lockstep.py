@@ -22,9 +22,9 @@ from figures import at_least
 from systems import DISTILLED, SEVENNET
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.explore.lockstep import Lockstep
-from al_loop.explore.starts import Start
 from al_loop.records import Role
+from al_loop.stages.explore.lockstep import Lockstep
+from al_loop.structures.start import Start
 from committee import CommitteePotential, load_backbone
 from committee.settings import FairchemSettings
 

@@ -36,8 +36,8 @@ from cost import STEPS, TOLERANCES_EV_PER_A, committee, start, systems
 from figures import at_least, at_most, report
 from systems import SEVENNET
 
-from al_loop.monitor import ReliabilityMonitor
-from al_loop.monitor.options import MonitorOptions
+from al_loop.tools.monitoring import ReliabilityMonitor
+from al_loop.tools.monitoring.settings import MonitorOptions
 from committee import (
     CommitteeCalculator,
     CommitteePotential,
@@ -47,7 +47,7 @@ from committee import (
     load_backbone,
     train,
 )
-from committee.calibration import Calibration
+from committee.uncertainty.calibration import Calibration
 
 EVERY = 5
 SPRING_EV_PER_A2 = 5.0

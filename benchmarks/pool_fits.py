@@ -10,13 +10,13 @@ from systems import CACHE, SEVENNET
 from telling import counting
 
 from committee.backbones import load_backbone
-from committee.fade import fade
-from committee.fitting import fit_heads
-from committee.heads import ResidualHeads
-from committee.latent import LatentMetric
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentMetric
+from committee.model.switching import fade
+from committee.model.tangents import cached_tangents
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.tangents import cached_tangents
-from committee.training_set import TrainingSet
+from committee.training.fitting import fit_heads
+from committee.training.training_set import TrainingSet
 
 COMMITTEE = CommitteeSettings()
 # A third of the default epochs at twice the rate: the same curves (within 5 %) at a third of the price.
@@ -77,7 +77,7 @@ class Pool:
         return float(np.abs(self._foundation - self._labels)[self.held_out].mean())
 
     def fit(self, labelled: Sequence[int], seed: int) -> Fit:
-        """What ``committee.training.train`` does, without files."""
+        """What ``committee.training.train.train`` does, without files."""
         heads = ResidualHeads(COMMITTEE, self.features.shape[-1], self._elements, seed)
         part = self._set.part(labelled)
         shifts, latent = part.shifts(TRAINING), part.latent()

@@ -21,10 +21,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from systems import CACHE, SEVENNET, SYSTEMS, TEACHER, load_frames
 from telling import counting, making
 
-from al_loop.explore.langevin import LangevinReplica
-from committee.backbone import Backbone
+from al_loop.dynamics.langevin import LangevinReplica
 from committee.backbones import load_backbone
-from committee.training import TrainingFrame
+from committee.backbones.contract import Backbone
+from committee.training.train import TrainingFrame
 
 ATOMS_AT_ONCE = 128
 FRICTION_PER_PS = 20.0

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from al_loop import Campaign
-from al_loop.config.file import load_config
-from al_loop.progress import terminal_progress
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.utils.progress import terminal_progress
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 

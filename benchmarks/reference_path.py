@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from committee.backbone import Backbone, Evaluation
-from committee.fade import fade
-from committee.fitting import training_loss
-from committee.heads import ResidualHeads
-from committee.latent import LatentMetric
-from committee.losses import Errors, errors_of_frame
-from committee.reference_shifts import ReferenceShifts
+from committee.backbones.contract import Backbone, Evaluation
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentMetric
+from committee.model.reference_shifts import ReferenceShifts
+from committee.model.switching import fade
+from committee.model.tangents import VOIGT
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.tangents import VOIGT
-from committee.training_frame import TrainingFrame
+from committee.training.fitting import training_loss
+from committee.training.losses import Errors, errors_of_frame
+from committee.training.training_frame import TrainingFrame
 
 
 def accumulate_gradients(

@@ -22,15 +22,15 @@ from systems import CACHE, SEVENNET, TEACHER, sevennet
 from telling import counting
 
 from al_loop.config import ExploreSettings, PhysicsSettings, SelectSettings
-from al_loop.explore.starts import Start
 from al_loop.records import Candidate, Role, Visit
-from al_loop.select.selection import Known, select
-from committee.backbone import Backbone
+from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.structures.start import Start
 from committee.backbones import load_backbone
-from committee.calibration import Calibration
+from committee.backbones.contract import Backbone
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import TrainingFrame, train
+from committee.training.train import TrainingFrame, train
+from committee.uncertainty.calibration import Calibration
 
 NAMES = ("silicon", "methanol")
 REPLICAS = 2
@@ -69,12 +69,12 @@ class Bench:
         """Force MAE on the test frames after each round, eV/Å."""
         potential = CommitteePotential.untrained(self.backbone)
         labelled: list[TrainingFrame] = []
-        known: list[Known] = []
+        known: list[LabelledDescriptor] = []
         errors = []
         for round_ in range(rounds):
             visits = self._explored(potential, self.sizes.steps // rounds, (seed, rounds, round_))
             chosen = _chosen(visits, known, self.sizes.labels // rounds, (seed, rounds, round_))
-            known += [Known(v.frame_id, v.atoms.get_chemical_formula(), v.descriptor) for v in chosen]
+            known += [LabelledDescriptor(v.frame_id, v.atoms.get_chemical_formula(), v.descriptor) for v in chosen]
             labelled += [self._labelled(visit) for visit in chosen]
             potential = self._calibrated(self._trained(labelled, seed))
             errors.append(self._mae(potential))
@@ -141,7 +141,9 @@ def _atoms(frames: Sequence[PoolFrame]) -> list[Atoms]:
     return [frame.training.atoms for frame in frames]
 
 
-def _chosen(visits: Sequence[Visit], known: Sequence[Known], count: int, seed: tuple[int, ...]) -> list[Visit]:
+def _chosen(
+    visits: Sequence[Visit], known: Sequence[LabelledDescriptor], count: int, seed: tuple[int, ...]
+) -> list[Visit]:
     candidates = [
         Candidate(
             visit.frame_id,

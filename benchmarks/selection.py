@@ -21,10 +21,10 @@ from ase.build import bulk
 from figures import at_most, report
 
 from al_loop.config import SelectSettings, StoreSettings
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
-from al_loop.select.selection import Known, select
+from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.utils.content_hash import frame_id
 
 FRAMES, LABELLED, BUDGET, FRAMES_OF_A_TRAJECTORY, DESCRIPTOR = 100_000, 500, 200, 500, 256
 SECONDS, GIGABYTES = 60, 4
@@ -76,10 +76,10 @@ def measure(folder: Path) -> tuple[float, float, int, int]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, len(candidates), len(chosen)
 
 
-def _known(ledger: Ledger) -> list[Known]:
+def _known(ledger: Ledger) -> list[LabelledDescriptor]:
     labelled = {visit.frame_id: visit.atoms.get_chemical_formula() for visit in ledger.visits(0, Role.EXPLORE)}
     found = ledger.descriptors(labelled)
-    return [Known(frame, formula, found[frame]) for frame, formula in labelled.items()]
+    return [LabelledDescriptor(frame, formula, found[frame]) for frame, formula in labelled.items()]
 
 
 def main() -> None:

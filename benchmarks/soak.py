@@ -23,13 +23,14 @@ from ase.io import write
 from figures import at_least, at_most, report
 
 from al_loop.config import Config
-from al_loop.folder import LOGS
-from al_loop.ids import frame_id
-from al_loop.label import labelling
-from al_loop.label.labelling import WorkerPool, wait_for_labels
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import EventLog
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.stages.label import resources
+from al_loop.tools.workers import worker_pool
+from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
+from al_loop.utils.campaign_folder import LOGS
+from al_loop.utils.content_hash import frame_id
+from al_loop.utils.event_log import EventLog
 from dft_interfaces.engines import build_engine
 
 WORKERS = 4
@@ -91,7 +92,7 @@ def kill_now_and_then(every_s: float, rng: random.Random, over: threading.Event,
 def is_worker(process: psutil.Process) -> bool:
     """Whether a child process is a living worker."""
     try:
-        return "al_loop.label.worker" in process.cmdline()
+        return "al_loop.tools.workers.worker" in process.cmdline()
     except psutil.Error:  # it has just died
         return False
 
@@ -120,8 +121,8 @@ def main() -> None:
     count, every_s = (300, 6.0) if arguments.quick else (10_000, 8.0)
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where workers find SoakEMT
     os.environ.pop("MONGODB_URI", None)
-    labelling.machine_cores = lambda: WORKERS  # four workers on any machine
-    labelling.RESTARTS = 10**6  # it is this program that kills them
+    resources.machine_cores = lambda: WORKERS  # four workers on any machine
+    worker_pool.RESTARTS = 10**6  # it is this program that kills them
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         folder = Path(temporary) / "run"
         config = campaign(folder)

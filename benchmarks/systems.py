@@ -18,9 +18,9 @@ from ase.build import bulk
 from ase.io import read, write
 from telling import counting, making
 
-from al_loop.explore.langevin import LangevinReplica
+from al_loop.dynamics.langevin import LangevinReplica
 from committee.settings import FairchemSettings, FoundationSettings, SevenNetSettings
-from committee.training import TrainingFrame
+from committee.training.train import TrainingFrame
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "benchmarks" / ".cache"

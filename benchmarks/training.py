@@ -21,14 +21,14 @@ import torch
 from ase.build import bulk
 from reference_path import accumulate_gradients
 
-from committee.backbone import Backbone
 from committee.backbones import load_backbone
-from committee.fitting import bootstrap_weights, training_loss
-from committee.heads import ResidualHeads
+from committee.backbones.contract import Backbone
+from committee.model.heads import ResidualHeads
+from committee.model.tangents import cached_tangents
 from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings, TrainingSettings
-from committee.tangents import cached_tangents
-from committee.training_frame import TrainingFrame
-from committee.training_set import TrainingSet
+from committee.training.fitting import bootstrap_weights, training_loss
+from committee.training.training_frame import TrainingFrame
+from committee.training.training_set import TrainingSet
 
 DISTILLED = Path(__file__).parents[1] / "tests" / "data" / "distilled" / "distilled.pt"
 FOUNDATIONS = {

@@ -15,8 +15,8 @@ from lanes import POSITIVE_SHARES, Cells, gap, judge_halves, print_table
 from learned import Outcome, backbone_of, fit, outcome
 from systems import System, load_frames, measure_chosen, split
 
-from committee.calibration import Calibration
 from committee.settings import TrainingSettings
+from committee.uncertainty.calibration import Calibration
 
 SPLITS = 40
 FEW = 16  # calibration frames of a first round

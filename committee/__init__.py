@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from committee.backbones import load_backbone
     from committee.calculator import CommitteeCalculator
-    from committee.calibration import Calibration
     from committee.checkpoint import load, save
     from committee.export import export_fairchem
     from committee.potential import CommitteePotential
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
         SevenNetSettings,
         TrainingSettings,
     )
-    from committee.training import TrainingFrame, train
+    from committee.testing import check_backbone
+    from committee.training.train import TrainingFrame, train
+    from committee.uncertainty.calibration import Calibration
 
 __all__ = [
     "CalculatorSettings",
@@ -31,6 +32,7 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "check_backbone",
     "export_fairchem",
     "load",
     "load_backbone",
@@ -40,20 +42,21 @@ __all__ = [
 
 _HOMES = {
     "CalculatorSettings": "settings",
-    "Calibration": "calibration",
+    "Calibration": "uncertainty.calibration",
     "CommitteeCalculator": "calculator",
     "CommitteePotential": "potential",
     "CommitteeSettings": "settings",
     "FairchemSettings": "settings",
     "Prediction": "prediction",
     "SevenNetSettings": "settings",
-    "TrainingFrame": "training",
+    "TrainingFrame": "training.train",
     "TrainingSettings": "settings",
+    "check_backbone": "testing",
     "export_fairchem": "export",
     "load": "checkpoint",
     "load_backbone": "backbones",
     "save": "checkpoint",
-    "train": "training",
+    "train": "training.train",
 }
 
 

@@ -10,12 +10,12 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from committee import names
-from committee.backbone import Backbone
+from committee.backbones.contract import Backbone
 from committee.checkpoint import load
-from committee.latent import UNKNOWN_DISTANCE
+from committee.model.latent import UNKNOWN_DISTANCE
 from committee.potential import CommitteePotential, HeldPrediction, Uncertainty
 from committee.prediction import Prediction
-from committee.screen import ForceScreen
+from committee.uncertainty.screen import ForceScreen
 
 _EXACT = {names.FORCES_UNCERTAINTY, names.STRESS_UNCERTAINTY, names.FORCES_ENSEMBLE, names.STRESS_ENSEMBLE}
 _JUMP_A = 1.0  # no atom moves so far in one step of molecular dynamics

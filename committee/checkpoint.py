@@ -14,18 +14,18 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from committee.backbone import Backbone
 from committee.backbones import load_backbone
-from committee.calibration import Calibration
-from committee.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
+from committee.backbones.contract import Backbone
 from committee.errors import CheckpointError
 from committee.foreign import reading
-from committee.heads import ResidualHeads
-from committee.latent import LatentDistance
+from committee.model.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentDistance
+from committee.model.reference_shifts import ReferenceShifts
 from committee.potential import CommitteePotential, Provenance
-from committee.reference_shifts import ReferenceShifts
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
+from committee.uncertainty.calibration import Calibration
 
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
 _REMEDY = "restore it or train again"

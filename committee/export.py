@@ -11,8 +11,8 @@ from committee.atomic_write import replacing
 from committee.backbones.fairchem import FairchemBackbone
 from committee.backbones.fairchem_checkpoint import plain, random_state_kept, read_stored
 from committee.errors import CheckpointError
-from committee.fairchem_head import ENERGY_BLOCK, IMPORT_PATH
-from committee.heads import MAX_ATOMIC_NUMBER
+from committee.model.fairchem_head import ENERGY_BLOCK, IMPORT_PATH
+from committee.model.heads import MAX_ATOMIC_NUMBER
 from committee.potential import CommitteePotential
 
 _FOUNDATION_PARTS = ("foundation_head.", "foundation_block.")

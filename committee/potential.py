@@ -12,18 +12,25 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from committee.backbone import Backbone, Evaluation
-from committee.calibration import Calibration
-from committee.correction import Correction, correct
+from committee.backbones.contract import Backbone, Evaluation
 from committee.errors import RefusedFrameError, frames_counted_from
-from committee.heads import ResidualHeads
-from committee.latent import LatentDistance
+from committee.model.correction import Correction, correct
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentDistance
+from committee.model.reference_shifts import ReferenceShifts
+from committee.model.tangents import VOIGT
 from committee.prediction import Prediction, predict_each
-from committee.reference_shifts import ReferenceShifts
-from committee.screen import ForceScreen
 from committee.settings import CommitteeSettings
-from committee.spread import MakeSpread, Spread, exact_spread, no_spread, probed_spread, screened_spread
-from committee.tangents import VOIGT
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.ensemble_spread import (
+    MakeSpread,
+    Spread,
+    exact_spread,
+    no_spread,
+    probed_spread,
+    screened_spread,
+)
+from committee.uncertainty.screen import ForceScreen
 
 __all__ = ["CommitteePotential", "HeldPrediction", "Prediction", "Provenance", "Uncertainty"]
 

@@ -10,9 +10,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from committee import backbone_checks as checks
-from committee.backbone import Backbone
-from committee.backbone_checks import DOUBLE, SINGLE, BackboneCheckError
+from committee.backbones.contract import Backbone
+from committee.checks import backbone_checks as checks
+from committee.checks.backbone_checks import DOUBLE, SINGLE, BackboneCheckError
 from committee.names import CHARGE, SPIN
 
 __all__ = ["BackboneCheckError", "check_backbone", "example_frames"]

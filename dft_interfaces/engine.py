@@ -17,7 +17,7 @@ class DFTEngine(Protocol):
         level_of_theory: what its numbers mean.
         properties: subset of ``energy``, ``forces``, ``stress`` that a label holds.
         cores: how many cores one calculation uses.
-        ladder: what retries may do differently, in order; each is a ``Rung`` of this engine's settings.
+        ladder: what retries may do differently, in order; each is a ``RetryStrategy`` of this engine's settings.
     """
 
     name: str

@@ -8,7 +8,7 @@ import pymongo
 import pytest
 
 from al_loop.config import StoreSettings
-from al_loop.ledger.server import held_server
+from al_loop.ledger.private_server import held_server
 
 # A shell lets what it starts in the background ignore Ctrl-C, and every process below inherits that: the tests of
 # Ctrl-C would wait for ever.

@@ -100,7 +100,7 @@ def test_commands_and_options_in_the_text_exist() -> None:
 def test_configs_are_valid(text: str, tmp_path: Path) -> None:
     data = yaml.safe_load(text)
     if {"name", "systems", "label"} <= set(data):
-        from al_loop.config.file import load_config
+        from al_loop.tools.preflight.load_config import load_config
 
         (tmp_path / "structures").symlink_to(ROOT / "configs/structures")
         (tmp_path / "campaign.yaml").write_text(text)

@@ -57,8 +57,8 @@ def run(
     ] = False,
 ) -> None:
     """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
-    from al_loop.config.file import load_config
-    from al_loop.logfile import LOG_NAME
+    from al_loop.tools.preflight.load_config import load_config
+    from al_loop.utils.event_log import LOG_NAME
 
     config = load_config(config_path)
     if quiet:
@@ -68,10 +68,10 @@ def run(
 
         from al_loop.campaign import Campaign
         from al_loop.cli.round_table import print_round
-        from al_loop.progress import terminal_progress
+        from al_loop.ledger.watch import Watch
         from al_loop.report.page import REPORT_NAME
         from al_loop.report.round_json import as_dict
-        from al_loop.watch import Watch
+        from al_loop.utils.progress import terminal_progress
 
         campaign = Campaign(config, terminal_progress(quiet=quiet))
         console = Console()
@@ -92,8 +92,9 @@ def run(
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show how far a campaign is; it may be running."""
     from al_loop.cli.status import campaign_status, print_status
-    from al_loop.config.file import load_config, read_config
+    from al_loop.config.file import read_config
     from al_loop.errors import InputError
+    from al_loop.tools.preflight.load_config import load_config
 
     try:
         found = campaign_status(read_config(config_path))
@@ -111,7 +112,7 @@ def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
 def report(config_path: ConfigFile) -> None:
     """Write the report of a campaign: one HTML file in its folder."""
     from al_loop.cli.status import write_campaign_report
-    from al_loop.config.file import load_config
+    from al_loop.tools.preflight.load_config import load_config
 
     typer.echo(f"Report: {write_campaign_report(load_config(config_path))}")
 
@@ -120,9 +121,9 @@ def report(config_path: ConfigFile) -> None:
 @guarded
 def check_config(config_path: ConfigFile) -> None:
     """Check a config, its structures, its engine and its foundation; nothing is written."""
-    from al_loop.cli.doctor import check_campaign
-    from al_loop.config.file import load_config
-    from al_loop.explore.systems import structure_count, structure_notes
+    from al_loop.structures.systems import structure_count, structure_notes
+    from al_loop.tools.preflight.doctor import check_campaign
+    from al_loop.tools.preflight.load_config import load_config
 
     config = load_config(config_path)
     notes = check_campaign(config)
@@ -150,16 +151,16 @@ def predict(
     """Compare foundations on your own labelled frames and say which to start from."""
     from dataclasses import asdict
 
-    from al_loop.files.isolated_atoms import atom_energies
-    from al_loop.files.label_names import given_keys
     from al_loop.files.labelled import read_labelled
-    from al_loop.foundation_text import parse_foundation
+    from al_loop.files.labels.isolated_atoms import atom_energies
+    from al_loop.files.labels.names import given_keys
+    from al_loop.tools.foundation_argument import parse_foundation
 
     chosen = [parse_foundation(text, device) for text in foundation]
     labelled = read_labelled(frames, given_keys(energy_key, forces_key, stress_key))
     print_notes(labelled.notes)
     from al_loop.cli.comparison_table import print_comparison
-    from al_loop.compare import compare_foundations
+    from al_loop.tools.compare_foundations import compare_foundations
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         atoms_eV = atom_energies(labelled.isolated_atoms).energies_eV
@@ -180,8 +181,8 @@ def print_notes(notes: Iterable[str]) -> None:
 @guarded
 def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Calculate a single atom of each element with the config's engine: energies for align.isolated_atoms_eV."""
-    from al_loop.config.file import load_config
-    from al_loop.isolated_atoms import isolated_atom_energies_eV
+    from al_loop.tools.isolated_atoms import isolated_atom_energies_eV
+    from al_loop.tools.preflight.load_config import load_config
 
     energies_eV = isolated_atom_energies_eV(load_config(config_path))
     if as_json:
@@ -221,9 +222,9 @@ def doctor(
     config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Check what this needs.")] = None,
 ) -> None:
     """Show what is installed and reachable, and how to mend what is not."""
-    from al_loop.cli.doctor import diagnose
-    from al_loop.cli.findings import print_findings
-    from al_loop.config.file import load_config
+    from al_loop.tools.preflight.doctor import diagnose
+    from al_loop.tools.preflight.findings import print_findings
+    from al_loop.tools.preflight.load_config import load_config
 
     findings = diagnose(load_config(config_path) if config_path else None)
     print_findings(findings)

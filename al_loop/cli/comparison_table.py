@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from al_loop.compare import Comparison
+from al_loop.tools.compare_foundations import Comparison
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:

@@ -1,4 +1,4 @@
-"""``al-loop export``, ``import`` and ``worker``: thin functions over ``al_loop.files`` and ``al_loop.label``."""
+"""``al-loop export``, ``import`` and ``worker``: thin functions over ``al_loop.files`` and ``al_loop.stages.label``."""
 
 import warnings
 from pathlib import Path
@@ -25,25 +25,25 @@ def export_command(
     ] = None,
 ) -> None:
     """Write labels and frames with where they come from, or the served committee for fairchem."""
-    from al_loop.config.file import load_config
     from al_loop.errors import InputError
-    from al_loop.identity import existing_campaign
+    from al_loop.ledger.identity import existing_campaign
+    from al_loop.tools.preflight.load_config import load_config
 
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
     config = load_config(config_path)
-    from al_loop.paths import check_target
+    from al_loop.utils.paths import check_target
 
     if checkpoint is not None:
         check_target("--checkpoint", checkpoint)
-        from al_loop.files.served import export_served
+        from al_loop.tools.exchange.served import export_served
 
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
             export_served(config, checkpoint)
         typer.echo(f"Wrote {checkpoint}; it opens with fairchem's load_predict_unit where al-loop is installed.")
         return
     assert to is not None  # noqa: S101 - one of the two
-    from al_loop.files.exporting import export_file, file_kind, named_roles
+    from al_loop.tools.exchange.exporting import export_file, file_kind, named_roles
 
     roles = named_roles(role)
 
@@ -69,18 +69,18 @@ def import_command(
     check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
 ) -> None:
     """Take labels and suspect frames of files into a campaign: all of them, or none."""
-    from al_loop.config.file import load_config
     from al_loop.errors import InputError
-    from al_loop.files.label_names import given_keys
-    from al_loop.files.served import campaign_level, foundation_check
-    from al_loop.identity import existing_campaign
+    from al_loop.files.labels.names import given_keys
+    from al_loop.ledger.identity import existing_campaign
+    from al_loop.tools.exchange.served import campaign_level, foundation_check
+    from al_loop.tools.preflight.load_config import load_config
 
     given = [name for name in (energy_key, forces_key, stress_key) if name]
     if given and not (energy_key and forces_key):
         raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
     config = load_config(config_path)
-    from al_loop.files.import_notes import unfinished_imports
-    from al_loop.files.importing import import_file
+    from al_loop.ledger.import_log import unfinished_imports
+    from al_loop.tools.exchange.importing import import_file
 
     with existing_campaign(config) as ledger, warnings.catch_warnings(action="ignore", category=UserWarning):
         done = import_file(
@@ -126,7 +126,7 @@ def worker(
 ) -> None:
     """Label for a campaign that runs elsewhere; the URI may come from MONGODB_URI."""
     from al_loop.cli.worker_options import worker_settings
-    from al_loop.label.outside import run_outside
+    from al_loop.tools.workers.remote_worker import run_outside
 
     settings = worker_settings(config_path, uri=uri, uri_file=uri_file, campaign=campaign, engine=engine, folder=folder)
     run_outside(settings.model_copy(update={"labels": labels, "idle_s": idle_exit}))

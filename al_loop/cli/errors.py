@@ -13,8 +13,8 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from al_loop.errors import CampaignError, GuardStop, InputError
-from al_loop.logfile import EventLog
-from al_loop.masking import mask_uri
+from al_loop.utils.event_log import EventLog
+from al_loop.utils.redaction import mask_uri
 from committee.errors import CheckpointError, CommitteeError, FoundationError, StructureError
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
 

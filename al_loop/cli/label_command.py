@@ -1,4 +1,4 @@
-"""``al-loop label``: a thin function over ``al_loop.file_labelling``."""
+"""``al-loop label``: a thin function over ``al_loop.tools.label_file``."""
 
 import json
 from pathlib import Path
@@ -24,8 +24,8 @@ def label(
     from dataclasses import asdict
 
     from al_loop.cli.worker_options import label_settings
-    from al_loop.file_labelling import label_structures
-    from al_loop.progress import terminal_progress
+    from al_loop.tools.label_file import label_structures
+    from al_loop.utils.progress import terminal_progress
 
     settings = label_settings(engine)
     with terminal_progress(quiet=as_json).stage("labels", unit="structures") as advance:

@@ -1,4 +1,4 @@
-"""``al-loop monitor``: a thin function over ``al_loop.monitor``."""
+"""``al-loop monitor``: a thin function over ``al_loop.tools.monitoring``."""
 
 import json
 import math
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from al_loop.config import ExploreSettings
     from al_loop.files.surroundings import Surroundings
-    from al_loop.monitor.opening import OpenedModel
-    from al_loop.monitor.options import MonitorOptions
+    from al_loop.tools.monitoring.settings import MonitorOptions
+    from al_loop.tools.open_model import OpenedModel
 
 MDEnsemble = Literal["nve", "langevin", "bussi", "npt"]
 
@@ -85,9 +85,9 @@ def monitor(
     as_json: AsJson = False,
 ) -> None:
     """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
-    from al_loop.files.element_labels import species_of
+    from al_loop.files.readers.element_labels import species_of
     from al_loop.files.surroundings import surroundings_of
-    from al_loop.monitor.options import MonitorOptions, checked_actions
+    from al_loop.tools.monitoring.settings import MonitorOptions, checked_actions
 
     surroundings = surroundings_of(cell, pbc)
     symbols = [word.strip() for word in species.split(",")] if species else []
@@ -111,7 +111,7 @@ def monitor(
     )
     from al_loop.files.structures import read_structure
     from al_loop.files.trajectories import read_frames
-    from al_loop.monitor.opening import open_model
+    from al_loop.tools.open_model import open_model
 
     with (
         _told_where(log),
@@ -141,10 +141,10 @@ def _check_input(
     ensemble: MDEnsemble,
 ) -> None:
     """Refuse before a model is loaded."""
-    from al_loop.constraints.policy import check_followed, motion_of
     from al_loop.errors import InputError
     from al_loop.files.structures import choose_frames
-    from al_loop.paths import check_source, check_target
+    from al_loop.frames.constraints.policy import check_followed, motion_of
+    from al_loop.utils.paths import check_source, check_target
 
     if (structure is None) == (trajectory is None):
         raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
@@ -236,10 +236,10 @@ def _run(
 ) -> dict[str, Any]:
     from ase.io.trajectory import Trajectory
 
-    from al_loop.monitor.dynamics import ReplicaDynamics
-    from al_loop.monitor.monitor import ReliabilityMonitor
-    from al_loop.monitor.suitable import check_suitable
-    from al_loop.progress import terminal_progress
+    from al_loop.dynamics.ase_dynamics import ReplicaDynamics
+    from al_loop.gate.applicability import check_suitable
+    from al_loop.tools.monitoring.monitor import ReliabilityMonitor
+    from al_loop.utils.progress import terminal_progress
     from committee.calculator import CommitteeCalculator
 
     check_suitable(opened.potential, atoms, name, any_periodicity=options.any_periodicity)
@@ -268,8 +268,8 @@ def _judge(
     timestep_fs: float | None,
     every: int,
 ) -> dict[str, Any]:
-    from al_loop.monitor.trajectory import monitor_trajectory
-    from al_loop.progress import terminal_progress
+    from al_loop.tools.monitoring.trajectory import monitor_trajectory
+    from al_loop.utils.progress import terminal_progress
 
     with terminal_progress().stage("judged frames", unit="frames") as advance:
         return monitor_trajectory(

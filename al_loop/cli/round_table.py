@@ -126,7 +126,7 @@ def _table(title: str) -> Table:
 
 
 def quarantine_table(frames: Sequence[Mapping[str, Any]]) -> Table:
-    """Return frames that gave no label to train on, as ``al_loop.quarantine.quarantined_as_dict`` describes them."""
+    """Return frames that gave no label, as ``al_loop.stages.label.quarantine.quarantined_as_dict`` describes them."""
     table = _table("quarantined: no label to train on")
     for heading in ("frame", "failure", "tries", "reason"):
         table.add_column(heading, justify="right" if heading == "tries" else "left")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.files.import_notes import unfinished_imports
-from al_loop.folder import RUNNING_NAME
-from al_loop.identity import campaign_folder, existing_campaign
 from al_loop.ledger import Ledger
-from al_loop.promote.stopping import stopped_early
-from al_loop.quarantine import QUARANTINED
+from al_loop.ledger.identity import campaign_folder, existing_campaign
+from al_loop.ledger.import_log import unfinished_imports
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict, reports_in
+from al_loop.stages.evaluate.stopping import stopped_early
+from al_loop.stages.label.quarantine import QUARANTINED
+from al_loop.utils.campaign_folder import RUNNING_NAME
 
 if TYPE_CHECKING:
     from rich.console import Console

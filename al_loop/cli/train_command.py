@@ -1,4 +1,4 @@
-"""``al-loop train``: a thin function over ``al_loop.file_training``."""
+"""``al-loop train``: a thin function over ``al_loop.tools.train_file``."""
 
 import json
 import warnings
@@ -11,8 +11,8 @@ from al_loop.cli.commands import LABELLED, AsJson, EnergyKey, ForcesKey, StressK
 from al_loop.cli.errors import guarded
 
 if TYPE_CHECKING:
-    from al_loop.file_training import Recipe
-    from al_loop.files.label_names import LabelKeys
+    from al_loop.files.labels.names import LabelKeys
+    from al_loop.tools.train_file import Recipe
 
 
 @app.command()
@@ -45,17 +45,17 @@ def train(
     if tolerance is not None and not tolerance > 0:
         raise InputError(f"--tolerance: received {tolerance:g}, expected a force error above 0 in eV/Å")
     from al_loop.files.sources import find_sources
-    from al_loop.paths import check_target_folder
+    from al_loop.utils.paths import check_target_folder
 
     check_target_folder("--to", to)
     find_sources([*labelled, *(calibrate or [])])  # refused before a model is loaded
-    from al_loop.files.label_names import given_keys
-    from al_loop.foundation_text import parse_foundation
+    from al_loop.files.labels.names import given_keys
+    from al_loop.tools.foundation_argument import parse_foundation
 
     chosen = parse_foundation(foundation)
     recipe = _recipe(foundation, tolerance, level, given_keys(energy_key, forces_key, stress_key), seed, check=check)
-    from al_loop.file_training import train_on_files
-    from al_loop.progress import terminal_progress
+    from al_loop.tools.train_file import train_on_files
+    from al_loop.utils.progress import terminal_progress
 
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
@@ -81,9 +81,9 @@ def train(
 def _recipe(
     foundation: str, tolerance: float | None, level: str, keys: "LabelKeys | None", seed: int, *, check: bool
 ) -> "Recipe":
-    from al_loop.config.file import load_config
     from al_loop.config.gate_settings import GateSettings
-    from al_loop.file_training import Recipe
+    from al_loop.tools.preflight.load_config import load_config
+    from al_loop.tools.train_file import Recipe
     from committee.settings import CommitteeSettings, TrainingSettings
 
     committee, training, gate = CommitteeSettings(), TrainingSettings(), GateSettings()

@@ -1,4 +1,4 @@
-"""``al-loop validate``: a thin function over ``al_loop.validate``."""
+"""``al-loop validate``: a thin function over ``al_loop.tools.validation``."""
 
 import json
 import warnings
@@ -14,8 +14,8 @@ from al_loop.cli.errors import guarded
 if TYPE_CHECKING:
     from al_loop.config import Config
     from al_loop.config.settings import LabelSettings
-    from al_loop.files.label_names import LabelKeys
-    from al_loop.validate.results import Validation
+    from al_loop.files.labels.names import LabelKeys
+    from al_loop.tools.validation.results import Validation
 
 FAILED = 3
 KEPT = "validation-kept"  # by content hashes: validations of one folder share it
@@ -70,9 +70,9 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
-    from al_loop.config.file import load_config
-    from al_loop.files.label_names import given_keys
-    from al_loop.validate.opening import named_structures
+    from al_loop.files.labels.names import given_keys
+    from al_loop.tools.preflight.load_config import load_config
+    from al_loop.tools.validation.inputs import named_structures
 
     names = _names(checks)
     config_file = config_path or (Path(model) if model.endswith(YAML) else None)
@@ -108,13 +108,13 @@ def _run(
     quiet: bool,
 ) -> "Validation":
     from al_loop.config.validation_settings import ValidationSettings
-    from al_loop.progress import terminal_progress
-    from al_loop.validate.checks import chosen_checks
-    from al_loop.validate.dataset_reference import DatasetReference
-    from al_loop.validate.opening import named_structures, open_reference
-    from al_loop.validate.reference import REFERENCE_NAME, EngineReference
-    from al_loop.validate.run import ValidationRun
-    from al_loop.validate.subjects import open_subjects
+    from al_loop.tools.validation.checks import chosen_checks
+    from al_loop.tools.validation.dataset_reference import DatasetReference
+    from al_loop.tools.validation.inputs import named_structures, open_reference
+    from al_loop.tools.validation.models import open_models
+    from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference
+    from al_loop.tools.validation.run import ValidationRun
+    from al_loop.utils.progress import terminal_progress
 
     settings = ValidationSettings() if config is None else config.validation
     frames = named_structures(structures)
@@ -130,7 +130,7 @@ def _run(
         if isinstance(held, EngineReference):
             held.check_elements(list(frames.values()))
         run = ValidationRun(
-            subjects=open_subjects(model, foundations, config),
+            subjects=open_models(model, foundations, config),
             structures=frames,
             checks=chosen_checks(names or settings.checks, settings, with_an_engine=held.pays),
             reference=held,
@@ -181,8 +181,8 @@ def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | 
 def _output(output: Path | None, config: "Config | None") -> Path:
     """Where the result goes; the folder of a campaign is made, any other has to be there."""
     from al_loop.errors import InputError
-    from al_loop.paths import check_target, writing
     from al_loop.report.validation import VALIDATION_NAME
+    from al_loop.utils.paths import check_target, writing
 
     if output is None and config is not None:
         folder = config.folder.expanduser()

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from al_loop.validate.comparison import Judged, Row, Verdict
-from al_loop.validate.results import Validation
+from al_loop.tools.validation.comparison import Judged, Row, Verdict
+from al_loop.tools.validation.results import Validation
 
 MARKS = {Verdict.PASS: "[green]ok[/]", Verdict.FAIL: "[bold red]fail[/]", Verdict.NOT_COMPARED: "[dim]-[/]"}
 

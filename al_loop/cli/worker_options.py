@@ -6,14 +6,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from al_loop.config import Config
-from al_loop.config.file import absolute_label, load_config
+from al_loop.config.file import absolute_label
 from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings, StoreSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.errors import InputError
-from al_loop.foreign import reading
-from al_loop.label.outside import OutsideWorker, worker_name
 from al_loop.ledger.store import shared_server
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.tools.workers.remote_worker import RemoteWorker, worker_name
+from al_loop.utils.foreign_input import reading
 
 
 def worker_settings(
@@ -24,7 +25,7 @@ def worker_settings(
     campaign: str | None,
     engine: Path | None,
     folder: Path,
-) -> OutsideWorker:
+) -> RemoteWorker:
     """Put the settings of an outside worker together.
 
     Raises:
@@ -42,7 +43,7 @@ def worker_settings(
     else:
         raise InputError("--engine: missing; give a YAML file with the campaign's label.engine block, or its config")
     where = folder.expanduser().resolve() / name
-    return OutsideWorker(campaign=name, store=store, label=label, folder=where, name=worker_name(where))
+    return RemoteWorker(campaign=name, store=store, label=label, folder=where, name=worker_name(where))
 
 
 def _store(uri: str | None, uri_file: Path | None, config: Config | None) -> StoreSettings:

@@ -42,8 +42,8 @@ class ExploreSettings(Settings):
     """Trajectories for each structure, variant, strain and temperature; each has a file of its own."""
     rattle_A: float = Field(0.05, ge=0, le=1)
     """Random displacement of the starting positions, a standard deviation; at 1 Å atoms lie on top of each other."""
-    portions: int | None = Field(None, ge=1, le=1000)
-    """A round explores in so many portions: the labels of one are calculated while the next is explored. By default at
+    batches: int | None = Field(None, ge=1, le=1000)
+    """A round explores in so many batches: the labels of one are calculated while the next is explored. By default at
     most 4, of at least 2 trajectories and 4 labels each. On a GPU that few trajectories leave idle, 1 may be faster."""
     from_failures: float = Field(0.0, ge=0, le=1)
     """Share of a later round's trajectories that start, with fresh velocities, from the last sound frame before

@@ -15,32 +15,9 @@ from al_loop.config.settings import LabelSettings, StoreSettings, TrainSettings
 from al_loop.config.strict_yaml import read_yaml
 from al_loop.config.values import impossible_paths, show
 from al_loop.errors import InputError
-from al_loop.foreign import reading
+from al_loop.utils.foreign_input import reading
 
 Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
-
-
-def load_config(path: Path) -> Config:
-    """Read, validate and cross-check a config file; nothing is written anywhere.
-
-    Returns:
-        The config with absolute paths of structures, of a foundation's checkpoint file and of an engine's folders
-        (the config file gives them relative to itself). ``folder`` stays as it was written.
-
-    Raises:
-        InputError: one message that lists everything that is wrong.
-    """
-    from al_loop.config.checks import cross_check  # builds structures: ase.io, scipy
-
-    path = Path(path)
-    config, data = _validated(path)
-    try:
-        problems = [*explain(None, data), *cross_check(config)]
-    except OSError as error:
-        problems = [_unusable(error)]
-    if problems:
-        raise InputError(_message(path, problems))
-    return config
 
 
 def read_config(path: Path) -> Config:
@@ -53,22 +30,22 @@ def read_config(path: Path) -> Config:
         InputError: one message that lists every key and value that is wrong.
     """
     path = Path(path)
-    config, data = _validated(path)
+    config, data = validated_config(path)
     if problems := explain(None, data):
-        raise InputError(_message(path, problems))
+        raise InputError(problems_message(path, problems))
     return config
 
 
-def _validated(path: Path) -> tuple[Config, Any]:
+def validated_config(path: Path) -> tuple[Config, Any]:
     """The config with absolute paths, and what stands in the file."""
     data = read_yaml(path)
     if problems := list(impossible_paths(data)):
-        raise InputError(_message(path, problems))
+        raise InputError(problems_message(path, problems))
     with reading(path, "correct the values in it"):
         try:
             return _with_absolute_paths(Config.model_validate(data), path.parent), data
         except ValidationError as error:
-            raise InputError(_message(path, explain(error, data))) from error
+            raise InputError(problems_message(path, explain(error, data))) from error
 
 
 def config_schema() -> dict[str, Any]:
@@ -78,14 +55,16 @@ def config_schema() -> dict[str, Any]:
     return Config.model_json_schema(schema_generator=DescribedSchema)
 
 
-def _message(path: Path, problems: list[str]) -> str:
+def problems_message(path: Path, problems: list[str]) -> str:
+    """Return one message that lists every problem of a config file."""
     if len(problems) == 1:
         return f"{path}: {problems[0]}"
     listed = "\n".join(f"  - {problem}" for problem in problems)
     return f"{path}: {len(problems)} problems\n{listed}"
 
 
-def _unusable(error: OSError) -> str:
+def unusable_path(error: OSError) -> str:
+    """Return what is wrong with a path that a config names."""
     return f"a path in it cannot be used: {error.strerror or error} ({show(error.filename)}); correct it"
 
 

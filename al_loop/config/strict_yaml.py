@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from al_loop.errors import InputError
-from al_loop.foreign import reading, reason_of
-from al_loop.paths import check_source
+from al_loop.utils.foreign_input import reading, reason_of
+from al_loop.utils.paths import check_source
 
 MOST_VALUES = 100_000
 

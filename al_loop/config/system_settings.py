@@ -8,7 +8,7 @@ from al_loop.config.ensembles import Ensemble
 from al_loop.config.frame_index import Frames, parse_frames
 from al_loop.config.generator_settings import AdsorbateSettings, GeneratorSettings, InterfaceSettings
 from al_loop.config.moments import Moments
-from al_loop.paths import printable
+from al_loop.utils.paths import printable
 from committee.settings import Settings
 
 

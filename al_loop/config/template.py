@@ -6,7 +6,7 @@ from pathlib import Path
 
 from al_loop.config.keys import nearest
 from al_loop.errors import InputError
-from al_loop.paths import writing
+from al_loop.utils.paths import writing
 
 KINDS = ("molecule", "crystal", "full")
 

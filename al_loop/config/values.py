@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from al_loop.config.keys import place_at
-from al_loop.masking import mask_uri
+from al_loop.utils.redaction import mask_uri
 
 _LONGEST = 60  # characters of a received value that are shown
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from al_loop.errors import InputError
 from al_loop.files import lmdb_rows
 from al_loop.files.extxyz import MAX_ATOMS
-from al_loop.files.header_values import is_plain_key
 from al_loop.files.record import Record
-from al_loop.foreign import each_read
-from al_loop.frames import KEPT
-from al_loop.own_entries import ENTRIES, PROVENANCE
-from al_loop.plain_json import encode, same
+from al_loop.files.text.header_values import is_plain_key
+from al_loop.frames.own_entries import ENTRIES, PROVENANCE
+from al_loop.frames.plain_atoms import KEPT
+from al_loop.utils.foreign_input import each_read
+from al_loop.utils.plain_json import encode, same
 
 BLOCK: Final = 1000  # frames in one transaction
 RESULTS: Final = ("energy", "forces", "stress", "magmoms")

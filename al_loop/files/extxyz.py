@@ -11,12 +11,12 @@ from typing import Any, Final, TextIO
 import numpy as np
 from ase import Atoms
 
-from al_loop.files.extxyz_text import frame_text
+from al_loop.files.readers.xyz_frames import atoms_of, frame_texts
 from al_loop.files.record import Record
-from al_loop.files.text import open_text
-from al_loop.files.xyz_frames import atoms_of, frame_texts
-from al_loop.foreign import each_read
-from al_loop.own_entries import PROVENANCE
+from al_loop.files.text.extxyz_text import frame_text
+from al_loop.files.text.open_text import open_text
+from al_loop.frames.own_entries import PROVENANCE
+from al_loop.utils.foreign_input import each_read
 
 MAGMOMS: Final = "REF_magmoms"
 MAX_ATOMS: Final = 300_000

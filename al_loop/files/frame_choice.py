@@ -7,7 +7,7 @@ from typing import Final
 
 from al_loop.config.frame_index import Frames, parse_frames
 from al_loop.errors import InputError
-from al_loop.files.ase_frames import ase_frames
+from al_loop.files.readers.ase_frames import ase_frames
 
 MOST_SHOWN: Final = 12
 

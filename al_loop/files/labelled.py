@@ -1,7 +1,7 @@
 """Labelled frames: of DFT outputs, of files of frames, of folders and patterns of both."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,56 +11,22 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.files.frame_files import frames_in
-from al_loop.files.label_names import RESULTS, LabelKeys, keys_of, looks_like_energy, looks_like_forces, unread_stress
+from al_loop.files.labels.labelled_frames import LabelledAtoms, LabelledFrames, has_label
+from al_loop.files.labels.names import RESULTS, LabelKeys, keys_of, looks_like_energy, looks_like_forces, unread_stress
+from al_loop.files.labels.sorting import sorted_out
+from al_loop.files.labels.zeroed_forces import refuse_zeroed_forces
 from al_loop.files.level_mixing import check_levels
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
+from al_loop.files.readers.frame_files import frames_in
 from al_loop.files.sources import Source, find_sources
 from al_loop.files.stated import as_stated
 from al_loop.files.stated_units import refuse_other_units
-from al_loop.files.zeroed_forces import refuse_zeroed_forces
-from al_loop.foreign import reading
+from al_loop.utils.foreign_input import reading
 from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
 Array = NDArray[np.float64]
 
 _SAME_EV_PER_ATOM = 1e-6
-
-
-@dataclass(frozen=True)
-class LabelledAtoms:
-    """One frame of n atoms.
-
-    Attributes:
-        atoms: the structure, without calculator.
-        energy_eV: NaN if there is none.
-        forces_eV_per_A: (n, 3), NaN if there are none.
-        stress_eV_per_A3: (6,), NaN if there is none.
-        where: file and number of the frame or step in it, for messages.
-        provenance: what the file says of where the frame comes from, as ``al-loop export`` writes it.
-    """
-
-    atoms: Atoms
-    energy_eV: float
-    forces_eV_per_A: Array
-    stress_eV_per_A3: Array
-    where: str = ""
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class LabelledFrames:
-    """What labelled files hold.
-
-    Attributes:
-        frames: with their labels, some of which may lack; never an isolated atom.
-        isolated_atoms: frames of one atom, whose energies are those of the elements.
-        notes: what was merged, left out or set apart, in sentences for the user.
-    """
-
-    frames: list[LabelledAtoms]
-    isolated_atoms: list[LabelledAtoms] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
 
 
 def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -> LabelledFrames:
@@ -93,15 +59,9 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
     notes += check_levels([frame for frame in frames if has_label(frame)])
     for frame in frames:
         frame.atoms.calc = None
-    from al_loop.files.sorting import sorted_out  # it knows this module
 
     kept = sorted_out(frames)
     return replace(kept, notes=(*notes, *kept.notes))
-
-
-def has_label(frame: LabelledAtoms) -> bool:
-    """Whether there is anything to learn from a frame."""
-    return bool(np.isfinite(frame.energy_eV) or np.isfinite(frame.forces_eV_per_A).all())
 
 
 def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
@@ -189,7 +149,7 @@ def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> 
 
 
 def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
-    from al_loop.files.isolated_atoms import is_bare_nucleus  # it knows this module
+    from al_loop.files.labels.isolated_atoms import is_bare_nucleus  # it knows this module
 
     numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
     bounds = nuclei_excess if is_bare_nucleus(found.atoms, found.where) else structure_excess

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from al_loop.errors import InputError
 
 if TYPE_CHECKING:
-    from al_loop.files.labelled import LabelledAtoms  # it knows this module
+    from al_loop.files.labels.labelled_frames import LabelledAtoms  # it knows this module
 
 LEVEL: Final = "level_of_theory"
 _WORDS: Final = frozenset({LEVEL, "theory", "functional", "xc", "xc_functional", "dft_functional"})

@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.foreign import reading
+from al_loop.utils.foreign_input import reading
 
 FULL = 0.99  # refined occupancies of full sites scatter about 1
 SAME_SITE_A = 0.05  # what is farther apart is another site, of which both cannot be full

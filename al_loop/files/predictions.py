@@ -7,9 +7,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.files.extxyz_text import frame_text
-from al_loop.files.written_entries import read_entries
-from al_loop.own_entries import ENTRIES, OwnEntries, entries_of, storable
+from al_loop.files.text.extxyz_text import frame_text
+from al_loop.files.text.written_entries import read_entries
+from al_loop.frames.own_entries import ENTRIES, OwnEntries, entries_of, storable
 from committee import names
 from committee.prediction import Prediction
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ase import Atoms
 
-from al_loop.own_entries import NO_ENTRIES, OwnEntries
+from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
 
 _REMARK: Final = "imported: "

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from al_loop.errors import InputError
-from al_loop.files.formats import KNOWN, recognised, required_format
 from al_loop.files.outputs.vasp_run import is_outcar, run_tag
-from al_loop.files.text import plain_name
-from al_loop.foreign import reading
-from al_loop.paths import printable
+from al_loop.files.readers.formats import KNOWN, recognised, required_format
+from al_loop.files.text.open_text import plain_name
+from al_loop.utils.foreign_input import reading
+from al_loop.utils.paths import printable
 
 _LISTED = 5
 

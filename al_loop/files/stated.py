@@ -10,7 +10,7 @@ from ase import Atoms
 from al_loop.errors import InputError
 from al_loop.files.occupancies import refuse_partial_occupancies
 from al_loop.files.stated_units import refuse_other_units
-from al_loop.foreign import reading
+from al_loop.utils.foreign_input import reading
 from dft_interfaces.structure import lowest_multiplicity, multiplicity_exists
 
 CHARGE_NAMES: Final = ("charge", "total_charge", "net_charge")

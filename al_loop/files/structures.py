@@ -9,12 +9,12 @@ from ase import Atoms
 
 from al_loop.config.frame_index import Frames
 from al_loop.errors import InputError
-from al_loop.files.ase_frames import ase_frames
 from al_loop.files.frame_choice import chosen_numbers, frame_count, listed
 from al_loop.files.occupancies import refuse_disorder
+from al_loop.files.readers.ase_frames import ase_frames
 from al_loop.files.stated import as_stated
-from al_loop.foreign import reading
-from al_loop.paths import check_source
+from al_loop.utils.foreign_input import reading
+from al_loop.utils.paths import check_source
 from committee.errors import StructureError
 from committee.structures import check_structures
 from dft_interfaces.bounds import structure_excess

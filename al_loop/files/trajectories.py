@@ -8,16 +8,16 @@ from typing import TextIO
 from ase import Atoms
 
 from al_loop.errors import InputError
-from al_loop.files.ase_frames import ase_frames
-from al_loop.files.atom_names import relabelled
-from al_loop.files.cut_rows import check_last_row
-from al_loop.files.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.readers.ase_frames import ase_frames
+from al_loop.files.readers.atom_names import relabelled
+from al_loop.files.readers.cut_rows import check_last_row
+from al_loop.files.readers.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.readers.xdatcar import read_xdatcar
+from al_loop.files.readers.xyz_frames import XYZ, xyz_frames
 from al_loop.files.stated import as_stated
 from al_loop.files.surroundings import UNSTATED, Surroundings
-from al_loop.files.xdatcar import read_xdatcar
-from al_loop.files.xyz_frames import XYZ, xyz_frames
-from al_loop.foreign import each_read, reading
-from al_loop.paths import check_source
+from al_loop.utils.foreign_input import each_read, reading
+from al_loop.utils.paths import check_source
 
 LAMMPS = "lammps-dump-text"
 LAMMPS_BINARY = "lammps-dump-binary"

@@ -6,7 +6,7 @@ from typing import Any
 from ase import Atoms, units
 
 from al_loop.config import PhysicsSettings
-from al_loop.constraints.motion import restraint_energy_eV
+from al_loop.frames.constraints.motion import restraint_energy_eV
 
 KINETIC_SHARE = 3.0  # kT per atom that heating to the thermostat's temperature and melting may add
 FLUCTUATION = 0.1  # of kT per atom: five times what the total energy of healthy NVE runs was seen to sway

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.records import Lane, Verdict, VerdictKind
-from committee.calibration import Calibration
 from committee.prediction import Prediction
+from committee.uncertainty.calibration import Calibration
 
 TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
 _UNCALIBRATED = "uncalibrated: not enough labels yet"

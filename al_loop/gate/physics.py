@@ -8,7 +8,7 @@ from ase import Atoms, units
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
-from al_loop.constraints.policy import degrees_of_freedom, moving_atoms
+from al_loop.frames.constraints.policy import degrees_of_freedom, moving_atoms
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.fragments import FragmentWatch

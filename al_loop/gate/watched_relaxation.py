@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.constraints.policy import Motion, followed
+from al_loop.frames.constraints.policy import Motion, followed
 from al_loop.gate.physics import PhysicsLane
 from al_loop.records import VerdictKind
 

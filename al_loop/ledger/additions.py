@@ -9,12 +9,12 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from al_loop.errors import CampaignError
-from al_loop.foreign import reason_of
 from al_loop.ledger.base import chunks
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING
-from al_loop.ledger.patience import LOST
+from al_loop.ledger.garbage_collection import UnusedFilesLedger
+from al_loop.ledger.reconnect import LOST
 from al_loop.ledger.requests import RELEASED
-from al_loop.ledger.unused_files import UnusedFilesLedger
+from al_loop.utils.foreign_input import reason_of
 
 
 @dataclass

@@ -10,10 +10,10 @@ from mongoengine import ValidationError
 from mongoengine.connection import get_db
 
 from al_loop.errors import InputError
-from al_loop.ledger.blobs import bucket
 from al_loop.ledger.documents import Documents, bind
-from al_loop.ledger.patience import Patience, in_parts
-from al_loop.ledger.upgrades import FORMAT, note_format, require_this_version
+from al_loop.ledger.gridfs import bucket
+from al_loop.ledger.migrations import FORMAT, note_format, require_this_version
+from al_loop.ledger.reconnect import Patience, in_parts
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import CampaignError
-from al_loop.frames import KEPT, constraints_from_text, constraints_text
-from al_loop.own_entries import NO_ENTRIES, OwnEntries, entries_as_text, entries_from_text
+from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries, entries_as_text, entries_from_text
+from al_loop.frames.plain_atoms import KEPT, constraints_from_text, constraints_text
 
 INLINE_BYTES: Final = 4 * 2**20  # of one field; a document ends at 16 MB and has at most three such fields
 

@@ -14,8 +14,8 @@ import pymongo
 from pymongo.errors import ConfigurationError, OperationFailure
 
 from al_loop.errors import InputError
-from al_loop.foreign import reading, reason_of
-from al_loop.ledger.patience import Patience
+from al_loop.ledger.reconnect import Patience
+from al_loop.utils.foreign_input import reading, reason_of
 
 DATABASE: Final = "al_loop"  # unless the URI names another one
 CONNECT_TIMEOUT_S: Final = 5.0

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from al_loop.foreign import reading
 from al_loop.ledger.additions import Additions
 from al_loop.ledger.documents import DONE
-from al_loop.ledger.patience import in_parts
 from al_loop.ledger.prepared import Prepared, encoded
+from al_loop.ledger.reconnect import in_parts
 from al_loop.ledger.storing import WAITING, StoringLedger
 from al_loop.records import Role, VerdictKind, Visit
+from al_loop.utils.foreign_input import reading
 from dft_interfaces.label import Label
 
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ase import Atoms
+
+WORKER: Final = "worker"  # kind of event: which versions a worker calculates with
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -45,19 +47,6 @@ class Holder:
     token: str
     beat: datetime
     worker: str
-
-
-@dataclass(frozen=True)
-class Made:
-    """When and by whom a label was made.
-
-    Attributes:
-        time: as the worker's machine said; it orders labels in messages, and counts for nothing else.
-        worker: its name; empty for a label that was imported.
-    """
-
-    time: datetime
-    worker: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from pymongo import ReturnDocument, UpdateOne
 
-from al_loop.ids import request_id
 from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.blobs import drop_blobs, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
-from al_loop.ledger.outcomes import checked, label_blobs, label_document
-from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.ledger.gridfs import drop_blobs, put_blobs
+from al_loop.ledger.label_documents import checked, label_blobs, label_document
+from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest, Holder
 from al_loop.ledger.visits import VisitLedger
 from al_loop.records import Role, Visit
+from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
 MAX_ATTEMPTS: Final = 3
@@ -195,7 +195,7 @@ class RequestLedger(VisitLedger):
         )
         return {Role(group["_id"]): (int(group["open"]), int(group["all"])) for group in grouped}
 
-    def put_off(self, round_: int) -> None:
+    def defer(self, round_: int) -> None:
         """Let the next round wait for the requests of this one that have no outcome yet; they count as its own."""
         want = {"campaign": self.campaign, "round": round_}
         self._collection(self._docs.request).update_many(
@@ -221,7 +221,7 @@ class RequestLedger(VisitLedger):
         released = RELEASED if count_attempt else RELEASED | _UNCOUNTED
         return bool(self._collection(self._docs.request).update_one(chosen, [{"$set": released}]).modified_count)
 
-    @waits_out
+    @retry_on_disconnect
     def _take(self, worker: str, level: str, lease_s: float, token: str) -> dict[str, Any] | None:
         """Claim under a token; one whose answer was lost on its way is found again."""
         name = self._worker(worker)
@@ -243,7 +243,7 @@ class RequestLedger(VisitLedger):
         )
         return taken
 
-    @waits_out
+    @retry_on_disconnect
     def _adopt_finished(self, claimed: ClaimedRequest) -> bool:
         """Use a label that was written before its worker died, or lost its lease, on the last step."""
         labels = self._collection(self._docs.label)

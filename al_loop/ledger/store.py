@@ -10,23 +10,23 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
-from al_loop.folder import LEDGER
 from al_loop.ledger.connection import codes_of, connected, said_by, uri_in_file, without_credentials
-from al_loop.ledger.gated import GatedLedger
+from al_loop.ledger.garbage_collection import UnusedFilesLedger
 from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
-from al_loop.ledger.leases import LeaseLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
 from al_loop.ledger.mongod import last_errors
-from al_loop.ledger.patience import LOST, Patience, patient
+from al_loop.ledger.ownership import LeaseLedger
+from al_loop.ledger.private_server import held_server, revive_server
+from al_loop.ledger.reconnect import LOST, Patience, all_retry_on_disconnect
 from al_loop.ledger.rounds import RoundLedger
-from al_loop.ledger.server import held_server, revive_server
-from al_loop.ledger.unused_files import UnusedFilesLedger
+from al_loop.ledger.verdicts import GatedLedger
+from al_loop.utils.campaign_folder import LEDGER
 
 _REFUSED: Final = frozenset({13, 18, 371})  # no right, wrong credentials, a server that blocks the writes of users
 
 
-@patient
+@all_retry_on_disconnect
 class Ledger(
     RoundLedger,
     LeaseLedger,

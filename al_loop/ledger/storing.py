@@ -5,20 +5,20 @@ from typing import Any, Final
 
 from pymongo.errors import BulkWriteError
 
-from al_loop.ids import request_id
+from al_loop.frames.own_entries import entries_as_text
 from al_loop.ledger.additions import Additions, AdditionsLedger
 from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.blobs import get_blob, put_blobs
 from al_loop.ledger.codec import pack_atoms, unpack_entries
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Want
-from al_loop.ledger.outcomes import checked, label_blobs, label_document
-from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.ledger.gridfs import get_blob, put_blobs
+from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.prepared import Prepared, blocks, in_stored_order
+from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.requests import NEVER, RequestLedger
 from al_loop.ledger.visits import frame_document, inserted_by_others
-from al_loop.own_entries import entries_as_text
 from al_loop.records import Role, Visit
+from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Label, LabelStatus
 
 WAITING: Final = -1
@@ -116,13 +116,15 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         atoms = {"atoms": pack_atoms(visit.atoms, visit.entries)}
         return Prepared(frame_document(self._docs.frame, visit.frame_id, visit.atoms), atoms, where)
 
-    @waits_out
+    @retry_on_disconnect
     def _store_block(self, block: Sequence[Prepared], added: Additions) -> int:
         """Repeated after a loss of the server, this finds what the first attempt stored, and counts it as added."""
         known = self._put_frames(block, added)
-        turned = [in_stored_order(item, known[item.frame_id]) if item.frame_id in known else item for item in block]
-        self._put_labels([item for item in turned if item.label is not None], added)
-        self._put_suspects([item for item in turned if item.visit is not None], added)
+        reorder_indices = [
+            in_stored_order(item, known[item.frame_id]) if item.frame_id in known else item for item in block
+        ]
+        self._put_labels([item for item in reorder_indices if item.label is not None], added)
+        self._put_suspects([item for item in reorder_indices if item.visit is not None], added)
         return sum(_with_other_entries(item, known) for item in block)
 
     def _put_frames(self, block: Sequence[Prepared], added: Additions) -> dict[str, dict[str, bytes]]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
-from al_loop.ids import canonical_order, content_id
+from al_loop.frames.own_entries import OwnEntries
 from al_loop.ledger.base import LedgerBase, chunks, raw
-from al_loop.ledger.blobs import drop_blobs, get_blob, put_blob
+from al_loop.ledger.check_verdicts import packed_lanes, unpacked_lanes
 from al_loop.ledger.codec import (
     pack_atoms,
     pack_descriptor,
@@ -24,11 +24,11 @@ from al_loop.ledger.codec import (
     unpack_entries,
     unpack_indices,
 )
-from al_loop.ledger.lane_verdicts import packed_lanes, unpacked_lanes
-from al_loop.ledger.patience import in_parts, waits_out
+from al_loop.ledger.gridfs import drop_blobs, get_blob, put_blob
+from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.rows import from_row
-from al_loop.own_entries import OwnEntries
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import canonical_order, content_id
 
 BLOCK: Final = 1000  # visits that are held in memory while they are stored
 BLOCK_ATOMS: Final = 1_000_000  # fewer visits where their frames are large
@@ -65,7 +65,7 @@ class VisitLedger(LedgerBase):
             stored_atoms = self._store_frames({visit.frame_id: visit.atoms for visit in reversed(block)})
             documents: dict[str, dict[str, Any]] = {}
             for order, visit in enumerate(block, start=after + count):
-                indices = turned(visit, stored_atoms[visit.frame_id])
+                indices = reorder_indices(visit, stored_atoms[visit.frame_id])
                 document = self._visit_document(round_, order, batch, visit, indices)
                 documents.setdefault(document["_id"], document)
             new = [document for key, document in documents.items() if key not in known]
@@ -193,12 +193,12 @@ class VisitLedger(LedgerBase):
             for stored in collection.find({"_id": {"$in": chunk}}, {"formula": 1})
         }
 
-    @waits_out
+    @retry_on_disconnect
     def _write_visits(self, documents: Sequence[dict[str, Any]]) -> None:
         replacements = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
         self._collection(self._docs.visit).bulk_write(replacements, ordered=False)
 
-    @waits_out
+    @retry_on_disconnect
     def _drop_others(self, round_: int, roles: Collection[Role], batch: str, after: int) -> None:
         self._collection(self._docs.visit).delete_many(
             {
@@ -210,7 +210,7 @@ class VisitLedger(LedgerBase):
             }
         )
 
-    @waits_out
+    @retry_on_disconnect
     def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
         """Store frames that are unknown; returns all of them as they are stored."""
         collection = self._collection(self._docs.frame)
@@ -286,7 +286,7 @@ def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
         yield block
 
 
-def turned(visit: Visit, stored: Atoms) -> Sequence[int]:
+def reorder_indices(visit: Visit, stored: Atoms) -> Sequence[int]:
     """The verdict's atom indices in the stored order of atoms."""
     if stored is visit.atoms or not visit.verdict.atoms:
         return visit.verdict.atoms

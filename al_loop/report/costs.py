@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from al_loop.quarantine import failure_kind
 from al_loop.records import LabelledFrame
+from al_loop.stages.label.quarantine import failure_kind
 
 
 @dataclass(frozen=True)

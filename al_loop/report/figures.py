@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from al_loop.records import ErrorFigures, RoundReport
-from al_loop.report.chosen import AuditError
+from al_loop.report.selected_frames import AuditError
 from al_loop.report.style import ACCENT, FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
 
 

@@ -11,20 +11,20 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from al_loop.ledger import EventRecord, Ledger, ModelRecord
-from al_loop.masking import masked
-from al_loop.promote.stopping import STOPPED
-from al_loop.quarantine import failure_kind, tries
 from al_loop.records import LabelledFrame, Role, RoundReport
 from al_loop.report.alarms import PhysicsAlarm, physics_alarms
-from al_loop.report.chosen import ChosenFrame, audit_errors, chosen_frames, for_viewer
 from al_loop.report.costs import LabelCosts, label_costs
 from al_loop.report.elements import element_errors
 from al_loop.report.lineage import lineage
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
+from al_loop.report.selected_frames import ChosenFrame, audit_errors, chosen_frames, for_viewer
 from al_loop.report.style import LANES, data_uri
 from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
 from al_loop.report.validation import Table, validation_tables
-from al_loop.versions import installed_versions
+from al_loop.stages.evaluate.stopping import STOPPED
+from al_loop.stages.label.quarantine import failure_kind, tries
+from al_loop.utils.redaction import masked
+from al_loop.utils.versions import installed_versions
 from committee.atomic_write import replacing_path
 
 REPORT_NAME = "report.html"
@@ -37,7 +37,7 @@ class ReportData:
     Attributes:
         config: the campaign's config as plain data.
         rounds: finished rounds in order.
-        evaluations: arrays over the held-out frames by round (``al_loop.evaluate.errors.Evaluation.arrays``).
+        evaluations: arrays over the held-out frames by round (``al_loop.stages.evaluate.errors.Evaluation.arrays``).
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
         chosen: frames that rounds asked labels for.

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from al_loop.foreign import reading
 from al_loop.ledger import Ledger
 from al_loop.records import ErrorFigures, RoundReport, TimeToSuspect
+from al_loop.utils.foreign_input import reading
 
 REPORT_STAGE = "report"  # the stage whose results are a round's report, written last
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from al_loop.records import RoundReport
-from al_loop.report.chosen import AuditError
 from al_loop.report.elements import element_bars, element_errors
 from al_loop.report.figures import learning_curve, seconds_bars, verdict_bars
 from al_loop.report.reliability import calibration_curve, stress_parity
 from al_loop.report.scatter import energy_parity, force_parity, uncertainty_against_error
+from al_loop.report.selected_frames import AuditError
 
 _Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 

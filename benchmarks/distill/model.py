@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.distill.labels import OMAT, OMOL, Example
-from committee.reference_shifts import ReferenceShifts
+from committee.model.reference_shifts import ReferenceShifts
 
 _CORE = "fairchem.core"
 _UMA = f"{_CORE}.models.uma"

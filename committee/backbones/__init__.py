@@ -2,7 +2,7 @@
 
 import torch
 
-from committee.backbone import Backbone
+from committee.backbones.contract import Backbone
 from committee.errors import FoundationError
 from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
 

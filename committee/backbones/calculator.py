@@ -21,8 +21,8 @@ from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from committee.backbone import Backbone, Evaluation
 from committee.backbones.combined import forget, free_energy_eV, parts
+from committee.backbones.contract import Backbone, Evaluation
 from committee.backbones.named_objects import call, identity, resolve
 from committee.errors import FoundationAnswerError, FoundationError
 from committee.foreign import reading
@@ -70,7 +70,7 @@ class CalculatorBackbone:
         self._writers = [part for part in parts(calculator) if _writes_into_the_current_folder(part)]
 
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
-        """See :class:`committee.backbone.Backbone`.
+        """See :class:`committee.backbones.contract.Backbone`.
 
         Raises:
             FoundationAnswerError: the calculator fails on a frame, leaves something out, or answers with NaN.

@@ -7,8 +7,8 @@ import torch
 from ase import Atoms
 from torch import Tensor, nn
 
-from committee.backbone import Evaluation
 from committee.backbones.charge_spin import read_charge_spin
+from committee.backbones.contract import Evaluation
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
@@ -56,7 +56,7 @@ class FairchemBackbone:
         self.feature_size = int(checkpoint.escn.sphere_channels)
 
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
-        """See :class:`committee.backbone.Backbone`.
+        """See :class:`committee.backbones.contract.Backbone`.
 
         Raises:
             StructureError: also for charge and spin that are missing or make no sense for the task.

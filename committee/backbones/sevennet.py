@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from torch import Tensor, nn
 
-from committee.backbone import Evaluation
+from committee.backbones.contract import Evaluation
 from committee.backbones.geometry import Leaves, attach_edges, make_leaves
 from committee.backbones.neighbours import enclose
 from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
@@ -48,7 +48,7 @@ class SevenNetBackbone:
         self.dtype = next(model.parameters()).dtype
 
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
-        """See :class:`committee.backbone.Backbone`."""
+        """See :class:`committee.backbones.contract.Backbone`."""
         check_structures(frames, self.elements)
         leaves = make_leaves(frames, self.dtype, self._device)
         energies, features = self._forward(self._graph(frames, leaves))

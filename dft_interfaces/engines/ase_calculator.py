@@ -31,8 +31,8 @@ from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import failure_of
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.last_words import EngineLog, last_written
-from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERung
+from dft_interfaces.output_tail import EngineLog, last_written
+from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERetryStrategy
 from dft_interfaces.structure import charge_and_multiplicity
 
 MODEL_WORDS = ("model", "checkpoint", "potential", "weights")
@@ -75,7 +75,7 @@ class ASECalculatorEngine:
                 "expected energy and forces at least"
             )
 
-    def label(self, atoms: Atoms, rung: ASERung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: ASERetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
         return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung), self.cores)
 
@@ -88,7 +88,7 @@ class ASECalculatorEngine:
         known = set(emt.parameters) if issubclass(self._class, emt.EMT) else set(symbols)
         return sorted(set(symbols) - known)
 
-    def _calculate(self, atoms: Atoms, rung: ASERung | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, rung: ASERetryStrategy | None) -> Numbers:
         require_no_objection(self._settings, atoms)
         wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
         changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
-from dft_interfaces.last_words import last_lines
+from dft_interfaces.output_tail import last_lines
 from dft_interfaces.settings.base import BaseEngineSettings
 from dft_interfaces.structure import CannotCalculateError, require_computable
 

@@ -22,12 +22,12 @@ from dft_interfaces.engines.espresso_input import (
     with_moments_as_shares,
 )
 from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
+from dft_interfaces.engines.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure, Label, LevelOfTheory
-from dft_interfaces.last_words import last_lines
-from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
-from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
+from dft_interfaces.output_tail import last_lines
+from dft_interfaces.settings.espresso import EspressoRetryStrategy, EspressoSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 ENVIRONMENT = {
@@ -70,7 +70,7 @@ class EspressoEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: EspressoRung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: EspressoRetryStrategy | None = None) -> Label:
         """Calculate one crystal; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
@@ -93,7 +93,7 @@ class EspressoEngine:
         """Return the elements without a pseudopotential."""
         return sorted(set(symbols) - set(self._pseudopotentials.files))
 
-    def _calculate(self, atoms: Atoms, rung: EspressoRung | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Numbers:
         self._require_suitable(atoms)
         prepared = with_moments_as_shares(atoms, self._pseudopotentials.files)
         values = namelists(self._settings, prepared, rung)

@@ -7,9 +7,9 @@ import numpy as np
 from ase import Atoms
 from ase.units import Ry
 
+from dft_interfaces.geometry.slab import Slab
 from dft_interfaces.pseudopotentials.upf_files import UpfFile
-from dft_interfaces.settings.espresso import EspressoRung, EspressoSettings
-from dft_interfaces.slab import Slab
+from dft_interfaces.settings.espresso import EspressoRetryStrategy, EspressoSettings
 from dft_interfaces.structure import CannotCalculateError
 
 ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
@@ -62,7 +62,7 @@ def species(atoms: Atoms) -> list[tuple[str, float]]:
     return list(dict.fromkeys(zip(atoms.symbols, atoms.get_initial_magnetic_moments().tolist(), strict=True)))
 
 
-def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRung | None) -> Namelists:
+def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Namelists:
     """Return the namelists' values for the calculation proper.
 
     They come by section: from a flat dictionary ASE 3.29 drops what the newest pw.x does not know, +U without a word.
@@ -117,7 +117,7 @@ def second_pass(values: Namelists) -> Namelists:
     return {**values, "electrons": {**values["electrons"], "startingpot": "file"}}
 
 
-def _steps(rung: EspressoRung | None) -> dict[str, Any]:
+def _steps(rung: EspressoRetryStrategy | None) -> dict[str, Any]:
     if rung is None:
         return {}
     steps = {

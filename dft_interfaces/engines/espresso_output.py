@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dft_interfaces.engines.calculation import UnconvergedError
 from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
 from dft_interfaces.label import Failure
-from dft_interfaces.last_words import last_lines
+from dft_interfaces.output_tail import last_lines
 
 _BOX = re.compile(r"%{20,}\s*\n(.*?)\n\s*%{20,}", re.DOTALL)
 _TIMINGS = re.compile(r"^\s+init_run\s+:", re.MULTILINE)

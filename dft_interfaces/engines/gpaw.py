@@ -11,16 +11,16 @@ from ase import Atoms
 from gpaw import GPAW, PW, FermiDirac, KohnShamConvergenceError, setup_paths
 from gpaw.xc import XC
 
-from dft_interfaces.dispersion import dispersion_correction, require_parameters
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
+from dft_interfaces.engines.dispersion import dispersion_correction, require_parameters
 from dft_interfaces.engines.gpaw_slab import DIPOLE_LAYER, placed_slab
+from dft_interfaces.engines.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.foreign import reading
-from dft_interfaces.kpoints import kpoint_mesh
+from dft_interfaces.geometry.kpoints import kpoint_mesh
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.last_words import EngineLog
-from dft_interfaces.settings.gpaw import GPAWRung, GPAWSettings
-from dft_interfaces.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
+from dft_interfaces.output_tail import EngineLog
+from dft_interfaces.settings.gpaw import GPAWRetryStrategy, GPAWSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 
@@ -45,7 +45,7 @@ class GPAWEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: GPAWRung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: GPAWRetryStrategy | None = None) -> Label:
         """Calculate one crystal; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
@@ -69,7 +69,7 @@ class GPAWEngine:
             if not any(file for folder in setup_paths for file in Path(folder).glob(f"{symbol}.{setup_name}*"))
         ]
 
-    def _calculate(self, atoms: Atoms, rung: GPAWRung | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, rung: GPAWRetryStrategy | None) -> Numbers:
         self._require_suitable(atoms)
         slab = self._settings.corrected_slab(atoms)
         placed = None if slab is None else placed_slab(atoms, slab)
@@ -81,7 +81,7 @@ class GPAWEngine:
             numbers = _with_dispersion(numbers, atoms, self._settings)
         return replace(numbers, remark=self._remark(atoms, numbers))
 
-    def _electronic(self, atoms: Atoms, rung: GPAWRung | None) -> Numbers:
+    def _electronic(self, atoms: Atoms, rung: GPAWRetryStrategy | None) -> Numbers:
         log = EngineLog()
         try:
             atoms.calc = self._converged(atoms, rung, log)
@@ -100,7 +100,7 @@ class GPAWEngine:
         of_stress = "" if numbers.stress_eV_per_A3 is None else self._settings.stress_remark(atoms)
         return "\n".join(filter(None, [unpolarised, self._settings.slab_remark(atoms), of_stress]))
 
-    def _converged(self, atoms: Atoms, rung: GPAWRung | None, log: EngineLog) -> Any:
+    def _converged(self, atoms: Atoms, rung: GPAWRetryStrategy | None, log: EngineLog) -> Any:
         """Return a calculator with the self-consistent solution, through one with a wider smearing if the rung says."""
         stated = GPAW(**self._parameters(atoms, rung, self._settings.smearing_eV), txt=log)
         if rung is None or rung.start_smearing_eV is None:
@@ -109,7 +109,7 @@ class GPAWEngine:
         warm.get_potential_energy(atoms)
         return warm.dft.new(atoms, stated.params, warm.log).ase_calculator()
 
-    def _parameters(self, atoms: Atoms, rung: GPAWRung | None, smearing_eV: float) -> dict[str, Any]:
+    def _parameters(self, atoms: Atoms, rung: GPAWRetryStrategy | None, smearing_eV: float) -> dict[str, Any]:
         settings = self._settings
         parameters = {
             "mode": PW(settings.cutoff_eV),
@@ -146,7 +146,7 @@ def _polarised(atoms: Atoms) -> bool:
     return bool(atoms.get_initial_magnetic_moments().any())
 
 
-def _way_of(rung: GPAWRung, *, polarised: bool) -> dict[str, Any]:
+def _way_of(rung: GPAWRetryStrategy, *, polarised: bool) -> dict[str, Any]:
     """Return GPAW's parameters for the way to the solution; density and spin density are mixed apart."""
     way: dict[str, Any] = {} if rung.eigensolver is None else {"eigensolver": rung.eigensolver}
     mixing = {"beta": rung.mixing_beta, "nmaxold": rung.mixing_history}

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from dft_interfaces.slab import Slab
+from dft_interfaces.geometry.slab import Slab
 
 DIPOLE_LAYER = {"poissonsolver": {"dipolelayer": True}}
 """GPAW's parameters for a layer of dipoles across the one direction that is not periodic."""

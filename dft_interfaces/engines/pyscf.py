@@ -23,10 +23,10 @@ from dft_interfaces.engines.pyscf_level import (
 )
 from dft_interfaces.engines.pyscf_scf import KohnSham, Solution
 from dft_interfaces.engines.pyscf_spin import SpinFlips, atomic_moments_uB
+from dft_interfaces.engines.spin_starts import SAME_STATE_EV, lowest
 from dft_interfaces.label import Label
-from dft_interfaces.last_words import EngineLog
-from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
-from dft_interfaces.spin_starts import SAME_STATE_EV, lowest
+from dft_interfaces.output_tail import EngineLog
+from dft_interfaces.settings.pyscf import PySCFRetryStrategy, PySCFSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 LOG_LEVEL = 4  # prints every SCF cycle, into the text that a failure quotes
@@ -68,13 +68,13 @@ class PySCFEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: PySCFRung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: PySCFRetryStrategy | None = None) -> Label:
         """Calculate one molecule; see ``DFTEngine.label``.
 
         Where turning a spin looks cheap, other multiplicities are calculated too. Without one in
         ``atoms.info["spin"]`` the lowest is the label; a stated one is kept, with a remark if another lies lower.
         """
-        solver = KohnSham(self._settings, self._functional, rung or PySCFRung(name="as set"))
+        solver = KohnSham(self._settings, self._functional, rung or PySCFRetryStrategy(name="as set"))
         tried = [self._at_multiplicity(atoms, solver)]
         most = self._settings.multiplicities_tried if self._settings.spin_check_below_eV > 0 else 1
         while len(tried) < most and (multiplicity := _next_multiplicity(tried)) is not None:

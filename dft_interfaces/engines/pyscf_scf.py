@@ -11,7 +11,7 @@ from pyscf.scf.stability import uhf_internal
 from dft_interfaces.engines.calculation import UnconvergedError
 from dft_interfaces.engines.pyscf_level import ENERGY_TOLERANCE_HARTREE, Functional
 from dft_interfaces.engines.pyscf_spin import SpinFlips, contamination_remark, spin_flips
-from dft_interfaces.settings.pyscf import PySCFRung, PySCFSettings
+from dft_interfaces.settings.pyscf import PySCFRetryStrategy, PySCFSettings
 
 DAMPED_CYCLES = 8
 """Cycles before DIIS takes over: PySCF damps only those."""
@@ -67,7 +67,7 @@ class KohnSham:
 
     settings: PySCFSettings
     functional: Functional
-    rung: PySCFRung
+    rung: PySCFRetryStrategy
 
     def solve(self, molecule: Any) -> Solution:
         """Return the lowest solution that was found, converged or not.

@@ -12,7 +12,7 @@ from tblite.interface import Calculator, Result
 
 from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.settings.tblite import TBLiteRung, TBLiteSettings
+from dft_interfaces.settings.tblite import TBLiteRetryStrategy, TBLiteSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 HEAVIEST = 86
@@ -41,9 +41,9 @@ class TBLiteEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: TBLiteRung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: TBLiteRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        chosen = rung or TBLiteRung(name="as set")
+        chosen = rung or TBLiteRetryStrategy(name="as set")
         return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, chosen))
 
     def estimate_s(self, atoms: Atoms) -> float:
@@ -55,7 +55,7 @@ class TBLiteEngine:
         """Return the elements beyond radon."""
         return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
 
-    def _calculate(self, atoms: Atoms, rung: TBLiteRung) -> Numbers:
+    def _calculate(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Numbers:
         charge, multiplicity = charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
         calculator, start = self._calculator(atoms, rung), Result()
@@ -71,7 +71,7 @@ class TBLiteEngine:
             _stress(np.asarray(result["virial"]), atoms) if atoms.pbc.all() else None,
         )
 
-    def _calculator(self, atoms: Atoms, rung: TBLiteRung) -> Any:
+    def _calculator(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Any:
         charge, multiplicity = charge_and_multiplicity(atoms)
         periodic = {"lattice": atoms.cell.array / Bohr, "periodic": atoms.pbc} if atoms.pbc.all() else {}
         calculator = Calculator(

@@ -15,14 +15,14 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from dft_interfaces.engines.calculation import EngineFailureError, Numbers, labelled, require_no_objection
+from dft_interfaces.engines.spin_starts import label_from_starts
 from dft_interfaces.engines.vasp_inputs import Inputs, electrons, make_inputs, mesh_size
 from dft_interfaces.engines.vasp_level import level_of_theory
 from dft_interfaces.engines.vasp_output import LOG, diagnosis, read_numbers
 from dft_interfaces.engines.vasp_potcars import Potcar, find_potcar, read_potcar
 from dft_interfaces.errors import EngineNotInstalledError
 from dft_interfaces.label import Failure, Label
-from dft_interfaces.settings.vasp import VASPRung, VASPSettings
-from dft_interfaces.spin_starts import label_from_starts
+from dft_interfaces.settings.vasp import VASPRetryStrategy, VASPSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 _CHARGED = "charged cell: its energy contains that of VASP's uniform background"
@@ -53,7 +53,7 @@ class VASPEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: VASPRung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: VASPRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
@@ -73,7 +73,7 @@ class VASPEngine:
     def _file(self, symbol: str) -> Path | None:
         return find_potcar(self._potcar_folder, self._inputs.potcar_functional, self._inputs.potcar(symbol))
 
-    def _calculate(self, atoms: Atoms, rung: VASPRung | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, rung: VASPRetryStrategy | None) -> Numbers:
         require_no_objection(self._settings, atoms)
         charge, _ = charge_and_multiplicity(atoms)
         slab = self._settings.corrected_slab(atoms)

@@ -16,8 +16,8 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from pymatgen.io.vasp.sets import VaspInputSet
 
 from dft_interfaces.engines.vasp_potcars import Potcar
-from dft_interfaces.kpoints import kpoint_mesh
-from dft_interfaces.slab import Slab
+from dft_interfaces.geometry.kpoints import kpoint_mesh
+from dft_interfaces.geometry.slab import Slab
 from dft_interfaces.structure import charge_and_multiplicity
 from dft_interfaces.vasp_sets import InputSet
 

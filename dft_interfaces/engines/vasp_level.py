@@ -6,11 +6,11 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
+from dft_interfaces.engines.spin_starts import spin_treatment
 from dft_interfaces.engines.vasp_potcars import find_potcar, potcar_digest
 from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.settings.spin import SpinStart
 from dft_interfaces.settings.vasp import VASPSettings
-from dft_interfaces.spin_starts import spin_treatment
 from dft_interfaces.vasp_sets import InputSet
 
 _ALGORITHM = frozenset(

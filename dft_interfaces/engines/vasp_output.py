@@ -10,8 +10,8 @@ from ase.units import GPa
 from numpy.typing import NDArray
 from pymatgen.io.vasp.outputs import Vasprun
 
-from dft_interfaces.electronic_convergence import vasp_converged
 from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, last_lines
+from dft_interfaces.engines.electronic_convergence import vasp_converged
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 

@@ -7,15 +7,15 @@ from typing import Any, Self
 
 from ase import Atoms
 
-from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.errors import EngineNotInstalledError
 from dft_interfaces.failures import EngineFailureError
+from dft_interfaces.files.atoms_json import atoms_as_dict
+from dft_interfaces.files.label_json import label_from_dict
 from dft_interfaces.foreign import reading
 from dft_interfaces.isolation.engine_process import EngineProcess
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
-from dft_interfaces.label_json import label_from_dict
 from dft_interfaces.settings import EngineSettings, LimitSettings
-from dft_interfaces.settings.base import Rung
+from dft_interfaces.settings.base import RetryStrategy
 
 
 class IsolatedEngine:
@@ -61,7 +61,7 @@ class IsolatedEngine:
         """End the process; a later question starts another one."""
         self._process.close()
 
-    def label(self, atoms: Atoms, rung: Rung | None = None) -> Label:
+    def label(self, atoms: Atoms, rung: RetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
         start = time.perf_counter()
         number = None if rung is None else list(self.ladder).index(rung)

@@ -17,7 +17,7 @@ from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, En
 from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
-from dft_interfaces.last_words import last_lines
+from dft_interfaces.output_tail import last_lines
 from dft_interfaces.settings import EngineSettings, LimitSettings
 
 BUILD_TIME_S = 600.0

@@ -94,7 +94,7 @@ def _runs(process: "psutil.Process") -> bool:
 
 def _say_last_words(scratch: str) -> None:
     """Print the end of what programs of the calculation wrote, before it goes with their folder."""
-    from dft_interfaces.last_words import last_written
+    from dft_interfaces.output_tail import last_written
 
     with contextlib.suppress(OSError):
         os.write(1, f"\n{last_written(Path(scratch))}\n".encode())

@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from dft_interfaces.atoms_json import atoms_from_dict
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.engines import build_engine
-from dft_interfaces.label_json import label_as_dict
-from dft_interfaces.last_words import ECHO
+from dft_interfaces.files.atoms_json import atoms_from_dict
+from dft_interfaces.files.label_json import label_as_dict
+from dft_interfaces.output_tail import ECHO
 from dft_interfaces.settings import EngineSettings
 
 

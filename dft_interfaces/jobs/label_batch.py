@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dft_interfaces.atoms_json import atoms_from_dict
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.failures import failure_of
+from dft_interfaces.files.atoms_json import atoms_from_dict
 from dft_interfaces.jobs.result_files import finished_label, keep_result
+from dft_interfaces.jobs.retry import labelled_with_retries
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.label_check import checked
-from dft_interfaces.ladder import labelled_with_retries
 from dft_interfaces.settings import EngineSettings, LimitSettings, RetrySettings
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from pyiron_base import PythonTemplateJob
 
 from dft_interfaces.engine import DFTEngine
+from dft_interfaces.files.label_json import label_as_dict
 from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.jobs.queue_program import batch_command, write_batch
 from dft_interfaces.label import Label, LabelStatus
-from dft_interfaces.label_json import label_as_dict
-from dft_interfaces.queue.program import batch_command, write_batch
 from dft_interfaces.queue.system import QueueSystem
 
 

@@ -8,8 +8,8 @@ from typing import Self
 
 from ase import Atoms
 
-from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.files.atoms_json import atoms_as_dict
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.pyiron_project import WorkerProject, run

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.jobs.label_batch import LabelBatch
-from dft_interfaces.queue.files import prepare_queue_folder
+from dft_interfaces.queue.folder import prepare_queue_folder
 from dft_interfaces.settings import QueueSettings
 
 logger = logging.getLogger(__name__)

@@ -4,11 +4,11 @@ import re
 from logging import getLogger
 from pathlib import Path
 
-from dft_interfaces.atomic_write import write_whole
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.files.label_json import label_as_dict, label_from_dict
+from dft_interfaces.files.sealed_json import sealed, unsealed
 from dft_interfaces.label import Label, LabelStatus
-from dft_interfaces.label_json import label_as_dict, label_from_dict
-from dft_interfaces.sealed_json import sealed, unsealed
 
 logger = getLogger(__name__)
 

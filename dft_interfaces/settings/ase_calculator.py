@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ase import Atoms
 from pydantic import Field
 
-from dft_interfaces.settings.base import BaseEngineSettings, Objection, Rung
+from dft_interfaces.settings.base import BaseEngineSettings, Objection, RetryStrategy
 
 NOT_CONVERGED = (
     "SCF run NOT converged",  # CP2K
@@ -19,7 +19,7 @@ NOT_CONVERGED = (
 )
 
 
-class ASERung(Rung):
+class ASERetryStrategy(RetryStrategy):
     """How a retry differs."""
 
     arguments: dict[str, Any] = Field(default_factory=dict)
@@ -48,7 +48,7 @@ class ASECalculatorSettings(BaseEngineSettings):
     failure_lines: tuple[str, ...] = NOT_CONVERGED
     """Text that a code prints when it did not converge, which ASE does not always notice. Looked for in the files that
     a calculator has written."""
-    ladder: tuple[ASERung, ...] = ()
+    ladder: tuple[ASERetryStrategy, ...] = ()
     """What the retries of a calculation that did not converge do differently, in order."""
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:

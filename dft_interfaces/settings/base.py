@@ -14,7 +14,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class Rung(Settings):
+class RetryStrategy(Settings):
     """One step of an engine's ladder: what a retry does differently.
 
     A rung changes how the self-consistent solution is reached, never what is solved: the level of theory stays.

@@ -6,11 +6,11 @@ from typing import Literal
 from ase import Atoms
 from pydantic import Field
 
-from dft_interfaces.kpoints import kpoint_mesh
+from dft_interfaces.geometry.kpoints import kpoint_mesh
+from dft_interfaces.geometry.slab import FILLED_A, Slab, correction_problem, slab_of
+from dft_interfaces.geometry.vacuum import gaps_A
 from dft_interfaces.settings.base import Objection
 from dft_interfaces.settings.spin import MagneticEngineSettings, SpinStart
-from dft_interfaces.slab import FILLED_A, Slab, correction_problem, slab_of
-from dft_interfaces.vacuum import gaps_A
 
 
 class PeriodicEngineSettings(MagneticEngineSettings):

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.pseudopotentials.upf_files import UpfFile, UpfSet, read_upf_set
-from dft_interfaces.settings.base import Objection, Rung
+from dft_interfaces.settings.base import Objection, RetryStrategy
 from dft_interfaces.settings.crystals import PlaneWaveSettings
 
 INSTALLED_PSEUDOPOTENTIALS = Path(sys.prefix, "share/al-loop/pseudopotentials/PseudoDojo-0.5-PBE-SR-standard")
@@ -35,7 +35,7 @@ _SHELLS = {
 HUBBARD_SHELL = {element: shell for shell, elements in _SHELLS.items() for element in elements.split()}
 
 
-class EspressoRung(Rung):
+class EspressoRetryStrategy(RetryStrategy):
     """How a retry reaches the self-consistent solution."""
 
     max_cycles: int | None = Field(None, ge=1, le=100_000)
@@ -72,10 +72,10 @@ class EspressoSettings(PlaneWaveSettings):
     hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
     """Effective U (Dudarev) by what it acts on, for example ``{Ni-3d: 6.2}``. Needs pw.x before 7.1."""
     max_cycles: int = Field(100, ge=1, le=100_000)
-    ladder: tuple[EspressoRung, ...] = (
-        EspressoRung(name="slow mixing", mixing_beta=0.2, mixing_mode="local-TF", max_cycles=200),
-        EspressoRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.2, max_cycles=200),
-        EspressoRung(name="conjugate gradients", diagonalization="cg", mixing_beta=0.1, max_cycles=300),
+    ladder: tuple[EspressoRetryStrategy, ...] = (
+        EspressoRetryStrategy(name="slow mixing", mixing_beta=0.2, mixing_mode="local-TF", max_cycles=200),
+        EspressoRetryStrategy(name="warm start", start_smearing_eV=0.5, mixing_beta=0.2, max_cycles=200),
+        EspressoRetryStrategy(name="conjugate gradients", diagonalization="cg", mixing_beta=0.1, max_cycles=300),
     )
     """What the retries of a calculation that did not converge do differently, in order."""
 

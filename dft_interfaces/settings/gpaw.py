@@ -9,14 +9,14 @@ from ase.data import atomic_numbers
 from pydantic import Field, field_validator
 
 from dft_interfaces.pseudopotentials.gpaw_cutoffs import lowest_cutoffs
-from dft_interfaces.settings.base import Objection, Rung, missing
+from dft_interfaces.settings.base import Objection, RetryStrategy, missing
 from dft_interfaces.settings.crystals import PlaneWaveSettings
 
 GPAW_INSTALL = "CC=g++ CXX=g++ pip install gpaw gpaw-data"
 GPAW_REPAIR = "CC=g++ CXX=g++ pip install --force-reinstall --no-deps --no-cache-dir gpaw"
 
 
-class GPAWRung(Rung):
+class GPAWRetryStrategy(RetryStrategy):
     """How a retry reaches the self-consistent solution."""
 
     max_cycles: int | None = Field(None, ge=1, le=100_000)
@@ -53,10 +53,10 @@ class GPAWSettings(PlaneWaveSettings):
     energy_tolerance_eV: float = Field(1e-5, ge=1e-12, le=1)
     """Convergence of the energy: its range over the last three cycles, eV per valence electron."""
     max_cycles: int = Field(200, ge=1, le=100_000)
-    ladder: tuple[GPAWRung, ...] = (
-        GPAWRung(name="slow mixing", mixing_beta=0.02, max_cycles=400),
-        GPAWRung(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),
-        GPAWRung(name="another eigensolver", eigensolver="rmm-diis", mixing_beta=0.02, max_cycles=400),
+    ladder: tuple[GPAWRetryStrategy, ...] = (
+        GPAWRetryStrategy(name="slow mixing", mixing_beta=0.02, max_cycles=400),
+        GPAWRetryStrategy(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),
+        GPAWRetryStrategy(name="another eigensolver", eigensolver="rmm-diis", mixing_beta=0.02, max_cycles=400),
     )
     """What the retries of a calculation that did not converge do differently, in order."""
 

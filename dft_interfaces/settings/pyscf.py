@@ -8,12 +8,12 @@ from typing import Literal
 from ase import Atoms
 from pydantic import Field
 
-from dft_interfaces.settings.base import BaseEngineSettings, Objection, Rung, missing
+from dft_interfaces.settings.base import BaseEngineSettings, Objection, RetryStrategy, missing
 
 Dispersion = Literal["", "D3(BJ)", "D4"]
 
 
-class PySCFRung(Rung):
+class PySCFRetryStrategy(RetryStrategy):
     """How a retry reaches the self-consistent solution."""
 
     max_cycles: int | None = Field(None, ge=1, le=100_000)
@@ -54,10 +54,10 @@ class PySCFSettings(BaseEngineSettings):
     multiplicities_tried: int = Field(3, ge=1, le=20)
     """Where turning one spin looks cheap, the next multiplicity is calculated too, up to so many in all. Without a
     stated one the lowest is the label; a stated one is kept, and the label says which lies lower. 1 tries none."""
-    ladder: tuple[PySCFRung, ...] = (
-        PySCFRung(name="level shift and damping", level_shift_hartree=0.3, damping=0.3, max_cycles=200),
-        PySCFRung(name="warm start", start_smearing_eV=0.5, max_cycles=200),
-        PySCFRung(name="second-order solver", newton=True, max_cycles=100),
+    ladder: tuple[PySCFRetryStrategy, ...] = (
+        PySCFRetryStrategy(name="level shift and damping", level_shift_hartree=0.3, damping=0.3, max_cycles=200),
+        PySCFRetryStrategy(name="warm start", start_smearing_eV=0.5, max_cycles=200),
+        PySCFRetryStrategy(name="second-order solver", newton=True, max_cycles=100),
     )
     """What the retries of a calculation that did not converge do differently, in order."""
 

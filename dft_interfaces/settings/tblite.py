@@ -8,14 +8,14 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from dft_interfaces.settings.base import BaseEngineSettings, Objection, Rung, missing
+from dft_interfaces.settings.base import BaseEngineSettings, Objection, RetryStrategy, missing
 from dft_interfaces.settings.crystals import charged
 
 MIN_SPACING_A = 10.0
 """Between lattice planes: xTB knows the gamma point only, and at 5.4 Å silicon is 0.45 eV per atom off."""
 
 
-class TBLiteRung(Rung):
+class TBLiteRetryStrategy(RetryStrategy):
     """How a retry reaches the self-consistent solution."""
 
     max_cycles: int | None = Field(None, ge=1, le=100_000)
@@ -36,9 +36,9 @@ class TBLiteSettings(BaseEngineSettings):
     """Width of the Fermi-Dirac occupations."""
     max_cycles: int = Field(250, ge=1, le=100_000)
     """SCF iterations before the calculation counts as unconverged."""
-    ladder: tuple[TBLiteRung, ...] = (
-        TBLiteRung(name="slow mixing", mixer_damping=0.1, max_cycles=1000),
-        TBLiteRung(name="warm start", start_temperature_K=3000, mixer_damping=0.2, max_cycles=1000),
+    ladder: tuple[TBLiteRetryStrategy, ...] = (
+        TBLiteRetryStrategy(name="slow mixing", mixer_damping=0.1, max_cycles=1000),
+        TBLiteRetryStrategy(name="warm start", start_temperature_K=3000, mixer_damping=0.2, max_cycles=1000),
     )
     """What the retries of a calculation that did not converge do differently, in order."""
 

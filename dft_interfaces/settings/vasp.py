@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from ase import Atoms
 from pydantic import Field, field_validator, model_validator
 
-from dft_interfaces.settings.base import Objection, Rung, missing
+from dft_interfaces.settings.base import Objection, RetryStrategy, missing
 from dft_interfaces.settings.crystals import PeriodicEngineSettings, not_periodic
 from dft_interfaces.vasp_sets import InputSet, published_set
 
@@ -34,7 +34,7 @@ _DIPOLE_TAGS = ("LDIPOL", "IDIPOL", "DIPOL")
 _RANKS = re.compile(r"(?:^|\s)(?:-np|-n|--ntasks)[ =](\d+)(?=\s|$)")
 
 
-class VASPRung(Rung):
+class VASPRetryStrategy(RetryStrategy):
     """How a retry reaches the self-consistent solution."""
 
     algo: str | None = None
@@ -81,10 +81,12 @@ class VASPSettings(PeriodicEngineSettings):
     """Pseudopotentials in place of the input set's, by element: ``{W: W_pv}``."""
     potcar_functional: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = "PBE_54"
     """Set of pseudopotentials of custom; the published sets have their own."""
-    ladder: tuple[VASPRung, ...] = (
-        VASPRung(name="conjugate gradients", algo="All", nelm=200),
-        VASPRung(name="slow mixing", algo="Normal", nelm=300, amix=0.1, bmix=0.0001, amix_mag=0.4, bmix_mag=0.0001),
-        VASPRung(name="warm start", algo="All", nelm=300, start_smearing_eV=0.4),
+    ladder: tuple[VASPRetryStrategy, ...] = (
+        VASPRetryStrategy(name="conjugate gradients", algo="All", nelm=200),
+        VASPRetryStrategy(
+            name="slow mixing", algo="Normal", nelm=300, amix=0.1, bmix=0.0001, amix_mag=0.4, bmix_mag=0.0001
+        ),
+        VASPRetryStrategy(name="warm start", algo="All", nelm=300, start_smearing_eV=0.4),
     )
     """What the retries of a calculation that did not converge do differently, in order."""
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from al_loop.ledger import EventRecord, ModelRecord
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport
 from al_loop.report.alarms import PhysicsAlarm
-from al_loop.report.chosen import ChosenFrame
 from al_loop.report.costs import label_costs
 from al_loop.report.page import ReportData
+from al_loop.report.selected_frames import ChosenFrame
 from al_loop.report.validation import Table
 from dft_interfaces.label import Label, LabelStatus
 

@@ -13,22 +13,22 @@ from ase.io import read, write
 from ase.stress import full_3x3_to_voigt_6_stress
 from rich.console import Console
 
-from al_loop.cli.doctor import diagnose
-from al_loop.cli.findings import print_findings
 from al_loop.config import Config
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
-from al_loop.level_differences import level_differences
 from al_loop.records import LabelledFrame, Role
-from al_loop.train.alignment import training_input
-from al_loop.train.atom_shifts import isolated_atom_shifts
-from al_loop.train.other_labels import read_other_labels
-from al_loop.train.residuals import Residuals
+from al_loop.stages.train.alignment import training_input
+from al_loop.stages.train.atom_shifts import isolated_atom_shifts
+from al_loop.stages.train.other_labels import read_other_labels
+from al_loop.stages.train.residuals import Residuals
+from al_loop.tools.preflight.doctor import diagnose
+from al_loop.tools.preflight.findings import print_findings
+from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.load_config import load_config
 from committee.backbones import load_backbone
 from committee.errors import FoundationAnswerError, StructureError, TrainingDataError
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
-from committee.training import TrainingFrame
+from committee.training.train import TrainingFrame
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 

@@ -11,12 +11,12 @@ from ase.build import bulk
 from ase.io import write
 from typer.testing import CliRunner
 
-from al_loop.campaign_size import CampaignSize, campaign_size, check_machine
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
-from al_loop.masking import holds_password
+from al_loop.tools.preflight.campaign_size import CampaignSize, campaign_size, check_machine
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.utils.redaction import holds_password
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -52,7 +52,7 @@ NEVER: dict[str, tuple[str, dict[str, Any]]] = {
     "pressure": ("explore", {"pressure_GPa": 1e300, "ensemble": "npt"}),
     "temperature": ("explore", {"temperatures_K": [1e300]}),
     "rattle": ("explore", {"rattle_A": 1e300}),
-    "portions": ("explore", {"portions": 10**9}),
+    "batches": ("explore", {"batches": 10**9}),
     "learning rate": ("train", {"learning_rate": 1e300}),
     "no learning": ("train", {"learning_rate": 1e-300}),
     "epochs": ("train", {"epochs": 10**15}),

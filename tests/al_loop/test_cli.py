@@ -16,15 +16,16 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.cli.errors import NO_ROOM, exit_code, guarded, logged_to
 from al_loop.config import Config, StoreSettings
-from al_loop.config.file import config_schema, load_config
+from al_loop.config.file import config_schema
 from al_loop.config.template import KINDS
 from al_loop.errors import CampaignError, GuardStop, InputError
-from al_loop.folder import locked_folder
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import LOG_NAME, EventLog, read_events
-from al_loop.quarantine import QUARANTINED
 from al_loop.records import RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict
+from al_loop.stages.label.quarantine import QUARANTINED
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.utils.campaign_folder import locked_folder
+from al_loop.utils.event_log import LOG_NAME, EventLog, read_events
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 
@@ -130,7 +131,9 @@ def test_status_loads_nothing_that_calculates(started: Config, config_path: Path
     slow_parts = {"ase.io", "ase.io.formats", "ase.build", "ase.neighborlist", "ase.geometry", "ase.md", "ase.optimize"}
     assert loaded & (HEAVY | slow_parts) == set()
     assert {
-        name for name in loaded if name.startswith(("al_loop.explore", "al_loop.select", "dft_interfaces.engines"))
+        name
+        for name in loaded
+        if name.startswith(("al_loop.stages.explore", "al_loop.stages.select", "dft_interfaces.engines"))
     } == set()
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.tools.preflight.load_config import load_config
 
 WHOLE = """
 name: x

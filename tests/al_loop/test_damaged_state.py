@@ -13,19 +13,19 @@ from ase.build import bulk
 from damages import DAMAGES
 from pymongo.errors import AutoReconnect
 
-from al_loop.explore import checkpoint
-from al_loop.explore.checkpoint import Checkpoint
-from al_loop.ledger import patience
-from al_loop.ledger.patience import REVIVALS, Patience
-from al_loop.queued.files import DONE, NOTE, PROGRESS, read_result
-from al_loop.queued.job import StageJob
+from al_loop.ledger import reconnect
+from al_loop.ledger.reconnect import REVIVALS, Patience
 from al_loop.report.validation import VALIDATION_NAME, validation_tables
-from al_loop.validate.answer import Answer, AnswerStore
-from dft_interfaces.atomic_write import write_whole
+from al_loop.stages.explore import checkpoint
+from al_loop.stages.explore.checkpoint import Checkpoint
+from al_loop.stages.queue_folder import DONE, NOTE, PROGRESS, read_result
+from al_loop.stages.queue_job import StageJob
+from al_loop.tools.validation.cache import Answer, AnswerStore
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.files.sealed_json import sealed
 from dft_interfaces.jobs.result_files import read_result as read_label
 from dft_interfaces.jobs.result_files import result_path, write_result
 from dft_interfaces.label import Label, LabelStatus
-from dft_interfaces.sealed_json import sealed
 from dft_interfaces.settings import StageQueueSettings
 
 Damage = Callable[[Path], object]
@@ -125,7 +125,7 @@ def test_a_database_that_dies_of_what_it_is_asked_is_not_waited_for_to_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As one whose files were damaged; a second question is not waited for at all."""
-    monkeypatch.setattr(patience, "RETRY_S", 0.0)
+    monkeypatch.setattr(reconnect, "RETRY_S", 0.0)
     asked = 0
 
     def deadly() -> None:

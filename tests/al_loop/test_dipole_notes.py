@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.dipole_notes import dipole_notes
-from al_loop.config.file import load_config
+from al_loop.tools.preflight.dipole_notes import dipole_notes
+from al_loop.tools.preflight.load_config import load_config
 
 CONFIG = """
 name: slabs

@@ -11,11 +11,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from al_loop.cli import app
-from al_loop.cli.doctor import check_campaign, diagnose
-from al_loop.cli.findings import Finding, print_findings
 from al_loop.config import Config
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.tools.preflight.doctor import check_campaign, diagnose
+from al_loop.tools.preflight.findings import Finding, print_findings
+from al_loop.tools.preflight.load_config import load_config
 from committee.errors import UnknownElementError
 
 CONFIG = """

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from al_loop.evaluate.errors import evaluate
 from al_loop.records import LabelledFrame, Role
+from al_loop.stages.evaluate.errors import evaluate
 from committee import CommitteePotential, SevenNetSettings, load_backbone
-from committee.reference_shifts import ReferenceShifts
+from committee.model.reference_shifts import ReferenceShifts
 from dft_interfaces.label import Label, LabelStatus
 
 PLANTED_EV = {1: -13.0, 6: -1030.0, 8: -2040.0}

@@ -3,7 +3,7 @@
 import pytest
 
 from al_loop.errors import CampaignError, InputError
-from al_loop.folder import LEDGER, LOCK_NAME, locked_folder
+from al_loop.utils.campaign_folder import LEDGER, LOCK_NAME, locked_folder
 
 
 def test_a_second_process_is_refused(tmp_path):

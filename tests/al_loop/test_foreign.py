@@ -3,7 +3,7 @@
 import pytest
 
 from al_loop.errors import InputError
-from al_loop.foreign import each_read, reading
+from al_loop.utils.foreign_input import each_read, reading
 from committee.errors import CheckpointError
 
 

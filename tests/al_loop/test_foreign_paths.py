@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app, errors
 from al_loop.errors import InputError
-from al_loop.logfile import EventLog, read_events
-from al_loop.paths import check_source, check_target, check_target_folder
+from al_loop.utils.event_log import EventLog, read_events
+from al_loop.utils.paths import check_source, check_target, check_target_folder
 
 CONFIG = """name: copper
 folder: run

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from al_loop.ids import GRID_A, GRID_OFFSET, canonical_order, content_id, frame_id, request_id
+from al_loop.utils.content_hash import GRID_A, GRID_OFFSET, canonical_order, content_id, frame_id, request_id
 
 
 def random_frame(rng: np.random.Generator, decimals: int | None = None) -> Atoms:
@@ -128,7 +128,8 @@ def test_numpy_and_plain_numbers_are_the_same() -> None:
 
 
 def test_the_id_is_the_same_in_every_process_and_version() -> None:
-    script = "from ase.build import molecule; from al_loop.ids import frame_id; print(frame_id(molecule('CH3OH')))"
+    imports = "from ase.build import molecule; from al_loop.utils.content_hash import frame_id"
+    script = f"{imports}; print(frame_id(molecule('CH3OH')))"
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run(

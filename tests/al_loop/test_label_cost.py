@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from al_loop.config.file import load_config
-from al_loop.label_cost import LabelCost, label_cost
+from al_loop.tools.preflight.label_cost import LabelCost, label_cost
+from al_loop.tools.preflight.load_config import load_config
 from dft_interfaces.engines import build_engine
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import load_config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
-from al_loop.label.labelling import WorkerPool, check_resources, fitting_workers, machine_cores
-from al_loop.logfile import EventLog
+from al_loop.stages.label.resources import check_resources, fitting_workers, machine_cores
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.tools.workers.worker_pool import WorkerPool
+from al_loop.utils.event_log import EventLog
 from dft_interfaces.queue.limits import disagreements
 from dft_interfaces.settings import QueueSettings, StageQueueSettings
 
@@ -159,6 +160,6 @@ def workers(expected: int) -> list[psutil.Process]:
 
 def _works(process: psutil.Process) -> bool:
     try:
-        return "al_loop.label.worker" in process.cmdline()
+        return "al_loop.tools.workers.worker" in process.cmdline()
     except psutil.NoSuchProcess:  # a zombie too
         return False

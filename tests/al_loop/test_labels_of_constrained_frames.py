@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.files.labelled import LabelKeys, read_labelled
-from al_loop.ids import frame_id
 from al_loop.ledger.codec import pack_atoms, unpack_atoms
 from al_loop.records import LabelledFrame, Role
-from al_loop.train.alignment import training_frame
-from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
+from al_loop.stages.train.alignment import training_frame
+from al_loop.utils.content_hash import frame_id
+from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.label import Label, LabelStatus
 
 CONSTRAINTS = {

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.tools.preflight.load_config import load_config
 
 BASE: dict[str, Any] = {
     "name": "test",

@@ -3,7 +3,7 @@
 import pytest
 
 from al_loop.ledger.connection import _why_not
-from al_loop.masking import mask_uri, masked
+from al_loop.utils.redaction import mask_uri, masked
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from ase.calculators.emt import EMT
 from ase.units import GPa
 
 from al_loop.config import OutlierSettings
-from al_loop.label.compared import ComparedLabel
-from al_loop.label.outliers import (
+from al_loop.records import LabelledFrame, Role
+from al_loop.stages.train.compared_labels import ComparedLabel
+from al_loop.stages.train.outliers import (
     MIN_LABELS,
     judged_energies,
     outliers,
@@ -18,7 +19,6 @@ from al_loop.label.outliers import (
     robust_residuals,
     stress_outliers,
 )
-from al_loop.records import LabelledFrame, Role
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from dft_interfaces.label import Label, LabelStatus
 

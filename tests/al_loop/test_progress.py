@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from al_loop.logfile import EventLog, read_events
-from al_loop.progress import LoggedProgress, Progress, RichProgress, SilentProgress, terminal_progress
+from al_loop.utils.event_log import EventLog, read_events
+from al_loop.utils.progress import LoggedProgress, Progress, RichProgress, SilentProgress, terminal_progress
 
 
 def work(progress: Progress) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.errors import CampaignError
-from al_loop.queued import program
-from al_loop.queued.files import DONE, FAILED, TASK, read_result, read_task, step_folder
-from al_loop.queued.job import StageJob
-from al_loop.queued.tasks import ExploreTask, TaskFile
+from al_loop.stages import queue_program
+from al_loop.stages.queue_folder import DONE, FAILED, TASK, read_result, read_task, step_folder
+from al_loop.stages.queue_job import StageJob
+from al_loop.stages.queue_tasks import ExploreTask, TaskFile
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from committee.checkpoint import save
 from dft_interfaces.settings import StageQueueSettings
@@ -37,10 +37,10 @@ def test_a_damaged_result_is_no_result_and_is_made_again(tmp_path: Path, monkeyp
     )
     folder = step_folder(tmp_path, "explore", TaskFile(task=task).model_dump_json())
     monkeypatch.setattr(sys, "argv", ["program", str(folder)])
-    program.main()
+    queue_program.main()
     whole = (folder / DONE).read_text()
     (folder / DONE).write_text(json.dumps({**json.loads(whole), "trained": True}))
-    program.main()  # of the job that takes over
+    queue_program.main()  # of the job that takes over
     assert (folder / DONE).read_text() == whole
     assert "its job counts as one without a result" in caplog.text
     job = StageJob(folder, "explore", StageQueueSettings(partition="main"), cores=1)
@@ -56,7 +56,7 @@ def test_a_damaged_task_is_not_carried_out_and_is_written_anew(tmp_path: Path) -
     assert read_task(folder) == text
     damage(folder / TASK, "1", "2")
     with pytest.raises(CampaignError, match=r"task\.json was damaged.*Run the same command again"):
-        program.run(folder)
+        queue_program.run(folder)
     failed = read_result(folder / FAILED)
     assert failed is not None
     assert "was damaged" in failed["message"]

@@ -9,11 +9,11 @@ import pytest
 from ase import Atoms
 
 from al_loop.ledger import ModelRecord
-from al_loop.report.chosen import audit_errors, for_viewer
 from al_loop.report.elements import element_errors
 from al_loop.report.lineage import lineage
 from al_loop.report.page import ReportData
 from al_loop.report.reliability import calibration_curve, stress_parity
+from al_loop.report.selected_frames import audit_errors, for_viewer
 from al_loop.report.validation import validation_tables
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from al_loop.label.silence import Silence
+from al_loop.ledger.expired_leases import ExpiredLeases
 from al_loop.ledger.records import Holder
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,20 +30,20 @@ def looks(silence, clock, holders, seconds, step_s=1.0):
 
 def test_one_that_shows_no_life_is_silent_after_a_lease():
     clock = Clock()
-    found = looks(Silence(8.0, clock), clock, lambda _: [holder()], 20)
+    found = looks(ExpiredLeases(8.0, clock), clock, lambda _: [holder()], 20)
     assert [bool(one) for one in found].index(True) == 8
 
 
 def test_a_beat_starts_it_anew_whatever_the_servers_clock_says():
     clock = Clock()
     beats = [holder(beat) for beat in (0, 3600, 3602, -7200, -7198, 0.5)]
-    found = looks(Silence(8.0, clock), clock, lambda number: [beats[number // 5 % 6]], 90)
+    found = looks(ExpiredLeases(8.0, clock), clock, lambda number: [beats[number // 5 % 6]], 90)
     assert not any(found)
 
 
 def test_a_long_gap_between_two_looks_counts_for_a_quarter_of_a_lease():
     clock = Clock()
-    silence = Silence(8.0, clock)
+    silence = ExpiredLeases(8.0, clock)
     silence.after([holder()])
     for _ in range(3):
         clock.now_s += 1000.0
@@ -54,5 +54,5 @@ def test_a_long_gap_between_two_looks_counts_for_a_quarter_of_a_lease():
 
 def test_another_claim_is_another_holder():
     clock = Clock()
-    found = looks(Silence(8.0, clock), clock, lambda number: [holder(mark="ab"[number // 5 % 2])], 60)
+    found = looks(ExpiredLeases(8.0, clock), clock, lambda number: [holder(mark="ab"[number // 5 % 2])], 60)
     assert not any(found)

@@ -10,10 +10,10 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from al_loop.label.changed_engine import JudgedLabels, change_in_words
-from al_loop.label.compared import ComparedLabel
-from al_loop.label.slips import slips
-from al_loop.ledger.records import Made
+from al_loop.records import Made
+from al_loop.stages.train.changed_engine import JudgedLabels, change_in_words
+from al_loop.stages.train.compared_labels import ComparedLabel
+from al_loop.stages.train.unit_mismatch import slips
 
 BEFORE, AFTER = 12, 6
 

@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 
-from committee.backbone import Evaluation
+from committee.backbones.contract import Evaluation
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import TrainingFrame, train
+from committee.training.train import TrainingFrame, train
 
 
 class AnalyticBackbone:

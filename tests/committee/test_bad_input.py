@@ -11,14 +11,14 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from pydantic import ValidationError
 
-from committee.backbone import Backbone, Evaluation
+from committee.backbones.contract import Backbone, Evaluation
 from committee.calculator import CommitteeCalculator
 from committee.checkpoint import load, save
 from committee.errors import CheckpointError, StructureError, TrainingDataError, UnknownElementError
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.structures import check_structures
-from committee.training import TrainingFrame, train
+from committee.training.train import TrainingFrame, train
 
 
 def nan() -> Atoms:

@@ -6,7 +6,7 @@ from ase.md.verlet import VelocityVerlet
 
 from committee import names
 from committee.calculator import CommitteeCalculator
-from committee.screen import ForceScreen
+from committee.uncertainty.screen import ForceScreen
 
 
 def test_results_carry_the_contracts_names_and_shapes(trained, make_crystal):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from committee.calibration import Calibration
-from committee.conformal import clopper_pearson_upper, conformal_quantile, frames_needed, frames_to_prove
 from committee.errors import CheckpointError, TrainingDataError
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.conformal import clopper_pearson_upper, conformal_quantile, frames_needed, frames_to_prove
 
 
 def sample(frames: int, seed: int, noise: float = 2.0):

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from committee.calibration import Calibration
 from committee.checkpoint import DESCRIPTION, TENSORS, load, save
-from committee.checkpoint_versions import SCHEMA_VERSION, UPGRADES
+from committee.model.checkpoint_versions import SCHEMA_VERSION, UPGRADES
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import train
+from committee.training.train import train
+from committee.uncertainty.calibration import Calibration
 
 EXAMPLES = Path(__file__).parent / "checkpoints"
 EXPECTED = "expected.json"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import train
-from committee.validation import split_by_group
+from committee.training.train import train
+from committee.training.validation import split_by_group
 
 
 def fit(backbone, frames, folder, progress=None, **settings):
@@ -92,7 +92,7 @@ def test_an_element_that_is_only_held_back_keeps_its_reference_shift(backbone, f
 
 def test_sketched_frames_are_judged_by_their_full_forces(backbone, frames, tmp_path):
     """Exact or sketched, the score at the start is the same number: the foundation's own cost."""
-    from committee.fitting import fit_heads
+    from committee.training.fitting import fit_heads
 
     scores = []
 
@@ -101,7 +101,7 @@ def test_sketched_frames_are_judged_by_their_full_forces(backbone, frames, tmp_p
         fit_heads(heads, data, settings, seed, score=score, state=state, progress=progress)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("committee.training.fit_heads", spy)
+        patch.setattr("committee.training.train.fit_heads", spy)
         for limit in (32, 4):
             settings = {"exact_up_to_atoms": limit, "sketch_directions": 5, "validation_fraction": 0.3, "epochs": 20}
             fit(backbone, frames, tmp_path, **settings)

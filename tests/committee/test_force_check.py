@@ -11,10 +11,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tblite.ase import TBLite
 
 from committee.backbones import load_backbone
-from committee.compared_forces import ComparedForces, two_atom_axis
-from committee.force_check import ENERGY_UNITS, FORCE_UNITS, check_forces
+from committee.checks.compared_forces import ComparedForces, two_atom_axis
+from committee.checks.force_check import ENERGY_UNITS, FORCE_UNITS, check_forces
+from committee.checks.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
 from committee.settings import SevenNetSettings
-from committee.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
 
 FRAMES = 6
 CALCULATORS = {"EMT": EMT, "xTB": lambda: TBLite(method="GFN2-xTB", verbosity=0)}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from committee.heads import ResidualHeads, element_means
+from committee.model.heads import ResidualHeads, element_means
 from committee.settings import CommitteeSettings
 
 ELEMENTS = (1, 6, 8)

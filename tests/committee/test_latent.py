@@ -4,8 +4,8 @@ import torch
 from sklearn.base import clone
 
 from committee.errors import TrainingDataError
-from committee.fade import fade
-from committee.latent import UNKNOWN_DISTANCE, LatentDistance
+from committee.model.latent import UNKNOWN_DISTANCE, LatentDistance
+from committee.model.switching import switching_function
 
 
 def cloud(frames: int, seed: int, spread: float = 1.0):
@@ -88,9 +88,9 @@ def test_nan_features_are_refused():
 
 def test_fade_is_one_then_falls_then_zero_and_smooth():
     d = torch.tensor([0.0, 3.0, 5.0, 12.0, 1e3], dtype=torch.float64)
-    values = fade(d, 3.0, 12.0)
+    values = switching_function(d, 3.0, 12.0)
     assert values[0] == values[1] == 1
     assert 0 < values[2] < 1
     assert values[3] == values[4] == 0
     inside = torch.linspace(2.5, 12.5, 21, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: fade(x, 3.0, 12.0), inside)
+    assert torch.autograd.gradcheck(lambda x: switching_function(x, 3.0, 12.0), inside)

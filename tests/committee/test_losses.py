@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from committee.losses import DirectionErrors, Errors, likelihood_losses, member_losses, penalty
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import train
+from committee.training.losses import DirectionErrors, Errors, likelihood_losses, member_losses, penalty
+from committee.training.train import train
 
 EPOCHS = 150
 

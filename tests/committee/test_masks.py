@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from committee.errors import TrainingDataError
-from committee.fitting import training_loss
-from committee.heads import ResidualHeads
-from committee.losses import likelihood_losses, member_losses
+from committee.model.heads import ResidualHeads
+from committee.model.tangents import cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.tangents import cached_tangents
-from committee.training import train
-from committee.training_frame import check_frames
-from committee.training_set import TrainingSet
-from committee.validation import split_by_group
+from committee.training.fitting import training_loss
+from committee.training.losses import likelihood_losses, member_losses
+from committee.training.train import train
+from committee.training.training_frame import check_frames
+from committee.training.training_set import TrainingSet
+from committee.training.validation import split_by_group
 
 COMMITTEE = CommitteeSettings(members=3, hidden_channels=16)
 

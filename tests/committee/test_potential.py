@@ -6,12 +6,12 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 
-from committee.correction import correct
 from committee.errors import FoundationAnswerError
-from committee.fade import fade
+from committee.model.correction import correct
+from committee.model.switching import switching_function
+from committee.model.tangents import VOIGT
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
-from committee.tangents import VOIGT
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def test_priors_spread_an_untrained_committee_and_keep_its_mean(backbone, struct
 def test_forces_are_the_gradient_of_the_mean_with_the_fade_on(faded, structures):
     for atoms in structures:
         prediction = faded.predict([atoms])[0]
-        factors = fade(torch.tensor(prediction.latent_distance), faded.settings.fade_onset, faded.settings.fade_end)
+        distances, settings = torch.tensor(prediction.latent_distance), faded.settings
+        factors = switching_function(distances, settings.fade_onset, settings.fade_end)
         assert ((factors > 0.01) & (factors < 0.99)).any()
         for i, axis in ((0, 0), (1, 2), (len(atoms) - 1, 1)):
             moved = [atoms.copy(), atoms.copy()]

@@ -7,13 +7,13 @@ import torch
 from ase.build import bulk, molecule
 
 from benchmarks.reference_path import accumulate_gradients
-from committee.fitting import bootstrap_weights, training_loss
-from committee.heads import ResidualHeads
-from committee.latent import LatentDistance
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentDistance
+from committee.model.tangents import compute_tangents
 from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
-from committee.tangents import compute_tangents
-from committee.training_frame import TrainingFrame
-from committee.training_set import TrainingSet
+from committee.training.fitting import bootstrap_weights, training_loss
+from committee.training.training_frame import TrainingFrame
+from committee.training.training_set import TrainingSet
 
 # An early, wide fade, so that training atoms lie inside it.
 COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, prior_scale_eV=0.1, fade_onset=0.05, fade_end=2.0)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from committee.aligned_levels import align_levels
 from committee.errors import TrainingDataError
-from committee.reference_shifts import ReferenceShifts
+from committee.model.reference_shifts import ReferenceShifts
 from committee.settings import TrainingSettings
-from committee.training import train
-from committee.training_frame import TrainingFrame, check_frames
+from committee.training.aligned_levels import align_levels
+from committee.training.train import train
+from committee.training.training_frame import TrainingFrame, check_frames
 
 NAMES = ["H2", "H2O", "CH4", "CO2", "CH3OH", "CO", "H2O2"]
 

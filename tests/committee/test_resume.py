@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import train
-from committee.training_state import STATE
+from committee.training.train import train
+from committee.training.training_state import STATE
 
 SETTINGS = TrainingSettings(epochs=70, validation_fraction=0.3, patience_epochs=1000)
 
@@ -69,7 +69,7 @@ def test_a_training_that_was_killed_goes_on(backbone, frames, tmp_path):
         analytic = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(analytic)
         from committee.settings import CommitteeSettings, TrainingSettings
-        from committee.training import train
+        from committee.training.train import train
 
         structures = [analytic.methanol(i) for i in range(4)] + [analytic.crystal(i) for i in range(4)]
         train(

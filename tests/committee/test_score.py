@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from committee.score import PRIOR_POWERS, Score, largest
+from committee.uncertainty.score import PRIOR_POWERS, Score, largest
 
 TOLERANCE = 0.1
 

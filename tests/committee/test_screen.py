@@ -5,8 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from committee.calibration import Calibration
-from committee.screen import ForceScreen
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.screen import ForceScreen
 
 MEMBERS = 8
 

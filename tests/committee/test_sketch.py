@@ -4,15 +4,15 @@ import torch
 
 from committee.backbones import load_backbone
 from committee.errors import TrainingDataError
-from committee.heads import ResidualHeads
-from committee.losses import member_losses
+from committee.model.heads import ResidualHeads
+from committee.model.random_directions import is_exact, sketch_of
+from committee.model.tangents import cached_tangents, compute_tangents, structure_hash
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
-from committee.sketch import is_exact, sketch_of
-from committee.tangents import cached_tangents, compute_tangents, structure_hash
-from committee.training import train
-from committee.training_frame import TrainingFrame
-from committee.training_set import TrainingSet
+from committee.training.losses import member_losses
+from committee.training.train import train
+from committee.training.training_frame import TrainingFrame
+from committee.training.training_set import TrainingSet
 
 SKETCHED = TrainingSettings(exact_up_to_atoms=4, sketch_directions=12)
 COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, fade_onset=0.5, fade_end=3.0)

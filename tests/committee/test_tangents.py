@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from committee.tangents import VOIGT, cached_tangents, compute_tangents, structure_hash
+from committee.model.tangents import VOIGT, cached_tangents, compute_tangents, structure_hash
 
 
 def test_tangents_are_finite_differences_of_the_features(backbone, make_crystal, make_methanol):

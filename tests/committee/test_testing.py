@@ -9,7 +9,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from committee.backbone import Backbone, Evaluation
+from committee.backbones.contract import Backbone, Evaluation
 from committee.backbones.geometry import make_leaves
 from committee.structures import check_structures
 from committee.testing import BackboneCheckError, check_backbone

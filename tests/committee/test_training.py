@@ -6,7 +6,7 @@ import pytest
 from committee.errors import TrainingDataError
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training import train, training_hash
+from committee.training.train import train, training_hash
 
 SHORT = TrainingSettings(epochs=30)
 

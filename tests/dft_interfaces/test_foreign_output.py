@@ -14,10 +14,10 @@ from dft_interfaces.engines.vasp_output import read_numbers
 from dft_interfaces.engines.vasp_potcars import potcar_digest, read_potcar
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError, QueueError
 from dft_interfaces.failures import EngineFailureError
+from dft_interfaces.files.label_json import label_as_dict, label_from_dict
 from dft_interfaces.foreign import reading
 from dft_interfaces.isolation.engine_process import _reply as reply
 from dft_interfaces.label import Failure, Label, LabelStatus
-from dft_interfaces.label_json import label_as_dict, label_from_dict
 from dft_interfaces.pseudopotentials.upf_files import read_upf_set
 from dft_interfaces.queue.command import run_command
 from dft_interfaces.queue.limits import folder_problems

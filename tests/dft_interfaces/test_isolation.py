@@ -19,7 +19,7 @@ from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.isolation import engine_process
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.label import Failure, LabelStatus
-from dft_interfaces.last_words import EngineLog
+from dft_interfaces.output_tail import EngineLog
 from dft_interfaces.settings import (
     ASECalculatorSettings,
     EspressoSettings,

@@ -6,14 +6,14 @@ import pytest
 from ase.build import bulk, molecule
 
 from dft_interfaces.engines import build_engine
+from dft_interfaces.jobs.retry import labelled_with_retries
 from dft_interfaces.label import Failure, LabelStatus
-from dft_interfaces.ladder import labelled_with_retries
 from dft_interfaces.settings import ASECalculatorSettings, GPAWSettings, PySCFSettings, RetrySettings
-from dft_interfaces.settings.gpaw import GPAWRung
-from dft_interfaces.settings.pyscf import PySCFRung
+from dft_interfaces.settings.gpaw import GPAWRetryStrategy
+from dft_interfaces.settings.pyscf import PySCFRetryStrategy
 
 RETRY = RetrySettings(tries=4, delay_s=5, delay_factor=4)
-MORE_CYCLES = PySCFRung(name="more cycles", max_cycles=60)
+MORE_CYCLES = PySCFRetryStrategy(name="more cycles", max_cycles=60)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_what_works_at_once_is_returned_as_it_is(tmp_path):
 
 
 def test_an_impossible_scf_is_tried_once_on_each_rung_and_given_up():
-    rungs = tuple(PySCFRung(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
+    rungs = tuple(PySCFRetryStrategy(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
     engine = build_engine(PySCFSettings(engine="pyscf", max_cycles=1, ladder=rungs))
     label = labelled_with_retries(engine, water(), RETRY, pytest.fail)
     assert (label.status, label.failure) == (LabelStatus.UNCONVERGED, Failure.UNCONVERGED)
@@ -67,7 +67,7 @@ def test_the_rung_that_converges_gives_the_energy_that_was_asked_for():
 def test_gpaw_climbs_its_ladder_too():
     atoms = bulk("Si")
     atoms.rattle(0.05, seed=1)
-    ladder = (GPAWRung(name="more cycles", max_cycles=60),)
+    ladder = (GPAWRetryStrategy(name="more cycles", max_cycles=60),)
     settings = GPAWSettings(engine="gpaw", cutoff_eV=250, kpoint_density_A=3, max_cycles=2, ladder=ladder)
     label = labelled_with_retries(build_engine(settings), atoms, RETRY, pytest.fail)
     assert label.status is LabelStatus.CONVERGED

@@ -4,8 +4,8 @@ import pytest
 from ase.build import bulk
 from pydantic import TypeAdapter
 
-from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.engines import build_engine
+from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.label import Failure, LabelStatus
 from dft_interfaces.settings import EngineSettings
 

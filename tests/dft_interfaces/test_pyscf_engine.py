@@ -11,7 +11,7 @@ from dft_interfaces.engines.calculation import labelled
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.label import Failure, LabelStatus
 from dft_interfaces.settings import PySCFSettings
-from dft_interfaces.settings.pyscf import PySCFRung
+from dft_interfaces.settings.pyscf import PySCFRetryStrategy
 from dft_interfaces.testing import Tolerances, check_engine, check_ladder
 
 
@@ -193,12 +193,13 @@ def test_a_rung_changes_the_way():
     engine, atoms = _engine(grid_level=1, max_cycles=1), _rattled("H2O")
     plain = log_of(None)
     assert "within 1 cycles" in plain
-    shifted, damped = PySCFRung(name="s", level_shift_hartree=5), PySCFRung(name="d", damping=0.9, max_cycles=3)
+    shifted = PySCFRetryStrategy(name="s", level_shift_hartree=5)
+    damped = PySCFRetryStrategy(name="d", damping=0.9, max_cycles=3)
     assert "within 1 cycles" in log_of(shifted)
     assert "within 3 cycles" in log_of(damped)
-    assert log_of(damped) != log_of(PySCFRung(name="m", max_cycles=3))
-    assert "macro" in log_of(PySCFRung(name="n", newton=True))
-    warm = log_of(PySCFRung(name="w", start_smearing_eV=2.0))
+    assert log_of(damped) != log_of(PySCFRetryStrategy(name="m", max_cycles=3))
+    assert "macro" in log_of(PySCFRetryStrategy(name="n", newton=True))
+    warm = log_of(PySCFRetryStrategy(name="w", start_smearing_eV=2.0))
     assert _cycle_energy(warm) != _cycle_energy(plain)
 
 

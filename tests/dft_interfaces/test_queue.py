@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dft_interfaces.jobs.in_flight import JobRecords, QueuedJob
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.label import Attempt, Failure, LabelStatus
 from dft_interfaces.queue.command import run_command
-from dft_interfaces.queue.files import slurm_script
-from dft_interfaces.queue.jobs import JobRecords, QueuedJob
+from dft_interfaces.queue.folder import slurm_script
 from dft_interfaces.queue.limits import UNLIMITED, disagreements
 from dft_interfaces.queue.slurm import slurm_seconds
 from dft_interfaces.settings import ASECalculatorSettings, LimitSettings, QueueSettings, RetrySettings

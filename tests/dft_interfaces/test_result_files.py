@@ -8,13 +8,13 @@ import pytest
 from ase import Atoms
 from pydantic import TypeAdapter
 
-from dft_interfaces.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
+from dft_interfaces.files.label_json import label_as_dict, label_from_dict
 from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.jobs.queue_program import BATCH_NAME, main, write_batch
 from dft_interfaces.jobs.result_files import finished_label, keep_result, read_result, result_path, write_result
 from dft_interfaces.label import Label, LabelStatus
-from dft_interfaces.label_json import label_as_dict, label_from_dict
-from dft_interfaces.queue.program import BATCH_NAME, main, write_batch
 from dft_interfaces.settings import EngineSettings, LimitSettings, RetrySettings
 
 

@@ -5,8 +5,8 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule, mx2
 
+from dft_interfaces.geometry.slab import correction_problem, faces_differ, slab_of
 from dft_interfaces.settings import EspressoSettings, GPAWSettings, VASPSettings
-from dft_interfaces.slab import correction_problem, faces_differ, slab_of
 
 CORRECTED = {"dipole_correction": True}
 

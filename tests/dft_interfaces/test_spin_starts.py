@@ -4,8 +4,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
+from dft_interfaces.engines.spin_starts import lowest, spin_starts, unpolarised_remark
 from dft_interfaces.label import Failure, Label, LabelStatus
-from dft_interfaces.spin_starts import lowest, spin_starts, unpolarised_remark
 from dft_interfaces.structure import CannotCalculateError
 
 ALL = ("ferromagnetic", "antiferromagnetic", "none")

@@ -11,7 +11,7 @@ from ase.units import Bohr, GPa, Hartree, Ry
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus, LevelOfTheory
 from dft_interfaces.settings import ASECalculatorSettings
-from dft_interfaces.settings.ase_calculator import ASERung
+from dft_interfaces.settings.ase_calculator import ASERetryStrategy
 from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_ladder
 
 LIMITS = Tolerances(forces_eV_per_A=1e-3, stress_eV_per_A3=1e-4, displacement_A=1e-3, strain=1e-4)
@@ -119,7 +119,7 @@ def test_faults_are_found(words):
     [
         ({"name": ""}, "no name"),
         ({"cores": 0}, "cores is 0"),
-        ({"ladder": [ASERung(name="slow"), ASERung(name="slow")]}, "repeat"),
+        ({"ladder": [ASERetryStrategy(name="slow"), ASERetryStrategy(name="slow")]}, "repeat"),
         ({"estimate_s": lambda atoms: float("nan")}, "estimate_s is nan"),
         ({"unknown_elements": sorted}, r"unknown_elements names \['Cu'\]"),
         ({"properties": frozenset({"energy"})}, "properties are"),
@@ -134,7 +134,10 @@ def test_what_an_engine_says_of_itself_is_checked(said, words):
     ("rungs", "words"),
     [
         ([], "no rungs"),
-        ([ASERung(name="another surface", arguments={"asap_cutoff": True})], "'another surface' ends in an energy"),
+        (
+            [ASERetryStrategy(name="another surface", arguments={"asap_cutoff": True})],
+            "'another surface' ends in an energy",
+        ),
     ],
 )
 def test_a_rung_that_changes_what_is_solved_is_found(rungs, words):
@@ -143,7 +146,7 @@ def test_a_rung_that_changes_what_is_solved_is_found(rungs, words):
 
 
 def test_a_rung_that_changes_the_way_only_passes():
-    check_ladder(Wrapped(ladder=[ASERung(name="the same", arguments={"asap_cutoff": False})]), _copper())
+    check_ladder(Wrapped(ladder=[ASERetryStrategy(name="the same", arguments={"asap_cutoff": False})]), _copper())
 
 
 def test_a_sound_engine_passes():

@@ -77,7 +77,7 @@ class SmallCampaign:
         children = psutil.Process(process.pid).children() if workers else []
         process.kill()
         for child in children:
-            if "al_loop.label.worker" in child.cmdline():
+            if "al_loop.tools.workers.worker" in child.cmdline():
                 child.kill()
         process.wait()
 

@@ -14,7 +14,7 @@ import pytest
 from campaigns import PATIENCE_S, SmallCampaign
 from faults import outcome
 
-from al_loop.ledger.server import stop_server
+from al_loop.ledger.private_server import stop_server
 
 
 def _flipped(path):

@@ -83,7 +83,7 @@ def workers_of(process):
 
 def _works(process):
     try:
-        return "al_loop.label.worker" in process.cmdline()
+        return "al_loop.tools.workers.worker" in process.cmdline()
     except psutil.NoSuchProcess:  # a zombie too
         return False
 

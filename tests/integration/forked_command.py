@@ -14,7 +14,7 @@ from pathlib import Path
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["al_loop.campaign", "al_loop.cli", "al_loop.queued.program", "fairchem.core", "committee.backbones.fairchem"]
+    ["al_loop.campaign", "al_loop.cli", "al_loop.stages.queue_program", "fairchem.core", "committee.backbones.fairchem"]
 )
 
 OBEY_PERMISSIONS = "AL_LOOP_TEST_OBEY_PERMISSIONS"  # in a command's environment: root obeys them like anybody

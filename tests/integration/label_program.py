@@ -14,9 +14,9 @@ from pathlib import Path
 from ase.build import bulk, molecule
 
 from al_loop.config.settings import LabelSettings
+from dft_interfaces.files.label_json import label_as_dict
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
-from dft_interfaces.label_json import label_as_dict
-from dft_interfaces.queue.labels import QueueRunner
+from dft_interfaces.jobs.queue_labels import QueueRunner
 
 
 def structure(request_id):

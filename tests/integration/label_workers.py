@@ -11,7 +11,7 @@ from pathlib import Path
 from ase.build import bulk
 
 from al_loop.config.settings import LabelSettings
-from dft_interfaces.label_json import label_from_dict
+from dft_interfaces.files.label_json import label_from_dict
 from dft_interfaces.settings import ASECalculatorSettings
 
 HERE = Path(__file__).parent

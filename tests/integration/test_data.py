@@ -21,15 +21,15 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import StoreSettings
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
-from al_loop.files.exporting import export_file
-from al_loop.files.imported_atoms import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
-from al_loop.files.importing import import_file
-from al_loop.harvest import harvest
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.imported_atoms import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.tools.exchange.exporting import export_file
+from al_loop.tools.exchange.harvest import harvest
+from al_loop.tools.exchange.importing import import_file
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
 LEVEL = "0123456789abcdef"

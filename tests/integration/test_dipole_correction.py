@@ -10,10 +10,10 @@ from ase.units import Bohr, Ry
 
 from dft_interfaces.engines import build_engine
 from dft_interfaces.engines.gpaw_slab import placed_slab
+from dft_interfaces.geometry.slab import slab_of
 from dft_interfaces.label import LabelStatus
-from dft_interfaces.last_words import EngineLog
+from dft_interfaces.output_tail import EngineLog
 from dft_interfaces.settings import EspressoSettings, GPAWSettings
-from dft_interfaces.slab import slab_of
 
 NO_ESPRESSO = EspressoSettings(engine="espresso").remedy()
 needs_espresso = pytest.mark.skipif(NO_ESPRESSO is not None and os.geteuid() != 0, reason=str(NO_ESPRESSO))

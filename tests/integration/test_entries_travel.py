@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import StoreSettings
-from al_loop.files.extxyz_text import frame_text
-from al_loop.files.written_entries import read_entries, restore_constraints
+from al_loop.files.text.extxyz_text import frame_text
+from al_loop.files.text.written_entries import read_entries, restore_constraints
+from al_loop.frames.own_entries import OwnEntries
 from al_loop.ledger import open_ledger
-from al_loop.own_entries import OwnEntries
-from al_loop.plain_json import same
 from al_loop.records import Role
+from al_loop.utils.plain_json import same
 
 CONFIG = """
 name: nitrite

@@ -14,7 +14,7 @@ import pymongo
 import pytest
 from faults import PATIENCE_S, outcome, record, server_process, stop_and_go, survived, wait, workers_of
 
-from al_loop.ledger.server import private_server, stop_server
+from al_loop.ledger.private_server import private_server, stop_server
 
 
 @pytest.mark.parametrize("stage", ["explore", "label"])

@@ -10,7 +10,7 @@ import pytest
 from faults import record, survived, wait
 from unwilling_servers import GuardedServer, listening, relay
 
-from al_loop.ledger.server import held_server
+from al_loop.ledger.private_server import held_server
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from unwilling_servers import PASSWORD, GuardedServer, listening, of_version, re
 from al_loop.cli.status import campaign_status
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
-from al_loop.identity import existing_campaign
 from al_loop.ledger import connection, open_ledger
 from al_loop.ledger.connection import connected
+from al_loop.ledger.identity import existing_campaign
 from al_loop.ledger.store import shared_server
 from al_loop.records import Role
 

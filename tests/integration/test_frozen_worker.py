@@ -9,14 +9,14 @@ import pytest
 from ase.build import molecule
 
 from al_loop.config import Config, StoreSettings
-from al_loop.folder import LOGS
-from al_loop.ids import frame_id
-from al_loop.label import labelling
-from al_loop.label.labelling import WorkerPool, wait_for_labels
-from al_loop.label.silent_holders import SilentHolders
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.logfile import EventLog
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.tools.workers import worker_pool
+from al_loop.tools.workers.silent_holders import SilentHolders
+from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
+from al_loop.utils.campaign_folder import LOGS
+from al_loop.utils.content_hash import frame_id
+from al_loop.utils.event_log import EventLog
 from dft_interfaces.engines import build_engine
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ def ledger(asked: Config) -> Iterator[Ledger]:
 
 
 def own_worker() -> psutil.Process:
-    return next(one for one in psutil.Process().children() if "al_loop.label.worker" in one.cmdline())
+    return next(one for one in psutil.Process().children() if "al_loop.tools.workers.worker" in one.cmdline())
 
 
 def freeze(worker: psutil.Process) -> list[psutil.Process]:
@@ -88,7 +88,7 @@ def wait_until(condition: Callable[[], object], log: Path) -> None:
 def test_a_frozen_worker_is_killed_with_its_engine(
     asked: Config, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(labelling, "GRACE_S", 0.5)
+    monkeypatch.setattr(worker_pool, "GRACE_S", 0.5)
     with WorkerPool(asked, EventLog(asked.folder / "log.jsonl")) as pool:
         pool.start()
         wait_until(lambda: not ledger.open_requests(0), asked.folder / LOGS / "worker_000.log")

@@ -83,7 +83,7 @@ def test_an_unknown_functional_is_refused_at_once():
 
 
 def test_the_mesh_follows_the_cell_and_skewed_cells_get_no_fewer_points():
-    from dft_interfaces.kpoints import kpoint_mesh
+    from dft_interfaces.geometry.kpoints import kpoint_mesh
 
     cube = bulk("Si", "diamond", 5.0, cubic=True)
     assert kpoint_mesh(cube, 10.0) == (2, 2, 2)
@@ -113,7 +113,7 @@ def test_dispersion_is_part_of_energy_forces_and_stress():
 
 @pytest.mark.parametrize("kind", ["D3(BJ)", "D3(zero)"])
 def test_dispersion_is_its_energys_derivative(kind):
-    from dft_interfaces.dispersion import dispersion_correction
+    from dft_interfaces.engines.dispersion import dispersion_correction
 
     def energy(atoms):
         return dispersion_correction(atoms, "PBE", kind)[0]

@@ -9,14 +9,14 @@ from bson import ObjectId
 
 from al_loop.campaign import Campaign
 from al_loop.errors import InputError
-from al_loop.folder import inside
-from al_loop.identity import start_campaign
-from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
+from al_loop.ledger.identity import start_campaign
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.campaign_folder import inside
+from al_loop.utils.content_hash import frame_id
 from committee.checkpoint import content_hash
 from committee.errors import TrainingDataError
-from committee.tangents import cached_tangents
+from committee.model.tangents import cached_tangents
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.jobs.result_files import result_path
 from dft_interfaces.label import Label, LabelStatus

@@ -14,16 +14,15 @@ from typing import Any
 
 import pytest
 
-from al_loop import identity, lease
 from al_loop.campaign import Campaign, _description
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import CampaignError, InputError
-from al_loop.folder import LEDGER, locked_folder
-from al_loop.harvest import harvest
-from al_loop.identity import ID_NAME, existing_campaign, read_identity
-from al_loop.lease import Lease, leased
-from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger import Ledger, campaign_lease, identity, open_ledger
+from al_loop.ledger.campaign_lease import Lease, leased
+from al_loop.ledger.identity import ID_NAME, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
+from al_loop.tools.exchange.harvest import harvest
+from al_loop.utils.campaign_folder import LEDGER, locked_folder
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 SILICON = Path(__file__).parents[2] / "configs" / "structures" / "silicon.cif"
@@ -321,7 +320,7 @@ def test_a_start_that_is_killed_between_two_writes_is_repeated(
 
     with monkeypatch.context() as patch, suppress(Killed):
         patch.setattr(identity, "write_identity", cut_off)
-        patch.setattr(lease, "write_identity", cut_off)
+        patch.setattr(campaign_lease, "write_identity", cut_off)
         with running(asked):
             raise Killed
     run(asked)

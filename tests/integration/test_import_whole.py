@@ -14,20 +14,20 @@ from ase.io import write
 from pymongo.errors import OperationFailure
 
 from al_loop.config import StoreSettings
-from al_loop.config.file import load_config
 from al_loop.errors import CampaignError, InputError
-from al_loop.files import importing
 from al_loop.files.extxyz import write_frame
-from al_loop.files.import_notes import unfinished_imports
-from al_loop.files.imported_atoms import imported_atom_energies
-from al_loop.files.importing import Imported, import_file
 from al_loop.files.record import Record
-from al_loop.frames import plain_atoms
-from al_loop.harvest import as_visit, harvest
-from al_loop.ids import frame_id
+from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.ledger import Ledger, open_ledger, prepared, visits
-from al_loop.ledger.blobs import BUCKET
+from al_loop.ledger.gridfs import BUCKET
+from al_loop.ledger.import_log import unfinished_imports
+from al_loop.ledger.imported_atoms import imported_atom_energies
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.tools.exchange import importing
+from al_loop.tools.exchange.harvest import as_visit, harvest
+from al_loop.tools.exchange.importing import Imported, import_file
+from al_loop.tools.preflight.load_config import load_config
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
 LEVEL = "0123456789abcdef"
@@ -225,7 +225,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
     """Frames and labels are in part in GridFS, and the campaign's own requests wait for labels of the file."""
     for module in (visits, prepared):
         monkeypatch.setattr(module, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.blobs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
     asked = [visit(labelled(seed)) for seed in (0, 3)]
     ledger.replace_visits(0, [Role.TEST], asked)
     ledger.request_labels(0, Role.TEST, asked, LEVEL)
@@ -252,7 +252,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
 def test_one_that_is_cut_off_at_any_write_is_told_and_completed(ledger, config, tmp_path, monkeypatch, last) -> None:
     """As a kill leaves it: nothing is removed. A kill itself is tried in test_data.py."""
     monkeypatch.setattr(prepared, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.blobs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
     path = written(tmp_path / "mine.extxyz", Atoms("Cu", info={"REF_energy": 3.5}))
     failing = Refusing(ledger, last, after={"event": 2, "visit": 0}.get(last, 1))
     with monkeypatch.context() as patch:

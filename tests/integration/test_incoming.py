@@ -12,14 +12,14 @@ from ase.build import molecule
 from mongoengine import ValidationError
 
 from al_loop.config import StoreSettings, WatchSettings
-from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
 from al_loop.ledger.base import raw
 from al_loop.ledger.documents import LaneWord, Want
 from al_loop.ledger.incoming import Incoming
 from al_loop.ledger.requests import NEVER
+from al_loop.ledger.watch import Watch
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
-from al_loop.watch import Watch
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
 LEVEL = "a level"
@@ -87,14 +87,14 @@ def test_what_is_left_open_is_put_off_to_the_next_round(ledger):
     held = ledger.claim("worker", LEVEL, 60)
     assert ledger.open_by_role(0) == {Role.EXPLORE: (3, 4)}
     for _ in range(2):
-        ledger.put_off(0)
+        ledger.defer(0)
         assert ledger.open_by_role(0) == {Role.EXPLORE: (0, 1)}
         assert ledger.open_by_role(1) == {Role.EXPLORE: (3, 3)}
     assert ledger.complete(held, label(1))
     assert [f.round for f in ledger.labelled([Role.EXPLORE])] == [0, 1]
 
 
-def test_portions_follow_each_other_and_are_replaced_alone(ledger):
+def test_batches_follow_each_other_and_are_replaced_alone(ledger):
     first, second = [visit(1, Role.EXPLORE), visit(2, Role.EXPLORE)], [visit(3, Role.EXPLORE), visit(4, Role.EXPLORE)]
     ledger.replace_visits(0, [Role.EXPLORE], first)
     ledger.replace_visits(0, [Role.EXPLORE], [visit(9, Role.EXPLORE)], after=2)  # killed, and run again

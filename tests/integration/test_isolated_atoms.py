@@ -8,8 +8,8 @@ from pyscf import dft, gto
 from typer.testing import CliRunner
 
 from al_loop.cli import app
-from al_loop.config.file import load_config
-from dft_interfaces.isolated_atoms import isolated_atom
+from al_loop.tools.preflight.load_config import load_config
+from dft_interfaces.engines.isolated_atoms import isolated_atom
 from dft_interfaces.settings import EspressoSettings, PySCFSettings
 
 HARTREE_EV = 27.211386

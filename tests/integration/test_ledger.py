@@ -17,11 +17,11 @@ from ase.build import molecule
 
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.documents import SCHEMA_VERSION
-from al_loop.ledger.upgrades import FORMAT
+from al_loop.ledger.migrations import FORMAT
 from al_loop.records import Lane, LaneVerdict, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 
 SUSPECT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,))
 TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)

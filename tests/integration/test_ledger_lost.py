@@ -10,13 +10,13 @@ import pytest
 from al_loop.campaign import Campaign, _description
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
-from al_loop.folder import LOGS
-from al_loop.identity import start_campaign
-from al_loop.label.labelling import WorkerPool
 from al_loop.ledger import open_ledger
-from al_loop.ledger.server import held_server, private_server
+from al_loop.ledger.identity import start_campaign
+from al_loop.ledger.private_server import held_server, private_server
 from al_loop.ledger.store import shared_server
-from al_loop.logfile import EventLog
+from al_loop.tools.workers.worker_pool import WorkerPool
+from al_loop.utils.campaign_folder import LOGS
+from al_loop.utils.event_log import EventLog
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
 
@@ -41,7 +41,7 @@ def test_a_private_server_that_cannot_be_started_again(tmp_path: Path, monkeypat
     monkeypatch.delenv("MONGODB_URI", raising=False)
     with pytest.raises(DatabaseLostError) as caught, open_ledger(StoreSettings(wait_s=2), tmp_path, "copper") as ledger:
         kill(tmp_path / "ledger")
-        monkeypatch.setattr("al_loop.ledger.server.find_mongod", lambda: Path("/bin/false"))
+        monkeypatch.setattr("al_loop.ledger.private_server.find_mongod", lambda: Path("/bin/false"))
         ledger.rounds()
     message = str(caught.value)
     assert f"lost its database, its private server in {tmp_path / 'ledger'}" in message

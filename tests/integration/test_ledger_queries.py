@@ -12,10 +12,10 @@ from ase.build import molecule
 
 import al_loop
 from al_loop.config import StoreSettings
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.records import Runner
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
 
@@ -74,7 +74,7 @@ def everything(ledger: Ledger) -> None:
         ledger.event("note", "", round_)
         ledger.put_arrays("evaluation", {"x": np.zeros(3)})
         ledger.finish_stage(round_, "report", 1.0, {})
-        ledger.put_off(round_)
+        ledger.defer(round_)
     ledger.waiting()
     ledger.take_incoming(2)
     ledger.served_model(before=1)

@@ -10,8 +10,8 @@ import pytest
 from al_loop.cli.status import campaign_status, is_running
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
-from al_loop.folder import locked_folder
 from al_loop.ledger import open_ledger
+from al_loop.utils.campaign_folder import locked_folder
 
 ROUNDS = 60
 REPORT: dict[str, Any] = {

@@ -16,10 +16,10 @@ from pymongo.read_preferences import Primary
 
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
-from al_loop.ids import frame_id
 from al_loop.ledger import open_ledger
 from al_loop.ledger.mongod import find_mongod
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
 NAME = "rs0"

@@ -9,9 +9,9 @@ from ase import Atoms
 
 from al_loop.config import StoreSettings
 from al_loop.errors import CampaignError
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
 MEMBERS = 16

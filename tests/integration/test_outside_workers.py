@@ -14,9 +14,9 @@ import yaml
 from ase.build import bulk
 
 from al_loop.config import StoreSettings
-from al_loop.ids import frame_id
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.settings import ASECalculatorSettings

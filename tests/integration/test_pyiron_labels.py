@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from label_workers import EMT, PATIENCE_S, Workers, structure
 
-from dft_interfaces.atoms_json import atoms_as_dict
 from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import DFTInterfaceError
+from dft_interfaces.files.atoms_json import atoms_as_dict
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.jobs.result_files import finished_label, result_path, write_result

@@ -10,7 +10,7 @@ from slurm import reason_to_skip, running_slurm, wait_until
 
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
-from al_loop.label.labelling import check_resources
+from al_loop.stages.label.resources import check_resources
 from dft_interfaces.engines import build_engine
 from dft_interfaces.jobs.result_files import finished_label
 from dft_interfaces.label import Failure, LabelStatus

@@ -8,8 +8,8 @@ import pytest
 from slurm import reason_to_skip, running_slurm, wait_until
 
 from al_loop.errors import CampaignError
-from al_loop.queued.files import DONE, NOTE, TASK, step_folder
-from al_loop.queued.job import StageJob
+from al_loop.stages.queue_folder import DONE, NOTE, TASK, step_folder
+from al_loop.stages.queue_job import StageJob
 from dft_interfaces.settings import StageQueueSettings
 
 pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))

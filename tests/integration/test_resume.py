@@ -12,7 +12,7 @@ from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
 from committee.backbones import load_backbone
 from committee.checkpoint import load
-from committee.checkpoint_versions import sealed
+from committee.model.checkpoint_versions import sealed
 
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
 

@@ -18,10 +18,14 @@ import pymongo
 import pytest
 
 from al_loop.errors import InputError
-from al_loop.ledger import mongod, mongod_process, server, socket_folder
-from al_loop.ledger.server import held_server, private_server, stop_server
+from al_loop.ledger import mongod, mongod_process, socket_folder
+from al_loop.ledger import private_server as server
+from al_loop.ledger.private_server import held_server, private_server, stop_server
 
-START = "import sys; from pathlib import Path; from al_loop.ledger.server import private_server as start, stop_server; "
+START = (
+    "import sys; from pathlib import Path; "
+    "from al_loop.ledger.private_server import private_server as start, stop_server; "
+)
 
 
 @pytest.fixture
@@ -120,7 +124,7 @@ def test_the_last_holder_stops_it(folder: Path) -> None:
 
 def test_a_killed_holder_leaves_it_to_the_next_one(folder: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from al_loop.ledger.server import held_server\n"
+        "import sys; from pathlib import Path; from al_loop.ledger.private_server import held_server\n"
         "with held_server(Path(sys.argv[1])): print('up', flush=True); sys.stdin.read()"
     )
     holder = run(script, folder, stdin=subprocess.PIPE, start_new_session=True)
@@ -363,7 +367,7 @@ def as_ordinary_user(script: str, folder: Path) -> subprocess.CompletedProcess[s
     # Python itself may lie where only root can read: import everything first, then become somebody else.
     preamble = (
         "import os, pwd, sys, pymongo, encodings.idna; from pathlib import Path\n"
-        "from al_loop.ledger.server import private_server, stop_server\n"
+        "from al_loop.ledger.private_server import private_server, stop_server\n"
         "folder = Path(sys.argv[1])\n"
         "if os.geteuid() == 0:\n"
         "    user = pwd.getpwnam('nobody'); os.setgroups([]); os.setgid(user.pw_gid); os.setuid(user.pw_uid)\n"

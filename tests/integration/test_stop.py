@@ -6,7 +6,7 @@ import pytest
 
 from al_loop import load_config
 from al_loop.ledger import open_ledger
-from al_loop.promote.stopping import STOPPED
+from al_loop.stages.evaluate.stopping import STOPPED
 
 
 def test_the_label_budget_ends_the_campaign(small_campaign):

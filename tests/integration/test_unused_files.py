@@ -13,11 +13,11 @@ import pytest
 from ase import Atoms
 
 from al_loop.config import StoreSettings
-from al_loop.ids import frame_id
+from al_loop.frames.own_entries import NO_ENTRIES
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.unused_files import file_fields
-from al_loop.own_entries import NO_ENTRIES
+from al_loop.ledger.garbage_collection import file_fields
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.utils.content_hash import frame_id
 
 LARGE = 230_000  # atoms: more than a document holds
 # A process that is killed at one place between the first piece of a file and the document that names it.

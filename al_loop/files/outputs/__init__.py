@@ -12,7 +12,7 @@ from al_loop.errors import InputError
 from al_loop.files.outputs import aims, cp2k, espresso, gpaw, orca, vasp_outcar, vasprun
 from al_loop.files.outputs.step import CUT_OFF, NO_FORCES, NOT_FINITE, IonicStep, OutputError
 from al_loop.files.outputs.vasp_run import other_output
-from al_loop.foreign import reason_of
+from al_loop.utils.foreign_input import reason_of
 
 OUTPUTS: Final = {
     "vasp-outcar": "VASP OUTCAR",

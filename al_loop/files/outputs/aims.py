@@ -9,7 +9,7 @@ from ase.io import ParseError
 from ase.io.aims import AimsOutHeaderChunk, get_aims_out_chunks, get_header_chunk
 
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep, OutputError
-from al_loop.files.text import open_text
+from al_loop.files.text.open_text import open_text
 
 _CONVERGED = "Self-consistency cycle converged."
 _BEGINS = "Begin self-consistency loop"

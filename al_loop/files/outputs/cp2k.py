@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from al_loop.files.outputs import cp2k_tables
 from al_loop.files.outputs.cp2k_trajectory import Trajectory, read_cells, read_trajectory
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep, OutputError
-from al_loop.files.text import read_text
+from al_loop.files.text.open_text import read_text
 
 Array = NDArray[np.float64]
 

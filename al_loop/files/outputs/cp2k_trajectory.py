@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.files.outputs.step import OutputError
-from al_loop.files.text import read_text
+from al_loop.files.text.open_text import read_text
 
 Array = NDArray[np.float64]
 HEADLINE: Final = re.compile(r"^\s*i =\s*(\d+).*?E =\s*(\S+)", re.MULTILINE)

@@ -22,8 +22,8 @@ from ase.io.espresso import (
 )
 
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep
-from al_loop.files.text import open_text
-from dft_interfaces.electronic_convergence import pw_converged, pw_thresholds_Ry
+from al_loop.files.text.open_text import open_text
+from dft_interfaces.engines.electronic_convergence import pw_converged, pw_thresholds_Ry
 
 _RUN: Final = "Program PWSCF"
 _POSITIONS: Final = "ATOMIC_POSITIONS"

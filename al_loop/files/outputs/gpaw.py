@@ -12,7 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep, OutputError
-from al_loop.files.text import open_text
+from al_loop.files.text.open_text import open_text
 
 _FREE: Final = re.compile(r"free energy:\s*(\S+)", re.IGNORECASE)
 _CONVERGED: Final = re.compile(r"^\s*converged (?:after|in) (\d+) (?:iterations|steps)", re.IGNORECASE | re.MULTILINE)

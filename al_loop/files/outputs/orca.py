@@ -8,7 +8,7 @@ from typing import Final
 from ase.io.orca import _read_atoms, read_energy, read_forces
 
 from al_loop.files.outputs.step import UNCONVERGED, IonicStep, OutputError
-from al_loop.files.text import open_text
+from al_loop.files.text.open_text import open_text
 
 _BEGINS: Final = (
     "GEOMETRY OPTIMIZATION CYCLE",

@@ -20,9 +20,9 @@ from ase.io.vasp_parsers.vasp_outcar_parsers import (
 )
 
 from al_loop.files.outputs.step import MACHINE_LEARNED, NO_FORCES, UNCONVERGED, IonicStep, OutputError
-from al_loop.files.text import open_text
-from al_loop.foreign import reason_of
-from dft_interfaces.electronic_convergence import vasp_converged
+from al_loop.files.text.open_text import open_text
+from al_loop.utils.foreign_input import reason_of
+from dft_interfaces.engines.electronic_convergence import vasp_converged
 
 _END: Final = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
 _LINES_BEHIND_END: Final = 4

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from al_loop.files.text import plain_name
+from al_loop.files.text.open_text import plain_name
 
 
 def run_tag(path: Path) -> str | None:

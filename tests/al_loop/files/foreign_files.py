@@ -16,11 +16,11 @@ from ase.io import write
 
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.labelled import read_labelled
-from al_loop.files.ordering import ordered_cells
 from al_loop.files.record import Record
 from al_loop.files.structures import choose_frames, read_structures
 from al_loop.files.trajectories import read_frames
-from al_loop.own_entries import OwnEntries
+from al_loop.frames.own_entries import OwnEntries
+from al_loop.structures.ordering import ordered_cells
 from dft_interfaces.label import Label, LabelStatus
 
 MIXED_CIF = """data_mixed

@@ -5,8 +5,8 @@ import pytest
 from ase.geometry import get_distances
 
 from al_loop.errors import InputError
-from al_loop.files.ordering import ordered_cells
 from al_loop.files.structures import read_structure, read_structures
+from al_loop.structures.ordering import ordered_cells
 
 HEAD = """data_x
 _cell_length_a {0}

@@ -13,8 +13,9 @@ from ase.io import write
 from ase.units import GPa
 
 from al_loop.errors import InputError
-from al_loop.files.duplicates import without_repeats
-from al_loop.files.labelled import LabelledAtoms, read_labelled
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.duplicates import without_repeats
+from al_loop.files.labels.labelled_frames import LabelledAtoms
 
 NONE = float("nan")
 

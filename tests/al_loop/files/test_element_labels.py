@@ -4,7 +4,7 @@ import pytest
 from ase import Atoms
 
 from al_loop.errors import InputError
-from al_loop.files.element_labels import elements_of, readings, relabel, species_of
+from al_loop.files.readers.element_labels import elements_of, readings, relabel, species_of
 
 SURE = {
     "Ti": "Ti", "Ti_pv": "Ti", "O/1a2b3c4d": "O", "Fe_sv_GW": "Fe", "C_h_nr": "C", "Ga_d_GW": "Ga", "Hg_d": "Hg",

@@ -12,7 +12,7 @@ from al_loop.cli.errors import BAD_INPUT
 from al_loop.files import structures
 from al_loop.files.sources import find_sources, trajectory_name
 from al_loop.files.structures import choose_frames
-from al_loop.files.text import plain_name
+from al_loop.files.text.open_text import plain_name
 
 COUNT = 8  # of flips, numbers and words for each file; more of them were tried by hand
 pytestmark = pytest.mark.filterwarnings("ignore")  # of readers on what is damaged

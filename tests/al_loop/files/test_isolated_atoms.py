@@ -10,8 +10,9 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from al_loop.errors import InputError
-from al_loop.files.isolated_atoms import atom_energies, is_isolated_atom
-from al_loop.files.labelled import LabelledAtoms, read_labelled
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.isolated_atoms import atom_energies, is_isolated_atom
+from al_loop.files.labels.labelled_frames import LabelledAtoms
 
 NONE = float("nan")
 

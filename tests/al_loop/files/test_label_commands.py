@@ -10,7 +10,7 @@ from dft_outputs import calculated, outcar, vasprun
 from typer.testing import CliRunner
 
 from al_loop.cli import app
-from al_loop.config.file import load_config
+from al_loop.tools.preflight.load_config import load_config
 
 CONFIG = """
 name: c

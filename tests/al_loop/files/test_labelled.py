@@ -11,8 +11,8 @@ from ase.io import Trajectory, write
 from dft_outputs import Calculated, calculated
 
 from al_loop.errors import InputError
-from al_loop.files.label_names import LabelKeys
 from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.names import LabelKeys
 
 
 def with_results(step: Calculated, **more: object):

@@ -10,7 +10,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from dft_outputs import Calculated, calculated
 
 from al_loop.errors import InputError
-from al_loop.files.labelled import LabelledFrames, read_labelled
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.labelled_frames import LabelledFrames
 
 WRITERS = {
     "OUTCAR": codes.outcar,

@@ -17,12 +17,12 @@ from hypothesis.extra import numpy as arrays_of
 
 from al_loop.errors import InputError
 from al_loop.files import aselmdb, extxyz
-from al_loop.files.extxyz_text import frame_text
 from al_loop.files.record import Record
-from al_loop.files.written_entries import read_entries, restore_constraints
+from al_loop.files.text.extxyz_text import frame_text
+from al_loop.files.text.written_entries import read_entries, restore_constraints
+from al_loop.frames.own_entries import OwnEntries, check_entries, entries_of
 from al_loop.ledger.codec import pack_atoms, unpack_atoms, unpack_entries
-from al_loop.own_entries import OwnEntries, check_entries, entries_of
-from al_loop.plain_json import same
+from al_loop.utils.plain_json import same
 from dft_interfaces.label import Label, LabelStatus
 
 QUICK = settings(

@@ -10,12 +10,12 @@ from ase.db import connect
 from ase.io import write
 
 from al_loop.errors import InputError
-from al_loop.files.code_statements import code_statements
 from al_loop.files.labelled import read_labelled
+from al_loop.files.readers.code_statements import code_statements
 from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structure, read_structures
 from al_loop.files.trajectories import read_frames
-from al_loop.frames import plain_atoms
+from al_loop.frames.plain_atoms import plain_atoms
 
 NITRITE = "3\nProperties=species:S:1:pos:R:3 {}\nN 0 0 0.45\nO 1.06 0 -0.2\nO -1.06 0 -0.2\n"
 

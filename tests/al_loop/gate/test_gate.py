@@ -7,7 +7,7 @@ import pytest
 
 from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.records import Lane, Verdict, VerdictKind
-from committee.calibration import Calibration
+from committee.uncertainty.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from ase.build import molecule
 
-from al_loop.config.file import load_config
 from al_loop.errors import InputError
+from al_loop.tools.preflight.load_config import load_config
 
 CONFIG: dict[str, Any] = {
     "name": "test",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from al_loop.gate.reachable import out_of_reach, reachable_tolerance
-from committee.calibration import Calibration
+from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
+from committee.uncertainty.calibration import Calibration
 
 
 def frames(count, seed=0):
@@ -22,7 +22,7 @@ def calibrated(data, tolerance):
 @pytest.mark.parametrize("count", [16, 120])
 def test_the_reachable_tolerance_is_the_smallest_that_holds(count):
     data = frames(count)
-    reachable = reachable_tolerance(*data, 0.9)
+    reachable = achievable_tolerance(*data, 0.9)
     assert 0.1 < reachable < 1.0
     assert out_of_reach(calibrated(data, reachable), reachable) is None
     sentence = out_of_reach(calibrated(data, 0.05), reachable)
@@ -34,12 +34,12 @@ def test_the_reachable_tolerance_is_the_smallest_that_holds(count):
 
 def test_with_frames_for_a_proof_it_is_proven():
     data = frames(120)
-    assert calibrated(data, reachable_tolerance(*data, 0.9)).promise_proven
+    assert calibrated(data, achievable_tolerance(*data, 0.9)).promise_proven
 
 
 def test_nothing_is_said_before_there_are_frames():
     data = frames(5)
-    assert reachable_tolerance(*data, 0.9) is None
+    assert achievable_tolerance(*data, 0.9) is None
     assert out_of_reach(calibrated(data, 0.05), None) is None
 
 
@@ -47,4 +47,4 @@ def test_an_uncertainty_that_tells_nothing_reaches_the_largest_error_only():
     rng = np.random.default_rng(1)
     errors = [np.full(3, value) for value in rng.permutation(np.linspace(0.1, 1.0, 60))]
     same = [np.full(3, 0.1) for _ in errors]
-    assert reachable_tolerance(errors, same, [np.ones(3) for _ in errors], 0.9) > 0.9
+    assert achievable_tolerance(errors, same, [np.ones(3) for _ in errors], 0.9) > 0.9

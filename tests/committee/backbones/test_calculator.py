@@ -24,9 +24,9 @@ from committee import (
     train,
 )
 from committee.backbones.calculator import CalculatorBackbone
-from committee.calibration import Calibration
 from committee.errors import CheckpointError, FoundationAnswerError, FoundationError, UnknownElementError
 from committee.testing import check_backbone, example_frames
+from committee.uncertainty.calibration import Calibration
 
 CHGNET = "chgnet.model.dynamics.CHGNetCalculator"
 TBLITE = "tblite.ase.TBLite"

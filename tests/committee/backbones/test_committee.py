@@ -9,14 +9,14 @@ from ase import Atoms
 from ase.build import bulk
 
 from committee.backbones import load_backbone
-from committee.fade import fade
-from committee.heads import ResidualHeads
-from committee.latent import LatentDistance
+from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentDistance
+from committee.model.reference_shifts import ReferenceShifts
+from committee.model.switching import switching_function
+from committee.model.tangents import VOIGT
 from committee.potential import CommitteePotential, Provenance
-from committee.reference_shifts import ReferenceShifts
-from committee.screen import ForceScreen
 from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings
-from committee.tangents import VOIGT
+from committee.uncertainty.screen import ForceScreen
 
 
 def crystal(seed: int) -> Atoms:
@@ -57,7 +57,9 @@ def potential(request: pytest.FixtureRequest) -> CommitteePotential:
 def test_forces_and_stress_are_derivatives_of_the_energy(potential: CommitteePotential) -> None:
     atoms = crystal(9)
     prediction = potential.predict([atoms], foundation=True)[0]
-    factors = fade(torch.tensor(prediction.latent_distance), potential.settings.fade_onset, potential.settings.fade_end)
+    factors = switching_function(
+        torch.tensor(prediction.latent_distance), potential.settings.fade_onset, potential.settings.fade_end
+    )
     assert ((factors > 0.01) & (factors < 0.99)).all()
     assert np.abs(prediction.forces - prediction.foundation_forces).max() > 0.05  # the correction has its share
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import StoreSettings
-from al_loop.config.file import load_config
-from al_loop.identity import start_campaign
 from al_loop.ledger import open_ledger
+from al_loop.ledger.identity import start_campaign
+from al_loop.tools.preflight.load_config import load_config
 from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings, train
 from committee.backbones import load_backbone
 from committee.backbones.fairchem import FairchemBackbone

@@ -1,0 +1,1 @@
+"""Integrators and relaxations, each for one replica."""

@@ -1,0 +1,81 @@
+"""The explorer's propagators as an ASE dynamics, so that a monitor and ASE's own observers attach to them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.md import MolecularDynamics
+
+from al_loop.config import ExploreSettings
+from al_loop.config.ensembles import Ensemble
+from al_loop.dynamics.ensembles import make_replica
+from al_loop.errors import GuardStop, InputError
+from al_loop.frames.constraints.policy import check_followed, motion_of
+
+
+class ReplicaDynamics(MolecularDynamics):
+    """Molecular dynamics of one structure, as the campaign explores, constraints included.
+
+    Args:
+        atoms: with its calculator; moved in place. Velocities are drawn if it has none. Its constraints become those of
+            ``policy.followed``.
+        settings: ensemble, first temperature, time step, thermostats, barostat.
+        seed: of the dynamics' own generator.
+
+    Attributes:
+        temperature_K: of the thermostat, or of the first velocities.
+        conserves_energy: no thermostat acts.
+
+    Raises:
+        InputError: a relaxation, which is no dynamics, npt of a structure that is not periodic in three directions, or
+            constraints that the ensemble cannot follow.
+    """
+
+    def __init__(self, atoms: Atoms, settings: ExploreSettings, seed: int) -> None:
+        ensemble: Ensemble = settings.ensemble
+        if ensemble == "relax":
+            raise InputError("--ensemble relax is no dynamics; choose langevin, bussi, npt or nve")
+        if ensemble == "npt" and not atoms.pbc.all():
+            raise InputError("--ensemble npt needs a cell that is periodic in three directions; choose langevin")
+        check_followed(atoms, motion_of(ensemble), "the structure", "choose langevin or bussi")
+        self.temperature_K = settings.temperatures_K[0]
+        self.conserves_energy = ensemble == "nve"
+        rng = np.random.default_rng(seed)
+        self._replica = make_replica(ensemble, atoms, self.temperature_K, settings, rng)
+        super().__init__(atoms, settings.timestep_fs * units.fs)
+
+    def step(self) -> None:
+        """One step.
+
+        Raises:
+            GuardStop: a constraint cannot be satisfied any more: the structure has come apart.
+        """
+        if self.nsteps == 0:
+            self._replica.begin(self._forces(), self._stress())
+        before = self._forces()
+        with _satisfied():
+            self._replica.move(before)
+        after, stress = self._forces(), self._stress()
+        with _satisfied():
+            self._replica.finish(after, stress)
+
+    def _forces(self) -> np.ndarray:
+        """The calculator's own: what constraints do with them is the replica's part."""
+        return np.asarray(self.atoms.get_forces(apply_constraint=False))
+
+    def _stress(self) -> np.ndarray | None:
+        if not self._replica.needs_stress:
+            return None
+        return np.asarray(self.atoms.get_stress())
+
+
+@contextmanager
+def _satisfied() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise GuardStop(
+            f"a constraint cannot be satisfied any more ({error}): the structure has come apart; begin from a sounder "
+            "one, or with a shorter time step"
+        ) from error

@@ -1,0 +1,44 @@
+"""Which propagator a trajectory gets, and how its conditions change along the way."""
+
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import ExploreSettings
+from al_loop.config.ensembles import Ensemble
+from al_loop.dynamics.fire import RelaxingReplica
+from al_loop.dynamics.langevin import LangevinReplica
+from al_loop.dynamics.npt import NPTReplica
+from al_loop.dynamics.propagator import Replica
+from al_loop.dynamics.verlet import BussiReplica, VerletReplica
+
+
+def make_replica(
+    ensemble: Ensemble, atoms: Atoms, temperature_K: float, settings: ExploreSettings, rng: np.random.Generator
+) -> Replica:
+    """Return the propagator of an ensemble.
+
+    Args:
+        ensemble: how the trajectory moves.
+        atoms: moved in place.
+        temperature_K: at the start.
+        settings: time step, thermostats, barostat, pressure.
+        rng: the trajectory's own generator.
+    """
+    step_fs, friction = settings.timestep_fs, settings.friction_per_ps
+    makers: dict[Ensemble, Callable[[], Replica]] = {
+        "nve": lambda: VerletReplica(atoms, temperature_K, step_fs, rng),
+        "langevin": lambda: LangevinReplica(atoms, temperature_K, step_fs, friction, rng),
+        "bussi": lambda: BussiReplica(atoms, temperature_K, step_fs, settings.bussi_relaxation_fs, rng),
+        "npt": lambda: NPTReplica(
+            atoms, temperature_K, settings.pressure_GPa, step_fs, friction, settings.barostat_relaxation_fs, rng
+        ),
+        "relax": lambda: RelaxingReplica(atoms, rng, settings.pressure_GPa if settings.relax_cell else None),
+    }
+    return makers[ensemble]()
+
+
+def ramp(first: float, last: float | None, step: int, steps: int) -> float:
+    """Value at a step of an even change over all steps; the first value where there is no last."""
+    return first if last is None else first + (last - first) * step / steps

@@ -1,0 +1,1 @@
+"""Labels in files: names, counts, duplicates, isolated atoms."""

@@ -1,0 +1,133 @@
+"""One geometry, one label: equal labels of a geometry are merged and said, different ones are refused."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from al_loop.errors import InputError
+from al_loop.files.labels.differences import EQUAL, NEARLY, difference, explained
+from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.near_geometries import near_pairs
+from al_loop.utils.content_hash import GRID_A, frame_id, matching_order
+
+NEAR_A: Final = 0.01
+"""Geometries of which no atom is further away than this are almost one."""
+
+NAMED: Final = 3
+"""So many pairs of frames are named in a sentence, the others are counted."""
+
+
+def without_repeats(
+    frames: Sequence[LabelledAtoms], ids: Sequence[str] | None = None
+) -> tuple[list[LabelledAtoms], list[str]]:
+    """Take each geometry once, with everything that its labels say.
+
+    Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
+    it (1e-4 Å) from its partner: in another order, another periodic image, or shifted as a whole where not periodic.
+    Charge, spin multiplicity and initial magnetic moments are part of it.
+
+    Args:
+        frames: with labels, some of which may lack.
+        ids: the ``frame_id`` of each, where somebody has calculated them already.
+
+    Returns:
+        The frames, each geometry as it stands first, and sentences on what was merged and what is doubtful.
+
+    Raises:
+        InputError: labels of one geometry that differ by more than 1 meV/atom, 5 meV/Å or 0.1 GPa.
+    """
+    merging = _Merging()
+    first: dict[str, int] = {}
+    if ids is None:
+        ids = [frame_id(frame.atoms) for frame in frames]
+    for place, (frame, key) in enumerate(zip(frames, ids, strict=True)):
+        known = first.setdefault(key, place)
+        if known == place:
+            merging.kept[place] = frame
+        else:
+            order = matching_order(frame.atoms, merging.kept[known].atoms)
+            merging.same(known, frame, order, difference(merging.kept[known], frame, order))
+    places = list(merging.kept)
+    for pair in near_pairs([merging.kept[place].atoms for place in places], NEAR_A):
+        one, other = places[pair.first], places[pair.second]
+        if not {one, other} <= merging.kept.keys():
+            continue  # merged with a third one
+        labels = merging.kept[one], merging.kept[other]
+        if pair.distance_A <= GRID_A:
+            merging.same(one, labels[1], pair.order, difference(*labels, pair.order, explained(*labels, pair, EQUAL)))
+            del merging.kept[other]
+        elif said := difference(*labels, pair.order, explained(*labels, pair, NEARLY)):
+            merging.doubtful.append(f"{labels[0].where} and {labels[1].where} ({pair.distance_A:.1g} Å apart, {said})")
+    return merging.outcome()
+
+
+class _Merging:
+    """What is known of each geometry so far, and what is to be said."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, LabelledAtoms] = {}
+        self.repeated: list[str] = []
+        self.completed: list[str] = []
+        self.contradictions: list[str] = []
+        self.doubtful: list[str] = []
+
+    def same(self, place: int, other: LabelledAtoms, order: np.ndarray, apart: str) -> None:
+        """Note another label of a geometry, and take from it what the first one lacks."""
+        one = self.kept[place]
+        if apart:
+            self.contradictions.append(f"{one.where} and {other.where} are the same geometry with {apart}")
+            return
+        merged = replace(
+            one,
+            energy_eV=one.energy_eV if np.isfinite(one.energy_eV) else other.energy_eV,
+            forces_eV_per_A=_known(one.forces_eV_per_A, other.forces_eV_per_A[order]),
+            stress_eV_per_A3=_known(one.stress_eV_per_A3, other.stress_eV_per_A3),
+        )
+        more = _labels(merged) > _labels(one)
+        (self.completed if more else self.repeated).append(f"{other.where} is {one.where}")
+        self.kept[place] = merged
+
+    def outcome(self) -> tuple[list[LabelledAtoms], list[str]]:
+        if self.contradictions:
+            raise InputError(
+                f"{listed(self.contradictions)}. Expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of "
+                "one geometry: remove the wrong one. Labels of two levels of theory never stand in one set; where "
+                "they differ in charge or spin, let the frames state it (charge, spin)"
+            )
+        notes = []
+        if self.repeated:
+            one = len(self.repeated) == 1
+            notes.append(
+                f"{len(self.repeated)} {'frame repeats another one' if one else 'frames repeat others'} with equal "
+                f"labels and {'was' if one else 'were'} taken once ({listed(self.repeated)})."
+            )
+        if self.completed:
+            one = len(self.completed) == 1
+            notes.append(
+                f"{len(self.completed)} {'frame repeats another one' if one else 'frames repeat others'} and "
+                f"{'holds' if one else 'hold'} labels that it lacks: taken as one frame ({listed(self.completed)})."
+            )
+        if self.doubtful:
+            notes.append(
+                f"{len(self.doubtful)} {'pair' if len(self.doubtful) == 1 else 'pairs'} of frames are almost the same "
+                f"geometry with labels that their distance does not explain; both frames are used, look at them: "
+                f"{listed(self.doubtful)}."
+            )
+        return list(self.kept.values()), notes
+
+
+def listed(found: Sequence[str]) -> str:
+    """Name the first few in a sentence and count the others."""
+    more = len(found) - NAMED
+    return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _known(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return one if np.isfinite(one).all() else other
+
+
+def _labels(frame: LabelledAtoms) -> int:
+    parts = (frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3)
+    return sum(bool(np.isfinite(part).all()) for part in parts)

@@ -1,0 +1,38 @@
+"""Labelled frames as they were read, sorted: frames, isolated atoms, and what is neither."""
+
+from collections.abc import Sequence
+
+from al_loop.errors import InputError
+from al_loop.files.labels.duplicates import listed, without_repeats
+from al_loop.files.labels.isolated_atoms import atom_energies, is_isolated_atom
+from al_loop.files.labels.labelled_frames import LabelledAtoms, LabelledFrames, has_label
+
+
+def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
+    """Take each geometry once, set isolated atoms apart, and leave out frames that have no label.
+
+    Args:
+        frames: of all files that belong together.
+
+    Raises:
+        InputError: labels that contradict each other, a frame that is no isolated atom and says so, or nothing but
+            isolated atoms.
+    """
+    lone = [is_isolated_atom(frame.atoms, frame.where) for frame in frames]
+    isolated = [frame for frame, alone in zip(frames, lone, strict=True) if alone]
+    together = [frame for frame, alone in zip(frames, lone, strict=True) if not alone]
+    bare = [frame.where for frame in together if not has_label(frame)]
+    kept, notes = without_repeats([frame for frame in together if has_label(frame)])
+    if isolated and not kept:
+        raise InputError(
+            f"{isolated[0].where}{f' and {len(isolated) - 1} more' if len(isolated) > 1 else ''}: nothing but isolated "
+            "atoms, whose energies are those of the elements; give labelled frames of molecules or crystals besides"
+        )
+    if bare:
+        one = len(bare) == 1
+        notes.insert(
+            0,
+            f"{len(bare)} {'frame holds' if one else 'frames hold'} neither energy nor forces and "
+            f"{'was' if one else 'were'} left out ({listed(bare)}).",
+        )
+    return LabelledFrames(kept, isolated, (*atom_energies(isolated).notes, *notes))

@@ -1,0 +1,1 @@
+"""Extended XYZ as text: columns, header values, a user's own entries."""

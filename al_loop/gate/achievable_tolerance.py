@@ -1,0 +1,64 @@
+"""What a campaign's calibration frames could promise, where they cannot promise the tolerance that was asked for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.conformal import frames_needed, frames_to_prove
+from committee.uncertainty.score import largest
+
+Array = NDArray[np.float64]
+
+
+def achievable_tolerance(
+    errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array], confidence: float
+) -> float | None:
+    """Smallest tolerance that calibration frames can promise, eV/Å, or None if no tolerance can be.
+
+    With frames enough for a proof it is the smallest whose promise is proven, with fewer the smallest at which any
+    frame is trusted. Only the frames' own largest errors are tried, since nothing changes in between.
+
+    Args:
+        errors: per frame, (n,) norm of the force error on each atom, eV/Å.
+        sigmas: per frame, (n,) norm of the three standard deviations of each atom's force, eV/Å.
+        latent: per frame, (n,) latent distance.
+        confidence: how often the tolerance must hold for trusted frames.
+    """
+    if len(errors) < frames_needed(confidence):
+        return None
+    must_prove = len(errors) >= frames_to_prove(confidence)
+    for tolerance in np.unique(largest(errors)):
+        if tolerance <= 0:
+            continue
+        tried = Calibration.fit(errors, sigmas, latent, tolerance_eV_per_A=float(tolerance), confidence=confidence)
+        if tried.promise_proven or (tried.trusted > 0 and not must_prove):
+            return float(tolerance)
+    return None
+
+
+def out_of_reach(calibration: Calibration, reachable_eV_per_A: float | None) -> str | None:
+    """Say that the tolerance is beyond the model so far, with the one that is not; None where it is within reach.
+
+    Args:
+        calibration: at the tolerance that was asked for.
+        reachable_eV_per_A: of the same frames.
+    """
+    if calibration.quantile is None or calibration.promise_proven:
+        return None
+    if calibration.trusted > 0 and calibration.frames < frames_to_prove(calibration.confidence):
+        return None  # more frames are wanted, not a better model
+    asked = f"a tolerance of {calibration.tolerance_eV_per_A:g} eV/Å is out of reach so far"
+    if reachable_eV_per_A is None:
+        return f"{asked}, and so is any other with these {calibration.frames} calibration frames"
+    return (
+        f"{asked}: on these {calibration.frames} calibration frames the smallest that holds is "
+        f"{_rounded_up(reachable_eV_per_A):g} eV/Å; label more, or raise gate.force_tolerance_eV_per_A"
+    )
+
+
+def _rounded_up(value: float) -> float:
+    """Two significant digits, never below the value."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(np.round(np.ceil(value / unit - 1e-9) * unit, 12))

@@ -1,0 +1,259 @@
+"""Which campaign a folder belongs to, and whether a ledger is that campaign's.
+
+A campaign has a random id, and so has its database: the ledger keeps each in its place, and the folder both in
+``campaign.id``. Nothing is read or written before they agree.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from al_loop.config import Config, StoreSettings
+from al_loop.errors import InputError
+from al_loop.ledger import Ledger, open_ledger
+from al_loop.ledger.connection import without_credentials
+from al_loop.ledger.store import shared_server
+from al_loop.utils.campaign_folder import LEDGER
+from al_loop.utils.folder_check import Remains, check_remains, has_database
+from al_loop.utils.foreign_input import reading
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.files.sealed_json import sealed, unsealed
+
+ID_NAME = "campaign.id"
+
+
+class Identity(BaseModel):
+    """What a folder knows of its campaign.
+
+    Attributes:
+        campaign_id: the same in the ledger.
+        name: of the campaign.
+        database_id: of the database that holds the campaign; None until it does.
+        server: host and port of the user's own server, without credentials; empty for the folder's private one.
+        starts: token of the campaign's last start in this folder, and while one begins, that of the one before. A copy
+            or a backup of the folder holds an older one than the ledger.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    campaign_id: str
+    name: str
+    database_id: str | None = None
+    server: str = ""
+    starts: tuple[str, ...] = ()
+
+
+def campaign_folder(config: Config) -> Path:
+    """Return the folder of a campaign, absolute."""
+    return config.folder.expanduser().resolve()
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """Return what a folder knows of its campaign, None where no campaign was started.
+
+    Raises:
+        InputError: the file cannot be read, or is damaged.
+    """
+    found = _parsed(folder)
+    return None if found is None or found.database_id is None else found
+
+
+def _parsed(folder: Path) -> Identity | None:
+    """What the folder's file holds, that of a start that was cut off included."""
+    path = folder / ID_NAME
+    remedy = (
+        "restore it, or move it away and give `al-loop run` the option --go-on-here, which writes it again from the "
+        "ledger"
+    )
+    with reading(f"{path}, which says to which campaign the folder belongs,", remedy):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Identity.model_validate(unsealed(text))
+
+
+def write_identity(folder: Path, identity: Identity) -> None:
+    """Write what a folder knows of its campaign; a crash leaves the old or the new."""
+    write_whole(folder / ID_NAME, sealed(identity.model_dump(mode="json")))
+
+
+def check_folder(config: Config) -> Identity | None:
+    """Compare a config with the folder that it names, before a database is opened.
+
+    Returns:
+        What the folder knows of its campaign, None where no campaign was started.
+
+    Raises:
+        InputError: the folder is another campaign's, its campaign is on a server that is not named now, or its ledger
+            is gone.
+    """
+    folder = campaign_folder(config)
+    known = read_identity(folder)
+    lost = shared_server(config.store) is None and not has_database(folder)
+    if known is None:
+        if lost:
+            check_remains(folder)
+        return None
+    if known.name != config.name:
+        raise InputError(
+            f"{folder} is the folder of campaign {known.name}, and the config's `name` is {config.name}. Set `name` "
+            f"back to {known.name} to go on with that campaign, or choose another `folder` for {config.name}."
+        )
+    if lost and known.server:
+        raise InputError(
+            f"Campaign {known.name} in {folder} was started with the MongoDB server at {known.server}, and no server "
+            "is named now. Set MONGODB_URI (or store.uri) as it was then."
+        )
+    if lost:
+        raise InputError(
+            f"The ledger of campaign {known.name} is gone: there is no database in {folder / LEDGER}, and it alone "
+            f"knows what was asked for, labelled and served. Restore it from a backup. {Remains.of(folder)}"
+        )
+    return known
+
+
+def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Identity) -> None:
+    """Compare a ledger with the folder whose campaign it is to hold.
+
+    Raises:
+        InputError: it holds no campaign of that name, or another one, or is another database.
+    """
+    found = ledger.campaign_id()
+    if (found, ledger.noted_database_id()) == (known.campaign_id, known.database_id):
+        return
+    if found is None:
+        holds = f"holds no campaign {known.name}"
+    elif found != known.campaign_id:
+        holds = f"holds another campaign of the name {known.name}"
+    else:
+        holds = "is another one, into which the campaign was copied"
+    begun = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
+    raise InputError(
+        f"The database ({_place(store, folder)}) is not that of the campaign in {folder}: it {holds}. The campaign "
+        f"was started with {begun}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
+        f"`folder` to start anew, since the models in this one belong to that campaign. {Remains.of(folder)}"
+    )
+
+
+@contextmanager
+def existing_campaign(config: Config, *, read_only: bool = False) -> Iterator[Ledger]:
+    """Open the ledger of a campaign that was started before; nothing is created where there is none.
+
+    On a server of the user's own the campaign may have been started in a folder elsewhere.
+
+    Args:
+        config: of the campaign.
+        read_only: as in ``open_ledger``.
+
+    Raises:
+        InputError: there is none, or the folder and the database are not the same campaign's.
+    """
+    folder, known = campaign_folder(config), check_folder(config)
+    if known is None and shared_server(config.store) is None:
+        id_is_lost = has_database(folder) and not (folder / ID_NAME).exists()
+        raise InputError(_without_id(folder, config.name) if id_is_lost else _nothing_in(folder))
+    with open_ledger(config.store, folder, config.name, read_only=read_only) as ledger:
+        if known is not None:
+            check_ledger(ledger, config.store, folder, known)
+        elif ledger.campaign_config() is None:
+            raise InputError(_nothing_in(folder))
+        yield ledger
+
+
+def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False) -> Identity | None:
+    """Return the identity of the campaign that goes on in a config's folder, None where a new one is to be started.
+
+    Args:
+        ledger: where it is, or will be.
+        config: the campaign.
+        go_on_here: a folder that has lost its ``campaign.id``, or all of it, takes that of the ledger's campaign.
+
+    Raises:
+        InputError: the folder or the name belongs to another campaign.
+    """
+    folder, known = campaign_folder(config), check_folder(config)
+    if known is not None:
+        check_ledger(ledger, config.store, folder, known)
+        return known
+    found = ledger.campaign_id()
+    if found is None:
+        check_remains(folder)
+        return None
+    begun_here = _unfinished(folder) == found  # killed between its first write and its last
+    if not (begun_here or go_on_here):
+        runner = ledger.runner()
+        if runner is not None and runner.folder == str(folder):
+            raise InputError(_without_id(folder, config.name, runner.host))
+        where = "another folder" if runner is None else f"another folder ({runner.folder} on {runner.host})"
+        raise InputError(
+            f"The database already holds a campaign {config.name}, which was started in {where} than {folder}. Choose "
+            "another `name`, or set `folder` to where that campaign lives. Only if its folder, or the file "
+            f"{ID_NAME} in it, is lost, give `al-loop run` the option --go-on-here: models that are missing are then "
+            "made again from the labels."
+        )
+    return _whole(ledger, config, found)
+
+
+def start_campaign(ledger: Ledger, config: Config, description: dict[str, Any]) -> Identity:
+    """Start a campaign in ledger and folder.
+
+    Args:
+        ledger: of the campaign, which has not been started there.
+        config: the campaign, whose folder exists.
+        description: the configuration as the ledger keeps it.
+
+    Raises:
+        InputError: another process has started one of this name at the same time.
+    """
+    folder = campaign_folder(config)
+    campaign_id = uuid.uuid4().hex
+    write_identity(folder, Identity(campaign_id=campaign_id, name=config.name))
+    ledger.start_campaign(description, campaign_id)
+    if ledger.campaign_id() != campaign_id:
+        (folder / ID_NAME).unlink()
+        raise InputError(
+            f"Another process has started a campaign {config.name} in the same database a moment ago. Choose another "
+            "`name`."
+        )
+    identity = _whole(ledger, config, campaign_id)
+    write_identity(folder, identity)
+    return identity
+
+
+def _whole(ledger: Ledger, config: Config, campaign_id: str) -> Identity:
+    uri = shared_server(config.store)
+    return Identity(
+        campaign_id=campaign_id,
+        name=config.name,
+        database_id=ledger.database_id(),
+        server="" if uri is None else without_credentials(uri),
+    )
+
+
+def _unfinished(folder: Path) -> str | None:
+    """The id of a campaign whose start in this folder was cut off."""
+    found = _parsed(folder)
+    return None if found is None else found.campaign_id
+
+
+def _place(store: StoreSettings, folder: Path) -> str:
+    uri = shared_server(store)
+    return str(folder / LEDGER) if uri is None else without_credentials(uri)
+
+
+def _without_id(folder: Path, name: str, host: str = "") -> str:
+    ran = f" It ran last in a folder of this path on {host}." if host else ""
+    return (
+        f"{folder} has no file {ID_NAME}, which says that campaign {name} goes on there.{ran} Restore it; or give "
+        "`al-loop run` the option --go-on-here, which writes it again from the ledger, and makes models that are "
+        "missing again from the labels."
+    )
+
+
+def _nothing_in(folder: Path) -> str:
+    return f"no campaign in {folder}; start it with: al-loop run CONFIG (a relative folder counts from the current one)"

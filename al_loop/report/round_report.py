@@ -1,0 +1,137 @@
+"""A round's figures on held-out frames, and the whole report of a round."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_loop.config import Config
+from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
+from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
+from al_loop.stages.evaluate.errors import Evaluation
+from al_loop.stages.evaluate.time_to_suspect import time_to_suspect
+from al_loop.stages.label.quarantine import quarantined_as_dict
+from al_loop.stages.label.resources import label_cores
+from committee.uncertainty.calibration import Calibration
+
+_Values = list[NDArray[np.float64]]
+
+
+def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | None) -> dict[str, Any]:
+    """Errors, coverage and promise on held-out frames, as plain JSON.
+
+    Args:
+        evaluation: the served model on all held-out frames; None if none is labelled.
+        calibration: of the served model; None before the first training.
+    """
+    if evaluation is None:
+        return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "promise": {}}
+    test = evaluation.has_role(Role.TEST)
+    apart = evaluation.has_role(Role.NEVER_TRAINED)
+    systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
+    return {
+        "held_out": _plain(evaluation.figures(test)),
+        "never_trained": {name: _plain(evaluation.figures(apart & evaluation.is_system(name))) for name in systems},
+        **_reliability(evaluation, calibration, test),
+    }
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What the gate said of the frames that a round explored.
+
+    Attributes:
+        by_lane: lane that decided -> kind -> count.
+        lanes: lane -> kind -> count of what each lane said by itself.
+        verdicts: trajectory, step and verdict of every frame.
+    """
+
+    by_lane: dict[str, dict[str, int]]
+    lanes: dict[str, dict[str, int]]
+    verdicts: Sequence[tuple[str, int, VerdictKind]]
+
+
+def round_report(
+    config: Config,
+    round_: int,
+    gated: Gated,
+    ended: Sequence[LabelledFrame],
+    stages: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
+) -> RoundReport:
+    """Put a finished round together.
+
+    Args:
+        config: the campaign.
+        round_: the round.
+        gated: what the gate said.
+        ended: every outcome of the round's labels.
+        stages: results of its stages, by name.
+        seconds: wall time by stage.
+    """
+    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in gated.by_lane.values()) for kind in VerdictKind}
+    figures, promotion = stages["evaluate"], stages["promote"]
+    held_out = figures["held_out"]
+    time_passes = config.explore.ensemble != "relax"
+    return RoundReport(
+        round=round_,
+        frames=sum(totals.values()),
+        verdicts=totals,
+        verdicts_by_lane=gated.by_lane,
+        labels=sum(f.converged and f.role is Role.EXPLORE for f in ended),
+        labels_failed=sum(not f.converged for f in ended),
+        labels_held_out=sum(f.converged and f.role is not Role.EXPLORE for f in ended),
+        held_out=ErrorFigures(**held_out) if held_out else None,
+        never_trained={name: ErrorFigures(**values) for name, values in figures["never_trained"].items()},
+        coverage=figures["coverage"],
+        coverage_frames=figures["coverage_frames"],
+        promise=figures["promise"],
+        promoted=bool(promotion["promoted"]),
+        promotion_reason=str(promotion["reason"]),
+        seconds=dict(seconds),
+        quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
+        criteria=list(promotion["criteria"]),
+        time_to_suspect=time_to_suspect(gated.verdicts, config.explore.timestep_fs) if time_passes else None,
+        lanes=gated.lanes,
+        label_core_hours=sum(f.label.cost_s for f in ended) * label_cores(config.label) / 3600,
+    )
+
+
+def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]) -> dict[str, Any]:
+    """How often the calibrated bound held on test frames, and how often the tolerance among trusted ones."""
+    if calibration is None or not test.any():
+        return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}
+    counted = calibration.coverage(*_per_frame(evaluation, test))
+    calibrating = _per_frame(evaluation, evaluation.has_role(Role.CALIBRATION))
+    reachable = achievable_tolerance(*calibrating, calibration.confidence)
+    beyond = out_of_reach(calibration, reachable)
+    known = calibration.quantile is not None
+    return {
+        "coverage": counted.marginal if known else None,
+        "coverage_frames": counted.frames if known else 0,
+        "promise": {
+            "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
+            "proven": calibration.promise_proven,
+            "threshold_eV_per_A": calibration.trust_threshold,
+            "test_frames": counted.frames,
+            "trusted": counted.trusted,
+            "exceeding": counted.trusted_exceeding,
+            "upper_bound": counted.trusted_error_bound,
+            "reachable_tolerance_eV_per_A": reachable,
+        },
+    }
+
+
+def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[_Values, _Values, _Values]:
+    """Errors, spreads and latent distances of the atoms of the chosen frames."""
+
+    def of(values: _Values) -> _Values:
+        return [values[i] for i in np.flatnonzero(chosen)]
+
+    return of(evaluation.atom_errors()), of(evaluation.atom_uncertainties()), of(evaluation.atom_distances())
+
+
+def _plain(figures: ErrorFigures | None) -> dict[str, Any] | None:
+    return None if figures is None else asdict(figures)

@@ -1,0 +1,146 @@
+"""Frames that were chosen for a label: why, how uncertain each atom was, and how wrong the model turned out to be."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from al_loop.ledger import Ledger
+from al_loop.records import AUDIT, LabelledFrame, Role
+from dft_interfaces.label import Label
+
+_MOST_FRAMES, _MOST_ATOMS = 60, 12_000  # that the page's viewer holds: half a megabyte at most
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChosenFrame:
+    """One frame that a round asked a label for, as the model saw it that chose it.
+
+    Attributes:
+        frame_id: content hash.
+        round: the round that chose it.
+        reason: ``audit``, ``unphysical``, ``farthest point`` or ``representative``.
+        said: the gate's verdict with its reason.
+        atoms: the structure, n atoms.
+        uncertainty: (n,) force uncertainty of each atom in eV/Å, NaN where there is none.
+        forces_served: (n, 3) eV/Å.
+        forces_foundation: (n, 3) eV/Å, NaN where there are none.
+        label: its outcome, None while it is waited for.
+    """
+
+    frame_id: str
+    round: int
+    reason: str
+    said: str
+    atoms: Atoms
+    uncertainty: Array
+    forces_served: Array
+    forces_foundation: Array
+    label: Label | None = None
+
+
+@dataclass(frozen=True)
+class AuditError:
+    """Force errors on the random audit of a round, whose frames the model had not been trained on.
+
+    Attributes:
+        round: the round.
+        frames: how many frames with a label the figures rest on.
+        foundation: mean absolute error of the force components, eV/Å.
+        served: the same of the model that was served when they were drawn.
+    """
+
+    round: int
+    frames: int
+    foundation: float
+    served: float
+
+
+def chosen_frames(ledger: Ledger, ended: Sequence[LabelledFrame]) -> list[ChosenFrame]:
+    """Read the chosen frames of all rounds, in the order of the rounds.
+
+    Args:
+        ledger: of the campaign.
+        ended: frames with an outcome, failures included.
+    """
+    labels = {frame.frame_id: frame.label for frame in ended if frame.role is Role.EXPLORE}
+    found: list[ChosenFrame] = []
+    for round_ in ledger.rounds():
+        batch = 0
+        while (arrays := ledger.get_arrays(f"chosen/{round_}/{batch}")) is not None:
+            structures = ledger.frames(str(frame_id) for frame_id in arrays["frame_id"])
+            found += _frames(arrays, round_, structures, labels)
+            batch += 1
+    return found
+
+
+def _frames(
+    arrays: dict[str, NDArray[Any]], round_: int, structures: dict[str, Atoms], labels: dict[str, Label]
+) -> list[ChosenFrame]:
+    ends = np.cumsum(arrays["natoms"])[:-1]
+    atomic = [np.split(arrays[key], ends) for key in ("uncertainty", "forces_served", "forces_foundation")]
+    texts = [[str(text) for text in arrays[key]] for key in ("frame_id", "reason", "said")]
+    return [
+        ChosenFrame(name, round_, reason, said, structures[name], sigma, served, foundation, labels.get(name))
+        for (name, reason, said), (sigma, served, foundation) in zip(
+            zip(*texts, strict=True), zip(*atomic, strict=False), strict=False
+        )
+        if name in structures
+    ]
+
+
+def audit_errors(frames: Sequence[ChosenFrame]) -> list[AuditError]:
+    """Return the errors on each round's random audit; a round without a labelled one is left out."""
+    errors = []
+    for round_ in sorted({frame.round for frame in frames}):
+        audited = [f for f in frames if f.round == round_ and f.reason == AUDIT and _forces(f) is not None]
+        if audited:
+            dft = np.concatenate([_forces(f) for f in audited])
+            served, bare = (np.concatenate([getattr(f, name) for f in audited]) for name in _MODELS)
+            errors.append(AuditError(round_, len(audited), *(float(np.abs(m - dft).mean()) for m in (bare, served))))
+    return errors
+
+
+_MODELS = ("forces_served", "forces_foundation")
+
+
+def _forces(frame: ChosenFrame) -> Array | None:
+    return None if frame.label is None else frame.label.forces_eV_per_A
+
+
+def for_viewer(frames: Sequence[ChosenFrame]) -> list[dict[str, Any]]:
+    """Return what the page's viewer draws, newest round first, as plain JSON; bounded in frames and atoms."""
+    shown: list[dict[str, Any]] = []
+    atoms = 0
+    for frame in sorted(frames, key=lambda frame: -frame.round):
+        atoms += len(frame.atoms)
+        if len(shown) == _MOST_FRAMES or atoms > _MOST_ATOMS:
+            break
+        shown.append(_drawn(frame))
+    return shown
+
+
+def _drawn(frame: ChosenFrame) -> dict[str, Any]:
+    atoms = frame.atoms
+    centred = atoms.positions - (atoms.positions.max(axis=0) + atoms.positions.min(axis=0)) / 2
+    return {
+        "round": frame.round,
+        "id": frame.frame_id[:12],
+        "formula": atoms.get_chemical_formula(),
+        "why": frame.reason,
+        "said": frame.said,
+        "label": "waited for" if frame.label is None else frame.label.status.value,
+        "symbols": atoms.get_chemical_symbols(),
+        "radii": [round(float(covalent_radii[number]), 2) for number in atoms.numbers],
+        "xyz": np.round(centred, 3).tolist(),
+        "cell": np.round(atoms.cell.array, 3).tolist() if atoms.pbc.any() else None,
+        "corner": np.round(centred[0] - atoms.positions[0], 3).tolist(),
+        "sigma": [round(float(s), 5) if math.isfinite(s) else None for s in frame.uncertainty],
+    }

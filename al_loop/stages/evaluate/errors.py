@@ -1,0 +1,216 @@
+"""Errors against DFT on frames that were never trained on."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_loop.config import GateSettings
+from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role, dft_energy, dft_forces
+from committee.potential import CommitteePotential
+from committee.uncertainty.calibration import Calibration
+
+Array = NDArray[np.float64]
+ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXPLORE: 3}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labelled frames with what foundation and served model say of them.
+
+    Attributes:
+        frames: the labelled frames, f of them with N atoms in all.
+        forces_dft: (N, 3) eV/Å.
+        forces_foundation: (N, 3) eV/Å.
+        forces_served: (N, 3) eV/Å.
+        forces_uncertainty: (N, 3) eV/Å; before the first training that of the priors, zero without them.
+        frame_index: (N,) frame of each atom.
+        energy_dft: (f,) eV/atom above the reference shifts.
+        energy_foundation: (f,) eV/atom.
+        energy_served: (f,) eV/atom, on the same zero.
+        atom_latent_distance: (N,) latent distance, NaN before the first training.
+        stress_dft: (f, 6) eV/Å³, NaN where there is none.
+        stress_served: (f, 6) eV/Å³, NaN where there is none.
+    """
+
+    frames: tuple[LabelledFrame, ...]
+    forces_dft: Array
+    forces_foundation: Array
+    forces_served: Array
+    forces_uncertainty: Array
+    frame_index: NDArray[np.int64]
+    energy_dft: Array
+    energy_foundation: Array
+    energy_served: Array
+    atom_latent_distance: Array
+    stress_dft: Array
+    stress_served: Array
+
+    def max_force_error(self) -> Array:
+        """(f,) largest norm of the served model's force error in each frame, eV/Å."""
+        return _largest(self.atom_errors())
+
+    def max_force_uncertainty(self) -> Array:
+        """(f,) largest norm of the force uncertainty in each frame, eV/Å."""
+        return _largest(self.atom_uncertainties())
+
+    def max_latent_distance(self) -> Array:
+        """(f,) largest latent distance in each frame."""
+        return _largest(self.atom_distances())
+
+    def atom_errors(self) -> list[Array]:
+        """Norm of the served model's force error on each atom, one (n,) array for each frame."""
+        return self._per_frame(np.linalg.norm(self.forces_served - self.forces_dft, axis=1))
+
+    def atom_uncertainties(self) -> list[Array]:
+        """Norm of the force uncertainty on each atom, one (n,) array for each frame."""
+        return self._per_frame(np.linalg.norm(self.forces_uncertainty, axis=1))
+
+    def atom_distances(self) -> list[Array]:
+        """Latent distance of each atom, one (n,) array for each frame."""
+        return self._per_frame(self.atom_latent_distance)
+
+    def figures(self, chosen: NDArray[np.bool_]) -> ErrorFigures | None:
+        """Mean absolute errors over some of the frames; None if there are none."""
+        if not chosen.any():
+            return None
+        atoms = chosen[self.frame_index]
+        return ErrorFigures(
+            frames=int(chosen.sum()),
+            force_mae_foundation=_mae(self.forces_foundation[atoms], self.forces_dft[atoms]),
+            force_mae_served=_mae(self.forces_served[atoms], self.forces_dft[atoms]),
+            energy_mae_foundation=_mae(self.energy_foundation[chosen], self.energy_dft[chosen]),
+            energy_mae_served=_mae(self.energy_served[chosen], self.energy_dft[chosen]),
+        )
+
+    def has_role(self, role: Role) -> NDArray[np.bool_]:
+        """(f,) which frames have this role."""
+        return np.array([frame.role is role for frame in self.frames], dtype=bool)
+
+    def is_system(self, system: str) -> NDArray[np.bool_]:
+        """(f,) which frames come from this starting structure."""
+        return np.array([frame.system == system for frame in self.frames], dtype=bool)
+
+    def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
+        """Everything a report plots, as named arrays.
+
+        Args:
+            calibration: of the served model, which weighs spread and distance; without one the spread stands alone.
+        """
+        combined = self.max_force_uncertainty()
+        if calibration is not None:
+            lanes = zip(self.atom_uncertainties(), self.atom_distances(), strict=True)
+            combined = _largest([calibration.uncertainty(sigma, distance) for sigma, distance in lanes])
+        return {
+            "forces_dft": self.forces_dft,
+            "forces_foundation": self.forces_foundation,
+            "forces_served": self.forces_served,
+            "forces_uncertainty": self.forces_uncertainty,
+            "frame_index": self.frame_index,
+            "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
+            "energy_dft": self.energy_dft,
+            "energy_foundation": self.energy_foundation,
+            "energy_served": self.energy_served,
+            "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
+            "max_force_error": self.max_force_error(),
+            "max_force_uncertainty": self.max_force_uncertainty(),
+            "uncertainty": combined,
+            "latent_distance": self.max_latent_distance(),
+            "stress_dft": self.stress_dft,
+            "stress_served": self.stress_served,
+        }
+
+    def _per_frame(self, atomic: Array) -> list[Array]:
+        return [atomic[self.frame_index == i] for i in range(len(self.frames))]
+
+
+def evaluate_labels(
+    labels: LabelledSet, model: CommitteePotential, roles: Collection[Role], *, untrained: bool = False
+) -> Evaluation | None:
+    """Evaluate a model on the labels of some roles; None if there are none.
+
+    Args:
+        labels: all so far.
+        model: a committee.
+        roles: of the frames that it is evaluated on.
+        untrained: the model has seen no label, so that the shifts of no composition are known.
+    """
+    frames = sorted(labels.with_role(*roles), key=lambda frame: (frame.role, frame.system, frame.frame_id))
+    trained = () if untrained else (frame.atoms.get_chemical_formula() for frame in labels.training)
+    return evaluate(frames, model, frozenset(trained)) if frames else None
+
+
+def calibration_of(evaluation: Evaluation | None, gate: GateSettings) -> Calibration | None:
+    """Calibrate a candidate's gate; None without frames, or if its forces are not finite and it will not be served.
+
+    Args:
+        evaluation: of the candidate on the calibration frames.
+        gate: tolerance, confidence and quantiles.
+    """
+    if evaluation is None or not np.isfinite(evaluation.forces_served).all():
+        return None
+    return Calibration.fit(
+        evaluation.atom_errors(),
+        evaluation.atom_uncertainties(),
+        evaluation.atom_distances(),
+        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
+        confidence=gate.confidence,
+        latent_quantile=gate.latent_quantile,
+        discard_factor=gate.discard_factor,
+    )
+
+
+def evaluate(
+    frames: Sequence[LabelledFrame],
+    served: CommitteePotential,
+    trained_compositions: frozenset[str],
+) -> Evaluation:
+    """Predict labelled frames with the served model and with the foundation under it.
+
+    Energies are compared above the served model's reference shifts. The shifts of a composition that was never
+    trained on cannot be known, so there both models are compared in relative energies: each model's mean
+    deviation over the frames of that composition is removed.
+
+    Args:
+        frames: labelled frames, at least one, all converged.
+        served: the served model; its reference shifts put its foundation on DFT's zero.
+        trained_compositions: chemical formulas whose shifts are known.
+    """
+    predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
+    sizes = np.array([len(frame.atoms) for frame in frames])
+    shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
+    dft = (np.array([dft_energy(frame) for frame in frames]) - shifts) / sizes
+    energy_before = np.array([p.foundation_energy for p in predictions]) / sizes
+    energy_after = (np.array([p.energy for p in predictions]) - shifts) / sizes
+    compositions = np.array([frame.atoms.get_chemical_formula() for frame in frames])
+    for composition in set(compositions) - trained_compositions:
+        same = compositions == composition
+        energy_before[same] += (dft[same] - energy_before[same]).mean()
+        energy_after[same] += (dft[same] - energy_after[same]).mean()
+    return Evaluation(
+        frames=tuple(frames),
+        forces_dft=np.concatenate([dft_forces(frame) for frame in frames]),
+        forces_foundation=np.concatenate([_or_nan(p.foundation_forces, p.forces.shape) for p in predictions]),
+        forces_served=np.concatenate([p.forces for p in predictions]),
+        forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in predictions]),
+        frame_index=np.repeat(np.arange(len(frames)), sizes),
+        energy_dft=dft,
+        energy_foundation=energy_before,
+        energy_served=energy_after,
+        atom_latent_distance=np.concatenate([_or_nan(p.latent_distance, (len(p.forces),)) for p in predictions]),
+        stress_dft=np.array([_or_nan(frame.label.stress_eV_per_A3, (6,)) for frame in frames]),
+        stress_served=np.array([_or_nan(p.stress, (6,)) for p in predictions]),
+    )
+
+
+def _largest(per_frame: Sequence[Array]) -> Array:
+    return np.array([values.max() for values in per_frame])
+
+
+def _or_nan(values: Array | None, shape: tuple[int, ...]) -> Array:
+    return np.full(shape, np.nan) if values is None else values
+
+
+def _mae(predicted: Array, reference: Array) -> float:
+    return float(np.abs(predicted - reference).mean())

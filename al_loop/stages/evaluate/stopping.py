@@ -1,0 +1,90 @@
+"""When a campaign has done enough: criteria on the reports of its rounds."""
+
+from collections.abc import Iterator, Sequence
+
+from al_loop.config import Config, StopSettings
+from al_loop.records import RoundReport
+
+STOPPED = "stopped early"  # kind of event
+
+
+def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> str:
+    """Why the campaign ends after these rounds, in one sentence; empty if it goes on.
+
+    Args:
+        settings: the criteria.
+        confidence: that the gate promises.
+        reports: of the first rounds, in order, at least one.
+    """
+    spent = list(_spent(settings, reports))
+    if spent:
+        return "; ".join(spent)
+    asked = list(_converged(settings, confidence, reports))
+    if asked and all(met for met, _ in asked):
+        return "; ".join(sentence for _, sentence in asked)
+    return ""
+
+
+def stopped_early(config: Config, reports: Sequence[RoundReport]) -> str:
+    """Which criterion of ``stop`` ends a campaign with these finished rounds before its last one; empty if none.
+
+    Args:
+        config: the campaign.
+        reports: of its finished rounds, in order.
+    """
+    if not reports or len(reports) >= config.rounds:
+        return ""
+    return stop_reason(config.stop, config.gate.confidence, reports)
+
+
+def labels_asked_for(reports: Sequence[RoundReport]) -> int:
+    """Calculations of these rounds, whatever came of them."""
+    return sum(report.labels + report.labels_held_out + report.labels_failed for report in reports)
+
+
+def _spent(settings: StopSettings, reports: Sequence[RoundReport]) -> Iterator[str]:
+    labels, hours = labels_asked_for(reports), sum(report.label_core_hours for report in reports)
+    if settings.labels is not None and labels >= settings.labels:
+        yield f"the budget of stop.labels is used up: {labels} of {settings.labels}"
+    if settings.label_core_hours is not None and hours + hours / max(labels, 1) > settings.label_core_hours:
+        yield (
+            f"the budget of stop.label_core_hours is used up: {hours:.3g} of {settings.label_core_hours:g} core hours, "
+            f"and a label costs {hours / max(labels, 1):.2g}"
+        )
+
+
+def _converged(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> Iterator[tuple[bool, str]]:
+    last = reports[-settings.over_rounds :]
+    enough = len(last) == settings.over_rounds
+    over = f"in the last {settings.over_rounds} rounds" if settings.over_rounds > 1 else f"in round {last[-1].round}"
+    if settings.trusted_fraction is not None:
+        share = min(report.trusted_fraction for report in last)
+        sentence = f"at least {share:.0%} of the explored frames are trusted {over}"
+        yield (
+            enough and share >= settings.trusted_fraction,
+            f"{sentence} (stop.trusted_fraction asks for {settings.trusted_fraction:.0%})",
+        )
+    if settings.time_to_suspect_ps is not None:
+        times = [report.time_to_suspect for report in last]
+        shortest = min((time.median_ps for time in times if time is not None), default=0.0)
+        met = enough and None not in times and shortest >= settings.time_to_suspect_ps
+        sentence = f"the median trajectory is trusted for at least {shortest:.3g} ps {over}"
+        yield met, f"{sentence} (stop.time_to_suspect_ps asks for {settings.time_to_suspect_ps:g})"
+    if settings.promise_proven:
+        yield _promise(confidence, reports[-1])
+
+
+def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
+    """Proven, and not contradicted by test frames: the 95 % upper bound of their coverage reaches the confidence."""
+    if report.coverage is None or not report.promise.get("proven"):
+        return False, ""
+    covered = round(report.coverage * report.coverage_frames)
+    from committee.uncertainty.conformal import (
+        clopper_pearson_upper,  # loads scipy.stats: half a second of every `al-loop status`
+    )
+
+    met = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
+    return met, (
+        f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames lie within "
+        f"the calibrated bound (stop.promise_proven)"
+    )

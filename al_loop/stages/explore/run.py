@@ -1,0 +1,161 @@
+"""Exploration that writes its trajectories as it goes, and goes on from what it wrote."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+from al_loop.config import Config, ExploreSettings, PhysicsSettings
+from al_loop.errors import GuardStop, InputError
+from al_loop.records import VerdictKind, Visit
+from al_loop.stages.explore.checkpoint import Checkpoint, identity_of, load, save
+from al_loop.stages.explore.lockstep import Lockstep
+from al_loop.stages.explore.trajectory_io import append, cut, read_visits
+from al_loop.structures.start import Start
+from al_loop.utils.foreign_input import reading
+from al_loop.utils.progress import Advance, show_nothing
+from committee.potential import CommitteePotential
+
+logger = getLogger(__name__)
+
+STATE, TRAJECTORIES = "state.npz", "trajectories"
+_UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+def trajectories(config: Config, round_: int, stage: str) -> Path:
+    """The folder of a stage's trajectories."""
+    return config.folder / TRAJECTORIES / f"round-{round_:03d}" / stage
+
+
+@dataclass(frozen=True)
+class StoredTrajectories:
+    """Trajectories that have come to their end, on disk.
+
+    Attributes:
+        folder: where they are.
+        starts: their beginnings.
+    """
+
+    folder: Path
+    starts: Sequence[Start]
+
+    def paths(self) -> list[Path]:
+        """The file of each trajectory, in the order of the starts."""
+        width = len(str(max(len(self.starts) - 1, 0)))
+        return [
+            self.folder / f"{index:0{width}d}-{start.role.value}-{_UNFIT.sub('_', start.trajectory)[:100]}.extxyz"
+            for index, start in enumerate(self.starts)
+        ]
+
+    def visits(self) -> Iterator[Visit]:
+        """Yield the gated frames by role, trajectory and step, each read when it is asked for."""
+        pairs = zip(self.starts, self.by_start(), strict=True)
+        for _, visits in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
+            yield from visits
+
+    def by_start(self) -> list[Iterator[Visit]]:
+        """The gated frames of each trajectory, in the order of the starts."""
+        return [read_visits(path, start) for path, start in zip(self.paths(), self.starts, strict=True)]
+
+
+def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
+    """Make sure that a round has met a frame that is not discarded.
+
+    Args:
+        round_: the round.
+        verdicts: lane -> kind -> count, of all frames that it has explored.
+        stored: its last trajectories.
+
+    Raises:
+        GuardStop: it has not.
+    """
+    if any(kinds.keys() - {VerdictKind.DISCARD.value} for kinds in verdicts.values()):
+        return
+    first = next(stored.visits(), None)
+    raise GuardStop(
+        f"Round {round_}: all trajectories broke before the first usable frame "
+        f"({'at the start' if first is None else first.verdict.reason}). "
+        "Check the starting structures, lower temperatures_K or timestep_fs, and start anew in another folder."
+    )
+
+
+def explore_stored(
+    folder: Path,
+    potential: CommitteePotential,
+    starts: Sequence[Start],
+    settings: ExploreSettings,
+    physics: PhysicsSettings,
+    advance: Advance = show_nothing,
+) -> StoredTrajectories:
+    """Run every trajectory as ``explore`` does, but keep its frames on disk, one file for each trajectory.
+
+    At each check the new frames are appended, then the state is replaced. A run that was killed goes on from its last
+    state with the same call, drops what was appended after it, and with one thread ends with the same bits. Frames that
+    do not match the checksum in the state are not believed: the trajectories are run again from their starts. No more
+    than the frames of one step are held in memory.
+
+    Args:
+        folder: made if it is missing; what is left there of a run with another model, start or setting is replaced.
+        potential: the served model; its calibration decides what is trusted.
+        starts: beginnings of the trajectories.
+        settings: steps, time step, interval between gated frames.
+        physics: limits of the physics lane.
+        advance: called with the number of steps that were taken, or had been before.
+    """
+    stored = StoredTrajectories(folder, starts)
+    paths = stored.paths()
+    lockstep = Lockstep(potential, starts, settings, physics)
+    identity = identity_of(potential, starts, settings, physics)
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = _resumed(folder, identity, lockstep, paths)
+    if digests is None:
+        digests = [hashlib.sha256() for _ in paths]
+        for path in (path for pattern in ("*.npz", "*.extxyz", "*.tmp") for path in folder.glob(pattern)):
+            path.unlink()
+    elif lockstep.step > 1:
+        advance(lockstep.step - 1)
+    while not lockstep.ended:
+        for recorded in lockstep.advance():
+            digests[recorded.index].update(append(paths[recorded.index], recorded))
+        if lockstep.ended or (lockstep.step - 1) % settings.check_every == 0:
+            sizes = tuple(path.stat().st_size if path.exists() else 0 for path in paths)
+            seals = tuple(digest.hexdigest() for digest in digests)
+            state = Checkpoint(identity, lockstep.step, sizes, seals, lockstep.state(), ended=lockstep.ended)
+            save(folder / STATE, state)
+        if lockstep.step > 1:
+            advance(1)
+    return stored
+
+
+def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Path]) -> "list[hashlib._Hash] | None":
+    """Bring a run to where its last state was and return the digests of its files; None if there is no such run."""
+    known = load(folder / STATE)
+    if known is None or known.identity != identity:
+        return None
+    try:
+        digests = [_checked(*one) for one in zip(paths, known.sizes, known.digests, strict=True)]
+    except InputError as error:  # the machine went down before the frames reached the disk, or they were damaged since
+        logger.warning("%s", error)
+        return None
+    lockstep.restore(known.step, known.states)
+    return digests
+
+
+def _checked(path: Path, size: int, seal: str) -> "hashlib._Hash":
+    """Drop what was written after the state, and compare the rest with its checksum.
+
+    Raises:
+        InputError: the file is shorter, holds something else, or cannot be read.
+    """
+    again = f"the trajectories in {path.parent} are run again"
+    with reading(path, again):
+        cut(path, size)
+        if not path.exists():
+            return hashlib.sha256()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+    if digest.hexdigest() != seal:
+        raise InputError(f"{path} does not match its checksum; {again}")
+    return digest

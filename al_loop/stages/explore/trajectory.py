@@ -1,0 +1,191 @@
+"""One running trajectory: its start, its dynamics, its physics lane, its latest forces."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.config import ExploreSettings, PhysicsSettings
+from al_loop.dynamics.ensembles import make_replica, ramp
+from al_loop.gate.gate import Gate, GatedPrediction
+from al_loop.gate.physics import PhysicsLane, not_computable
+from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
+from al_loop.stages.explore.starts import own_constraints
+from al_loop.structures.descriptors import frame_descriptor
+from al_loop.structures.start import Start
+from al_loop.utils.content_hash import frame_id
+from committee.prediction import Prediction
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A visit and what is stored with it.
+
+    Attributes:
+        index: number of the trajectory among the starts.
+        visit: the gated frame.
+        momenta: (n, 3) in ASE's units.
+        energy_eV: potential energy, None where the model had no answer.
+    """
+
+    index: int
+    visit: Visit
+    momenta: Array
+    energy_eV: float | None = None
+
+
+class Trajectory:
+    """A start on its way.
+
+    Args:
+        index: its number among the starts.
+        start: where it begins.
+        settings: ensemble, steps, time step, ramps.
+        physics: limits of the physics lane.
+
+    Attributes:
+        stopped: the verdict that ended it, None while it runs.
+        converged: a relaxation that has reached its minimum.
+    """
+
+    def __init__(self, index: int, start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> None:
+        self.index = index
+        self.start = start
+        self.stopped: Verdict | None = None
+        self.converged = False
+        self._settings = settings
+        ensemble = start.ensemble or settings.ensemble
+        self._replica = make_replica(
+            ensemble, start.atoms.copy(), start.temperature_K, settings, np.random.default_rng(start.seed)
+        )
+        self._ramped = ensemble not in {"nve", "relax"}
+        self._lane = PhysicsLane(
+            physics, start.intact, start.temperature_K, ensemble=ensemble, timestep_fs=settings.timestep_fs
+        )
+        self._temperature_K = start.temperature_K
+        self._lost = ""
+        self._forces: Array = np.zeros_like(start.atoms.positions)
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure as it is now, with velocities; not to be written to."""
+        return self._replica.atoms
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self.stopped is None and not self.converged
+
+    def move(self, step: int) -> None:
+        """First half of a step: to new positions, under the conditions of that step."""
+        if self._ramped:
+            settings = self._settings
+            self._temperature_K = ramp(self.start.temperature_K, settings.ramp_to_K, step, settings.steps)
+            self._replica.set_temperature(self._temperature_K)
+            self._replica.set_pressure(ramp(settings.pressure_GPa, settings.ramp_to_GPa, step, settings.steps))
+            self._lane.temperature_K = self._temperature_K
+        try:
+            self._replica.move(self._forces)
+        except RuntimeError as error:
+            self._lost = _unsatisfied(error)
+
+    def stop_if_invalid(self, step: int) -> Recorded | None:
+        """Stop at positions that no model could be asked about."""
+        if self._lost:
+            return self.stop(self._lost, step)
+        self.stopped = self._lane.check_step(self.atoms, self._forces)
+        return None if self.stopped is None else self._recorded(GatedPrediction.without(self.stopped), step)
+
+    def stop(self, reason: str, step: int) -> Recorded:
+        """Stop because there is no answer for the frame."""
+        self.stopped = not_computable(reason)
+        return self._recorded(GatedPrediction.without(self.stopped), step)
+
+    def finish(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
+        """Second half of a step, then the judgement: of every frame by the cheap checks, where one is due by all."""
+        if self._replica.needs_stress and prediction.stress is None:
+            return self.stop("the foundation gives no stress, which the cell's motion needs", step)
+        self._forces = prediction.forces
+        try:
+            (self._replica.finish if step else self._replica.begin)(prediction.forces, prediction.stress)
+        except RuntimeError as error:
+            return self.stop(_unsatisfied(error), step)
+        return self._judged(prediction, gate, step, check=check)
+
+    def state(self) -> tuple[dict[str, Array], str]:
+        """All that the next step depends on: arrays that keep every bit, and the rest as JSON."""
+        arrays = {f"replica.{name}": value for name, value in self._replica.state().items()}
+        plain = {"rng": self._replica.rng.bit_generator.state, "lane": self._lane.state()}
+        return {**arrays, "forces": self._forces}, json.dumps(plain, default=_as_json)
+
+    def restore(self, arrays: Mapping[str, Any], plain: str) -> None:
+        """Go on where the trajectory that gave ``state()`` was; it must have had the same start and settings."""
+        known = json.loads(plain)
+        self._replica.restore({name.removeprefix("replica."): value for name, value in arrays.items()})
+        self._replica.rng.bit_generator.state = known["rng"]
+        self._lane.restore(known["lane"])
+        self._forces = np.array(arrays["forces"])
+
+    def _judged(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
+        look = self._lane.check if check else self._lane.check_step
+        found = look(self.atoms, prediction.forces, prediction.energy)
+        if check:
+            gated = gate.evaluate(prediction, found)
+            if not step:
+                sigma = gated.force_uncertainty
+                gated = replace(gated, lanes={lane: _at_start(word, sigma) for lane, word in gated.lanes.items()})
+        elif found is not None:
+            gated = GatedPrediction(prediction, {Lane.PHYSICS: found})
+        else:
+            return None
+        if gated.verdict.stop:
+            self.stopped = gated.verdict
+        self.converged = check and self._replica.converged(self._settings.relaxed_below_eV_per_A)
+        return self._recorded(gated, step)
+
+    def _recorded(self, gated: GatedPrediction, step: int) -> Recorded:
+        prediction, sigma = gated.prediction, gated.force_uncertainty
+        atoms = self.atoms.copy()
+        momenta = atoms.get_momenta()
+        atoms.arrays.pop("momenta", None)
+        atoms.set_constraint(own_constraints(self.start))
+        distance = None if prediction is None else prediction.latent_distance
+        visit = Visit(
+            frame_id=frame_id(atoms),
+            atoms=atoms,
+            role=self.start.role,
+            system=self.start.system,
+            trajectory=self.start.trajectory,
+            step=step,
+            temperature_K=self._temperature_K,
+            verdict=gated.verdict,
+            force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
+            latent_distance=None if distance is None else float(distance.max()),
+            descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
+            lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in gated.lanes.items()},
+        )
+        return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
+
+
+def _unsatisfied(error: RuntimeError) -> str:
+    """ASE's own word where it cannot satisfy a constraint any more: the structure has come apart."""
+    return f"a constraint cannot be satisfied any more ({error})"
+
+
+def _at_start(verdict: Verdict, sigma: Array | None) -> Verdict:
+    """A starting structure is never discarded for its uncertainty: the model would never learn it."""
+    if verdict.lane is not Lane.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
+        return verdict
+    return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} does not belong into a trajectory's state")

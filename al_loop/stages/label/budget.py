@@ -1,0 +1,69 @@
+"""How many labels a round may ask for under the budgets of the whole campaign."""
+
+import math
+from collections.abc import Sequence
+
+from al_loop.config import Config
+from al_loop.errors import GuardStop
+from al_loop.records import LabelledFrame
+from al_loop.stages.label.resources import label_cores
+
+
+def round_budget(
+    config: Config, round_: int, asked_for: int, ended: Sequence[LabelledFrame], calculating: int, estimate_h: float
+) -> int:
+    """Labels that the round may ask for, at least one.
+
+    Args:
+        config: the campaign.
+        round_: the round.
+        asked_for: labels that were asked for before, held-out ones included.
+        ended: what was calculated so far, failures included.
+        calculating: how many labels are asked for and have not ended.
+        estimate_h: core hours of one label by the engine's estimate, which counts until one has been calculated.
+
+    Raises:
+        GuardStop: a budget does not pay for a single one.
+    """
+    left = labels_left(config.stop.labels, config.select.labels_per_round, asked_for)
+    if left < 1:
+        raise GuardStop(
+            f"Round {round_}: stop.labels allows {config.stop.labels} labels, and {asked_for} were asked for "
+            "already, held-out ones included. Raise it and run the same command again."
+        )
+    budget_h = config.stop.label_core_hours
+    if budget_h is None:
+        return left
+    calculated = [frame for frame in ended if frame.label.cost_s > 0]  # imported labels cost nothing
+    ended_h = sum(frame.label.cost_s for frame in calculated) * label_cores(config.label) / 3600
+    each_h = ended_h / len(calculated) if calculated else estimate_h
+    affordable = labels_affordable(budget_h, ended_h + calculating * each_h, each_h)
+    if affordable < 1:
+        raise GuardStop(
+            f"Round {round_}: stop.label_core_hours allows {budget_h:g} core hours; {len(calculated)} labels have cost "
+            f"{ended_h:.2g}, {calculating} are being calculated, and another one costs about {each_h:.2g}. Raise it "
+            "and run the same command again."
+        )
+    return min(left, affordable)
+
+
+def labels_left(budget: int | None, per_round: int, asked_for: int) -> int:
+    """How many labels a round may still ask for.
+
+    Args:
+        budget: ``stop.labels``.
+        per_round: ``select.labels_per_round``.
+        asked_for: labels that were asked for before, held-out ones included.
+    """
+    return per_round if budget is None else max(0, min(per_round, budget - asked_for))
+
+
+def labels_affordable(budget_h: float, spent_h: float, each_h: float) -> int:
+    """How many more labels a budget of core hours pays for, if each costs what labels did so far.
+
+    Args:
+        budget_h: ``stop.label_core_hours``.
+        spent_h: by what has ended and, at ``each_h``, by what is being calculated.
+        each_h: mean cost of a label, above 0.
+    """
+    return max(0, math.floor((budget_h - spent_h) / each_h))

@@ -1,0 +1,79 @@
+"""What a calculation asks of this machine or of a queue, and whether they can give it."""
+
+import os
+
+from al_loop.config import Config
+from al_loop.config.settings import LabelSettings
+from al_loop.errors import InputError
+from dft_interfaces.errors import QueueError
+from dft_interfaces.queue.limits import excesses, job_cores
+from dft_interfaces.queue.slurm import partition_limits
+from dft_interfaces.settings import JobSettings
+
+
+def label_cores(label: LabelSettings) -> int:
+    """How many cores a calculation holds while it runs."""
+    return (label.queue and label.queue.cores) or label.engine.cores
+
+
+def machine_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitting_workers(label: LabelSettings) -> int:
+    """Return how many workers are started: their calculations never ask for more cores than there are.
+
+    With a queue there is one, which hands everything over. With ``workers: 0`` there are none: others label elsewhere.
+    """
+    if label.workers == 0:
+        return 0
+    if label.queue is not None:
+        return 1
+    return max(1, min(label.workers, machine_cores() // label.engine.cores))
+
+
+def check_resources(label: LabelSettings) -> None:
+    """Make sure that this machine, or the queue, can give a calculation what the configuration asks for.
+
+    Raises:
+        InputError: it cannot, or the queue does not answer.
+    """
+    if label.workers == 0:
+        return
+    if label.queue is None:
+        if label.engine.cores > machine_cores():
+            raise InputError(
+                f"label.engine.cores: received {label.engine.cores}, but this machine gives {machine_cores()}; lower "
+                "it, or calculate through label.queue"
+            )
+        return
+    check_partition("label.queue", label.queue, job_cores(label.queue, label.engine))
+
+
+def check_stage_queues(config: Config) -> None:
+    """Make sure that the queues of exploration and training can give what the configuration asks for.
+
+    Raises:
+        InputError: they cannot, or do not answer.
+    """
+    for name, queue in (("explore.queue", config.explore.queue), ("train.queue", config.train.queue)):
+        if queue is not None:
+            check_partition(name, queue, queue.cores or config.threads)
+
+
+def check_partition(dotted: str, queue: JobSettings, cores: int) -> None:
+    """Compare a job with the limits of its partition; another queue's were compared with its folder.
+
+    Raises:
+        InputError: it asks for more, or the queue does not answer.
+    """
+    if queue.partition is None:
+        return
+    try:
+        allowed = partition_limits(queue.partition)
+    except QueueError as error:
+        raise InputError(f"{dotted}: {error}") from error
+    beyond = [f"{dotted}.{sentence}" for sentence in excesses(queue, cores, allowed)]
+    if beyond:
+        raise InputError("\n".join(beyond))

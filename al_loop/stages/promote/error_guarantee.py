@@ -1,0 +1,30 @@
+"""Promotion by the promise: P(largest force error > tolerance | trusted) is what the user was promised."""
+
+from al_loop.stages.promote.criterion import Criterion
+from committee.uncertainty.calibration import Calibration
+
+NAME = "error_guarantee"
+
+
+def error_guarantee(calibration: Calibration | None) -> Criterion:
+    """The promise is proven, or as long as trusted frames are too few for a proof, not contradicted.
+
+    While fewer frames are trusted than would hold one exceeding frame on average (10 at 90 %), a single one
+    contradicts nothing: it counts as one among so many.
+
+    Args:
+        calibration: of the candidate, on frames that it was not trained on.
+    """
+    if calibration is None:
+        return Criterion(NAME, False, None, None, "the candidate could not be calibrated")
+    limit = round(1 - calibration.confidence, 9)
+    if calibration.promise_proven:
+        return Criterion(NAME, True, calibration.trusted_error_bound, limit, calibration.summary)
+    if calibration.quantile is None or calibration.trusted == 0:
+        waiting = calibration.summary if calibration.quantile is None else "no calibration frame is trusted"
+        return Criterion(NAME, True, None, limit, f"nothing is promised yet ({waiting})")
+    rate = calibration.trusted_exceeding / max(calibration.trusted, 1 / limit)
+    passed = rate <= limit + 1e-9
+    word = "not contradicted" if passed else "contradicted"
+    share = f"share {rate:.0%}, at most {limit:.0%} may"
+    return Criterion(NAME, passed, rate, limit, f"{word}: {share}; {calibration.summary}")

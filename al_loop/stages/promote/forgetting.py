@@ -1,0 +1,190 @@
+"""Frames far from every label, answered by the foundation and kept: there the correction must have faded out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+
+from al_loop.stages.promote.criterion import Criterion
+from al_loop.stages.promote.predictions import FoundationDeviation, ask_groups, root_mean_square
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
+
+NAME = "foundation's frames"
+SCALES = (0.92, 1.08, 0.96, 1.05)  # of all lengths: bonds as in a crystal or molecule thousands of K hot
+RATTLES_A = (0.25, 0.15)  # standard deviation of each coordinate besides
+CLOSEST = 0.65  # of the sum of covalent radii: a frame with a closer pair is drawn again
+SLACK_eV_per_A = 1e-3  # below it two models are the same
+DRAWS = 20
+DRAWS_PER_FRAME = 6
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ProbeFrames:
+    """Structures with the foundation's own answer.
+
+    Attributes:
+        atoms: the frames.
+        forces: (n, 3) eV/Å of the foundation for each.
+    """
+
+    atoms: tuple[Atoms, ...]
+    forces: tuple[Array, ...]
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """As named arrays; charge and spin are kept where a frame has them, -1 stands for none."""
+        return {
+            "sizes": np.array([len(a) for a in self.atoms], dtype=np.int64),
+            "numbers": np.concatenate([a.numbers for a in self.atoms] or [np.empty(0, dtype=np.int64)]),
+            "positions": np.concatenate([a.positions for a in self.atoms] or [np.empty((0, 3))]),
+            "forces": np.concatenate([*self.forces] or [np.empty((0, 3))]),
+            "moments": _joined_moments(self.atoms),
+            "cells": np.array([a.cell.array for a in self.atoms]).reshape(-1, 3, 3),
+            "pbc": np.array([a.pbc for a in self.atoms], dtype=bool).reshape(-1, 3),
+            "charges": np.array([a.info.get("charge", 0) for a in self.atoms], dtype=np.int64),
+            "spins": np.array([a.info.get("spin", -1) for a in self.atoms], dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """The inverse of ``to_arrays``."""
+        rows = np.cumsum([0, *arrays["sizes"]])
+        atoms, forces = [], []
+        for i, (start, stop) in enumerate(pairwise(rows)):
+            frame = Atoms(
+                arrays["numbers"][start:stop],
+                arrays["positions"][start:stop],
+                cell=arrays["cells"][i],
+                pbc=arrays["pbc"][i],
+                info={"charge": int(arrays["charges"][i])},
+            )
+            if arrays["spins"][i] >= 0:
+                frame.info["spin"] = int(arrays["spins"][i])
+            if arrays["moments"][start:stop].any():
+                frame.set_initial_magnetic_moments(arrays["moments"][start:stop])
+            atoms.append(frame)
+            forces.append(arrays["forces"][start:stop])
+        return cls(tuple(atoms), tuple(forces))
+
+
+def _joined_moments(frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    """Initial moments of all atoms, (n,), or (n, 3) with collinear ones along z if any frame has vectors."""
+    moments = [atoms.get_initial_magnetic_moments() for atoms in frames]
+    if any(one.ndim > 1 for one in moments):
+        moments = [one if one.ndim > 1 else one[:, None] * np.array([0.0, 0.0, 1.0]) for one in moments]
+    return np.concatenate(moments or [np.empty(0)])
+
+
+def probe_frames(
+    structures: Sequence[Atoms], count: int, candidate: CommitteePotential, far: float, rng: np.random.Generator
+) -> ProbeFrames:
+    """Strain and rattle the starting structures in turn, and ask the foundation; what it refuses is left out.
+
+    Nothing moves on from these frames, which are to be far from all labels: constraints play no role in them.
+
+    Of ``DRAWS_PER_FRAME`` times as many draws those are kept that are far from the first labels, the nearest of them
+    first: furthest out nothing is left of any correction, and nothing could be seen.
+
+    Args:
+        structures: the campaign's starting structures.
+        count: number of frames.
+        candidate: the first trained committee, which knows what is far from its labels.
+        far: latent distance.
+        rng: of the displacements.
+    """
+    draws = range(DRAWS_PER_FRAME * count)
+    disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
+    frames = [atoms for atoms in disturbed if atoms is not None]
+    answers = ask_groups(candidate, [[atoms] for atoms in frames], foundation=True)
+    healthy = [(atoms, answer[0]) for atoms, answer in zip(frames, answers, strict=True) if not isinstance(answer, str)]
+    known = [
+        (atoms, answer.foundation_forces, _nearness(answer, far))
+        for atoms, answer in healthy
+        if answer.foundation_forces is not None and np.isfinite(answer.foundation_forces).all()
+    ]
+    kept = sorted(known, key=lambda k: k[2])[:count]
+    return ProbeFrames(tuple(atoms for atoms, _, _ in kept), tuple(forces for _, forces, _ in kept))
+
+
+def no_harm(
+    candidate: CommitteePotential, probe: ProbeFrames, foundation: FoundationDeviation, max_rise: float, far: float
+) -> Criterion:
+    """Far from every label the candidate is the foundation, so that nothing it knew is forgotten.
+
+    What a correction does near the labels is measured on labels; only frames whose every atom is further away than
+    ``far`` count here, where no label supports it. It then adds to the foundation's error, which is unknown there: its
+    share of the forces is taken to be what it is on the labels. A deviation δ that knows nothing of the error e makes
+    it √(e² + δ²), and this may rise by less than ``max_rise``.
+
+    Args:
+        candidate: the newly trained committee.
+        probe: frames with the foundation's own forces.
+        foundation: its error on labels.
+        max_rise: allowed relative rise.
+        far: latent distance from the candidate's labels.
+    """
+    if not np.isfinite(foundation.rmse):
+        return Criterion(NAME, False, None, None, "there are no calibration labels to know the foundation's error from")
+    if not probe.atoms:
+        return Criterion(NAME, True, None, None, "the foundation answered for no probe frame")
+    predictions = candidate.predict(list(probe.atoms), "energy")
+    counted = [
+        (prediction.forces - forces, forces)
+        for prediction, forces in zip(predictions, probe.forces, strict=True)
+        if is_far(prediction, far)
+    ]
+    of_all = f"{len(counted)} of {len(probe.atoms)} probe frames are far from the labels (latent distance {far:g})"
+    if not counted:
+        return Criterion(NAME, True, None, None, of_all)
+    deviations, forces = map(np.concatenate, zip(*counted, strict=True))
+    rms, error = root_mean_square(deviations), foundation.expected(root_mean_square(forces))
+    limit = max(float(np.sqrt((1 + max_rise) ** 2 - 1)) * error, SLACK_eV_per_A)
+    if not np.isfinite(rms):
+        return Criterion(NAME, False, None, limit, f"{of_all}; there the candidate's forces are not finite")
+    sentence = (
+        f"{of_all}; there the forces differ from the foundation's by {rms:.4f} eV/Å, root mean square (at most "
+        f"{limit:.4f}, which adds {max_rise:.0%} to the foundation's error: {foundation.rmse:.4f} on labels, "
+        f"{error:.4f} for forces as large as there)"
+    )
+    return Criterion(NAME, rms <= limit, rms, limit, sentence)
+
+
+def is_far(prediction: Prediction, far: float) -> bool:
+    """Whether every atom is further than ``far`` from the labels: forces reach over, so that one near atom counts."""
+    distance = prediction.latent_distance
+    return distance is None or not distance.min() <= far
+
+
+def _nearness(prediction: Prediction, far: float) -> tuple[bool, float]:
+    """Sorts frames: far ones first, the nearest of them in front."""
+    distance = prediction.latent_distance
+    return not is_far(prediction, far), float("inf") if distance is None else float(distance.min())
+
+
+def _disturbed(structure: Atoms, turn: int, rng: np.random.Generator) -> Atoms | None:
+    """The structure scaled and rattled, None if two atoms came too close in every draw."""
+    scale = SCALES[turn % len(SCALES)]
+    rattle_A = RATTLES_A[turn // len(SCALES) % len(RATTLES_A)]
+    for _ in range(DRAWS):
+        atoms = structure.copy()
+        atoms.set_constraint()
+        atoms.set_cell(atoms.cell * scale)
+        atoms.positions = atoms.positions * scale + rng.normal(0.0, rattle_A, atoms.positions.shape)
+        if _closest(atoms) >= CLOSEST:
+            return atoms
+    return None
+
+
+def _closest(atoms: Atoms) -> float:
+    """Shortest distance in units of the sum of covalent radii; infinite if all are above ``CLOSEST``."""
+    radii = covalent_radii[atoms.numbers]
+    first, second, distance = neighbor_list("ijd", atoms, CLOSEST * radii)
+    return float(np.min(distance / (radii[first] + radii[second]), initial=np.inf))

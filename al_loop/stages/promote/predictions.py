@@ -1,0 +1,121 @@
+"""What candidate, served model and foundation say of labelled frames, asked once for all criteria."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.records import LabelledFrame, dft_forces
+from committee.errors import RefusedFrameError
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Force errors on one labelled frame of n atoms, (n, 3) eV/Å each."""
+
+    candidate: Array
+    served: Array
+    foundation: Array
+
+
+@dataclass(frozen=True)
+class FoundationDeviation:
+    """What is known of the foundation's error from labels.
+
+    Attributes:
+        rmse: root mean square error of its force components, eV/Å.
+        rms_force: root mean square of its force components themselves, eV/Å.
+    """
+
+    rmse: float
+    rms_force: float
+
+    def expected(self, rms_force: float) -> float:
+        """RMSE, eV/Å, to expect where forces are of another size: the relative error stays, the error never shrinks.
+
+        Args:
+            rms_force: root mean square of the foundation's force components there, eV/Å.
+        """
+        return self.rmse * max(1.0, rms_force / self.rms_force) if self.rms_force > 0 else self.rmse
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Force errors of the three models by frame id."""
+
+    by_frame: dict[str, Errors]
+
+    @classmethod
+    def of(
+        cls, candidate: CommitteePotential, served: CommitteePotential, frames: Iterable[LabelledFrame]
+    ) -> "Answers":
+        """Ask both models about every frame once; the foundation answers on the way.
+
+        Args:
+            candidate: the newly trained committee.
+            served: the served model, on the same foundation.
+            frames: converged labels; the same frame may come more than once.
+        """
+        distinct = list({frame.frame_id: frame for frame in frames}.values())
+        atoms = [frame.atoms for frame in distinct]
+        new = candidate.predict(atoms, "energy", foundation=True)
+        old = served.predict(atoms, "energy")
+        return cls({f.frame_id: _errors(f, n, o) for f, n, o in zip(distinct, new, old, strict=True)})
+
+    def mae(self, frames: Sequence[LabelledFrame]) -> tuple[float, float, float]:
+        """Mean absolute error of the force components of candidate, served model and foundation, eV/Å.
+
+        NaN without frames.
+        """
+        if not frames:
+            return float("nan"), float("nan"), float("nan")
+        errors = [self.by_frame[frame.frame_id] for frame in frames]
+        new, old, bare = (
+            float(np.abs(np.concatenate(parts)).mean())
+            for parts in zip(*((e.candidate, e.served, e.foundation) for e in errors), strict=True)
+        )
+        return new, old, bare
+
+    def foundation_error(self, frames: Sequence[LabelledFrame]) -> "FoundationDeviation":
+        """How far off the foundation's forces are on labelled frames; NaN without frames."""
+        if not frames:
+            return FoundationDeviation(float("nan"), float("nan"))
+        errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
+        labels = np.concatenate([dft_forces(frame) for frame in frames])
+        return FoundationDeviation(root_mean_square(errors), root_mean_square(errors + labels))
+
+
+def root_mean_square(values: Array) -> float:
+    """√⟨x²⟩ over all entries."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def ask_groups(
+    potential: CommitteePotential, groups: Sequence[Sequence[Atoms]], *, foundation: bool = False
+) -> list[list[Prediction] | str]:
+    """Ask about groups of frames in one batch; a group that the foundation refuses gives the reason instead.
+
+    Args:
+        potential: any committee.
+        groups: frames that only count together.
+        foundation: with the foundation's own forces.
+    """
+    answers = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
+    return [_of_group([next(answers) for _ in group]) for group in groups]
+
+
+def _of_group(answers: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
+    refused = [answer.reason for answer in answers if isinstance(answer, RefusedFrameError)]
+    return refused[0] if refused else [answer for answer in answers if isinstance(answer, Prediction)]
+
+
+def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Errors:
+    label = dft_forces(frame)
+    bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
+    return Errors(new.forces - label, old.forces - label, bare - label)

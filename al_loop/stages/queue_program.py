@@ -1,0 +1,89 @@
+"""What a job of the queue runs, without ledger and credentials: ``python -m al_loop.stages.queue_program FOLDER``."""
+
+import fcntl
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from al_loop.errors import CampaignError
+from al_loop.stages.explore.run import explore_stored
+from al_loop.stages.queue_folder import DONE, FAILED, MODEL, PROGRESS, read_result, read_task
+from al_loop.stages.queue_tasks import ExploreTask, TaskFile, TrainTask, frame_from_dict, start_from_dict
+from al_loop.stages.train.alignment import training_input
+from al_loop.stages.train.fit import fit_candidate
+from al_loop.utils.progress import Advance
+from committee.backbones import load_backbone
+from committee.checkpoint import load, save
+from committee.errors import CommitteeError
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.files.sealed_json import sealed
+
+PROGRESS_EVERY_S = 1.0
+
+
+def explore(task: ExploreTask, advance: Advance) -> dict[str, Any]:
+    """Run the trajectories, or what is left of them; they lie in their own folder."""
+    potential = load(task.model, load_backbone(task.foundation))
+    starts = [start_from_dict(start) for start in task.starts]
+    explore_stored(task.trajectories, potential, starts, task.settings, task.physics, advance)
+    return {}
+
+
+def train(task: TrainTask, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Compare the labels with the foundation, and fit a committee if they agree."""
+    config, backbone = task.config, load_backbone(task.config.foundation)
+    frames, compared_only = (list(map(frame_from_dict, each)) for each in (task.frames, task.compared_only))
+    given = training_input(config, backbone, frames, None, compared_only)
+    if given.stop(config.align, first=task.first):
+        return {"trained": False}
+    save(fit_candidate(config, backbone, given, task.level, advance), folder / MODEL)
+    return {"trained": True}
+
+
+def run(folder: Path) -> None:
+    """Do the task in a folder; what comes of it is written last."""
+    advance = _Shown(folder / PROGRESS)
+    try:
+        task = TaskFile.model_validate_json(read_task(folder)).task
+        torch.set_num_threads(task.threads)
+        done = explore(task, advance) if isinstance(task, ExploreTask) else train(task, folder, advance)
+    except (CampaignError, CommitteeError) as error:  # it would end the same way again
+        write_whole(folder / FAILED, sealed({"message": str(error)}))
+        raise
+    advance.write()
+    write_whole(folder / DONE, sealed(done))
+
+
+class _Shown:
+    """Leaves the number of units that are done where the campaign sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done = 0
+        self._next = 0.0
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_EVERY_S
+            self.write()
+
+    def write(self) -> None:
+        write_whole(self._path, json.dumps({"done": self._done}))
+
+
+def main() -> None:
+    """Entry point of the job; a job that the queue took for lost and that still runs is waited for."""
+    folder = Path(sys.argv[1])
+    with (folder / "running.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if read_result(folder / DONE) is None:
+            run(folder)
+
+
+if __name__ == "__main__":
+    main()

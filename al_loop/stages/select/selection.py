@@ -1,0 +1,149 @@
+"""SELECT: which suspects are worth a DFT calculation, under the round's budget."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from al_loop.config import SelectSettings
+from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Candidate, Lane, VerdictKind
+from al_loop.stages.select.budget import SelectionBudget
+from al_loop.stages.select.farthest_point import FarthestPoints
+from al_loop.stages.select.k_medoids import Representatives
+from al_loop.structures.descriptors import Descriptor, stacked, standardised
+
+SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the choice
+
+
+@dataclass(frozen=True)
+class LabelledDescriptor:
+    """A frame that is labelled already, or will be.
+
+    Attributes:
+        frame_id: content hash.
+        formula: chemical formula.
+        descriptor: as a candidate's; None where the foundation has no answer.
+    """
+
+    frame_id: str
+    formula: str
+    descriptor: Descriptor | None
+
+
+@dataclass
+class Selection:
+    """Frames to label, and what they were chosen by.
+
+    Attributes:
+        reasons: frame id -> ``audit``, ``unphysical``, ``farthest point`` or ``representative``, in the order of the
+            choice.
+    """
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def frame_ids(self) -> list[str]:
+        """The chosen frames, each once."""
+        return list(self.reasons)
+
+
+def select(
+    candidates: Sequence[Candidate],
+    known: Sequence[LabelledDescriptor],
+    settings: SelectSettings,
+    rng: np.random.Generator,
+    selection_budget: SelectionBudget | None = None,
+) -> Selection:
+    """Choose frames for DFT: a random audit, a quota of the unphysical, the rest by farthest-point sampling.
+
+    While no uncertainty is known at all, the rest is what represents the explored frames best.
+
+    Args:
+        candidates: the round's gated frames; those without a descriptor can only be drawn for the audit.
+        known: frames that are labelled already; new ones keep away from them.
+        settings: budget, audit share, quota, and what counts as a near-duplicate.
+        rng: draws the audit.
+        selection_budget: what may be spent of the round's budget; all of it by default.
+    """
+    allowed = selection_budget or SelectionBudget.of(settings, settings.labels_per_round, {})
+    ids = {frame.frame_id for frame in known}
+    fresh = {c.frame_id: c for c in reversed(candidates) if c.frame_id not in ids and c.kind is not VerdictKind.DISCARD}
+    unique = list(fresh.values())[::-1]
+    chosen = Selection()
+    chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, allowed, rng)), AUDIT))
+    suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
+    for lane_is_physics, quota in ((True, allowed.unphysical), (False, allowed.labels)):
+        taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
+        left = [c for c in suspects if (c.lane is Lane.PHYSICS) is lane_is_physics and c.frame_id not in chosen.reasons]
+        room = min(quota, allowed.labels - len(chosen.reasons))
+        for pick in spread_out(left, taken, settings, room):
+            spread = REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
+            chosen.reasons[pick.frame_id] = UNPHYSICAL if lane_is_physics else spread
+    return chosen
+
+
+def spread_out(
+    candidates: Sequence[Candidate], taken: Sequence[LabelledDescriptor], settings: SelectSettings, count: int
+) -> list[Candidate]:
+    """At most ``count`` candidates by farthest-point sampling within each composition, weighted by uncertainty.
+
+    A composition of which no uncertainty is known is represented instead.
+
+    The next pick is the best one of all compositions: distances are in units of what is typical of their composition,
+    uncertainties are in eV/Å, so that both compare. A composition of which nothing is known yet comes first.
+    """
+    if count <= 0:
+        return []
+    by_formula: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_formula.setdefault(candidate.formula, []).append(candidate)
+    samplers = {formula: _sampler(mine, taken, settings) for formula, mine in by_formula.items()}
+    best = {formula: sampler.best() for formula, sampler in samplers.items()}
+    picks: list[Candidate] = []
+    while len(picks) < count and best:
+        formula = max(best, key=lambda name: best[name][1])
+        index, gain = best.pop(formula)
+        if gain <= 0:
+            continue
+        picks.append(by_formula[formula][index])
+        samplers[formula].take(index)
+        best[formula] = samplers[formula].best()
+    return picks
+
+
+def _sampler(
+    mine: Sequence[Candidate], taken: Sequence[LabelledDescriptor], settings: SelectSettings
+) -> FarthestPoints | Representatives:
+    formula = mine[0].formula
+    there = [frame.descriptor for frame in taken if frame.formula == formula and frame.descriptor is not None]
+    points = standardised(stacked([*(c.descriptor for c in mine if c.descriptor is not None), *there]))
+    if all(_unguided(candidate) for candidate in mine):
+        return Representatives(points[: len(mine)], points[len(mine) :], settings.near_duplicate_distance)
+    weights = np.array([_weight(candidate) for candidate in mine]) ** settings.uncertainty_power
+    return FarthestPoints(points[: len(mine)], points[len(mine) :], weights, settings.near_duplicate_distance)
+
+
+def _audit(
+    candidates: Sequence[Candidate], settings: SelectSettings, allowed: SelectionBudget, rng: np.random.Generator
+) -> list[Candidate]:
+    """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
+    drawn_from = [c for c in candidates if allowed.audited is None or c.frame_id in allowed.audited]
+    unguided = any(_unguided(candidate) for candidate in drawn_from)
+    share = max(settings.audit_fraction, SEED_AUDIT * unguided) * allowed.audit_of
+    count = min(int(share) + int(rng.random() < share - int(share)), len(drawn_from), allowed.labels)
+    return [drawn_from[i] for i in sorted(rng.choice(len(drawn_from), size=count, replace=False))] if count else []
+
+
+def _known(candidates: Iterable[Candidate]) -> list[LabelledDescriptor]:
+    return [LabelledDescriptor(c.frame_id, c.formula, c.descriptor) for c in candidates]
+
+
+def _unguided(candidate: Candidate) -> bool:
+    """Neither the gate nor the committee can say anything of this frame yet."""
+    return candidate.lane is Lane.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
+
+
+def _weight(candidate: Candidate) -> float:
+    """Largest force uncertainty; all the same where nothing is known about it."""
+    sigma = candidate.force_uncertainty_eV_per_A
+    return 1.0 if sigma is None else max(sigma, 1e-9)

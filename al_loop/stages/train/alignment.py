@@ -1,0 +1,256 @@
+"""Labels against the foundation: what a round's training set is, and whether it may be trained on."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from al_loop.config import Config, OutlierSettings
+from al_loop.config.align_settings import AlignSettings
+from al_loop.errors import InputError
+from al_loop.files.labels.counts import LabelCounts
+from al_loop.records import LabelledFrame
+from al_loop.stages.train.atom_shifts import isolated_atom_shifts
+from al_loop.stages.train.compared_labels import compared_label
+from al_loop.stages.train.foundation_predictions import FoundationAnswer, foundation_predictions
+from al_loop.stages.train.other_labels import read_other_labels
+from al_loop.stages.train.outliers import derivative_outliers
+from al_loop.stages.train.residuals import Residuals
+from committee.backbones.contract import Backbone
+from committee.checks.compared_forces import ComparedForces, two_atom_axis
+from committee.checks.force_check import check_forces
+from committee.checks.stress_check import ComparedStress, check_stress
+from committee.errors import TrainingDataError
+from committee.model.reference_shifts import ReferenceShifts
+from committee.model.tangents import Tangents, cached_tangents
+from committee.training.aligned_levels import align_levels
+from committee.training.train import TrainingFrame
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """What ``committee.train`` is given, and what was found on the way.
+
+    Attributes:
+        frames: the engine's labels, then those of other levels on the foundation's zero.
+        prior_shifts_eV: atomic number -> reference shift where the labels leave it open.
+        findings: what a user should know, in sentences.
+        slips: what is wrong with labels, in sentences.
+        residuals: what the engine's reference shifts leave.
+        other_residuals: level of theory -> what the reference shifts of its frames leave, for every other level.
+    """
+
+    frames: list[TrainingFrame]
+    prior_shifts_eV: Mapping[int, float]
+    findings: tuple[str, ...]
+    slips: tuple[str, ...]
+    residuals: Residuals
+    other_residuals: Mapping[str, Residuals]
+
+    def stop(self, align: AlignSettings, *, first: bool) -> str:
+        """Why this must not be trained on and what to do, in one paragraph; empty if it may be.
+
+        Args:
+            align: the limits.
+            first: nothing was trained yet. Later frames are hotter and farther from the foundation.
+        """
+        if self.slips and align.on_slip != "warn":
+            return (
+                f"{' '.join(self.slips)} Nothing was trained. Mend the engine and start anew in another folder (for "
+                "a file of other labels: mend the file), or set align.on_slip: warn if the labels are right."
+            )
+        return self._objection(align.accept_residual_spread_eV_per_atom) if first else ""
+
+    def _objection(self, limit_eV_per_atom: float) -> str:
+        found = [self.residuals.objection(limit_eV_per_atom)]
+        for level, residuals in self.other_residuals.items():
+            objection = residuals.objection(limit_eV_per_atom)
+            found.append(objection and f"align.other_labels, {level}: {objection}")
+        return " ".join(filter(None, found))
+
+
+def training_input(
+    config: Config,
+    backbone: Backbone,
+    labelled: Sequence[LabelledFrame],
+    progress: Callable[[int, int], None] | None = None,
+    compared_only: Sequence[LabelledFrame] = (),
+) -> TrainingInput:
+    """Put a training set together and compare it with the foundation.
+
+    Args:
+        config: the campaign, with an absolute folder.
+        backbone: the foundation.
+        labelled: the engine's accepted labels, all of one level of theory.
+        progress: called with (done, total) while the foundation is asked.
+        compared_only: labels of the engine that show its slips too and are not trained on.
+
+    Raises:
+        InputError: a file of other labels that cannot be used.
+        TrainingDataError: labels that nothing could be learnt from.
+    """
+    own = [training_frame(frame) for frame in labelled]
+    _require_one_level(own)
+    others = read_other_labels(config.align.other_labels, backbone)
+    frames = [*own, *others.frames]
+    folder = config.folder / "tangents"
+    seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
+    left_out = _outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
+    frames, seen = _without(left_out, frames, seen)
+    energies = [float(entry.energy) for entry in seen]
+    prior, unanswered = _atom_shifts(config, backbone)
+    aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
+    residuals = Residuals.of(own, energies[: len(own)], prior)
+    found = [
+        residuals.summary,
+        residuals.shifts.warning and _remedy(residuals.shifts, prior),
+        unanswered,
+        *others.notes,
+    ]
+    held_out = [training_frame(frame) for frame in compared_only]
+    answers = foundation_predictions(backbone, [frame.atoms for frame in held_out])
+    slips = []
+    for level in dict.fromkeys(frame.level_of_theory for frame in frames):
+        compared: list[tuple[TrainingFrame, Tangents | FoundationAnswer]] = [
+            *zip(frames, seen, strict=True),
+            *zip(held_out, answers, strict=True),
+        ]
+        here = [(frame, entry) for frame, entry in compared if frame.level_of_theory == level]
+        who = "The labels" if level == own[0].level_of_theory else f"align.other_labels, {level}: the labels"
+        agreement, slip = compare(who, here)
+        found.append(agreement)
+        slips += slip
+    for level, shifts in aligned.shifts.items():
+        found.append(
+            f"{level}: energies aligned by shifts of their own, which leave "
+            f"{1000 * shifts.residual_spread_eV_per_atom:.0f} meV/atom."
+        )
+    found += [f"{others.where[key]} is left out as an outlier: {reason}." for key, reason in left_out.items()]
+    parts = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
+    if parts.partial:
+        found.append(f"Of {len(frames)} labelled frames {parts}; what a frame lacks has no weight in the fit.")
+    others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
+    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals, others_left)
+
+
+def training_frame(frame: LabelledFrame) -> TrainingFrame:
+    """Return a label of the ledger as the committee is given it.
+
+    Raises:
+        ValueError: there is no energy.
+    """
+    if frame.label.energy_eV is None:
+        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
+    return TrainingFrame(
+        id=frame.frame_id,
+        atoms=frame.atoms,
+        energy_eV=frame.label.energy_eV,
+        forces_eV_per_A=frame.label.forces_eV_per_A,
+        stress_eV_per_A3=frame.label.stress_eV_per_A3,
+        group=f"{frame.round}/{frame.trajectory}",
+        level_of_theory=frame.label.level_of_theory,
+    )
+
+
+def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:
+    """Shifts from isolated atoms, and why there are none: what was imported into a ledger must not end a campaign."""
+    try:
+        return isolated_atom_shifts(config.align.isolated_atoms_eV, backbone), ""
+    except InputError as error:
+        return {}, f"{error}. They were not used."
+
+
+def _outliers(frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings) -> dict[str, str]:
+    """Frame id -> why forces or stress of another level's label are not believed; energies are a reason to stop."""
+    found: dict[str, str] = {}
+    for level in dict.fromkeys(frame.level_of_theory for frame in frames):
+        ids, compared = [], []
+        for frame, entry in zip(frames, seen, strict=True):
+            if frame.level_of_theory == level:
+                answer = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
+                compared.append(compared_label(frame, *answer))
+                ids.append(frame.id)
+        found |= {ids[index]: reason for index, reason in derivative_outliers(compared, settings).items()}
+    return found
+
+
+def _without(
+    left_out: Collection[str], frames: Sequence[TrainingFrame], seen: Sequence[Tangents]
+) -> tuple[list[TrainingFrame], list[Tangents]]:
+    kept = [(frame, entry) for frame, entry in zip(frames, seen, strict=True) if frame.id not in left_out]
+    return [frame for frame, _ in kept], [entry for _, entry in kept]
+
+
+def _require_one_level(own: Sequence[TrainingFrame]) -> None:
+    levels = {frame.level_of_theory: frame.id for frame in own}
+    if len(levels) > 1:
+        named = ", ".join(f"{level} (frame {example})" for level, example in levels.items())
+        raise TrainingDataError(
+            f"The campaign's own labels are of several levels of theory, expected one: {named}. Start anew in another "
+            "folder with the labels of one level, and give the others as align.other_labels."
+        )
+
+
+def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:
+    """What a level's shifts leave; every frame counts, since no energies were taken out of files of labels."""
+    chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
+    found = Residuals.of([frames[i] for i in chosen], [foundation_energies_eV[i] for i in chosen], {})
+    spread = float(np.fmax(found.spread_eV_per_atom, found.shifts.residual_spread_eV_per_atom))
+    return replace(found, spread_eV_per_atom=spread)
+
+
+def label_slips(frames: Sequence[TrainingFrame], backbone: Backbone) -> list[str]:
+    """One sentence for each slip of unit, sign or order that labels show beside the foundation."""
+    answers = foundation_predictions(backbone, [frame.atoms for frame in frames])
+    return compare("The labels", list(zip(frames, answers, strict=True)))[1]
+
+
+def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
+    """Compare labels with what the foundation says of their frames.
+
+    Args:
+        who: the labels, for example ``The labels``.
+        here: frames of one level of theory.
+
+    Returns:
+        One sentence on how they agree, and one for each slip.
+    """
+    forces = check_forces(
+        [
+            ComparedForces(
+                frame.atoms.numbers,
+                frame.forces_eV_per_A,
+                seen.forces.astype(np.float64),
+                frame.energy_eV,
+                float(seen.energy),
+                two_atom_axis(frame.atoms),
+            )
+            for frame, seen in here
+            if frame.forces_eV_per_A is not None
+        ]
+    )
+    stress = check_stress(
+        [
+            ComparedStress(
+                frame.stress_eV_per_A3,
+                seen.stress.astype(np.float64),
+                float(seen.volume),
+                frame.atoms.get_chemical_formula(),
+            )
+            for frame, seen in here
+            if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
+        ]
+    )
+    slips = [f"{who} do not fit the foundation: {slip}." for slip in (forces.slip, stress) if slip]
+    return forces.sentence(who), slips
+
+
+def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
+    known = set(shifts.undetermined) <= {chemical_symbols[z] for z in prior}
+    if known:
+        return (
+            f"The labels do not tell the reference shifts of {', '.join(shifts.undetermined)} apart: for compositions "
+            "unlike those trained on they follow the isolated atoms (align.isolated_atoms_eV, or imported)."
+        )
+    return f"{shifts.warning} Or give align.isolated_atoms_eV."

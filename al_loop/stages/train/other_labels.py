@@ -1,0 +1,93 @@
+"""Labels of other levels of theory that join a training set: ``align.other_labels``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from al_loop.config.align_settings import OtherLabelsSettings
+from al_loop.errors import InputError
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.isolated_atoms import atom_energies
+from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.names import given_keys
+from al_loop.files.labels.sorting import sorted_out
+from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
+from al_loop.utils.content_hash import content_id, frame_id
+from committee.backbones.contract import Backbone
+from committee.errors import StructureError
+from committee.structures import check_structures
+from committee.training.training_frame import TrainingFrame
+
+
+@dataclass(frozen=True)
+class OtherLabels:
+    """Frames of other levels than the campaign's.
+
+    Attributes:
+        frames: each names its level; a frame's group is itself.
+        where: id of a frame -> its place, for messages.
+        prior_shifts_eV: level -> atomic number -> reference shift, from isolated atoms in its files.
+        notes: what was merged, left out or set apart, in sentences that name the level.
+    """
+
+    frames: list[TrainingFrame]
+    where: Mapping[str, str]
+    prior_shifts_eV: Mapping[str, Mapping[int, float]]
+    notes: tuple[str, ...]
+
+
+def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> OtherLabels:
+    """Read the labels of other levels; files of one level are one set.
+
+    Raises:
+        InputError: a file that cannot be read, holds no labels, labels of one level that contradict each other, or a
+            structure that the foundation cannot be asked.
+    """
+    frames: list[TrainingFrame] = []
+    where: dict[str, str] = {}
+    priors: dict[str, Mapping[int, float]] = {}
+    notes: list[str] = []
+    for level in dict.fromkeys(entry.level for entry in settings):
+        read: list[LabelledAtoms] = []
+        for entry in settings:
+            if entry.level == level:
+                found = read_labelled(entry.paths, given_keys(entry.energy_key, entry.forces_key, entry.stress_key))
+                read += [*found.frames, *found.isolated_atoms]
+                notes += [f"{level}: {note}" for note in found.notes]
+        together = sorted_out(read)
+        notes += [f"{level}: {note}" for note in together.notes if f"{level}: {note}" not in notes]
+        for labelled in together.frames:
+            frame = _other_frame(level, labelled, backbone)
+            frames.append(frame)
+            where[frame.id] = f"align.other_labels: {labelled.where}"
+        energies = known_atoms(atom_energies(together.isolated_atoms).energies_eV, backbone)
+        priors[level] = isolated_atom_shifts(energies, backbone)
+    return OtherLabels(frames, where, priors, tuple(notes))
+
+
+def training_frame_of(labelled: LabelledAtoms, name: str, level: str) -> TrainingFrame:
+    """Return a frame of a file as the committee is given it; what it lacks is masked there.
+
+    Args:
+        labelled: as it was read.
+        name: id of the frame.
+        level: level of theory in words.
+    """
+    forces, stress = labelled.forces_eV_per_A, labelled.stress_eV_per_A3
+    return TrainingFrame(
+        id=name,
+        atoms=labelled.atoms,
+        energy_eV=labelled.energy_eV,
+        forces_eV_per_A=forces if np.isfinite(forces).all() else None,
+        stress_eV_per_A3=stress if np.isfinite(stress).all() else None,
+        level_of_theory=level,
+    )
+
+
+def _other_frame(level: str, labelled: LabelledAtoms, backbone: Backbone) -> TrainingFrame:
+    try:
+        check_structures([labelled.atoms], backbone.elements)
+    except StructureError as error:
+        raise InputError(f"align.other_labels: {labelled.where} {error.reason}") from error
+    return training_frame_of(labelled, f"other-{content_id(level, frame_id(labelled.atoms))}", level)

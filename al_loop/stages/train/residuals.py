@@ -1,0 +1,126 @@
+"""What reference shifts leave of label minus foundation, and whether that is a reason to stop."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from committee.model.reference_shifts import RANK_TOLERANCE, ReferenceShifts
+from committee.training.train import TrainingFrame
+
+NORMAL_OVER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal distribution
+CONSTANT_SHARE = 0.2  # of the spread that may be left for a constant per frame to be the explanation
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Label minus foundation of B frames, before any training.
+
+    Attributes:
+        shifts: the fit.
+        frames: B, frames with an energy.
+        spread_eV_per_atom: standard deviation of what is left, per degree of freedom, from the median absolute
+            deviation: single frames far from the foundation, such as close contacts, do not decide. NaN if there are
+            as many shifts as frames, which explain everything.
+        worst_frame: id of the frame that is left with the most.
+        worst_eV_per_atom: how much that is.
+        constant_eV: energy per frame, whatever its size, that explains most of the spread; None if none does.
+        prior_error_eV_per_atom: root mean square of what the prior alone leaves; None without one.
+    """
+
+    shifts: ReferenceShifts
+    frames: int
+    spread_eV_per_atom: float
+    worst_frame: str = ""
+    worst_eV_per_atom: float = 0.0
+    constant_eV: float | None = None
+    prior_error_eV_per_atom: float | None = None
+
+    @classmethod
+    def of(
+        cls, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float], prior_eV: Mapping[int, float]
+    ) -> "Residuals":
+        """Fit the shifts of frames of one level.
+
+        Args:
+            frames: labelled frames.
+            foundation_energies_eV: the foundation's total energy of each.
+            prior_eV: as for ``ReferenceShifts.fit``.
+        """
+        pairs = zip(frames, foundation_energies_eV, strict=True)
+        known = [(frame, frame.energy_eV - energy) for frame, energy in pairs if np.isfinite(frame.energy_eV)]
+        if not known:
+            return cls(ReferenceShifts(dict(prior_eV)), 0, float("nan"))
+        numbers = [frame.atoms.numbers for frame, _ in known]
+        differences = np.array([difference for _, difference in known])
+        sizes = np.array([len(z) for z in numbers])
+        shifts = ReferenceShifts.fit(numbers, differences, prior_eV)
+        left = (differences - np.array([shifts.total_eV(z) for z in numbers])) / sizes
+        counts = _counts(numbers)
+        spread = _spread(left, counts)
+        prior = np.array([sum(prior_eV.get(int(z), 0.0) for z in row) for row in numbers])
+        worst = int(np.abs(left).argmax())
+        return cls(
+            shifts,
+            len(known),
+            spread,
+            known[worst][0].id,
+            float(left[worst]),
+            _constant(counts, differences, sizes, spread),
+            float(np.sqrt(np.mean(((differences - prior) / sizes) ** 2))) if prior_eV else None,
+        )
+
+    @property
+    def summary(self) -> str:
+        """One sentence for the report."""
+        if not np.isfinite(self.spread_eV_per_atom):
+            return f"Reference shifts explain all of {self.frames} energies: too few to tell how well they fit."
+        prior = ""
+        if self.prior_error_eV_per_atom is not None:
+            prior = f" Isolated atoms alone would leave {self.prior_error_eV_per_atom:.2g} eV/atom."
+        return (
+            f"Reference shifts fitted to {self.frames} energies leave a spread of "
+            f"{1000 * self.spread_eV_per_atom:.0f} meV/atom between labels and foundation.{prior}"
+        )
+
+    def objection(self, limit_eV_per_atom: float) -> str:
+        """Why the spread is too large and what to do; empty if it is not."""
+        if not self.spread_eV_per_atom > limit_eV_per_atom:
+            return ""
+        constant = ""
+        if self.constant_eV is not None:
+            constant = f" A constant of {self.constant_eV:.4g} eV per frame, whatever its size, explains most of it."
+        return (
+            f"After a reference shift for each element, labels and foundation still differ by "
+            f"{self.spread_eV_per_atom:.2g} eV/atom over {self.frames} frames (accepted: {limit_eV_per_atom:g}); frame "
+            f"{self.worst_frame} by {self.worst_eV_per_atom:+.2g} eV/atom.{constant} Nothing was trained. Look whether "
+            "energies are of the same kind (total, per atom, per cell), charge, spin and cell the same; if the "
+            "foundation is known to be so far off, set align.accept_residual_spread_eV_per_atom above the spread and "
+            "run the same command again."
+        )
+
+
+def _counts(numbers: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    elements = np.unique(np.concatenate(list(numbers)))
+    return np.array([[np.sum(row == z) for z in elements] for row in numbers], dtype=float)
+
+
+def _spread(left: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    freedom = len(left) - int(np.linalg.matrix_rank(counts))
+    if freedom <= 0:
+        return float("nan")
+    typical = NORMAL_OVER_MEDIAN * np.median(np.abs(left - np.median(left)))
+    return float(typical * np.sqrt(len(left) / freedom))
+
+
+def _constant(
+    counts: NDArray[np.float64], differences: NDArray[np.float64], sizes: NDArray[np.int64], spread: float
+) -> float | None:
+    """Energy per frame that explains the spread; None where compositions cannot tell it from shifts."""
+    extended = np.column_stack([counts, np.ones(len(counts))])
+    if np.linalg.matrix_rank(extended) == np.linalg.matrix_rank(counts):
+        return None
+    fitted = np.linalg.lstsq(extended, differences, rcond=RANK_TOLERANCE)[0]
+    left = _spread((differences - extended @ fitted) / sizes, extended)
+    return float(fitted[-1]) if left < CONSTANT_SHARE * spread else None

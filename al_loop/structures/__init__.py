@@ -1,0 +1,1 @@
+"""Structures that trajectories start from: systems, generators, orderings, descriptors."""

@@ -1,0 +1,65 @@
+"""Generators: functions of settings, a structure and a random generator that return a new structure."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config.generator_settings import GeneratorSettings
+from al_loop.errors import InputError
+from al_loop.frames.plain_atoms import plain_atoms
+
+__all__ = ["apply_variant"]
+
+
+class _Generator(Protocol):
+    def __call__(self, settings: Any, atoms: Atoms, rng: np.random.Generator) -> Atoms: ...
+
+
+def _generators() -> dict[str, _Generator]:
+    """Loaded when one is used: `ase.build` takes half a second, which a command such as `status` does not have."""
+    from al_loop.structures.generators.adsorbate import adsorbate
+    from al_loop.structures.generators.box import box
+    from al_loop.structures.generators.cells import rattle, strain, supercell
+    from al_loop.structures.generators.interface import interface
+    from al_loop.structures.generators.sites import substitution, vacancy
+    from al_loop.structures.generators.surface import surface
+
+    return {
+        "rattle": rattle,
+        "strain": strain,
+        "supercell": supercell,
+        "vacancy": vacancy,
+        "substitution": substitution,
+        "surface": surface,
+        "interface": interface,
+        "box": box,
+        "adsorbate": adsorbate,
+    }
+
+
+def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """Apply generators in turn; charge and spin multiplicity stay those of the structure.
+
+    Moments and masses stay those of the atoms, and what constraints hold stays held.
+
+    Args:
+        variant: the generators.
+        atoms: left as it is.
+        rng: for what is drawn at random.
+
+    Raises:
+        InputError: a generator that does not fit its structure; it begins with the generator's index and kind.
+    """
+    built = atoms.copy()
+    for index, settings in enumerate(variant):
+        try:
+            built = _generators()[settings.kind](settings, built, rng)
+        except InputError as error:
+            raise InputError(f"[{index}] ({settings.kind}): {error}") from error
+    if not variant:
+        return built
+    plain = plain_atoms(built)
+    plain.info.update(atoms.info)
+    return plain

@@ -1,0 +1,276 @@
+"""The structures of a system: read from its file, chosen, ordered, and given what the config states of them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config.frame_index import Frames
+from al_loop.config.generator_settings import AdsorbateSettings, InterfaceSettings
+from al_loop.config.moments import set_moments
+from al_loop.config.system_settings import SystemSettings
+from al_loop.errors import InputError
+from al_loop.files.structures import ChosenFrames, choose_frames
+from al_loop.frames.constraints.building import repeated, resolved
+from al_loop.frames.plain_atoms import plain_atoms
+from al_loop.structures.generators import apply_variant
+from al_loop.structures.generators.size import check_size
+from al_loop.structures.ordering import ordered_cells
+from al_loop.utils.paths import check_source
+
+SAME_ATOMS: Final = ("rattle", "strain")
+"""Generators that neither add nor remove nor repeat atoms."""
+
+
+@dataclass(frozen=True)
+class SystemStructure:
+    """One structure of a system, without what its settings say.
+
+    Attributes:
+        name: the system's, with the frame's number or that of the ordered cell where there are several.
+        source: file and frame, for messages.
+        cell: what was read of the file, or ordered by its occupancies.
+        whole: the supercell has been made already.
+    """
+
+    name: str
+    source: str
+    cell: Atoms
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class LoadedStructure:
+    """What exploration starts from, before variants.
+
+    Attributes:
+        name: as trajectories and the report call it.
+        atoms: with ``charge`` and, if one is stated, ``spin`` in ``atoms.info``, and initial moments.
+    """
+
+    name: str
+    atoms: Atoms
+
+
+def read_system(system: SystemSettings) -> list[SystemStructure]:
+    """Read the structures of a system's file that it chooses.
+
+    Raises:
+        InputError: a file or choice that cannot be used; it begins with the key that it is about.
+    """
+    if system.ordered is not None:
+        return _ordered(system, system.ordered)
+    chosen = _chosen(system)
+    several = len(chosen.frames) > 1
+    try:
+        cells = [resolved(plain_atoms(atoms)) for atoms in chosen.frames]
+    except InputError as error:
+        raise InputError(f"file: {error}") from error
+    return [
+        SystemStructure(
+            f"{system.name}-frame-{number}" if several else system.name,
+            system.file.name + (f", frame {number}" if chosen.count > 1 else ""),
+            cell,
+        )
+        for number, cell in zip(chosen.numbers, cells, strict=True)
+    ]
+
+
+def load_structures(system: SystemSettings) -> list[LoadedStructure]:
+    """Read and repeat the structures of a system; charge, spin and moments are those of file or config.
+
+    Raises:
+        InputError: a file that cannot be used, moments that do not fit, or file and config that contradict each other.
+            It begins with the key that it is about.
+    """
+    loaded = []
+    for structure in read_system(system):
+        cell = as_configured(system, structure)
+        try:
+            whole = cell if structure.whole else repeated(cell, system.supercell)
+        except InputError as error:
+            raise InputError(f"supercell: {error}") from error
+        loaded.append(LoadedStructure(structure.name, whole))
+    return loaded
+
+
+def all_structures(systems: Sequence[SystemSettings]) -> list[LoadedStructure]:
+    """The structures of several systems, as ``load_structures`` gives them."""
+    return [structure for system in systems for structure in load_structures(system)]
+
+
+def structure_count(system: SystemSettings) -> int:
+    """Return how many structures a system has; the file is looked at for a slice of frames only.
+
+    Raises:
+        InputError: as ``read_system``.
+    """
+    if system.ordered is not None:
+        return system.ordered
+    return len(_chosen(system).numbers) if isinstance(system.frames, str) else 1
+
+
+def as_configured(system: SystemSettings, structure: SystemStructure) -> Atoms:
+    """Return a structure's cell with charge, spin multiplicity and moments, from the config or else from its file.
+
+    A structure of which neither says a charge is neutral; a multiplicity that neither states stays open.
+
+    Raises:
+        InputError: see ``contradictions``, or moments that do not fit.
+    """
+    problems = list(contradictions(system, structure))
+    if problems:
+        raise InputError("; ".join(problems))
+    atoms = structure.cell.copy()
+    try:
+        set_moments(atoms, system.initial_magnetic_moments)
+    except InputError as error:
+        raise InputError(f"initial_magnetic_moments: {error}") from error
+    if system.charge is not None:
+        atoms.info["charge"] = system.charge
+    atoms.info.setdefault("charge", 0)
+    if system.spin_multiplicity is not None:
+        atoms.info["spin"] = system.spin_multiplicity
+    return atoms
+
+
+def contradictions(system: SystemSettings, structure: SystemStructure) -> Iterator[str]:
+    """Yield what file and config say differently, or what the file says of other atoms than are explored."""
+    info, source = structure.cell.info, structure.source
+    repeats = math.prod(system.supercell)
+    for key, name, told, neutral in (
+        ("charge", "charge", system.charge, 0),
+        ("spin", "spin_multiplicity", system.spin_multiplicity, 1),
+    ):
+        stated = info.get(key)
+        if stated is None:
+            continue
+        if told is None and stated != neutral and (repeats > 1 or _adds_atoms(system)):
+            what = f"supercell {list(system.supercell)}" if repeats > 1 else "variants"
+            yield (
+                f"{name}: {source} states {key} {stated:{'+d' if key == 'charge' else 'd'}} of its own atoms, and the "
+                f"{what} of the system hold others; state {name} of what is explored here"
+            )
+        elif told is not None and told != stated and not _of_a_supercell(key, told, stated, repeats):
+            yield (
+                f"{name}: received {told}, but {source} states {key}={stated}; correct one of them, or remove the key"
+            )
+    yield from _moment_contradictions(system, structure)
+
+
+def structure_notes(system: SystemSettings) -> list[str]:
+    """Say of which files, the system's own and those of its generators, one of several frames is used unasked.
+
+    Raises:
+        InputError: as ``read_system``.
+    """
+    notes = []
+    if system.frames is None and system.ordered is None and (note := _chosen(system).note):
+        notes.append(f"{note}; choose with frames: (an index or a slice) in the system {system.name}")
+    for variant in system.variants:
+        for generator in variant:
+            if isinstance(generator, AdsorbateSettings | InterfaceSettings) and generator.file is not None:
+                note = choose_frames(generator.file).note
+                notes += [f"{note}; write the one that is meant to a file of its own"] if note else []
+    return list(dict.fromkeys(notes))
+
+
+def built_variant(system: SystemSettings, atoms: Atoms, variant: int, rng: np.random.Generator) -> Atoms:
+    """Apply one of a system's variants to one of its structures, as ``load_structures`` gives it.
+
+    Raises:
+        InputError: a generator that does not fit.
+    """
+    generators = system.variants[variant]
+    built = apply_variant(generators, atoms, rng)
+    moments = system.initial_magnetic_moments
+    if generators and isinstance(moments, Mapping):  # atoms that were added or exchanged have moments by element too
+        built.set_initial_magnetic_moments(np.array([moments.get(symbol, 0.0) for symbol in built.symbols]))
+    return built
+
+
+def system_symbols(system: SystemSettings) -> set[str]:
+    """Chemical symbols of everything that exploration starts from.
+
+    Raises:
+        InputError: a structure that cannot be read, or a generator that does not fit.
+    """
+    rng = np.random.default_rng(0)
+    return {
+        symbol
+        for structure in load_structures(system)
+        for variant in range(len(system.variants))
+        for symbol in built_variant(system, structure.atoms, variant, rng).symbols
+    }
+
+
+def _chosen(system: SystemSettings) -> ChosenFrames:
+    try:
+        return choose_frames(system.file, system.frames)
+    except InputError as error:
+        key = "frames" if _is_about_frames(str(error), system.frames) else "file"
+        raise InputError(f"{key}: {error}") from error
+
+
+def _is_about_frames(message: str, frames: Frames | None) -> bool:
+    return frames is not None and message.startswith(f"received {frames!r}")
+
+
+def _ordered(system: SystemSettings, number: int) -> list[SystemStructure]:
+    if system.frames is not None:
+        raise InputError("frames: received a choice of frames, but ordered takes the one structure of a CIF; remove it")
+    check_source(f"file: structure file {system.file}", system.file, "paths in a config are relative to it")
+    if any(repeat < 1 for repeat in system.supercell):
+        raise InputError(f"supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more")
+    if system.initial_magnetic_moments is not None and not isinstance(system.initial_magnetic_moments, Mapping):
+        raise InputError(
+            "initial_magnetic_moments: received one for each atom, but ordered decides which atoms there are; give "
+            "them by element, for example {Fe: 2.2}"
+        )
+    try:
+        check_size(1, *system.supercell)
+    except InputError as error:
+        raise InputError(f"supercell: {error}") from error
+    cells = ordered_cells(system.file, system.supercell, number)
+    return [
+        SystemStructure(
+            f"{system.name}-ordered-{index}" if number > 1 else system.name,
+            f"{system.file.name}, ordered cell {index}",
+            atoms,
+            whole=True,
+        )
+        for index, atoms in enumerate(cells, start=1)
+    ]
+
+
+def _adds_atoms(system: SystemSettings) -> bool:
+    return any(generator.kind not in SAME_ATOMS for variant in system.variants for generator in variant)
+
+
+def _of_a_supercell(key: str, told: int, stated: int, repeats: int) -> bool:
+    """Whether the config may state this of a supercell whose cell the file speaks of: how its spins couple is open."""
+    return repeats > 1 and (key == "spin" or told == stated * repeats)
+
+
+def _moment_contradictions(system: SystemSettings, structure: SystemStructure) -> Iterator[str]:
+    cell, moments = structure.cell, system.initial_magnetic_moments
+    if moments is None or not cell.has("initial_magmoms"):
+        return
+    told = cell.copy()
+    try:
+        set_moments(told, moments)
+    except InputError:
+        return  # said where they are set
+    given, stated = told.get_initial_magnetic_moments(), cell.get_initial_magnetic_moments()
+    if not stated.any() or (given.shape == stated.shape and np.allclose(given, stated, atol=1e-6)):
+        return
+    index = 0
+    if given.shape == stated.shape:
+        index = int(np.abs(given - stated).argmax())
+    yield (
+        f"initial_magnetic_moments: received {given[index]:g} µB for atom {index} ({cell.symbols[index]}), but "
+        f"{structure.source} states {stated[index]}; correct one of them, or remove the key"
+    )

@@ -1,0 +1,1 @@
+"""Tools beside the loop: validation, ranking, monitoring, exchange of data, preflight checks."""

@@ -1,0 +1,1 @@
+"""Labels and frames into a campaign and out of it."""

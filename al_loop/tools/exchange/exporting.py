@@ -1,0 +1,191 @@
+"""A campaign's labels and visits as a file, with where each of them comes from."""
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from al_loop.errors import InputError
+from al_loop.files import aselmdb, extxyz
+from al_loop.files.record import Record, origin
+from al_loop.ledger import Ledger
+from al_loop.ledger.base import chunks
+from al_loop.ledger.records import WORKER
+from al_loop.records import LabelledFrame, Role, Visit
+from al_loop.utils.paths import check_target, writing
+from committee.atomic_write import replacing_path
+
+What = Literal["labels", "visits", "all"]
+BLOCK: Final = 500
+
+
+def export_file(
+    ledger: Ledger,
+    path: Path,
+    what: What = "labels",
+    rounds: Collection[int] | None = None,
+    roles: Collection[Role] | None = None,
+) -> int:
+    """Write a campaign's frames to ``path`` (``.extxyz``, ``.xyz`` or ``.aselmdb``), which appears once it is complete.
+
+    Args:
+        ledger: of the campaign.
+        path: of the file; what was there is replaced.
+        what: accepted labels, the gate's visits without labels, or both.
+        rounds: of these only; all by default, with what no round has taken yet (-1).
+        roles: of these only.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        InputError: another ending, a folder that is not there or not writable, or no such frames.
+    """
+    kind = file_kind(path)
+    check_target("--to", path)
+    records = _records(ledger, what, rounds, roles)
+    with writing("--to", path), replacing_path(path) as part:
+        try:
+            count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
+        finally:
+            part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
+        if count == 0:
+            raise InputError(
+                f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
+                "roles; nothing was written. See al-loop status for what it has"
+            )
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+    return count
+
+
+def file_kind(path: Path) -> Literal["extxyz", "aselmdb"]:
+    """Which format a file has, by its ending.
+
+    Raises:
+        InputError: neither.
+    """
+    if path.suffix in (".extxyz", ".xyz"):
+        return "extxyz"
+    if path.suffix == ".aselmdb":
+        return "aselmdb"
+    raise InputError(f"received the file {path}, expected a name that ends in .extxyz, .xyz or .aselmdb")
+
+
+def named_roles(names: Collection[str] | None) -> list[Role] | None:
+    """Turn names into roles; None for all.
+
+    Raises:
+        InputError: there is no such role.
+    """
+    known = [role.value for role in Role]
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"--role: received {name!r}, expected one of {', '.join(known)}")
+    return [Role(name) for name in names] if names else None
+
+
+def _write_extxyz(path: Path, records: Iterator[Record]) -> int:
+    count = 0
+    with path.open("x", encoding="utf-8") as file:
+        for record in records:
+            extxyz.write_frame(file, record)
+            count += 1
+    return count
+
+
+def _records(
+    ledger: Ledger, what: What, rounds: Collection[int] | None, roles: Collection[Role] | None
+) -> Iterator[Record]:
+    """Labels first, then visits whose frames have none; one block at a time is in memory."""
+    every = (-1, *ledger.rounds()) if rounds is None else sorted(set(rounds))
+    common = _common(ledger)
+    labelled: set[str] = set()
+    for round_ in every:
+        for role in roles or tuple(Role):
+            found = ledger.labelled((role,), (round_,))
+            labelled |= {frame.frame_id for frame in found}
+            if what != "visits":
+                for block in chunks(found, BLOCK):
+                    yield from _labels(ledger, block, common)
+    if what == "labels":
+        return
+    for round_ in every:
+        for role in roles or tuple(Role):
+            yield from _visits(ledger, round_, role, labelled if what == "all" else set(), common)
+
+
+def _labels(ledger: Ledger, block: Collection[LabelledFrame], common: dict[str, Any]) -> Iterator[Record]:
+    met: dict[str, Visit] = {}
+    for visit in ledger.visits(frames=[frame.frame_id for frame in block]):
+        met.setdefault(visit.frame_id, visit)
+    entries = ledger.entries(frame.frame_id for frame in block)
+    for frame in block:
+        told = {
+            **common,
+            "frame": frame.frame_id,
+            "round": frame.round,
+            "role": frame.role.value,
+            "system": frame.system,
+            "trajectory": frame.trajectory,
+            "level_of_theory": frame.label.level_of_theory,
+            "cost_s": frame.label.cost_s,
+        }
+        if frame.frame_id in met:
+            told |= _gate(met[frame.frame_id])
+        earlier = origin(frame.label)
+        if earlier is not None:
+            told["origin"] = earlier.get("origin", earlier)  # where it was calculated, however often it travelled
+        yield Record(frame.atoms, replace(frame.label), told, entries[frame.frame_id])
+
+
+def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: dict[str, Any]) -> Iterator[Record]:
+    ids = [one.frame_id for one in ledger.candidates(round_, role) if one.frame_id not in without]
+    for block in chunks(ids, BLOCK):
+        entries = ledger.entries(block)
+        for visit in ledger.visits(round_, role, frames=block):
+            told = {
+                **common,
+                "frame": visit.frame_id,
+                "round": round_,
+                "role": role.value,
+                "system": visit.system,
+                "trajectory": visit.trajectory,
+                **_gate(visit),
+            }
+            yield Record(visit.atoms, None, told, entries[visit.frame_id])
+
+
+def _gate(visit: Visit) -> dict[str, Any]:
+    """What the gate said, and how sure the model was."""
+    verdict = visit.verdict
+    return {
+        "step": visit.step,
+        "temperature_K": visit.temperature_K,
+        "verdict": {
+            "kind": verdict.kind.value,
+            "lane": verdict.lane.value,
+            "reason": verdict.reason,
+            "atoms": [int(index) for index in verdict.atoms],
+        },
+        "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
+        "latent_distance": visit.latent_distance,
+    }
+
+
+def _common(ledger: Ledger) -> dict[str, Any]:
+    """What all frames of a campaign share."""
+    stored = ledger.campaign_config() or {}
+    versions: dict[str, list[str]] = {}
+    for event in ledger.events():
+        if event.kind == WORKER:
+            for package, version in event.data.get("versions", {}).items():
+                versions.setdefault(package, [])
+                versions[package] += [] if version in versions[package] else [version]
+    return {
+        "campaign": ledger.campaign,
+        "level": stored.get("level_of_theory", {}),
+        "engine": stored.get("label", {}).get("engine", {}).get("engine"),
+        "versions": versions,
+    }

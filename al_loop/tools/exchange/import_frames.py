@@ -1,0 +1,211 @@
+"""The frames of a file to import, one after the other, each checked for what a campaign can use."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from al_loop.errors import InputError
+from al_loop.files.extxyz import MAGMOMS
+from al_loop.files.labelled import labelled_frames
+from al_loop.files.labels.isolated_atoms import is_bare_nucleus, is_isolated_atom
+from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.names import LabelKeys
+from al_loop.files.record import Record, as_remark
+from al_loop.files.sources import Source, trajectory_name
+from al_loop.files.text.written_entries import read_entries
+from al_loop.frames.plain_atoms import check_constraints, plain_atoms
+from al_loop.ledger.import_log import storable
+from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.tools.exchange.harvest import as_visit
+from al_loop.utils.content_hash import frame_id
+from al_loop.utils.foreign_input import reading
+from committee.errors import StructureError
+from committee.structures import check_structures
+from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label_check import defect
+from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
+
+REASON: Final = "imported without a label"
+MESSAGE_CHARACTERS: Final = 20_000
+_NAME_CHARACTERS: Final = 200
+_LONGEST_S: Final = 1e12  # what is longer is no cost
+REMEDY: Final = "correct that entry or remove it from the frame"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that a campaign can use.
+
+    Attributes:
+        where: file and number of the frame.
+        record: what it holds.
+        visit: as the ledger keeps it.
+        isolated: an isolated atom, which is never stored as a frame.
+    """
+
+    where: str
+    record: Record
+    visit: Visit
+    isolated: bool = False
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the frames of an import must agree with.
+
+    Attributes:
+        elements: atomic numbers that the campaign explores.
+        campaign_level: fingerprint of its level of theory.
+        stated: fingerprint of the level that the user says the labels have.
+    """
+
+    elements: frozenset[int]
+    campaign_level: str
+    stated: str | None
+
+    def structure(self, where: str, atoms: Atoms, *, isolated: bool) -> None:
+        """Refuse a structure that no model or engine could take.
+
+        Raises:
+            InputError: naming the frame.
+        """
+        try:
+            check_structures([atoms], frozenset(atoms.numbers.tolist()) if isolated else self.elements)
+            if not np.isfinite(atoms.get_initial_magnetic_moments()).all():
+                raise StructureError("has initial magnetic moments that are not finite", None)
+            if not (isolated and is_bare_nucleus(atoms, where)):
+                charge_and_multiplicity(atoms)
+        except StructureError as error:
+            raise InputError(f"{where} {error.reason}") from error
+        except CannotCalculateError as error:
+            raise InputError(f"{where}: {error}") from error
+
+    def level(self, where: str, known: dict[str, Any]) -> str:
+        """Return the level of theory of a label.
+
+        Raises:
+            InputError: none is stated, or another one than the campaign's.
+        """
+        found = known.get("level_of_theory", self.stated)
+        if found is None:
+            raise InputError(
+                f"{where} has a label, and nothing says of which level of theory. If it was made as label.engine of "
+                f"the config says, add --level engine (that is --level {self.campaign_level})"
+            )
+        if found != self.campaign_level:
+            raise InputError(
+                f"{where} has a label of level of theory {found!r}, and the campaign's is {self.campaign_level}; "
+                "levels never mix. Give the file as align.other_labels, which joins it with reference shifts of its "
+                "own"
+            )
+        return str(found)
+
+
+def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes: list[str]) -> Iterator[Frame]:
+    """Yield every frame of a file; one is in memory at a time.
+
+    Args:
+        source: the file.
+        keys: names of the labels, if the user gave them.
+        checks: what the frames must agree with.
+        notes: gets a sentence for everything that a user should know.
+
+    Raises:
+        InputError: a frame that cannot be read, or that the campaign cannot use.
+    """
+    own_names = () if keys is None else (keys.energy, keys.forces, keys.stress)
+    trajectory = f"import/{storable(trajectory_name(source))}"
+    for found in labelled_frames(source, keys, notes):
+        with reading(found.where, REMEDY):
+            isolated = is_isolated_atom(found.atoms, found.where) and bool(np.isfinite(found.energy_eV))
+            entries = read_entries(found.atoms, found.where, own_names)
+            check_constraints(found.atoms, found.where)
+            plain = plain_atoms(found.atoms)
+            checks.structure(found.where, plain, isolated=isolated)
+            label = _label(source.path, found, plain, checks, isolated=isolated)
+            record = Record(plain, label, found.provenance, entries)
+            visit = (_suspect if label is None else _visit)(trajectory, record)
+        yield Frame(found.where, record, visit, isolated)
+
+
+def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, isolated: bool) -> Label | None:
+    where, known = found.where, found.provenance
+    has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
+    if isolated:
+        return Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
+    if not (has_energy or has_forces):
+        if known.get("level_of_theory") is not None:
+            raise InputError(f"{where} says it is labelled and has no energy and no forces")
+        return None
+    if not (has_energy and has_forces):
+        raise InputError(
+            f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'}; a "
+            "label of a campaign needs both (their names are those of --energy-key and --forces-key). Leave the frame "
+            "out, or give the file as align.other_labels or to al-loop train, where what a frame lacks has no weight "
+            "in the fit"
+        )
+    label = Label(
+        LabelStatus.CONVERGED,
+        checks.level(where, known),
+        found.energy_eV,
+        found.forces_eV_per_A,
+        found.stress_eV_per_A3 if np.isfinite(found.stress_eV_per_A3).all() else None,
+        cost_s=_cost(known),
+        message=as_remark({"file": path.name, **known})[:MESSAGE_CHARACTERS],
+        magnetic_moments_uB=_moments(found.atoms),
+    )
+    wrong = defect(label, plain, checks.campaign_level)
+    if wrong is not None:
+        raise InputError(f"{where}: {wrong.reason}")
+    return label
+
+
+def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Moments that were calculated, not those to start from."""
+    places = (atoms.arrays.get(MAGMOMS), atoms.arrays.get("magmoms"), getattr(atoms.calc, "results", {}).get("magmoms"))
+    found = next((moments for moments in places if moments is not None), None)
+    return None if found is None else np.asarray(found, float)
+
+
+def _cost(known: dict[str, Any]) -> float:
+    cost = known.get("cost_s")
+    return float(cost) if isinstance(cost, int | float) and 0 <= cost <= _LONGEST_S else 0.0
+
+
+def _trajectory(trajectory: str, known: dict[str, Any]) -> str:
+    """Which trajectory a frame belongs to: neighbours in time are held back from a fit together."""
+    former = known.get("trajectory")
+    return f"{trajectory}/{former[:_NAME_CHARACTERS]}" if isinstance(former, str) else trajectory
+
+
+def _system(known: dict[str, Any]) -> str:
+    system = known.get("system")
+    return system[:_NAME_CHARACTERS] if isinstance(system, str) and system else "imported"
+
+
+def _visit(trajectory: str, record: Record) -> Visit:
+    known = dict(record.provenance)
+    return Visit(
+        frame_id=frame_id(record.atoms),
+        atoms=record.atoms,
+        role=Role.EXPLORE,
+        system=_system(known),
+        trajectory=_trajectory(trajectory, known),
+        step=0,
+        temperature_K=0.0,
+        verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, "imported with its label"),
+        entries=record.entries,
+    )
+
+
+def _suspect(trajectory: str, record: Record) -> Visit:
+    known = dict(record.provenance)
+    verdict = known.get("verdict")
+    reason = verdict.get("reason") if isinstance(verdict, dict) else None
+    told = reason if isinstance(reason, str) and reason else REASON
+    return as_visit(record.atoms, told, _trajectory(trajectory, known), _system(known), record.entries)

@@ -1,0 +1,98 @@
+"""Where the committee's answer for a frame comes from: the dynamics' own calculator if it is this committee."""
+
+from typing import Any
+
+import torch
+from ase import Atoms
+
+from al_loop.tools.monitoring.trajectory_gate import Ask
+from committee import names
+from committee.calculator import CommitteeCalculator
+from committee.potential import CommitteePotential, HeldPrediction
+from committee.prediction import Prediction
+from committee.uncertainty.screen import ForceScreen
+
+
+class Answers:
+    """Asks the committee about frames of one trajectory, with as little work as possible.
+
+    Dynamics that runs on a ``CommitteeCalculator`` of the same model has evaluated the frame already: its answer and
+    graph are used, and a check costs one backward pass. Any other dynamics costs one evaluation for each check.
+
+    Args:
+        potential: the committee.
+        screen: vouches for frames, or says that the exact value is needed; None for the exact value always.
+        exact: whether force uncertainties mean anything; without, none is computed.
+
+    Attributes:
+        evaluations: how often the committee was evaluated by the monitor itself.
+    """
+
+    def __init__(self, potential: CommitteePotential, screen: ForceScreen | None, *, exact: bool) -> None:
+        self._potential = potential
+        self._screen = screen
+        self._exact = exact
+        self._known: tuple[Any, bool] = (None, False)
+        self.evaluations = 0
+
+    def prepare(self, calculator: Any) -> bool:
+        """Ask a calculator of this committee to keep its graphs; return whether it is one."""
+        known, ours = self._known
+        if known is not calculator:
+            ours = isinstance(calculator, CommitteeCalculator) and same_model(calculator.potential, self._potential)
+            self._known = (calculator, ours)
+        if ours and self._exact:
+            calculator.hold = True
+        return ours
+
+    def restart(self) -> None:
+        """Another system follows."""
+        if self._screen is not None:
+            self._screen.restart()
+
+    def ask(self, atoms: Atoms) -> Ask:
+        """Return what gives the answer for a frame."""
+        found: list[HeldPrediction] = []
+
+        def answer(exact: bool) -> Prediction:
+            if not found:
+                found.append(self._held(atoms))
+            (held,) = found
+            if not self._exact:
+                return held.prediction
+            return held.exact() if exact or self._screen is None else held.screened(self._screen)
+
+        return answer
+
+    def _held(self, atoms: Atoms) -> HeldPrediction:
+        calculator = atoms.calc
+        if self.prepare(calculator) and (held := calculator.held(atoms)) is not None:
+            found: HeldPrediction = held
+            return found
+        self.evaluations += 1
+        return self._potential.hold(atoms)
+
+
+def own_answer(atoms: Atoms) -> dict[str, Any]:
+    """Results that the dynamics' calculator has at hand for these atoms; nothing is computed."""
+    calculator = atoms.calc
+    results = getattr(calculator, "results", None)
+    if not results or calculator.calculation_required(atoms, [names.ENERGY, names.FORCES]):
+        return {}
+    return dict(results)
+
+
+def same_model(one: CommitteePotential, other: CommitteePotential) -> bool:
+    """Whether two potentials give the same answers."""
+    if one is other:
+        return True
+    if one.backbone.fingerprint != other.backbone.fingerprint or one.settings != other.settings:
+        return False
+    first, second = one.heads.state_dict(), other.heads.state_dict()
+    return (
+        one.shifts == other.shifts
+        and one.provenance == other.provenance
+        and one.backbone.dtype == other.backbone.dtype
+        and first.keys() == second.keys()
+        and all(torch.equal(first[key], second[key]) for key in first)
+    )

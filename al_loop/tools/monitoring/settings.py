@@ -1,0 +1,68 @@
+"""How a monitor watches and what it does on an alarm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from al_loop.errors import InputError
+
+OnAlarm = Literal["warn", "snapshot", "stop"]
+ON_ALARM: tuple[str, ...] = get_args(OnAlarm)
+
+
+@dataclass(frozen=True)
+class MonitorOptions:
+    """Settings of a monitor.
+
+    Attributes:
+        on_alarm: what is done when a frame is not trusted: ``warn`` (in the log of Python), ``snapshot`` (the frame
+            into ``snapshots``), ``stop`` (end the run once the frame is stored; implies ``snapshot``). Empty: log only.
+        harvest: a campaign's config, or its folder: frames of alarms are handed to its ledger, to be labelled.
+        log: JSON lines, one for each check, appended; None for none.
+        snapshots: extended XYZ, appended.
+        patience: untrusted checks in a row before ``stop`` acts; broken physics and what the gate discards stop at
+            once. A calibrated gate doubts a few frames of every healthy run.
+        exact: the exact force uncertainty at every check. By default a screen vouches for most of them: see
+            ``committee.uncertainty.screen.ForceScreen``.
+        window: checks that the screen adds up.
+        seed: of the screen's probes.
+        any_periodicity: watch structures that are periodic in another number of directions than the model was
+            trained on.
+
+    Raises:
+        InputError: an unknown action, or a number below 1.
+    """
+
+    on_alarm: tuple[OnAlarm, ...] = ("warn", "snapshot")
+    harvest: Path | None = None
+    log: Path | None = Path("monitor.jsonl")
+    snapshots: Path = Path("monitor-alarms.extxyz")
+    patience: int = 1
+    exact: bool = False
+    window: int = 40
+    seed: int = 0
+    any_periodicity: bool = False
+
+    def __post_init__(self) -> None:
+        checked_actions(self.on_alarm)
+        for name, value in (("patience", self.patience), ("window", self.window)):
+            if value < 1:
+                raise InputError(f"{name}: received {value}, expected a number of checks, at least 1")
+
+    @property
+    def stores(self) -> bool:
+        """Whether frames of alarms are written."""
+        return bool({"snapshot", "stop"} & set(self.on_alarm)) or self.harvest is not None
+
+
+def checked_actions(actions: Sequence[str]) -> tuple[OnAlarm, ...]:
+    """Return the actions if each is one.
+
+    Raises:
+        InputError: an unknown action, or a single word.
+    """
+    if isinstance(actions, str) or any(action not in ON_ALARM for action in actions):
+        told = actions if isinstance(actions, str) else ", ".join(map(str, actions))
+        raise InputError(f"on_alarm: received {told}, expected a list of any of {', '.join(ON_ALARM)}")
+    return cast("tuple[OnAlarm, ...]", tuple(actions))

@@ -1,0 +1,146 @@
+"""The barrier between two structures, with its uncertainty, and which images DFT must look at."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.errors import GuardStop
+from al_loop.gate.gate import GatedPrediction
+from al_loop.records import Lane
+from al_loop.tools.ranking.barrier_notes import barrier_notes
+from al_loop.tools.ranking.barrier_results import Barrier, PathImage
+from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
+from al_loop.tools.ranking.gated_predictions import check_trained, judge_all
+from al_loop.tools.ranking.neb import Band, path_lengths_A, relaxed_band
+from al_loop.tools.ranking.path_ends import aligned, check_ends, check_known
+from al_loop.tools.ranking.relax import relaxed
+from al_loop.tools.ranking.settings import BarrierOptions
+from al_loop.utils.progress import Announce, show_nothing
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
+
+SAME_A = 0.05
+
+
+def find_barrier(
+    initial: Atoms,
+    final: Atoms,
+    potential: CommitteePotential,
+    options: BarrierOptions | None = None,
+    *,
+    physics: PhysicsSettings | None = None,
+    labelled: Sequence[tuple[Atoms, float]] = (),
+    advance: Announce = show_nothing,
+) -> Barrier:
+    """Follow the path of least energy under the committee and judge every image of it.
+
+    Args:
+        initial: one end; not modified.
+        final: the other, the same atoms in the same order and cell.
+        potential: the committee.
+        options: how.
+        physics: limits of what counts as sound. Bonds may break: that is what a path is for.
+        labelled: held-out frames with their energies, eV, which say how far the spread may be believed.
+        advance: called with a word on each part of the work.
+
+    Raises:
+        InputError: ends that do not belong together, elements that the model does not know, or a committee without
+            any spread.
+        GuardStop: an end or the band broke, or both ends are one minimum.
+    """
+    options = options or BarrierOptions()
+    physics = (physics or PhysicsSettings()).model_copy(update={"allow_dissociation": True})
+    check_ends(initial, final)
+    check_trained(potential)
+    check_known([initial, final], potential.backbone.elements, f"the model ({potential.backbone.name})")
+    advance("ends")
+    ends = _ends(initial, final, potential, options, physics)
+    advance(f"band of {options.images} images")
+    band = relaxed_band(*ends, potential, options)
+    judged = judge_all(band.images, [band.images[0]] * len(band.images), potential, physics)
+    silent = [i for i, one in enumerate(judged) if one.prediction is None]
+    if silent:
+        raise GuardStop(f"image {silent[0]} of the band: {judged[silent[0]].verdict.reason}")
+    answers = [one.prediction for one in judged if one.prediction is not None]
+    scale = energy_scale(potential, labelled, answers, options.confidence, np.random.default_rng(options.seed))
+    images = _images(band, judged, answers, scale)
+    saddle = 1 + int(np.argmax([image.above_initial_eV for image in images[1:-1]]))
+    reverse_std = scale.value * _difference_std(answers[saddle], answers[-1])
+    barrier = Barrier(
+        images=_sent(images, saddle),
+        saddle=saddle,
+        reverse_uncertainty_eV=reverse_std,
+        members=potential.settings.members,
+        converged=band.converged,
+        steps=band.steps,
+        max_force_eV_per_A=band.max_force_eV_per_A,
+        options=options,
+        scale=scale,
+        notes=(),
+    )
+    return replace(barrier, notes=tuple(barrier_notes(barrier, potential)))
+
+
+def _ends(
+    initial: Atoms, final: Atoms, potential: CommitteePotential, options: BarrierOptions, physics: PhysicsSettings
+) -> tuple[Atoms, Atoms]:
+    ends = []
+    for name, atoms in (("INITIAL", initial), ("FINAL", final)):
+        if options.relax is None:
+            ends.append(atoms)
+            continue
+        end = relaxed(atoms, potential, options.relax, physics)
+        if end.broken or not end.converged:
+            reason = end.broken or f"{end.max_force_eV_per_A:.3f} eV/Å left after {end.steps} steps"
+            raise GuardStop(f"{name} does not relax under the model: {reason}. Give it a better start or more steps.")
+        ends.append(end.atoms)
+    ends[1] = aligned(ends[1], ends[0])
+    way = path_lengths_A(ends)[-1]
+    if way < SAME_A:
+        raise GuardStop(
+            "INITIAL and FINAL are the same minimum under the model: there is no barrier between them"
+            + (". Check that FINAL is a minimum of its own" if options.relax is not None else "")
+        )
+    return ends[0], ends[1]
+
+
+def _images(
+    band: Band, judged: Sequence[GatedPrediction], answers: Sequence[Prediction], scale: EnergyScale
+) -> list[PathImage]:
+    lengths = path_lengths_A(band.images)
+    return [
+        PathImage(
+            image=i,
+            atoms=band.images[i],
+            path_A=float(lengths[i]),
+            judged=judged[i],
+            above_initial_eV=answers[i].energy - answers[0].energy,
+            uncertainty_eV=scale.value * _difference_std(answers[i], answers[0]),
+        )
+        for i in range(len(band.images))
+    ]
+
+
+def _difference_std(one: Prediction, other: Prediction) -> float:
+    """Spread over the members of an energy difference, along a path that is the same for all of them."""
+    return float(np.std(one.energy_ensemble - other.energy_ensemble, ddof=1))
+
+
+def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
+    """Mark the ends, the highest image with its neighbours, and what the gate doubts and DFT can still answer for."""
+    reasons: dict[int, list[str]] = {i: [] for i in range(len(images))}
+    reasons[0].append("the barrier counts from here")
+    reasons[len(images) - 1].append("the reverse barrier counts from here")
+    reasons[saddle].append("the highest image")
+    for neighbour in (saddle - 1, saddle + 1):
+        reasons[neighbour].append("beside the highest image")
+    for i, image in enumerate(images):
+        if not image.trusted and image.judged.verdict.lane is not Lane.UNCALIBRATED and image.computable:
+            reasons[i].append(f"suspect: {image.judged.verdict.lane.value.replace('_', ' ')}")
+    return tuple(
+        replace(image, sent=bool(reasons[i]) and image.computable, reason="; ".join(reasons[i]))
+        for i, image in enumerate(images)
+    )

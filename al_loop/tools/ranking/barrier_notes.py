@@ -1,0 +1,51 @@
+"""What the user should know of a barrier besides the number."""
+
+from collections.abc import Iterator
+
+from al_loop.records import Lane
+from al_loop.tools.ranking.barrier_results import Barrier
+from al_loop.tools.ranking.ranking_notes import calibration_notes
+from committee.potential import CommitteePotential
+
+DIP_EV = 0.02  # a minimum on the way counts from this depth
+
+
+def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[str]:
+    """Say what the barrier rests on and what it does not cover.
+
+    Args:
+        barrier: as the committee has it.
+        potential: the model.
+    """
+    if not barrier.converged:
+        yield (
+            f"the band is not relaxed: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give it "
+            "more (--steps)."
+        )
+    saddle = barrier.images[barrier.saddle]
+    verdict = saddle.judged.verdict
+    if not saddle.trusted and verdict.lane is not Lane.UNCALIBRATED:
+        yield (
+            f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "
+            "DFT has looked at it."
+        )
+    if barrier.forward_eV <= max(0.0, barrier.reaction_eV):
+        yield "no image lies above both ends: there is no barrier besides the reaction energy, or the images miss it."
+    dips = _dips(barrier)
+    if dips:
+        yield (
+            f"the path has a minimum at image {', '.join(map(str, dips))}: there is more than one barrier, and the "
+            "highest is given. Search them one by one from there."
+        )
+    yield from calibration_notes(potential, barrier.scale)
+
+
+def _dips(barrier: Barrier) -> list[int]:
+    """Images that lie lower than something on both sides of them, by more than rounding."""
+    energies = [image.above_initial_eV for image in barrier.images]
+    return [
+        i
+        for i in range(1, len(energies) - 1)
+        if energies[i] < min(energies[i - 1], energies[i + 1])
+        and min(max(energies[:i]), max(energies[i + 1 :])) - energies[i] > DIP_EV
+    ]

@@ -1,0 +1,79 @@
+"""What a ranking sends to DFT, labelled and ranked by DFT."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from scipy.stats import t as student
+
+from al_loop.stages.label.direct import Labeller
+from al_loop.tools.ranking.dft_relax import Labelled, relaxed_with_dft
+from al_loop.tools.ranking.ranking import comparable_energies
+from al_loop.tools.ranking.ranking_results import RankedCandidate, Ranking
+
+SURPRISE = 0.995  # one-sided: deviations beyond it are told
+
+
+def label_ranking(
+    ranking: Ranking, labeller: Labeller, *, dft_steps: int = 0, force_tolerance_eV_per_A: float = 0.05
+) -> Ranking:
+    """Calculate with DFT what a ranking sends there, and rank that by DFT.
+
+    Args:
+        ranking: of ``rank_candidates``.
+        labeller: makes the labels.
+        dft_steps: of a relaxation with DFT from each structure, in a fixed cell; 0 for none.
+        force_tolerance_eV_per_A: of that relaxation.
+
+    Raises:
+        InputError: the engine cannot calculate an element.
+    """
+    sent = ranking.sent
+    labeller.check_elements([one.atoms for one in sent])
+    if dft_steps > 0:
+        made = [relaxed_with_dft(one.atoms, labeller, force_tolerance_eV_per_A, dft_steps) for one in sent]
+    else:
+        labels = labeller.label_all([one.atoms for one in sent])
+        made = [(Labelled(one.atoms, label),) for one, label in zip(sent, labels, strict=True)]
+    labelled = dict(zip((one.candidate for one in sent), made, strict=True))
+    candidates = [replace(one, labels=labelled.get(one.candidate, ())) for one in ranking.candidates]
+    notes = [note for name in ranking.compositions for note in _surprises(_of(candidates, name.name), ranking)]
+    ranked = {one.candidate: one for name in ranking.compositions for one in _ranked_by_dft(_of(candidates, name.name))}
+    return replace(
+        ranking,
+        candidates=tuple(ranked.get(one.candidate, one) for one in candidates),
+        notes=(*ranking.notes, *notes),
+    )
+
+
+def _of(candidates: Sequence[RankedCandidate], composition: str) -> list[RankedCandidate]:
+    """Those of a composition that DFT gave an energy for."""
+    return [one for one in candidates if one.composition == composition and one.dft is not None]
+
+
+def _ranked_by_dft(labelled: Sequence[RankedCandidate]) -> list[RankedCandidate]:
+    energies = {one.candidate: (one.dft.energy_eV or 0.0) / one.units for one in labelled if one.dft is not None}
+    ordered = sorted(labelled, key=lambda one: energies[one.candidate])
+    lowest = min(energies.values(), default=0.0)
+    return [
+        replace(one, dft_rank=rank, dft_above_best_eV=energies[one.candidate] - lowest)
+        for rank, one in enumerate(ordered, start=1)
+    ]
+
+
+def _surprises(labelled: Sequence[RankedCandidate], ranking: Ranking) -> list[str]:
+    """Tell where DFT contradicts the committee's differences, on the structures as they were ranked, too much."""
+    judged = [one for one in labelled if one.labels[0].energy_eV is not None]
+    if len(judged) < 2:  # noqa: PLR2004 - a difference takes two
+        return []
+    energies = comparable_energies(judged, ranking.scale.value, ranking.options.resolution_eV)
+    errors = [(one.labels[0].energy_eV or 0.0) / one.units - e for one, e in zip(judged, energies.mean, strict=True)]
+    worst = max(range(1, len(judged)), key=lambda i: abs(errors[i] - errors[0]) / energies.difference_std(0, i))
+    off, std = abs(errors[worst] - errors[0]), energies.difference_std(0, worst)
+    if off <= student.ppf(SURPRISE, energies.freedom) * std:
+        return []
+    told = (
+        f"DFT has the difference between candidates {judged[0].candidate} and {judged[worst].candidate} of "
+        f"{judged[0].composition} {off:.3f} eV away from the committee's, which was sure to {std:.3f} eV: the "
+        "uncertainty is too small here. Train on these labels, or rank again with --labelled."
+    )
+    return [told]

@@ -1,0 +1,181 @@
+"""Rank candidates by the committee and send to DFT the best and what the ranking cannot tell from them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+
+from al_loop.config import PhysicsSettings
+from al_loop.errors import InputError
+from al_loop.frames.constraints.policy import Motion, check_followed
+from al_loop.gate.gate import GatedPrediction
+from al_loop.records import Lane, VerdictKind
+from al_loop.tools.ranking.composition import Composition, grouped
+from al_loop.tools.ranking.duplicates import COMPARABLE, merged
+from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
+from al_loop.tools.ranking.gated_predictions import check_trained, judge_all
+from al_loop.tools.ranking.path_ends import check_known
+from al_loop.tools.ranking.ranking_notes import ranking_notes
+from al_loop.tools.ranking.ranking_results import CandidateStatus, CompositionSummary, RankedCandidate, Ranking
+from al_loop.tools.ranking.relax import Relaxation, relaxed
+from al_loop.tools.ranking.settings import RankOptions, RelaxOptions
+from al_loop.tools.ranking.statistics import Energies, rank_statistics
+from al_loop.utils.progress import Announce, show_nothing
+from committee.potential import CommitteePotential
+
+
+def rank_candidates(
+    frames: Sequence[Atoms],
+    potential: CommitteePotential,
+    options: RankOptions | None = None,
+    *,
+    physics: PhysicsSettings | None = None,
+    labelled: Sequence[tuple[Atoms, float]] = (),
+    advance: Announce = show_nothing,
+) -> Ranking:
+    """Rank candidates within each composition.
+
+    Args:
+        frames: the candidates; not modified.
+        potential: the committee.
+        options: how.
+        physics: limits of what counts as sound; the defaults without.
+        labelled: held-out frames with their energies, eV, which say how far the spread may be believed.
+        advance: called with a word on each candidate that is relaxed.
+
+    Raises:
+        InputError: no candidates, elements the model does not know, a cell to relax that is not periodic in three
+            directions, constraints that a relaxation cannot follow, or a committee without any spread.
+    """
+    options, physics = options or RankOptions(), physics or PhysicsSettings()
+    _check(frames, potential, options)
+    relaxations = _relaxed(frames, potential, options.relax, physics, advance)
+    ends = [atoms if end is None else end.atoms for atoms, end in zip(frames, relaxations, strict=True)]
+    judged = judge_all(ends, frames, potential, physics)
+    sound = [one.prediction for one in judged if one.sound and one.prediction is not None]
+    scale = energy_scale(potential, labelled, sound, options.confidence, np.random.default_rng([options.seed, 1]))
+    candidates: list[RankedCandidate] = []
+    summaries = []
+    for composition in grouped(frames):
+        placed = [_placed(i, ends[i], composition, judged[i], relaxations[i]) for i in composition.members]
+        ranked, kept = _ranked(merged(placed, options.same_A), scale, options)
+        candidates += ranked
+        summaries.append(_summary(composition, ranked, kept))
+    notes = ranking_notes(candidates, summaries, potential, scale, options.top)
+    return Ranking(tuple(candidates), tuple(summaries), options, scale, notes)
+
+
+def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, resolution_eV: float) -> Energies:
+    """Energies of candidates of one composition, all with an answer from the model, eV per compared unit.
+
+    Args:
+        candidates: C of them.
+        scale: of the members' spread.
+        resolution_eV: standard deviation besides it.
+    """
+    answers = [(one.judged.prediction, one.units) for one in candidates]
+    mean = np.array([p.energy / units for p, units in answers if p is not None])
+    deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in answers if p is not None])
+    return Energies(mean, deviations, scale, resolution_eV)
+
+
+def _check(frames: Sequence[Atoms], potential: CommitteePotential, options: RankOptions) -> None:
+    if not frames:
+        raise InputError("received no candidates; give at least one structure")
+    check_trained(potential)
+    check_known(frames, potential.backbone.elements, f"the model ({potential.backbone.name})")
+    if options.relax is None:
+        return
+    motion, remedy = (Motion.CELL, "leave out --cell") if options.relax.cell else (Motion.COMPARISON, "")
+    for index, atoms in enumerate(frames):
+        check_followed(atoms, motion, f"candidate {index}, {atoms.symbols.get_chemical_formula()},", remedy)
+    if not options.relax.cell:
+        return
+    open_ones = [index for index, atoms in enumerate(frames) if not atoms.pbc.all()]
+    if open_ones:
+        raise InputError(
+            f"--cell: candidate {open_ones[0]} is not periodic in three directions, so that it has no stress; relax "
+            "the positions alone"
+        )
+
+
+def _relaxed(
+    frames: Sequence[Atoms],
+    potential: CommitteePotential,
+    options: RelaxOptions | None,
+    physics: PhysicsSettings,
+    advance: Announce,
+) -> list[Relaxation | None]:
+    if options is None:
+        return [None] * len(frames)
+    ends: list[Relaxation | None] = []
+    for index, atoms in enumerate(frames):
+        advance(f"relax {index} {atoms.symbols.get_chemical_formula()}")
+        ends.append(relaxed(atoms, potential, options, physics))
+    return ends
+
+
+def _placed(
+    index: int, atoms: Atoms, composition: Composition, judged: GatedPrediction, relaxation: Relaxation | None
+) -> RankedCandidate:
+    """Say whether a candidate may have a rank, and if not why."""
+    verdict = judged.verdict
+    if relaxation is not None and relaxation.broken:
+        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation broke: {relaxation.broken}"
+    elif not judged.sound or verdict.kind is VerdictKind.DISCARD:
+        standing, reason = CandidateStatus.UNPHYSICAL, verdict.reason
+    elif relaxation is not None and not relaxation.converged:
+        left = f"{relaxation.max_force_eV_per_A:.3f} eV/Å left after {relaxation.steps} steps"
+        standing, reason = CandidateStatus.UNRELAXED, f"{left}; give it more (--steps) or look at it"
+    else:
+        trusted = judged.trusted or verdict.lane is Lane.UNCALIBRATED
+        standing, reason = CandidateStatus.RANKED if trusted else CandidateStatus.UNTRUSTED, ""
+    return RankedCandidate(
+        index, atoms, composition.name, composition.units(atoms), standing, reason, judged, relaxation
+    )
+
+
+def _ranked(
+    placed: Sequence[RankedCandidate], scale: EnergyScale, options: RankOptions
+) -> tuple[list[RankedCandidate], float | None]:
+    """Give ranks, probabilities and reasons; what has no rank comes last. Also how likely the best N are all sent."""
+    comparable = [one for one in placed if one.standing in COMPARABLE]
+    others = [one for one in placed if one.standing not in COMPARABLE]
+    if not comparable:
+        return others, None
+    energies = comparable_energies(comparable, scale.value, options.resolution_eV)
+    found = rank_statistics(energies, options.top, options.confidence, np.random.default_rng([options.seed, 0]))
+    best = int(found.order[0])
+    ranked = []
+    for rank, i in enumerate(map(int, found.order), start=1):
+        close = found.inseparable_from.get(i)
+        told = [f"among the best {options.top}"] if rank <= options.top else []
+        if close is not None:
+            gap = energies.mean[i] - energies.mean[close]
+            told.append(
+                f"not told apart from candidate {comparable[close].candidate}: {gap:+.3f} ± "
+                f"{energies.difference_std(close, i):.3f} eV"
+            )
+        ranked.append(
+            replace(
+                comparable[i],
+                rank=rank,
+                above_best_eV=float(energies.mean[i] - energies.mean[best]),
+                uncertainty_eV=energies.difference_std(best, i),
+                probability_top=float(found.probability_top[i]),
+                sent=bool(told),
+                reason="; ".join(told),
+            )
+        )
+    return [*ranked, *others], found.probability_kept
+
+
+def _summary(composition: Composition, ranked: Sequence[RankedCandidate], kept: float | None) -> CompositionSummary:
+    return CompositionSummary(
+        composition.name,
+        len(ranked),
+        sum(one.rank is not None for one in ranked),
+        sum(one.sent for one in ranked),
+        kept,
+    )

@@ -1,0 +1,85 @@
+"""Relaxation with the committee, which stops at once where the physics breaks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE, LBFGS
+
+from al_loop.config import PhysicsSettings
+from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.watched_relaxation import (
+    COLD_K,
+    BrokenStructureError,
+    movable_copy,
+    run_watched,
+    without_calculator,
+)
+from al_loop.tools.ranking.settings import RelaxOptions
+from committee.calculator import CommitteeCalculator
+from committee.errors import RefusedFrameError, StructureError
+from committee.potential import CommitteePotential
+from committee.structures import check_structures
+from dft_interfaces.bounds import structure_excess
+
+OPTIMIZERS: dict[str, Any] = {"fire": FIRE, "lbfgs": LBFGS}
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Where a relaxation ended.
+
+    Attributes:
+        atoms: the last sound structure, without calculator, with its constraints.
+        steps: that were made.
+        max_force_eV_per_A: left on any free atom, NaN if the model gave no answer.
+        converged: the forces are below the tolerance.
+        broken: what went wrong, empty if nothing did.
+    """
+
+    atoms: Atoms
+    steps: int
+    max_force_eV_per_A: float
+    converged: bool
+    broken: str = ""
+
+
+def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, physics: PhysicsSettings) -> Relaxation:
+    """Relax a structure.
+
+    Args:
+        start: where it begins, with its constraints; not modified.
+        potential: the committee.
+        options: how far.
+        physics: limits of what counts as sound, against the start.
+
+    Raises:
+        InputError: constraints that cannot be followed.
+    """
+    if excess := structure_excess(start):
+        return Relaxation(without_calculator(start, start), 0, float("nan"), converged=False, broken=excess)
+    try:
+        check_structures([start], potential.backbone.elements)
+    except StructureError as error:
+        return Relaxation(without_calculator(start, start), 0, float("nan"), converged=False, broken=error.reason)
+    atoms = movable_copy(start, cell=options.cell)
+    atoms.calc = CommitteeCalculator(potential)
+    optimizer: Any = None
+    try:
+        moving = FrechetCellFilter(atoms) if options.cell else atoms
+        optimizer = OPTIMIZERS[options.optimizer](moving, logfile=None)
+        tolerance = options.force_tolerance_eV_per_A
+        lane = PhysicsLane(physics, start, COLD_K)
+        converged = run_watched(
+            optimizer, atoms, lane, force_tolerance_eV_per_A=tolerance, steps=options.steps, judge_energy=False
+        )
+    except (BrokenStructureError, RefusedFrameError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not start.constraints:
+            raise  # of another origin than a constraint that cannot be satisfied any more
+        steps = 0 if optimizer is None else optimizer.nsteps
+        reason = error.reason if isinstance(error, StructureError) else str(error)
+        return Relaxation(without_calculator(atoms, start), steps, float("nan"), converged=False, broken=reason)
+    largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    return Relaxation(without_calculator(atoms, start), optimizer.nsteps, largest, converged)

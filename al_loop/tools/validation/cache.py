@@ -1,0 +1,115 @@
+"""What one calculator said in one check of one structure, kept on disk as soon as it is there."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from ase import Atoms
+
+from al_loop.errors import InputError
+from al_loop.tools.validation.checks import NamedCheck
+from al_loop.tools.validation.quantity import Quantity
+from al_loop.utils.content_hash import canonical_order, content_id, frame_id
+from al_loop.utils.foreign_input import reading
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.files.sealed_json import sealed, unsealed
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Quantities of one check.
+
+    Attributes:
+        quantities: what was measured; empty if nothing was.
+        failure: why there is nothing, empty if there is.
+    """
+
+    quantities: tuple[Quantity, ...] = ()
+    failure: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing failed, in whole or in part."""
+        return not self.failure and all(quantity.value is not None for quantity in self.quantities)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether anything can be held against it."""
+        return any(quantity.value is not None for quantity in self.quantities)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {"quantities": [asdict(quantity) for quantity in self.quantities], "failure": self.failure}
+
+    def of_structure(self, structure: str) -> Self:
+        """Return the same under the name that the structure has now: kept answers go by its atoms."""
+        return replace(self, quantities=tuple(_renamed(quantity, structure) for quantity in self.quantities))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of ``as_dict``; data of another shape raise whatever they do, see ``foreign.reading``."""
+        return cls(tuple(_quantity(one) for one in data["quantities"]), str(data["failure"]))
+
+
+def structure_id(atoms: Atoms) -> str:
+    """SHA-256 (32 hex digits) of a structure, of the order of its atoms and of its constraints."""
+    held = [constraint.todict() for constraint in atoms.constraints]
+    return content_id(frame_id(atoms), canonical_order(atoms).tolist(), json.dumps(held, default=repr))
+
+
+class AnswerStore:
+    """Answers by a hash of who was asked, at which settings, about which structure.
+
+    Args:
+        folder: where; made with the first answer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, who: str, check: NamedCheck, atoms: Atoms) -> Answer | None:
+        """Return what is kept; None if there is nothing, or only a damaged file, whose checksum tells it."""
+        path = self._path(who, check, atoms)
+        if not path.exists():
+            return None
+        try:
+            with reading(path, "its check is made again"):
+                return Answer.from_dict(unsealed(path.read_text(encoding="utf-8")))
+        except InputError as error:
+            _logger.warning("%s", error)
+            return None
+
+    def put(self, who: str, check: NamedCheck, atoms: Atoms, answer: Answer) -> None:
+        """Keep an answer, whole or not at all.
+
+        Args:
+            who: fingerprint of the model or of the level of theory.
+            check: with its settings.
+            atoms: the structure.
+            answer: what was said.
+
+        Raises:
+            OSError: a full disk, for example.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path(who, check, atoms), sealed(answer.as_dict(), allow_nan=True))
+
+    def _path(self, who: str, check: NamedCheck, atoms: Atoms) -> Path:
+        return self._folder / f"{content_id('answer', who, check.fingerprint, structure_id(atoms))}.json"
+
+
+def _renamed(quantity: Quantity, structure: str) -> Quantity:
+    group, before = quantity.order_group, quantity.structure
+    if before and group.endswith(f" {before}"):
+        group = f"{group.removesuffix(before)}{structure}"
+    return replace(quantity, structure=structure, order_group=group)
+
+
+def _quantity(data: dict[str, Any]) -> Quantity:
+    value = data["value"]
+    texts = {key: str(data[key]) for key in ("check", "structure", "name", "unit", "order_group", "note")}
+    return Quantity(**texts, value=None if value is None else float(value))

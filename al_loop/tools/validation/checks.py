@@ -1,0 +1,94 @@
+"""The checks by name: what each is for, and whether it is affordable with an engine."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from al_loop.config.validation_settings import ValidationSettings
+from al_loop.tools.validation import (
+    defects,
+    dimers,
+    elasticity,
+    equation_of_state,
+    interfaces,
+    molecular_dynamics,
+    relaxation,
+    surfaces,
+)
+from al_loop.tools.validation.quantity import Quantity
+from al_loop.utils.content_hash import content_id
+
+FORMAT = 2  # raise it when a check's numbers change, so that kept ones are not taken for new ones
+FORCE_TOLERANCE = "force_tolerance_eV_per_A"
+
+
+@dataclass(frozen=True)
+class NamedCheck:
+    """A check with its settings.
+
+    Attributes:
+        name: what the user calls it.
+        function: follows the contract ``Check`` and takes settings by keyword.
+        with_an_engine: made by default where each calculation is paid for.
+        settings: keyword arguments.
+    """
+
+    name: str
+    function: Callable[..., list[Quantity]]
+    with_an_engine: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, structure: str, atoms: Atoms, calculator: Calculator) -> list[Quantity]:
+        """Ask a calculator; whatever goes wrong is raised."""
+        found = self.function(structure, atoms, calculator, **self.settings)
+        return [_finite(replace(quantity, check=self.name, structure=structure)) for quantity in found]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the settings, those left at their defaults included: other settings give other numbers."""
+        parameters = inspect.signature(self.function).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        told = json.dumps({**defaults, **self.settings}, sort_keys=True, default=repr)
+        return content_id("check", FORMAT, self.name, told)
+
+
+def _finite(quantity: Quantity) -> Quantity:
+    if quantity.value is None or isfinite(quantity.value):
+        return quantity
+    return replace(quantity, value=None, note=quantity.note or f"the value is {quantity.value}")
+
+
+CHECKS: tuple[NamedCheck, ...] = (
+    NamedCheck(relaxation.CHECK, relaxation.relaxation, with_an_engine=True),
+    NamedCheck(equation_of_state.CHECK, equation_of_state.equation_of_state, with_an_engine=True),
+    NamedCheck(elasticity.CHECK, elasticity.elasticity),
+    NamedCheck(defects.CHECK, defects.defects),
+    NamedCheck(surfaces.CHECK, surfaces.surfaces),
+    NamedCheck(interfaces.CHECK, interfaces.interfaces),
+    NamedCheck(dimers.CHECK, dimers.dimer_curves),
+    NamedCheck(molecular_dynamics.CHECK, molecular_dynamics.molecular_dynamics),
+)
+
+
+def chosen_checks(names: Sequence[str], settings: ValidationSettings, *, with_an_engine: bool) -> list[NamedCheck]:
+    """Return the checks to make, with the settings of the config.
+
+    Args:
+        names: those asked for; none for all that are affordable.
+        settings: the config's block.
+        with_an_engine: the reference pays for each calculation.
+    """
+    chosen = [c for c in CHECKS if c.name in names] or [c for c in CHECKS if c.with_an_engine or not with_an_engine]
+    return [_with_settings(check, settings) for check in chosen]
+
+
+def _with_settings(check: NamedCheck, settings: ValidationSettings) -> NamedCheck:
+    if FORCE_TOLERANCE not in inspect.signature(check.function).parameters:
+        return check
+    return replace(check, settings={**check.settings, FORCE_TOLERANCE: settings.force_tolerance_eV_per_A})

@@ -1,0 +1,187 @@
+"""Labelled frames as the reference: their own errors, and what can be read off them without a further calculation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from al_loop.errors import NoAnswerError
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.names import LabelKeys
+from al_loop.tools.validation import equation_of_state
+from al_loop.tools.validation.cache import Answer
+from al_loop.tools.validation.checks import NamedCheck
+from al_loop.tools.validation.quantity import Quantity
+from al_loop.tools.validation.run_check import run_check
+from al_loop.utils.content_hash import canonical_order, content_id, frame_id, matching_order
+
+FRAMES = "frames"
+SAME_FRACTION = 1e-3
+LEAST_POINTS = 5
+
+Array = NDArray[np.float64]
+
+
+class DatasetReference:
+    """Labelled frames.
+
+    A structure that stands in the file, at rest, answers ``relaxation``; five or more evenly scaled copies of a
+    structure answer ``equation-of-state``. All else needs calculations that nobody made: not compared. Besides,
+    each model is asked about every frame (check ``frames``).
+
+    Args:
+        paths: files, folders and patterns, see ``find_sources``.
+        keys: names of the labels in files of frames.
+
+    Attributes:
+        notes: what was merged, set apart or left out of the file, in sentences.
+
+    Raises:
+        InputError: no such file, no labels in it, or labels of one geometry that contradict each other.
+    """
+
+    pays = False
+
+    def __init__(self, paths: Sequence[Path], keys: LabelKeys | None = None) -> None:
+        read = read_labelled(paths, keys)
+        self.frames, self.notes = read.frames, read.notes
+        self.name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
+        self.level = f"{len(self.frames)} labelled frames of {self.name}"
+
+    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
+        """See ``Reference.answer``."""
+        if check.name == FRAMES:
+            return Answer(tuple(frame_errors(self.frames, None, structure)))
+        if check.name == equation_of_state.CHECK:
+            return self._equation_of_state(structure, atoms)
+        return run_check(check, structure, atoms, _DatasetCalculator(self.frames))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def frames_check(self) -> NamedCheck:
+        """The check that asks a model about every frame."""
+
+        def ask(structure: str, atoms: Atoms, calculator: Calculator, *, data: str) -> list[Quantity]:
+            del atoms, data
+            return frame_errors(self.frames, calculator, structure)
+
+        parts = [
+            (frame_id(f.atoms), canonical_order(f.atoms).tolist(), f.energy_eV, f.forces_eV_per_A.tolist())
+            for f in self.frames
+        ]
+        stresses = [f.stress_eV_per_A3.tolist() for f in self.frames]
+        return NamedCheck(FRAMES, ask, settings={"data": content_id(parts, stresses)})
+
+    def _equation_of_state(self, structure: str, atoms: Atoms) -> Answer:
+        scaled = [frame for frame in self.frames if _is_scaled(atoms, frame.atoms) and np.isfinite(frame.energy_eV)]
+        volumes = {round(frame.atoms.get_volume() / len(atoms), 6): frame.energy_eV / len(atoms) for frame in scaled}
+        if len(volumes) < LEAST_POINTS:
+            return Answer(
+                failure=f"{self.name} holds {len(volumes)} evenly scaled copies of {structure}, and {LEAST_POINTS} are "
+                "needed"
+            )
+        try:
+            volume, modulus = equation_of_state.fitted(np.array(list(volumes)), np.array(list(volumes.values())))
+        except NoAnswerError as error:
+            return Answer(failure=str(error))
+        check = equation_of_state.CHECK
+        return Answer(
+            (
+                Quantity(check, structure, equation_of_state.VOLUME, "Å³/atom", volume),
+                Quantity(check, structure, equation_of_state.MODULUS, "GPa", modulus),
+            )
+        )
+
+
+def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None, structure: str) -> list[Quantity]:
+    """Mean absolute errors on labelled frames.
+
+    Energies of two codes have no common zero: within each composition the mean difference is taken out, so that a
+    composition with one frame says nothing.
+
+    Args:
+        frames: with labels, some of which may lack.
+        calculator: of the model; None for the labels themselves, whose errors are 0 by definition.
+        structure: what the quantities are filed under.
+    """
+    energies: dict[str, list[float]] = {}
+    forces: list[Array] = []
+    stresses: list[Array] = []
+    for frame in frames:
+        answer = None
+        if calculator is not None:
+            answer = frame.atoms.copy()
+            answer.calc = calculator
+        if np.isfinite(frame.energy_eV):
+            error = 0.0 if answer is None else answer.get_potential_energy() - frame.energy_eV
+            energies.setdefault(frame.atoms.get_chemical_formula(), []).append(error / len(frame.atoms))
+        if np.isfinite(frame.forces_eV_per_A).all():
+            own = frame.forces_eV_per_A if answer is None else answer.get_forces(apply_constraint=False)
+            forces.append(np.ravel(own - frame.forces_eV_per_A))
+        if np.isfinite(frame.stress_eV_per_A3).all():
+            own = frame.stress_eV_per_A3 if answer is None else answer.get_stress()
+            stresses.append(own - frame.stress_eV_per_A3)
+    apart = [np.array(values) - np.mean(values) for values in energies.values() if len(values) > 1]
+    measured = (
+        ("energy error", "eV/atom", apart),
+        ("force error", "eV/Å", forces),
+        ("stress error", "eV/Å³", stresses),
+    )
+    return [
+        Quantity(FRAMES, structure, name, unit, float(np.abs(np.concatenate(parts)).mean()))
+        for name, unit, parts in measured
+        if parts
+    ]
+
+
+class _DatasetCalculator(Calculator):  # type: ignore[misc]
+    """Answers for the frames that are there."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
+
+    def __init__(self, frames: Sequence[LabelledAtoms]) -> None:
+        super().__init__()
+        self._frames = {frame_id(frame.atoms): frame for frame in frames}
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Look the atoms up.
+
+        Raises:
+            NoAnswerError: no frame, or one without what is asked for.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))
+        found = self._frames.get(frame_id(self.atoms))
+        if found is None:
+            raise NoAnswerError("the labelled frames do not hold a structure that the check asks for")
+        known: dict[str, Any] = {
+            "energy": found.energy_eV,
+            "forces": found.forces_eV_per_A[matching_order(found.atoms, self.atoms)],
+            "stress": found.stress_eV_per_A3,
+        }
+        self.results = {name: value for name, value in known.items() if np.isfinite(value).all()}
+        lacking = sorted(set(properties) - set(self.results))
+        if lacking:
+            raise NoAnswerError(f"the labelled frame has no {', '.join(lacking)}")
+
+
+def _is_scaled(atoms: Atoms, other: Atoms) -> bool:
+    """Whether one is the other with all lengths multiplied, atom by atom."""
+    if not (atoms.pbc.all() and other.pbc.all() and np.array_equal(atoms.numbers, other.numbers)):
+        return False
+    scale = (other.get_volume() / atoms.get_volume()) ** (1 / 3)
+    apart = other.get_scaled_positions() - atoms.get_scaled_positions()
+    apart -= apart.round()
+    size = np.abs(atoms.cell.array).max()
+    same_cell = np.allclose(other.cell.array, atoms.cell.array * scale, atol=SAME_FRACTION * size)
+    return bool(same_cell and np.abs(apart).max() < SAME_FRACTION)

@@ -1,0 +1,145 @@
+"""Who is validated: a model, the foundation under it, and other foundations to start from."""
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase.calculators.calculator import BaseCalculator, Calculator
+from ase.calculators.emt import EMT
+
+from al_loop.config import Config
+from al_loop.errors import InputError
+from al_loop.ledger.identity import check_folder
+from al_loop.tools.foundation_argument import FORMS, Foundation, parse_foundation, title
+from al_loop.tools.open_model import YAML, open_checkpoint, served_checkpoint
+from al_loop.utils.content_hash import content_id
+from al_loop.utils.foreign_input import reading
+from committee.backbones import load_backbone
+from committee.backbones.contract import Backbone
+from committee.backbones.named_objects import call, resolve
+from committee.calculator import CommitteeCalculator
+from committee.checkpoint import DESCRIPTION
+from committee.potential import CommitteePotential
+
+CALCULATOR = "calculator:"
+
+
+@dataclass(frozen=True)
+class ValidatedModel:
+    """One column of the comparison.
+
+    Attributes:
+        name: its heading.
+        fingerprint: of its weights; answers are kept under it.
+        calculator: answers the checks.
+    """
+
+    name: str
+    fingerprint: str
+    calculator: Calculator
+
+
+def open_models(model: str, foundations: Sequence[str], config: Config | None = None) -> list[ValidatedModel]:
+    """Open the model, the foundation it stands on, and the foundations to compare with.
+
+    Args:
+        model: a checkpoint's folder; a campaign's YAML, whose served model is taken, or before the first promotion
+            its foundation; or a foundation as below.
+        foundations: ``sevennet:MODEL``, ``fairchem:MODEL:TASK``, ``emt``, ``calculator:IMPORT.PATH``, or a campaign's
+            YAML.
+        config: of a campaign, whose foundation opens a checkpoint that names no weights itself.
+
+    Returns:
+        The model first; each set of weights once.
+
+    Raises:
+        InputError: no model there.
+        FoundationError: a foundation that cannot be loaded.
+    """
+    others = [_foundation(text) for text in foundations]
+    found = [*_model(model, others, config), *others]
+    once = list({subject.fingerprint: subject for subject in reversed(found)}.values())[::-1]
+    taken: list[str] = []
+    for subject in once:
+        taken.append(f"{subject.name} ({taken.count(subject.name) + 1})" if subject.name in taken else subject.name)
+    return [replace(subject, name=name) for subject, name in zip(once, taken, strict=True)]
+
+
+def of_potential(name: str, potential: CommitteePotential, fingerprint: str) -> ValidatedModel:
+    """Return a committee as a subject.
+
+    Args:
+        name: its heading.
+        potential: the committee.
+        fingerprint: of its weights.
+    """
+    return ValidatedModel(name, fingerprint, CommitteeCalculator(potential))
+
+
+def _model(model: str, others: Sequence[ValidatedModel], config: Config | None) -> list[ValidatedModel]:
+    folder = Path(model)
+    if model.endswith(YAML):
+        return _served(folder)
+    with reading(f"MODEL {model}", "name a checkpoint's folder, a campaign's YAML or a foundation"):
+        is_folder = folder.is_dir()
+    if not is_folder:
+        return [_foundation(model, "MODEL", ", or the folder of a checkpoint")]
+    potential = open_checkpoint(folder, _backbones(others, config))
+    return _with_its_foundation(folder.resolve().name, folder, potential)
+
+
+def _backbones(others: Sequence[ValidatedModel], config: Config | None) -> Iterator[Backbone | None]:
+    """What a checkpoint may stand on: the foundation that it names itself, those that are compared, the campaign's."""
+    yield None
+    yield from (s.calculator.potential.backbone for s in others if isinstance(s.calculator, CommitteeCalculator))
+    if config is not None:
+        yield load_backbone(config.foundation)
+
+
+def _served(path: Path) -> list[ValidatedModel]:
+    from al_loop.config.file import read_config
+
+    config = read_config(path)
+    served = None if check_folder(config) is None else served_checkpoint(config)
+    if served is None:
+        return [_from_settings(config.foundation)]
+    potential = open_checkpoint(served, [load_backbone(config.foundation)])
+    return _with_its_foundation(f"{config.name} {served.name}", served, potential)
+
+
+def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[ValidatedModel]:
+    seal = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
+    return [
+        of_potential(name, potential, content_id("committee", seal, potential.backbone.fingerprint)),
+        _bare(potential.backbone.name, CommitteePotential.untrained(potential.backbone)),
+    ]
+
+
+def _foundation(text: str, option: str = "--foundation", besides: str = "") -> ValidatedModel:
+    if text.lower() == "emt":
+        return ValidatedModel("emt", content_id("calculator", "emt"), EMT())
+    if text.startswith(CALCULATOR):
+        return _calculator(text.removeprefix(CALCULATOR))
+    try:
+        return _from_settings(parse_foundation(text))
+    except InputError as error:
+        told = str(error).replace("--foundation", option, 1).replace(FORMS, f"{FORMS}, emt, calculator:IMPORT.PATH")
+        raise InputError(f"{told}{besides}") from error
+
+
+def _from_settings(settings: Foundation) -> ValidatedModel:
+    return _bare(title(settings), CommitteePotential.untrained(load_backbone(settings)))
+
+
+def _bare(name: str, untrained: CommitteePotential) -> ValidatedModel:
+    return of_potential(name, untrained, content_id("foundation", untrained.backbone.fingerprint))
+
+
+def _calculator(path: str) -> ValidatedModel:
+    """A calculator without arguments, named by its import path on the user's own command line."""
+    found = resolve(path)
+    if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
+        raise InputError(f"{CALCULATOR}{path}: received {found!r}, expected the class of an ASE calculator")
+    return ValidatedModel(path, content_id("calculator", path), call(path, found, {}))

@@ -1,0 +1,107 @@
+"""Check ``surfaces``: energies of a crystal's low-index surfaces."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+
+from al_loop.errors import NoAnswerError
+from al_loop.tools.validation.bulk import equilibrium, is_crystal, require_free
+from al_loop.tools.validation.measurement import measured
+from al_loop.tools.validation.quantity import Quantity
+from al_loop.tools.validation.relax import minimum
+from al_loop.tools.validation.slabs import NO_EQUAL_FACES, Facet, area_A2, conventional, facets, slab
+
+CHECK = "surfaces"
+GROUP = "surface energies"
+UNIT = "J/m²"
+J_PER_M2 = units.kJ / 1000 / units.m**2  # in eV/Å²
+
+
+def surfaces(
+    structure: str,
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    max_index: int = 1,
+    thickness_A: float = 12.0,
+    vacuum_A: float = 12.0,
+    most_terminations: int = 3,
+    force_tolerance_eV_per_A: float = 0.01,
+    steps: int = 300,
+) -> list[Quantity]:
+    """Surface energy γ = (E_slab - n E_bulk) / 2A of every orientation that symmetry tells apart.
+
+    Slabs are stoichiometric and have two equal faces, so that γ needs no chemical potential and no dipole
+    correction; an orientation without such a slab (the polar ones) has no value. They are cut from the crystal at
+    its own equilibrium under the calculator, in the smallest cell in the plane: reconstructions that need a larger
+    one are not found.
+
+    Args:
+        structure: its name.
+        atoms: the crystal; anything else gives an empty list.
+        calculator: energy and forces, and the stress if the crystal's cell is to relax.
+        max_index: largest Miller index, of the conventional cell.
+        thickness_A: of a slab, at least.
+        vacuum_A: between a slab and its image.
+        most_terminations: of each orientation.
+        force_tolerance_eV_per_A: largest force that is left, at fixed cell.
+        steps: of each relaxation at most.
+
+    Raises:
+        NoAnswerError: constraints hold the crystal.
+    """
+    if not is_crystal(atoms):
+        return []
+    require_free(atoms)
+    crystal = conventional(atoms)
+    try:
+        cuts = facets(crystal, max_index=max_index, thickness_A=thickness_A, most_terminations=most_terminations)
+    except NoAnswerError as error:
+        return [Quantity(CHECK, structure, GROUP, UNIT, None, GROUP, str(error))]
+    try:
+        bulk, note = equilibrium(crystal, calculator, steps=steps)
+    except NoAnswerError as error:
+        broken = f"the crystal itself: {error}"
+        return [
+            Quantity(CHECK, structure, name, UNIT, None, GROUP, broken)
+            for facet in cuts
+            for name, _ in terminations(facet)
+        ]
+
+    def energy(facet: Facet, shift: float | None) -> float:
+        if shift is None:
+            raise NoAnswerError(NO_EQUAL_FACES)
+        start = slab(bulk.atoms, facet, shift, vacuum_A)
+        relaxed = minimum(start, calculator, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps)
+        excess = relaxed.energy_eV - len(start) * bulk.energy_eV_per_atom
+        return float(excess / (2 * area_A2(start)) / J_PER_M2)
+
+    return [
+        measured(
+            CHECK,
+            structure,
+            name,
+            UNIT,
+            partial(energy, facet, shift),
+            order_group=GROUP,
+            note="; ".join(text for text in (f"slab of at least {facet.planes} planes", note) if text),
+        )
+        for facet in cuts
+        for name, shift in terminations(facet)
+    ]
+
+
+def terminations(facet: Facet) -> Iterator[tuple[str, float | None]]:
+    """Name each termination of an orientation, with its shift; one without shift if no slab has equal faces.
+
+    Args:
+        facet: the orientation.
+    """
+    if not facet.shifts:
+        yield facet.name, None
+    elif len(facet.shifts) == 1:
+        yield facet.name, facet.shifts[0]
+    else:
+        yield from ((f"{facet.name} termination {n}", shift) for n, shift in enumerate(facet.shifts, start=1))

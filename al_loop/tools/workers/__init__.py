@@ -1,0 +1,1 @@
+"""Processes that calculate labels: the campaign's own, and those on other machines."""

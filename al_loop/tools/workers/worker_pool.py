@@ -1,0 +1,230 @@
+"""LABEL: worker processes on this machine, and waiting for what they were asked for."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from al_loop.config import Config
+from al_loop.errors import CampaignError
+from al_loop.ledger import Ledger
+from al_loop.ledger.store import shared_server
+from al_loop.records import LabelledFrame, Role
+from al_loop.stages.label.resources import fitting_workers, machine_cores
+from al_loop.tools.workers.signs_of_life import SignsOfLife
+from al_loop.tools.workers.silent_holders import SilentHolders
+from al_loop.utils.campaign_folder import LOGS
+from al_loop.utils.event_log import EventLog
+from al_loop.utils.processes import below, kill_late, kill_with_all_below
+
+POLL_S = 0.25
+RESTARTS = 3  # of each worker, before its failure ends the campaign
+GRACE_S = 10.0
+
+_logger = logging.getLogger("al_loop")
+
+
+def without_database(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the ledger's URI: what workers start, jobs of a queue above all, inherits it."""
+    return {name: value for name, value in environment.items() if name != "MONGODB_URI"}
+
+
+class WorkerPool:
+    """The campaign's worker processes; started once, by the first stage that has labels made or will ask for some.
+
+    Args:
+        config: the campaign, with an absolute folder.
+        log: where it says that it starts fewer workers than were asked for.
+    """
+
+    def __init__(self, config: Config, log: EventLog) -> None:
+        self._config = config
+        self._log_events = log
+        self._logs = config.folder / LOGS
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts: dict[str, int] = {}
+        self._signs = SignsOfLife(config.label.lease_s)
+
+    def __enter__(self) -> "WorkerPool":
+        self._logs.mkdir(exist_ok=True)
+        return self
+
+    @property
+    def lease_s(self) -> float:
+        """How long a worker may show no sign of life, s."""
+        return self._config.label.lease_s
+
+    def start(self) -> None:
+        """Start the workers, unless they were started before; they are idle while there is nothing to label."""
+        if self._starts:
+            return
+        label, count = self._config.label, fitting_workers(self._config.label)
+        if label.queue is None and count < label.workers:
+            self._log_events.write(
+                "fewer workers", asked=label.workers, started=count, cores=label.engine.cores, machine=machine_cores()
+            )
+        for number in range(count):
+            self._start(f"worker_{number:03d}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._workers.values():
+            if process.stdin is not None:
+                process.stdin.close()
+        deadline = time.monotonic() + (GRACE_S if kind is None else 0.5)
+        late = [name for name, process in self._workers.items() if not _ended(process, deadline)]
+        started = [process for name in late for process in below(self._workers[name].pid)]
+        for name in late:
+            self._workers[name].terminate()
+        deadline = time.monotonic() + GRACE_S
+        for name in late:
+            if not _ended(self._workers[name], deadline):
+                self._kill(name)
+                _logger.warning(
+                    "%s did not end within %g s of being asked to and was killed, with what it had started; a request "
+                    "it held goes to another worker, or to the next start.",
+                    name,
+                    GRACE_S,
+                )
+        kill_late(started, deadline)
+        for name in self._workers:
+            self._signs.forget(name)
+
+    def check(self) -> None:
+        """Start a worker again that died, or that shows no sign of life and is killed.
+
+        Raises:
+            CampaignError: it died too often; the message holds the last lines of its log.
+        """
+        for name in self._signs.silent():
+            if self._workers[name].poll() is None:
+                _logger.warning(
+                    "%s has shown no sign of life for %g s (label.lease_s): it stands still. It was killed with all it "
+                    "had started, and another one starts; what it was calculating is calculated again.",
+                    name,
+                    self._config.label.lease_s,
+                )
+                self._log_events.write("worker stood still", worker=name, lease_s=self._config.label.lease_s)
+                self._kill(name)
+        for name, process in list(self._workers.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            if process.stdin is not None:
+                process.stdin.close()
+            if self._starts[name] > RESTARTS:
+                raise CampaignError(
+                    f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
+                    f"{_tail(self._log(name))}\nMend the cause and run the same command again; nothing is lost."
+                )
+            self._start(name)
+
+    def started(self, name: str) -> bool:
+        """Whether a worker of this name is one of these."""
+        return any(name == own or name.startswith(f"{own}-") for own in self._workers)
+
+    def _kill(self, name: str) -> None:
+        kill_with_all_below(self._workers[name].pid)
+        self._workers[name].wait()
+
+    def _start(self, name: str) -> None:
+        # An engine's cores are processes of one thread each; the campaign's own environment is inherited otherwise.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        signs = self._signs.expect(name)
+        try:
+            with self._log(name).open("ab") as log:
+                process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "al_loop.tools.workers.worker",
+                        name,
+                        str(self._starts.get(name, 0)),
+                        str(signs),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**without_database(os.environ), **threads},
+                    pass_fds=[signs],
+                    start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
+                )
+        finally:
+            os.close(signs)
+        assert process.stdin is not None  # noqa: S101 - stdin=PIPE
+        store = self._config.store.model_copy(update={"uri": shared_server(self._config.store), "uri_file": None})
+        config = self._config.model_copy(update={"store": store})
+        process.stdin.write(config.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+        self._workers[name] = process
+        self._starts[name] = self._starts.get(name, 0) + 1
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+
+def wait_for_labels(
+    ledger: Ledger,
+    pool: WorkerPool,
+    round_: int,
+    advance: Callable[[int], object] = lambda _: None,
+    quorum: float = 1.0,
+) -> None:
+    """Return once every request of a round has ended, labelled or failed, or a share of them.
+
+    Args:
+        ledger: where the requests are.
+        pool: the workers, started again if they die.
+        round_: the round.
+        advance: called with the number of requests that have ended since the last call.
+        quorum: the share that is enough, of the requests in each role.
+    """
+    waiting, elsewhere = ledger.open_by_role(round_), SilentHolders(ledger, pool.lease_s, pool.started)
+    while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
+        try:
+            pool.check()
+        except CampaignError:
+            ledger.check_writable()  # a database that takes no writes ends all workers, and is what is wrong then
+            raise
+        elsewhere.look()
+        time.sleep(POLL_S)
+        before, waiting = _open(waiting), ledger.open_by_role(round_)
+        if _open(waiting) != before:
+            advance(before - _open(waiting))
+
+
+def wait_for_a_cost(ledger: Ledger, pool: WorkerPool, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
+    """Return what has ended, and how many labels are being calculated, once one of those has told what a label costs.
+
+    Args:
+        ledger: where the requests are.
+        pool: the workers, started again if they die.
+        rounds: whose labels are returned.
+    """
+    while True:
+        ended, calculating = ledger.ended_and_open(rounds)
+        if not calculating or any(frame.label.cost_s > 0 for frame in ended):
+            return ended, calculating
+        pool.check()
+        time.sleep(POLL_S)
+
+
+def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    try:
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _open(by_role: Mapping[Role, tuple[int, int]]) -> int:
+    return sum(still_open for still_open, _ in by_role.values())
+
+
+def _tail(path: Path, lines: int = 12) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,106 @@
+"""Files that a user names: what cannot be read or written is refused before anything is opened or calculated."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from al_loop.errors import InputError
+from al_loop.utils.foreign_input import reading, reason_of
+
+
+def check_source(named: str, path: Path, remedy: str) -> None:
+    """Refuse what is no file that can be read; a pipe would wait for ever, and a device has no end.
+
+    Args:
+        named: how the message begins, with the path in it.
+        path: the file.
+        remedy: what to do next, a sentence without its full stop.
+
+    Raises:
+        InputError: it does not exist, is a folder, a pipe or a device, or may not be read.
+    """
+    with reading(named, remedy):
+        if not path.exists():
+            raise InputError(f"{named} does not exist; {remedy}")
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{named} is a folder; {remedy}")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{named} is a device or a pipe; {remedy}")
+        with path.open("rb"):
+            pass
+
+
+def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a result file that could not be written, or that would overwrite what is read.
+
+    Args:
+        option: of the command line, such as ``--output``.
+        path: the file.
+        inputs: what the command reads.
+
+    Raises:
+        InputError: it is one of the inputs, a folder, a pipe or a device, it or its folder may not be written, or its
+            folder does not exist.
+    """
+    with writing(option, path):
+        if os.path.realpath(path) in map(os.path.realpath, inputs):
+            raise InputError(f"{option}: {path} is an input; choose another name")
+        if not path.parent.is_dir():
+            raise InputError(f"{option}: the folder {path.parent} does not exist; make it, or choose another")
+        if path.is_dir():
+            raise InputError(f"{option}: {path} is a folder; name a file")
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{option}: {path} is a link to nothing; name a file")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{option}: {path} is a device or a pipe; name a file")
+        if path.is_file() and not _may(path, os.W_OK):
+            raise InputError(f"{option}: {path} may not be written; change its permissions, or choose another name")
+        if not _may(path.parent, os.W_OK | os.X_OK):
+            raise InputError(f"{option}: the folder {path.parent} may not be written; choose another")
+
+
+def check_target_folder(option: str, path: Path) -> None:
+    """Refuse a folder that could not be made or written to.
+
+    Args:
+        option: of the command line, such as ``--to``.
+        path: the folder, which need not be there.
+
+    Raises:
+        InputError: a file stands there, or the folder, or the nearest one above it, may not be written.
+    """
+    with writing(option, path):
+        nearest = next(one for one in (path, *path.absolute().parents) if one.exists())
+        if not nearest.is_dir():
+            raise InputError(f"{option}: {nearest} is a file; name a folder")
+        if not _may(nearest, os.W_OK | os.X_OK):
+            raise InputError(f"{option}: the folder {nearest} may not be written; choose another")
+
+
+def printable(name: str) -> str:
+    """Return a name with a backslash and a code for each byte that is not UTF-8, which no text may hold."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Turn a path that the system refuses, a full disk, or a missing permission, into one ``InputError``.
+
+    Args:
+        option: of the command line, such as ``--output``.
+        path: the file that is written within.
+
+    Raises:
+        InputError: "OPTION: PATH cannot be written (why); choose another place".
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise InputError(f"{option}: {path} cannot be written ({reason_of(error)}); choose another place") from error
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

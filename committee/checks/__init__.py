@@ -1,0 +1,1 @@
+"""Checks of labels and backbones against each other."""

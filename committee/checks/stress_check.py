@@ -1,0 +1,117 @@
+"""Labelled stress against the foundation's: unit, sign and order of components."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase.units import Bohr, GPa, Hartree, Ry
+from numpy.typing import NDArray
+
+from committee.checks.unit_mismatch import AGREEMENT, MIN_FRAMES, cosine, near_units
+
+Array = NDArray[np.float64]
+
+STRESS_UNITS = {
+    "kbar": 10 / GPa,
+    "GPa": 1 / GPa,
+    "bar": 1e4 / GPa,
+    "Hartree/bohr³": Bohr**3 / Hartree,
+    "Ry/bohr³": Bohr**3 / Ry,
+}
+"""Unit -> the number that stands for 1 eV/Å³ in it."""
+
+ORDERS = {
+    "xx yy zz xy yz zx, as VASP prints them": (0, 1, 2, 4, 5, 3),
+    "xx yy zz xy xz yz": (0, 1, 2, 5, 4, 3),
+    "xx xy xz yy yz zz": (0, 3, 5, 4, 2, 1),
+}
+"""Order of six components -> where each one of xx yy zz yz xz xy stands in it."""
+
+MENDED = 0.85  # cosine of shear components that another order must reach
+LEFT = 1 / 3  # of the distance to a cosine of 1 that it may leave
+FAR_FACTOR = 8.0  # no foundation whose stress varies alike is off by so much
+FAR_OUT = 10.0  # times the usual size of what varies: such frames, close contacts for example, do not decide
+SMALLEST_STRESS_EV_PER_A3 = 1e-3  # root mean square of the foundation's variation: below it zeros are no wonder
+SMALLEST_SHEAR_EV_PER_A3 = 1e-3  # root mean square of the foundation's, 0.16 GPa: below it no order can be told
+
+
+@dataclass(frozen=True)
+class ComparedStress:
+    """One periodic frame, labelled and as the foundation sees it.
+
+    Attributes:
+        label: (6,) in what should be eV/Å³ and ASE's order.
+        foundation: (6,) eV/Å³.
+        volume_A3: of the cell.
+        system: what it is a frame of, for example its formula.
+    """
+
+    label: Array
+    foundation: Array
+    volume_A3: float
+    system: str = ""
+
+
+def check_stress(frames: Sequence[ComparedStress]) -> str:
+    """Name what is wrong with labelled stress, in one sentence; empty if nothing is clear.
+
+    What varies among the frames of a system is compared: an even pressure is a difference of equilibrium volumes, and
+    honest.
+
+    Args:
+        frames: of one engine.
+    """
+    if len(frames) < MIN_FRAMES:
+        return ""
+    label = np.array([frame.label for frame in frames])
+    foundation = np.array([frame.foundation for frame in frames])
+    volumes = np.array([frame.volume_A3 for frame in frames])
+    order = _order(label, foundation)
+    if order:
+        label = label[:, ORDERS[order]]
+    found = [f"the stress has its components in the order {order}, expected xx yy zz yz xz xy" if order else ""]
+    systems = np.unique([frame.system for frame in frames], return_inverse=True)[1]
+    found += [_sign_and_unit(*_usual(_about_median(label, systems), _about_median(foundation, systems)), volumes)]
+    return "; ".join(filter(None, found))
+
+
+def _about_median(stress: Array, systems: NDArray[np.int64]) -> Array:
+    """Subtract the median over the frames of each system."""
+    medians = np.array([np.median(stress[systems == system], axis=0) for system in range(systems.max() + 1)])
+    return np.asarray(stress - medians[systems])
+
+
+def _usual(label: Array, foundation: Array) -> tuple[Array, Array]:
+    """Leave out frames that are far out in the eyes of labels or foundation."""
+    sizes = [np.linalg.norm(stress, axis=1) for stress in (label, foundation)]
+    kept = np.all([size <= FAR_OUT * np.median(size[size > 0]) for size in sizes if size.any()], axis=0)
+    kept = np.broadcast_to(kept, len(label))
+    return label[kept], foundation[kept]
+
+
+def _sign_and_unit(label: Array, foundation: Array, volumes: Array) -> str:
+    if len(label) >= MIN_FRAMES and not label.any() and np.sqrt(np.mean(foundation**2)) > SMALLEST_STRESS_EV_PER_A3:
+        return "the stress is the same in every frame, the foundation's is not"
+    agreement = cosine(label, foundation)
+    if abs(agreement) < AGREEMENT:
+        return ""
+    ratio = float(np.linalg.norm(label) / np.linalg.norm(foundation))
+    unit = near_units(ratio, {**STRESS_UNITS, "eV (a virial, not divided by the volume)": float(volumes.mean())})
+    far = not unit and max(ratio, 1 / ratio) > FAR_FACTOR
+    found = [
+        "the stress has the wrong sign (expected: negative under compression)" if agreement < 0 else "",
+        f"the stress is in {unit} instead of eV/Å³" if unit else "",
+        f"the stress is {ratio:.2g} times that of the foundation, expected in eV/Å³" if far else "",
+    ]
+    return "; ".join(filter(None, found))
+
+
+def _order(label: Array, foundation: Array) -> str:
+    """Name the order in which shear components agree though they do not as they stand; empty if they do."""
+    shear = slice(3, 6)
+    if np.sqrt(np.mean(foundation[:, shear] ** 2)) < SMALLEST_SHEAR_EV_PER_A3:
+        return ""
+    tried = {name: abs(cosine(label[:, order][:, shear], foundation[:, shear])) for name, order in ORDERS.items()}
+    best = max(tried, key=tried.__getitem__)
+    given = abs(cosine(label[:, shear], foundation[:, shear]))
+    return best if tried[best] >= MENDED and 1 - tried[best] < LEFT * (1 - given) else ""

@@ -1,0 +1,1 @@
+"""The residual model: heads, latent distance, switching function, reference shifts, tangents."""

@@ -1,0 +1,157 @@
+"""Training: reference shifts, latent distance, then a dense fit of the heads that never touches the foundation."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from committee.backbones.contract import Backbone
+from committee.errors import TrainingDataError
+from committee.model.heads import ResidualHeads
+from committee.model.random_directions import is_exact
+from committee.model.reference_shifts import ReferenceShifts
+from committee.model.tangents import cached_tangents
+from committee.potential import CommitteePotential, Provenance
+from committee.settings import CommitteeSettings, TrainingSettings
+from committee.training.fitting import fit_heads
+from committee.training.training_frame import (
+    TrainingFrame,
+    check_frames,
+    common_level_of_theory,
+    label_hash,
+    training_hash,
+)
+from committee.training.training_set import TrainingSet
+from committee.training.training_state import StateFile
+from committee.training.validation import held_back_score, split_by_group
+
+__all__ = ["TrainingFrame", "train", "training_hash"]
+
+_FIT_VERSION = 2  # part of a saved state's key: raise it when the same inputs give another fit
+
+
+def train(
+    backbone: Backbone,
+    frames: Sequence[TrainingFrame],
+    *,
+    committee: CommitteeSettings,
+    training: TrainingSettings,
+    cache_folder: Path,
+    seed: int,
+    level_of_theory: str | None = None,
+    prior_shifts_eV: Mapping[int, float] | None = None,
+    warm_start: CommitteePotential | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CommitteePotential:
+    """Train a committee; deterministic under the seed on one machine.
+
+    A training that was interrupted goes on where it was when it is asked for again with the same inputs, and ends
+    with the same heads.
+
+    Args:
+        backbone: the frozen foundation.
+        frames: labelled frames.
+        committee: the heads.
+        training: the fit.
+        cache_folder: where tangents are kept between trainings, and a training's state until it ends.
+        seed: of the heads, of the bootstrap weights and of the choice of trajectories held back.
+        level_of_theory: of the labels, in words; what the frames say, or else the foundation's own, if not given.
+        prior_shifts_eV: reference shift of each element where the labels leave it open, by atomic number; 0 by default.
+        warm_start: start from the heads of this committee (same foundation and settings) instead of fresh ones.
+        progress: called with (done, total): frames while tangents are computed, then epochs.
+
+    Raises:
+        TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat,
+            labels of several levels of theory that were not aligned, or of another one than the warm start's, or
+            frames too large for any but the squared loss.
+        StructureError: a structure that no model could be asked about.
+    """
+    check_frames(frames, backbone.elements)
+    _check_loss(frames, training)
+    level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
+    heads = _heads(backbone, committee, seed, level, warm_start)
+    state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
+    seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, training, progress)
+    labelled = TrainingSet(frames, seen)
+    groups = [frame.independent_group for frame in frames]
+    kept, held = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
+    # Nothing of the fit, latent distance and scale of the inputs included, knows the frames held back.
+    shifts, latent = kept.shifts(training, prior_eV=prior_shifts_eV), kept.latent()
+    data = kept.dense(heads, shifts, latent, committee, training)
+    heads.standardise_by(data.features, data.rows, _settled(warm_start))
+
+    def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
+        periodic = sorted({int(frame.atoms.pbc.sum()) for frame in frames})
+        provenance = Provenance(level, training_hash(frames), len(frames), tuple(periodic))
+        return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
+
+    score = held_back_score(
+        held.judged_beside(kept),
+        lambda part: part.dense(heads, shifts, latent, committee, training),
+        lambda heads: potential(heads, shifts),
+        training,
+    )
+    fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
+    state.remove()
+    corrections = labelled.corrections_eV(heads, latent, committee)
+    return potential(heads, labelled.shifts(training, corrections, prior_shifts_eV))
+
+
+def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> None:
+    if training.loss == "squared":
+        return
+    for frame in frames:
+        if not is_exact(len(frame.atoms), training):
+            raise TrainingDataError(
+                f"Frame {frame.id} has {len(frame.atoms)} atoms; above exact_up_to_atoms = "
+                f"{training.exact_up_to_atoms} forces are known along random directions only, which give the squared "
+                f"loss and not loss = {training.loss!r}. Raise exact_up_to_atoms (memory grows with its square) or "
+                "set loss to squared."
+            )
+
+
+def _heads(
+    backbone: Backbone, committee: CommitteeSettings, seed: int, level: str, warm_start: CommitteePotential | None
+) -> ResidualHeads:
+    heads = ResidualHeads(committee, backbone.feature_size, tuple(sorted(backbone.elements)), seed)
+    if warm_start is None:
+        return heads
+    if warm_start.backbone.fingerprint != backbone.fingerprint or warm_start.settings != committee:
+        raise TrainingDataError(
+            f"A warm start needs the same foundation and committee settings; it was made on {warm_start.backbone.name} "
+            f"with {warm_start.settings}. Train without warm_start."
+        )
+    learnt = warm_start.provenance
+    if learnt.training_frames and learnt.level_of_theory != level:
+        raise TrainingDataError(
+            f"The warm start learnt from labels of {learnt.level_of_theory!r}, and these are {level!r}: another energy "
+            "surface. Train without warm_start, or name the level of theory as it was named then."
+        )
+    heads.load_state_dict(warm_start.heads.state_dict())
+    return heads
+
+
+def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
+    """Elements whose inputs keep their mean and scale."""
+    if warm_start is None or warm_start.latent is None:
+        return frozenset()
+    return frozenset(int(z) for z in warm_start.latent.elements_)
+
+
+def _key(
+    backbone: Backbone,
+    frames: Sequence[TrainingFrame],
+    committee: CommitteeSettings,
+    training: TrainingSettings,
+    seed: int,
+    heads: ResidualHeads,
+    prior_shifts_eV: Mapping[int, float] | None,
+) -> str:
+    """SHA-256 of all that a fit depends on, the order of the frames included."""
+    digest = hashlib.sha256(f"{_FIT_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
+    digest.update((committee.model_dump_json() + training.model_dump_json()).encode())
+    for frame in frames:
+        digest.update(f"{frame.id} {frame.group} {frame.aligned} {label_hash(frame)}".encode())
+    digest.update(repr(sorted((prior_shifts_eV or {}).items())).encode())
+    for name, tensor in sorted(heads.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Uncertainty: spread, score, calibration, conformal bounds, the screen."""

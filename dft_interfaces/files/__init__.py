@@ -1,0 +1,1 @@
+"""Files of the interfaces: atomic writes, JSON of structures and labels."""

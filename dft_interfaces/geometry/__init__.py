@@ -1,0 +1,1 @@
+"""Geometry of cells: vacuum, slabs, k-point meshes."""

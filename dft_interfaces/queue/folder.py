@@ -1,0 +1,60 @@
+"""The pysqa folder of a queue: ``queue.yaml`` and the script of a job, inside the campaign's folder."""
+
+import math
+from pathlib import Path
+
+import yaml
+
+from dft_interfaces.files.atomic_write import write_whole
+from dft_interfaces.settings import JobSettings
+
+QUEUE_NAME = "labels"
+OUTPUT_NAME = "job.out"
+
+
+def prepare_queue_folder(resources: Path, settings: JobSettings) -> Path:
+    """Make ``resources/queues``, where pyiron looks for its queue; a folder of the user's own is linked there.
+
+    Returns:
+        The folder.
+    """
+    folder = resources / "queues"
+    if folder.is_symlink():
+        folder.unlink()
+    if settings.queue_folder is not None:
+        folder.symlink_to(settings.queue_folder.resolve(), target_is_directory=True)
+        return folder
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / "labels.sh", slurm_script(settings))
+    queues = {QUEUE_NAME: {"script": "labels.sh"}}
+    queue = {"queue_type": "SLURM", "queue_primary": QUEUE_NAME, "queues": queues}
+    write_whole(folder / "queue.yaml", yaml.safe_dump(queue))
+    return folder
+
+
+def slurm_script(settings: JobSettings) -> str:
+    """Return the jinja2 template of a job's script.
+
+    The values are written out, since pysqa would lower them to a queue's limits in silence. Jobs are not requeued by
+    Slurm: whatever ends one is recorded, and tried again by the worker, a bounded number of times.
+    """
+    options = ["--nodes=1", f"--time={math.ceil(settings.time_s / 60)}", "--no-requeue", *settings.options]
+    if settings.memory_GB is not None:
+        options.append(f"--mem={math.ceil(1024 * settings.memory_GB)}M")
+    lines = [
+        "#!/bin/bash",
+        "#SBATCH --job-name={{job_name}}",
+        "#SBATCH --chdir={{working_directory}}",
+        f"#SBATCH --output={OUTPUT_NAME}",
+        f"#SBATCH --partition={settings.partition}",
+        "#SBATCH --ntasks={{cores}}",
+        *(_literal(f"#SBATCH {option}") for option in options),
+        *(_literal(command) for command in settings.commands),
+        "exec {{command}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _literal(line: str) -> str:
+    """Keep braces of the user's own lines out of jinja2's hands."""
+    return "{% raw %}" + line + "{% endraw %}"

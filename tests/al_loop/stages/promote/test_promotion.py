@@ -1,0 +1,342 @@
+"""Each criterion accepts a good candidate and rejects one that is bad in its own way."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from al_loop.config import PromoteSettings
+from al_loop.stages.evaluate.errors import evaluate
+from al_loop.stages.promote.dimer_repulsion import dimers, repulsion
+from al_loop.stages.promote.energy_conservation import (
+    ConstantEnergyRun,
+    EnergyConservation,
+    conserves_energy,
+    start_replicas,
+    total_energies,
+)
+from al_loop.stages.promote.error_guarantee import error_guarantee
+from al_loop.stages.promote.forgetting import ProbeFrames, no_harm
+from al_loop.stages.promote.label_errors import earlier, held_back, newest
+from al_loop.stages.promote.predictions import Answers, FoundationDeviation
+from al_loop.stages.promote.promotion import judge_candidate
+from committee import CommitteePotential, CommitteeSettings
+from dft_interfaces.label import Label, LabelStatus
+
+SETTINGS = PromoteSettings()
+FAR = SETTINGS.far_latent_distance
+WITHOUT_FADE = CommitteeSettings(members=4, hidden_channels=16, fade_onset=1e6, fade_end=2e6)
+ELEMENTS = frozenset({13, 29})
+FEW_EPOCHS = 60
+NAMES = (
+    "held-back labels",
+    "newest labels",
+    "earlier labels",
+    "foundation's frames",
+    "dimers repel",
+    "energy conserved",
+    "error_guarantee",
+)
+
+
+@pytest.fixture(scope="module")
+def turned(laboratory, first_labels, new_labels):
+    """Trained on forces of the wrong sign."""
+    return laboratory.train([_turned(frame) for frame in (*first_labels, *new_labels)], epochs=FEW_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def hot_without_fade(laboratory):
+    """Trained on hot frames only, and trusted everywhere."""
+    return laboratory.train(laboratory.frames(8, seed=5, rattle_A=0.3), WITHOUT_FADE, epochs=FEW_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def without_fade(laboratory, first_labels):
+    """Trained as it should be, but the correction goes on where there are no labels."""
+    return laboratory.train(first_labels, WITHOUT_FADE, epochs=FEW_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def attracting(laboratory, foundation, first_labels):
+    """Trained on labels by which atoms that meet attract each other."""
+    pairs = [atoms for a, b in ((13, 13), (13, 29), (29, 29)) for atoms in dimers(a, b)]
+    labels = [
+        replace(frame, label=Label(LabelStatus.CONVERGED, "level", -answer.energy, -answer.forces))
+        for frame, answer in zip(laboratory.label(pairs), foundation.predict(pairs), strict=True)
+    ]
+    return laboratory.train([*first_labels, *labels], epochs=FEW_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def rough(good):
+    """Weights blown up: a landscape that no time step can follow."""
+    heads = deepcopy(good.heads)
+    heads.stack.w1.mul_(30)
+    heads.stack.w3.mul_(30)
+    return _with_heads(good, heads)
+
+
+@pytest.fixture(scope="module")
+def undefined(good):
+    heads = deepcopy(good.heads)
+    heads.stack.w3.fill_(np.nan)
+    return _with_heads(good, heads)
+
+
+def test_a_good_candidate_is_served_and_every_criterion_has_its_number(good, served, evidence):
+    promotion = judge_candidate(good, served, evidence, SETTINGS)
+    assert promotion.promoted
+    assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
+    assert all(criterion.passed for criterion in promotion.criteria)
+    for criterion in promotion.criteria:
+        assert criterion.value is not None
+        assert criterion.limit is not None
+        assert criterion.value <= criterion.limit
+    assert promotion.force_mae_candidate < promotion.force_mae_served
+    assert promotion.reason.startswith("held-back labels: force MAE 0.0")
+
+
+def test_every_criterion_is_judged_after_one_has_failed(turned, served, evidence):
+    promotion = judge_candidate(turned, served, evidence, SETTINGS)
+    assert not promotion.promoted
+    assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
+    failed = [criterion for criterion in promotion.criteria if not criterion.passed]
+    assert len(failed) >= 4
+    assert all(f"{criterion.name}: {criterion.sentence}" in promotion.reason for criterion in failed)
+
+
+def test_a_candidate_without_finite_numbers_is_rejected_by_all_that_ask_it(undefined, served, evidence):
+    promotion = judge_candidate(undefined, served, evidence, SETTINGS)
+    assert [c.name for c in promotion.criteria if c.passed] == ["error_guarantee"]  # which was calibrated before
+    assert promotion.force_mae_candidate is None
+    assert "not finite" in promotion.reason
+
+
+def test_held_back_labels(good, turned, served, evidence):
+    assert held_back(Answers.of(good, served, evidence.held_back), evidence.held_back, 1.0).passed
+    worse = held_back(Answers.of(turned, served, evidence.held_back), evidence.held_back, 1.0)
+    assert not worse.passed
+    assert worse.value > 5
+    assert "on 20 calibration frames" in worse.sentence
+
+
+def test_without_held_back_labels_nothing_is_served(good, evidence):
+    answers = Answers({})
+    criteria = (
+        held_back(answers, (), 1.0),
+        no_harm(good, evidence.probe, answers.foundation_error(()), 0.1, FAR),
+    )
+    for criterion in criteria:
+        assert not criterion.passed
+        assert "there are no calibration labels" in criterion.sentence
+
+
+def test_newest_labels(good, turned, served, evidence):
+    assert newest(Answers.of(good, served, evidence.newest), evidence.newest, 1.0).passed
+    assert not newest(Answers.of(turned, served, evidence.newest), evidence.newest, 1.0).passed
+
+
+def test_a_model_that_learnt_nothing_new_is_not_served(served, evidence):
+    same = newest(Answers.of(served, served, evidence.newest), evidence.newest, 1.0)
+    assert not same.passed
+    assert same.value == 1.0
+    assert not newest(Answers({}), (), 1.0).passed
+
+
+def test_earlier_labels(good, hot_without_fade, served, evidence):
+    assert looked_back(good, served, evidence.earlier, evidence).passed
+    forgetful = looked_back(hot_without_fade, served, evidence.earlier, evidence)
+    assert not forgetful.passed
+    assert forgetful.value > 1.5
+    assert "6 labels of former rounds" in forgetful.sentence
+
+
+def test_a_model_that_has_learnt_few_labels_by_heart_is_no_measure(laboratory, good, first_labels, evidence):
+    """The error on labels that were trained on rises as labels are added, while every other error falls."""
+    by_heart = laboratory.train(first_labels[:3], epochs=300)
+    answers = Answers.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
+    new, old, _ = answers.mae(first_labels[:3])
+    assert new > 1.1 * old
+    assert held_back(answers, evidence.held_back, 1.0).passed
+    assert earlier(answers, first_labels[:3], evidence.held_back, 0.1).passed
+
+
+def looked_back(candidate, served, frames, evidence):
+    answers = Answers.of(candidate, served, (*frames, *evidence.held_back))
+    return earlier(answers, frames, evidence.held_back, 0.1)
+
+
+def test_before_there_are_earlier_labels_none_can_be_forgotten():
+    criterion = earlier(Answers({}), (), (), 0.1)
+    assert criterion.passed
+    assert criterion.value is None
+
+
+def test_foundations_frames(good, turned, without_fade, served, evidence):
+    foundation = Answers.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
+    fine = no_harm(good, evidence.probe, foundation, 0.1, FAR)
+    assert fine.passed
+    assert 0 < fine.value < fine.limit
+    for bad in (turned, without_fade):
+        harmful = no_harm(bad, evidence.probe, foundation, 0.1, FAR)
+        assert not harmful.passed
+        assert harmful.value > harmful.limit
+        assert harmful.limit >= 0.4583 * foundation.rmse  # sqrt(1.1² - 1)
+
+
+def test_the_foundations_error_grows_with_the_forces_and_never_shrinks():
+    error = FoundationDeviation(rmse=0.2, rms_force=2.0)
+    assert error.expected(6.0) == pytest.approx(0.6)
+    assert error.expected(0.5) == 0.2
+    assert FoundationDeviation(rmse=0.2, rms_force=0.0).expected(6.0) == 0.2
+
+
+def test_a_correction_near_the_labels_is_not_called_forgetting(good, foundation, evidence):
+    """It is as large as the foundation's error there, many times what is allowed far away."""
+    at_home = [frame.atoms for frame in evidence.newest]
+    forces = tuple(answer.forces for answer in foundation.predict(at_home))
+    criterion = no_harm(good, ProbeFrames(tuple(at_home), forces), FoundationDeviation(0.01, 1.0), 0.1, FAR)
+    assert criterion.passed
+    assert "0 of 10 probe frames are far" in criterion.sentence
+
+
+def test_the_probe_set_is_far_from_the_labels_and_healthy(good, evidence):
+    assert len(evidence.probe.atoms) == 6
+    for atoms, answer in zip(evidence.probe.atoms, good.predict(list(evidence.probe.atoms)), strict=True):
+        assert answer.latent_distance.min() > SETTINGS.far_latent_distance
+        assert atoms.get_all_distances(mic=True)[np.triu_indices(4, 1)].min() > 1.6
+
+
+def test_the_probe_set_is_kept_as_it_is(evidence):
+    molecule = Atoms("OH", positions=[[0, 0, 0], [0, 0, 1]], info={"charge": -1, "spin": 1}, magmoms=[1.0, 0.0])
+    frames = ProbeFrames((*evidence.probe.atoms, molecule), (*evidence.probe.forces, np.ones((2, 3))))
+    again = ProbeFrames.from_arrays(frames.to_arrays())
+    assert again.atoms[-1].info == molecule.info
+    assert again.atoms[-1].get_initial_magnetic_moments().tolist() == [1.0, 0.0]
+    for old, new, forces, kept in zip(frames.atoms, again.atoms, frames.forces, again.forces, strict=True):
+        assert new == old
+        assert kept.tobytes() == forces.tobytes()
+    assert ProbeFrames.from_arrays(ProbeFrames((), ()).to_arrays()).atoms == ()
+
+
+def test_dimers(good, attracting):
+    criterion = repulsion(good, ELEMENTS)
+    assert criterion.passed
+    assert "0 of 3 pairs attract" in criterion.sentence
+    bad = repulsion(attracting, ELEMENTS)
+    assert not bad.passed
+    assert bad.value >= 1
+    assert "eV/Å, the foundation" in bad.sentence
+
+
+def test_an_untrained_committee_attracts_no_more_than_its_foundation(laboratory):
+    """The distilled model itself attracts Cu2 at 0.5 of the sum of radii."""
+    bare = CommitteePotential.untrained(laboratory.backbone._features)
+    (closest, *_) = bare.predict(dimers(29, 29))
+    assert closest.forces[1, 2] < 0
+    assert repulsion(bare, {29}).passed
+
+
+def test_pairs_that_the_foundation_refuses_are_reported(good):
+    criterion = repulsion(good, {29, 118})
+    assert criterion.passed
+    assert "0 of 1 pairs attract" in criterion.sentence
+    assert "the foundation refuses them: Cu-Og, Og-Og" in criterion.sentence
+
+
+def test_dimers_of_a_molecular_foundation_have_the_lowest_multiplicity():
+    assert [atoms.info["spin"] for atoms in (dimers(1, 1, spin=True)[0], dimers(1, 8, spin=True)[0])] == [1, 2]
+    assert dimers(1, 8)[0].info == {}
+
+
+def test_energy_is_conserved(good, rough, evidence):
+    criterion = conserves_energy(good, evidence.run, 2.0)
+    assert criterion.passed
+    assert "20 steps of 2 fs" in criterion.sentence
+    heated = conserves_energy(rough, evidence.run, 2.0)
+    assert not heated.passed
+    assert heated.value is None or heated.value > 10 * heated.limit
+
+
+def test_an_atom_that_cannot_move_conserves_its_energy(good, foundation):
+    replicas = start_replicas([bulk("Cu")], 600.0, np.random.default_rng(0))
+    run = ConstantEnergyRun(tuple(replicas), 600.0, 2.0, total_energies(foundation, replicas, 2.0, 3))
+    assert conserves_energy(good, run, 2.0).passed
+
+
+def test_drift_and_fluctuation_of_a_known_energy():
+    time_ps = np.arange(101) * 0.001
+    wave = 0.002 * np.cos(2 * np.pi * time_ps / 0.01)
+    measured = EnergyConservation.of(np.stack([-3.0 + 0.5 * time_ps + wave, np.zeros(101)], axis=1), 1.0)
+    assert measured.drift == pytest.approx(0.5, rel=0.02)
+    assert measured.fluctuation == pytest.approx(0.002 / 2**0.5, rel=0.02)
+
+
+def test_a_foundation_that_breaks_sets_no_limit(good, evidence):
+    broken = replace(evidence.run, foundation=np.full_like(evidence.run.foundation, np.nan))
+    criterion = conserves_energy(good, broken, 2.0)
+    assert criterion.passed
+    assert "the foundation itself" in criterion.sentence
+
+
+def test_the_promise(laboratory, good, calibrate):
+    """Three labels of another electronic state among the frames that the committee is surest of."""
+    frames = laboratory.frames(40, seed=11)
+    healthy = calibrate(good, frames)
+    assert error_guarantee(healthy.calibration).passed
+    seen = evaluate(frames, good, frozenset())
+    lanes = zip(seen.atom_uncertainties(), seen.atom_distances(), strict=True)
+    surest = np.argsort([healthy.calibration.uncertainty(*lane).max() for lane in lanes])[:3]
+    shifted = [_shifted(frame) if i in surest else frame for i, frame in enumerate(frames)]
+    criterion = error_guarantee(calibrate(good, shifted).calibration)
+    assert not criterion.passed
+    assert criterion.value == pytest.approx(0.3)
+    assert criterion.limit == 0.1
+    assert "contradicted" in criterion.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed", "value", "words"),
+    [
+        ({"promise_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
+        ({"quantile": None, "frames": 4}, True, None, "nothing is promised yet (not enough labels yet"),
+        ({"trusted": 0}, True, None, "no calibration frame is trusted"),
+        ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
+        ({"trusted": 3, "trusted_exceeding": 2}, False, 0.2, "contradicted"),
+        ({"trusted": 50, "trusted_exceeding": 6}, False, 0.12, "contradicted: share 12%, at most 10% may"),
+    ],
+)
+def test_a_promise_with_few_labels(good, changes, passed, value, words):
+    start = {"promise_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
+    criterion = error_guarantee(replace(good.calibration, **{**start, **changes}))
+    assert criterion.passed is passed
+    assert criterion.value == (None if value is None else pytest.approx(value))
+    assert words in criterion.sentence
+
+
+def test_what_could_not_be_calibrated_promises_nothing():
+    assert not error_guarantee(None).passed
+
+
+def _turned(frame):
+    return replace(frame, label=replace(frame.label, forces_eV_per_A=-frame.label.forces_eV_per_A))
+
+
+def _shifted(frame):
+    return replace(frame, label=replace(frame.label, forces_eV_per_A=frame.label.forces_eV_per_A + 3.0))
+
+
+def _with_heads(potential, heads):
+    return CommitteePotential(
+        potential.backbone,
+        potential.settings,
+        heads,
+        potential.latent,
+        potential.shifts,
+        potential.provenance,
+        potential.calibration,
+    )

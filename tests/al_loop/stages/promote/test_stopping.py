@@ -1,0 +1,122 @@
+"""A campaign ends when what was asked for is reached, or when a budget is used up."""
+
+import dataclasses
+
+import pytest
+
+from al_loop.config import StopSettings
+from al_loop.records import TimeToSuspect, VerdictKind
+from al_loop.report.round_json import as_dict, from_dict
+from al_loop.stages.evaluate.stopping import stop_reason
+from al_loop.stages.evaluate.time_to_suspect import time_to_suspect
+from al_loop.stages.label.budget import labels_affordable, labels_left
+
+TRUSTED, SUSPECT = VerdictKind.TRUSTED, VerdictKind.SUSPECT
+CONFIDENCE = 0.9
+PROVEN = {"text": "proven", "proven": True}
+
+
+@pytest.fixture
+def round_of(reports):
+    def make(round_=0, trusted=60, median_ps=1.0, hours=2.0, **changes):
+        return dataclasses.replace(
+            reports(round_),
+            frames=100,
+            verdicts={"trusted": trusted, "suspect": 100 - trusted},
+            time_to_suspect=TimeToSuspect(median_ps, 4, 0),
+            label_core_hours=hours,
+            labels=12,
+            labels_failed=1,
+            labels_held_out=0,
+            **changes,
+        )
+
+    return make
+
+
+def reason(reports, **settings):
+    return stop_reason(StopSettings(**settings), CONFIDENCE, reports)
+
+
+def test_without_criteria_it_goes_on(round_of):
+    assert reason([round_of(trusted=100)]) == ""
+
+
+def test_the_fraction_of_trusted_frames_over_several_rounds(round_of):
+    high, low = round_of(0, trusted=96), round_of(1, trusted=90)
+    assert "96% of the explored frames are trusted in round 0" in reason([high], trusted_fraction=0.95)
+    assert reason([low], trusted_fraction=0.95) == ""
+    assert reason([high], trusted_fraction=0.95, over_rounds=2) == ""
+    assert reason([high, low], trusted_fraction=0.95, over_rounds=2) == ""
+    assert "in the last 2 rounds" in reason([low, high, high], trusted_fraction=0.95, over_rounds=2)
+
+
+def test_the_time_to_the_first_suspect_frame(round_of):
+    assert "at least 1 ps" in reason([round_of(median_ps=1.0)], time_to_suspect_ps=0.8)
+    assert reason([round_of(median_ps=0.5)], time_to_suspect_ps=0.8) == ""
+    assert reason([dataclasses.replace(round_of(), time_to_suspect=None)], time_to_suspect_ps=0.8) == ""
+
+
+@pytest.mark.parametrize(
+    ("promise", "coverage", "frames", "met"),
+    [
+        (PROVEN, 1.0, 16, True),
+        (PROVEN, 0.875, 16, True),  # 14 of 16 may well come of 90 %
+        (PROVEN, 0.5, 16, False),
+        ({"text": "not proven", "proven": False}, 1.0, 16, False),
+        (PROVEN, None, 0, False),
+    ],
+)
+def test_the_promise_and_the_coverage(round_of, promise, coverage, frames, met):
+    report = round_of(promise=promise, coverage=coverage, coverage_frames=frames)
+    assert bool(reason([report], promise_proven=True)) is met
+
+
+def test_what_says_that_the_model_is_good_must_hold_together(round_of):
+    report = round_of(trusted=99, promise=PROVEN, coverage=0.4, coverage_frames=16)
+    assert reason([report], trusted_fraction=0.9)
+    assert reason([report], trusted_fraction=0.9, promise_proven=True) == ""
+
+
+def test_a_budget_ends_the_campaign_by_itself(round_of):
+    rounds = [round_of(0), round_of(1)]
+    assert "stop.labels is used up: 26 of 26" in reason(rounds, labels=26, trusted_fraction=1.0)
+    assert reason(rounds, labels=27) == ""
+    assert "4 of 3.5 core hours" in reason(rounds, label_core_hours=3.5)
+    assert "4 of 4.1 core hours, and a label costs 0.15" in reason(rounds, label_core_hours=4.1)
+    assert reason(rounds, label_core_hours=4.5) == ""
+
+
+@pytest.mark.parametrize(("budget_h", "spent_h", "affordable"), [(10, 0, 20), (10, 9.6, 0), (10, 9.4, 1), (10, 12, 0)])
+def test_core_hours_pay_for_whole_labels(budget_h, spent_h, affordable):
+    assert labels_affordable(budget_h, spent_h, 0.5) == affordable
+
+
+@pytest.mark.parametrize(("budget", "asked_for", "left"), [(None, 500, 12), (100, 50, 12), (100, 95, 5), (100, 100, 0)])
+def test_the_last_round_asks_only_for_what_is_left(budget, asked_for, left):
+    assert labels_left(budget, 12, asked_for) == left
+
+
+def test_time_to_suspect_is_the_median_over_trajectories():
+    visits = [
+        *(("a", step, TRUSTED if step < 40 else SUSPECT) for step in range(0, 100, 10)),
+        *(("b", step, SUSPECT if step == 20 else TRUSTED) for step in range(0, 100, 10)),
+        *(("c", step, TRUSTED) for step in range(0, 110, 10)),
+    ]
+    measured = time_to_suspect(visits, timestep_fs=2.0)
+    assert measured == TimeToSuspect(median_ps=0.08, trajectories=3, never_suspect=1, at_least=False)
+    assert str(measured) == "0.08 ps (median of 3 trajectories, 1 never suspect)"
+
+
+def test_trajectories_that_were_never_suspect_are_a_lower_bound():
+    visits = [*(("a", step, TRUSTED) for step in (0, 50)), ("b", 0, TRUSTED), ("b", 50, TRUSTED), ("c", 0, SUSPECT)]
+    measured = time_to_suspect(visits, timestep_fs=1.0)
+    assert measured.at_least
+    assert str(measured) == "at least 0.05 ps (median of 3 trajectories, 2 never suspect)"
+    assert time_to_suspect([], 1.0) is None
+
+
+def test_a_report_keeps_what_it_was_judged_by(round_of):
+    criterion = {"name": "promise", "passed": True, "value": None, "limit": 0.1, "sentence": "not enough labels yet"}
+    report = round_of(criteria=[criterion])
+    assert from_dict(as_dict(report)) == report
