@@ -17,7 +17,7 @@ import committee as committee_package
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.checkpoint import load, save
-from committee.model.switching import fade
+from committee.model.switching import switching_function
 from committee.model.tangents import Tangents, cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
@@ -138,7 +138,7 @@ def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tupl
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    faded = heads.mean_value(leaf, heads.rows(numbers)) * fade(distance, settings.fade_onset, settings.fade_end)
+    faded = heads.mean_value(leaf, heads.rows(numbers)) * switching_function(distance, settings.fade_onset, settings.fade_end)
     mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
     with torch.no_grad():
         _, slopes = heads(leaf, heads.rows(numbers))

@@ -12,7 +12,7 @@ from telling import counting
 from committee.backbones import load_backbone
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentMetric
-from committee.model.switching import fade
+from committee.model.switching import switching_function
 from committee.model.tangents import cached_tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import fit_heads
@@ -105,7 +105,7 @@ class Pool:
         leaf = features.reshape(-1, size).clone().requires_grad_()
         numbers = torch.as_tensor(self.numbers).repeat(frames)
         elements = fit.heads.rows(numbers)
-        factor = fade(fit.metric(leaf.double(), numbers), COMMITTEE.fade_onset, COMMITTEE.fade_end)
+        factor = switching_function(fit.metric(leaf.double(), numbers), COMMITTEE.fade_onset, COMMITTEE.fade_end)
         faded = (fit.heads.mean_value(leaf, elements) * factor).sum()
         slope = torch.autograd.grad(faded, leaf)[0].float().reshape(frames, atoms * size, 1)
         with torch.no_grad():

@@ -14,7 +14,7 @@ from committee.backbones.contract import Backbone, Evaluation
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentMetric
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.switching import fade
+from committee.model.switching import switching_function
 from committee.model.tangents import VOIGT
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import training_loss
@@ -100,7 +100,7 @@ def _member_energies(
     """Faded correction of each member for each frame, (K, B) eV."""
     features, numbers = evaluation.features, evaluation.atomic_numbers
     values = heads(features, heads.rows(numbers))[0]
-    values = values * fade(metric(features, numbers), committee.fade_onset, committee.fade_end)
+    values = values * switching_function(metric(features, numbers), committee.fade_onset, committee.fade_end)
     sums: Tensor = values.new_zeros(len(values), evaluation.n_frames).index_add(1, evaluation.frame_index, values)
     return sums
 
