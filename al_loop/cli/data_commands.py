@@ -18,7 +18,9 @@ def export_command(
     what: Annotated[Literal["labels", "visits", "all"], typer.Option(help="Accepted labels, gated frames, both.")] = (
         "labels"
     ),
-    round_: Annotated[list[int] | None, typer.Option("--round", help="Of this round only; may be repeated.")] = None,
+    round_: Annotated[
+        list[int] | None, typer.Option("--round", min=-1, max=1_000_000, help="Of this round only; may be repeated.")
+    ] = None,
     role: Annotated[list[str] | None, typer.Option(help="Of this role only, such as test; may be repeated.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Write the served committee as a fairchem checkpoint, a file.")
@@ -49,6 +51,8 @@ def export_command(
 
     file_kind(to)  # refused before the database is opened
     check_target("--to", to)
+    if to.exists():
+        raise InputError(f"--to: {to} exists and is left as it is; choose another name")
     with existing_campaign(config, read_only=True) as ledger:
         count = export_file(ledger, to, what, round_, roles)
     typer.echo(f"Wrote {count} frames to {to}.")

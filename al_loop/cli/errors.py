@@ -57,6 +57,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (*ON_PURPOSE, KeyboardInterrupt) as error:
             _say(_message(error))
             raise typer.Exit(exit_code(error)) from None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            _say(f"{_message(error)}\n{_NO_ROOM}")
+            raise typer.Exit(1) from None
 
     return run
 

@@ -30,7 +30,7 @@ def train(
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest acceptable force error, eV/Å.")] = None,
     level: Annotated[str, typer.Option(help="Level of theory of the labels, in words.")] = "not stated",
-    seed: Annotated[int, typer.Option(help="Of the heads.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the heads.", min=0, max=2**32 - 1)] = 0,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,

@@ -13,6 +13,8 @@ from al_loop.utils.foreign_input import reading, reason_of
 from al_loop.utils.paths import check_source
 
 MOST_VALUES = 100_000
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_OTHER_BASE = re.compile(r"^[-+]?(?:0[0-7_]+$|[0-9][0-9_]*:)")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -27,8 +29,31 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
+        for part in (part for pair in node.value for part in pair):
+            _refuse_odd_integers(part)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return mapping
+
+    def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list[Any]:
+        for part in node.value:
+            _refuse_odd_integers(part)
+        values: list[Any] = super().construct_sequence(node, deep=deep)
+        return values
+
+
+def _refuse_odd_integers(node: yaml.Node) -> None:
+    """Refuse what YAML 1.1 takes for numbers of another base: ``0300`` (octal) and ``1:30`` (of sixty).
+
+    Raises:
+        ConstructorError: naming the number and what to write.
+    """
+    if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _OTHER_BASE.match(node.value):
+        raise yaml.constructor.ConstructorError(
+            None,
+            None,
+            f"{node.value} is of another base in YAML; write it without leading 0 and ':'",
+            node.start_mark,
+        )
 
 
 # PyYAML follows YAML 1.1, where an exponent without a decimal point makes a string.

@@ -26,6 +26,7 @@ from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
 Array = NDArray[np.float64]
 
+_ASYMMETRY, _ASYMMETRY_EV_PER_A3 = 1e-3, 1e-4  # of a stress tensor that was printed with few digits
 _SAME_EV_PER_ATOM = 1e-6
 
 
@@ -109,14 +110,15 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
 def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
     held = frames_in(source)
     chosen = keys or keys_of(source.path, held.names)
-    largest_eV, labels = 0.0, 0
+    largest_eV, labels, with_free = 0.0, 0, 0
     for index, (atoms, known) in enumerate(held.frames):
         where = f"{source.path}, frame {index}"
         with reading(where, "correct the frame, or remove it"):
             refuse_other_units(atoms.info, where, labels=True)
             frame = _frame(where, as_stated(atoms, where), chosen, known)
-            free = _free_energy(atoms)
-        if free is not None and chosen.energy == RESULTS.energy and np.isfinite(frame.energy_eV):
+            free = _free_energy(where, atoms) if chosen.energy == RESULTS.energy else None
+        if free is not None and np.isfinite(frame.energy_eV):
+            with_free += 1
             difference = abs(free - frame.energy_eV) / len(atoms)
             largest_eV = max(largest_eV, difference)
             frame = frame if keys is not None else replace(frame, energy_eV=free)
@@ -129,6 +131,11 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
         )
     if unread := unread_stress(held.names, chosen):
         notes.append(f"{source.path}: {unread}")
+    if 0 < with_free < labels and keys is None:
+        notes.append(
+            f"{source.path}: {labels - with_free} of {labels} frames hold no free_energy, and their energy is used; if "
+            "occupations are smeared, take the same kind of all of them with --energy-key."
+        )
     if largest_eV > _SAME_EV_PER_ATOM:
         notes.append(_on_free_energy(source.path, largest_eV, named=keys is not None))
 
@@ -142,7 +149,7 @@ def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> 
         atoms=atoms,
         energy_eV=float("nan") if energy is None else float(energy),
         forces_eV_per_A=np.full((len(atoms), 3), np.nan) if forces is None else forces,
-        stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(stress),
+        stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(where, stress),
         where=where,
         provenance=known,
     )
@@ -163,6 +170,8 @@ def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ..
     if value is None:
         return None
     with reading(f"{where}: {key}", "expected numbers there; correct it, or remove the label"):
+        if np.asarray(value).dtype.kind == "b":
+            raise TypeError(f"{str(value)[:40]} is a truth value")
         found = np.asarray(value, dtype=np.float64)
     if found.shape not in shapes:
         wanted = " or ".join(map(str, shapes))
@@ -180,11 +189,13 @@ def _find(atoms: Atoms, key: str) -> Any:
     return None
 
 
-def _free_energy(atoms: Atoms) -> float | None:
+def _free_energy(where: str, atoms: Atoms) -> float | None:
+    """The free energy of a frame; None where a file has none, or NaN in its place."""
     value = _find(atoms, "free_energy")
-    if not isinstance(value, int | float | np.floating) or not np.isfinite(value):
+    if isinstance(value, float) and np.isnan(value):
         return None
-    return float(value)
+    found = _label(where, atoms, "free_energy", ((),))
+    return None if found is None else float(found)
 
 
 def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
@@ -241,6 +252,11 @@ def _names(atoms: Atoms) -> list[str]:
     return sorted({*atoms.info, *atoms.arrays, *getattr(atoms.calc, "results", {})} - {"numbers", "positions"})
 
 
-def _voigt(stress: Array) -> Array:
-    full: Array = stress if stress.shape == (6,) else full_3x3_to_voigt_6_stress(stress.reshape(3, 3))
-    return full
+def _voigt(where: str, stress: Array) -> Array:
+    if stress.shape == (6,):
+        return stress
+    tensor = stress.reshape(3, 3)
+    if np.abs(tensor - tensor.T).max() > max(_ASYMMETRY * np.abs(tensor).max(), _ASYMMETRY_EV_PER_A3):
+        raise InputError(f"{where}: the stress {tensor.tolist()} is not symmetric; correct it, or remove it")
+    voigt: Array = full_3x3_to_voigt_6_stress(tensor)
+    return voigt

@@ -97,9 +97,11 @@ def _matching(pattern: Path) -> Iterator[Source]:
 
 
 def _in_folder(folder: Path) -> Iterator[Source]:
-    found = False
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    found, seen = False, {os.path.realpath(folder)}
+    for root, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        inner = {name: os.path.realpath(os.path.join(root, name)) for name in sorted(folders) if name[0] != "."}  # noqa: PTH118
+        folders[:] = [name for name, real in inner.items() if real not in seen]  # a link may lead back up
+        seen.update(inner.values())
         for name in sorted(names):
             path = Path(root) / name
             if not name.startswith(".") and path.is_file() and path.stat().st_size and (kind := _kind(path)):
@@ -107,6 +109,12 @@ def _in_folder(folder: Path) -> Iterator[Source]:
                 yield Source(path, kind, named=False)
     if not found:
         raise InputError(f"the folder {folder} holds no file of labelled frames; it was searched for {KNOWN}")
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that cannot be looked into may hold labels."""
+    with reading(error.filename, "let it be read or move it elsewhere, or name the files that are meant"):
+        raise error
 
 
 def _kind(path: Path) -> str | None:

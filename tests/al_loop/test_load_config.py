@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.config import Config
 from al_loop.config.file import config_schema
+from al_loop.config.strict_yaml import read_yaml
 from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from al_loop.tools.preflight.checks import check_elements
@@ -526,3 +527,18 @@ def test_the_schema_describes_every_block() -> None:
     assert schema["properties"].keys() == Config.model_fields.keys()
     assert schema["$defs"]["ExploreSettings"]["properties"]["temperatures_K"]["description"].startswith("One set")
     assert schema["$defs"]["GPAWSettings"]["properties"]["cores"]["description"].startswith("Cores of one")  # inherited
+
+
+@pytest.mark.parametrize("number", ["0300", "1:30", "-017", "12:30:45", "[0300]"])
+def test_numbers_of_another_base_are_refused(tmp_path: Path, number: str) -> None:
+    """YAML 1.1 has 0300 for 192 and 1:30 for 90."""
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: a\nseed: {number}\n")
+    with pytest.raises(InputError, match=r"line 2, column .*of another base in YAML"):
+        read_yaml(path)
+
+
+def test_other_numbers_and_texts_with_zeros_pass(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("a: 0\nb: 0.5\nc: '0300'\nd: 10\ne: -3e-3\nf: 0x1f\ng: a:1\n")
+    assert read_yaml(path) == {"a": 0, "b": 0.5, "c": "0300", "d": 10, "e": -3e-3, "f": 31, "g": "a:1"}

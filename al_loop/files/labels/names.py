@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from al_loop.errors import InputError
+from al_loop.files.text.extxyz_text import MAX_LINE
 from al_loop.files.text.open_text import open_text
 from committee import names
 
@@ -30,7 +31,7 @@ RESULTS: Final = LabelKeys("energy", "forces", "stress")
 """Results of an ASE calculator."""
 
 _PREDICTED: Final = {names.ENERGY_UNCERTAINTY, names.FORCES_UNCERTAINTY}
-_KEY: Final = re.compile(r"""([A-Za-z_][\w.:-]*)\s*=""")
+_KEY: Final = re.compile(r"""(?<!\S)([A-Za-z_][\w.:-]*)\s*=""")
 _PROPERTIES: Final = re.compile(r'Properties="?([^\s"]+)')
 _ENERGY: Final = re.compile(
     r".*energy(?:_per_atom|/atom|_ev|_ha|_hartree|_kcal.*)?|e_?(?:tot|total|pot|dft|scf)|toten|u0"
@@ -122,7 +123,7 @@ def _headlines(path: Path) -> Iterator[str]:
                 continue
             if not word.isdecimal():
                 return
-            yield file.readline()
+            yield file.readline(MAX_LINE)
             for _ in range(int(word)):
                 if not file.readline():
                     return

@@ -18,6 +18,12 @@ XYZ: Final = ("extxyz", "xyz")
 """ASE's names of the formats that are read here."""
 
 _PROPERTIES: Final = re.compile(r"""(?:^|\s)Properties\s*=\s*["']?([^\s"']+)""")
+_PBC: Final = re.compile(
+    r"""(?:^|\s)(pbc)\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S+(?:\s+(?:T|F|0|1)(?=\s|$))*))""", re.IGNORECASE
+)
+_OTHER_STRINGS: Final = re.compile(r"""(\b(?!pbc\b)\w+\s*=\s*)(?:"[^"]*"|'[^']*')""", re.IGNORECASE)
+_TRUTH: Final = ({"T", "F"}, {"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"}, {"0", "1"})
+"""Spellings of true and false; ASE's reader takes mixed ones for true."""
 _DIGITS: Final = 12  # of a count of atoms or of a column's width; nothing is longer
 _VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in some files
 
@@ -107,7 +113,8 @@ def atoms_of(text: str, file_format: str, names: Mapping[str, str], where: str, 
     """Return one frame of its text; see ``xyz_frames``."""
     from ase.io import read
 
-    _check_widths(*text.split("\n", 3)[1:3])
+    _check_rows(text)
+    _check_pbc(text.split("\n", 2)[1])
     named, symbols = named_elements(text, names, where, option)
     atoms = read(StringIO(named), format=file_format, index=0)
     put_isotopes(atoms, symbols)
@@ -131,13 +138,36 @@ def _label_place(header: str) -> int | None:
     return None
 
 
-def _check_widths(header: str, row: str) -> None:
-    """Refuse columns of which a row holds nothing: ASE's reader would make room for as many as are stated."""
+def _check_rows(text: str) -> None:
+    """Refuse rows that do not hold what the columns state.
+
+    ASE's reader would make room for as many columns as are stated, and pass over what stands behind them.
+    """
+    count, header, *rows = text.split("\n")
     stated = _PROPERTIES.search(header)
-    widths = [] if stated is None else [word for word in stated.group(1).split(":")[2::3] if word.isdecimal()]
-    held = len(row.split())
-    if any(len(width) > _DIGITS or int(width) > held for width in widths):
-        raise ValueError(f"its Properties state columns of {', '.join(widths)[:60]} values, and its rows hold {held}")
+    widths = [] if stated is None else stated.group(1).split(":")[2::3]
+    if not widths or not all(width.isdecimal() for width in widths):
+        return
+    expected = sum(map(int, widths)) if max(map(len, widths)) <= _DIGITS else 0
+    for index, row in enumerate(rows[: int(count)]):
+        held = len(row.split())
+        if held != expected:
+            raise ValueError(
+                f"its Properties state columns of {', '.join(widths)[:60]} values, and row {index} holds {held}"
+            )
+
+
+def _check_pbc(header: str) -> None:
+    """Refuse a periodicity in words that ASE's reader would take for true.
+
+    Raises:
+        ValueError: it is neither one nor three of T, F, True, False, 0 and 1, or under a name that is not read.
+    """
+    for name, *values in _PBC.findall(_OTHER_STRINGS.sub(r"\1", header)):
+        unquoted = values[2].split()
+        words = re.split(r"[\s,]+", next(filter(None, values), "").strip())
+        if name != "pbc" or len(words) not in {1, 3} or len(unquoted) > 1 or not any(map(set(words).issubset, _TRUTH)):
+            raise ValueError(f"it states {name}={' '.join(words)[:40]!r}, expected three of T and F in quotes")
 
 
 def _count(line: str, most: int | None) -> int:

@@ -144,6 +144,11 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
             labels, suspects = labels + (frame.record.label is not None), suspects + (frame.record.label is None)
             with reading(frame.where, REMEDY):
                 spool.append(_prepared(ledger, frame, len(read.contents.labelled) - 1))
+        if keys is not None and suspects and not labels:
+            raise InputError(
+                f"{source.path}: no frame holds {keys.energy!r} and {keys.forces!r}; correct --energy-key and "
+                "--forces-key, or leave them out to import frames without labels"
+            )
         read.counts[source] = labels, suspects
         if _state(source) != state:
             raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")

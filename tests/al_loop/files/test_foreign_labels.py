@@ -12,6 +12,7 @@ from al_loop.errors import InputError
 from al_loop.files import extxyz
 from al_loop.files.labelled import read_labelled
 from al_loop.files.record import Record
+from al_loop.files.sources import find_sources
 from al_loop.files.structures import read_structure
 from dft_interfaces.label import Label, LabelStatus
 
@@ -134,3 +135,109 @@ def test_words_for_two_levels_are_said(tmp_path: Path) -> None:
     (note,) = read_labelled(tmp_path / "a.xyz").notes
     assert "different words under functional: PBE" in note
     assert "a.xyz, frame 1" in note
+
+
+@pytest.mark.parametrize(
+    "pbc",
+    [
+        '"no no no"',
+        "no",
+        "FFF",
+        '"t t f"',
+        '"[T, F, T]"',
+        '"0.5 2 -1"',
+        '"T F"',
+        "T T F",
+        '""',
+        "None",
+        '"true False 1"',
+    ],
+)
+def test_a_periodicity_in_words_is_refused(tmp_path: Path, pbc: str) -> None:
+    """ASE's reader takes every word that it does not know for true."""
+    path = tmp_path / "a.xyz"
+    path.write_text(text(path, frames(1)).replace('pbc="T T T"', f"pbc={pbc}"))
+    with pytest.raises(InputError, match=r"frame 0 .*pbc=.*expected three of T and F in quotes"):
+        read_labelled(path)
+
+
+def test_a_periodicity_under_another_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(text(path, frames(1)).replace('pbc="T T T"', 'PBC="F F F"'))
+    with pytest.raises(InputError, match="PBC="):
+        read_labelled(path)
+
+
+@pytest.mark.parametrize(
+    ("pbc", "expected"),
+    [
+        ('"T T F"', [1, 1, 0]),
+        ('"true false true"', [1, 0, 1]),
+        ("F", [0, 0, 0]),
+        ('"T,F,T"', [1, 0, 1]),
+        ("'0 0 1'", [0, 0, 1]),
+    ],
+)
+def test_a_periodicity_that_is_understood(tmp_path: Path, pbc: str, expected: list[int]) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(text(path, frames(1, note="pbc=no, by hand")).replace('pbc="T T T"', f"pbc={pbc}"))
+    assert read_labelled(path).frames[0].atoms.pbc.tolist() == [bool(one) for one in expected]
+
+
+@pytest.mark.parametrize("word", ["1", "7.5", "x"])
+def test_a_row_with_a_word_too_many_is_refused(tmp_path: Path, word: str) -> None:
+    """ASE's reader shifts the columns behind it and drops the last."""
+    path = tmp_path / "a.xyz"
+    lines = text(path, frames(2)).split("\n")
+    lines[3] = lines[3].replace("Cu ", f"Cu {word} ", 1)
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"frame 0 .*row 1 holds 8"):
+        read_labelled(path)
+
+
+def test_truth_values_are_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(text(path, frames(1)).replace("REF_energy=-14.0", "REF_energy=T"))
+    with pytest.raises(InputError, match=r"REF_energy cannot be read \(TypeError: True is a truth value\)"):
+        read_labelled(path)
+
+
+@pytest.mark.parametrize("word", ["abc", '"0,07"', "-1.5D+02x", '"1 2 3"', "T"])
+def test_a_free_energy_that_is_no_number_is_refused(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "a.xyz"
+    given = text(path, frames(2)).replace("REF_energy=", "energy=").replace("REF_forces:", "forces:")
+    path.write_text(given.replace("energy=-14.0", f"energy=-14.0 free_energy={word}", 1))
+    with pytest.raises(InputError, match=r"frame 0.*free_energy"):
+        read_labelled(path)
+
+
+def test_frames_without_a_free_energy_among_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    given = text(path, frames(3)).replace("REF_energy=", "energy=").replace("REF_forces:", "forces:")
+    path.write_text(given.replace("energy=-14.0", "energy=-14.0 free_energy=-14.1", 1))
+    read = read_labelled(path)
+    assert [frame.energy_eV for frame in read.frames] == [-14.1, -15.0, -16.0]
+    assert any("2 of 3 frames hold no free_energy" in note for note in read.notes)
+
+
+def test_a_stress_that_is_not_symmetric_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    write(path, frames(1, REF_stress=[0.01, 0.05, 0, -0.05, 0.01, 0, 0, 0, 0.01]))
+    with pytest.raises(InputError, match="is not symmetric"):
+        read_labelled(path)
+
+
+def test_a_headline_with_a_word_of_a_million_characters_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(text(path, frames(2)).replace("REF_energy=", f"hash={'a1' * 400_000} REF_energy="))
+    assert [frame.energy_eV for frame in read_labelled(path).frames] == [-14.0, -15.0]
+
+
+def test_labels_behind_links_are_found_and_a_circle_ends(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere/b.extxyz", frames(2))
+    (tmp_path / "runs").mkdir()
+    write(tmp_path / "runs/a.extxyz", frames(1))
+    (tmp_path / "runs/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs/up").symlink_to(tmp_path / "runs")
+    assert [source.path.name for source in find_sources(tmp_path / "runs").files] == ["a.extxyz", "b.extxyz"]
