@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -193,6 +194,17 @@ def test_folders_of_the_architecture_exist() -> None:
     assert spans
     gone = {name for name in spans if not any(f"/{folder}/".endswith(f"/{name}") for folder in folders)}
     assert not gone, f"ARCHITECTURE.md names folders that do not exist: {sorted(gone)}"
+
+
+def test_the_floors_of_the_architecture_are_those_of_import_linter() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+    layered = [contract for contract in contracts if "containers" in contract]
+    assert {package for contract in layered for package in contract["containers"]} >= set(PACKAGES) - {"benchmarks"}
+    for contract in layered:
+        floors = " → ".join(layer.replace(" | ", ", ") for layer in contract["layers"])
+        for package in contract["containers"]:
+            assert f" {package}: {floors} " in text
 
 
 def _exists(dotted: str) -> bool:
