@@ -25,7 +25,7 @@ PATH_LINE = re.compile(r"(?:# |--- )(\S+)\n")
 def house(tmp_path: Path) -> Path:
     """A copy of what the walks change and use."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, tmp_path / package)  # with what is compiled already, which saves seconds
     for path in (ROOT / "pyproject.toml", *ROOT.glob("tests/**/conftest.py")):
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,9 @@ def test_an_engine_and_a_foundation_are_added_as_written(house: Path) -> None:
     assert np.abs(label.arrays["REF_forces"]).max() > 0.1
     said = walk(house, "Add a foundation")
     assert "1 passed" in said
-    assert "copper.yaml is valid" in said
+    assert re.search(
+        r"ok +engine emt .*note +level of theory .*ok +foundation girifalco.*Everything needed", said, re.DOTALL
+    )
     assert "Start from morse" in said
     linted = run_commands(
         house, f"ruff check {' '.join(PACKAGES)} tests && ruff format --check {' '.join(PACKAGES)} tests"
