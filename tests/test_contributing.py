@@ -26,10 +26,7 @@ def house(tmp_path: Path) -> Path:
     """A copy of what the walks change and use."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package)  # with what is compiled already, which saves seconds
-    for path in (ROOT / "pyproject.toml", *ROOT.glob("tests/**/conftest.py")):
-        copy = tmp_path / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
@@ -37,6 +34,7 @@ def write_file(house: Path, block: str) -> None:
     first, _, text = block.partition("\n")
     path = house / PATH_LINE.fullmatch(f"{first}\n")[1]
     assert not path.exists(), f"{path.relative_to(house)} exists already"
+    path.parent.mkdir(parents=True, exist_ok=True)  # the other tests, and their fixtures, are not copied
     path.write_text(text)
 
 
