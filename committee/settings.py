@@ -18,7 +18,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class SevenNetSettings(Settings):
+class BaseFoundationSettings(Settings):
+    """What the block of every foundation with open weights has."""
+
+    kind: str
+    """Which library the foundation is of."""
+    model: str
+    """Which weights: a name that the library knows, or the path of a file."""
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def mode(self) -> str | None:
+        """The task or fidelity that fixes the level of theory, None where the weights alone fix it."""
+        return None
+
+
+class SevenNetSettings(BaseFoundationSettings):
     """A SevenNet foundation: the weights come inside the ``sevenn`` wheel (GPL, an optional extra)."""
 
     kind: Literal["sevennet"]
@@ -26,10 +41,14 @@ class SevenNetSettings(Settings):
     """A name that the wheel ships (7net-0, 7net-l3i5, 7net-mf-0) or the path of a checkpoint."""
     fidelity: str | None = None
     """The level of theory of a multi-fidelity model, for example PBE or R2SCAN; required for those."""
-    device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def mode(self) -> str | None:
+        """See ``BaseFoundationSettings.mode``."""
+        return self.fidelity
 
 
-class FairchemSettings(Settings):
+class FairchemSettings(BaseFoundationSettings):
     """A fairchem foundation: UMA, eSEN or any checkpoint that ``load_predict_unit`` opens."""
 
     kind: Literal["fairchem"]
@@ -37,14 +56,19 @@ class FairchemSettings(Settings):
     """A registered name (uma-s-1p2p1, gated: needs HF_TOKEN and the licence) or the path of a checkpoint."""
     task_name: Literal["omat", "omol", "oc20", "oc25", "odac", "omc"]
     """The task, which fixes the level of theory: omat for crystals, omol for molecules."""
-    device: Literal["cpu", "cuda"] = "cpu"
     merge_experts: bool = False
     """Merge the experts of a UMA model while all frames of a batch share composition, charge and spin, at twice the
     memory. For one long trajectory of a small system, where mixing them again at each step is felt. Other batches,
     and models without experts, are not affected."""
 
+    @property
+    def mode(self) -> str | None:
+        """See ``BaseFoundationSettings.mode``."""
+        return self.task_name
+
 
 OpenFoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(discriminator="kind")]
+"""Foundations with open weights; a new one adds its class here."""
 
 
 class CalculatorSettings(Settings):
@@ -75,7 +99,7 @@ class CalculatorSettings(Settings):
         return self
 
 
-FoundationSettings = Annotated[SevenNetSettings | FairchemSettings | CalculatorSettings, Field(discriminator="kind")]
+FoundationSettings = Annotated[OpenFoundationSettings | CalculatorSettings, Field(discriminator="kind")]
 
 
 class CommitteeSettings(Settings):

@@ -1,6 +1,7 @@
-"""Every command, config, script and link of the documentation is tried against the code.
+"""Every command, config, script, path and link of the documentation is tried against the code.
 
-The README's Python is run as it stands by ``tests/integration/test_readme.py``.
+The README's Python is run as it stands by ``tests/integration/test_readme.py``, all of CONTRIBUTING.md by
+``tests/test_contributing.py``.
 """
 
 import ast
@@ -13,7 +14,9 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +37,16 @@ PAGES = sorted([*ROOT.glob("*.md"), ROOT / "benchmarks/README.md", *ROOT.glob("d
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
+PACKAGES = ("al_loop", "committee", "dft_interfaces", "benchmarks")
+SOURCES = [str(path.relative_to(ROOT)) for top in (*PACKAGES, "tests") for path in (ROOT / top).rglob("*.py")]
+OF_OTHERS = {"setup_vasp.py"}  # a script of fairchem
 OF_THE_READER = {"frames", "reasons", "dynamics", "atoms"}  # what a page says that the reader already has
 ANY = SimpleNamespace()
 
 
 def blocks(language: str) -> list[Any]:
     found = []
-    for page in PAGES:
+    for page in (page for page in PAGES if page.name != "CONTRIBUTING.md"):
         for number, (_, kind, text) in enumerate(FENCE.findall(page.read_text())):
             if kind == language:
                 found.append(pytest.param(textwrap.dedent(text), id=f"{page.relative_to(ROOT)}-{number}"))
@@ -169,6 +175,53 @@ def _resolved(function: ast.expr, known: dict[str, Any]) -> Any:
         owner = _resolved(function.value, known)
         return None if owner is None else getattr(owner, function.attr)
     return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_in_the_text_exist(page: Path) -> None:
+    """A module is named by the end of its path or by its dotted name, with or without something that it defines."""
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text()))
+    named = {span for span in spans if re.fullmatch(r"[\w./-]+\.py", span)} - OF_OTHERS
+    gone = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in SOURCES)}
+    dotted = [span for span in spans if re.fullmatch(rf"({'|'.join(PACKAGES)})(\.\w+)+", span)]
+    gone |= {name for name in dotted if not _exists(name)}
+    assert not gone, f"{page.name} names what does not exist: {sorted(gone)}"
+
+
+def test_folders_of_the_architecture_exist() -> None:
+    spans = re.findall(r"`([\w./]+/)`", (ROOT / "ARCHITECTURE.md").read_text())
+    folders = {parent for path in SOURCES for parent in Path(path).parents}
+    assert spans
+    gone = {name for name in spans if not any(f"/{folder}/".endswith(f"/{name}") for folder in folders)}
+    assert not gone, f"ARCHITECTURE.md names folders that do not exist: {sorted(gone)}"
+
+
+def test_the_floors_of_the_architecture_are_those_of_import_linter() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+    layered = [contract for contract in contracts if "containers" in contract]
+    assert {package for contract in layered for package in contract["containers"]} >= set(PACKAGES) - {"benchmarks"}
+    for contract in layered:
+        floors = " → ".join(layer.replace(" | ", ", ") for layer in contract["layers"])
+        for package in contract["containers"]:
+            assert f" {package}: {floors} " in text
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a module of that name exists, or one that has an attribute of its last part."""
+    owner, _, name = dotted.rpartition(".")
+    for module, attribute in ((dotted, "__name__"), (owner, name)):
+        with suppress(ModuleNotFoundError):
+            if hasattr(importlib.import_module(module), attribute):
+                return True
+    return False
+
+
+def test_a_wrong_module_is_noticed() -> None:
+    assert _exists("committee.testing")
+    assert _exists("committee.testing.check_backbone")
+    assert not _exists("committee.testing.check_engine")
+    assert not _exists("committee.tests")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -7,27 +7,31 @@ from typing import Any
 
 from al_loop.config.keys import nearest
 from committee.foreign import is_file
-from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings, resolve_arguments, resolve_path
+from committee.settings import (
+    CalculatorSettings,
+    FairchemSettings,
+    FoundationSettings,
+    OpenFoundationSettings,
+    SevenNetSettings,
+    resolve_arguments,
+    resolve_path,
+)
 from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, why_unknown
 
 
-def open_model(
-    foundation: SevenNetSettings | FairchemSettings | CalculatorSettings,
-) -> tuple[str, SevenNetSettings | FairchemSettings]:
+def open_model(foundation: FoundationSettings) -> tuple[str, OpenFoundationSettings]:
     """Where in the config the model with open weights stands, and its settings: a calculator has one for features."""
     if isinstance(foundation, CalculatorSettings):
         return "foundation.features", foundation.features
     return "foundation", foundation
 
 
-def foundation_name(foundation: SevenNetSettings | FairchemSettings | CalculatorSettings) -> str:
+def foundation_name(foundation: FoundationSettings) -> str:
     """How messages call a foundation."""
     return foundation.import_path if isinstance(foundation, CalculatorSettings) else foundation.model
 
 
-def with_absolute_paths(
-    foundation: SevenNetSettings | FairchemSettings | CalculatorSettings, base: Path
-) -> SevenNetSettings | FairchemSettings | CalculatorSettings:
+def with_absolute_paths(foundation: FoundationSettings, base: Path) -> FoundationSettings:
     """Resolve the model files that a foundation's settings name relative to the config's folder."""
     if isinstance(foundation, CalculatorSettings):
         features = foundation.features
@@ -40,14 +44,19 @@ def with_absolute_paths(
     return foundation.model_copy(update={"model": resolve_path(foundation.model, base)})
 
 
-def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
-    """Return one sentence on a model that is neither a file nor a name with known weights; None if it is one."""
+def unknown_model(settings: OpenFoundationSettings) -> str | None:
+    """Return one sentence on a model that is neither a file nor a name with known weights; None if it is one.
+
+    Names of foundations of other kinds than SevenNet and fairchem are checked when they are loaded.
+    """
     model = settings.model
     if is_file(model):
         return None
     if isinstance(settings, SevenNetSettings):
         guess = "" if canonical(model) in FETCHED else nearest(model, tuple(SHIPPED))
         return None if is_shipped(model) else f"{why_unknown(model)}{guess}"
+    if not isinstance(settings, FairchemSettings):
+        return None
     names = tuple(_fairchem_registry())
     if not names or model.lower() in names:  # nothing can be said where fairchem is not installed
         return None

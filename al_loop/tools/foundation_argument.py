@@ -7,9 +7,15 @@ from al_loop.config.foundation_names import foundation_name, open_model, unknown
 from al_loop.config.keys import nearest
 from al_loop.errors import InputError
 from al_loop.utils.foreign_input import reading
-from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
+from committee.settings import (
+    CalculatorSettings,
+    FairchemSettings,
+    FoundationSettings,
+    OpenFoundationSettings,
+    SevenNetSettings,
+)
 
-Foundation = SevenNetSettings | FairchemSettings | CalculatorSettings
+Foundation = FoundationSettings
 FORMS = "sevennet:MODEL, sevennet:MODEL:FIDELITY, fairchem:MODEL:TASK, or the YAML file of a campaign"
 _TASKS: tuple[str, ...] = get_args(FairchemSettings.model_fields["task_name"].annotation)
 
@@ -44,8 +50,7 @@ def title(foundation: Foundation) -> str:
     """How a table calls a foundation: as it is named on the command line."""
     if isinstance(foundation, CalculatorSettings):
         return f"calculator:{foundation.import_path}"
-    choice = foundation.task_name if isinstance(foundation, FairchemSettings) else foundation.fidelity
-    return ":".join(filter(None, (foundation.kind, foundation_name(foundation), choice)))
+    return ":".join(filter(None, (foundation.kind, foundation_name(foundation), foundation.mode)))
 
 
 def _sevennet(text: str, rest: str, device: Literal["cpu", "cuda"]) -> SevenNetSettings:
@@ -71,7 +76,7 @@ def _fairchem(text: str, rest: str, device: Literal["cpu", "cuda"]) -> FairchemS
     return settings
 
 
-def _check_model(text: str, settings: SevenNetSettings | FairchemSettings) -> None:
+def _check_model(text: str, settings: OpenFoundationSettings) -> None:
     unknown = unknown_model(settings)
     if unknown is not None:
         raise InputError(f"--foundation {text}: {unknown}")

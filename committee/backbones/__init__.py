@@ -1,17 +1,23 @@
 """Adapters from foundation models to the ``Backbone`` contract, one file per library."""
 
+from importlib import import_module
+
 import torch
 
 from committee.backbones.contract import Backbone
 from committee.errors import FoundationError
-from committee.settings import CalculatorSettings, FairchemSettings, SevenNetSettings
+from committee.settings import CalculatorSettings, FoundationSettings
 
 __all__ = ["load_backbone"]
 
+_LOADERS = {
+    "sevennet": "load_sevennet",
+    "fairchem": "load_fairchem",
+}
+"""By ``kind``, which also names the module: loaders of open weights, called with the settings and the precision."""
 
-def load_backbone(
-    settings: SevenNetSettings | FairchemSettings | CalculatorSettings, dtype: torch.dtype = torch.float32
-) -> Backbone:
+
+def load_backbone(settings: FoundationSettings, dtype: torch.dtype = torch.float32) -> Backbone:
     """Load a frozen foundation model.
 
     Args:
@@ -31,10 +37,6 @@ def load_backbone(
             f"foundation.device: received cuda, but torch {torch.__version__} finds no CUDA device here; "
             "set device: cpu, or install a CUDA build of torch on a machine with a GPU and its driver"
         )
-    if isinstance(settings, SevenNetSettings):
-        from committee.backbones.sevennet import load_sevennet
-
-        return load_sevennet(settings, dtype)
-    from committee.backbones.fairchem import load_fairchem
-
-    return load_fairchem(settings, dtype)
+    module = import_module(f"committee.backbones.{settings.kind}")  # imports the foundation's library
+    backbone: Backbone = getattr(module, _LOADERS[settings.kind])(settings, dtype)
+    return backbone

@@ -44,6 +44,8 @@ class BaseEngineSettings(Settings, ABC):
     """Which engine."""
     cores: int = Field(1, ge=1, le=100_000)
     """Cores of one calculation. Workers times cores never exceed the machine."""
+    ladder: tuple[RetryStrategy, ...] = ()
+    """What the retries of a calculation that did not converge do differently, in order."""
 
     @abstractmethod
     def remedy(self) -> str | None:

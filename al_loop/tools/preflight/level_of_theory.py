@@ -4,7 +4,7 @@ from al_loop.config import Config
 from al_loop.config.foundation_names import foundation_name
 from al_loop.structures.systems import system_symbols
 from al_loop.tools.preflight.checks import systems_with_paths
-from committee.settings import CalculatorSettings, FairchemSettings
+from committee.settings import CalculatorSettings
 from dft_interfaces.levels.calculator_levels import calculator_level
 from dft_interfaces.levels.foundation_levels import FoundationLevel, differences, foundation_level
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
@@ -30,5 +30,4 @@ def _foundation_level(config: Config) -> FoundationLevel | None:
     foundation = config.foundation
     if isinstance(foundation, CalculatorSettings):
         return calculator_level(foundation.import_path, foundation.arguments)
-    mode = foundation.task_name if isinstance(foundation, FairchemSettings) else foundation.fidelity
-    return foundation_level(foundation.kind, foundation.model, mode)
+    return foundation_level(foundation.kind, foundation.model, foundation.mode)
