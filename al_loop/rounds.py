@@ -166,7 +166,7 @@ class Rounds:
         held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
         met = [candidate for candidate in met if candidate.frame_id not in held_out]
         labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
-        taken = {**labelled, **ledger.frames(former.asked_for)}
+        taken = {**labelled, **ledger.frames(former.requested)}
 
         candidates = described_candidates(met, ledger.frames(without_descriptor(met)), served)
         known = known_frames(taken, ledger.descriptors(taken), served)
@@ -275,12 +275,12 @@ class Rounds:
     def _label_budget(self, round_: int) -> int:
         """How many labels the round may ask for under the budget of the whole campaign."""
         held_out = self._results(0)["hold_out"]["frames"]
-        asked_for = held_out + sum(self._finished_batches(former).selected for former in range(round_))
+        requested = held_out + sum(self._finished_batches(former).selected for former in range(round_))
         ended: list[LabelledFrame] = []
         calculating = 0
         if self._config.stop.label_core_hours is not None:
             ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1))
-        return round_budget(self._config, round_, asked_for, ended, calculating, self._label_estimate_h)
+        return round_budget(self._config, round_, requested, ended, calculating, self._label_estimate_h)
 
     def _take_incoming(self, round_: int) -> Results:
         """Give the round what came from outside; what it has asked for before it chooses is known from then on."""

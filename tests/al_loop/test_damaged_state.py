@@ -84,7 +84,7 @@ def test_what_is_noted_of_a_step_in_a_queue(damage: Damage, tmp_path: Path, capl
 def test_a_job_whose_note_was_lost_is_found_in_the_queue(tmp_path: Path) -> None:
     """It is not handed over a second time while it runs."""
     queue: Any = SimpleNamespace(jobs=lambda: {11: "/elsewhere", 12: str(tmp_path)})
-    note, gone = StageJob(tmp_path, "explore", JOB, cores=1)._look(queue, None, gone=False)
+    note, gone = StageJob(tmp_path, "explore", JOB, cores=1)._poll(queue, None, gone=False)
     assert (note.queue_id, gone) == (12, False)
     assert json.loads((tmp_path / NOTE).read_text())["queue_id"] == 12
 

@@ -80,11 +80,11 @@ def test_what_finished_batches_have_noted():
     whole = FinishedBatches(stages)
     assert (whole.explored, whole.selected, whole.budget) == (22, 3, 6)
     assert whole.spent == {"audit": 2, "unphysical": 1}
-    assert whole.asked_for == ["a", "b", "c", "d"]
+    assert whole.requested == ["a", "b", "c", "d"]
     first = FinishedBatches(stages, before=1)
-    assert (first.explored, first.selected, first.asked_for) == (10, 2, ["a", "b", "c"])
+    assert (first.explored, first.selected, first.requested) == (10, 2, ["a", "b", "c"])
     nothing = FinishedBatches(stages, before=0)
-    assert (nothing.explored, nothing.selected, nothing.budget, nothing.asked_for) == (0, 0, None, ["a"])
+    assert (nothing.explored, nothing.selected, nothing.budget, nothing.requested) == (0, 0, None, ["a"])
 
 
 def candidate(frame_id, rng, *, unphysical):
