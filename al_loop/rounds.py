@@ -45,7 +45,7 @@ from al_loop.stages.select.budget import SelectionBudget
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
 from al_loop.stages.select.selection import select
 from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
-from al_loop.stages.train.changed_engine import judged_round
+from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models
 from al_loop.tools.validation.requirement import required_validation, validated
 from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_a_cost, wait_for_labels
@@ -193,18 +193,18 @@ class Rounds:
         calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
         used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
         made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
-        judged = judged_round(self._config, round_, calculated, used, made, served)
-        ledger.mark_outliers(round_, judged.marked)
-        if judged.change:
-            ledger.event_once("engine changed", judged.change, round_)
-        if judged.stop:
-            raise GuardStop(judged.stop)
+        checked = check_round(self._config, round_, calculated, used, made, served)
+        ledger.mark_outliers(round_, checked.marked)
+        if checked.change:
+            ledger.event_once("engine changed", checked.change, round_)
+        if checked.stop:
+            raise GuardStop(checked.stop)
         ended = self._labels(round_).of_round(round_)
         failed = [frame for frame in ended if not frame.converged]
         for frame in failed:
             ledger.event_once(QUARANTINED, quarantine_in_words(frame), round_, **quarantined_as_dict(frame))
         require_few_failed(round_, len(ended), failed, config.max_failed_fraction)
-        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": judged.change}
+        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": checked.change}
 
     def _train(self, round_: int) -> Results:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
