@@ -40,7 +40,7 @@ from al_loop.stages.explore.run import require_usable, trajectories
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.evidence import gather_evidence
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.promotion import evaluate_candidate
 from al_loop.stages.select.budget import SelectionBudget
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
 from al_loop.stages.select.selection import select
@@ -230,7 +230,7 @@ class Rounds:
                 once=ledger.arrays_once,
                 validation=None if required is None else partial(validated, required=required),
             )
-            promotion = judge_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
+            promotion = evaluate_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
         if promotion.promoted:
             ledger.serve_model(self._results(round_)["train"]["model"], round_)
         results = asdict(promotion)

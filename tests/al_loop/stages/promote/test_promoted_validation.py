@@ -15,7 +15,7 @@ from al_loop.config import PromoteSettings
 from al_loop.config.changes import changes
 from al_loop.config.validation_settings import ToleranceSettings, ValidationSettings
 from al_loop.errors import InputError
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.promotion import evaluate_candidate
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.reference import StoredReference, write_reference
@@ -117,13 +117,13 @@ def test_what_cannot_be_compared_is_not_passed(good, required):
 def test_it_is_an_eighth_criterion_only_where_the_config_asks(foundation, good, served, evidence, required):
     assert evidence.validation is None  # test_promotion.py has the seven criteria of this
     asked_for = replace(evidence, validation=partial(validated, required=required))
-    promoted = judge_candidate(good, served, asked_for, PromoteSettings())
+    promoted = evaluate_candidate(good, served, asked_for, PromoteSettings())
     assert promoted.promoted
     assert [criterion.name for criterion in promoted.criteria][-1] == NAME
     # What is right on frames but wrong about the crystal is not served.
     tight = ToleranceSettings(volume=1e-5)
     strict = partial(validated, required=replace(required, tolerances=tight))
-    refused = judge_candidate(good, served, replace(evidence, validation=strict), PromoteSettings())
+    refused = evaluate_candidate(good, served, replace(evidence, validation=strict), PromoteSettings())
     assert not refused.promoted
     assert refused.reason.startswith("validation: 2 of 9 comparisons")
 

@@ -21,8 +21,8 @@ from al_loop.stages.promote.energy_conservation import (
 from al_loop.stages.promote.error_guarantee import error_guarantee
 from al_loop.stages.promote.forgetting import ProbeFrames, no_harm
 from al_loop.stages.promote.label_errors import earlier, held_back, newest
-from al_loop.stages.promote.predictions import Answers, FoundationDeviation
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.predictions import ForceErrors, FoundationDeviation
+from al_loop.stages.promote.promotion import evaluate_candidate
 from committee import CommitteePotential, CommitteeSettings
 from dft_interfaces.label import Label, LabelStatus
 
@@ -88,7 +88,7 @@ def undefined(good):
 
 
 def test_a_good_candidate_is_served_and_every_criterion_has_its_number(good, served, evidence):
-    promotion = judge_candidate(good, served, evidence, SETTINGS)
+    promotion = evaluate_candidate(good, served, evidence, SETTINGS)
     assert promotion.promoted
     assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
     assert all(criterion.passed for criterion in promotion.criteria)
@@ -101,7 +101,7 @@ def test_a_good_candidate_is_served_and_every_criterion_has_its_number(good, ser
 
 
 def test_every_criterion_is_judged_after_one_has_failed(turned, served, evidence):
-    promotion = judge_candidate(turned, served, evidence, SETTINGS)
+    promotion = evaluate_candidate(turned, served, evidence, SETTINGS)
     assert not promotion.promoted
     assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
     failed = [criterion for criterion in promotion.criteria if not criterion.passed]
@@ -110,22 +110,22 @@ def test_every_criterion_is_judged_after_one_has_failed(turned, served, evidence
 
 
 def test_a_candidate_without_finite_numbers_is_rejected_by_all_that_ask_it(undefined, served, evidence):
-    promotion = judge_candidate(undefined, served, evidence, SETTINGS)
+    promotion = evaluate_candidate(undefined, served, evidence, SETTINGS)
     assert [c.name for c in promotion.criteria if c.passed] == ["error_guarantee"]  # which was calibrated before
     assert promotion.force_mae_candidate is None
     assert "not finite" in promotion.reason
 
 
 def test_held_back_labels(good, turned, served, evidence):
-    assert held_back(Answers.of(good, served, evidence.held_back), evidence.held_back, 1.0).passed
-    worse = held_back(Answers.of(turned, served, evidence.held_back), evidence.held_back, 1.0)
+    assert held_back(ForceErrors.of(good, served, evidence.held_back), evidence.held_back, 1.0).passed
+    worse = held_back(ForceErrors.of(turned, served, evidence.held_back), evidence.held_back, 1.0)
     assert not worse.passed
     assert worse.value > 5
     assert "on 20 calibration frames" in worse.sentence
 
 
 def test_without_held_back_labels_nothing_is_served(good, evidence):
-    answers = Answers({})
+    answers = ForceErrors({})
     criteria = (
         held_back(answers, (), 1.0),
         no_harm(good, evidence.probe, answers.foundation_error(()), 0.1, FAR),
@@ -136,15 +136,15 @@ def test_without_held_back_labels_nothing_is_served(good, evidence):
 
 
 def test_newest_labels(good, turned, served, evidence):
-    assert newest(Answers.of(good, served, evidence.newest), evidence.newest, 1.0).passed
-    assert not newest(Answers.of(turned, served, evidence.newest), evidence.newest, 1.0).passed
+    assert newest(ForceErrors.of(good, served, evidence.newest), evidence.newest, 1.0).passed
+    assert not newest(ForceErrors.of(turned, served, evidence.newest), evidence.newest, 1.0).passed
 
 
 def test_a_model_that_learnt_nothing_new_is_not_served(served, evidence):
-    same = newest(Answers.of(served, served, evidence.newest), evidence.newest, 1.0)
+    same = newest(ForceErrors.of(served, served, evidence.newest), evidence.newest, 1.0)
     assert not same.passed
     assert same.value == 1.0
-    assert not newest(Answers({}), (), 1.0).passed
+    assert not newest(ForceErrors({}), (), 1.0).passed
 
 
 def test_earlier_labels(good, hot_without_fade, served, evidence):
@@ -158,7 +158,7 @@ def test_earlier_labels(good, hot_without_fade, served, evidence):
 def test_a_model_that_has_learnt_few_labels_by_heart_is_no_measure(laboratory, good, first_labels, evidence):
     """The error on labels that were trained on rises as labels are added, while every other error falls."""
     by_heart = laboratory.train(first_labels[:3], epochs=300)
-    answers = Answers.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
+    answers = ForceErrors.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
     new, old, _ = answers.mae(first_labels[:3])
     assert new > 1.1 * old
     assert held_back(answers, evidence.held_back, 1.0).passed
@@ -166,18 +166,18 @@ def test_a_model_that_has_learnt_few_labels_by_heart_is_no_measure(laboratory, g
 
 
 def looked_back(candidate, served, frames, evidence):
-    answers = Answers.of(candidate, served, (*frames, *evidence.held_back))
+    answers = ForceErrors.of(candidate, served, (*frames, *evidence.held_back))
     return earlier(answers, frames, evidence.held_back, 0.1)
 
 
 def test_before_there_are_earlier_labels_none_can_be_forgotten():
-    criterion = earlier(Answers({}), (), (), 0.1)
+    criterion = earlier(ForceErrors({}), (), (), 0.1)
     assert criterion.passed
     assert criterion.value is None
 
 
 def test_foundations_frames(good, turned, without_fade, served, evidence):
-    foundation = Answers.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
+    foundation = ForceErrors.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
     fine = no_harm(good, evidence.probe, foundation, 0.1, FAR)
     assert fine.passed
     assert 0 < fine.value < fine.limit
@@ -303,7 +303,7 @@ def test_the_promise(laboratory, good, calibrate):
     ("changes", "passed", "value", "words"),
     [
         ({"promise_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
-        ({"quantile": None, "frames": 4}, True, None, "nothing is promised yet (not enough labels yet"),
+        ({"quantile": None, "frames": 4}, True, None, "nothing is guaranteed yet (not enough labels yet"),
         ({"trusted": 0}, True, None, "no calibration frame is trusted"),
         ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
         ({"trusted": 3, "trusted_exceeding": 2}, False, 0.2, "contradicted"),
