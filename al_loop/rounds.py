@@ -162,7 +162,7 @@ class Rounds:
 
         candidates = described_candidates(explored, ledger.frames(without_descriptor(explored)), served)
         known = known_frames(taken, ledger.descriptors(taken), served)
-        new = ledger.met(round_, after=former.explored) if batch else None
+        new = ledger.explored_ids(round_, after=former.explored) if batch else None
         selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
         rng = np.random.default_rng([config.seed, SELECT_SEED, round_, batch])
         chosen = select(candidates, known, config.select, rng, selection_budget)

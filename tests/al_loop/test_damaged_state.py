@@ -14,7 +14,7 @@ from damages import DAMAGES
 from pymongo.errors import AutoReconnect
 
 from al_loop.ledger import reconnect
-from al_loop.ledger.reconnect import REVIVALS, Patience
+from al_loop.ledger.reconnect import REVIVALS, Reconnector
 from al_loop.report.validation import VALIDATION_NAME, validation_tables
 from al_loop.stages.explore import checkpoint
 from al_loop.stages.explore.checkpoint import Checkpoint
@@ -133,7 +133,7 @@ def test_a_database_that_dies_of_what_it_is_asked_is_not_waited_for_to_the_end(
         asked += 1
         raise AutoReconnect("connection closed")
 
-    waiting = Patience(wait_s=3600, revive=lambda: True, name="here")
+    waiting = Reconnector(wait_s=3600, revive=lambda: True, name="here")
     with caplog.at_level(logging.WARNING), pytest.raises(AutoReconnect):
         waiting.through(deadly)
     assert asked == 1 + REVIVALS

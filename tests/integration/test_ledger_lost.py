@@ -32,7 +32,7 @@ def test_a_private_server_that_dies_is_started_again(
         ledger.finish_stage(0, "explore", 0.1, {})
         kill(tmp_path / "ledger")
         assert ledger.rounds() == [0]
-    assert f"The database ({tmp_path / 'ledger'}) does not answer" in caplog.text
+    assert f"The database ({tmp_path / 'ledger'}) does not respond" in caplog.text
     assert "up to 300 s (store.wait_s)" in caplog.text
     assert "The database is back after" in caplog.text
 
@@ -70,10 +70,10 @@ def test_a_worker_that_starts_while_a_shared_server_is_away_waits_for_it(tmp_pat
         with WorkerPool(asked.model_copy(update={"label": label}), EventLog(tmp_path / "log.jsonl")) as pool:
             pool.start()
             log = tmp_path / "run" / LOGS / "worker_000.log"
-            told(log, pool, "does not answer")
+            told(log, pool, "does not respond")
             private_server(tmp_path / "server")
             told(log, pool, "worker_000 is ready")
-            assert log.read_text().count("does not answer") == 1
+            assert log.read_text().count("does not respond") == 1
 
 
 def told(log: Path, pool: WorkerPool, words: str) -> None:

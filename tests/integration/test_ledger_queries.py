@@ -48,7 +48,7 @@ def everything(ledger: Ledger) -> None:
         ledger.before_failure(round_)
         ledger.verdict_counts(round_)
         ledger.verdicts(round_, Role.EXPLORE)
-        ledger.met(round_)
+        ledger.explored_ids(round_)
         ledger.lane_counts(round_, Role.EXPLORE)
         ledger.request_labels(round_, Role.EXPLORE, given[:6], ledger.campaign)
         for number in range(4):
