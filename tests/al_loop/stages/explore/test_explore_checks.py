@@ -73,7 +73,7 @@ WRONG = [
         "cu.cif",
         {},
         {"variants": [[{"kind": "vacancy", "element": "Ag"}]]},
-        "systems[0].variants[0][0] (vacancy): asks for 1 atom of Ag, but the structure Cu4 holds 0",
+        "systems[0].variants[0][0] (vacancy): requires 1 atom of Ag, but the structure Cu4 holds 0",
     ),
     (
         "cu.cif",

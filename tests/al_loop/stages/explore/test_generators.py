@@ -160,9 +160,9 @@ WRONG = [
     (molecule("C6H6"), {"kind": "box", "edge_A": 5}, "edge_A: received 5, but the molecule spans 5.0 Å"),
     (molecule("H2O"), {"kind": "box", "edge_A": 5, "copies": 40}, "do not fit"),
     (copper(), {"kind": "box", "edge_A": 9}, "is periodic"),
-    (copper(), {"kind": "vacancy", "element": "Ag"}, "asks for 1 atom of Ag, but the structure Cu4 holds 0"),
-    (copper(), {"kind": "vacancy", "element": "Cu", "count": 4}, "takes away all 4 atoms"),
-    (copper(), {"kind": "substitution", "element": "Cu", "by": "Au", "count": 5}, "asks for 5 atoms of Cu"),
+    (copper(), {"kind": "vacancy", "element": "Ag"}, "requires 1 atom of Ag, but the structure Cu4 holds 0"),
+    (copper(), {"kind": "vacancy", "element": "Cu", "count": 4}, "removes all 4 atoms"),
+    (copper(), {"kind": "substitution", "element": "Cu", "by": "Au", "count": 5}, "requires 5 atoms of Cu"),
 ]
 
 

@@ -133,7 +133,11 @@ def test_file_or_config_says_charge_and_spin_of_every_start(folder, file, settin
         ),
         (
             {"file": "charged.extxyz", "supercell": [2, 1, 1]},
-            ["charged.extxyz states charge +1 of its own atoms", "state charge of what is explored", "states spin 2"],
+            [
+                "charged.extxyz states charge +1 of its own atoms",
+                "set charge of the explored structure",
+                "states spin 2",
+            ],
         ),
         (
             {"file": "charged.extxyz", "charge": 3, "spin_multiplicity": 2, "supercell": [2, 1, 1]},
