@@ -197,7 +197,7 @@ class Campaign:
         known = stored.pop(LEVEL, level)
         chosen = self.config.model_dump(mode="json", exclude_defaults=True)
         changed = [change for change in changes(stored, description, chosen) if not _may_change(change.key)]
-        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, whatever its file is called now
+        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, possibly in another file
             changed = [change for change in changed if change.key.partition(".")[0] != "foundation"]
         if changed:
             raise InputError(
@@ -263,7 +263,7 @@ class Campaign:
         self.stopped_early = stopped_early(self.config, reports) if len(reports) == round_ + 1 else ""
         if not self.stopped_early:
             return
-        left_open = ledger.open_requests(round_ + 1)  # put off by the quorum
+        left_open = ledger.open_requests(round_ + 1)  # deferred by the quorum
         log.write("stopped_early", round=round_, reason=self.stopped_early, labels_left_open=left_open)
         if left_open:
             _logger.warning("Labels: %d that the quorum did not wait for are left open.", left_open)

@@ -162,7 +162,7 @@ def codes_of(error: OperationFailure) -> set[int]:
 
 
 def _secrets(uri: str) -> set[str]:
-    """Every part of user and password, as it stands in a URI and decoded, and the values of options that are secret."""
+    """Every part of user and password of a URI, encoded and decoded, and the values of secret options."""
     parts = re.split("[:/@]", re.sub("^[a-z+]+://", "", uri).rpartition("@")[0])
     parts += re.findall(r"(?i)(?:password|secret|token|properties)=([^&;]*)", uri)
-    return {word for part in parts for word in (part, unquote(part)) if word}
+    return {secret for part in parts for secret in (part, unquote(part)) if secret}

@@ -2,7 +2,7 @@
 
 Only the server's clock is used, and no file is deleted at once: an unreferenced file is noted when it is first found,
 and deleted by a later sweep if it has been noted for a day and is still unreferenced. A process refers to its file
-within seconds, or starts again with another file; so no file in use is deleted, whatever else runs on the server.
+within seconds, or starts again with another file; so no file in use is deleted, even with other programs on the server.
 """
 
 from collections.abc import Iterator, Sequence

@@ -132,10 +132,10 @@ def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Iden
         holds = f"holds another campaign of the name {known.name}"
     else:
         holds = "is another one, into which the campaign was copied"
-    begun = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
+    origin = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
     raise InputError(
         f"The database ({_place(store, folder)}) is not that of the campaign in {folder}: it {holds}. The campaign "
-        f"was started with {begun}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
+        f"was started with {origin}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
         f"`folder` for a new campaign, since the models in this one belong to that campaign. {Remains.of(folder)}"
     )
 

@@ -94,9 +94,9 @@ class LabelLedger(RequestLedger):
 
     def made(self, rounds: Collection[int]) -> dict[str, Made]:
         """Time and worker of the accepted labels of some rounds, by frame id."""
-        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
+        requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
         requests = self._collection(self._docs.request).find(
-            {**wanted, "state": DONE}, {"frame": 1, "label": 1, "worker": 1}
+            {**requested, "state": DONE}, {"frame": 1, "label": 1, "worker": 1}
         )
         found = {stored["label"]: stored for stored in requests}
         return {
@@ -115,14 +115,14 @@ class LabelLedger(RequestLedger):
             reasons: frame id -> reason.
         """
         requests = self._collection(self._docs.request)
-        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
+        requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
         changes: list[UpdateOne] = []
-        for stored in requests.find(wanted, {"frame": 1, "wanted_by": 1}):
+        for stored in requests.find(requested, {"frame": 1, "wanted_by": 1}):
             marked = next(want.get("outlier") for want in stored["wanted_by"] if want["campaign"] == self.campaign)
             reason = reasons.get(stored["frame"])
             if marked != reason:
                 change = {"$set" if reason else "$unset": {"wanted_by.$.outlier": reason}}
-                changes.append(UpdateOne({"_id": stored["_id"], **wanted}, change))
+                changes.append(UpdateOne({"_id": stored["_id"], **requested}, change))
         if changes:
             requests.bulk_write(changes)
 

@@ -69,7 +69,7 @@ def responder_on(socket: Path, data: Path) -> Responder:
         reported = Path(_command(socket, "getCmdLineOpts")["parsed"]["storage"]["dbPath"])
         with suppress(OSError):
             return Responder.OURS if reported.samefile(data) else Responder.OTHER
-        # Its folder has gone from the reported path: it was moved here if the lock in it is this server's.
+        # The reported path does not exist: the folder was moved here if the lock in it is this server's.
         pid = _command(socket, "serverStatus")["pid"]
     except (PyMongoError, KeyError):
         return Responder.NONE

@@ -53,21 +53,21 @@ class Reconnector:
             ConnectionFailure: the database was away for too long, or dies of the action.
             CursorNotFound: the same.
         """
-        begun: float | None = None
+        started: float | None = None
         revivals = 0
         while True:
             try:
                 result = action()
             except LOST as error:
-                begun = time.monotonic() if begun is None else begun
+                started = time.monotonic() if started is None else started
                 if revivals == REVIVALS:
                     self._wait_s = 0.0
                     raise
-                revivals += self._wait(begun, error)
+                revivals += self._wait(started, error)
             else:
                 return result
 
-    def _wait(self, begun: float, error: PyMongoError) -> bool:
+    def _wait(self, started: float, error: PyMongoError) -> bool:
         """Wait until the server responds; returns whether it was restarted.
 
         Raises:
@@ -84,18 +84,18 @@ class Reconnector:
                     type(error).__name__,
                     self._wait_s,
                 )
-            revived = self._until_responding(begun, error)
+            revived = self._until_responding(started, error)
             if first:
-                logger.warning("The database is back after %.0f s.", time.monotonic() - begun)
+                logger.warning("The database is back after %.0f s.", time.monotonic() - started)
             return revived
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _until_responding(self, begun: float, error: PyMongoError) -> bool:
+    def _until_responding(self, started: float, error: PyMongoError) -> bool:
         revived = False
         while True:
-            left_s = begun + self._wait_s - time.monotonic()
+            left_s = started + self._wait_s - time.monotonic()
             if left_s <= 0:
                 self._wait_s = 0.0
                 raise error

@@ -43,12 +43,12 @@ def read_task(folder: Path) -> str:
     Raises:
         CampaignError: the task does not match its checksum, or cannot be read.
     """
-    with reading(folder / TASK, "run the same command again, which writes it anew"):
+    with reading(folder / TASK, "run the same command again, which writes it again"):
         content = (folder / TASK).read_bytes()
     if not folder.name.endswith(f"-{_digest(content)}"):
         raise CampaignError(
             f"{folder / TASK} was damaged: its SHA-256 is not the one in its folder's name. Run the same command "
-            "again, which writes it anew"
+            "again, which writes it again"
         )
     return content.decode()
 

@@ -25,7 +25,7 @@ from dft_interfaces.settings import StageQueueSettings
 logger = logging.getLogger("al_loop.stages")
 
 OUTPUT_LINES = 15
-LOOK_S = 0.5
+CHECK_S = 0.5
 """Interval between checks for the job's result file, which do not load the queue."""
 
 
@@ -70,16 +70,16 @@ class StageJob:
             CampaignError: every job was lost, or the step itself failed; the message holds the reason.
         """
         shown = 0
-        queue, next_look, note, gone = None, 0.0, self._read_note(), False
+        queue, next_poll, note, gone = None, 0.0, self._read_note(), False
         while (done := self._finished()) is None:
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + self.settings.poll_s
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + self.settings.poll_s
                 try:
                     queue = queue or self._queue()
                     note, gone = self._poll(queue, note, gone=gone)
                 except QueueError as error:
                     logger.warning("%s; the queue is queried again in %g s", error, self.settings.poll_s)
-            time.sleep(min(LOOK_S, self.settings.poll_s))
+            time.sleep(min(CHECK_S, self.settings.poll_s))
             shown += _advanced(advance, self._progress() - shown)
         _advanced(advance, self._progress() - shown)
         return done
@@ -139,7 +139,7 @@ class StageJob:
         return read_result(self.folder / DONE)
 
     def _progress(self) -> int:
-        with suppress(InputError), reading(self.folder / PROGRESS, "less is shown"):
+        with suppress(InputError), reading(self.folder / PROGRESS, "no progress is shown"):
             return int(json.loads((self.folder / PROGRESS).read_bytes())["done"])
         return 0
 

@@ -26,7 +26,7 @@ PROGRESS_EVERY_S = 1.0
 
 
 def explore(task: ExploreTask, advance: Advance) -> dict[str, Any]:
-    """Run the trajectories, or what is left of them; they are written to their own folder."""
+    """Run the unfinished trajectories; they are written to their own folder."""
     potential = load(task.model, load_backbone(task.foundation))
     starts = [start_from_dict(start) for start in task.starts]
     explore_stored(task.trajectories, potential, starts, task.settings, task.physics, advance)

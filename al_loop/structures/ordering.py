@@ -78,7 +78,7 @@ def _ordered_cells(
     if len(found) < number:
         raise InputError(
             f"ordered: received {number}, but {path.name} has only {len(found)} different ordered cell(s) in a "
-            f"supercell {list(supercell)}; ask for as many, or for a larger supercell"
+            f"supercell {list(supercell)}; set that number, or a larger supercell"
         )
     return tuple(_atoms(repeated, symbols) for symbols in found[:number])
 

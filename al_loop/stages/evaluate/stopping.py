@@ -20,7 +20,7 @@ def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[Rou
     if spent:
         return "; ".join(spent)
     criteria = list(_converged(settings, confidence, reports))
-    if criteria and all(met for met, _ in criteria):
+    if criteria and all(fulfilled for fulfilled, _ in criteria):
         return "; ".join(sentence for _, sentence in criteria)
     return ""
 
@@ -67,9 +67,9 @@ def _converged(settings: StopSettings, confidence: float, reports: Sequence[Roun
     if settings.time_to_suspect_ps is not None:
         times = [report.time_to_suspect for report in last]
         shortest = min((time.median_ps for time in times if time is not None), default=0.0)
-        met = enough and None not in times and shortest >= settings.time_to_suspect_ps
+        fulfilled = enough and None not in times and shortest >= settings.time_to_suspect_ps
         sentence = f"the median trajectory is trusted for at least {shortest:.3g} ps {over}"
-        yield met, f"{sentence} (stop.time_to_suspect_ps requires {settings.time_to_suspect_ps:g})"
+        yield fulfilled, f"{sentence} (stop.time_to_suspect_ps requires {settings.time_to_suspect_ps:g})"
     if settings.promise_proven:
         yield _promise(confidence, reports[-1])
 
@@ -83,8 +83,8 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
         clopper_pearson_upper,  # loads scipy.stats: half a second of every `al-loop status`
     )
 
-    met = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
-    return met, (
+    fulfilled = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
+    return fulfilled, (
         f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames are within "
         f"the calibrated bound (stop.promise_proven)"
     )

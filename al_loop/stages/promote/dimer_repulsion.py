@@ -107,7 +107,7 @@ def _lacking(value: Array, foundation: Array) -> Array:
 def _sentence(curves: Sequence[Curve], bad: Sequence[Curve], refused: Sequence[str]) -> str:
     low, high = FRACTIONS[0], FRACTIONS[-1]
     where = f"from {low:g} to {high:g} of the sum of covalent radii"
-    text = f"{len(bad)} of {len(curves)} pairs attract {where} (none may, beyond what the foundation does)"
+    text = f"{len(bad)} of {len(curves)} pairs attract {where} (none may attract more than under the foundation)"
     if bad:
         worst = bad[0]
         at = int(np.argmin(worst.force - worst.foundation_force))

@@ -90,7 +90,7 @@ class Residuals:
             return ""
         constant = ""
         if self.constant_eV is not None:
-            constant = f" A constant of {self.constant_eV:.4g} eV per frame, whatever its size, explains most of it."
+            constant = f" A constant of {self.constant_eV:.4g} eV per frame of any size explains most of it."
         return (
             f"After a reference shift for each element, labels and foundation still differ by "
             f"{self.spread_eV_per_atom:.2g} eV/atom over {self.frames} frames (accepted: {limit_eV_per_atom:g}); frame "

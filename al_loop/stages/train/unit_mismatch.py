@@ -140,8 +140,8 @@ def _share(label: Array, model: Array) -> float:
 def _share_undone(label: Array, model: Array, factor: float) -> float:
     """Share of the significant rows that agree with the model only once the factor is undone."""
     undone = np.linalg.norm(label / factor - model, axis=1)
-    stands = np.linalg.norm(label - model, axis=1)
-    agree = (undone < LEFT * np.linalg.norm(model, axis=1)) & (undone < LEFT * stands)
+    uncorrected = np.linalg.norm(label - model, axis=1)
+    agree = (undone < LEFT * np.linalg.norm(model, axis=1)) & (undone < LEFT * uncorrected)
     return float(agree[_rows(model)].mean())
 
 

@@ -135,7 +135,7 @@ def test_file_or_config_says_charge_and_spin_of_every_start(folder, file, settin
             {"file": "charged.extxyz", "supercell": [2, 1, 1]},
             [
                 "charged.extxyz states charge +1 of its own atoms",
-                "set charge of the explored structure",
+                "set charge of the explored",
                 "states spin 2",
             ],
         ),
