@@ -200,15 +200,15 @@ def test_an_interface_keeps_both_slabs_held(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variant", "atoms", "words"),
+    ("variant", "atoms", "message"),
     [
         ([SURFACE], bulk("Cu", cubic=True) * 2, "the bulk Cu32 holds FixAtoms"),
         ([{"kind": "box", "edge_A": 12, "copies": 2}], molecule("CH3OH"), "which copies cannot keep"),
     ],
 )
-def test_what_would_lose_its_meaning_is_refused(variant, atoms, words):
+def test_what_would_lose_its_meaning_is_refused(variant, atoms, message):
     atoms.set_constraint(FixAtoms([0]))
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         build(variant, atoms)
 
 
@@ -430,11 +430,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("atoms", "settings", "words"), WRONG)
-def test_check_config_refuses_what_cannot_be_followed(config, atoms, settings, words):
+@pytest.mark.parametrize(("atoms", "settings", "message"), WRONG)
+def test_check_config_refuses_what_cannot_be_followed(config, atoms, settings, message):
     with pytest.raises(InputError) as caught:
         config(atoms, **settings)
-    assert words in " ".join(str(caught.value).split())
+    assert message in " ".join(str(caught.value).split())
 
 
 def test_followed_constraints_pass(config):

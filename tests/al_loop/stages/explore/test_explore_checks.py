@@ -119,11 +119,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("file", "explore", "system", "said"), WRONG)
-def test_what_cannot_be_explored_is_refused_in_one_sentence(config, file, explore, system, said):
+@pytest.mark.parametrize(("file", "explore", "system", "message"), WRONG)
+def test_what_cannot_be_explored_is_refused_in_one_sentence(config, file, explore, system, message):
     with pytest.raises(InputError) as raised:
         config(file, explore, **system)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "problems" not in str(raised.value)
 
 
