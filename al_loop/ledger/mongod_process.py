@@ -57,12 +57,12 @@ def still_in_use(data: Path, timeout_s: float) -> bool:
     return False
 
 
-def responder_on(socket: Path, data: Path) -> Responder:
+def probe(socket: Path, data: Path) -> Responder:
     """Return whether the server on a socket reports to serve a database folder."""
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as connection:
         try:
-            probe.settimeout(ANSWER_TIMEOUT_S)
-            probe.connect(str(socket))
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(socket))
         except OSError:
             return Responder.NONE
     try:

@@ -12,15 +12,7 @@ from typing import IO, Final
 
 from al_loop.errors import InputError
 from al_loop.ledger.mongod import START_TIMEOUT_S, find_mongod, launch
-from al_loop.ledger.mongod_process import (
-    Responder,
-    end_process,
-    is_in_use,
-    responder_on,
-    shut_down,
-    still_in_use,
-    uri_of,
-)
+from al_loop.ledger.mongod_process import Responder, end_process, is_in_use, probe, shut_down, still_in_use, uri_of
 from al_loop.ledger.socket_folder import NOTE, new_socket, running_socket, short_folder
 
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
@@ -179,7 +171,7 @@ def _ensure(place: _Place) -> str:
             launches += 1
             deadline = time.monotonic() + BUSY_TIMEOUT_S
         socket = running_socket(place.folder)
-        responder = responder_on(socket, place.data)
+        responder = probe(socket, place.data)
         if responder is Responder.OURS or (responder is Responder.MOVED and _is_used(place)):
             return uri_of(socket)
         if responder is Responder.MOVED:  # its files are here, but it would create new ones in the old folder
@@ -231,7 +223,7 @@ def _stop(place: _Place) -> None:
     """Shut the server down; one that does not stop is terminated, and one of another folder is left alone."""
     if is_in_use(place.data):
         socket = running_socket(place.folder)
-        responder = responder_on(socket, place.data)
+        responder = probe(socket, place.data)
         if responder is Responder.OTHER:
             return
         if responder is not Responder.NONE:

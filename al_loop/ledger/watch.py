@@ -27,11 +27,9 @@ class Watch:
         )
         try:
             while True:
-                arrived = ledger.waiting()
-                if arrived.suspects >= needed.suspects or arrived.labels >= needed.labels:
-                    self._announce(
-                        f"{arrived.suspects} harvested suspects and {arrived.labels} imported labels arrived."
-                    )
+                new = ledger.waiting()
+                if new.suspects >= needed.suspects or new.labels >= needed.labels:
+                    self._announce(f"{new.suspects} harvested suspects and {new.labels} imported labels have new.")
                     return True
                 time.sleep(needed.every_s)
         except KeyboardInterrupt:
