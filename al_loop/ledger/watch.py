@@ -29,7 +29,7 @@ class Watch:
             while True:
                 new = ledger.waiting()
                 if new.suspects >= needed.suspects or new.labels >= needed.labels:
-                    self._announce(f"{new.suspects} harvested suspects and {new.labels} imported labels have new.")
+                    self._announce(f"{new.suspects} harvested suspects and {new.labels} imported labels have arrived.")
                     return True
                 time.sleep(needed.every_s)
         except KeyboardInterrupt:
