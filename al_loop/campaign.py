@@ -1,4 +1,4 @@
-"""A campaign: walks the stages of each round, writes the ledger. The same call starts, resumes and repeats."""
+"""A campaign in a folder: the same call starts it, resumes it, and returns the reports of a finished one."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ LEVEL_DIFFERS = "level of theory"  # kind of event
 
 _logger = logging.getLogger("al_loop")
 
-# Between two runs of the same campaign, with all that lies below them.
+# Settings that may change between two runs of the same campaign, with all settings below them.
 MAY_CHANGE = (
     "rounds",
     "threads",
@@ -79,7 +79,7 @@ MAY_CHANGE = (
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What must be in order before anything is written."""
+    """Parts that must be available before anything is written."""
 
     backbone: Backbone
     level: LevelOfTheory
@@ -91,11 +91,11 @@ class Campaign:
     """An active-learning campaign in a folder.
 
     Args:
-        config: what to do; a relative ``folder`` counts from the current folder.
-        progress: shows how far each stage is; silent by default.
+        config: its configuration; a relative ``folder`` is below the current folder.
+        progress: shows the progress of each stage; nothing by default.
 
     Attributes:
-        stopped_early: after ``run``, which criterion of ``stop`` ended the campaign before its last round; or empty.
+        stopped_early: after ``run``, the criterion of ``stop`` that ended the campaign before its last round, or empty.
     """
 
     def __init__(self, config: Config, progress: Progress | None = None) -> None:
@@ -114,11 +114,11 @@ class Campaign:
 
     @property
     def folder(self) -> Path:
-        """Where everything is written."""
+        """The campaign's folder, absolute."""
         return self.config.folder
 
     def run(self, *, go_on_here: bool = False) -> list[RoundReport]:
-        """Run all rounds, or what is left of them; returns each round's report, finished ones included.
+        """Run all unfinished rounds; returns the report of each round, finished ones included.
 
         Args:
             go_on_here: as for ``iter_rounds``.
@@ -132,9 +132,9 @@ class Campaign:
         """Run as ``run`` does, and yield each round's report when it is finished.
 
         Args:
-            watch: stay after the last round, and run a further one whenever enough has come in from outside.
-            go_on_here: the campaign goes on in this folder, which is a copy, or an older state, of the one where it
-                ran last.
+            watch: keep running after the last round; start a round when enough new frames or labels arrive.
+            go_on_here: continue in this folder, although it is a copy, or an older state, of the one where the
+                campaign ran last.
 
         Raises:
             InputError: bad input or a missing part of the environment; nothing was changed.
@@ -159,8 +159,8 @@ class Campaign:
         """Folder of the served model's checkpoint, None before the first promotion.
 
         Raises:
-            InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint
-                is not the one that was promoted.
+            InputError: no campaign was started in the folder, its ledger belongs to another campaign, or the checkpoint
+                is not the promoted one.
         """
         return served_checkpoint(self.config)
 
@@ -177,7 +177,7 @@ class Campaign:
         return _Prepared(backbone, level, label_cost(self.config, engine), description)
 
     def _begin(self, ledger: Ledger, description: dict[str, Any], *, go_on_here: bool = False) -> Identity:
-        """Start the campaign, or make sure that ledger, folder and settings are those of the one that was started."""
+        """Start the campaign, or check that ledger, folder and settings are those of the started one."""
         identity = started_identity(ledger, self.config, go_on_here=go_on_here)
         if identity is None:
             if results := Remains.of(self.folder).results:
@@ -197,7 +197,7 @@ class Campaign:
         known = stored.pop(LEVEL, level)
         chosen = self.config.model_dump(mode="json", exclude_defaults=True)
         changed = [change for change in changes(stored, description, chosen) if not _may_change(change.key)]
-        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, whatever its file is called now
+        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, possibly in another file
             changed = [change for change in changed if change.key.partition(".")[0] != "foundation"]
         if changed:
             raise InputError(
@@ -214,7 +214,7 @@ class Campaign:
             )
 
     def _warn(self, ledger: Ledger, prepared: _Prepared) -> None:
-        """Say once in the report, and at each start, how the engine differs from the foundation."""
+        """Log at each start, and record once for the report, how the engine differs from the foundation."""
         for note in (note for _, system in systems_with_paths(self.config) for note in structure_notes(system)):
             _logger.warning("%s", note)
         if prepared.cost.too_long:
@@ -252,18 +252,18 @@ class Campaign:
                 yield report
 
     def _goes_on(self, ledger: Ledger, round_: int, watch: Watch | None) -> bool:
-        """Whether a round is run: a planned one, one that watching had begun, or one that something has come in for."""
+        """Whether to run a round: a planned one, one that watching has started, or one that watching starts now."""
         if round_ < self.config.rounds and not self.stopped_early:
             return True
         return watch is not None and (round_ in ledger.rounds() or watch.wait(ledger))
 
     def _stop(self, ledger: Ledger, round_: int, log: EventLog) -> None:
-        """Note whether the campaign ends after this round, which is not its last one and the last that is finished."""
+        """Check whether a stop criterion ends the campaign after this round, if it is the last finished one."""
         reports = finished_rounds(ledger)
         self.stopped_early = stopped_early(self.config, reports) if len(reports) == round_ + 1 else ""
         if not self.stopped_early:
             return
-        left_open = ledger.open_requests(round_ + 1)  # put off by the quorum
+        left_open = ledger.open_requests(round_ + 1)  # deferred by the quorum
         log.write("stopped_early", round=round_, reason=self.stopped_early, labels_left_open=left_open)
         if left_open:
             _logger.warning("Labels: %d that the quorum did not wait for are left open.", left_open)
@@ -271,7 +271,7 @@ class Campaign:
 
 
 def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheory) -> dict[str, Any]:
-    """The configuration without credentials and places, structures named by their content."""
+    """The configuration without credentials and paths, with structures by their content hashes."""
     description = config.model_dump(mode="json", exclude={"store", "folder"})
     description[FINGERPRINT] = foundation_fingerprint
     description[LEVEL] = {"fingerprint": level.fingerprint, "summary": f"{level.code}: {level.summary}"}
@@ -297,7 +297,7 @@ def _named(level: dict[str, str]) -> str:
 
 
 def _with_release(changed: Sequence[Change]) -> str:
-    """What a user can do about settings that this release does not have."""
+    """Remedy for settings that this release does not have."""
     return " (what this release does not know, with the release that started it)" * any(c.unknown_now for c in changed)
 
 

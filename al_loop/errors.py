@@ -1,8 +1,8 @@
-"""Errors a user can act on: what was received, what was expected, what to do next."""
+"""Errors that a user can act on; each message states what was received, what was expected and what to do next."""
 
 
 class CampaignError(Exception):
-    """Base of every error this package raises on purpose; the command line shows it and exits with 1."""
+    """Base of every error that this package raises on purpose; the command line shows it and exits with 1."""
 
 
 class InputError(CampaignError):
@@ -14,8 +14,8 @@ class GuardStop(CampaignError):  # noqa: N818 - a stop, not an error
 
 
 class NoAnswerError(Exception):
-    """A calculator that cannot say what it is asked: a number has no value, and this is why. Never ends a command."""
+    """A calculator cannot compute a quantity; the message holds the reason. Never ends a command."""
 
 
 class DatabaseLostError(CampaignError):
-    """The ledger's server went away in the middle of a command, which resumes once it is back: exit code 1."""
+    """The ledger's server was lost during a command, which resumes once it is back: exit code 1."""

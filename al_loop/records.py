@@ -1,4 +1,4 @@
-"""The plain data that flows round the loop."""
+"""Plain data types that the stages of the loop exchange."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,17 +18,17 @@ Array = NDArray[np.float64]
 
 
 class Role(StrEnum):
-    """What a frame is for; a label request has the role of its frame."""
+    """Purpose of a frame; a label request has the role of its frame."""
 
     EXPLORE = "explore"  # may be trained on
     TEST = "test"  # measures the error, never trained on
     CALIBRATION = "calibration"  # calibrates the gate, never trained on
-    NEVER_TRAINED = "never_trained"  # a molecule or conformer the model never sees
-    HARVESTED = "harvested"  # met outside the rounds; what a round chooses of them is asked for as EXPLORE
+    NEVER_TRAINED = "never_trained"  # a molecule or conformer that no model is trained on
+    HARVESTED = "harvested"  # found outside the rounds; labels of selected ones are requested as EXPLORE
 
 
 class VerdictKind(StrEnum):
-    """What the gate says of a frame."""
+    """Classification of a frame by the gate."""
 
     TRUSTED = "trusted"
     SUSPECT = "suspect"
@@ -36,7 +36,7 @@ class VerdictKind(StrEnum):
 
 
 class Lane(StrEnum):
-    """Which part of the gate spoke."""
+    """Check of the gate that a verdict comes from."""
 
     NONE = "none"
     UNCALIBRATED = "uncalibrated"
@@ -47,14 +47,14 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's word on one frame.
+    """The gate's verdict on one frame.
 
     Attributes:
         kind: trusted, suspect or discard.
-        lane: the lane that decided (``none`` for a trusted frame).
+        lane: the check that decided (``none`` for a trusted frame).
         reason: one readable sentence.
-        atoms: indices of the atoms it is about; empty for the whole frame.
-        stop: the trajectory ends here.
+        atoms: indices of the atoms concerned; empty for the whole frame.
+        stop: the trajectory stops at this frame.
     """
 
     kind: VerdictKind
@@ -66,11 +66,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class LaneVerdict:
-    """What one lane of the gate says of a frame, whatever the others say.
+    """The verdict of one check of the gate on a frame.
 
     Attributes:
         kind: trusted, suspect or discard.
-        reason: one readable sentence, for a trusted frame the numbers that were looked at.
+        reason: one readable sentence, for a trusted frame with the measured numbers.
     """
 
     kind: VerdictKind
@@ -79,24 +79,23 @@ class LaneVerdict:
 
 @dataclass(frozen=True)
 class Visit:
-    """One frame as one trajectory of one round met it.
+    """One gated frame of a trajectory.
 
     Attributes:
         frame_id: content hash of ``atoms`` (``al_loop.utils.content_hash.frame_id``).
         atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator or velocities.
-        role: what the frame is for.
+        role: purpose of the frame.
         system: name of the starting structure.
-        trajectory: which trajectory of the round, for example ``methanol/600K/0``.
+        trajectory: name of the trajectory in the round, for example ``methanol/600K/0``.
         step: MD step.
         temperature_K: the thermostat's temperature.
-        verdict: the gate's word.
+        verdict: the gate's verdict.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
-        descriptor: float32, where the frame lies in latent space (``al_loop.structures.descriptors``); None where the
-            model had no answer.
-        entries: a user's own entries, of a frame that came from a file; stored with the frame when it is new.
-        lanes: what physics, force uncertainty and latent distance say, each by itself; only those that were asked,
-            since a frame between two checks is looked at by physics alone.
+        descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
+        entries: a user's own entries of a frame from a file; stored with the frame when it is new.
+        lanes: verdicts of the single checks (physics, force uncertainty, latent distance), of those that were
+            evaluated: frames between two full checks have only physics.
     """
 
     frame_id: str
@@ -116,15 +115,15 @@ class Visit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the choice among 10^5 frames needs of a visit, without the structure.
+    """Data of a gated frame for the selection among 10^5 frames, without the structure.
 
     Attributes:
         frame_id: content hash of the structure.
         formula: chemical formula; only frames of one formula have comparable descriptors.
         kind: the gate's verdict.
-        lane: the lane that decided.
+        lane: the check that decided.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
-        descriptor: as the visit's.
+        descriptor: as of ``Visit``.
     """
 
     frame_id: str
@@ -158,18 +157,18 @@ class LabelledSet:
     """All frames of a campaign that have an outcome, up to a round.
 
     Attributes:
-        frames: by round, role and the order in which they were asked for, failures included.
+        frames: by round, role and order of their requests, failures included.
     """
 
     frames: tuple[LabelledFrame, ...]
 
     @property
     def training(self) -> list[LabelledFrame]:
-        """What may be trained on, in an order that does not depend on when labels came in."""
+        """Frames that may be trained on, in an order that does not depend on when labels arrived."""
         return self.with_role(Role.EXPLORE)
 
     def with_role(self, *roles: Role) -> list[LabelledFrame]:
-        """Accepted labels that were asked for in a role, by round and frame id."""
+        """Frames with accepted labels that were requested in a role, by round and frame id."""
         accepted = (frame for frame in self.frames if frame.converged and frame.role in roles)
         return sorted(accepted, key=lambda frame: (frame.round, frame.frame_id))
 
@@ -183,7 +182,7 @@ class ErrorFigures:
     """Mean absolute errors against DFT on frames that were never trained on.
 
     Attributes:
-        frames: how many frames the figures rest on.
+        frames: number of frames.
         force_mae_foundation: eV/Å.
         force_mae_served: eV/Å.
         energy_mae_foundation: eV/atom, after the reference shifts (a foundation's zero is not the DFT code's).
@@ -199,13 +198,13 @@ class ErrorFigures:
 
 @dataclass(frozen=True)
 class TimeToSuspect:
-    """How long trajectories of a round ran before the gate stopped trusting them.
+    """Simulated time of a round's trajectories before the first suspect frame.
 
     Attributes:
         median_ps: median over the trajectories; one that was trusted to its end counts with its length.
-        trajectories: how many there were.
-        never_suspect: how many of them were trusted to their end.
-        at_least: so many that the true median may be longer.
+        trajectories: number of trajectories.
+        never_suspect: number of trajectories that were trusted to their end.
+        at_least: the true median may be longer, since too many were trusted to their end.
     """
 
     median_ps: float
@@ -221,29 +220,29 @@ class TimeToSuspect:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a round came to; ``as_dict`` is the JSON of ``al-loop status --json``.
+    """Results of a round; ``as_dict`` is the JSON of ``al-loop status --json``.
 
     Attributes:
         round: number of the round, from 0.
         frames: frames explored and gated.
         verdicts: count of each VerdictKind.
-        verdicts_by_lane: lane that decided -> kind -> count.
+        verdicts_by_lane: check that decided -> kind -> count.
         labels: accepted labels of this round that were trained on.
-        labels_failed: frames of this round that are quarantined: they gave no label that may be trained on.
+        labels_failed: quarantined frames of this round: they have no label that may be trained on.
         labels_held_out: accepted labels of this round that are never trained on.
         held_out: errors on the test frames, None until they are labelled.
         never_trained: errors on each molecule or conformer that is never trained on.
-        coverage: share of test frames whose largest force error lies within the calibrated bound, None before that.
+        coverage: share of test frames whose largest force error is within the calibrated bound, None before that.
         coverage_frames: number of frames behind ``coverage``.
-        promise: error rate among trusted frames with its upper bound and counts, in words and numbers.
+        promise: error rate among trusted frames with its upper bound and counts, as text and numbers.
         promoted: the round's candidate is served.
-        promotion_reason: why, or why not.
+        promotion_reason: why it was promoted, or why not.
         seconds: wall time by stage.
-        quarantined: those frames (``al_loop.stages.label.quarantine.quarantined_as_dict``).
-        criteria: what the candidate was judged by (``al_loop.stages.promote.criterion.Criterion``, as plain data).
-        time_to_suspect: how long trajectories ran until their first suspect frame.
+        quarantined: the quarantined frames (``al_loop.stages.label.quarantine.quarantined_as_dict``).
+        criteria: of the promotion (``al_loop.stages.promote.criterion.Criterion``, as plain data).
+        time_to_suspect: simulated time until the first suspect frame.
         label_core_hours: of all calculations of the round.
-        lanes: lane -> kind -> count of what each lane said by itself.
+        lanes: check -> kind -> count, of each check by itself.
     """
 
     round: int
@@ -289,11 +288,11 @@ def dft_forces(frame: LabelledFrame) -> Array:
 
 @dataclass(frozen=True)
 class Made:
-    """When and by whom a label was made.
+    """Time and worker of a label.
 
     Attributes:
-        time: as the worker's machine said; it orders labels in messages, and counts for nothing else.
-        worker: its name; empty for a label that was imported.
+        time: by the clock of the worker's machine; used only to order labels in messages.
+        worker: its name; empty for an imported label.
     """
 
     time: datetime

@@ -1,7 +1,7 @@
-"""The loop: hold out, then explore, select, label, train, promote, evaluate and report, round after round.
+"""The loop: hold out, then in each round explore, select, label, train, promote, evaluate and report.
 
-Each stage is a function of plain data and a model. ``Rounds`` reads from the ledger what a stage needs, calls it, and
-writes what came of it. That a stage is done is written last, so that a round that was interrupted goes on where it was,
+Each stage is a function of plain data and a model. ``Rounds`` reads the inputs of a stage from the ledger, calls it,
+and writes its results. The record that a stage is finished is written last, so that an interrupted round continues
 with the same outcome.
 """
 
@@ -19,18 +19,10 @@ from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import Lease
 from al_loop.ledger.imported_atoms import imported_atom_energies, with_imported_atoms
-from al_loop.records import LabelledFrame, LabelledSet, Role, RoundReport
+from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report
-from al_loop.stages.batches import (
-    EXPLORE,
-    SELECT,
-    FinishedBatches,
-    batch_count,
-    batch_starts,
-    stage_name,
-    stage_of,
-)
+from al_loop.stages.batches import EXPLORE, SELECT, FinishedBatches, batch_count, batch_starts, stage_name, stage_of
 from al_loop.stages.evaluate.errors import calibration_of, evaluate_labels
 from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
 from al_loop.stages.explore.dispatch import explore_anywhere
@@ -40,12 +32,12 @@ from al_loop.stages.explore.run import require_usable, trajectories
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.evidence import gather_evidence
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.promotion import evaluate_candidate
 from al_loop.stages.select.budget import SelectionBudget
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
 from al_loop.stages.select.selection import select
 from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
-from al_loop.stages.train.changed_engine import judged_round
+from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models
 from al_loop.tools.validation.requirement import required_validation, validated
 from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_a_cost, wait_for_labels
@@ -58,7 +50,7 @@ from dft_interfaces.label import LevelOfTheory
 SELECT_SEED = 5
 
 Results = dict[str, Any]
-"""What a stage came to, as plain JSON."""
+"""Results of a stage, as plain JSON."""
 
 
 class Rounds:
@@ -68,12 +60,12 @@ class Rounds:
         config: the campaign, with an absolute folder.
         backbone: the foundation.
         level: the engine's level of theory.
-        ledger: where everything is written.
-        lease: says that this process still runs the campaign.
-        pool: the labelling workers, which are started once and work beside all stages.
-        progress: shows how far a stage is.
+        ledger: of the campaign.
+        lease: of this process on the campaign.
+        pool: the labelling workers, which are started once and run during all stages.
+        progress: shows the progress of each stage.
         log: the campaign's log.
-        label_estimate_h: core hours of one label, by the engine's own estimate.
+        label_estimate_h: core hours of one label, estimated by the engine.
     """
 
     def __init__(
@@ -93,15 +85,15 @@ class Rounds:
         self._progress, self._log = progress, log
         self._label_estimate_h = label_estimate_h
         self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
-        self._models = Models(config.folder, self._foundation, ledger, remake=self._made_again)
-        self._read: tuple[int, LabelledSet] | None = None  # by the round up to which it reaches
+        self._models = Models(config.folder, self._foundation, ledger, remake=self._retrained)
+        self._read: tuple[int, LabelledSet] | None = None  # with the last round that it contains
 
     def restore_served(self) -> None:
-        """Make the served model again if its checkpoint is lost or is not the one that was promoted."""
+        """Train the served model again if its checkpoint is lost or is not the promoted one."""
         self._models.restore_served()
 
     def run(self, round_: int) -> RoundReport:
-        """Run a round, or what is left of it.
+        """Run a round, or its unfinished stages.
 
         Raises:
             GuardStop: a guard ended the campaign.
@@ -118,7 +110,7 @@ class Rounds:
         return from_dict(once(REPORT_STAGE, self._report))
 
     def _once(self, round_: int, name: str, stage: Callable[[int], Results]) -> Results:
-        """Run a stage unless it is done, and return what it came to; "done" is written last."""
+        """Run a stage unless it is finished, and return its results; that it is finished is written last."""
         known = self._ledger.stage_results(round_, name)
         if known is not None:
             return known
@@ -131,7 +123,7 @@ class Rounds:
         return self._ledger.stage_results(round_, name) or results
 
     def _hold_out(self, round_: int) -> Results:
-        """Round 0 only: make the frames that are never trained on and ask for their labels."""
+        """Round 0 only: generate the frames that are never trained on and request their labels."""
         if round_ > 0:
             return {"frames": 0}
         self._pool.start()
@@ -144,7 +136,7 @@ class Rounds:
         return {"frames": len(visits)}
 
     def _explore(self, round_: int, batch: int) -> Results:
-        """Exploratory MD under the served model, every frame gated. The first batch takes what came from outside."""
+        """Run and gate MD under the served model; the first batch also takes frames from outside the rounds."""
         self._pool.start()
         config, served = self._config, self._models.served_in(round_)
         starts = batch_starts(config, round_starts(config, round_, self._ledger.before_failure), round_, batch)
@@ -158,19 +150,19 @@ class Rounds:
         return {"frames": frames, **({} if batch else self._take_incoming(round_))}
 
     def _select(self, round_: int, batch: int) -> Results:
-        """Choose the suspects worth a label among all that the round has met so far, and ask for them."""
+        """Select frames among all that the round has explored so far, and request their labels."""
         ledger, config, served = self._ledger, self._config, self._models.served_in(round_)
         former = self._finished_batches(round_, batch)
         budget = self._label_budget(round_) if former.budget is None else former.budget
-        met = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
+        found = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
         held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
-        met = [candidate for candidate in met if candidate.frame_id not in held_out]
+        explored = [candidate for candidate in found if candidate.frame_id not in held_out]
         labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
-        taken = {**labelled, **ledger.frames(former.asked_for)}
+        taken = {**labelled, **ledger.frames(former.requested)}
 
-        candidates = described_candidates(met, ledger.frames(without_descriptor(met)), served)
+        candidates = described_candidates(explored, ledger.frames(without_descriptor(explored)), served)
         known = known_frames(taken, ledger.descriptors(taken), served)
-        new = ledger.met(round_, after=former.explored) if batch else None
+        new = ledger.explored_ids(round_, after=former.explored) if batch else None
         selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
         rng = np.random.default_rng([config.seed, SELECT_SEED, round_, batch])
         chosen = select(candidates, known, config.select, rng, selection_budget)
@@ -183,7 +175,7 @@ class Rounds:
         return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
 
     def _label(self, round_: int) -> Results:
-        """Wait until the round's requests have ended, or the quorum of them; the next round waits for the others."""
+        """Wait for the quorum of the round's labels and check them; the next round waits for the others."""
         self._pool.start()
         ledger, config = self._ledger, self._config.label
         quorum = 1.0 if round_ >= self._config.rounds - 1 else config.quorum
@@ -193,18 +185,18 @@ class Rounds:
         calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
         used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
         made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
-        judged = judged_round(self._config, round_, calculated, used, made, served)
-        ledger.mark_outliers(round_, judged.marked)
-        if judged.change:
-            ledger.event_once("engine changed", judged.change, round_)
-        if judged.stop:
-            raise GuardStop(judged.stop)
+        checked = check_round(self._config, round_, calculated, used, made, served)
+        ledger.mark_outliers(round_, checked.marked)
+        if checked.change:
+            ledger.event_once("engine changed", checked.change, round_)
+        if checked.stop:
+            raise GuardStop(checked.stop)
         ended = self._labels(round_).of_round(round_)
         failed = [frame for frame in ended if not frame.converged]
         for frame in failed:
             ledger.event_once(QUARANTINED, quarantine_in_words(frame), round_, **quarantined_as_dict(frame))
         require_few_failed(round_, len(ended), failed, config.max_failed_fraction)
-        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": judged.change}
+        return {"labelled": len(ended) - len(failed), "failed": len(failed), "engine_changed": checked.change}
 
     def _train(self, round_: int) -> Results:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
@@ -230,7 +222,7 @@ class Rounds:
                 once=ledger.arrays_once,
                 validation=None if required is None else partial(validated, required=required),
             )
-            promotion = judge_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
+            promotion = evaluate_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
         if promotion.promoted:
             ledger.serve_model(self._results(round_)["train"]["model"], round_)
         results = asdict(promotion)
@@ -248,7 +240,7 @@ class Rounds:
         return held_out_figures(evaluation, served.calibration)
 
     def _report(self, round_: int) -> Results:
-        """Put together what the stages came to."""
+        """Assemble the report from the results of the stages."""
         ledger, seconds = self._ledger, Counter[str]()
         for name, stage in ledger.stages(round_).items():
             seconds[stage_of(name)] += stage["seconds"]
@@ -266,28 +258,26 @@ class Rounds:
         return FinishedBatches(self._results(round_), before)
 
     def _labels(self, round_: int) -> LabelledSet:
-        """All outcomes up to a round whose labels have ended, read once."""
+        """All outcomes up to a round whose labelling has ended; read once."""
         if self._read is None or self._read[0] != round_:
             frames = self._ledger.labelled(tuple(Role), range(round_ + 1), converged_only=False)
             self._read = round_, LabelledSet(tuple(frames))
         return self._read[1]
 
     def _label_budget(self, round_: int) -> int:
-        """How many labels the round may ask for under the budget of the whole campaign."""
+        """How many labels the round may request under the budget of the whole campaign."""
         held_out = self._results(0)["hold_out"]["frames"]
-        asked_for = held_out + sum(self._finished_batches(former).selected for former in range(round_))
-        ended: list[LabelledFrame] = []
-        calculating = 0
-        if self._config.stop.label_core_hours is not None:
-            ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1))
-        return round_budget(self._config, round_, asked_for, ended, calculating, self._label_estimate_h)
+        requested = held_out + sum(self._finished_batches(former).selected for former in range(round_))
+        by_cost = self._config.stop.label_core_hours is not None
+        ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1)) if by_cost else ([], 0)
+        return round_budget(self._config, round_, requested, ended, calculating, self._label_estimate_h)
 
     def _take_incoming(self, round_: int) -> Results:
-        """Give the round what came from outside; what it has asked for before it chooses is known from then on."""
-        come = self._ledger.take_incoming(round_)
-        asked_before = self._ledger.requested(round_, Role.EXPLORE)
+        """Assign frames and labels from outside to the round, and record its labels requested before selection."""
+        incoming = self._ledger.take_incoming(round_)
+        requested = self._ledger.requested(round_, Role.EXPLORE)
         atoms_eV = imported_atom_energies(self._ledger, self._level.fingerprint)
-        return {"harvested": come.suspects, "asked_before": asked_before, "isolated_atoms_eV": atoms_eV}
+        return {"harvested": incoming.suspects, "asked_before": requested, "isolated_atoms_eV": atoms_eV}
 
     def _train_inputs(self, round_: int) -> TrainInputs:
         """All labels so far, with the isolated atoms that were imported before the round began."""
@@ -302,7 +292,7 @@ class Rounds:
         evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
         return candidate.with_calibration(calibration_of(evaluation, self._config.gate))
 
-    def _made_again(self, round_: int) -> CommitteePotential:
+    def _retrained(self, round_: int) -> CommitteePotential:
         """Train the model of a former round once more."""
         trained = train_candidate(self._train_inputs(round_), self._progress, again=True)
         return self._calibrated(trained.accepted, round_)

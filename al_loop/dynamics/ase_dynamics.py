@@ -1,4 +1,4 @@
-"""The explorer's propagators as an ASE dynamics, so that a monitor and ASE's own observers attach to them."""
+"""The propagators of exploration as an ASE dynamics, for monitors and ASE's observers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from al_loop.frames.constraints.policy import check_followed, motion_of
 
 
 class ReplicaDynamics(MolecularDynamics):
-    """Molecular dynamics of one structure, as the campaign explores, constraints included.
+    """Molecular dynamics of one structure with the campaign's propagators, constraints included.
 
     Args:
         atoms: with its calculator; moved in place. Velocities are drawn if it has none. Its constraints become those of
@@ -24,12 +24,12 @@ class ReplicaDynamics(MolecularDynamics):
         seed: of the dynamics' own generator.
 
     Attributes:
-        temperature_K: of the thermostat, or of the first velocities.
+        temperature_K: of the thermostat, or of the initial velocities.
         conserves_energy: no thermostat acts.
 
     Raises:
-        InputError: a relaxation, which is no dynamics, npt of a structure that is not periodic in three directions, or
-            constraints that the ensemble cannot follow.
+        InputError: the ensemble is a relaxation, or npt for a structure that is not periodic in three directions, or
+            it cannot obey the constraints.
     """
 
     def __init__(self, atoms: Atoms, settings: ExploreSettings, seed: int) -> None:
@@ -49,7 +49,7 @@ class ReplicaDynamics(MolecularDynamics):
         """One step.
 
         Raises:
-            GuardStop: a constraint cannot be satisfied any more: the structure has come apart.
+            GuardStop: a constraint cannot be satisfied any more, since the structure has dissociated.
         """
         if self.nsteps == 0:
             self._replica.begin(self._forces(), self._stress())
@@ -61,7 +61,7 @@ class ReplicaDynamics(MolecularDynamics):
             self._replica.finish(after, stress)
 
     def _forces(self) -> np.ndarray:
-        """The calculator's own: what constraints do with them is the replica's part."""
+        """Forces of the calculator without constraints, which the replica applies."""
         return np.asarray(self.atoms.get_forces(apply_constraint=False))
 
     def _stress(self) -> np.ndarray | None:
@@ -76,6 +76,6 @@ def _satisfied() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise GuardStop(
-            f"a constraint cannot be satisfied any more ({error}): the structure has come apart; begin from a sounder "
-            "one, or with a shorter time step"
+            f"a constraint cannot be satisfied any more ({error}): the structure has dissociated; start from a more "
+            "stable one, or with a shorter time step"
         ) from error

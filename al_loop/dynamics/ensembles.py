@@ -1,4 +1,4 @@
-"""Which propagator a trajectory gets, and how its conditions change along the way."""
+"""The propagator of each ensemble, and ramps of temperature and pressure."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def make_replica(
     """Return the propagator of an ensemble.
 
     Args:
-        ensemble: how the trajectory moves.
+        ensemble: of the trajectory.
         atoms: moved in place.
         temperature_K: at the start.
         settings: time step, thermostats, barostat, pressure.
@@ -40,5 +40,5 @@ def make_replica(
 
 
 def ramp(first: float, last: float | None, step: int, steps: int) -> float:
-    """Value at a step of an even change over all steps; the first value where there is no last."""
+    """Value at a step of a linear ramp over all steps; the first value if there is no last one."""
     return first if last is None else first + (last - first) * step / steps

@@ -14,12 +14,12 @@ from al_loop.frames.constraints.policy import Motion
 
 
 class RelaxingReplica(Replica):
-    """ASE's own FIRE, given the forces that the lockstep evaluation found; with the cell through ``FrechetCellFilter``.
+    """ASE's FIRE with the forces of the lockstep evaluation; the cell relaxes through ``FrechetCellFilter``.
 
     Args:
         atoms: the structure; moved in place, at rest.
-        rng: not used; the replica's own all the same.
-        pressure_GPa: at which the cell is relaxed as well; None keeps the cell.
+        rng: the replica's own generator, not used.
+        pressure_GPa: pressure at which the cell relaxes; None keeps the cell.
     """
 
     def __init__(self, atoms: Atoms, rng: np.random.Generator, pressure_GPa: float | None = None) -> None:
@@ -34,26 +34,26 @@ class RelaxingReplica(Replica):
 
     @property
     def needs_stress(self) -> bool:  # type: ignore[override]
-        """Only with the cell."""
+        """Whether the cell relaxes."""
         return self._filter is not None
 
     def begin(self, forces: Array, stress: Array | None) -> None:
-        """Take note of forces and stress."""
+        """Store forces and stress."""
         known = {"forces": forces} if stress is None else {"forces": forces, "stress": stress}
         self.atoms.calc = SinglePointCalculator(self.atoms, **known)
         target = self.atoms if self._filter is None else self._filter
         self._largest_force = float(np.linalg.norm(target.get_forces(), axis=1).max())
 
-    def move(self, forces: Array) -> None:  # noqa: ARG002 - noted by begin and finish
+    def move(self, forces: Array) -> None:  # noqa: ARG002 - stored by begin and finish
         """One step downhill."""
         self._fire.step()
 
     def finish(self, forces: Array, stress: Array | None = None) -> None:
-        """Take note of forces and stress."""
+        """Store forces and stress."""
         self.begin(forces, stress)
 
     def converged(self, max_force_eV_per_A: float) -> bool:
-        """Whether no force, that on the cell included, is above the limit."""
+        """Whether no force, including that on the cell, exceeds the limit."""
         return self._largest_force <= max_force_eV_per_A
 
     def state(self) -> dict[str, Array]:
@@ -70,7 +70,7 @@ class RelaxingReplica(Replica):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the replica that gave ``state()`` was."""
+        """Continue from the ``state()`` of a replica."""
         super().restore(state)
         fire, velocities = self._fire, np.array(state["fire_velocities"])
         fire.dt, fire.a, fire.Nsteps = float(state["fire"][0]), float(state["fire"][1]), int(state["fire"][2])

@@ -8,7 +8,7 @@ from al_loop.frames.constraints.motion import md_forces, redistribute_noise
 
 
 class LangevinReplica(Replica):
-    """The propagator of ``ase.md.langevin.Langevin`` in two halves, one either side of the forces.
+    """The propagator of ``ase.md.langevin.Langevin`` in two halves, before and after the force evaluation.
 
     E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), equation 23. With the same generator
     and forces it gives ASE's trajectory.
@@ -42,7 +42,7 @@ class LangevinReplica(Replica):
         self.set_temperature(temperature_K)
 
     def set_temperature(self, temperature_K: float) -> None:
-        """Turn the thermostat."""
+        """Set the temperature of the thermostat."""
         sigma = np.sqrt(2 * units.kB * temperature_K * self._friction / self._masses)
         self._c3 = np.sqrt(self._dt) * sigma / 2 - self._dt**1.5 * self._friction * sigma / 8
         self._c5 = self._dt**1.5 * sigma / (2 * np.sqrt(3))

@@ -9,20 +9,20 @@ from al_loop.frames.constraints.policy import Motion
 
 BARE_PERIOD_FS = 1.66  # ASE's heuristic: period of a cell of unit mass that holds one atom
 PERIODS = 4.0  # of the cell in one relaxation time of the barostat
-FASTEST = 0.5  # logarithm of a cell's growth in half a step: a cell that bursts is left in finite numbers to be judged
+FASTEST = 0.5  # maximum of the logarithm of a cell's growth in half a step, so that all numbers stay finite
 
 
 class NPTReplica(Replica):
     """Langevin dynamics of atoms and volume, as ``ase.md.langevinbaoab.LangevinBAOAB(hydrostatic=True)``.
 
     D. Quigley and M. Probert, J. Chem. Phys. 120, 11432 (2004), propagated in the order BAOAB of B. Leimkuhler and
-    C. Matthews, J. Chem. Phys. 138, 174102 (2013). The volume fluctuates as it should in this ensemble, which it does
-    not with Berendsen's barostat.
+    C. Matthews, J. Chem. Phys. 138, 174102 (2013). It samples the volume fluctuations of this ensemble, unlike
+    Berendsen's barostat.
 
     Args:
         atoms: periodic in three directions; moved in place. Velocities are drawn if it has none.
-        temperature_K: of both thermostats, that of the atoms and that of the cell.
-        pressure_GPa: hydrostatic; the kinetic part counts.
+        temperature_K: of the thermostats of atoms and cell.
+        pressure_GPa: hydrostatic, with the kinetic part.
         timestep_fs: time step.
         friction_per_ps: of the atoms.
         barostat_fs: relaxation time of the volume, which also sets the cell's mass.
@@ -56,21 +56,21 @@ class NPTReplica(Replica):
         self.set_pressure(pressure_GPa)
 
     def set_temperature(self, temperature_K: float) -> None:
-        """Turn both thermostats."""
+        """Set the temperature of both thermostats."""
         energy = units.kB * temperature_K
         self._noise = np.sqrt(energy * (1 - np.exp(-2 * self._friction * self._dt)) / self._masses)
         self._cell_noise = np.sqrt(energy * (1 - np.exp(-2 * self._cell_friction * self._dt)) * self._cell_mass)
 
     def set_pressure(self, pressure_GPa: float) -> None:
-        """Turn the barostat."""
+        """Set the pressure of the barostat."""
         self._pressure = pressure_GPa * units.GPa
 
     def begin(self, forces: Array, stress: Array | None) -> None:  # noqa: ARG002
-        """Take note of the force on the volume at the start."""
+        """Store the force on the volume at the start."""
         self._cell_force = self._force_on_cell(stress)
 
     def move(self, forces: Array) -> None:
-        """Half a kick, half a move, friction and noise, half a move; the cell likewise."""
+        """Half a kick, half a drift, friction and noise, half a drift (BAOAB), for atoms and cell."""
         self._cell_momentum += 0.5 * self._dt * self._cell_force
         self._kick(forces)
         self._scale_cell()

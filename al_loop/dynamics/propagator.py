@@ -1,4 +1,4 @@
-"""What a propagator is: a replica's dynamics, cut in two so that many replicas can share one force evaluation."""
+"""Interface of propagators: dynamics of a replica in two halves, so that many replicas share one force evaluation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,24 +15,24 @@ Array = NDArray[np.float64]
 
 
 class Replica(ABC):
-    """One replica. ``begin`` is called once, then ``move`` and ``finish`` in turns, one either side of the forces.
+    """One replica. ``begin`` is called once, then in each step ``move`` before and ``finish`` after the forces.
 
-    Constraints are followed as ASE's dynamics follow them. Where ASE cannot satisfy one any more (bonds of fixed length
-    in a structure that breaks), ``move`` and ``finish`` raise its ``RuntimeError``.
+    Constraints act as in ASE's dynamics. If ASE can no longer satisfy one (bonds of fixed length in a structure that
+    dissociates), ``move`` and ``finish`` raise its ``RuntimeError``.
 
     Args:
         atoms: the structure; moved in place, its constraints replaced by those of ``policy.followed``. Velocities are
             drawn at ``temperature_K`` if it has none.
-        temperature_K: of the thermostat, or of the velocities where there is none.
+        temperature_K: of the thermostat, or of the initial velocities without one.
         rng: the replica's own generator.
 
     Attributes:
-        memory: names of the attributes, numbers or arrays, that the next step depends on besides atoms and forces.
-        needs_stress: ``begin`` and ``finish`` must be given the stress.
-        motion: which constraints can be followed.
+        memory: names of the attributes, numbers or arrays, that define the next step together with atoms and forces.
+        needs_stress: ``begin`` and ``finish`` require the stress.
+        motion: kind of motion, which defines the allowed constraints.
 
     Raises:
-        InputError: a constraint that cannot be followed.
+        InputError: a constraint is not supported in this motion.
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
@@ -45,12 +45,12 @@ class Replica(ABC):
         if atoms.constraints:
             atoms.set_constraint(followed(atoms, self.motion))
             if atoms.has("momenta"):
-                atoms.set_momenta(atoms.get_momenta())  # what is held is at rest, whatever a file says
+                atoms.set_momenta(atoms.get_momenta())  # removes a file's velocities of fixed atoms
         if not atoms.has("momenta"):
             draw_velocities(atoms, temperature_K, rng)
 
     def begin(self, forces: Array, stress: Array | None) -> None:  # noqa: B027 - most propagators need nothing
-        """Take note of forces (n, 3), eV/Å, and stress (6,), eV/Å³, at the start."""
+        """Store forces (n, 3), eV/Å, and stress (6,), eV/Å³, at the start."""
 
     @abstractmethod
     def move(self, forces: Array) -> None:
@@ -61,17 +61,17 @@ class Replica(ABC):
         """Second half of a step, with forces (n, 3) and stress (6,) at the new positions."""
 
     def set_temperature(self, temperature_K: float) -> None:  # noqa: B027 - without a thermostat there is none
-        """Turn the thermostat."""
+        """Set the temperature of the thermostat."""
 
     def set_pressure(self, pressure_GPa: float) -> None:  # noqa: B027 - without a barostat there is none
-        """Turn the barostat."""
+        """Set the pressure of the barostat."""
 
     def converged(self, max_force_eV_per_A: float) -> bool:  # noqa: ARG002
-        """Whether a relaxation has come to its end; dynamics never does."""
+        """Whether a relaxation has converged; always False for dynamics."""
         return False
 
     def state(self) -> dict[str, Array]:
-        """Everything but the generator that the next step depends on, as arrays that keep every bit."""
+        """The state that defines the next step, without the generator, as arrays with every bit."""
         own = {name: np.array(getattr(self, name), dtype=np.float64) for name in self.memory}
         return {
             "positions": self.atoms.positions.copy(),
@@ -81,7 +81,7 @@ class Replica(ABC):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the replica that gave ``state()`` was."""
+        """Continue from the ``state()`` of a replica."""
         self.atoms.set_cell(state["cell"])
         self.atoms.positions[:] = state["positions"]
         self.atoms.set_momenta(state["momenta"], apply_constraint=False)

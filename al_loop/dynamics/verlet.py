@@ -13,9 +13,9 @@ class VerletReplica(Replica):
 
     Args:
         atoms: the structure; moved in place. Velocities are drawn at ``temperature_K`` if it has none.
-        temperature_K: of the first velocities.
+        temperature_K: of the initial velocities.
         timestep_fs: time step.
-        rng: draws the first velocities.
+        rng: draws the initial velocities.
     """
 
     def __init__(self, atoms: Atoms, temperature_K: float, timestep_fs: float, rng: np.random.Generator) -> None:
@@ -42,11 +42,11 @@ class VerletReplica(Replica):
 class BussiReplica(VerletReplica):
     """Velocity Verlet with stochastic velocity rescaling, as ``ase.md.bussi.Bussi``.
 
-    G. Bussi, D. Donadio and M. Parrinello, J. Chem. Phys. 126, 014101 (2007), equation A7. Disturbs the dynamics least
-    of all thermostats here, and does not couple to each atom: wrong for a gas of few molecules.
+    G. Bussi, D. Donadio and M. Parrinello, J. Chem. Phys. 126, 014101 (2007), equation A7. It disturbs the dynamics
+    least of all thermostats here, but acts on the total kinetic energy only: unsuitable for a gas of few molecules.
 
     Args:
-        atoms: as above.
+        atoms: as for ``VerletReplica``.
         temperature_K: of the thermostat.
         timestep_fs: time step.
         relaxation_fs: time in which the kinetic energy relaxes to the thermostat's.
@@ -62,7 +62,7 @@ class BussiReplica(VerletReplica):
         self.set_temperature(temperature_K)
 
     def set_temperature(self, temperature_K: float) -> None:
-        """Turn the thermostat."""
+        """Set the temperature of the thermostat."""
         self._target_eV = 0.5 * units.kB * temperature_K * self._freedom
 
     def move(self, forces: Array) -> None:

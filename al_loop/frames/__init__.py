@@ -1,1 +1,1 @@
-"""What a structure is on its way round the loop: what is kept of it, a user's own entries, its constraints."""
+"""Structures in the loop: their kept properties, a user's own entries, their constraints."""

@@ -1,6 +1,6 @@
-"""What a user's file says of a frame besides its structure and its labels: own entries of ``info`` and ``arrays``.
+"""Own entries of a user's file in ``info`` and ``arrays`` of a frame, in addition to structure and labels.
 
-They travel beside the structure and decide nothing: no model and no engine sees them.
+They are stored with the structure and have no effect: no model and no engine receives them.
 """
 
 import json
@@ -19,13 +19,13 @@ from al_loop.utils.plain_json import decode, encode
 from committee import names
 
 PROVENANCE: Final = "al_loop"
-"""Key under which a frame in a file says where it comes from."""
+"""Key of the provenance of a frame in a file."""
 
 ENTRIES: Final = "al_loop_entries"
-"""Key of what the format of a file cannot express by itself: see ``al_loop.files.text.written_entries``."""
+"""Key of entries that the format of a file cannot express: see ``al_loop.files.text.written_entries``."""
 
 VISIT: Final = "al_loop_visit"
-"""Key of what the gate said of a frame of a trajectory."""
+"""Key of the gate's verdicts on a frame of a trajectory."""
 
 OURS: Final = frozenset({PROVENANCE, ENTRIES, VISIT})
 
@@ -56,11 +56,11 @@ NO_ENTRIES: Final = OwnEntries()
 
 
 def entries_of(atoms: Atoms, labels: Collection[str] = ()) -> OwnEntries:
-    """Return a frame's own entries: what is neither structure, charge or spin, nor a result, a label or al-loop's.
+    """Return a frame's own entries: all except structure, charge, spin, results, labels and al-loop's entries.
 
     Args:
-        atoms: a structure in memory; for one that was read from a file see ``al_loop.files.text.written_entries``.
-        labels: further names under which labels stand.
+        atoms: a structure in memory; for one read from a file see ``al_loop.files.text.written_entries``.
+        labels: further names of labels.
     """
     return OwnEntries(
         {key: _simple(value) for key, value in atoms.info.items() if _is_own(key, labels) and key not in KEPT},
@@ -73,15 +73,15 @@ def entries_of(atoms: Atoms, labels: Collection[str] = ()) -> OwnEntries:
 
 
 def is_result(key: object) -> bool:
-    """Tell whether an entry of this name holds a label, or a result of a calculation or of a model."""
+    """Return whether an entry of this name holds a label, or a result of a calculation or of a model."""
     return key in _RESULTS or (isinstance(key, str) and key.startswith(_LABEL))
 
 
 def check_entries(entries: OwnEntries, where: str) -> None:
-    """Refuse what no file of al-loop can hold.
+    """Check that al-loop's files can store the entries.
 
     Raises:
-        InputError: naming the entry.
+        InputError: they cannot; the message names the entry.
     """
     for place, held in (("info", entries.info), ("arrays", entries.arrays)):
         for key, value in held.items():
@@ -95,7 +95,7 @@ def check_entries(entries: OwnEntries, where: str) -> None:
 
 
 def storable(entries: OwnEntries) -> tuple[OwnEntries, list[str]]:
-    """Split entries into what files can hold and the names of what they cannot."""
+    """Split entries into those that files can store and the names of the others."""
     left_out: list[str] = []
     parts: list[dict[str, Any]] = []
     for place in ("info", "arrays"):
@@ -114,13 +114,13 @@ def entries_as_text(entries: OwnEntries) -> str:
     """Own entries as JSON text in ASCII.
 
     Raises:
-        TypeError: a value that files cannot hold; see ``check_entries``.
+        TypeError: a value that files cannot store; see ``check_entries``.
     """
     return json.dumps({"info": encode(dict(entries.info)), "arrays": encode(dict(entries.arrays))})
 
 
 def entries_from_text(text: str) -> OwnEntries:
-    """Invert ``entries_as_text``."""
+    """The inverse of ``entries_as_text``."""
     held = json.loads(text)
     return OwnEntries(decode(held["info"]), decode(held["arrays"]))
 
@@ -130,7 +130,7 @@ def _is_own(key: object, labels: Collection[str]) -> bool:
 
 
 def _simple(value: Any) -> Any:
-    """A value without what readers of ASE wrap it in: numpy's scalars, and the space group of a CIF file."""
+    """A plain value for numpy's scalars and the space group of a CIF file, which ASE's readers return."""
     from ase.spacegroup import Spacegroup  # loads scipy, and not every command reads files
 
     if isinstance(value, Spacegroup):
@@ -139,4 +139,4 @@ def _simple(value: Any) -> Any:
 
 
 def _what(error: Exception) -> str:
-    return str(error) if isinstance(error, TypeError) else f"what JSON cannot hold ({str(error)[:80]})"
+    return str(error) if isinstance(error, TypeError) else f"not valid in JSON ({str(error)[:80]})"

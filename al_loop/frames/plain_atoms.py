@@ -1,4 +1,4 @@
-"""What is kept of a structure on its way round the loop, in one place, and how its constraints are written down."""
+"""The properties of a structure that the loop keeps, and constraints as JSON text."""
 
 import json
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ase.constraints import FixConstraint
 
 KEPT: Final = ("charge", "spin")
-"""Keys of ``atoms.info`` that decide what is calculated: total charge (e) and spin multiplicity 2S + 1."""
+"""Keys of ``atoms.info`` that affect calculations: total charge (e) and spin multiplicity 2S + 1."""
 
 
 def plain_atoms(atoms: Atoms) -> Atoms:
-    """Return a copy with everything that decides how a structure moves or what is calculated of it, and nothing else.
+    """Return a copy with only the properties that affect the motion or calculations of a structure.
 
     Kept are numbers, positions, cell, pbc, initial magnetic moments, masses where the structure has its own,
     constraints, and of ``atoms.info`` the entries in ``KEPT``.
@@ -33,19 +33,19 @@ def plain_atoms(atoms: Atoms) -> Atoms:
 
 
 def constraints_text(constraints: "Sequence[FixConstraint]") -> str:
-    """Constraints as JSON, in ASE's own words (``todict``)."""
+    """Constraints as JSON of ASE's ``todict``."""
     return json.dumps([constraint.todict() for constraint in constraints], default=_plain)
 
 
 def check_constraints(atoms: Atoms, where: str) -> None:
-    """Refuse constraints that no file can hold, before anything is calculated or stored.
+    """Check that files can store the constraints, before anything is calculated or stored.
 
     Args:
-        atoms: a structure that is to be written.
+        atoms: the structure to be written.
         where: file and frame, for the message.
 
     Raises:
-        InputError: naming the kinds.
+        InputError: they cannot; the message names the kinds.
     """
     try:
         constraints_text(atoms.constraints)
@@ -61,7 +61,7 @@ def constraints_from_text(text: str) -> "list[FixConstraint]":
     """The inverse of ``constraints_text``.
 
     Raises:
-        ValueError: not such text, or a kind of constraint that ASE does not have; nothing is executed.
+        ValueError: the text is invalid, or ASE does not have a kind of constraint; nothing is executed.
     """
     from ase.constraints import dict2constraint  # loads scipy, which not every command needs
 
@@ -74,4 +74,4 @@ def constraints_from_text(text: str) -> "list[FixConstraint]":
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise TypeError(f"a constraint holds a {type(value).__name__}, which JSON cannot hold")
+    raise TypeError(f"a constraint holds a {type(value).__name__}, which JSON does not support")

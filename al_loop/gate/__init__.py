@@ -1,1 +1,1 @@
-"""GATE: what may be trusted, what is suspect, what is broken, and why."""
+"""GATE: classify each frame as trusted, suspect or discarded, with the reason."""

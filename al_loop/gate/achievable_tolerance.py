@@ -1,4 +1,4 @@
-"""What a campaign's calibration frames could promise, where they cannot promise the tolerance that was asked for."""
+"""The smallest force tolerance that calibration frames can guarantee, where the configured one is out of reach."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ Array = NDArray[np.float64]
 def achievable_tolerance(
     errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array], confidence: float
 ) -> float | None:
-    """Smallest tolerance that calibration frames can promise, eV/Å, or None if no tolerance can be.
+    """Smallest tolerance that calibration frames can guarantee, eV/Å; None if they can guarantee none.
 
-    With frames enough for a proof it is the smallest whose promise is proven, with fewer the smallest at which any
-    frame is trusted. Only the frames' own largest errors are tried, since nothing changes in between.
+    With enough frames for a proof it is the smallest proven tolerance, with fewer the smallest at which any frame is
+    trusted. Only the frames' own largest errors are tried, since nothing changes in between.
 
     Args:
         errors: per frame, (n,) norm of the force error on each atom, eV/Å.
@@ -39,21 +39,21 @@ def achievable_tolerance(
 
 
 def out_of_reach(calibration: Calibration, reachable_eV_per_A: float | None) -> str | None:
-    """Say that the tolerance is beyond the model so far, with the one that is not; None where it is within reach.
+    """Return a message that the tolerance is out of reach, with the smallest that is not; None if it is in reach.
 
     Args:
-        calibration: at the tolerance that was asked for.
-        reachable_eV_per_A: of the same frames.
+        calibration: at the configured tolerance.
+        reachable_eV_per_A: ``achievable_tolerance`` of the same frames.
     """
     if calibration.quantile is None or calibration.promise_proven:
         return None
     if calibration.trusted > 0 and calibration.frames < frames_to_prove(calibration.confidence):
-        return None  # more frames are wanted, not a better model
-    asked = f"a tolerance of {calibration.tolerance_eV_per_A:g} eV/Å is out of reach so far"
+        return None  # more frames are needed, not a better model
+    beyond = f"a tolerance of {calibration.tolerance_eV_per_A:g} eV/Å is out of reach so far"
     if reachable_eV_per_A is None:
-        return f"{asked}, and so is any other with these {calibration.frames} calibration frames"
+        return f"{beyond}, and so is any other with these {calibration.frames} calibration frames"
     return (
-        f"{asked}: on these {calibration.frames} calibration frames the smallest that holds is "
+        f"{beyond}: on these {calibration.frames} calibration frames the smallest that holds is "
         f"{_rounded_up(reachable_eV_per_A):g} eV/Å; label more, or raise gate.force_tolerance_eV_per_A"
     )
 

@@ -1,4 +1,4 @@
-"""Whether a model can say anything of a structure, asked before anything is computed."""
+"""Check that a model applies to a structure, before anything is computed."""
 
 import numpy as np
 from ase import Atoms
@@ -18,13 +18,12 @@ def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any
     Args:
         potential: the committee.
         atoms: the first frame.
-        who: how the message calls it, for example ``structure.xyz``.
+        who: name of the structure in messages, for example ``structure.xyz``.
         any_periodicity: accept any number of periodic directions.
 
     Raises:
-        InputError: elements that the foundation lacks, numbers beyond ``dft_interfaces.bounds``, another periodicity
-            than trained on, charge or spin that its task asks for or does not know, or a structure that no model could
-            be asked about.
+        InputError: elements that the foundation lacks, numbers beyond ``dft_interfaces.bounds``, a periodicity that was
+            not trained on, a charge or spin that its task requires or does not support, or an invalid structure.
     """
     elements = frozenset(int(z) for z in potential.backbone.elements)
     unknown = sorted(set(np.asarray(atoms.numbers).tolist()) - elements)

@@ -1,4 +1,4 @@
-"""Who is bonded to whom: pairs by distance over the sum of covalent radii, and the fragments they make."""
+"""Bonded pairs by distance over the sum of covalent radii, and the fragments that they form."""
 
 from dataclasses import dataclass
 
@@ -51,10 +51,10 @@ class Bonding:
         return np.asarray(connected_components(self._graph(chosen), directed=False)[1])
 
     def extended(self, chosen: Mask, fragment: Ints) -> Mask:
-        """Whether each atom's fragment goes on into the next cell for ever: a crystal, a surface, a chain (n,).
+        """Whether each atom's fragment extends periodically through the cells: a crystal, a surface, a chain (n,).
 
-        Every atom is given the cell it lies in when one walks to it from its fragment's first atom. A bond that
-        disagrees closes a ring through the boundary.
+        Each atom gets the cell that a walk from its fragment's first atom reaches it in. A bond between atoms whose
+        cells disagree closes a ring through the periodic boundary.
         """
         cell = np.zeros((self.n_atoms, 3), dtype=np.int64)
         graph = self._graph(chosen)

@@ -1,4 +1,4 @@
-"""Whether the energy of a trajectory is still that of the matter it started from."""
+"""Detect energies of a trajectory that diverge or drift away from those of its start."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +9,17 @@ from al_loop.config import PhysicsSettings
 from al_loop.frames.constraints.motion import restraint_energy_eV
 
 KINETIC_SHARE = 3.0  # kT per atom that heating to the thermostat's temperature and melting may add
-FLUCTUATION = 0.1  # of kT per atom: five times what the total energy of healthy NVE runs was seen to sway
+FLUCTUATION = 0.1  # of kT per atom: five times the total energy fluctuation measured in healthy NVE runs
 
 
 class EnergyWatch:
-    """Compares the energies of one trajectory with the first it was told.
+    """Compares the energies of one trajectory with its first one.
 
     Args:
         settings: limits.
         conserved: the total energy must be conserved (NVE).
         timestep_fs: time between two energies.
-        moving_atoms: how many atoms share the energy that motion brings.
+        moving_atoms: number of atoms that share the kinetic energy.
     """
 
     def __init__(self, settings: PhysicsSettings, *, conserved: bool, timestep_fs: float, moving_atoms: int) -> None:
@@ -30,7 +30,7 @@ class EnergyWatch:
         self._first_potential: float | None = None
         self._first_total = 0.0
         self._warmest_K = 0.0
-        self._told = 0
+        self._count = 0
 
     def state(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -38,18 +38,18 @@ class EnergyWatch:
             "first_potential": self._first_potential,
             "first_total": self._first_total,
             "warmest_K": self._warmest_K,
-            "told": self._told,
+            "told": self._count,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state()``."""
+        """Continue from ``state()``."""
         first = state["first_potential"]
         self._first_potential = None if first is None else float(first)
-        self._first_total, self._told = float(state["first_total"]), int(state["told"])
+        self._first_total, self._count = float(state["first_total"]), int(state["told"])
         self._warmest_K = float(state["warmest_K"])
 
     def complaint(self, atoms: Atoms, energy_eV: float, temperature_K: float) -> str | None:
-        """Say what is wrong with the energy, or None.
+        """Return what is wrong with the energy, or None.
 
         Args:
             atoms: the frame, with velocities of the same time.
@@ -60,13 +60,13 @@ class EnergyWatch:
         total = energy_eV + float(atoms.get_kinetic_energy())
         if self._first_potential is None:
             self._first_potential, self._first_total = energy_eV, total
-        time_ps = self._told * self._timestep_ps
-        self._told += 1
+        time_ps = self._count * self._timestep_ps
+        self._count += 1
         self._warmest_K = max(self._warmest_K, temperature_K)
         kT = units.kB * self._warmest_K
         change = (energy_eV - self._first_potential) / self._moving_atoms
         if abs(change) > self._settings.max_energy_change_eV_per_atom + KINETIC_SHARE * kT:
-            return f"energy ran away: {change:+.2f} eV/atom against the start"
+            return f"energy diverged: {change:+.2f} eV/atom against the start"
         drift = (total - self._first_total) / self._moving_atoms
         allowed = FLUCTUATION * kT + self._settings.max_nve_drift_eV_per_atom_ps * time_ps
         if self._conserved and abs(drift) > allowed:

@@ -1,4 +1,4 @@
-"""Molecules that fall apart and stay apart, clusters that grow together and stay together."""
+"""Detect molecules that dissociate and clusters that merge, and that stay so for two checks."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,15 +19,15 @@ from al_loop.gate.bonding import (
 
 
 class FragmentWatch:
-    """Remembers the molecules and clusters of a start, and what became of them at the check before.
+    """Keeps the molecules and clusters of a start, and which had dissociated or merged at the previous check.
 
-    A *molecule* is bound by bonds between nonmetals and ends somewhere. It is split where a piece of it stands alone:
-    a proton that hops to another molecule, or a fragment that a surface takes up, has found another place and is
-    not lost, and atoms of metals and salts trade places as they like.
+    A *molecule* is bound by bonds between nonmetals and is finite. It has dissociated where a piece of it is bonded to
+    nothing else: a proton that transfers to another molecule or a fragment that adsorbs on a surface does not count,
+    and atoms of metals and salts may exchange freely.
 
-    A *cluster* is bound by any bonds, has at least two atoms (or is of a noble gas) and ends somewhere. Two of them
-    have merged where a bond between nonmetals, or between two clusters of metal, connects what is left of each: a
-    molecule that lands on a surface has not merged with it, nor a ligand with its ion.
+    A *cluster* is bound by any bonds, has at least two atoms (or is a noble gas atom) and is finite. Two of them have
+    merged where a bond between nonmetals, or between two clusters of metal, connects their largest pieces: a molecule
+    that adsorbs on a surface has not merged with it, nor has a ligand with its ion.
 
     Args:
         start: the intact start.
@@ -53,23 +53,23 @@ class FragmentWatch:
         return {"lost": sorted(self._lost), "merged": sorted(self._merged)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state()``."""
+        """Continue from ``state()``."""
         self._lost = frozenset(int(atom) for atom in state["lost"])
         self._merged = frozenset((int(first), int(second)) for first, second in state["merged"])
 
     def split(self, bonding: Bonding) -> tuple[int, ...]:
-        """Atoms that have left their molecule, now and at the check before."""
-        before, self._lost = self._lost, frozenset(int(i) for i in np.flatnonzero(self._alone(bonding)))
+        """Atoms that are detached from their molecule, now and at the previous check."""
+        before, self._lost = self._lost, frozenset(int(i) for i in np.flatnonzero(self._detached(bonding)))
         return tuple(sorted(before & self._lost))
 
     def merged(self, bonding: Bonding) -> tuple[int, ...]:
-        """Atoms of clusters that have grown together, now and at the check before."""
+        """Atoms of clusters that are merged, now and at the previous check."""
         before, self._merged = self._merged, frozenset(self._unions(bonding))
         clusters = [cluster for pair in before & self._merged for cluster in pair]
         return tuple(int(i) for i in np.flatnonzero(np.isin(self._cluster, clusters)))
 
-    def _alone(self, bonding: Bonding) -> Mask:
-        """Whether each atom is in a piece of a molecule that holds on to nothing (n,)."""
+    def _detached(self, bonding: Bonding) -> Mask:
+        """Whether each atom is in a piece of a molecule that is bonded to nothing else (n,)."""
         if not self._in_molecule.any():
             return np.zeros(bonding.n_atoms, dtype=bool)
         own = self._within(bonding, self._molecule, BROKEN_FACTOR)

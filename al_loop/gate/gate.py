@@ -1,4 +1,4 @@
-"""The gate: one verdict for every frame, from physics, the calibrated uncertainty and the latent distance."""
+"""The gate: one verdict for each frame, from physics, the calibrated uncertainty and the latent distance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _UNCALIBRATED = "uncalibrated: not enough labels yet"
 
 @dataclass(frozen=True)
 class Gate:
-    """Physics is asked first, then the combined uncertainty, then whether anything like the frame was calibrated on.
+    """Evaluates physics first, then the combined uncertainty, then the latent distance to the calibration frames.
 
     Attributes:
         calibration: thresholds from labels that the fit has not seen; None before the first training, when
-            every frame is suspect because nothing is known about the model's errors.
+            every frame is suspect because the model's errors are unknown.
     """
 
     calibration: Calibration | None
@@ -31,8 +31,8 @@ class Gate:
 
         Args:
             prediction: of the frame.
-            physics: what the physics lane found, None if nothing.
-            screened: where the force uncertainty was not computed, a screen has found it below the threshold.
+            physics: verdict of the physics check, None if it passed.
+            screened: a missing force uncertainty was found to be below the threshold by a screen.
         """
         sigma = _force_uncertainty(prediction)
         if sigma is None and screened:
@@ -45,16 +45,16 @@ class Gate:
         force_uncertainty: NDArray[np.float64] | None,
         latent_distance: NDArray[np.float64] | None,
     ) -> dict[Lane, Verdict]:
-        """The verdict of each lane by itself, in the order in which they are asked.
+        """The verdict of each check by itself, in the order of evaluation.
 
         Args:
-            physics: what the physics lane found, None if nothing.
+            physics: verdict of the physics check, None if it passed.
             force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
             latent_distance: (n,) latent distance of each atom.
 
         Returns:
-            Physics, force uncertainty (which is of the lane ``uncalibrated`` while nothing is known of the errors) and
-            latent distance, in this order. A lane that trusts a frame says so with the number it looked at.
+            Physics, force uncertainty (its verdict has the lane ``uncalibrated`` while the errors are unknown) and
+            latent distance, in this order. The reason of a trusted verdict holds the measured number.
         """
         verdicts = (
             physics or Verdict(VerdictKind.TRUSTED, Lane.PHYSICS),
@@ -98,11 +98,11 @@ class Gate:
 
 @dataclass(frozen=True)
 class GatedPrediction:
-    """What the model and the gate say of a frame of n atoms.
+    """Prediction and verdicts for a frame of n atoms.
 
     Attributes:
         prediction: None where the model has none.
-        lanes: the verdict of each lane that was asked, in their order.
+        lanes: the verdict of each evaluated check, in their order.
     """
 
     prediction: Prediction | None
@@ -110,12 +110,12 @@ class GatedPrediction:
 
     @classmethod
     def without(cls, verdict: Verdict) -> Self:
-        """Return that of a frame without a prediction, on which one lane decides."""
+        """Return the result for a frame without a prediction, which one check decides."""
         return cls(None, {verdict.lane: verdict})
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on the frame: that of the first lane that does not trust it."""
+        """The verdict on the frame: that of the first check that does not trust it."""
         return next((verdict for verdict in self.lanes.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
 
     @property
@@ -125,12 +125,12 @@ class GatedPrediction:
 
     @property
     def sound(self) -> bool:
-        """There is a prediction, and the physics lane has nothing against the frame."""
+        """There is a prediction, and the physics check passed."""
         return self.prediction is not None and self.verdict.lane is not Lane.PHYSICS
 
     @property
     def trusted(self) -> bool:
-        """The gate trusts the model here."""
+        """The gate trusts the prediction."""
         return self.verdict.kind is VerdictKind.TRUSTED
 
 

@@ -1,4 +1,4 @@
-"""Volume of the region that atoms occupy: of a slab without its vacuum, of a molecule wherever it flies."""
+"""Volume of the region that atoms occupy: a slab without its vacuum, a molecule without its box."""
 
 import numpy as np
 from ase import Atoms
@@ -6,15 +6,15 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-REACH_A = 1.2  # beyond the covalent radius: neighbouring balls in a liquid or solid leave no room between them
+REACH_A = 1.2  # beyond the covalent radius: neighbouring balls in a liquid or solid leave no gaps
 POINTS = 48  # in each ball
 
 
 def occupied_volume_A3(atoms: Atoms) -> float:
-    """Volume of the union of balls of covalent radius + ``REACH_A`` round the atoms, one cell's worth, Å³.
+    """Volume of the union of balls of covalent radius + ``REACH_A`` around the atoms of one cell, Å³.
 
-    A point that c balls share counts 1 / c in each of them, and the points of a ball stand for its volume. It is the
-    cell's volume in dense matter and the sum of the balls in a gas, whatever the periodicity.
+    A point that c balls share counts 1 / c in each of them, and the points of a ball represent its volume. The result
+    is the cell's volume in dense matter and the sum of the balls in a gas, for any periodicity.
     """
     radii = covalent_radii[atoms.numbers] + REACH_A
     first, second, offset = neighbor_list("ijD", atoms, radii)

@@ -1,4 +1,4 @@
-"""The physics lane: does this still look like the matter the trajectory started from?"""
+"""The physics check: compares each frame with the start of its trajectory."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,24 +17,24 @@ from al_loop.records import Lane, Verdict, VerdictKind
 from dft_interfaces.bounds import density_excess, length_excess
 
 CROWDING_FACTOR = 1.5  # mean number of bonded neighbours against the start
-CROWDING_ROOM = 1.0  # besides, for gases that have none at the start
+CROWDING_ROOM = 1.0  # added, for gases that have none at the start
 FLUCTUATIONS = 5  # standard deviations of the kinetic temperature of a few atoms
-FAST_ATOM_KT = 40  # of 10^9 atoms at temperature T none has such a kinetic energy
-FAST_ATOM_EV = 5  # what no reaction gives to a single atom
-COOLING_LAG = 0.99  # a thermostat that was turned down is followed at this pace per look
-WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is tried
+FAST_ATOM_KT = 40  # none of 10^9 atoms at temperature T has such a kinetic energy
+FAST_ATOM_EV = 5  # more than any reaction gives to a single atom
+COOLING_LAG = 0.99  # factor per check by which the highest temperature follows a cooling thermostat
+WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is attempted
 
 
 class PhysicsLane:
-    """Judges the frames of one trajectory against its own start.
+    """Checks the frames of one trajectory against its own start.
 
     Args:
         settings: limits.
-        start: the intact starting structure; its constraints say what moves, which is all that counts for temperatures
-            and energies.
-        temperature_K: of the thermostat, or of the velocities that a run without thermostat began with.
-        ensemble: ``nve`` where the total energy must be conserved; any other word where a thermostat acts.
-        timestep_fs: between two frames whose energy is told.
+        start: the intact starting structure; its constraints define which atoms move, and only these count for
+            temperatures and energies.
+        temperature_K: of the thermostat, or of the initial velocities of a run without one.
+        ensemble: ``nve`` where the total energy must be conserved; any other value where a thermostat acts.
+        timestep_fs: between two frames whose energy is given.
 
     Attributes:
         temperature_K: may be set while the trajectory runs (ramps).
@@ -63,7 +63,7 @@ class PhysicsLane:
         self._occupied_A3 = occupied_volume_A3(start)
 
     def state(self) -> dict[str, Any]:
-        """What the lane remembers of the trajectory, as plain JSON, for another lane that is to go on from here."""
+        """The state of the check as plain JSON, from which another one can continue."""
         return {
             "temperature_K": self.temperature_K,
             "warmest_K": self._warmest_K,
@@ -72,7 +72,7 @@ class PhysicsLane:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the lane that gave ``state()`` was; that lane must have had the same start and settings."""
+        """Continue from ``state()`` of a check with the same start and settings."""
         self.temperature_K = float(state["temperature_K"])
         self._warmest_K = float(state["warmest_K"])
         self._energy.restore(state["energy"])
@@ -81,12 +81,12 @@ class PhysicsLane:
     def check(
         self, atoms: Atoms, forces: NDArray[np.float64] | None = None, energy_eV: float | None = None
     ) -> Verdict | None:
-        """Return the first thing that is wrong with a frame, or None.
+        """Return the verdict of the first check that a frame fails, or None.
 
         Args:
-            atoms: the frame, with velocities if the temperature is to be judged.
+            atoms: the frame, with velocities if the temperature is to be checked.
             forces: (n, 3) of the model, eV/Å.
-            energy_eV: potential energy of the model; without it the energy is not judged.
+            energy_eV: potential energy of the model; without it the energy is not checked.
         """
         broken = self._not_a_structure(atoms, forces, energy_eV)
         if broken is not None:
@@ -106,7 +106,7 @@ class PhysicsLane:
     def check_step(self, atoms: Atoms, forces: NDArray[np.float64], energy_eV: float | None = None) -> Verdict | None:
         """The cheap part of ``check``, for every step: finite numbers, temperature and energy.
 
-        Give the energy once for each step, and only together with velocities of the same step.
+        Pass the energy once for each step, and only together with velocities of the same step.
         """
         return (
             self._not_a_structure(atoms, forces, energy_eV)
@@ -117,16 +117,16 @@ class PhysicsLane:
     def _not_a_structure(
         self, atoms: Atoms, forces: NDArray[np.float64] | None, energy_eV: float | None
     ) -> Verdict | None:
-        told = [np.asarray(value) for value in (forces, energy_eV) if value is not None]
+        given = [np.asarray(value) for value in (forces, energy_eV) if value is not None]
         if not all(
-            np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *told)
+            np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta(), *given)
         ):
             return not_computable("non-finite positions, velocities, forces or energy")
         if excess := length_excess(atoms):
             return not_computable(f"the atoms flew apart: {excess}")
         if atoms.pbc.all() and not abs(np.linalg.det(atoms.cell.array)) > 0:
             return not_computable("the cell has no volume")
-        if excess := density_excess(atoms):  # neighbours without end, before a distance could be judged
+        if excess := density_excess(atoms):  # such a cell has too many neighbours to search
             return not_computable(f"the cell collapsed: {excess}")
         return None
 
@@ -169,15 +169,15 @@ class PhysicsLane:
         ratio = _cell_A3(atoms) / self._cell_A3
         if self._within(ratio):
             return None
-        reason = f"density {_word(ratio)}: volume is {ratio:.2g} of the start's"
+        reason = f"density {_density_change(ratio)}: volume is {ratio:.2g} of the start's"
         return _unphysical(reason) if 1 / WORST_VOLUME_RATIO <= ratio <= WORST_VOLUME_RATIO else not_computable(reason)
 
     def _occupied(self, atoms: Atoms) -> Verdict | None:
-        """Density of the region where the atoms are, which a slab, a cluster or a gas has whatever its cell."""
+        """Check the density of the occupied region, which a slab, a cluster or a gas has with any cell."""
         ratio = occupied_volume_A3(atoms) / self._occupied_A3
         if self._within(ratio) or (ratio > 1 and self._settings.allow_dissociation):
             return None
-        return _unphysical(f"density {_word(ratio)}: the atoms occupy {ratio:.2f} of the start's volume")
+        return _unphysical(f"density {_density_change(ratio)}: the atoms occupy {ratio:.2f} of the start's volume")
 
     def _within(self, ratio: float) -> bool:
         return 1 / self._settings.max_volume_ratio <= ratio <= self._settings.max_volume_ratio
@@ -211,12 +211,12 @@ def _cell_A3(atoms: Atoms) -> float:
     return float(atoms.get_volume()) if atoms.pbc.all() else 1.0
 
 
-def _word(ratio: float) -> str:
+def _density_change(ratio: float) -> str:
     return "collapse" if ratio < 1 else "explosion"
 
 
 def not_computable(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
-    """The verdict on a frame that nobody should be asked about."""
+    """The verdict on a frame that no model or DFT code should calculate."""
     return Verdict(VerdictKind.DISCARD, Lane.PHYSICS, f"not computable: {reason}", atoms, stop=True)
 
 

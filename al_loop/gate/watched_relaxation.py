@@ -1,4 +1,4 @@
-"""A relaxation that the gate's physics watches, by whatever optimizer and calculator."""
+"""A relaxation under the gate's physics check, with any optimizer and calculator."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ from al_loop.frames.constraints.policy import Motion, followed
 from al_loop.gate.physics import PhysicsLane
 from al_loop.records import VerdictKind
 
-CHECK_EVERY = 5  # steps between two looks at the physics
-COLD_K = 1.0  # nothing moves: the lane's temperature plays no role
+CHECK_EVERY = 5  # steps between two physics checks
+COLD_K = 1.0  # nothing moves: the temperature of the physics check plays no role
 
 
 class BrokenStructureError(Exception):
-    """A structure that broke while it relaxed; the message says how."""
+    """A structure became unphysical while it relaxed; the message holds the reason."""
 
 
 def movable_copy(start: Atoms, *, cell: bool) -> Atoms:
-    """Return a copy whose constraints are those that a relaxation follows.
+    """Return a copy with the constraints that a relaxation obeys.
 
     Args:
-        start: where the relaxation begins, with its constraints.
+        start: the starting structure, with its constraints.
         cell: the cell relaxes too.
 
     Raises:
-        InputError: constraints that cannot be followed.
+        InputError: constraints that a relaxation cannot obey.
     """
     atoms = start.copy()
     atoms.set_constraint(followed(start, Motion.CELL if cell else Motion.COMPARISON))
@@ -50,17 +50,17 @@ def run_watched(
     steps: int,
     judge_energy: bool = True,
 ) -> bool:
-    """Run an optimizer until the forces are small or the physics breaks.
+    """Run an optimizer until the forces are small or the structure becomes unphysical.
 
-    A start may look unphysical on its way; what no label should be made of ends the relaxation at once.
+    An unphysical but computable structure counts only at the end; one that is not computable ends the run at once.
 
     Args:
         optimizer: of ASE, which moves ``atoms`` or a filter of them.
         atoms: with their calculator.
-        lane: judges them against their start.
-        force_tolerance_eV_per_A: the relaxation has converged below it, that on the cell included.
-        steps: most steps.
-        judge_energy: whether an energy that diverges counts as broken physics.
+        lane: checks them against their start.
+        force_tolerance_eV_per_A: the relaxation has converged below it, forces on the cell included.
+        steps: maximum number of steps.
+        judge_energy: whether a diverging energy counts as unphysical.
 
     Returns:
         Whether it converged.
@@ -85,7 +85,7 @@ def run_watched(
 
 
 def energy_and_forces_of(atoms: Atoms) -> tuple[float, NDArray[np.float64]]:
-    """Energy (eV) and forces (n, 3; eV/Å), those on held atoms included, of a structure with its calculator.
+    """Energy (eV) and forces (n, 3; eV/Å), those on fixed atoms included, of a structure with its calculator.
 
     Raises:
         BrokenStructureError: they are not finite.

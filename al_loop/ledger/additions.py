@@ -1,4 +1,4 @@
-"""What one command adds to a ledger, all or nothing: noted before it is written, removed again if that fails."""
+"""Additions of one command to a ledger, all or nothing: recorded before they are written, removed after a failure."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,46 +19,46 @@ from al_loop.utils.foreign_input import reason_of
 
 @dataclass
 class Additions:
-    """Ids of documents that were not there before.
+    """Ids of new documents.
 
     Attributes:
         frames: structures.
         labels: label -> its request.
         requests: requests, each with its label.
-        answered: requests that others had made and that got their label now -> as they were.
-        wanted: requests that others had made and that this campaign uses now.
+        fulfilled: existing requests that got their label now -> their former state.
+        shared: existing requests of other campaigns that this campaign uses now.
         visits: suspects.
         files: in GridFS.
-        events: what was written down.
+        events: of the command.
     """
 
     frames: set[str] = field(default_factory=set)
     labels: dict[str, str] = field(default_factory=dict)
     requests: set[str] = field(default_factory=set)
-    answered: dict[str, dict[str, Any]] = field(default_factory=dict)
-    wanted: set[str] = field(default_factory=set)
+    fulfilled: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
     visits: set[str] = field(default_factory=set)
     files: list[ObjectId] = field(default_factory=list)
     events: list[ObjectId] = field(default_factory=list)
 
     @property
     def new_labels(self) -> int:
-        """How many labels this campaign did not have."""
-        return len(self.requests) + len(self.wanted)
+        """Number of labels that are new to this campaign."""
+        return len(self.requests) + len(self.shared)
 
 
 class AdditionsLedger(UnusedFilesLedger):
-    """Takes back what was added."""
+    """Removes additions of a failed command."""
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[Additions]:
-        """Remove what was added within the block if the block fails.
+        """Remove the additions of the block if it fails.
 
-        What others have used meanwhile stays: frames that they refer to, labels that they have asked for. A process
-        that is killed removes nothing, nor one that loses the server.
+        Additions that other campaigns use meanwhile stay: frames and labels that they refer to. A process that is
+        killed or loses the server removes nothing.
 
         Raises:
-            CampaignError: the server refused something.
+            CampaignError: the server refused an operation.
         """
         added = Additions()
         try:
@@ -70,13 +70,13 @@ class AdditionsLedger(UnusedFilesLedger):
                 self._remove(added)
             except PyMongoError as second:
                 raise CampaignError(
-                    f"The ledger refused what it was given ({reason_of(error)}), and what had been stored by then "
+                    f"The ledger refused the data ({reason_of(error)}), and the part that had been stored "
                     f"could not be removed ({reason_of(second)}). Repeat the command once the server works: it "
-                    "completes what is there"
+                    "completes the stored part"
                 ) from error
             if isinstance(error, PyMongoError):
                 raise CampaignError(
-                    f"The ledger refused what it was given ({reason_of(error)}). What had been stored by then was "
+                    f"The ledger refused the data ({reason_of(error)}). The part that had been stored was "
                     "removed again: nothing was changed. Repeat the command once the server works"
                 ) from error
             raise
@@ -93,14 +93,14 @@ class AdditionsLedger(UnusedFilesLedger):
 
     def _remove_requests(self, added: Additions) -> None:
         requests = self._collection(self._docs.request)
-        for chunk in chunks(added.requests | added.wanted):
+        for chunk in chunks(added.requests | added.shared):
             requests.update_many({"_id": {"$in": list(chunk)}}, {"$pull": {"wanted_by": {"campaign": self.campaign}}})
         for chunk in chunks(added.requests):
             requests.delete_many({"_id": {"$in": list(chunk)}, "wanted_by": []})
         label_of = {request: label for label, request in added.labels.items()}
-        for key, before in added.answered.items():
+        for key, before in added.fulfilled.items():
             mine = {"_id": key, "state": DONE, "label": label_of[key]}
-            # Who was calculating it has been told by now that he need not go on.
+            # A worker that was calculating it has already lost its claim.
             state = RELEASED if before["state"] == CLAIMED else {"state": PENDING}
             old = {"label": before["label"]} if "label" in before else {}
             change: dict[str, Any] = {"$set": state | old}
@@ -116,7 +116,7 @@ class AdditionsLedger(UnusedFilesLedger):
             self._delete(self._docs.label, set(chunk) - used)
 
     def _referred_to(self, frames: Collection[str]) -> set[str]:
-        """Frames that a visit, a request or a label of any campaign names."""
+        """Frames that a visit, a request or a label of any campaign refers to."""
         return {
             found["frame"]
             for chunk in chunks(frames)

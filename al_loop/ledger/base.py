@@ -1,4 +1,4 @@
-"""What the parts of the ledger share."""
+"""Common base of the parts of the ledger."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from al_loop.errors import InputError
 from al_loop.ledger.documents import Documents, bind
 from al_loop.ledger.gridfs import bucket
 from al_loop.ledger.migrations import FORMAT, note_format, require_this_version
-from al_loop.ledger.reconnect import Patience, in_parts
+from al_loop.ledger.reconnect import Reconnector, in_parts
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -31,14 +31,14 @@ class LedgerBase:
         self.campaign = campaign
         self._docs: Documents = bind(alias)
         self._database: Any = get_db(alias)
-        self.patience = Patience()
+        self.reconnector = Reconnector()
 
     def prepare(self) -> None:
-        """Check the version of the database's format and create what makes queries fast, where it is missing.
+        """Check the version of the database's format and create missing indexes.
 
         Raises:
-            InputError: another version wrote it, or the server does not take writes.
-            OperationFailure: the user may not write, or the server refuses it for another reason.
+            InputError: another version wrote it, or the server does not accept writes.
+            OperationFailure: the user has no write permission, or the server refuses for another reason.
         """
         self._require_writable()
         note_format(self._database)
@@ -46,10 +46,10 @@ class LedgerBase:
         self.check_writable()
 
     def check_writable(self) -> None:
-        """Write the time into a note, as a trial.
+        """Write a timestamp as a test.
 
         Raises:
-            OperationFailure: the user may not write, or the server takes no writes.
+            OperationFailure: the user has no write permission, or the server accepts no writes.
         """
         self._database[FORMAT].update_one({"_id": "written"}, {"$currentDate": {"time": True}}, upsert=True)
 
@@ -66,9 +66,9 @@ class LedgerBase:
         if not hello.get("isWritablePrimary") or hello.get("readOnly"):
             kind = f"a secondary of the replica set {hello['setName']}" if hello.get("secondary") else "read-only"
             raise InputError(
-                f"The MongoDB server {hello.get('me', 'of the ledger')} is {kind}: it takes no writes. Give the URI of "
-                "the whole replica set, or of a server that may be written to; `status`, `report` and `export` only "
-                "read and work here too."
+                f"The MongoDB server {hello.get('me', 'of the ledger')} is {kind}: it accepts no writes. Give the URI "
+                "of the whole replica set, or of a writable server; `status`, `report` and `export` only read and work "
+                "with this one too."
             )
 
     def _files(self) -> GridFS:
@@ -76,16 +76,16 @@ class LedgerBase:
 
     @in_parts
     def ping(self) -> None:
-        """Ask the server for an answer."""
+        """Check that the server responds."""
         self._database.client.admin.command("ping")
 
     def _collection(self, document: type[Any]) -> Any:
-        """The collection itself, for what mongoengine has no words for: pipelines and bulk writes."""
+        """The pymongo collection, for aggregations and bulk writes, which mongoengine does not support."""
         return self._database[document._get_collection_name()]
 
 
 def now() -> datetime:
-    """The time, UTC, as MongoDB keeps it: to the millisecond."""
+    """The current time, UTC."""
     return datetime.now(UTC)
 
 
@@ -97,16 +97,16 @@ def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 
 
 def raw(document: type[Any], **values: Any) -> dict[str, Any]:
-    """A document as it is stored, each value checked against the field that its class declares.
+    """A document as a dictionary, with each value validated against the field of its class.
 
-    An object of the class, made only to be taken apart again, would cost as much time as all else of storing a frame.
+    Creating an object of the class and converting it back takes as long as all other steps of storing a frame.
 
     Args:
         document: the class.
-        values: by name of the field; None is left out.
+        values: by name of the field; None values are left out.
 
     Raises:
-        ValidationError: a value of another type than its field, a field that lacks, or one that is not declared.
+        ValidationError: a value of another type than its field, a missing field, or one that is not declared.
     """
     stored: dict[str, Any] = {}
     for name, field in document._fields.items():

@@ -1,4 +1,4 @@
-"""Structures, arrays and JSON as bounded bytes; nothing here can execute code when it is read."""
+"""Structures, arrays and JSON as bytes of bounded size; reading them cannot execute code."""
 
 import io
 import json
@@ -13,11 +13,11 @@ from al_loop.errors import CampaignError
 from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries, entries_as_text, entries_from_text
 from al_loop.frames.plain_atoms import KEPT, constraints_from_text, constraints_text
 
-INLINE_BYTES: Final = 4 * 2**20  # of one field; a document ends at 16 MB and has at most three such fields
+INLINE_BYTES: Final = 4 * 2**20  # of one field; a document may hold 16 MB and has at most three such fields
 
 
 def pack_atoms(atoms: Atoms, entries: OwnEntries = NO_ENTRIES) -> bytes:
-    """What ``plain_atoms`` keeps of a structure, and a user's own entries, as compressed npz bytes."""
+    """A structure as ``plain_atoms`` keeps it, and a user's own entries, as compressed npz bytes."""
     arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
     if atoms.has("initial_magmoms"):
         arrays["magmoms"] = atoms.get_initial_magnetic_moments()
@@ -34,13 +34,13 @@ def pack_atoms(atoms: Atoms, entries: OwnEntries = NO_ENTRIES) -> bytes:
 
 
 def unpack_entries(data: bytes) -> OwnEntries:
-    """The user's own entries beside a structure; none where ``pack_atoms`` was given none."""
+    """The user's own entries from the bytes of ``pack_atoms``."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return entries_from_text(archive["entries"].tobytes().decode()) if "entries" in archive else NO_ENTRIES
 
 
 def unpack_atoms(data: bytes) -> Atoms:
-    """The structure of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
+    """The structure from the bytes of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
     arrays = unpack_arrays(data)
     info = {key: arrays[key].item() for key in KEPT if key in arrays}
     constraints = constraints_from_text(arrays["constraints"].item()) if "constraints" in arrays else None
@@ -60,7 +60,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays of any number and text type as compressed npz bytes.
 
     Raises:
-        ValueError: an array of Python objects, which only pickle could hold.
+        ValueError: an array of Python objects, which would need pickle.
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -84,10 +84,10 @@ def unpack_floats(data: bytes, *shape: int) -> NDArray[np.float64]:
 
 
 def pack_indices(values: Sequence[int]) -> bytes:
-    """Indices of atoms as int32, little-endian: a list of them would take 12 bytes for each.
+    """Indices of atoms as int32, little-endian, since a BSON list takes 12 bytes for each.
 
     Raises:
-        CampaignError: more than fits into one document.
+        CampaignError: the bytes exceed the limit of one document.
     """
     return bounded(np.asarray(values, dtype="<i4").tobytes(), f"{len(values)} indices of atoms")
 
@@ -98,10 +98,10 @@ def unpack_indices(data: bytes) -> tuple[int, ...]:
 
 
 def pack_descriptor(values: NDArray[np.float32]) -> bytes:
-    """One vector as float32, little-endian: half the size of ``pack_floats``, and what the features hold anyway.
+    """One vector as float32, little-endian: half the size of ``pack_floats``, with the precision of the features.
 
     Raises:
-        CampaignError: more than fits into one document.
+        CampaignError: the bytes exceed the limit of one document.
     """
     return bounded(np.ascontiguousarray(values, dtype="<f4").tobytes(), f"a descriptor of shape {np.shape(values)}")
 
@@ -112,17 +112,17 @@ def unpack_descriptor(data: bytes) -> NDArray[np.float32]:
 
 
 def pack_json(values: Mapping[str, Any], limit: int = INLINE_BYTES) -> str:
-    """JSON text (NaN and infinities as Python spells them); tuples become lists, numpy's numbers plain ones.
+    """JSON text (NaN and infinities as Python writes them); tuples become lists, numpy scalars plain numbers.
 
-    JSON rather than a nested document, because keys may hold dots and dollars (names of files and systems).
+    JSON rather than a nested document, because keys may contain dots and dollars (names of files and systems).
 
     Args:
-        values: what JSON can hold.
-        limit: bytes, where one document holds several of them.
+        values: JSON values.
+        limit: maximum number of bytes.
 
     Raises:
-        TypeError: a value that JSON cannot hold.
-        CampaignError: more than fits into one document.
+        TypeError: a value that JSON does not support.
+        CampaignError: the bytes exceed the limit of one document.
     """
     text = json.dumps(values, default=_plain)
     bounded(text.encode(), f"the JSON of {', '.join(map(str, list(values)[:3]))}", limit)
@@ -136,14 +136,14 @@ def unpack_json(text: str) -> dict[str, Any]:
 
 
 def bounded(data: bytes, what: str, limit: int = INLINE_BYTES) -> bytes:
-    """Data that fits into one document.
+    """Return the data if it fits into one document.
 
     Raises:
         CampaignError: it does not.
     """
     if len(data) > limit:
         raise CampaignError(
-            f"The ledger was given {what}: {len(data) / 2**20:.1f} MB, and one entry holds "
+            f"The ledger received {what}: {len(data) / 2**20:.1f} MB, and one entry holds "
             f"{limit / 2**20:.0f} MB. Store large arrays with put_arrays."
         )
     return data

@@ -1,4 +1,4 @@
-"""A connection to the ledger's database; credentials never show in what it says."""
+"""Connections to the ledger's database; no message contains credentials."""
 
 import re
 import ssl
@@ -14,27 +14,27 @@ import pymongo
 from pymongo.errors import ConfigurationError, OperationFailure
 
 from al_loop.errors import InputError
-from al_loop.ledger.reconnect import Patience
+from al_loop.ledger.reconnect import Reconnector
 from al_loop.utils.foreign_input import reading, reason_of
 
-DATABASE: Final = "al_loop"  # unless the URI names another one
+DATABASE: Final = "al_loop"  # unless the URI contains another name
 CONNECT_TIMEOUT_S: Final = 5.0
 
 
 @contextmanager
 def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
-    """The alias of a mongoengine connection that answers.
+    """Connect to a server and yield the alias of the mongoengine connection.
 
-    Whatever the URI says, writes are acknowledged after they are in the journal (of most members of a replica set) and
-    reads go to the primary, so that they see them.
+    With any URI, writes are acknowledged after they are in the journal (of most members of a replica set), and reads
+    go to the primary, so that they return these writes.
 
     Args:
         uri: of the server.
-        wait_s: for how long one that does not answer is waited for, s.
+        wait_s: how long to wait for a server that does not respond, s.
 
     Raises:
-        InputError: the server does not answer within 5 s and ``wait_s``, refuses the credentials or is of a version
-            that pymongo does not know; or the URI, an option or a file in it is wrong.
+        InputError: the server does not respond within 5 s and ``wait_s``, refuses the credentials or has a version that
+            pymongo does not support; or the URI, an option or a file in it is wrong.
     """
     alias = f"al-loop-{uuid.uuid4().hex}"
     _check_certificates(uri)
@@ -54,10 +54,10 @@ def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
             with pymongo.timeout(CONNECT_TIMEOUT_S):
                 client.admin.command("ping")
 
-        Patience(wait_s, ping, name=without_credentials(uri)).through(ping)
-    except Exception as error:  # noqa: BLE001 - pymongo raises anything at what a user writes
+        Reconnector(wait_s, ping, name=without_credentials(uri)).through(ping)
+    except Exception as error:  # noqa: BLE001 - pymongo raises any exception for a wrong URI
         mongoengine.disconnect(alias)
-        raise InputError(_why_not(uri, error)) from None  # the cause's text may hold the whole URI
+        raise InputError(_why_not(uri, error)) from None  # the text of the cause may contain the whole URI
     try:
         yield alias
     finally:
@@ -65,10 +65,10 @@ def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
 
 
 def uri_in_file(path: Path) -> str:
-    """The URI in a file of the user's own.
+    """Read the URI from a file of the user.
 
     Raises:
-        InputError: it cannot be read, is empty or of several lines, or others may read it.
+        InputError: the file cannot be read, is empty, has several lines, or is readable for other users.
     """
     with reading(f"store.uri_file: {path}", "correct the path, or write one MongoDB URI into it"):
         others, text = path.stat().st_mode & 0o077, path.read_text(encoding="utf-8").strip()
@@ -86,13 +86,13 @@ def without_credentials(uri: str) -> str:
 
 
 def _refuse_unacknowledged(uri: str) -> None:
-    """Raise for a URI that asks for writes which nobody confirms: it is not meant for a ledger."""
+    """Raise for a URI with unacknowledged writes, which is unsuitable for a ledger."""
     if re.search(r"[?&;]w=0(&|;|$)", uri, re.IGNORECASE):
         raise ValueError("w=0")
 
 
 def _check_certificates(uri: str) -> None:
-    """Raise for an option that names no certificate: what pymongo says of one does not name the file."""
+    """Raise for an option without a valid certificate file: pymongo's error does not contain the file's name."""
     for option, value in re.findall(r"[?&;](tls(?:CA|CertificateKey|CRL)File)=([^&;]*)", uri, re.IGNORECASE):
         path = Path(unquote(value, errors="surrogateescape"))
         what = f"{path}, which {option} names in MONGODB_URI (or store.uri),"
@@ -106,7 +106,7 @@ def _check_certificates(uri: str) -> None:
 
 
 def _read_from_primary(uri: str) -> str:
-    """The URI without its wish to read from secondaries, which mongoengine puts above what it is told."""
+    """The URI without read preferences, which mongoengine would prefer to its arguments."""
     place, mark, options = uri.partition("?")
     kept = [
         o for o in re.split("[&;]", options) if not re.match("readPreference|maxStalenessSeconds", o, re.IGNORECASE)
@@ -123,7 +123,7 @@ def _why_not(uri: str, error: Exception) -> str:
         )
     if isinstance(error, ConfigurationError) and "wire version" in str(error):
         return (
-            f"The MongoDB server at {where} is of a version that pymongo {pymongo.version} does not talk to ({why}). "
+            f"The MongoDB server at {where} has a version that pymongo {pymongo.version} does not support ({why}). "
             "Use a server between these versions, or install another pymongo; or leave MONGODB_URI (and store.uri) out "
             "and the campaign starts its own server."
         )
@@ -140,29 +140,29 @@ def _why_not(uri: str, error: Exception) -> str:
 
 
 def _reason(uri: str, error: Exception) -> str:
-    """What pymongo says of a URI; its kind alone where that would repeat a secret."""
+    """Text of pymongo's error for a URI; only its type if the text would contain a secret."""
     cause = error.__context__ if isinstance(error, mongoengine.ConnectionFailure) else error
     cause = cause if isinstance(cause, Exception) else error
-    said = said_by(cause)
+    text = text_of(cause)
     if isinstance(cause, OSError) and cause.filename:
-        said = f"{said}: {cause.filename}"
-    holds_secret = any(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", said) for secret in _secrets(uri))
-    return type(cause).__name__ if holds_secret else said
+        text = f"{text}: {cause.filename}"
+    holds_secret = any(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text) for secret in _secrets(uri))
+    return type(cause).__name__ if holds_secret else text
 
 
-def said_by(error: Exception) -> str:
-    """What pymongo says, without the state of its topology and the server's whole answer."""
+def text_of(error: Exception) -> str:
+    """Text of pymongo's error, without the state of its topology and the server's whole reply."""
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", reason_of(error), maxsplit=1)[0]
 
 
 def codes_of(error: OperationFailure) -> set[int]:
-    """The codes of what a server refused; of many writes each has its own."""
+    """Error codes of a failed operation; each of many writes has its own."""
     each = (error.details or {}).get("writeErrors") or []
     return {int(code) for code in (error.code, *(one.get("code") for one in each)) if code is not None}
 
 
 def _secrets(uri: str) -> set[str]:
-    """Every part of user and password, as it stands in a URI and decoded, and the values of options that are secret."""
+    """Every part of user and password of a URI, encoded and decoded, and the values of secret options."""
     parts = re.split("[:/@]", re.sub("^[a-z+]+://", "", uri).rpartition("@")[0])
     parts += re.findall(r"(?i)(?:password|secret|token|properties)=([^&;]*)", uri)
-    return {word for part in parts for word in (part, unquote(part)) if word}
+    return {secret for part in parts for secret in (part, unquote(part)) if secret}

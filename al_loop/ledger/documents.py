@@ -1,7 +1,7 @@
-"""What the ledger's collections hold. Nothing outside this package sees a document.
+"""The documents of the ledger's collections. Nothing outside this package uses them.
 
-The classes are abstract; ``bind`` makes a concrete set for one connection, so that one process may hold several
-ledgers open at once, in several threads too.
+The classes are abstract; ``bind`` makes a concrete set for one connection, so that one process may have several open
+ledgers, in several threads too.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ from mongoengine import (
 from al_loop.ledger.codec import INLINE_BYTES
 from al_loop.ledger.rows import from_row
 
-SCHEMA_VERSION: Final = 1  # a change of any field raises it
+SCHEMA_VERSION: Final = 1  # must be raised when any field changes
 
 PENDING, CLAIMED, DONE, FAILED = "pending", "claimed", "done", "failed"
 
@@ -37,12 +37,12 @@ def _shape(*indexes: str | tuple[str, ...] | dict[str, Any], collection: str | N
 
 
 def _to_files(field: str) -> dict[str, Any]:
-    """The index of a field that points to a file, which few documents have."""
+    """The index of a field that refers to a file, which few documents have."""
     return {"fields": [field], "sparse": True}
 
 
 class _LedgerDocument(Document):
-    """Carries the version of its shape."""
+    """Base of all documents, with the version of the format."""
 
     meta = _shape()
     schema_version = IntField(required=True, default=SCHEMA_VERSION)
@@ -71,7 +71,7 @@ class Campaign(_LedgerDocument):
 
     meta = _shape(collection="campaign")
     id = StringField(primary_key=True)
-    campaign_id = StringField()  # random, and the same in the campaign's folder
+    campaign_id = StringField()  # random, the same as in the campaign's folder
     config = StringField()  # JSON
     created_at = DateTimeField(required=True)
     served_model = StringField()
@@ -79,7 +79,7 @@ class Campaign(_LedgerDocument):
 
 
 class Stage(EmbeddedDocument):
-    """A stage that is done."""
+    """A finished stage."""
 
     seconds = FloatField(required=True)
     results = StringField(required=True)  # JSON
@@ -87,7 +87,7 @@ class Stage(EmbeddedDocument):
 
 
 class Round(_LedgerDocument):
-    """One round of one campaign, with the stages that are done."""
+    """One round of one campaign, with its finished stages."""
 
     meta = _shape(("campaign", "round"), collection="round")
     id = StringField(primary_key=True)
@@ -97,7 +97,7 @@ class Round(_LedgerDocument):
 
 
 class Frame(_LedgerDocument):
-    """A structure, shared by all campaigns; the order of atoms is that of who stored it first."""
+    """A structure, shared by all campaigns; the order of atoms is that of its first storage."""
 
     meta = _shape(_to_files("atoms_file"), collection="frame")
     id = StringField(primary_key=True)
@@ -107,15 +107,15 @@ class Frame(_LedgerDocument):
     formula = StringField(required=True)
 
 
-class LaneWord(EmbeddedDocument):
-    """What one lane of the gate says."""
+class StoredVerdict(EmbeddedDocument):
+    """The verdict of one check of the gate."""
 
     kind = StringField(required=True)
     reason = StringField()
 
 
 class Visit(_LedgerDocument):
-    """A frame as one trajectory of one round met it, with the gate's verdict."""
+    """A gated frame of one trajectory of one round."""
 
     meta = _shape(("campaign", "round", "role", "order"), ("campaign", "frame"), collection="visit")
     id = StringField(primary_key=True)
@@ -123,7 +123,7 @@ class Visit(_LedgerDocument):
     round = IntField(required=True)
     role = StringField(required=True)
     order = IntField(required=True)
-    batch = StringField(required=True)  # which call wrote it; a later call removes what it did not write
+    batch = StringField(required=True)  # id of the call that wrote it; a later call removes the visits of others
     frame = StringField(required=True)
     system = StringField(required=True)
     trajectory = StringField(required=True)
@@ -132,16 +132,16 @@ class Visit(_LedgerDocument):
     kind = StringField(required=True)
     lane = StringField(required=True)
     reason = StringField()
-    atom_indices = BinaryField(max_bytes=INLINE_BYTES)  # int32 (m,), which atoms the verdict is about
+    atom_indices = BinaryField(max_bytes=INLINE_BYTES)  # int32 (m,), the atoms that the verdict concerns
     stop = BooleanField(required=True)
-    lanes = MapField(EmbeddedDocumentField(LaneWord))  # by lane
+    lanes = MapField(EmbeddedDocumentField(StoredVerdict))  # by check
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
     descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)
 
 
-class Want(EmbeddedDocument):
-    """Who asked for a label, and for what."""
+class Requester(EmbeddedDocument):
+    """The campaign that requested a label, with round and role."""
 
     campaign = StringField(required=True)
     round = IntField(required=True)
@@ -149,11 +149,11 @@ class Want(EmbeddedDocument):
     order = IntField(required=True)
     system = StringField(required=True)
     trajectory = StringField(required=True)
-    outlier = StringField()  # why this campaign does not train on the label, although it converged
+    outlier = StringField()  # why this campaign does not train on the converged label
 
 
 class Request(_LedgerDocument):
-    """A label somebody wants: one for each frame and level of theory, whoever asks."""
+    """A requested label: one for each frame and level of theory, for all campaigns."""
 
     meta = {  # noqa: RUF012
         "abstract": True,
@@ -163,7 +163,7 @@ class Request(_LedgerDocument):
     id = StringField(primary_key=True)
     frame = StringField(required=True)
     level = StringField(required=True)
-    wanted_by = EmbeddedDocumentListField(Want)
+    wanted_by = EmbeddedDocumentListField(Requester)
     created_at = DateTimeField(required=True)
     order = IntField(required=True)
     state = StringField(required=True, choices=(PENDING, CLAIMED, DONE, FAILED))
@@ -172,11 +172,11 @@ class Request(_LedgerDocument):
     worker = StringField()
     previous_worker = StringField()
     token = StringField()
-    label = StringField()  # the one accepted outcome
+    label = StringField()  # id of the accepted outcome
 
 
 class Label(_LedgerDocument):
-    """The outcome of one execution. It counts only if its request names it."""
+    """The outcome of one execution. It is valid only if its request refers to it."""
 
     meta = _shape(
         "request",
@@ -189,7 +189,7 @@ class Label(_LedgerDocument):
     request = StringField(required=True)
     frame = StringField(required=True)
     level = StringField(required=True)
-    campaign = StringField(required=True)  # whose worker made it
+    campaign = StringField(required=True)  # of the worker that calculated it
     attempt = IntField(required=True)
     status = StringField(required=True)
     energy_eV = FloatField()
@@ -203,7 +203,7 @@ class Label(_LedgerDocument):
     magnetic_moments_uB = BinaryField(max_bytes=INLINE_BYTES)  # float64 (n,)
     magnetic_moments_uB_file = ObjectIdField()
     created_at = DateTimeField(required=True)
-    superseded = BooleanField(required=True, default=False)  # came after its lease was lost
+    superseded = BooleanField(required=True, default=False)  # finished after its lease was lost
 
 
 class Model(_LedgerDocument):
@@ -222,7 +222,7 @@ class Model(_LedgerDocument):
 
 
 class Event(_LedgerDocument):
-    """Something worth remembering."""
+    """An event of a campaign."""
 
     meta = _shape(("campaign", "time"), collection="event")
     campaign = StringField(required=True)
@@ -234,7 +234,7 @@ class Event(_LedgerDocument):
 
 
 class ArraySet(_LedgerDocument):
-    """Points to the current version of named arrays in GridFS."""
+    """Refers to the current version of named arrays in GridFS."""
 
     meta = _shape("file", collection="array_set")
     id = StringField(primary_key=True)

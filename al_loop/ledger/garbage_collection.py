@@ -1,8 +1,8 @@
-"""Files in GridFS that no document names: left where a process was killed between a file and its document.
+"""Delete files in GridFS that no document refers to: a process was killed between a file and its document.
 
-Nobody's clock but the server's decides, and never at once: a file that nothing names is noted when it is first seen,
-and deleted by a later sweep that finds it noted for a day and still unnamed. Who stores a file names it within seconds,
-or begins anew with another file; so no file that somebody may still name is deleted, whatever else runs on the server.
+Only the server's clock is used, and no file is deleted at once: an unreferenced file is noted when it is first found,
+and deleted by a later sweep if it has been noted for a day and is still unreferenced. A process refers to its file
+within seconds, or starts again with another file; so no file in use is deleted, even with other programs on the server.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,22 +16,22 @@ from al_loop.ledger.base import LedgerBase, chunks
 from al_loop.ledger.gridfs import BUCKET
 
 DAY_S: Final = 86_400.0
-NOTED: Final = "unused_file"  # collection: file id -> since when, by the server's clock, nothing names it
+NOTED: Final = "unused_file"  # collection: file id -> time of the server since when the file is unreferenced
 
 
 class UnusedFilesLedger(LedgerBase):
-    """What nobody can reach any more."""
+    """Deletes files that are not referenced any more."""
 
     def sweep_files(self, older_s: float = DAY_S) -> int:
-        """Note files that no document names, and delete those that were noted some time ago.
+        """Note unreferenced files, and delete those that were noted some time ago.
 
-        Safe beside other campaigns and workers on the same database; what was cut off while it was stored counts too.
+        Safe beside other campaigns and workers on the same database; incompletely stored files are included.
 
         Args:
-            older_s: delete what was noted so long ago, s, by the server's clock.
+            older_s: minimum age of a note for deletion, s, by the server's clock.
 
         Returns:
-            How many were deleted.
+            Number of deleted files.
         """
         unnamed = [file for chunk in chunks(self._stored_files()) for file in self._without_document(chunk)]
         noted = self._database[NOTED]
@@ -49,13 +49,13 @@ class UnusedFilesLedger(LedgerBase):
         return deleted
 
     def _stored_files(self) -> Iterator[ObjectId]:
-        """Every file; of one that was cut off there are only pieces."""
+        """Ids of all files; incompletely stored ones have only chunks."""
         pieces = [{"$sort": {"files_id": 1, "n": 1}}, {"$group": {"_id": "$files_id"}}]
         for entry in self._database[BUCKET].chunks.aggregate(pieces, hint="files_id_1_n_1"):
             yield entry["_id"]
 
     def _without_document(self, files: Sequence[ObjectId]) -> list[ObjectId]:
-        """Those of some files that no document names."""
+        """Those of some files that no document refers to."""
         named: set[ObjectId] = set()
         for document in self._docs.all():
             for field in file_fields(document):
@@ -65,6 +65,6 @@ class UnusedFilesLedger(LedgerBase):
 
 
 def file_fields(document: Any) -> list[str]:
-    """Fields of a document class that point to a file: no other ids of MongoDB's own stand in a document."""
+    """Fields of a document class that refer to a file: documents contain no other ObjectIds than these."""
     fields = document._fields.items()
     return [name for name, field in fields if isinstance(field, ObjectIdField) and field.db_field != "_id"]

@@ -1,4 +1,4 @@
-"""Bytes that may be too large for a document: inline where they fit, in GridFS where they do not."""
+"""Bytes that may be too large for a document: stored inline if they fit, otherwise in GridFS."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,18 +8,18 @@ from gridfs import GridFS
 from al_loop.ledger.codec import INLINE_BYTES
 
 BUCKET: Final = "arrays"
-_FILE: Final = "_file"  # ends the name of the field that points to GridFS
+_FILE: Final = "_file"  # suffix of the name of a field that refers to GridFS
 
 
 def bucket(database: Any) -> GridFS:
-    """Where large bytes of a database lie."""
+    """The GridFS of a database."""
     return GridFS(database, BUCKET)
 
 
 def put_blob(files: GridFS, field: str, data: bytes | None) -> dict[str, Any]:
-    """Store bytes; returns the one field of the document that holds them or points to them, none for None.
+    """Store bytes; returns the field of the document that holds or refers to them, an empty dictionary for None.
 
-    The file is there before the document that names it, so that no reader finds a document without its bytes.
+    The file is written before the document that refers to it, so that no reader finds a document without its bytes.
     """
     if data is None:
         return {}
@@ -29,12 +29,12 @@ def put_blob(files: GridFS, field: str, data: bytes | None) -> dict[str, Any]:
 
 
 def put_blobs(files: GridFS, blobs: Mapping[str, bytes]) -> dict[str, Any]:
-    """As ``put_blob``, of several fields of one document."""
+    """``put_blob`` for several fields of one document."""
     return {name: held for field, data in blobs.items() for name, held in put_blob(files, field, data).items()}
 
 
 def get_blob(files: GridFS, stored: Mapping[str, Any], field: str) -> bytes | None:
-    """The bytes of a field of a stored document, wherever they are; None if it has none."""
+    """The bytes of a field of a stored document, inline or in GridFS; None if it has none."""
     inline = stored.get(field)
     if inline is not None:
         return bytes(inline)
@@ -43,7 +43,7 @@ def get_blob(files: GridFS, stored: Mapping[str, Any], field: str) -> bytes | No
 
 
 def drop_blobs(files: GridFS, stored: Mapping[str, Any]) -> None:
-    """Delete the files of a document that is not or no longer stored."""
+    """Delete the files of a document that is not stored, or no longer."""
     for name, file in stored.items():
         if name.endswith(_FILE) and file is not None:
             files.delete(file)

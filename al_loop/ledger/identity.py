@@ -1,7 +1,7 @@
-"""Which campaign a folder belongs to, and whether a ledger is that campaign's.
+"""Check that a folder and a ledger belong to the same campaign.
 
-A campaign has a random id, and so has its database: the ledger keeps each in its place, and the folder both in
-``campaign.id``. Nothing is read or written before they agree.
+A campaign and its database each have a random id: the ledger holds both, and so does the folder in ``campaign.id``.
+Nothing is read or written before they agree.
 """
 
 import uuid
@@ -27,15 +27,15 @@ ID_NAME = "campaign.id"
 
 
 class Identity(BaseModel):
-    """What a folder knows of its campaign.
+    """The campaign of a folder, as its file ``campaign.id`` records it.
 
     Attributes:
-        campaign_id: the same in the ledger.
+        campaign_id: random, the same as in the ledger.
         name: of the campaign.
-        database_id: of the database that holds the campaign; None until it does.
+        database_id: of the campaign's database; None until the campaign is stored there.
         server: host and port of the user's own server, without credentials; empty for the folder's private one.
-        starts: token of the campaign's last start in this folder, and while one begins, that of the one before. A copy
-            or a backup of the folder holds an older one than the ledger.
+        starts: token of the campaign's last start in this folder, and during a start also that of the previous one. A
+            copy or a backup of the folder holds an older token than the ledger.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ def campaign_folder(config: Config) -> Path:
 
 
 def read_identity(folder: Path) -> Identity | None:
-    """Return what a folder knows of its campaign, None where no campaign was started.
+    """Return the identity in a folder, None if no campaign was started there.
 
     Raises:
         InputError: the file cannot be read, or is damaged.
@@ -63,7 +63,7 @@ def read_identity(folder: Path) -> Identity | None:
 
 
 def _parsed(folder: Path) -> Identity | None:
-    """What the folder's file holds, that of a start that was cut off included."""
+    """Content of the folder's file, also of an interrupted start."""
     path = folder / ID_NAME
     remedy = (
         "restore it, or move it away and give `al-loop run` the option --go-on-here, which writes it again from the "
@@ -78,19 +78,19 @@ def _parsed(folder: Path) -> Identity | None:
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
-    """Write what a folder knows of its campaign; a crash leaves the old or the new."""
+    """Write the identity of a folder atomically."""
     write_whole(folder / ID_NAME, sealed(identity.model_dump(mode="json")))
 
 
 def check_folder(config: Config) -> Identity | None:
-    """Compare a config with the folder that it names, before a database is opened.
+    """Compare a config with its folder, before a database is opened.
 
     Returns:
-        What the folder knows of its campaign, None where no campaign was started.
+        The identity in the folder, None if no campaign was started there.
 
     Raises:
-        InputError: the folder is another campaign's, its campaign is on a server that is not named now, or its ledger
-            is gone.
+        InputError: the folder belongs to another campaign, no server is set although its campaign is on one, or its
+            ledger is missing.
     """
     folder = campaign_folder(config)
     known = read_identity(folder)
@@ -102,26 +102,26 @@ def check_folder(config: Config) -> Identity | None:
     if known.name != config.name:
         raise InputError(
             f"{folder} is the folder of campaign {known.name}, and the config's `name` is {config.name}. Set `name` "
-            f"back to {known.name} to go on with that campaign, or choose another `folder` for {config.name}."
+            f"back to {known.name} to continue that campaign, or choose another `folder` for {config.name}."
         )
     if lost and known.server:
         raise InputError(
             f"Campaign {known.name} in {folder} was started with the MongoDB server at {known.server}, and no server "
-            "is named now. Set MONGODB_URI (or store.uri) as it was then."
+            "is set now. Set MONGODB_URI (or store.uri) as at the start."
         )
     if lost:
         raise InputError(
-            f"The ledger of campaign {known.name} is gone: there is no database in {folder / LEDGER}, and it alone "
-            f"knows what was asked for, labelled and served. Restore it from a backup. {Remains.of(folder)}"
+            f"The ledger of campaign {known.name} is missing: there is no database in {folder / LEDGER}, the only "
+            f"record of requests, labels and served models. Restore it from a backup. {Remains.of(folder)}"
         )
     return known
 
 
 def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Identity) -> None:
-    """Compare a ledger with the folder whose campaign it is to hold.
+    """Check that a ledger holds the campaign of a folder.
 
     Raises:
-        InputError: it holds no campaign of that name, or another one, or is another database.
+        InputError: it holds no campaign of that name, or another one, or it is another database.
     """
     found = ledger.campaign_id()
     if (found, ledger.noted_database_id()) == (known.campaign_id, known.database_id):
@@ -132,26 +132,26 @@ def check_ledger(ledger: Ledger, store: StoreSettings, folder: Path, known: Iden
         holds = f"holds another campaign of the name {known.name}"
     else:
         holds = "is another one, into which the campaign was copied"
-    begun = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
+    origin = f"the MongoDB server at {known.server}" if known.server else f"its own server in {folder / LEDGER}"
     raise InputError(
         f"The database ({_place(store, folder)}) is not that of the campaign in {folder}: it {holds}. The campaign "
-        f"was started with {begun}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
-        f"`folder` to start anew, since the models in this one belong to that campaign. {Remains.of(folder)}"
+        f"was started with {origin}. Correct MONGODB_URI (or store.uri), or restore the database; or choose another "
+        f"`folder` for a new campaign, since the models in this one belong to that campaign. {Remains.of(folder)}"
     )
 
 
 @contextmanager
 def existing_campaign(config: Config, *, read_only: bool = False) -> Iterator[Ledger]:
-    """Open the ledger of a campaign that was started before; nothing is created where there is none.
+    """Open the ledger of a campaign that was started before; nothing is created if there is none.
 
-    On a server of the user's own the campaign may have been started in a folder elsewhere.
+    On the user's own server the campaign may have been started in another folder.
 
     Args:
         config: of the campaign.
         read_only: as in ``open_ledger``.
 
     Raises:
-        InputError: there is none, or the folder and the database are not the same campaign's.
+        InputError: there is none, or the folder and the database belong to different campaigns.
     """
     folder, known = campaign_folder(config), check_folder(config)
     if known is None and shared_server(config.store) is None:
@@ -166,12 +166,12 @@ def existing_campaign(config: Config, *, read_only: bool = False) -> Iterator[Le
 
 
 def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False) -> Identity | None:
-    """Return the identity of the campaign that goes on in a config's folder, None where a new one is to be started.
+    """Return the identity of the campaign in a config's folder, None if a new one is to be started.
 
     Args:
-        ledger: where it is, or will be.
+        ledger: of the campaign, new or existing.
         config: the campaign.
-        go_on_here: a folder that has lost its ``campaign.id``, or all of it, takes that of the ledger's campaign.
+        go_on_here: a folder without ``campaign.id`` gets that of the ledger's campaign.
 
     Raises:
         InputError: the folder or the name belongs to another campaign.
@@ -192,9 +192,9 @@ def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False
         where = "another folder" if runner is None else f"another folder ({runner.folder} on {runner.host})"
         raise InputError(
             f"The database already holds a campaign {config.name}, which was started in {where} than {folder}. Choose "
-            "another `name`, or set `folder` to where that campaign lives. Only if its folder, or the file "
-            f"{ID_NAME} in it, is lost, give `al-loop run` the option --go-on-here: models that are missing are then "
-            "made again from the labels."
+            "another `name`, or set `folder` to that campaign's folder. Only if its folder, or the file "
+            f"{ID_NAME} in it, is lost, give `al-loop run` the option --go-on-here: missing models are then trained "
+            "again from the labels."
         )
     return _whole(ledger, config, found)
 
@@ -205,10 +205,10 @@ def start_campaign(ledger: Ledger, config: Config, description: dict[str, Any]) 
     Args:
         ledger: of the campaign, which has not been started there.
         config: the campaign, whose folder exists.
-        description: the configuration as the ledger keeps it.
+        description: the configuration as stored in the ledger.
 
     Raises:
-        InputError: another process has started one of this name at the same time.
+        InputError: another process has started one with this name at the same time.
     """
     folder = campaign_folder(config)
     campaign_id = uuid.uuid4().hex
@@ -236,7 +236,7 @@ def _whole(ledger: Ledger, config: Config, campaign_id: str) -> Identity:
 
 
 def _unfinished(folder: Path) -> str | None:
-    """The id of a campaign whose start in this folder was cut off."""
+    """The id of a campaign whose start in this folder was interrupted."""
     found = _parsed(folder)
     return None if found is None else found.campaign_id
 
@@ -249,9 +249,9 @@ def _place(store: StoreSettings, folder: Path) -> str:
 def _without_id(folder: Path, name: str, host: str = "") -> str:
     ran = f" It ran last in a folder of this path on {host}." if host else ""
     return (
-        f"{folder} has no file {ID_NAME}, which says that campaign {name} goes on there.{ran} Restore it; or give "
-        "`al-loop run` the option --go-on-here, which writes it again from the ledger, and makes models that are "
-        "missing again from the labels."
+        f"{folder} has no file {ID_NAME}, which links it to campaign {name}.{ran} Restore it; or give "
+        "`al-loop run` the option --go-on-here, which writes it again from the ledger, and trains missing models "
+        "again from the labels."
     )
 
 

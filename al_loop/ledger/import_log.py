@@ -1,4 +1,4 @@
-"""Which imports began and which ended: one that was killed is told until its file has been imported whole."""
+"""Records of started and finished imports: an interrupted one is reported until its file is imported completely."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ ENDED: Final = "imported"
 
 @dataclass(frozen=True)
 class UnfinishedImport:
-    """A file of which a campaign may hold a part only.
+    """A file that a campaign may hold only in part.
 
     Attributes:
         file: its name.
-        content: SHA-256 of what stood in it.
-        labels: frames in it that have a label.
-        suspects: frames in it without one.
-        began: when, UTC, as text.
+        content: SHA-256 of its content.
+        labels: number of its frames with a label.
+        suspects: number of its frames without one.
+        began: UTC time of the start, as text.
     """
 
     file: str
@@ -38,7 +38,7 @@ class UnfinishedImport:
         return f"{what}, has not ended: it is running, or was cut off; then import the same file again, to complete it"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``al-loop status --json`` shows."""
+        """Return the entry of ``al-loop status --json``."""
         return {
             "file": self.file,
             "labels": self.labels,
@@ -49,7 +49,7 @@ class UnfinishedImport:
 
 
 def storable(name: str) -> str:
-    """Return the name of a file as text that a database can hold: names may be any bytes."""
+    """Return the name of a file as text that the database can store: names may hold any bytes."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -60,19 +60,19 @@ def content_of(path: Path) -> str:
 
 
 def note_began(ledger: Ledger, path: Path, content: str, labels: int, suspects: int) -> ObjectId:
-    """Write down that a file, which was checked, is stored from now on; returns the id of the event."""
+    """Record that the import of a checked file has started; returns the id of the event."""
     name = storable(path.name)
     return ledger.event(BEGAN, name, file=name, content=content, labels=labels, suspects=suspects)
 
 
 def note_ended(ledger: Ledger, path: Path, content: str, message: str) -> ObjectId:
-    """Write down that the whole file is stored; returns the id of the event."""
+    """Record that a file is imported completely; returns the id of the event."""
     name = storable(path.name)
     return ledger.event(ENDED, f"{name}: {message}", file=name, content=content)
 
 
 def unfinished_imports(ledger: Ledger) -> list[UnfinishedImport]:
-    """Return files whose import began and which were never stored whole, each once; no clock plays a role."""
+    """Return files whose import started and was never completed, each once, independent of any clock."""
     whole = {event.data.get("content") for event in ledger.events(ENDED)}
     began = {event.data["content"]: event for event in ledger.events(BEGAN)}
     return [

@@ -1,4 +1,4 @@
-"""Energies of isolated atoms that were imported into a campaign: what its labels leave open follows them."""
+"""Imported energies of isolated atoms, which fix reference shifts that a campaign's labels do not determine."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,11 +13,11 @@ IMPORTED_ATOMS: Final = "isolated atoms imported"  # kind of event
 
 
 def imported_atom_energies(ledger: Ledger, level: str) -> dict[str, float]:
-    """Energies of single atoms by symbol, eV, that were imported so far.
+    """Imported energies of single atoms by symbol, eV.
 
     Args:
         ledger: of the campaign.
-        level: fingerprint of the level of theory that they must be of.
+        level: fingerprint of their level of theory.
     """
     return {symbol: found["energy_eV"] for symbol, found in _imported(ledger, level).items()}
 
@@ -25,7 +25,7 @@ def imported_atom_energies(ledger: Ledger, level: str) -> dict[str, float]:
 def check_atom_energies(
     ledger: Ledger, config: Config, level: str, energies_eV: Mapping[str, float], where: Mapping[str, str]
 ) -> None:
-    """Refuse energies that contradict those of the config, or those that were imported before.
+    """Check new energies against those of the config and those that were imported before.
 
     Args:
         ledger: of the campaign.
@@ -49,10 +49,10 @@ def check_atom_energies(
 def note_atom_energies(
     ledger: Ledger, level: str, energies_eV: Mapping[str, float], where: Mapping[str, str]
 ) -> ObjectId | None:
-    """Write energies of single atoms down for the rounds to come; known ones change nothing.
+    """Record energies of single atoms for later rounds; known ones are skipped.
 
     Returns:
-        The id of the one event that holds them, None where nothing is new.
+        The id of the event that holds them, None if nothing is new.
     """
     known = _imported(ledger, level)
     new = {symbol: energy for symbol, energy in energies_eV.items() if symbol not in known}
@@ -63,7 +63,7 @@ def note_atom_energies(
 
 
 def with_imported_atoms(config: Config, imported_eV: Mapping[str, float]) -> tuple[Config, list[str]]:
-    """Return the config with imported energies where ``align.isolated_atoms_eV`` has none, and what contradicts it.
+    """Return the config with imported energies where ``align.isolated_atoms_eV`` has none, and remarks on conflicts.
 
     Args:
         config: the campaign.
@@ -72,7 +72,7 @@ def with_imported_atoms(config: Config, imported_eV: Mapping[str, float]) -> tup
     own = config.align.isolated_atoms_eV
     remarks = [
         f"align.isolated_atoms_eV gives the isolated {symbol} atom {own[symbol]:.6g} eV and an imported file "
-        f"{energy:.6g} eV: the config's counts. One of them is of another level of theory or state."
+        f"{energy:.6g} eV: the config's is used. One of them has another level of theory or state."
         for symbol, energy in imported_eV.items()
         if symbol in own and abs(own[symbol] - energy) > SAME_ENERGY_EV
     ]
@@ -81,7 +81,7 @@ def with_imported_atoms(config: Config, imported_eV: Mapping[str, float]) -> tup
 
 
 def _imported(ledger: Ledger, level: str) -> dict[str, Any]:
-    """Symbol -> energy and where it was read, each as it was first imported."""
+    """Symbol -> energy and its source, from the first import of each."""
     found: dict[str, Any] = {}
     for event in ledger.events(IMPORTED_ATOMS):
         if event.data["level"] == level:

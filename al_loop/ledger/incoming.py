@@ -1,4 +1,4 @@
-"""Frames and labels from outside the rounds: they wait in the ledger until a round takes them."""
+"""Frames and labels from outside the rounds, which wait in the ledger until a round takes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,55 +16,55 @@ from dft_interfaces.label import Label
 
 @dataclass(frozen=True)
 class Incoming:
-    """How much has come from outside: harvested suspects, and labels to train on."""
+    """Numbers of harvested suspects and imported labels from outside the rounds."""
 
     suspects: int
     labels: int
 
 
 class IncomingLedger(StoringLedger):
-    """What a production monitor harvested, and labels that were made elsewhere."""
+    """Frames harvested by a monitor, and imported labels."""
 
     @in_parts
     def add_harvested(self, visits: Sequence[Visit]) -> int:
-        """Queue gated frames for the next round, all or none; a frame that was given before is left as it is.
+        """Queue gated frames for the next round, all or none; known frames stay as they are.
 
         Args:
-            visits: with role ``harvested``; the trajectory says where they come from.
+            visits: with role ``harvested``; the trajectory is their origin.
 
         Returns:
-            How many of them are new, wherever they were met.
+            Number of frames that are new as harvested ones.
 
         Raises:
             ValueError: a visit has another role.
-            InputError: one that cannot be stored.
-            CampaignError: the server refused something.
+            InputError: one of them cannot be stored.
+            CampaignError: the server refused an operation.
         """
         return len(self._add([self.prepare_suspect(visit) for visit in visits]).visits)
 
     @in_parts
     def add_labels(self, visits: Sequence[Visit], labels: Sequence[Label]) -> int:
-        """Take in labels that were made elsewhere, to be trained on, all or none; see ``store_prepared``.
+        """Add external labels to the training set, all or none; see ``store_prepared``.
 
-        A label that could not be trained on is not taken in.
+        Labels that cannot be trained on are skipped.
 
         Args:
             visits: the frames, stored if they are unknown, with the atoms in the order of the labels.
             labels: one for each, of this campaign's level of theory.
 
         Returns:
-            How many frames are new to this campaign.
+            Number of frames that are new to this campaign.
 
         Raises:
-            InputError: one that cannot be stored.
-            CampaignError: the server refused something.
+            InputError: one of them cannot be stored.
+            CampaignError: the server refused an operation.
         """
         given = enumerate(zip(visits, labels, strict=True))
         items = [self.prepare_label(visit, label, order) for order, (visit, label) in given]
         return self._add([item for item in items if item is not None]).new_labels
 
     def waiting(self) -> Incoming:
-        """What no round has taken yet."""
+        """Numbers of suspects and labels that no round has taken yet."""
         suspects = {**self._untaken_visits(), "kind": VerdictKind.SUSPECT.value}
         return Incoming(
             suspects=int(self._collection(self._docs.visit).count_documents(suspects)),
@@ -72,10 +72,10 @@ class IncomingLedger(StoringLedger):
         )
 
     def take_incoming(self, round_: int) -> Incoming:
-        """Give a round what is waiting; again, until it has chosen, with what has come since.
+        """Assign the waiting frames and labels to a round; may be repeated until the round has selected.
 
         Returns:
-            All harvested suspects of the round, and the labels that it was given now.
+            Number of all harvested suspects of the round, and of the labels assigned now.
         """
         self._collection(self._docs.visit).update_many(self._untaken_visits(), {"$set": {"round": round_}})
         requests = self._collection(self._docs.request)
@@ -85,7 +85,7 @@ class IncomingLedger(StoringLedger):
 
     def _add(self, items: Sequence[Prepared]) -> Additions:
         for item in items:
-            with reading(f"{item.where or 'frame'} {item.frame_id}", "hand in plain numbers and text"):
+            with reading(f"{item.where or 'frame'} {item.frame_id}", "pass plain numbers and text"):
                 encoded(item)
         with self.all_or_nothing() as added:
             self.store_prepared(items, added)

@@ -1,4 +1,4 @@
-"""Labels as they are stored, checked at the ledger's door."""
+"""Documents of labels, and their check before they are stored."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from dft_interfaces.files.label_json import attempt_from_dict
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 from dft_interfaces.label_check import flaw, rejected
 
-_MESSAGE_CHARACTERS: Final = 20_000  # the end of an engine's output says why it failed
+_MESSAGE_CHARACTERS: Final = 20_000  # the end of an engine's output holds the reason of a failure
 _ATTEMPT_CHARACTERS: Final = 4_000  # of each attempt's message
 
 
 def checked(label: Label, claimed: ClaimedRequest) -> Label:
-    """The label, or a rejection if it claims to be converged and cannot be trained on."""
+    """The label, or a rejected one if it is converged but cannot be trained on."""
     if label.status is not LabelStatus.CONVERGED:
         return label
     found = flaw(label, claimed.atoms, claimed.level)
@@ -30,7 +30,7 @@ def checked(label: Label, claimed: ClaimedRequest) -> Label:
 
 
 def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, label: Label) -> dict[str, Any]:
-    """A label as it is stored, without its arrays (see ``label_blobs``); its energy only if it is converged."""
+    """The document of a label without its arrays (see ``label_blobs``); with the energy only if it is converged."""
     return raw(
         document,
         id=content_id("label", claimed.request_id, claimed.token),
@@ -50,7 +50,7 @@ def label_document(document: type[Any], campaign: str, claimed: ClaimedRequest, 
 
 
 def label_blobs(label: Label) -> dict[str, bytes]:
-    """The arrays of a label by field of its document, none unless it is converged."""
+    """The arrays of a label by field of its document; empty unless it is converged."""
     arrays = {
         "stress_eV_per_A3": label.stress_eV_per_A3,
         "forces_eV_per_A": label.forces_eV_per_A,

@@ -1,4 +1,4 @@
-"""Labels, read back with the frames they belong to."""
+"""Labels with their frames."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -29,14 +29,14 @@ class LabelLedger(RequestLedger):
         converged_only: bool = True,
         with_outliers: bool = False,
     ) -> list[LabelledFrame]:
-        """Frames with their outcome, by round, role and the order in which they were asked for.
+        """Frames with their outcomes, by round, role and order of the requests.
 
-        Labels that ``mark_outliers`` marked are rejected ones here.
+        Labels that ``mark_outliers`` marked are returned as rejected.
 
         Args:
-            roles: what they were asked for.
-            rounds: which rounds asked; all by default.
-            converged_only: without calculations that gave no label.
+            roles: of the requests.
+            rounds: of the requests; all by default.
+            converged_only: leave out calculations without a usable label.
             with_outliers: outliers as they were calculated.
         """
         chosen: dict[str, Any] = {"campaign": self.campaign, "role": {"$in": [role.value for role in roles]}}
@@ -67,22 +67,22 @@ class LabelLedger(RequestLedger):
         return [frame for frame in ended if frame.converged or not converged_only]
 
     def ended_and_open(self, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
-        """Outcomes of some rounds and how many requests have none yet, at one moment: workers go on meanwhile."""
+        """Consistent outcomes of some rounds and number of requests without one, although workers run meanwhile."""
         while True:
             still_open = self.open_requests()
             ended = self.labelled(tuple(Role), rounds, converged_only=False)
-            if self.open_requests() == still_open:  # nobody but the caller asks for more
+            if self.open_requests() == still_open:  # only the caller adds requests
                 return ended, still_open
 
     def accepted(self, frame_ids: Collection[str], level: str) -> dict[str, tuple[Atoms, Label]]:
-        """Accepted labels of frames at a level of theory, whichever campaign asked for them.
+        """Accepted labels of frames at a level of theory, requested by any campaign.
 
         Args:
             frame_ids: of the frames.
             level: fingerprint of the level.
 
         Returns:
-            Frame id -> structure and label, atoms in the stored order; frames without a label are not in it.
+            Frame id -> structure and label, atoms in the stored order; frames without a label are left out.
         """
         found: dict[str, str] = {}
         for chunk in chunks([request_id(frame, level) for frame in frame_ids]):
@@ -93,10 +93,10 @@ class LabelLedger(RequestLedger):
         return {frame: (atoms[frame], labels[label]) for frame, label in found.items()}
 
     def made(self, rounds: Collection[int]) -> dict[str, Made]:
-        """When, and by whom, the accepted labels of some rounds were made: frame id -> time and worker."""
-        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
+        """Time and worker of the accepted labels of some rounds, by frame id."""
+        requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
         requests = self._collection(self._docs.request).find(
-            {**wanted, "state": DONE}, {"frame": 1, "label": 1, "worker": 1}
+            {**requested, "state": DONE}, {"frame": 1, "label": 1, "worker": 1}
         )
         found = {stored["label"]: stored for stored in requests}
         return {
@@ -106,28 +106,28 @@ class LabelLedger(RequestLedger):
         }
 
     def mark_outliers(self, round_: int, reasons: Mapping[str, str]) -> None:
-        """Say which converged labels of a round this campaign does not use; replaces what was said before.
+        """Mark the converged labels of a round that this campaign does not use, replacing earlier marks.
 
-        Only what changes is written: who reads meanwhile never finds a known outlier without its mark.
+        Only changes are written, so that a reader never finds a known outlier without its mark.
 
         Args:
-            round_: the round that asked for them.
-            reasons: frame id -> why.
+            round_: of the requests.
+            reasons: frame id -> reason.
         """
         requests = self._collection(self._docs.request)
-        wanted = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
+        requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}
         changes: list[UpdateOne] = []
-        for stored in requests.find(wanted, {"frame": 1, "wanted_by": 1}):
+        for stored in requests.find(requested, {"frame": 1, "wanted_by": 1}):
             marked = next(want.get("outlier") for want in stored["wanted_by"] if want["campaign"] == self.campaign)
             reason = reasons.get(stored["frame"])
             if marked != reason:
                 change = {"$set" if reason else "$unset": {"wanted_by.$.outlier": reason}}
-                changes.append(UpdateOne({"_id": stored["_id"], **wanted}, change))
+                changes.append(UpdateOne({"_id": stored["_id"], **requested}, change))
         if changes:
             requests.bulk_write(changes)
 
     def duplicate_executions(self) -> int:
-        """How many calculations of this campaign came after their lease was lost."""
+        """Number of this campaign's calculations that ended after their lease was lost."""
         chosen = {"campaign": self.campaign, "superseded": True}
         return int(self._collection(self._docs.label).count_documents(chosen))
 

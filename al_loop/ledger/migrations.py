@@ -1,4 +1,4 @@
-"""The version of the ledger's format: noted in an empty database, and checked in every other one."""
+"""The version of the ledger's format: recorded in an empty database, and checked in every other one."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,12 +7,12 @@ from al_loop.errors import InputError
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.utils.foreign_input import reading
 
-FORMAT: Final = "format"  # the collection that says which version the ledger has
+FORMAT: Final = "format"  # collection with the version of the ledger
 _VERSION: Final = {"_id": "version"}
 
 
 def note_format(database: Any) -> None:
-    """Note the version of an empty ledger; refuse a ledger of another version.
+    """Record the version in an empty ledger, or check it.
 
     Args:
         database: pymongo's.
@@ -25,7 +25,7 @@ def note_format(database: Any) -> None:
 
 
 def require_this_version(database: Any) -> None:
-    """Check that a ledger can be read; an empty database can.
+    """Check that a ledger has this version or is empty.
 
     Args:
         database: pymongo's.

@@ -22,14 +22,14 @@ _READ_ATTEMPTS = 5
 
 
 class ModelLedger(LedgerBase):
-    """Which models there are and which one is served."""
+    """Records of trained models, and of the served one."""
 
     def add_model(self, round_: int, path: str, fingerprint: str, checkpoint: str, info: dict[str, Any]) -> str:
-        """Record a trained committee; the same again replaces ``checkpoint`` and ``info``.
+        """Record a trained committee; repeated calls replace ``checkpoint`` and ``info``.
 
         Args:
             round_: the round that trained it.
-            path: where its checkpoint is.
+            path: of its checkpoint.
             fingerprint: of the foundation.
             checkpoint: SHA-256 of its files.
             info: JSON.
@@ -71,7 +71,7 @@ class ModelLedger(LedgerBase):
         """The model that is served, None before the first promotion.
 
         Args:
-            before: the one that was served when this round began, whatever the round has promoted since.
+            before: return the model that was served when this round began.
         """
         if before is not None:
             earlier = self._docs.model.objects(campaign=self.campaign, served_since__lt=before)
@@ -91,10 +91,10 @@ class ModelLedger(LedgerBase):
 
 
 class EventLedger(LedgerBase):
-    """What happened."""
+    """Events of the campaign."""
 
     def event(self, kind: str, message: str, round_: int | None = None, **data: Any) -> ObjectId:
-        """Write down that something happened, with JSON ``data``; returns its id."""
+        """Record an event with JSON ``data``; returns its id."""
         event = raw(
             self._docs.event,
             campaign=self.campaign,
@@ -107,7 +107,7 @@ class EventLedger(LedgerBase):
         return ObjectId(self._collection(self._docs.event).insert_one(event).inserted_id)
 
     def event_once(self, kind: str, message: str, round_: int | None = None, **data: Any) -> None:
-        """Write down that something happened, unless it is written: a stage that is run again says the same."""
+        """Record an event unless it exists, since a repeated stage would record it again."""
         if all(event.message != message for event in self.events(kind, round_)):
             self.event(kind, message, round_, **data)
 
@@ -124,7 +124,7 @@ class ArrayLedger(LedgerBase):
     """Named sets of arrays of any size, in GridFS."""
 
     def put_arrays(self, key: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Store arrays under a name, in place of those it had; a reader sees all old or all new ones.
+        """Store arrays under a name, replacing earlier ones; a reader gets all old or all new ones.
 
         Raises:
             ValueError: an array of Python objects.
@@ -143,7 +143,7 @@ class ArrayLedger(LedgerBase):
             files.delete(old.file)
 
     def arrays_once(self, key: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-        """Arrays that are made, and stored, the first time that they are asked for."""
+        """Arrays that are made and stored on the first call."""
         stored = self.get_arrays(key)
         if stored is None:
             stored = make()
@@ -154,7 +154,7 @@ class ArrayLedger(LedgerBase):
         """Arrays by name, None if there are none under this key.
 
         Raises:
-            InputError: a part of them is gone from the database.
+            InputError: a part of them is missing in the database.
         """
         for _ in range(_READ_ATTEMPTS):
             stored = self._docs.array_set.objects(id=f"{self.campaign}/{key}").first()
@@ -165,7 +165,7 @@ class ArrayLedger(LedgerBase):
             except (NoFile, CorruptGridFile) as error:  # replaced while it was read
                 failure = error
         raise InputError(
-            f"The ledger's arrays {key} cannot be read ({reason_of(failure)}): a part of them is gone. Restore the "
+            f"The ledger's arrays {key} cannot be read ({reason_of(failure)}): a part of them is missing. Restore the "
             "database from a backup."
         ) from failure
 

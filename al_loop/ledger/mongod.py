@@ -1,4 +1,4 @@
-"""The mongod program: where it is, how it is started, why it did not start."""
+"""The mongod program: find it, start it, and report why it did not start."""
 
 import importlib.metadata
 import json
@@ -20,7 +20,7 @@ _LAST_ERRORS: Final = 2
 
 
 def find_mongod() -> Path:
-    """The mongod on PATH, or else the one in the wheel that ``pip install al-loop[mongod]`` brings.
+    """Return the mongod on PATH, or else the one in the wheel that ``pip install al-loop[mongod]`` installs.
 
     Raises:
         InputError: there is none.
@@ -41,12 +41,12 @@ def find_mongod() -> Path:
 
 
 def launch(program: Path, data: Path, socket: Path, log: Path) -> None:
-    """Start mongod in its own session on a unix socket alone; returns when it accepts connections.
+    """Start mongod in its own session on a unix socket only; returns when it accepts connections.
 
     Args:
         program: the mongod.
-        data: its database folder, which exists and no other mongod uses.
-        socket: where it listens; the folder is private to this user.
+        data: its database folder, which exists and is not used by another mongod.
+        socket: path of its socket, in a folder that is private to this user.
         log: its log file, appended to.
 
     Raises:
@@ -68,7 +68,7 @@ def launch(program: Path, data: Path, socket: Path, log: Path) -> None:
     command += [str(part) for option in options.items() for part in option]
     environment = {**os.environ, "LC_ALL": "C"}  # mongod refuses a locale that the machine does not have
     log_start = log.stat().st_size if log.exists() else 0
-    # Not a pipe: mongod would inherit it, and reading would wait for as long as it lives.
+    # Not a pipe: mongod would inherit it, and reading would block while it runs.
     output = log.with_name("mongod.start")
     try:
         with output.open("wb") as file:
@@ -88,7 +88,7 @@ def launch(program: Path, data: Path, socket: Path, log: Path) -> None:
 
 
 def last_errors(log: Path) -> list[str]:
-    """Return what a server that died wrote to its log last; nothing if it was killed."""
+    """Return the last errors in the log of a server that died; none if it was killed."""
     return _severe_lines(log, max(0, log.stat().st_size - _LAST_BYTES) if log.exists() else 0)[-_LAST_ERRORS:]
 
 
@@ -104,7 +104,7 @@ def _why_not(program: Path, code: int, output: str, log: Path, log_start: int) -
 
 
 def _severe_lines(log: Path, start: int) -> list[str]:
-    """Errors that mongod wrote to its log (one JSON object a line) from byte ``start`` on."""
+    """Errors in mongod's log (one JSON object per line) from byte ``start`` on."""
     try:
         with log.open("rb") as file:
             file.seek(start)
@@ -123,16 +123,16 @@ def _severe_lines(log: Path, start: int) -> list[str]:
 
 def _sentence(entry: dict[str, Any]) -> str:
     attributes = entry.get("attr") or {}
-    told = attributes.get("message")
-    if isinstance(told, dict):  # of the storage engine: which file, and what is wrong with it
-        details = f"{told.get('session_dhandle_name', '')} {told.get('msg', '')}"
+    message = attributes.get("message")
+    if isinstance(message, dict):  # of the storage engine: the file, and its problem
+        details = f"{message.get('session_dhandle_name', '')} {message.get('msg', '')}"
     else:
-        details = told if isinstance(told, str) else json.dumps(attributes) * bool(attributes)
+        details = message if isinstance(message, str) else json.dumps(attributes) * bool(attributes)
     return f"{entry.get('msg', '')} {details[:300]}"
 
 
 def _remedy(log: Path) -> str:
     return (
-        f"Its log is {log}. Mend the cause and run the same command again (database files that are damaged come from a "
+        f"Its log is {log}. Fix the cause and run the same command again (restore damaged database files from a "
         f"backup of {log.parent}), {_WITHOUT_IT}."
     )

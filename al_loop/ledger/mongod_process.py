@@ -1,4 +1,4 @@
-"""A running mongod: whether it is the one of a database folder, what it is told, and how it is ended."""
+"""A running mongod: whether it serves a database folder, commands to it, and its termination."""
 
 import fcntl
 import socket as sockets
@@ -14,17 +14,17 @@ import pymongo
 from bson.codec_options import CodecOptions
 from pymongo.errors import PyMongoError
 
-ANSWER_TIMEOUT_S: Final = 2.0  # of a server at work; a slower one is waited for as long as it holds its data
-END_TIMEOUT_S: Final = 10.0  # after SIGTERM, on which mongod shuts down; the journal keeps what SIGKILL cuts off
+ANSWER_TIMEOUT_S: Final = 2.0  # of a running server; a slower one is polled as long as it holds its data
+END_TIMEOUT_S: Final = 10.0  # after SIGTERM, on which mongod shuts down; SIGKILL loses nothing that is in the journal
 _POLL_S: Final = 0.02
-# One that is away is noticed within seconds: see patience.py, which waits for it.
+# A lost server is noticed within seconds: see reconnect.py, which waits for it.
 _OPTIONS: Final = "journal=true&w=1&directConnection=true&serverSelectionTimeoutMS=5000&connectTimeoutMS=10000"
 
 
-class Answer(Enum):
-    """Who answers on a socket."""
+class Responder(Enum):
+    """The server that responds on a socket."""
 
-    NONE = "nobody"
+    NONE = "no server"
     OURS = "the server that keeps its data in this folder"
     MOVED = "the server of this folder, which was started where the folder was before"
     OTHER = "a server that keeps its data elsewhere"
@@ -36,7 +36,7 @@ def uri_of(socket: Path) -> str:
 
 
 def is_in_use(data: Path) -> bool:
-    """Whether a mongod holds a database folder; its lock dies with it."""
+    """Whether a mongod holds the lock of a database folder, which ends with the process."""
     try:
         with (data / "mongod.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,7 +48,7 @@ def is_in_use(data: Path) -> bool:
 
 
 def still_in_use(data: Path, timeout_s: float) -> bool:
-    """Wait until nobody holds a database folder any more; True if somebody does after that time."""
+    """Wait until no server holds a database folder; True if one still does after that time."""
     deadline = time.monotonic() + timeout_s
     while is_in_use(data):
         if time.monotonic() > deadline:
@@ -57,36 +57,36 @@ def still_in_use(data: Path, timeout_s: float) -> bool:
     return False
 
 
-def who_answers(socket: Path, data: Path) -> Answer:
-    """Say whether the server on a socket is the one that holds a database folder, by its own word."""
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+def probe(socket: Path, data: Path) -> Responder:
+    """Return whether the server on a socket reports to serve a database folder."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as connection:
         try:
-            probe.settimeout(ANSWER_TIMEOUT_S)
-            probe.connect(str(socket))
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(socket))
         except OSError:
-            return Answer.NONE
+            return Responder.NONE
     try:
-        told = Path(_command(socket, "getCmdLineOpts")["parsed"]["storage"]["dbPath"])
+        reported = Path(_command(socket, "getCmdLineOpts")["parsed"]["storage"]["dbPath"])
         with suppress(OSError):
-            return Answer.OURS if told.samefile(data) else Answer.OTHER
-        # Its folder is gone from where it was: it was moved here if the lock in it is this server's.
+            return Responder.OURS if reported.samefile(data) else Responder.OTHER
+        # The reported path does not exist: the folder was moved here if the lock in it is this server's.
         pid = _command(socket, "serverStatus")["pid"]
     except (PyMongoError, KeyError):
-        return Answer.NONE
-    return Answer.MOVED if is_in_use(data) and pid == _locked_by(data) else Answer.OTHER
+        return Responder.NONE
+    return Responder.MOVED if is_in_use(data) and pid == _locked_by(data) else Responder.OTHER
 
 
 def shut_down(socket: Path) -> None:
-    """Tell a server to shut down, which takes longer than this call."""
-    with suppress(PyMongoError):  # it hangs up instead of an answer
+    """Send the shutdown command to a server; the shutdown takes longer than this call."""
+    with suppress(PyMongoError):  # it closes the connection without a reply
         _command(socket, "shutdown")
 
 
 def end_process(data: Path) -> bool:
-    """End the mongod of this machine that holds a database folder: SIGTERM, then SIGKILL.
+    """Terminate the mongod on this machine that holds a database folder: SIGTERM, then SIGKILL.
 
     Returns:
-        Whether it has ended; not if none is found: its lock may be of another machine.
+        Whether it has ended; False if none is found, since the lock may be of another machine.
     """
     pid = _locked_by(data) if is_in_use(data) else None
     with suppress(psutil.Error):
@@ -101,7 +101,7 @@ def end_process(data: Path) -> bool:
 
 
 def _holds(process: psutil.Process, data: Path) -> bool:
-    """Whether a process has the lock of a database folder open: a number may have come to mean another process."""
+    """Whether a process has the lock of a database folder open: process ids are reused."""
     lock = data / "mongod.lock"
     for opened in process.open_files():
         with suppress(OSError):
@@ -118,7 +118,7 @@ def _locked_by(data: Path) -> int | None:
 
 def _command(socket: Path, name: str) -> dict[str, Any]:
     client: pymongo.MongoClient[dict[str, Any]]
-    # Paths come back as they are on the disk, which need not be UTF-8.
+    # Paths are bytes as on the disk, which need not be UTF-8.
     as_on_disk: CodecOptions[dict[str, Any]] = CodecOptions(unicode_decode_error_handler="surrogateescape")
     with pymongo.timeout(ANSWER_TIMEOUT_S), pymongo.MongoClient(uri_of(socket)) as client:
         return client.get_database("admin").command(name, codec_options=as_on_disk)

@@ -1,4 +1,4 @@
-"""Who a campaign is and who runs it: its id, the database's id, and the lease of the running process."""
+"""Ids of the campaign and its database, and the lease of the process that runs it."""
 
 import uuid
 from contextlib import suppress
@@ -20,7 +20,7 @@ class LeaseLedger(LedgerBase):
     """The campaign's id and its lease."""
 
     def database_id(self) -> str:
-        """Return what tells this database from all others; it goes with a copy or a dump of it."""
+        """Return the random id of this database, which copies and dumps of it contain; create it if it is missing."""
         notes = self._database[FORMAT]
         while (found := notes.find_one(_DATABASE)) is None:
             with suppress(DuplicateKeyError):  # another process was faster
@@ -28,46 +28,46 @@ class LeaseLedger(LedgerBase):
         return str(found["id"])
 
     def noted_database_id(self) -> str | None:
-        """Return the database's id; None, and nothing is written, where it has none."""
+        """Return the database's id, None if it has none; nothing is written."""
         found = self._database[FORMAT].find_one(_DATABASE)
         return None if found is None else str(found["id"])
 
     def campaign_id(self) -> str | None:
-        """Return what tells this campaign from others of its name, None before it was started."""
+        """Return the campaign's random id, None before its start."""
         stored = self._docs.campaign.objects(id=self.campaign).only("campaign_id").first()
         return None if stored is None else stored.campaign_id
 
     def runner(self) -> Runner | None:
-        """Return who runs the campaign or ran it last, None before its first start."""
+        """Return the process that runs the campaign or ran it last, None before its first start."""
         stored = self._docs.campaign.objects(id=self.campaign).only("runner").first()
         if stored is None or stored.runner is None:
             return None
         return Runner(**{name: getattr(stored.runner, name) for name in Runner.__dataclass_fields__})
 
     def take_lease(self, before: Runner | None, runner: Runner) -> bool:
-        """Make a process the one that runs the campaign.
+        """Record the process that runs the campaign.
 
         Args:
-            before: who ran it, as ``runner`` told.
-            runner: who takes over; its ``beat`` is the server's time.
+            before: the former result of ``runner``.
+            runner: the new process; its ``beat`` is set to the server's time.
 
         Returns:
-            False if somebody else was faster.
+            False if another process was faster.
         """
-        known = [None if before is None else before.token, runner.token]  # its own, where this is repeated
+        known = [None if before is None else before.token, runner.token]  # its own, if this call is repeated
         fields = {f"runner.{name}": getattr(runner, name) for name in Runner.__dataclass_fields__ if name != "beat"}
         found = {"_id": self.campaign, "runner.token": {"$in": known}}
         return self._set_runner(found, fields)
 
     @in_parts
     def renew_lease(self, token: str) -> bool:
-        """Give a sign of life; False if another process runs the campaign now. Does not wait for a database."""
+        """Send a heartbeat; False if another process runs the campaign now. Does not wait for a lost database."""
         with pymongo.timeout(_TIMEOUT_S):
             return self._set_runner({"_id": self.campaign, "runner.token": token}, {"runner.running": True})
 
     @in_parts
     def release_lease(self, token: str) -> None:
-        """Say that the process has ended, unless another one runs the campaign. Does not wait for a database."""
+        """Record that the process has ended, unless another one runs the campaign. Does not wait for a database."""
         with pymongo.timeout(_TIMEOUT_S):
             self._set_runner({"_id": self.campaign, "runner.token": token}, {"runner.running": False})
 

@@ -1,4 +1,4 @@
-"""Frames with labels, and suspects, as documents: built and encoded whole before the first of them is stored."""
+"""Documents of labelled frames and suspects, built and encoded completely before the first of them is stored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,15 +23,15 @@ _TEXT_BYTES: Final = 2**21  # of all documents of a frame together, without its 
 
 @dataclass
 class Prepared:
-    """One frame with what is stored of it; exactly one of ``label`` and ``visit`` is there.
+    """The documents of one frame; exactly one of ``label`` and ``visit`` is set.
 
     Attributes:
-        frame: its document.
-        frame_blobs: arrays that belong into it.
+        frame: document of the structure.
+        frame_blobs: arrays of that document.
         where: file and frame, for messages.
         label: document of its label.
-        label_blobs: arrays that belong into that.
-        request: the request that the label answers, as it is where nobody has asked for it yet.
+        label_blobs: arrays of that document.
+        request: the request that the label fulfils, as stored if there is none yet.
         visit: document of a suspect.
     """
 
@@ -55,13 +55,13 @@ class Prepared:
 
 
 def encoded(item: Prepared) -> bytes:
-    """Return what is stored as BSON, one that the database will take.
+    """Return an item as BSON that the database accepts.
 
     Raises:
         InputError: a text that is too long for the documents of one frame.
-        Exception: whatever BSON says of values that it cannot hold.
+        Exception: any error of BSON for values that it does not support.
     """
-    # The name of a file may be any bytes, and is not stored.
+    # The name of a file may hold any bytes, and is not stored.
     data = bson.encode({**vars(item), "where": item.where.encode(errors="surrogateescape")})
     text = len(data) - item.size
     if text > _TEXT_BYTES:
@@ -73,13 +73,13 @@ def encoded(item: Prepared) -> bytes:
 
 
 def decoded(data: bytes) -> Prepared:
-    """Invert ``encoded``."""
+    """The inverse of ``encoded``."""
     held = bson.decode(data)
     return Prepared(**{**held, "where": held["where"].decode(errors="surrogateescape")})
 
 
 def blocks(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
-    """Yield lists of items that are held in memory together while they are stored."""
+    """Yield lists of items that are in memory together while they are stored."""
     block: list[Prepared] = []
     size = 0
     for item in items:
@@ -93,18 +93,18 @@ def blocks(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
 
 
 def with_stress(item: Prepared, stress_eV_per_A3: NDArray[np.float64] | None) -> Prepared:
-    """Return a labelled frame with another stress (6,), or with none."""
+    """Return a labelled frame with another stress (6,), or without stress."""
     others = {name: data for name, data in item.label_blobs.items() if name != STRESS}
     stress = {} if stress_eV_per_A3 is None else {STRESS: pack_floats(stress_eV_per_A3)}
     return replace(item, label_blobs={**others, **stress})
 
 
 def in_stored_order(item: Prepared, stored: Mapping[str, bytes]) -> Prepared:
-    """Return what is said of the atoms in the order in which they are stored already.
+    """Return an item with all data of the atoms in the stored order of atoms.
 
     Args:
         item: as it was prepared.
-        stored: arrays of the document of its frame.
+        stored: arrays of the stored document of its frame.
     """
     if stored["atoms"] == item.frame_blobs["atoms"]:
         return item

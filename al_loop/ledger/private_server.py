@@ -1,4 +1,4 @@
-"""A private MongoDB server for the campaigns of one folder: on a unix socket alone, outliving a crash."""
+"""A private MongoDB server for the campaigns of one folder: on a unix socket only, unaffected by crashes of al-loop."""
 
 import fcntl
 import logging
@@ -12,13 +12,13 @@ from typing import IO, Final
 
 from al_loop.errors import InputError
 from al_loop.ledger.mongod import START_TIMEOUT_S, find_mongod, launch
-from al_loop.ledger.mongod_process import Answer, end_process, is_in_use, shut_down, still_in_use, uri_of, who_answers
+from al_loop.ledger.mongod_process import Responder, end_process, is_in_use, probe, shut_down, still_in_use, uri_of
 from al_loop.ledger.socket_folder import NOTE, new_socket, running_socket, short_folder
 
 BUSY_TIMEOUT_S: Final = 30.0  # a server that starts up, recovers or shuts down
 STOP_TIMEOUT_S: Final = 30.0
 _LAUNCHES: Final = 3
-_ROOT: Final = "WiredTiger.turtle"  # where the database's other files begin
+_ROOT: Final = "WiredTiger.turtle"  # root file of the database
 _POLL_S: Final = 0.02
 
 _logger = logging.getLogger("al_loop")
@@ -26,7 +26,7 @@ _logger = logging.getLogger("al_loop")
 
 @dataclass(frozen=True)
 class _Place:
-    """What lies where in the server's folder."""
+    """Paths in the server's folder."""
 
     folder: Path
 
@@ -40,7 +40,7 @@ class _Place:
 
 
 def private_server(folder: Path) -> str:
-    """URI of the folder's server, which is started unless it runs; it keeps running until ``stop_server``.
+    """Return the URI of the folder's server, which is started unless it runs; it keeps running until ``stop_server``.
 
     Safe to call from several processes at once. Writes are acknowledged after they are in the journal.
 
@@ -53,14 +53,14 @@ def private_server(folder: Path) -> str:
 
 
 def revive_server(folder: Path) -> bool:
-    """Start the folder's server again if it has died; one that lives and does not answer is left alone.
+    """Start the folder's server again if it has died; one that runs but does not respond is left alone.
 
     Returns:
         Whether it was started.
 
     Raises:
         InputError: it does not start.
-        OSError: the folder is gone.
+        OSError: the folder is missing.
     """
     place = _Place(folder.resolve())
     with _starting(place):
@@ -73,7 +73,7 @@ def revive_server(folder: Path) -> bool:
 
 
 def stop_server(folder: Path) -> None:
-    """Stop the folder's server, whoever uses it; nothing happens if none runs."""
+    """Stop the folder's server even if it is in use; nothing happens if none runs."""
     if folder.is_dir():
         place = _Place(folder.resolve())
         with _starting(place):
@@ -82,9 +82,9 @@ def stop_server(folder: Path) -> None:
 
 @contextmanager
 def held_server(folder: Path) -> Iterator[str]:
-    """URI of the folder's server for the length of the block; the last holder of all processes stops it.
+    """Yield the URI of the folder's server during the block; the last process that holds it stops it.
 
-    A holder that is killed lets go without stopping the server; the next holder finds it and stops it in the end.
+    If a holder is killed, the server keeps running; the next holder finds it and stops it in the end.
 
     Raises:
         InputError: the folder cannot be written to, or the server does not start.
@@ -98,10 +98,10 @@ def held_server(folder: Path) -> Iterator[str]:
             yield uri
         finally:
             try:
-                with suppress(OSError), _starting(place):  # OSError: others hold it, or the folder is gone
+                with suppress(OSError), _starting(place):  # OSError: others hold it, or the folder is missing
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _stop(place)
-            except InputError as error:  # what was done with the server is done
+            except InputError as error:  # the work with the server is finished all the same
                 _logger.warning("%s", error)
 
 
@@ -123,13 +123,13 @@ def _prepared(folder: Path) -> _Place:
 
 @contextmanager
 def _starting(place: _Place) -> Iterator[None]:
-    """One process at a time starts or stops the server; the lock dies with its holder.
+    """Let only one process at a time start or stop the server; the lock ends with its holder.
 
     Raises:
-        InputError: somebody holds the lock for longer than a start and a stop can take.
+        InputError: another process holds the lock for longer than a start and a stop can take.
     """
-    patience_s = START_TIMEOUT_S + BUSY_TIMEOUT_S + STOP_TIMEOUT_S
-    deadline = time.monotonic() + patience_s
+    timeout_s = START_TIMEOUT_S + BUSY_TIMEOUT_S + STOP_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     path = place.folder / "start.lock"
     with _opened_to_lock(path) as lock:
         while True:
@@ -138,8 +138,8 @@ def _starting(place: _Place) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise InputError(
-                        f"Another process has held {path} for more than {patience_s:g} s, in which no server is "
-                        f"started or stopped any more. Find it (`fuser {path}`), end it and run the same command again."
+                        f"Another process has held {path} for more than {timeout_s:g} s, longer than a server "
+                        f"needs to start or stop. Find it (`fuser {path}`), end it and run the same command again."
                     ) from None
                 time.sleep(_POLL_S)
             else:
@@ -148,7 +148,7 @@ def _starting(place: _Place) -> Iterator[None]:
 
 
 def _opened_to_lock(path: Path) -> IO[bytes]:
-    """Open the file of a lock, for reading where its file system has become read-only: a server must be ended there."""
+    """Open the file of a lock, for reading if its file system is read-only, where a server must still be stopped."""
     try:
         return path.open("ab")
     except OSError:
@@ -156,11 +156,11 @@ def _opened_to_lock(path: Path) -> IO[bytes]:
 
 
 def _ensure(place: _Place) -> str:
-    """Return the URI of a server that answers and keeps its data here, which is started unless it runs."""
+    """Return the URI of a responding server with its data in this folder, which is started unless it runs."""
     launches = 0
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
-        # A second mongod on the same data would take the first one's socket away before it gives up.
+        # A second mongod on the same data would replace the first one's socket before it fails.
         if not is_in_use(place.data):
             if launches == _LAUNCHES:
                 raise InputError(
@@ -171,14 +171,14 @@ def _ensure(place: _Place) -> str:
             launches += 1
             deadline = time.monotonic() + BUSY_TIMEOUT_S
         socket = running_socket(place.folder)
-        answer = who_answers(socket, place.data)
-        if answer is Answer.OURS or (answer is Answer.MOVED and _is_used(place)):
+        responder = probe(socket, place.data)
+        if responder is Responder.OURS or (responder is Responder.MOVED and _is_used(place)):
             return uri_of(socket)
-        if answer is Answer.MOVED:  # its files are here, but it would make new ones where it was started
+        if responder is Responder.MOVED:  # its files are here, but it would create new ones in the old folder
             _logger.info("The server in %s was started before the folder was moved, and is started again.", place.data)
             _stop(place)
         elif time.monotonic() > deadline:
-            raise InputError(_not_answering(place, socket, answer, started=launches > 0))
+            raise InputError(_not_responding(place, socket, responder, started=launches > 0))
         time.sleep(_POLL_S)
 
 
@@ -193,12 +193,12 @@ def _is_used(place: _Place) -> bool:
 
 
 def _launch(place: _Place) -> None:
-    """Start a server; one that did not come up within its time is ended.
+    """Start a server; one that does not start in time is terminated.
 
     Raises:
         InputError: it did not start.
     """
-    _refuse_to_begin_anew(place)
+    _refuse_empty_database(place)
     try:
         launch(find_mongod(), place.data, new_socket(place.folder), place.log)
     except InputError:
@@ -206,29 +206,29 @@ def _launch(place: _Place) -> None:
         raise
 
 
-def _refuse_to_begin_anew(place: _Place) -> None:
-    """Raise where mongod would begin an empty database over what is left of one: it does so without this file.
+def _refuse_empty_database(place: _Place) -> None:
+    """Raise if mongod would create an empty database over remaining files, which it does without the root file.
 
     Raises:
-        InputError: it would.
+        InputError: it would create one.
     """
     if any(place.data.glob("*.wt")) and not (place.data / _ROOT).exists():
         raise InputError(
-            f"The ledger's database in {place.data} is damaged: its file {_ROOT} is missing, without which its server "
-            f"would begin an empty one. Restore the whole folder {place.folder} from a backup and run the same command."
+            f"The ledger's database in {place.data} is damaged: its file {_ROOT} is missing, without which "
+            f"an empty one would be created. Restore the folder {place.folder} from a backup and run the same command."
         )
 
 
 def _stop(place: _Place) -> None:
-    """Shut the server down; one that does not follow is ended, and one that is not of this folder left alone."""
+    """Shut the server down; one that does not stop is terminated, and one of another folder is left alone."""
     if is_in_use(place.data):
         socket = running_socket(place.folder)
-        answer = who_answers(socket, place.data)
-        if answer is Answer.OTHER:
+        responder = probe(socket, place.data)
+        if responder is Responder.OTHER:
             return
-        if answer is not Answer.NONE:
+        if responder is not Responder.NONE:
             shut_down(socket)
-        if still_in_use(place.data, 0.0 if answer is Answer.NONE else STOP_TIMEOUT_S) and end_process(place.data):
+        if still_in_use(place.data, 0.0 if responder is Responder.NONE else STOP_TIMEOUT_S) and end_process(place.data):
             _logger.warning("The MongoDB server in %s did not shut down by itself and was ended.", place.folder)
     short = short_folder(place.folder)
     if short is not None and not is_in_use(place.data):
@@ -236,8 +236,8 @@ def _stop(place: _Place) -> None:
         (place.folder / NOTE).unlink(missing_ok=True)
 
 
-def _not_answering(place: _Place, socket: Path, answer: Answer, *, started: bool) -> str:
-    """Say so of a server that holds the data; one that was started a moment ago is ended."""
+def _not_responding(place: _Place, socket: Path, responder: Responder, *, started: bool) -> str:
+    """Message for a server that holds the data and does not respond; one that was just started is terminated."""
     if started and end_process(place.data):
         return (
             f"The MongoDB server that was started in {place.folder} did not answer on {socket} within "
@@ -245,9 +245,9 @@ def _not_answering(place: _Place, socket: Path, answer: Answer, *, started: bool
         )
     pid = (place.data / "mongod.lock").read_text(errors="replace").strip() or "unknown"
     holds = f"A MongoDB server (process {pid}) holds {place.data} but"
-    if answer is Answer.OTHER:
+    if responder is Responder.OTHER:
         return (
-            f"{holds} what answers on {socket} keeps its data in another folder, of which this one is a copy or a "
+            f"{holds} the server on {socket} keeps its data in another folder, of which this one is a copy or a "
             f"link. End the process (`kill {pid}`), or use the other folder."
         )
     return (

@@ -1,4 +1,4 @@
-"""Plain records that only the ledger hands out."""
+"""Plain records that only the ledger returns."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -6,22 +6,22 @@ from typing import Any, Final
 
 from ase import Atoms
 
-WORKER: Final = "worker"  # kind of event: which versions a worker calculates with
+WORKER: Final = "worker"  # kind of event: the versions of a worker's libraries
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
 class ClaimedRequest:
-    """A label request that one worker owns for as long as its lease lasts.
+    """A label request that one worker holds while its lease lasts.
 
     Attributes:
         request_id: content hash of frame and level of theory.
         frame_id: content hash of ``atoms``.
         atoms: the structure to calculate, in the order the label must keep.
         level: fingerprint of the level of theory.
-        token: changes with every claim; a result under an older token is not accepted.
-        attempt: 1 for the first worker that tries.
+        token: new for every claim; a result with an older token is not accepted.
+        attempt: 1 for the first worker.
     """
 
     request_id: str
@@ -34,12 +34,12 @@ class ClaimedRequest:
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who holds a request.
+    """The worker that holds a request.
 
     Attributes:
-        request_id: what is held.
+        request_id: of the request.
         token: of the claim.
-        beat: changes with every sign of life.
+        beat: changes with every heartbeat.
         worker: its name.
     """
 
@@ -51,17 +51,17 @@ class Holder:
 
 @dataclass(frozen=True)
 class Runner:
-    """A process that runs a campaign, or ran it last.
+    """The process that runs a campaign, or ran it last.
 
     Attributes:
-        token: of its lease, another one for each start.
-        folder: the campaign's, absolute.
-        host: name of its machine, for people.
-        machine: what tells the machine and its numbering of processes from others; empty if nothing does.
-        pid: number of the process.
-        started: when the process was started, as the machine counts.
-        running: it has not said that it ended.
-        beat: changes with every sign of life.
+        token: of its lease, new for each start.
+        folder: of the campaign, absolute.
+        host: name of its machine, for messages.
+        machine: identifies the machine and its namespace of process ids; empty if unknown.
+        pid: id of the process.
+        started: start time of the process, in clock ticks since boot.
+        running: it has not recorded its end.
+        beat: changes with every heartbeat.
     """
 
     token: str
@@ -81,11 +81,11 @@ class ModelRecord:
     Attributes:
         model_id: content hash of campaign, round and checkpoint.
         round: the round that trained it.
-        path: where its checkpoint is, as the campaign gave it.
-        fingerprint: of the foundation it was trained on.
-        info: what the campaign noted about it.
+        path: of its checkpoint, as given by the campaign.
+        fingerprint: of its foundation.
+        info: further data of the campaign.
         served_since: the round that promoted it, None if it was never served.
-        checkpoint: SHA-256 of its files, as they were written.
+        checkpoint: SHA-256 of its files when they were written.
     """
 
     model_id: str
@@ -99,7 +99,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """Something worth remembering; ``time`` is UTC."""
+    """An event of a campaign; ``time`` is UTC."""
 
     kind: str
     message: str

@@ -1,4 +1,4 @@
-"""Label requests: asked for once, claimed by one worker at a time, answered once."""
+"""Label requests: stored once, claimed by one worker at a time, fulfilled once."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 
 from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Want
+from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Requester
 from al_loop.ledger.gridfs import drop_blobs, put_blobs
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
@@ -27,22 +27,22 @@ _UNCOUNTED: Final[dict[str, Any]] = {"attempts": {"$subtract": ["$attempts", 1]}
 
 
 class RequestLedger(VisitLedger):
-    """Requests, from asking to the outcome."""
+    """Requests, from their creation to their outcome."""
 
     def request_labels(self, round_: int, role: Role, visits: Sequence[Visit], level: str) -> None:
-        """Ask for the labels of visited frames, which ``replace_visits`` has stored; asking again changes nothing.
+        """Request labels of frames that ``replace_visits`` has stored; repeated calls change nothing.
 
-        There is one request for each frame and level of theory over all campaigns, so that a label that another
-        campaign asked for is used. Within a campaign a frame keeps the round and role it was first asked for: what
-        was once held out is never trained on, and the other way round.
+        There is one request for each frame and level of theory over all campaigns, so that labels of other campaigns
+        are used. Within a campaign a frame keeps the round and role of its first request: a held-out frame is never
+        trained on, and the other way round.
 
         Args:
-            round_: the round that asks.
-            role: what the labels are for.
-            visits: where the frames were met; the first ones are calculated first.
+            round_: the requesting round.
+            role: of the labels.
+            visits: of the frames; the first ones are calculated first.
             level: fingerprint of the level of theory.
         """
-        asked_at = now()
+        requested_at = now()
         updates: list[UpdateOne] = []
         for order, visit in enumerate(visits):
             key = request_id(visit.frame_id, level)
@@ -51,13 +51,13 @@ class RequestLedger(VisitLedger):
                 id=key,
                 frame=visit.frame_id,
                 level=level,
-                created_at=asked_at,
+                created_at=requested_at,
                 order=order,
                 state=PENDING,
                 lease_until=NEVER,
             )
             document["wanted_by"] = []
-            want = Want(
+            want = Requester(
                 campaign=self.campaign,
                 round=round_,
                 role=role.value,
@@ -79,16 +79,16 @@ class RequestLedger(VisitLedger):
 
     @in_parts
     def claim(self, worker: str, level: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> ClaimedRequest | None:
-        """Take the oldest request of this campaign that nobody holds, None if there is none.
+        """Claim the oldest free request of this campaign, None if there is none.
 
-        A request whose workers died ``max_attempts`` times is put aside as failed. No clock frees what somebody holds:
-        who has fallen silent is told by ``holders``, and ``take_back`` gives back what he held.
+        A request whose workers died ``max_attempts`` times is recorded as failed. Claims do not expire by a clock:
+        workers without heartbeat are found with ``holders``, and ``take_back`` releases their requests.
 
         Args:
-            worker: who claims.
+            worker: name of the worker.
             level: fingerprint of the level of theory that the worker calculates.
-            lease_s: how long the claim is noted to last; every ``heartbeat`` moves its end, the sign of life.
-            max_attempts: how often a request may be begun.
+            lease_s: length of the lease; every ``heartbeat`` moves its end.
+            max_attempts: maximum number of attempts of a request.
         """
         while (taken := self._take(worker, level, lease_s, uuid.uuid4().hex)) is not None:
             claimed = ClaimedRequest(
@@ -104,27 +104,27 @@ class RequestLedger(VisitLedger):
             if claimed.attempt <= max_attempts:
                 return claimed
             message = (
-                f"put aside: its workers died in {max_attempts} attempts, the last one was {taken['previous_worker']}"
+                f"failed: its workers died in {max_attempts} attempts, the last one was {taken['previous_worker']}"
             )
             self.complete(claimed, Label(LabelStatus.FAILED, level, message=message, failure=Failure.CRASH))
         return None
 
     def heartbeat(self, claimed: ClaimedRequest, lease_s: float) -> bool:
-        """Renew a lease; False if somebody else has taken the request over."""
+        """Renew a lease; False if another worker has taken the request over."""
         renewed = self._collection(self._docs.request).update_one(
             _held(claimed), [{"$set": {"lease_until": _lease_end(lease_s)}}]
         )
         return bool(renewed.matched_count)
 
     def complete(self, claimed: ClaimedRequest, label: Label) -> bool:
-        """Write the outcome of a claimed request; failures are outcomes too.
+        """Write the outcome of a claimed request, a label or a failure.
 
         A converged label with non-finite numbers, a wrong number of atoms or another level of theory is recorded as
         rejected.
 
         Returns:
-            Whether it became the request's one outcome: False if the lease had been taken over, in which case it is
-            kept apart, or used should the other worker die.
+            Whether it became the outcome of the request: False if the lease had been taken over; then it is kept and
+            used only if the other worker dies.
         """
         files, labels = self._files(), self._collection(self._docs.label)
         label = checked(label, claimed)
@@ -134,24 +134,23 @@ class RequestLedger(VisitLedger):
         drop_blobs(files, earlier or {})
         if self._settle(claimed, document):
             return True
-        # The answer to an earlier call may have been lost on its way.
+        # The server's reply to an earlier call may have been lost.
         if self._collection(self._docs.request).find_one({"_id": claimed.request_id, "label": document["_id"]}):
             return True
         labels.update_one({"_id": document["_id"]}, {"$set": {"superseded": True}})
         return False
 
     def release_dead(self, worker: str, *, count_attempt: bool = False) -> int:
-        """Give back what dead workers of this campaign hold, without waiting for their leases.
+        """Release the requests of dead workers of this campaign, without waiting for their leases.
 
         Args:
-            worker: name of the dead worker; ``worker`` means ``worker-0`` and ``worker-0-17`` too, ``worker-1`` never
+            worker: name of the dead worker; ``worker`` includes ``worker-0`` and ``worker-0-17``, ``worker-1`` not
                 ``worker-10``.
-            count_attempt: the request may have killed its worker; of several that it held together none is blamed,
-                since the others would be put aside with it. Without it (the whole campaign was killed) the attempt does
-                not count.
+            count_attempt: count the attempt, since the request may have killed its worker; of several requests of one
+                worker none is counted, since the others would fail with it. False if the whole campaign was killed.
 
         Returns:
-            How many requests were given back.
+            Number of released requests.
         """
         name = re.escape(self._worker(worker))
         chosen = {
@@ -162,13 +161,13 @@ class RequestLedger(VisitLedger):
         requests = self._collection(self._docs.request)
         held = list(requests.find(chosen, {"worker": 1}))
         shares = Counter(request["worker"] for request in held)
-        blamed = [request["_id"] for request in held if count_attempt and shares[request["worker"]] == 1]
-        counted = requests.update_many({**chosen, "_id": {"$in": blamed}}, [{"$set": RELEASED}])
-        others = requests.update_many({**chosen, "_id": {"$nin": blamed}}, [{"$set": RELEASED | _UNCOUNTED}])
+        suspected = [request["_id"] for request in held if count_attempt and shares[request["worker"]] == 1]
+        counted = requests.update_many({**chosen, "_id": {"$in": suspected}}, [{"$set": RELEASED}])
+        others = requests.update_many({**chosen, "_id": {"$nin": suspected}}, [{"$set": RELEASED | _UNCOUNTED}])
         return int(counted.modified_count + others.modified_count)
 
     def open_requests(self, round_: int | None = None) -> int:
-        """How many of this campaign's requests have no outcome yet."""
+        """Number of this campaign's requests without an outcome."""
         want: dict[str, Any] = {"campaign": self.campaign}
         if round_ is not None:
             want["round"] = round_
@@ -176,13 +175,13 @@ class RequestLedger(VisitLedger):
         return int(self._collection(self._docs.request).count_documents(chosen))
 
     def requested(self, round_: int, role: Role) -> list[str]:
-        """Frames that a round has asked for in a role, or that were put off to it, whatever became of them."""
+        """Frames that a round has requested in a role, or that were deferred to it, with any outcome."""
         want = {"campaign": self.campaign, "round": round_, "role": role.value}
         found = self._collection(self._docs.request).find({"wanted_by": {"$elemMatch": want}}, {"frame": 1})
         return sorted(request["frame"] for request in found)
 
     def open_by_role(self, round_: int) -> dict[Role, tuple[int, int]]:
-        """How many requests of a round have no outcome yet, and how many there are, for each role that it asked for."""
+        """Number of requests of a round without an outcome, and of all its requests, for each role."""
         want = {"campaign": self.campaign, "round": round_}
         is_open = {"$cond": [{"$in": ["$state", [PENDING, CLAIMED]]}, 1, 0]}
         grouped = self._collection(self._docs.request).aggregate(
@@ -196,7 +195,7 @@ class RequestLedger(VisitLedger):
         return {Role(group["_id"]): (int(group["open"]), int(group["all"])) for group in grouped}
 
     def defer(self, round_: int) -> None:
-        """Let the next round wait for the requests of this one that have no outcome yet; they count as its own."""
+        """Move the requests of this round without an outcome to the next round."""
         want = {"campaign": self.campaign, "round": round_}
         self._collection(self._docs.request).update_many(
             {"wanted_by": {"$elemMatch": want}, "state": {"$in": [PENDING, CLAIMED]}},
@@ -204,18 +203,18 @@ class RequestLedger(VisitLedger):
         )
 
     def holders(self) -> list[Holder]:
-        """Who holds which of this campaign's requests, each with the mark of its last sign of life."""
+        """Holders of this campaign's claimed requests, each with its last heartbeat."""
         held = self._collection(self._docs.request).find(
             {"wanted_by.campaign": self.campaign, "state": CLAIMED}, {"token": 1, "lease_until": 1, "worker": 1}
         )
         return [Holder(*(request[key] for key in ("_id", "token", "lease_until", "worker"))) for request in held]
 
     def take_back(self, holder: Holder, *, count_attempt: bool = True) -> bool:
-        """Give back what somebody holds who has shown no sign of life since.
+        """Release a request whose holder has sent no heartbeat since.
 
         Args:
-            holder: who, when last seen.
-            count_attempt: the request may have killed its worker.
+            holder: with its last heartbeat.
+            count_attempt: count the attempt, since the request may have killed its worker.
         """
         chosen = {"_id": holder.request_id, "token": holder.token, "lease_until": holder.beat, "state": CLAIMED}
         released = RELEASED if count_attempt else RELEASED | _UNCOUNTED
@@ -223,7 +222,7 @@ class RequestLedger(VisitLedger):
 
     @retry_on_disconnect
     def _take(self, worker: str, level: str, lease_s: float, token: str) -> dict[str, Any] | None:
-        """Claim under a token; one whose answer was lost on its way is found again."""
+        """Claim with a token; if the reply to an earlier call was lost, its claim is found again."""
         name = self._worker(worker)
         requests = self._collection(self._docs.request)
         mine = {"wanted_by.campaign": self.campaign, "state": CLAIMED, "token": token}
@@ -245,7 +244,7 @@ class RequestLedger(VisitLedger):
 
     @retry_on_disconnect
     def _adopt_finished(self, claimed: ClaimedRequest) -> bool:
-        """Use a label that was written before its worker died, or lost its lease, on the last step."""
+        """Use a label that was written before its worker died or lost its lease."""
         labels = self._collection(self._docs.label)
         finished = labels.find_one({"request": claimed.request_id, "status": LabelStatus.CONVERGED.value})
         if finished is None or not self._settle(claimed, finished):
@@ -254,7 +253,7 @@ class RequestLedger(VisitLedger):
         return True
 
     def _settle(self, claimed: ClaimedRequest, label: dict[str, Any]) -> bool:
-        """Name the request's outcome, if the request is still held under this token."""
+        """Set the request's outcome, if the request is still held with this token."""
         state = DONE if label["status"] == LabelStatus.CONVERGED else FAILED
         settled = self._collection(self._docs.request).update_one(
             _held(claimed), {"$set": {"state": state, "label": label["_id"]}}
@@ -262,7 +261,7 @@ class RequestLedger(VisitLedger):
         return bool(settled.matched_count)
 
     def _worker(self, name: str) -> str:
-        """Workers of different campaigns may have the same name."""
+        """Full name of a worker, since workers of different campaigns may have the same name."""
         return f"{self.campaign}/{name}"
 
 

@@ -1,4 +1,4 @@
-"""The campaign and its rounds: what is done."""
+"""The campaign and the finished stages of its rounds."""
 
 import re
 import uuid
@@ -17,11 +17,11 @@ class RoundLedger(LedgerBase):
     """Configuration and finished stages."""
 
     def start_campaign(self, config: dict[str, Any], campaign_id: str | None = None) -> None:
-        """Store the campaign, its configuration (JSON) and its id; does nothing if it is stored already.
+        """Store the campaign, its configuration (JSON) and its id; does nothing if it exists.
 
         Args:
-            config: what it was started with.
-            campaign_id: what tells it from others of its name; a random one by default.
+            config: configuration at the start.
+            campaign_id: distinguishes it from others of the same name; random by default.
         """
         self._docs.campaign.objects(id=self.campaign).update_one(
             set_on_insert__campaign_id=campaign_id or uuid.uuid4().hex,
@@ -32,25 +32,25 @@ class RoundLedger(LedgerBase):
         )
 
     def campaign_config(self) -> dict[str, Any] | None:
-        """The configuration the campaign was started with, None if it was not."""
+        """The configuration at the start of the campaign, None if it was not started."""
         stored = self._docs.campaign.objects(id=self.campaign).first()
         return None if stored is None else from_row("campaign", stored.id, lambda: unpack_json(stored.config))
 
     def campaigns(self) -> dict[str, dict[str, Any]]:
-        """Every campaign of the database that was started, by name, with the configuration it was started with."""
+        """The started campaigns of the database, by name, with the configuration at their start."""
         return {stored.id: unpack_json(stored.config) for stored in self._docs.campaign.objects if stored.config}
 
     def finish_stage(self, round_: int, stage: str, seconds: float, results: dict[str, Any]) -> None:
-        """Write that a stage is done, after everything else it writes.
+        """Record that a stage is finished, after all its other writes.
 
         Args:
             round_: the round.
             stage: a name of letters, digits, - and _.
             seconds: its wall time.
-            results: JSON, at most 1 MB: all stages of a round lie in one document.
+            results: JSON, at most 1 MB: all stages of a round share one document.
 
         Raises:
-            ValueError: the stage has another name.
+            ValueError: the stage's name has other characters.
             CampaignError: the results are too large.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-]+", stage):
@@ -67,7 +67,7 @@ class RoundLedger(LedgerBase):
         )
 
     def stage_results(self, round_: int, stage: str) -> dict[str, Any] | None:
-        """What a finished stage came to, None if it is not done."""
+        """Results of a finished stage, None if it is not finished."""
         stored = self._stages(round_).get(stage)
         return None if stored is None else from_row("round", round_, lambda: unpack_json(stored.results))
 
@@ -83,7 +83,7 @@ class RoundLedger(LedgerBase):
     def progress(self, stage: str) -> dict[int, dict[str, dict[str, Any] | None]]:
         """Round -> finished stages in the order they were finished; the results of ``stage`` only, None for others.
 
-        One query: whoever reads while a campaign writes sees each round either before or after a stage ended.
+        It is one query, so that a reader sees each round either before or after the end of a stage.
         """
         names = {
             "$map": {

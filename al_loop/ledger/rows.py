@@ -1,4 +1,4 @@
-"""The boundary of the ledger: a document that others wrote, or damaged, is one message that names it."""
+"""Reading of stored documents: one that is damaged or written by another program gives an error that names it."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -14,15 +14,15 @@ _PASSING: Final = (CampaignError, ConnectionFailure, CursorNotFound, OperationFa
 
 
 def from_row(collection: str, key: object, make: Callable[[], T]) -> T:
-    """Return what is made of a stored document.
+    """Return the result of ``make`` for a stored document.
 
     Args:
-        collection: where it lies.
+        collection: of the document.
         key: its ``_id``.
-        make: turns it into values of ours; may read its parts in GridFS.
+        make: converts it; may read its parts in GridFS.
 
     Raises:
-        InputError: it is not as al-loop writes them.
+        InputError: the document cannot be converted.
     """
     what = f"The document {key!r} in the collection {collection} of the ledger"
     remedy = "restore the database from a backup, or delete the document if another program wrote it"

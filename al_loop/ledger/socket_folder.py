@@ -1,4 +1,4 @@
-"""Where a private server's socket lies: in the server's folder, or in a short folder where that path will not do."""
+"""Path of a private server's socket: in the server's folder, or in a short folder if that path is unsuitable."""
 
 import os
 import re
@@ -12,30 +12,30 @@ from al_loop.errors import InputError
 
 SOCKET: Final = "mongod.sock"
 NOTE: Final = "socket_folder"
-"""In the server's folder: names the short folder that is used instead of it."""
-_OWNER: Final = "server_folder"  # in the short folder: the server's folder, so that a copy of that one makes its own
-_SOCKET_PATH_BYTES: Final = 106  # of 108 in sockaddr_un, with a byte for the end and one to spare
-# mongod reads an address out of --bind_ip: a comma begins another one, and colons and brackets make it an IPv6 address.
+"""File in the server's folder with the path of the short folder that is used instead of it."""
+_OWNER: Final = "server_folder"  # file in the short folder with the server's folder, since a copy needs its own
+_SOCKET_PATH_BYTES: Final = 106  # of 108 in sockaddr_un, with a byte for the end and one in reserve
+# mongod parses --bind_ip: a comma separates addresses, and colons and brackets mark an IPv6 address.
 _SAFE: Final = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 def running_socket(folder: Path) -> Path:
-    """Return where the server of a folder listens that runs now."""
+    """Return the socket of a folder's running server."""
     noted = _noted(folder)
     return (folder if noted is None else noted) / SOCKET
 
 
 def new_socket(folder: Path) -> Path:
-    """Return where the server of a folder is to listen, which does not run now.
+    """Return the socket for a folder's server that is to be started.
 
-    A short folder of an earlier start is used again, unless it belongs to another folder, of which this is a copy.
+    The short folder of an earlier start is used again, unless it belongs to another folder that was copied here.
 
     Raises:
         InputError: there is no short path in the system's temporary folder.
         OSError: the folder cannot be written.
     """
     note, direct = folder / NOTE, folder / SOCKET
-    if _will_do(direct):
+    if _is_suitable(direct):
         note.unlink(missing_ok=True)
         return direct
     short = _noted(folder)
@@ -53,7 +53,7 @@ def short_folder(folder: Path) -> Path | None:
 
 
 def _noted(folder: Path) -> Path | None:
-    """The short folder that is named in the server's folder, if it is private to this user."""
+    """The short folder recorded in the server's folder, if it is private to this user."""
     with suppress(OSError, ValueError):
         noted = Path((folder / NOTE).read_text(encoding="utf-8"))
         status = noted.lstat()
@@ -71,7 +71,7 @@ def _belongs_to(short: Path, folder: Path) -> bool:
 def _new_short_folder() -> Path:
     for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes it private
         short = Path(tempfile.mkdtemp(prefix="al-loop-", dir=parent))
-        if _will_do(short / SOCKET):
+        if _is_suitable(short / SOCKET):
             return short
         short.rmdir()
     raise InputError(
@@ -80,5 +80,5 @@ def _new_short_folder() -> Path:
     )
 
 
-def _will_do(socket: Path) -> bool:
+def _is_suitable(socket: Path) -> bool:
     return len(os.fsencode(socket)) <= _SOCKET_PATH_BYTES and _SAFE.fullmatch(str(socket)) is not None

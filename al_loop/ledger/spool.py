@@ -1,4 +1,4 @@
-"""Prepared documents in a temporary file: as many as there are, few of them in memory."""
+"""Prepared documents in a temporary file, so that only few of them are in memory."""
 
 import struct
 import tempfile
@@ -14,10 +14,10 @@ _LENGTH: Final = struct.Struct("<Q")
 
 
 class Spool:
-    """A file without a name, of which nothing is left however the process ends; a context manager."""
+    """An unnamed file, which disappears with the process; a context manager."""
 
     def __init__(self) -> None:
-        """Make the file.
+        """Create the file.
 
         Raises:
             InputError: no room for it.
@@ -33,15 +33,15 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what could not be written is not missed
+        with suppress(OSError):  # its content is not needed any more
             self._file.close()
 
     def append(self, item: Prepared) -> None:
-        """Keep an item.
+        """Append an item.
 
         Raises:
             InputError: a text that is too long, or no room for the file.
-            Exception: whatever BSON says of values that it cannot hold.
+            Exception: any error of BSON for values that it does not support.
         """
         data = encoded(item)
         try:
@@ -51,7 +51,7 @@ class Spool:
             raise _no_room(error) from error
 
     def rewind(self) -> None:
-        """Bring everything into the file, and begin at its beginning.
+        """Flush the file and seek to its beginning.
 
         Raises:
             InputError: no room for the file.
@@ -62,7 +62,7 @@ class Spool:
             raise _no_room(error) from error
 
     def __iter__(self) -> Iterator[Prepared]:
-        """Yield the items in the order in which they were given, from the beginning."""
+        """Yield the items in the order in which they were appended."""
         self.rewind()
         while length := self._file.read(_LENGTH.size):
             yield decoded(self._file.read(_LENGTH.unpack(length)[0]))

@@ -1,4 +1,4 @@
-"""Prepared frames into the database, in blocks, with no question to the server for a single frame."""
+"""Store prepared frames in the database in blocks, without a query for each single frame."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -9,7 +9,7 @@ from al_loop.frames.own_entries import entries_as_text
 from al_loop.ledger.additions import Additions, AdditionsLedger
 from al_loop.ledger.base import chunks, now, raw
 from al_loop.ledger.codec import pack_atoms, unpack_entries
-from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Want
+from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Requester
 from al_loop.ledger.gridfs import get_blob, put_blobs
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.prepared import Prepared, blocks, in_stored_order
@@ -22,22 +22,22 @@ from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Label, LabelStatus
 
 WAITING: Final = -1
-"""The round of what no round has taken yet."""
+"""Round of frames and labels that no round has taken yet."""
 IMPORTED: Final = "imported"  # instead of a claim's token
 
 Stored = dict[str, dict[str, Any]]
 
 
 class StoringLedger(RequestLedger, AdditionsLedger):
-    """Documents from outside the rounds: built without the server, stored together."""
+    """Documents from outside the rounds: built without the server, then stored together."""
 
     def prepare_label(self, visit: Visit, label: Label, order: int = 0, where: str = "") -> Prepared | None:
-        """Return a label that was made elsewhere as it will be stored; None if it could not be trained on.
+        """Return the documents of an external label; None if it cannot be trained on.
 
         Args:
             visit: the frame, with the atoms in the order of the label.
             label: of this campaign's level of theory.
-            order: of the frame among others.
+            order: index of the frame.
             where: file and frame, for messages.
         """
         level, key = label.level_of_theory, request_id(visit.frame_id, label.level_of_theory)
@@ -45,7 +45,7 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         if (label := checked(label, claimed)).status is not LabelStatus.CONVERGED:
             return None
         document = label_document(self._docs.label, self.campaign, claimed, label)
-        want = Want(
+        want = Requester(
             campaign=self.campaign,
             round=WAITING,
             role=Role.EXPLORE.value,
@@ -70,14 +70,14 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         return item
 
     def prepare_suspect(self, visit: Visit, where: str = "") -> Prepared:
-        """Return a gated frame as it will be stored, to wait for the next round.
+        """Return the documents of a gated frame that waits for the next round.
 
         Args:
-            visit: with role ``harvested``; the trajectory says where it comes from.
+            visit: with role ``harvested``; the trajectory is its origin.
             where: file and frame, for messages.
 
         Raises:
-            ValueError: it has another role.
+            ValueError: the visit has another role.
         """
         if visit.role is not Role.HARVESTED:
             raise ValueError(f"a visit has role {visit.role}, expected only {Role.HARVESTED}")
@@ -87,23 +87,23 @@ class StoringLedger(RequestLedger, AdditionsLedger):
 
     @in_parts
     def store_prepared(self, items: Iterable[Prepared], added: Additions) -> int:
-        """Store what was prepared and is not there.
+        """Store prepared items that are not in the ledger.
 
-        A request that has its label keeps it; one that is waiting or being calculated gets this one. What the campaign
-        has asked for keeps its round and role: what is held out stays held out. A frame keeps the order of atoms and
-        the user's own entries that it was stored with, and a suspect that was handed in before is known.
+        A request with a label keeps it; one that is waiting or being calculated gets this one. Requests of the campaign
+        keep their round and role: held-out frames stay held out. A frame keeps its stored order of atoms and own
+        entries, and a suspect that was added before is skipped.
 
         Args:
             items: of ``prepare_label`` and ``prepare_suspect``.
-            added: gets whatever was not there before; see ``all_or_nothing``.
+            added: records all new documents; see ``all_or_nothing``.
 
         Returns:
-            How many frames were there before with other own entries.
+            Number of frames that were stored before with other own entries.
         """
         return sum(self._store_block(block, added) for block in blocks(items))
 
     def harvested(self, frame_ids: Iterable[str]) -> set[str]:
-        """Which of some frames were handed in before, whatever became of them."""
+        """Those of some frames that were harvested before."""
         chosen = {"campaign": self.campaign, "role": Role.HARVESTED.value}
         visits = self._collection(self._docs.visit)
         return {
@@ -118,17 +118,15 @@ class StoringLedger(RequestLedger, AdditionsLedger):
 
     @retry_on_disconnect
     def _store_block(self, block: Sequence[Prepared], added: Additions) -> int:
-        """Repeated after a loss of the server, this finds what the first attempt stored, and counts it as added."""
+        """Store a block; a repetition after a loss of the server finds the stored part and counts it as added."""
         known = self._put_frames(block, added)
-        reorder_indices = [
-            in_stored_order(item, known[item.frame_id]) if item.frame_id in known else item for item in block
-        ]
-        self._put_labels([item for item in reorder_indices if item.label is not None], added)
-        self._put_suspects([item for item in reorder_indices if item.visit is not None], added)
+        reordered = [in_stored_order(item, known[item.frame_id]) if item.frame_id in known else item for item in block]
+        self._put_labels([item for item in reordered if item.label is not None], added)
+        self._put_suspects([item for item in reordered if item.visit is not None], added)
         return sum(_with_other_entries(item, known) for item in block)
 
     def _put_frames(self, block: Sequence[Prepared], added: Additions) -> dict[str, dict[str, bytes]]:
-        """Store frames that are unknown; returns the arrays of those that were there, or are with other atoms first."""
+        """Store unknown frames; returns the stored arrays of the known ones."""
         first: dict[str, Prepared] = {}
         for item in block:
             first.setdefault(item.frame_id, item)
@@ -159,19 +157,19 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         others = self._insert(self._docs.request, [_request(item) for item in new.values()])
         added.requests -= others
         for key, found in {**known, **self._requests(others)}.items():
-            self._answer(found, by_request[key], added)
+            self._fulfil(found, by_request[key], added)
 
     def _requests(self, keys: Collection[str]) -> Stored:
         fields = {"state": 1, "label": 1, "wanted_by.campaign": 1}
         found = self._collection(self._docs.request).find({"_id": {"$in": list(keys)}}, fields)
         return {request["_id"]: request for request in found}
 
-    def _answer(self, found: Mapping[str, Any], item: Prepared, added: Additions) -> None:
-        """Make a label that of a request of somebody else, unless it has one, and note that this campaign uses it."""
+    def _fulfil(self, found: Mapping[str, Any], item: Prepared, added: Additions) -> None:
+        """Give a request of any campaign its label, unless it has one, and add this campaign to its users."""
         requests, key = self._collection(self._docs.request), found["_id"]
         if found["state"] in {PENDING, CLAIMED}:
             self._put_label_documents([item], added)
-            added.answered[key] = dict(found)
+            added.fulfilled[key] = dict(found)
             settled = {"state": DONE, "label": _request(item)["label"]}
             requests.update_one({"_id": key, "state": {"$in": [PENDING, CLAIMED]}}, {"$set": settled})
         if any(want["campaign"] == self.campaign for want in found["wanted_by"]):
@@ -179,10 +177,10 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         (want,) = _request(item)["wanted_by"]
         free = {"_id": key, "state": DONE, "wanted_by.campaign": {"$ne": self.campaign}}
         if requests.update_one(free, {"$push": {"wanted_by": want}}).modified_count:
-            added.wanted.add(key)
+            added.shared.add(key)
 
     def _put_label_documents(self, items: Sequence[Prepared], added: Additions) -> None:
-        """Store labels that no request names yet; what an import that was killed has left of them is replaced."""
+        """Store labels without a request yet; leftovers of a killed import are replaced."""
         documents = [{**(item.label or {}), **self._put_blobs(item.label_blobs, added)} for item in items]
         added.labels.update({document["_id"]: document["request"] for document in documents})
         left = self._insert(self._docs.label, documents)
@@ -210,7 +208,7 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         return fields
 
     def _insert(self, document: type[Any], new: Sequence[dict[str, Any]]) -> set[str]:
-        """Insert documents; returns the ids of those that are there already, which stay as they are."""
+        """Insert documents; returns the ids of those that exist already, which are not changed."""
         if not new:
             return set()
         try:

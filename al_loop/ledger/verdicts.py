@@ -1,4 +1,4 @@
-"""Verdicts along trajectories, without the structures they are about."""
+"""Verdicts along trajectories, without their structures."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from al_loop.records import Lane, Role, VerdictKind
 
 
 class GatedLedger(LedgerBase):
-    """What the gate said, when."""
+    """The gate's verdicts by round and trajectory."""
 
     def verdicts(self, round_: int, role: Role) -> list[tuple[str, int, VerdictKind]]:
-        """Trajectory, MD step and verdict of every visit of a round, in the order they were met."""
+        """Trajectory, MD step and verdict of every visit of a round, in the order of the visits."""
         found = self._collection(self._docs.visit).find(
             {"campaign": self.campaign, "round": round_, "role": role.value},
             {"trajectory": 1, "step": 1, "kind": 1},
@@ -19,8 +19,8 @@ class GatedLedger(LedgerBase):
             (visit["trajectory"], int(visit["step"]), VerdictKind(visit["kind"])) for visit in found.sort("order", 1)
         ]
 
-    def met(self, round_: int, after: int = 0) -> set[str]:
-        """Frames that exploration met in a round, from a number of visits on."""
+    def explored_ids(self, round_: int, after: int = 0) -> set[str]:
+        """Ids of the frames that a round has explored, from a number of visits on."""
         found = self._collection(self._docs.visit).find(
             {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value, "order": {"$gte": after}},
             {"frame": 1},
@@ -28,7 +28,7 @@ class GatedLedger(LedgerBase):
         return {visit["frame"] for visit in found}
 
     def lane_counts(self, round_: int, role: Role) -> dict[str, dict[str, int]]:
-        """Lane -> kind -> number of visits of a round that it judged so by itself, whoever decided."""
+        """Check -> kind -> number of visits of a round with this verdict of the single check."""
         chosen: list[dict[str, Any]] = [
             {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
             {"$project": {"lanes": {"$objectToArray": {"$ifNull": ["$lanes", {}]}}}},
@@ -42,13 +42,13 @@ class GatedLedger(LedgerBase):
         return {lane.value: counts[lane.value] for lane in order if lane.value in counts}
 
     def lane_reasons(self, round_: int, role: Role, lane: Lane, most: int = 1000) -> list[tuple[VerdictKind, str, int]]:
-        """Verdict, reason and count of the visits of a round that a lane does not trust, the most frequent first."""
+        """Verdict, reason and count of the visits of a round that a check does not trust, the most frequent first."""
         found = self._collection(self._docs.visit).aggregate(
             [
                 {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
-                {"$project": {"said": f"$lanes.{lane.value}"}},
-                {"$match": {"said.kind": {"$in": [VerdictKind.SUSPECT.value, VerdictKind.DISCARD.value]}}},
-                {"$group": {"_id": {"kind": "$said.kind", "reason": "$said.reason"}, "count": {"$sum": 1}}},
+                {"$project": {"verdict": f"$lanes.{lane.value}"}},
+                {"$match": {"verdict.kind": {"$in": [VerdictKind.SUSPECT.value, VerdictKind.DISCARD.value]}}},
+                {"$group": {"_id": {"kind": "$verdict.kind", "reason": "$verdict.reason"}, "count": {"$sum": 1}}},
                 {"$sort": {"count": -1, "_id.reason": 1}},
                 {"$limit": most},
             ]

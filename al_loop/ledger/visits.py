@@ -1,4 +1,4 @@
-"""Frames, and how trajectories met them."""
+"""Frames, and their visits: the gated frames of trajectories."""
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from al_loop.ledger.rows import from_row
 from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import canonical_order, content_id
 
-BLOCK: Final = 1000  # visits that are held in memory while they are stored
+BLOCK: Final = 1000  # visits in memory while they are stored
 BLOCK_ATOMS: Final = 1_000_000  # fewer visits where their frames are large
 
 _DUPLICATE_KEY = 11000
@@ -41,19 +41,18 @@ class VisitLedger(LedgerBase):
 
     @in_parts
     def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit], after: int = 0) -> int:
-        """Make ``visits`` the round's only ones with these roles; unknown frames are stored first.
+        """Replace the round's visits with these roles by ``visits``; unknown frames are stored first.
 
-        The first ``after`` ones that were given before are kept, and ``visits`` follow them.
+        The first ``after`` visits of earlier calls are kept, and ``visits`` follow them.
 
-        After a crash in the middle the same call leaves exactly what an undisturbed one would have left. A visit of
-        a frame that is stored in another order of atoms is turned to that order. No more than a block of visits is
-        held in memory.
+        After a crash the same call leaves exactly the result of an undisturbed one. A visit of a frame that is stored
+        in another order of atoms is reordered to that. Only one block of visits is in memory at a time.
 
         Returns:
-            How many visits were given.
+            Number of ``visits``.
 
         Raises:
-            ValueError: a visit has none of these roles.
+            ValueError: a visit has another role.
         """
         batch = uuid.uuid4().hex
         known: set[str] = set()
@@ -83,13 +82,13 @@ class VisitLedger(LedgerBase):
         kind: VerdictKind | None = None,
         frames: Collection[str] | None = None,
     ) -> list[Visit]:
-        """Visits in the order they were given, by round and role, with the atoms as they are stored.
+        """Visits by round, role and order, with the atoms in the stored order.
 
         Args:
-            round_: of this round only.
-            role: of this role only.
-            kind: of this verdict only.
-            frames: of these frames only.
+            round_: only visits of this round.
+            role: only visits with this role.
+            kind: only visits with this verdict.
+            frames: only visits of these frames.
         """
         chosen = self._docs.visit.objects(campaign=self.campaign)
         if frames is not None:
@@ -99,14 +98,14 @@ class VisitLedger(LedgerBase):
                 chosen = chosen.filter(**{name: value})
         documents = list(chosen.order_by("round", "role", "order").no_cache())
         atoms = self.frames(document.frame for document in documents)
-        # Each visit has its own copy: two of one frame must not share what a caller may write to.
+        # Each visit has its own copy: two of one frame must not share atoms that a caller may modify.
         return [
             from_row("visit", document.id, partial(lambda visit: _visit(visit, atoms[visit.frame].copy()), document))
             for document in documents
         ]
 
     def candidates(self, round_: int, role: Role) -> list[Candidate]:
-        """The frames of a round, each once, in the order they were met, without their structures.
+        """The frames of a round, each once, in the order of the visits, without their structures.
 
         Of 10^5 visits of 64 atoms this reads a tenth of what ``visits`` would.
         """
@@ -123,7 +122,7 @@ class VisitLedger(LedgerBase):
         ]
 
     def descriptors(self, ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Descriptors of frames that this campaign has met, by frame; those it has none of are left out."""
+        """Descriptors of this campaign's frames, by frame; frames without one are left out."""
         collection = self._collection(self._docs.visit)
         return {
             stored["frame"]: from_row("visit", stored["_id"], partial(unpack_descriptor, stored["descriptor"]))
@@ -135,24 +134,24 @@ class VisitLedger(LedgerBase):
         }
 
     def before_failure(self, round_: int) -> dict[str, Atoms]:
-        """The last sound frame of each exploring trajectory that was stopped in a round, by trajectory.
+        """The last frame before the end of each exploring trajectory that was stopped in a round, by trajectory.
 
         One that was stopped at its start has none.
         """
-        met = self._collection(self._docs.visit).find(
+        visits = self._collection(self._docs.visit).find(
             {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value},
             {"trajectory": 1, "frame": 1, "kind": 1, "stop": 1},
         )
         stopped: set[str] = set()
-        sound: dict[str, str] = {}
-        for visit in met.sort("step", 1):
+        last: dict[str, str] = {}
+        for visit in visits.sort("step", 1):
             if visit["stop"]:
                 stopped.add(visit["trajectory"])
             elif visit["kind"] != VerdictKind.DISCARD.value:
-                sound[visit["trajectory"]] = visit["frame"]
-        wanted = {trajectory: frame for trajectory, frame in sound.items() if trajectory in stopped}
-        frames = self.frames(wanted.values())
-        return {trajectory: frames[frame] for trajectory, frame in wanted.items()}
+                last[visit["trajectory"]] = visit["frame"]
+        chosen = {trajectory: frame for trajectory, frame in last.items() if trajectory in stopped}
+        frames = self.frames(chosen.values())
+        return {trajectory: frames[frame] for trajectory, frame in chosen.items()}
 
     def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
         """Lane -> kind -> number of visits of a round."""
@@ -168,7 +167,7 @@ class VisitLedger(LedgerBase):
         return counts
 
     def frames(self, ids: Iterable[str]) -> dict[str, Atoms]:
-        """Structures by id, in the order of atoms that was stored first; unknown ids are left out."""
+        """Structures by id, in the stored order of atoms; unknown ids are left out."""
         files, collection = self._files(), self._collection(self._docs.frame)
         return {
             stored["_id"]: from_row("frame", stored["_id"], partial(_atoms, files, stored))
@@ -177,7 +176,7 @@ class VisitLedger(LedgerBase):
         }
 
     def entries(self, ids: Iterable[str]) -> dict[str, OwnEntries]:
-        """The user's own entries of frames by id, each in the order of its atoms here; unknown ids are left out."""
+        """The user's own entries of frames by id, in the stored order of atoms; unknown ids are left out."""
         files, collection = self._files(), self._collection(self._docs.frame)
         return {
             stored["_id"]: from_row("frame", stored["_id"], partial(_entries, files, stored))
@@ -212,7 +211,7 @@ class VisitLedger(LedgerBase):
 
     @retry_on_disconnect
     def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
-        """Store frames that are unknown; returns all of them as they are stored."""
+        """Store unknown frames; returns all of them as they are stored."""
         collection = self._collection(self._docs.frame)
         known: set[str] = set()
         for chunk in chunks(frames):
@@ -261,12 +260,12 @@ class VisitLedger(LedgerBase):
 
 
 def frame_document(document: type[Any], frame_id: str, atoms: Atoms) -> dict[str, Any]:
-    """A frame as it is stored, without its structure."""
+    """The document of a frame, without its structure."""
     return raw(document, id=frame_id, natoms=len(atoms), formula=atoms.get_chemical_formula())
 
 
 def inserted_by_others(error: BulkWriteError) -> list[int]:
-    """Which documents another process stored in the meantime; any other failure is raised."""
+    """Indices of the documents that another process has stored; any other failure is raised."""
     failures = (error.details or {}).get("writeErrors", [])
     if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
         raise error

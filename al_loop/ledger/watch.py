@@ -1,4 +1,4 @@
-"""Waiting, after the planned rounds, until enough has come in from outside to start a further one."""
+"""Wait after the planned rounds until enough new frames or labels have arrived to start a further one."""
 
 import time
 
@@ -8,30 +8,30 @@ from al_loop.utils.progress import Announce, show_nothing
 
 
 class Watch:
-    """Looks at the ledger now and then.
+    """Polls the ledger for new frames and labels.
 
     Args:
-        settings: how much starts a round, and how often to look.
-        tell: called with a sentence when the waiting begins and when it ends.
+        settings: numbers of frames and labels that start a round, and the interval of polls.
+        announce: called with a sentence when the waiting begins and when it ends.
     """
 
-    def __init__(self, settings: WatchSettings, tell: Announce = show_nothing) -> None:
+    def __init__(self, settings: WatchSettings, announce: Announce = show_nothing) -> None:
         self._settings = settings
-        self._tell = tell
+        self._announce = announce
 
     def wait(self, ledger: Ledger) -> bool:
-        """Return True once there is enough for a round; False when Ctrl-C or SIGTERM ends the watching."""
-        wanted = self._settings
-        self._tell(
-            f"Watching for {wanted.suspects} harvested suspects or {wanted.labels} imported labels; Ctrl-C ends this."
+        """Return True once there is enough for a round; False when Ctrl-C or SIGTERM ends the wait."""
+        needed = self._settings
+        self._announce(
+            f"Watching for {needed.suspects} harvested suspects or {needed.labels} imported labels; Ctrl-C ends this."
         )
         try:
             while True:
-                come = ledger.waiting()
-                if come.suspects >= wanted.suspects or come.labels >= wanted.labels:
-                    self._tell(f"{come.suspects} harvested suspects and {come.labels} imported labels have come in.")
+                new = ledger.waiting()
+                if new.suspects >= needed.suspects or new.labels >= needed.labels:
+                    self._announce(f"{new.suspects} harvested suspects and {new.labels} imported labels have arrived.")
                     return True
-                time.sleep(wanted.every_s)
+                time.sleep(needed.every_s)
         except KeyboardInterrupt:
-            self._tell("The watching has ended.")
+            self._announce("The watching has ended.")
             return False

@@ -1,1 +1,1 @@
-"""Steps of a round as jobs of a cluster's queue: files in, files out, no database and no credentials."""
+"""The stages of a round, and jobs that run them in a cluster's queue without database and credentials."""

@@ -1,4 +1,4 @@
-"""A round explores in batches: while the labels of one are calculated, the next one is explored."""
+"""Batches of a round: while the labels of one batch are calculated, the next one is explored."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ S = TypeVar("S")
 
 
 def batch_count(config: Config) -> int:
-    """In how many batches each round explores, never more than it has trajectories."""
+    """Number of batches of each round, never more than it has trajectories."""
     explore = config.explore
     trajectories = explore.replicas * sum(
         structure_count(system)
@@ -43,7 +43,7 @@ def stage_of(name: str) -> str:
 
 
 def batch_starts(config: Config, starts: Sequence[S], round_: int, batch: int) -> list[S]:
-    """The starts of a batch: replicas of one condition are spread over all batches as evenly as can be."""
+    """The starts of a batch; replicas of one condition are spread evenly over all batches."""
     rng = np.random.default_rng([config.seed, BATCH_SEED, round_])
     chance = rng.permutation(len(starts))
     replicas = config.explore.replicas
@@ -52,7 +52,7 @@ def batch_starts(config: Config, starts: Sequence[S], round_: int, batch: int) -
 
 
 class FinishedBatches:
-    """What the batches of a round that are done have noted.
+    """Results of the finished batches of a round.
 
     Args:
         stages: results of the round's finished stages, by name.
@@ -67,29 +67,29 @@ class FinishedBatches:
 
     @property
     def explored(self) -> int:
-        """How many frames were met."""
+        """Number of gated frames."""
         return sum(int(results["frames"]) for results in self._explored)
 
     @property
     def budget(self) -> int | None:
-        """Labels of the whole round, as they were counted when it first chose; None before that."""
+        """Labels that the whole round may request, fixed by its first selection; None before that."""
         return int(self._selected[0]["budget"]) if self._selected else None
 
     @property
     def selected(self) -> int:
-        """How many labels were asked for."""
+        """Number of requested labels."""
         return sum(int(results["selected"]) for results in self._selected)
 
     @property
     def spent(self) -> Counter[str]:
-        """Reason -> how many labels were asked for."""
+        """Reason -> number of requested labels."""
         spent: Counter[str] = Counter()
         for results in self._selected:
             spent.update(results["reasons"])
         return spent
 
     @property
-    def asked_for(self) -> list[str]:
-        """Frames of the round for which a label was asked, those that came from outside included."""
+    def requested(self) -> list[str]:
+        """Ids of the round's frames whose labels were requested, those from outside the rounds included."""
         chosen = [frame for results in self._selected for frame in results["frames"]]
         return [*self._begun.get("asked_before", ()), *chosen]

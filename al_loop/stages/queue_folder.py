@@ -1,4 +1,4 @@
-"""What lies in the folder of a step that runs in a queue, and the command that runs it."""
+"""Files in the folder of a step that runs in a queue, and the command that runs it."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ NOTE, PROGRESS, DONE, FAILED = "job.json", "progress.json", "done.json", "failed
 
 
 def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
-    """Return the folder of a step, made with its task in it; another task has another folder.
+    """Create and return the folder of a step with its task file; each task has its own folder.
 
     Args:
         campaign_folder: absolute.
@@ -38,29 +38,29 @@ def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
 
 
 def read_task(folder: Path) -> str:
-    """Return the task in a step's folder, whose name is the checksum of it.
+    """Return the task in a step's folder; the folder's name holds its checksum.
 
     Raises:
-        CampaignError: it was damaged since, or cannot be read.
+        CampaignError: the task does not match its checksum, or cannot be read.
     """
-    with reading(folder / TASK, "run the same command again, which writes it anew"):
+    with reading(folder / TASK, "run the same command again, which writes it again"):
         content = (folder / TASK).read_bytes()
     if not folder.name.endswith(f"-{_digest(content)}"):
         raise CampaignError(
             f"{folder / TASK} was damaged: its SHA-256 is not the one in its folder's name. Run the same command "
-            "again, which writes it anew"
+            "again, which writes it again"
         )
     return content.decode()
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """Return what a job wrote last; None if there is nothing, or a file that does not match its checksum.
+    """Return the result file of a job; None if there is none, or if it does not match its checksum.
 
-    Such a file is removed and named in the log: the job that wrote it counts as lost.
+    A damaged file is removed and named in the log: the job that wrote it counts as lost.
     """
     try:
         content = path.read_bytes()
-    except OSError:  # not there, or not to be seen for a moment on a network file system
+    except OSError:  # missing, or not visible yet on a network file system
         return None
     try:
         with reading(path, "its job counts as one without a result"):
@@ -76,5 +76,5 @@ def _digest(task: bytes) -> str:
 
 
 def stage_command(folder: Path) -> str:
-    """Return the command of a job, with the interpreter of this very environment whatever the PATH of the node says."""
+    """Return the command of a job, with the interpreter of this environment for any PATH of the node."""
     return shlex.join([sys.executable, "-m", "al_loop.stages.queue_program", os.fspath(folder)])

@@ -1,4 +1,4 @@
-"""One step as one job of a queue: handed over once, found again after a crash, handed over again when it is lost."""
+"""One step as one job of a queue: submitted once, found again after a crash, resubmitted when it is lost."""
 
 import json
 import logging
@@ -25,16 +25,16 @@ from dft_interfaces.settings import StageQueueSettings
 logger = logging.getLogger("al_loop.stages")
 
 OUTPUT_LINES = 15
-LOOK_S = 0.5
-"""Pause between two looks for the job's last file, which cost the queue nothing."""
+CHECK_S = 0.5
+"""Interval between checks for the job's result file, which do not load the queue."""
 
 
 class _Note(BaseModel):
-    """What is known of a step's jobs.
+    """State of a step's jobs.
 
     Attributes:
-        queue_id: of the job in flight; None before the queue has answered.
-        lost: how each earlier job ended.
+        queue_id: of the current job; None before the queue has returned one.
+        lost: reason why each earlier job was lost.
     """
 
     queue_id: int | None = None
@@ -46,8 +46,8 @@ class StageJob:
     """A step that runs in a queue.
 
     Args:
-        folder: of this step alone, with its task in it; below the campaign's folder.
-        name: for people.
+        folder: of this step alone, with its task file; below the campaign's folder.
+        name: of the job in the queue and in messages.
         settings: of the queue.
         cores: of the job.
     """
@@ -58,50 +58,50 @@ class StageJob:
     cores: int
 
     def wait(self, advance: Advance = show_nothing) -> dict[str, Any]:
-        """Return what the step's program wrote last, as soon as it has.
+        """Wait for the result of the step's program and return it.
 
-        A job of an earlier start is found again. One that left the queue without having finished is handed over
-        again, ``tries`` jobs in all.
+        A job of an earlier start is found again. One that left the queue without a result is resubmitted, ``tries``
+        jobs in all.
 
         Args:
-            advance: called with the units that were done since the last call.
+            advance: called with the number of units done since the last call.
 
         Raises:
-            CampaignError: every job was lost, or the step itself cannot be done; holds the reason.
+            CampaignError: every job was lost, or the step itself failed; the message holds the reason.
         """
         shown = 0
-        queue, next_look, note, gone = None, 0.0, self._read_note(), False
+        queue, next_poll, note, gone = None, 0.0, self._read_note(), False
         while (done := self._finished()) is None:
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + self.settings.poll_s
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + self.settings.poll_s
                 try:
                     queue = queue or self._queue()
-                    note, gone = self._look(queue, note, gone=gone)
+                    note, gone = self._poll(queue, note, gone=gone)
                 except QueueError as error:
-                    logger.warning("%s; asked again in %g s", error, self.settings.poll_s)
-            time.sleep(min(LOOK_S, self.settings.poll_s))
-            shown += _moved(advance, self._progress() - shown)
-        _moved(advance, self._progress() - shown)
+                    logger.warning("%s; the queue is queried again in %g s", error, self.settings.poll_s)
+            time.sleep(min(CHECK_S, self.settings.poll_s))
+            shown += _advanced(advance, self._progress() - shown)
+        _advanced(advance, self._progress() - shown)
         return done
 
-    def _look(self, queue: QueueSystem, note: _Note | None, *, gone: bool) -> tuple[_Note, bool]:
-        """Hand the job over, or see whether it is still there; a job is lost if two looks miss it."""
+    def _poll(self, queue: QueueSystem, note: _Note | None, *, gone: bool) -> tuple[_Note, bool]:
+        """Submit the job, or check that it is still listed; a job is lost if two checks miss it."""
         listed = queue.jobs()
         note = note or _Note()
-        if note.queue_id is None:  # died before it heard of the id, or the note was lost
+        if note.queue_id is None:  # the process died before it received the id, or the note was lost
             note.queue_id = next((number for number, place in listed.items() if place == str(self.folder)), None)
             if note.queue_id is not None:
                 self._write_note(note)
         if note.queue_id is None:
-            return self._hand_over(queue, note), False
+            return self._submit(queue, note), False
         if note.queue_id in listed:
             return note, False
-        if not gone:  # files may come late over a network file system
+        if not gone:  # files may appear late on a network file system
             return note, True
         end = queue.end_of(note.queue_id)
         return self._lost(note, f"job {note.queue_id} of the queue ended as {end.state}"), False
 
-    def _hand_over(self, queue: QueueSystem, note: _Note) -> _Note:
+    def _submit(self, queue: QueueSystem, note: _Note) -> _Note:
         self._write_note(note)
         memory_GB = self.settings.memory_GB
         limits = {
@@ -111,23 +111,23 @@ class StageJob:
         try:
             note.queue_id = queue.submit(self.name, self.folder, stage_command(self.folder), self.cores, **limits)
         except QueueError as error:
-            queue.jobs()  # one that does not answer has refused nothing
+            queue.jobs()  # raises if the queue does not respond: then the job was not refused
             return self._lost(note, str(error))
         self._write_note(note)
-        logger.info("%s was handed to the queue as job %d", self.name, note.queue_id)
+        logger.info("%s was submitted to the queue as job %d", self.name, note.queue_id)
         return note
 
     def _lost(self, note: _Note, reason: str) -> _Note:
         note = _Note(lost=[*note.lost, reason])
         if len(note.lost) < self.settings.tries:
             self._write_note(note)
-            logger.warning("%s: %s without having finished; handed over again", self.name, reason)
+            logger.warning("%s: %s without having finished; submitted again", self.name, reason)
             return note
-        (self.folder / NOTE).unlink(missing_ok=True)  # the next start begins to count anew
+        (self.folder / NOTE).unlink(missing_ok=True)  # the next start counts from zero
         raise CampaignError(
             f"{self.name}: {len(note.lost)} jobs were lost ({'; '.join(note.lost)}). Last lines of "
-            f"{self.folder / OUTPUT_NAME}:\n{_tail(self.folder / OUTPUT_NAME)}\nMend the cause, or raise time_s or "
-            "tries of the step's queue, and run the same command again: it goes on where the last job stopped."
+            f"{self.folder / OUTPUT_NAME}:\n{_tail(self.folder / OUTPUT_NAME)}\nFix the cause, or raise time_s or "
+            "tries of the step's queue, and run the same command again: it continues where the last job stopped."
         )
 
     def _finished(self) -> dict[str, Any] | None:
@@ -139,7 +139,7 @@ class StageJob:
         return read_result(self.folder / DONE)
 
     def _progress(self) -> int:
-        with suppress(InputError), reading(self.folder / PROGRESS, "less is shown"):
+        with suppress(InputError), reading(self.folder / PROGRESS, "no progress is shown"):
             return int(json.loads((self.folder / PROGRESS).read_bytes())["done"])
         return 0
 
@@ -153,7 +153,7 @@ class StageJob:
         if not path.exists():
             return None
         try:
-            with reading(path, "its job is looked for in the queue, and handed over again if it is not there"):
+            with reading(path, "its job is looked for in the queue, and submitted again if it is not there"):
                 return _Note.model_validate_json(path.read_bytes())
         except InputError as error:
             logger.warning("%s", error)
@@ -163,8 +163,8 @@ class StageJob:
         write_whole(self.folder / NOTE, note.model_dump_json())
 
 
-def _moved(advance: Advance, count: int) -> int:
-    """Show progress; a job that began again shows less than was shown before."""
+def _advanced(advance: Advance, count: int) -> int:
+    """Show progress; a restarted job may report less than was shown before."""
     if count > 0:
         advance(count)
     return max(count, 0)

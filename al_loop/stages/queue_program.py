@@ -1,4 +1,4 @@
-"""What a job of the queue runs, without ledger and credentials: ``python -m al_loop.stages.queue_program FOLDER``."""
+"""The program of a queue job, without ledger and credentials: ``python -m al_loop.stages.queue_program FOLDER``."""
 
 import fcntl
 import json
@@ -26,7 +26,7 @@ PROGRESS_EVERY_S = 1.0
 
 
 def explore(task: ExploreTask, advance: Advance) -> dict[str, Any]:
-    """Run the trajectories, or what is left of them; they lie in their own folder."""
+    """Run the unfinished trajectories; they are written to their own folder."""
     potential = load(task.model, load_backbone(task.foundation))
     starts = [start_from_dict(start) for start in task.starts]
     explore_stored(task.trajectories, potential, starts, task.settings, task.physics, advance)
@@ -45,21 +45,21 @@ def train(task: TrainTask, folder: Path, advance: Advance) -> dict[str, Any]:
 
 
 def run(folder: Path) -> None:
-    """Do the task in a folder; what comes of it is written last."""
-    advance = _Shown(folder / PROGRESS)
+    """Run the task in a folder; its result is written last."""
+    advance = _ProgressFile(folder / PROGRESS)
     try:
         task = TaskFile.model_validate_json(read_task(folder)).task
         torch.set_num_threads(task.threads)
         done = explore(task, advance) if isinstance(task, ExploreTask) else train(task, folder, advance)
-    except (CampaignError, CommitteeError) as error:  # it would end the same way again
+    except (CampaignError, CommitteeError) as error:  # another try would fail in the same way
         write_whole(folder / FAILED, sealed({"message": str(error)}))
         raise
     advance.write()
     write_whole(folder / DONE, sealed(done))
 
 
-class _Shown:
-    """Leaves the number of units that are done where the campaign sees it."""
+class _ProgressFile:
+    """Writes the number of finished units to a file that the campaign reads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,7 +77,7 @@ class _Shown:
 
 
 def main() -> None:
-    """Entry point of the job; a job that the queue took for lost and that still runs is waited for."""
+    """Entry point of the job; it waits for an earlier job that still runs although it was counted as lost."""
     folder = Path(sys.argv[1])
     with (folder / "running.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

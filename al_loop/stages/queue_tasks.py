@@ -1,4 +1,4 @@
-"""What a step in a queue is given, as JSON that keeps every bit."""
+"""Inputs of a step in a queue, as JSON that keeps every bit."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -21,12 +21,12 @@ class ExploreTask(BaseModel):
 
     Attributes:
         threads: of the model's evaluation.
-        foundation: what the checkpoint was trained on.
-        model: folder of the checkpoint of the model that explores.
-        trajectories: where they are written.
+        foundation: the foundation of the model.
+        model: folder of the checkpoint of the exploring model.
+        trajectories: folder that they are written to.
         starts: ``start_as_dict`` of each.
         settings: of the exploration.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
     """
 
     kind: Literal["explore"] = "explore"
@@ -45,8 +45,8 @@ class TrainTask(BaseModel):
     Attributes:
         threads: of the fit and of the foundation.
         config: the campaign's, without its database.
-        level: the level of theory in words.
-        first: nothing was trained before.
+        level: description of the level of theory.
+        first: no committee was trained before.
         frames: ``frame_as_dict`` of each label.
         compared_only: labels that are compared with the foundation and not trained on.
     """
@@ -64,26 +64,26 @@ Task = Annotated[ExploreTask | TrainTask, Field(discriminator="kind")]
 
 
 class TaskFile(BaseModel):
-    """A task as it lies on disk."""
+    """A task as it is stored on disk."""
 
     task: Task
 
 
 def start_as_dict(start: Start) -> dict[str, Any]:
-    """Return the beginning of a trajectory as plain values."""
+    """Return the start of a trajectory as plain values."""
     plain = {field.name: getattr(start, field.name) for field in fields(start)}
     structures = {name: _moving_as_dict(getattr(start, name)) for name in ("atoms", "intact")}
     return {**plain, **structures, "role": start.role.value}
 
 
 def start_from_dict(data: dict[str, Any]) -> Start:
-    """Rebuild what ``start_as_dict`` took apart."""
+    """The inverse of ``start_as_dict``."""
     atoms, intact = _moving_from_dict(data["atoms"]), _moving_from_dict(data["intact"])
     return Start(**{**data, "role": Role(data["role"]), "seed": tuple(data["seed"]), "atoms": atoms, "intact": intact})
 
 
 def _moving_as_dict(atoms: Atoms) -> dict[str, Any]:
-    """What a label depends on, and what its motion does: masses (u) and constraints."""
+    """All that a label depends on, with masses (u) and constraints, which the motion depends on."""
     masses = atoms.get_masses().tolist() if atoms.has("masses") else None
     return {**atoms_as_dict(atoms), "masses_u": masses, "constraints": constraints_text(atoms.constraints)}
 
@@ -103,6 +103,6 @@ def frame_as_dict(frame: LabelledFrame) -> dict[str, Any]:
 
 
 def frame_from_dict(data: dict[str, Any]) -> LabelledFrame:
-    """Rebuild what ``frame_as_dict`` took apart."""
+    """The inverse of ``frame_as_dict``."""
     atoms, label = atoms_from_dict(data["atoms"]), label_from_dict(data["label"])
     return LabelledFrame(**{**data, "role": Role(data["role"]), "atoms": atoms, "label": label})

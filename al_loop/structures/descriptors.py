@@ -1,4 +1,4 @@
-"""One vector for a frame, small enough to keep for each of 10^5 frames: the mean feature of each of its elements."""
+"""One descriptor vector per frame, small enough to store for 10^5 frames: the mean feature of each element."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 Descriptor = NDArray[np.float32]
 
-SMALLEST_SPREAD = 1e-4  # of a feature, relative to the size of all: below it there is only noise
+SMALLEST_SPREAD = 1e-4  # of a feature, relative to the size of all features: below it is only noise
 
 
 def frame_descriptor(features: NDArray[np.floating], atomic_numbers: NDArray[np.integer]) -> Descriptor:
-    """Mean feature of each element, elements ascending: (elements x D,), the same for every order of atoms.
+    """Mean feature of each element, elements ascending: (elements x D,), independent of the order of atoms.
 
-    Frames of one composition have descriptors of one length; others are not compared with them.
+    Only frames of the same composition have comparable descriptors.
 
     Args:
         features: (n, D).
@@ -24,11 +24,11 @@ def frame_descriptor(features: NDArray[np.floating], atomic_numbers: NDArray[np.
 
 
 def standardised(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Descriptors of one composition (f, d), centred and scaled so that distances compare: typical is 1.
+    """Descriptors of one composition (f, d), centred and scaled so that a typical distance is 1.
 
-    A feature is divided by the geometric mean of its own spread and that of all features, and everything by √(2 d):
-    by its own spread alone noise counts as much as signal, and without it the largest feature drowns the others.
-    The root mean square distance of two frames is then about 1.
+    Each feature is divided by the geometric mean of its own spread and that of all features, and by √(2 d). With its
+    own spread alone, noise would count as much as signal; without it, the largest feature would dominate. The root
+    mean square distance of two frames is then about 1.
     """
     centred = points - points.mean(axis=0)
     spread = centred.std(axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Ordered cells of a disordered crystal: whole atoms in its occupancies, different by symmetry, lowest first."""
+"""Ordered cells of a disordered crystal, distinct by symmetry, the lowest electrostatic energy first."""
 
 import itertools
 from collections import defaultdict
@@ -19,12 +19,12 @@ from al_loop.utils.foreign_input import reading
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
-DRAWS: Final = 400  # for each ordered cell that is asked for, up to MOST_DRAWS
+DRAWS: Final = 400  # for each requested cell, up to MOST_DRAWS
 MOST_DRAWS: Final = 4000
 ROUNDING: Final = 0.005  # of the occupancies in a file
-MOST_ROUNDED: Final = 0.1  # atoms by which a count may miss a whole number
-MOST_CELLS: Final = 24  # of a supercell that is suggested
-TOO_CLOSE: Final = 0.75  # of the sum of covalent radii: two sites of which one at most is occupied
+MOST_ROUNDED: Final = 0.1  # largest deviation of a number of atoms from a whole number
+MOST_CELLS: Final = 24  # of a suggested supercell
+TOO_CLOSE: Final = 0.75  # of the sum of covalent radii: only one of two such sites can be occupied
 SMALLEST_A3, LARGEST_A3 = 0.1, 1000.0  # of the volume for each site of a crystal, partly occupied ones counted
 SAME_ENERGY: Final = 1e-5
 VACANT: Final = ""
@@ -34,18 +34,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Group:
-    """Sites with the same occupancies, and how many atoms of each element are spread over them."""
+    """Sites with the same occupancies, and the number of atoms of each element on them."""
 
     sites: list[int]
     counts: dict[str, int]
 
 
 def ordered_cells(path: Path, supercell: tuple[int, int, int], number: int) -> list[Atoms]:
-    """Make ordered cells of a disordered CIF, the same ones whenever they are asked for.
+    """Make ordered cells of a disordered CIF; the result is reproducible.
 
-    Atoms are drawn onto the sites of the supercell by its occupancies, never two onto sites that only one atom has
-    room for. Of what symmetry makes equal one is kept. If pymatgen finds oxidation states, the cells with the lowest
-    electrostatic energy come first, and are otherwise a random choice.
+    Atoms are placed at random on the sites of the supercell by its occupancies, never two on sites that are too close.
+    Of symmetry-equivalent cells one is kept. If pymatgen finds oxidation states, the cells with the lowest
+    electrostatic energy come first; otherwise they are a random choice.
 
     Args:
         path: of the file.
@@ -53,8 +53,8 @@ def ordered_cells(path: Path, supercell: tuple[int, int, int], number: int) -> l
         number: how many cells.
 
     Raises:
-        InputError: no CIF, an ordered one, pymatgen is missing, occupancies that make no whole atoms in this supercell
-            (with one that does), or too few different orders. It begins with the key of the system that it is about.
+        InputError: the file is no CIF or an ordered one, pymatgen is missing, the occupancies give no whole atoms in
+            this supercell (with one that does), or there are too few distinct cells. It begins with the system's key.
     """
     known = path.stat()
     cells = _ordered_cells(path, known.st_mtime_ns, known.st_size, supercell, number)
@@ -78,14 +78,14 @@ def _ordered_cells(
     if len(found) < number:
         raise InputError(
             f"ordered: received {number}, but {path.name} has only {len(found)} different ordered cell(s) in a "
-            f"supercell {list(supercell)}; ask for as many, or for a larger supercell"
+            f"supercell {list(supercell)}; set that number, or a larger supercell"
         )
     return tuple(_atoms(repeated, symbols) for symbols in found[:number])
 
 
 def _read(path: Path) -> "Structure":
     if path.suffix.lower() != ".cif":
-        raise InputError(f"ordered: received {path.name}, expected a CIF; occupancies are read from it alone")
+        raise InputError(f"ordered: received {path.name}, expected a CIF; occupancies are read from CIF files only")
     try:
         from pymatgen.io.cif import CifParser
     except ImportError as error:
@@ -97,11 +97,11 @@ def _read(path: Path) -> "Structure":
 
     with (
         reading(f"file: {path}", "check that it is a complete CIF"),
-        warnings.catch_warnings(action="ignore"),  # its remarks on rounding and on charges
+        warnings.catch_warnings(action="ignore"),  # on rounding and on charges
     ):
         structure = CifParser(path).parse_structures(primitive=False)[-1]
         volume_A3 = structure.volume / len(structure)
-        if not SMALLEST_A3 < volume_A3 < LARGEST_A3:  # of a slip, in which energies would be summed for ever
+        if not SMALLEST_A3 < volume_A3 < LARGEST_A3:  # a wrong cell, for which Ewald sums would not end
             raise InputError(
                 f"file: {path} has a cell of {volume_A3:.3g} Å³ for each site, expected {SMALLEST_A3:g} to "
                 f"{LARGEST_A3:g} Å³; correct its cell"
@@ -137,7 +137,7 @@ def _rounded(group: tuple[list[int], dict[str, float]]) -> _Group:
 
 
 def _larger(path: Path, groups: list[tuple[list[int], dict[str, float]]], supercell: tuple[int, int, int]) -> str:
-    """Say which counts are no whole numbers, and name the smallest supercell, nearest to a cube, in which all are."""
+    """Message with the counts that are no whole numbers, and the smallest, most cubic supercell in which all are."""
     cells = int(np.prod(supercell))
     odd = [
         f"{share * len(sites) * cells:.4g} {symbol}"
@@ -168,7 +168,7 @@ def _oxidation_states(structure: "Structure") -> dict[str, float]:
 
 
 def _drawn(structure: "Structure", groups: list[_Group], charges: dict[str, float], number: int) -> list[list[str]]:
-    """Symbols of different orders, by electrostatic energy if there are charges."""
+    """Symbols of distinct ordered cells, by electrostatic energy if there are charges."""
     elements = sorted({symbol for group in groups for symbol in group.counts})
     interactions = _interactions(structure)
     unlike = {symbol: float(np.sqrt(2 + 3 * place)) for place, symbol in enumerate(elements)} | {VACANT: 0.0}
@@ -180,8 +180,8 @@ def _drawn(structure: "Structure", groups: list[_Group], charges: dict[str, floa
         symbols = _one_draw(len(structure), groups, blocked, rng)
         if symbols is None:
             continue
-        told = np.array([unlike[symbol] for symbol in symbols])
-        fingerprint = round(float(told @ interactions @ told) / scale / SAME_ENERGY)  # equal for what symmetry maps
+        weights = np.array([unlike[symbol] for symbol in symbols])
+        fingerprint = round(float(weights @ interactions @ weights) / scale / SAME_ENERGY)  # symmetry-invariant
         if fingerprint not in found:
             states = np.array([charges.get(symbol, 0.0) for symbol in symbols])
             found[fingerprint] = (float(states @ interactions @ states), symbols)
@@ -204,7 +204,7 @@ def _interactions(structure: "Structure") -> Array:
 
 
 def _blocked(structure: "Structure") -> list[set[int]]:
-    """For each site those others that cannot be occupied with it."""
+    """For each site the others that cannot be occupied together with it."""
     distances = structure.distance_matrix
     radii = [min(covalent_radii[atomic_numbers[_plain(s.symbol)]] for s in site.species) for site in structure]
     close = distances < TOO_CLOSE * np.add.outer(radii, radii)
@@ -213,7 +213,7 @@ def _blocked(structure: "Structure") -> list[set[int]]:
 
 
 def _one_draw(sites: int, groups: list[_Group], blocked: list[set[int]], rng: np.random.Generator) -> list[str] | None:
-    """Symbols on all sites, or None where chance left no room; what is full comes first."""
+    """Symbols on all sites, None if a random placement left no room; fully occupied groups come first."""
     symbols = [VACANT] * sites
     for group in sorted(groups, key=lambda one: len(one.sites) - sum(one.counts.values())):
         free = [int(index) for index in rng.permutation(group.sites)]

@@ -1,4 +1,4 @@
-"""The beginning of one trajectory."""
+"""The start of one trajectory."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from al_loop.records import Role
 
 @dataclass(frozen=True)
 class Start:
-    """The beginning of one trajectory.
+    """The start of one trajectory.
 
     Attributes:
         system: name of the starting structure.
         trajectory: unique name within a round and role.
-        role: what its frames are for.
+        role: of its frames.
         atoms: displaced starting positions, ``charge`` and ``spin`` in ``atoms.info``.
-        intact: the same structure before displacement, the reference of the physics lane.
+        intact: the same structure before displacement, the reference of the physics check.
         temperature_K: of the thermostat at the start; 0 for a relaxation.
         seed: entropy of the trajectory's own random generator.
-        ensemble: how it moves; None for ``explore.ensemble``.
+        ensemble: of the dynamics; None for ``explore.ensemble``.
     """
 
     system: str

@@ -1,4 +1,4 @@
-"""The structures of a system: read from its file, chosen, ordered, and given what the config states of them."""
+"""The structures of a system: read from its file, selected, ordered, with charge, spin and moments of the config."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,13 +27,13 @@ SAME_ATOMS: Final = ("rattle", "strain")
 
 @dataclass(frozen=True)
 class SystemStructure:
-    """One structure of a system, without what its settings say.
+    """One structure of a system, before the config's charge, spin and moments are set.
 
     Attributes:
-        name: the system's, with the frame's number or that of the ordered cell where there are several.
+        name: of the system, with the index of the frame or of the ordered cell if there are several.
         source: file and frame, for messages.
-        cell: what was read of the file, or ordered by its occupancies.
-        whole: the supercell has been made already.
+        cell: as read from the file, or ordered by its occupancies.
+        whole: the cell is the supercell already.
     """
 
     name: str
@@ -44,11 +44,11 @@ class SystemStructure:
 
 @dataclass(frozen=True)
 class LoadedStructure:
-    """What exploration starts from, before variants.
+    """A starting structure of exploration, before variants.
 
     Attributes:
-        name: as trajectories and the report call it.
-        atoms: with ``charge`` and, if one is stated, ``spin`` in ``atoms.info``, and initial moments.
+        name: in trajectories and the report.
+        atoms: with ``charge`` and, if given, ``spin`` in ``atoms.info``, and initial moments.
     """
 
     name: str
@@ -56,10 +56,10 @@ class LoadedStructure:
 
 
 def read_system(system: SystemSettings) -> list[SystemStructure]:
-    """Read the structures of a system's file that it chooses.
+    """Read the selected structures of a system's file.
 
     Raises:
-        InputError: a file or choice that cannot be used; it begins with the key that it is about.
+        InputError: the file or selection cannot be used; the message begins with the config's key.
     """
     if system.ordered is not None:
         return _ordered(system, system.ordered)
@@ -80,11 +80,11 @@ def read_system(system: SystemSettings) -> list[SystemStructure]:
 
 
 def load_structures(system: SystemSettings) -> list[LoadedStructure]:
-    """Read and repeat the structures of a system; charge, spin and moments are those of file or config.
+    """Read and repeat the structures of a system, with charge, spin and moments of file or config.
 
     Raises:
-        InputError: a file that cannot be used, moments that do not fit, or file and config that contradict each other.
-            It begins with the key that it is about.
+        InputError: the file cannot be used, moments do not fit, or file and config contradict each other. The message
+            begins with the config's key.
     """
     loaded = []
     for structure in read_system(system):
@@ -98,12 +98,12 @@ def load_structures(system: SystemSettings) -> list[LoadedStructure]:
 
 
 def all_structures(systems: Sequence[SystemSettings]) -> list[LoadedStructure]:
-    """The structures of several systems, as ``load_structures`` gives them."""
+    """The structures of several systems by ``load_structures``."""
     return [structure for system in systems for structure in load_structures(system)]
 
 
 def structure_count(system: SystemSettings) -> int:
-    """Return how many structures a system has; the file is looked at for a slice of frames only.
+    """Return the number of structures of a system; the file is read only for a slice of frames.
 
     Raises:
         InputError: as ``read_system``.
@@ -114,12 +114,12 @@ def structure_count(system: SystemSettings) -> int:
 
 
 def as_configured(system: SystemSettings, structure: SystemStructure) -> Atoms:
-    """Return a structure's cell with charge, spin multiplicity and moments, from the config or else from its file.
+    """Return a structure's cell with charge, spin multiplicity and moments from the config, else from its file.
 
-    A structure of which neither says a charge is neutral; a multiplicity that neither states stays open.
+    A structure without a charge in either is neutral; a multiplicity that is in neither stays unset.
 
     Raises:
-        InputError: see ``contradictions``, or moments that do not fit.
+        InputError: see ``contradictions``, or the moments do not fit.
     """
     problems = list(contradictions(system, structure))
     if problems:
@@ -138,31 +138,32 @@ def as_configured(system: SystemSettings, structure: SystemStructure) -> Atoms:
 
 
 def contradictions(system: SystemSettings, structure: SystemStructure) -> Iterator[str]:
-    """Yield what file and config say differently, or what the file says of other atoms than are explored."""
+    """Yield contradictions of file and config, and values of the file that do not apply to the explored atoms."""
     info, source = structure.cell.info, structure.source
     repeats = math.prod(system.supercell)
-    for key, name, told, neutral in (
+    for key, name, configured, neutral in (
         ("charge", "charge", system.charge, 0),
         ("spin", "spin_multiplicity", system.spin_multiplicity, 1),
     ):
         stated = info.get(key)
         if stated is None:
             continue
-        if told is None and stated != neutral and (repeats > 1 or _adds_atoms(system)):
+        if configured is None and stated != neutral and (repeats > 1 or _adds_atoms(system)):
             what = f"supercell {list(system.supercell)}" if repeats > 1 else "variants"
             yield (
                 f"{name}: {source} states {key} {stated:{'+d' if key == 'charge' else 'd'}} of its own atoms, and the "
-                f"{what} of the system hold others; state {name} of what is explored here"
+                f"{what} of the system hold others; set {name} of the explored structure in the config"
             )
-        elif told is not None and told != stated and not _of_a_supercell(key, told, stated, repeats):
+        elif configured is not None and configured != stated and not _of_a_supercell(key, configured, stated, repeats):
             yield (
-                f"{name}: received {told}, but {source} states {key}={stated}; correct one of them, or remove the key"
+                f"{name}: received {configured}, but {source} states {key}={stated}; correct one of them, or remove "
+                "the key"
             )
     yield from _moment_contradictions(system, structure)
 
 
 def structure_notes(system: SystemSettings) -> list[str]:
-    """Say of which files, the system's own and those of its generators, one of several frames is used unasked.
+    """Return notes on files of the system and its generators of which one of several frames is used by default.
 
     Raises:
         InputError: as ``read_system``.
@@ -174,29 +175,29 @@ def structure_notes(system: SystemSettings) -> list[str]:
         for generator in variant:
             if isinstance(generator, AdsorbateSettings | InterfaceSettings) and generator.file is not None:
                 note = choose_frames(generator.file).note
-                notes += [f"{note}; write the one that is meant to a file of its own"] if note else []
+                notes += [f"{note}; write the intended frame to its own file"] if note else []
     return list(dict.fromkeys(notes))
 
 
 def built_variant(system: SystemSettings, atoms: Atoms, variant: int, rng: np.random.Generator) -> Atoms:
-    """Apply one of a system's variants to one of its structures, as ``load_structures`` gives it.
+    """Apply one of a system's variants to one of its structures from ``load_structures``.
 
     Raises:
-        InputError: a generator that does not fit.
+        InputError: a generator does not fit.
     """
     generators = system.variants[variant]
     built = apply_variant(generators, atoms, rng)
     moments = system.initial_magnetic_moments
-    if generators and isinstance(moments, Mapping):  # atoms that were added or exchanged have moments by element too
+    if generators and isinstance(moments, Mapping):  # for added or exchanged atoms
         built.set_initial_magnetic_moments(np.array([moments.get(symbol, 0.0) for symbol in built.symbols]))
     return built
 
 
 def system_symbols(system: SystemSettings) -> set[str]:
-    """Chemical symbols of everything that exploration starts from.
+    """Chemical symbols of all starting structures and their variants.
 
     Raises:
-        InputError: a structure that cannot be read, or a generator that does not fit.
+        InputError: a structure cannot be read, or a generator does not fit.
     """
     rng = np.random.default_rng(0)
     return {
@@ -221,13 +222,13 @@ def _is_about_frames(message: str, frames: Frames | None) -> bool:
 
 def _ordered(system: SystemSettings, number: int) -> list[SystemStructure]:
     if system.frames is not None:
-        raise InputError("frames: received a choice of frames, but ordered takes the one structure of a CIF; remove it")
+        raise InputError("frames: received a selection, but ordered uses the one structure of a CIF; remove it")
     check_source(f"file: structure file {system.file}", system.file, "paths in a config are relative to it")
     if any(repeat < 1 for repeat in system.supercell):
         raise InputError(f"supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more")
     if system.initial_magnetic_moments is not None and not isinstance(system.initial_magnetic_moments, Mapping):
         raise InputError(
-            "initial_magnetic_moments: received one for each atom, but ordered decides which atoms there are; give "
+            "initial_magnetic_moments: received one for each atom, but ordered determines the atoms; give "
             "them by element, for example {Fe: 2.2}"
         )
     try:
@@ -250,21 +251,21 @@ def _adds_atoms(system: SystemSettings) -> bool:
     return any(generator.kind not in SAME_ATOMS for variant in system.variants for generator in variant)
 
 
-def _of_a_supercell(key: str, told: int, stated: int, repeats: int) -> bool:
-    """Whether the config may state this of a supercell whose cell the file speaks of: how its spins couple is open."""
-    return repeats > 1 and (key == "spin" or told == stated * repeats)
+def _of_a_supercell(key: str, configured: int, stated: int, repeats: int) -> bool:
+    """Whether the config's value may be that of the supercell of the file's cell; its spins may couple in any way."""
+    return repeats > 1 and (key == "spin" or configured == stated * repeats)
 
 
 def _moment_contradictions(system: SystemSettings, structure: SystemStructure) -> Iterator[str]:
     cell, moments = structure.cell, system.initial_magnetic_moments
     if moments is None or not cell.has("initial_magmoms"):
         return
-    told = cell.copy()
+    configured = cell.copy()
     try:
-        set_moments(told, moments)
+        set_moments(configured, moments)
     except InputError:
-        return  # said where they are set
-    given, stated = told.get_initial_magnetic_moments(), cell.get_initial_magnetic_moments()
+        return  # raised where they are set
+    given, stated = configured.get_initial_magnetic_moments(), cell.get_initial_magnetic_moments()
     if not stated.any() or (given.shape == stated.shape and np.allclose(given, stated, atol=1e-6)):
         return
     index = 0

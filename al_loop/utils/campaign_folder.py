@@ -1,4 +1,4 @@
-"""The campaign's folder: created, locked for one process, and left as it was if the start fails."""
+"""The campaign's folder: created, locked for one process, and restored if the start fails."""
 
 import errno
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 from al_loop.errors import CampaignError, InputError
 
 LOCK_NAME = "campaign.lock"
-RUNNING_NAME = "campaign.running"  # locked as well: who asks whether a campaign runs takes this one for an instant
+RUNNING_NAME = "campaign.running"  # locked as well: a check whether a campaign runs takes this lock for a moment
 LEDGER = "ledger"  # of the private server
 MODELS = "models"  # checkpoints, one for each round
 LOGS = "logs"  # of the workers
@@ -58,10 +58,10 @@ def locked_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def told_if_unwritable(folder: Path) -> Iterator[None]:
-    """Say in one message which file of a campaign could not be read or written, as one that was mounted read-only.
+    """Turn a missing permission for a file of a campaign, such as a read-only mount, into one message.
 
     Raises:
-        CampaignError: so it was.
+        CampaignError: a file could not be read or written.
     """
     try:
         yield
@@ -70,32 +70,32 @@ def told_if_unwritable(folder: Path) -> Iterator[None]:
         if error.errno not in _DENIED or not path.is_relative_to(folder):
             raise
         raise CampaignError(
-            f"{path} cannot be read or written any more ({error.strerror}). Mend that (chmod, chown, mount; move away "
-            "what stands in its place) and run the same command: it goes on where this one stopped, and nothing that "
-            "was finished is lost."
+            f"{path} cannot be read or written any more ({error.strerror}). Fix that (chmod, chown, mount; move away "
+            "anything in its place) and run the same command: it continues where this one stopped, and no finished "
+            "result is lost."
         ) from error
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return what a name from the database means in a folder.
+    """Return the path of a name from the database in a folder.
 
     Raises:
-        InputError: it leads out of the folder, by itself or by a symbolic link.
+        InputError: the path is outside the folder, by itself or by a symbolic link.
     """
     path = folder / name
     if not name or Path(name).name != name or name == ".." or path.resolve().parent != folder.resolve():
         raise InputError(
-            f"The database names {name!r} in {folder}, which leads elsewhere: somebody else has written to it. "
-            "Do not use this database before its owner has looked at it."
+            f"The database names {name!r} in {folder}, which is outside of it: another program has written to it. "
+            "Do not use this database before its owner has checked it."
         )
     return path
 
 
 def _remove_unused(folder: Path, created: list[Path]) -> None:
-    """Take away what a start that failed has created; a folder with a campaign in it stays."""
+    """Remove the files that a failed start has created; a folder with a campaign stays."""
     if folder not in created or not {path.name for path in folder.iterdir()} <= {LOCK_NAME, RUNNING_NAME, LEDGER}:
         return
     shutil.rmtree(folder)
-    with suppress(OSError):  # somebody put something else there meanwhile
+    with suppress(OSError):  # other files were created there meanwhile
         for parent in created[1:]:
             parent.rmdir()

@@ -8,7 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 GRID_A: Final = 1e-4
-# Golden ratio: of all numbers the one that fractions approximate worst.
+# Golden ratio: the number that fractions approximate worst.
 GRID_OFFSET: Final = (np.sqrt(5.0) - 1.0) / 2.0
 _ID_DIGITS: Final = 32
 _NAN: Final = -(2**62) - 1
@@ -16,18 +16,17 @@ _LIMIT: Final = 2.0**62
 
 
 def frame_id(atoms: Atoms) -> str:
-    """SHA-256 (32 hex digits) of what a calculation depends on, apart from the level of theory.
+    """SHA-256 (32 hex digits) of all that a calculation depends on, except for the level of theory.
 
     Structure (numbers, positions, cell, pbc), total charge (``atoms.info["charge"]``, default 0), spin multiplicity
     (``atoms.info["spin"]``, default None) and initial magnetic moments. The order of atoms, the sign of zero, the
-    process and other entries of ``atoms.info`` play no role. Atoms are not wrapped into the cell.
+    process and other entries of ``atoms.info`` have no effect. Atoms are not wrapped into the cell.
 
     Real numbers are compared on a grid of 1e-4 Å (μB, e). A value next to a grid edge could change its cell through
-    float noise, so the edges are shifted by the golden ratio: a multiple of 1e-4/q Å lies at least 1e-4/(√5 q²) Å
-    away from every edge, and values with up to nine decimals (0.5, 0.00005, 1.23455) more than 1e-10 Å. What remains
-    is chance: noise of ±1e-10 Å moves an arbitrary coordinate over an edge with a probability of 1e-6 (2e-4 for a
-    frame of 64 atoms), rounding errors of 1e-14 Å with 1e-10. The price of that accident is one label calculated
-    twice, never a wrong one.
+    float noise, so the edges are shifted by the golden ratio: a multiple of 1e-4/q Å is at least 1e-4/(√5 q²) Å away
+    from every edge, and values with up to nine decimals (0.5, 0.00005, 1.23455) more than 1e-10 Å. Noise of ±1e-10 Å
+    still moves an arbitrary coordinate over an edge with a probability of 1e-6 (2e-4 for a frame of 64 atoms),
+    rounding errors of 1e-14 Å with 1e-10. Then one label is calculated twice, never a wrong one used.
 
     Args:
         atoms: the structure, non-finite positions allowed (every NaN is the same).
@@ -69,7 +68,7 @@ def request_id(frame: str, level_of_theory: str) -> str:
 
 
 def content_id(*parts: object) -> str:
-    """SHA-256 (32 hex digits) of the text of several parts; where one ends and the next begins plays a role."""
+    """SHA-256 (32 hex digits) of the texts of several parts, with their lengths."""
     texts = [str(part) for part in parts]
     text = "".join(f"{len(part)}:{part}" for part in texts)
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]

@@ -1,4 +1,4 @@
-"""The campaign's log: JSON lines, one per event, that a person can grep and a program can read."""
+"""The campaign's log: JSON lines, one per event."""
 
 import json
 import logging
@@ -12,12 +12,12 @@ _logger = logging.getLogger("al_loop")
 
 
 class EventLog:
-    """Appends events to a file; a log that cannot be written (full disk) never stops a run.
+    """Appends events to a file; a log that cannot be written (full disk) does not stop a run.
 
-    A line that a full disk cut off is ended before the next one, so that it takes no other with it.
+    A line that a full disk truncated is terminated before the next one, so that only this line is lost.
 
     Args:
-        path: the file; its folder must exist when the first event comes.
+        path: the file; its folder must exist before the first event.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,11 +25,11 @@ class EventLog:
         self._warned = self._cut = False
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one line with the UTC time, the event's name and ``fields`` (anything that has a ``str``)."""
+        """Append one line with the UTC time, the event's name and ``fields``, which may be any objects."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
         text = json.dumps(line, default=str, ensure_ascii=False)
         try:
-            # Closed, so flushed, after every event; names of files may hold what is no UTF-8.
+            # Closed, and so flushed, after every event; names of files may hold bytes that are not UTF-8.
             with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(("\n" if self._cut else "") + text + "\n")
         except OSError as error:
@@ -43,14 +43,14 @@ class EventLog:
             return
         self._warned = True
         _logger.warning(
-            "cannot write the log %s (%s); the run goes on without it: make room or mend the permissions",
+            "cannot write the log %s (%s); the run continues without it: make room or fix the permissions",
             self.path,
             error.strerror or error,
         )
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Read a log back; a last line that was cut off by a crash is left out."""
+    """Read a log; lines that a crash truncated are left out."""
     events = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

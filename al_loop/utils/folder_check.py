@@ -1,4 +1,4 @@
-"""What lies in a campaign's folder before anything is calculated: kinds of files, rights, and what others left."""
+"""Checks of a campaign's folder before anything is calculated: kinds of files, permissions, and remaining files."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 from al_loop.errors import InputError
 from al_loop.utils.campaign_folder import LEDGER, LOCK_NAME, LOGS, RUNNING_NAME
 
-# From the root to the leaves: what lies in a folder that may not be read is not seen.
+# From the root to the leaves: files in an unreadable folder are invisible.
 _FOLDERS: Final = (
     *("dft", "dft/results", "dft/workers", "dft/workers/*", "dft/workers/*/jobs", LEDGER, f"{LEDGER}/data", LOGS),
     *("models", "models/round-*", "queued", "queued/*", "tangents", "tangents/*"),
@@ -26,26 +26,26 @@ _DATABASE: Final = f"{LEDGER}/data/*.wt"
 
 
 def check_files(folder: Path) -> None:
-    """Make sure that a campaign can write where it will, and that files and folders are where it keeps such.
+    """Check that the campaign's files and folders have the expected kind and are writable.
 
-    Only folders are looked at one by one, so that a hundred thousand results cost no more than listing them.
+    Only folders are checked one by one, so that many results cost no more than listing them.
 
     Raises:
-        InputError: something else stands there, or may not be written.
+        InputError: a path has another kind, or is not writable.
     """
     _check_rights(folder, os.R_OK | os.W_OK | os.X_OK)
     for path in (path for pattern in _FOLDERS for path in sorted(folder.glob(pattern))):
         if not path.is_dir():
             raise InputError(
                 f"{path} is a file, and the campaign keeps a folder there. Move it away and restore the folder; or "
-                "leave it out, then what it held is made again. Then run the same command."
+                "leave it out, then its content is generated again. Then run the same command."
             )
         _check_rights(path, os.R_OK | os.W_OK | os.X_OK)
     for pattern in (*_REPLACED, *_WRITTEN_INTO):
         for path in folder.glob(f"{pattern}/"):  # the slash: folders alone
             raise InputError(
                 f"{path} is a folder, and the campaign keeps a file there. Move it away and run the same command: the "
-                "file is made again."
+                "file is generated again."
             )
     for path in (path for pattern in _WRITTEN_INTO for path in folder.glob(pattern)):
         _check_rights(path, os.R_OK | os.W_OK)
@@ -55,7 +55,7 @@ def has_database(folder: Path) -> bool:
     """Whether the private ledger of a campaign's folder holds a database.
 
     Raises:
-        InputError: that may not be seen.
+        InputError: the folder is not readable.
     """
     for path in (folder / LEDGER, folder / LEDGER / "data"):
         if path.is_dir():
@@ -65,12 +65,12 @@ def has_database(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Remains:
-    """What a campaign has left in a folder, its ledger apart.
+    """Remaining files of a campaign in a folder, without its ledger.
 
     Attributes:
-        results: finished calculations.
-        models: committees.
-        trajectories: files of trajectories.
+        results: number of finished calculations.
+        models: number of committees.
+        trajectories: number of trajectory files.
     """
 
     results: int
@@ -79,30 +79,30 @@ class Remains:
 
     @classmethod
     def of(cls, folder: Path) -> "Remains":
-        """Count them."""
+        """Count the files in a folder."""
         patterns = ("dft/results/*.json", "models/round-*", "trajectories/round-*/*/*.extxyz")
         return cls(*(sum(1 for _ in folder.glob(pattern)) for pattern in patterns))
 
     def __str__(self) -> str:
-        """What is left, and how the calculations are used again, in sentences."""
+        """Sentences on the remaining files and the reuse of the calculations."""
         if not (self.results or self.models or self.trajectories):
-            return "Nothing else is left in the folder; choose another one to start anew."
+            return "Nothing else is left in the folder; choose another one for a new campaign."
         left = (
             f"What is left: {self.results} finished calculation(s) (dft/results), {self.models} committee(s) (models) "
             f"and {self.trajectories} trajectories."
         )
         return left + (
             " To use the calculations without a backup, set `folder` to another place and copy dft/results into it "
-            "before the first run: a structure that is asked for again at the same level of theory takes its result "
+            "before the first run: a structure that is requested again at the same level of theory takes its result "
             "from there."
         ) * bool(self.results)
 
 
 def check_remains(folder: Path) -> None:
-    """Refuse to start a campaign from zero over what another one has left. Results alone are used again.
+    """Refuse to start a new campaign over remaining files of another one. Results alone are used again.
 
     Raises:
-        InputError: models or trajectories lie there, and no ledger knows them.
+        InputError: there are models or trajectories without a ledger.
     """
     left = Remains.of(folder)
     if left.models or left.trajectories:

@@ -1,8 +1,8 @@
-"""The one boundary between al-loop and what others wrote: what fails within it is one message, not a traceback.
+"""The boundary between al-loop and foreign input: a failure to read it gives one message, not a traceback.
 
-Code that turns foreign bytes or text into values of ours (a file, a setting, a row of a database, what another
-program printed) runs inside ``reading`` or ``each_read``, and catches nothing by itself. Keep what stands inside small:
-outside of it, an unexpected exception is a bug of ours and keeps its traceback.
+Code that converts foreign bytes or text (a file, a setting, a row of a database, output of another program) runs inside
+``reading`` or ``each_read``, and catches nothing by itself. Keep the code inside small: outside of it, an unexpected
+exception is a bug of al-loop and keeps its traceback.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ _OURS: Final = (CampaignError, CommitteeError, DFTInterfaceError)
 
 @contextmanager
 def reading(what: object, remedy: str) -> Iterator[None]:
-    """Turn any failure within into one ``InputError``; errors that are raised on purpose pass as they are.
+    """Turn any failure in the block into one ``InputError``; errors that are raised on purpose pass unchanged.
 
     Args:
-        what: which file and which place in it, as the message begins: ``runs/a.xyz, frame 3``.
+        what: file and position, the beginning of the message: ``runs/a.xyz, frame 3``.
         remedy: what to do next, a sentence without its full stop.
 
     Raises:
@@ -38,11 +38,11 @@ def reading(what: object, remedy: str) -> Iterator[None]:
 
 
 def each_read(items: Iterator[T], what: Callable[[int], object], remedy: str) -> Iterator[T]:
-    """Yield what a foreign reader yields; a failure of the reader, and of nobody else, is an ``InputError``.
+    """Yield the items of a foreign reader; a failure of the reader, but not of the consumer, is an ``InputError``.
 
     Args:
         items: of the reader.
-        what: from the number of an item, counted from 0, to how the message begins.
+        what: function from the index of an item to the beginning of the message.
         remedy: what to do next, a sentence without its full stop.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Files that a user names: what cannot be read or written is refused before anything is opened or calculated."""
+"""Checks of the user's paths for reading or writing, before anything is opened or calculated."""
 
 import os
 import stat
@@ -11,10 +11,10 @@ from al_loop.utils.foreign_input import reading, reason_of
 
 
 def check_source(named: str, path: Path, remedy: str) -> None:
-    """Refuse what is no file that can be read; a pipe would wait for ever, and a device has no end.
+    """Check that a path is a readable regular file: a pipe may block, and a device has no end.
 
     Args:
-        named: how the message begins, with the path in it.
+        named: beginning of the message, with the path.
         path: the file.
         remedy: what to do next, a sentence without its full stop.
 
@@ -34,16 +34,16 @@ def check_source(named: str, path: Path, remedy: str) -> None:
 
 
 def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse a result file that could not be written, or that would overwrite what is read.
+    """Check that a result file can be written and does not overwrite an input.
 
     Args:
         option: of the command line, such as ``--output``.
         path: the file.
-        inputs: what the command reads.
+        inputs: files that the command reads.
 
     Raises:
-        InputError: it is one of the inputs, a folder, a pipe or a device, it or its folder may not be written, or its
-            folder does not exist.
+        InputError: it is an input, a folder, a pipe or a device, it or its folder is not writable, or its folder does
+            not exist.
     """
     with writing(option, path):
         if os.path.realpath(path) in map(os.path.realpath, inputs):
@@ -63,14 +63,14 @@ def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def check_target_folder(option: str, path: Path) -> None:
-    """Refuse a folder that could not be made or written to.
+    """Check that a folder can be created or written to.
 
     Args:
         option: of the command line, such as ``--to``.
-        path: the folder, which need not be there.
+        path: the folder, which need not exist.
 
     Raises:
-        InputError: a file stands there, or the folder, or the nearest one above it, may not be written.
+        InputError: the path is a file, or the folder, or its nearest existing parent, is not writable.
     """
     with writing(option, path):
         nearest = next(one for one in (path, *path.absolute().parents) if one.exists())
@@ -81,17 +81,17 @@ def check_target_folder(option: str, path: Path) -> None:
 
 
 def printable(name: str) -> str:
-    """Return a name with a backslash and a code for each byte that is not UTF-8, which no text may hold."""
+    """Return a name with backslash escapes for bytes that are not UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
-    """Turn a path that the system refuses, a full disk, or a missing permission, into one ``InputError``.
+    """Turn an invalid path, a full disk or a missing permission into one ``InputError``.
 
     Args:
         option: of the command line, such as ``--output``.
-        path: the file that is written within.
+        path: the file that the block writes.
 
     Raises:
         InputError: "OPTION: PATH cannot be written (why); choose another place".

@@ -1,6 +1,6 @@
-"""Plain Python values and numpy arrays as JSON and back, with their types; nothing is executed when it is read.
+"""Conversion of plain Python values and numpy arrays to JSON and back, with their types; reading executes no code.
 
-JSON alone has no tuples, arrays or keys that are not text. What it lacks is written as an object with one tag, such as
+JSON has no tuples, arrays or keys that are not text. These are written as an object with one tag, such as
 ``{"__array__": ["<i8", [3], [1, 2, 3]]}``. Scalars of numpy become plain numbers. Floats keep every bit.
 """
 
@@ -18,7 +18,7 @@ _LONGEST_FLOAT: Final = 8  # bytes: JSON holds no more digits than a float64 has
 
 
 def encode(value: Any) -> Any:
-    """Turn a value into what ``json.dumps`` takes.
+    """Convert a value for ``json.dumps``.
 
     Args:
         value: None, a truth value, an integer, a float, text, lists, tuples and dictionaries of those, numpy scalars,
@@ -45,10 +45,10 @@ def encode(value: Any) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """Invert ``encode`` on what ``json.loads`` gave.
+    """The inverse of ``encode``, for the result of ``json.loads``.
 
     Raises:
-        ValueError, TypeError: tags with something else behind them.
+        ValueError, TypeError: a tag with invalid content.
     """
     if isinstance(data, list):
         return [decode(one) for one in data]
@@ -65,9 +65,9 @@ def decode(data: Any) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two plain values are equal, their types and shapes included; NaN equals NaN, -0.0 is not 0.0.
+    """Return whether two plain values are equal, with types and shapes; NaN equals NaN, -0.0 is not 0.0.
 
-    The number of bits of an array's type plays no role, nor whether a scalar is numpy's.
+    The number of bits of an array's type is ignored, as is whether a scalar is numpy's.
     """
     try:
         return json.dumps(encode(_widened(one)), sort_keys=True) == json.dumps(encode(_widened(other)), sort_keys=True)
@@ -76,7 +76,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _widened(value: Any) -> Any:
-    """An array with the widest type of its kind; text becomes an array of objects, whose length is of no account."""
+    """An array with the widest type of its kind; text becomes an array of objects without a fixed length."""
     if not isinstance(value, np.ndarray) or (value.dtype.kind == "f" and value.dtype.itemsize > _LONGEST_FLOAT):
         return value
     wide = {"i": np.int64, "u": np.uint64, "f": np.float64, "U": object}.get(value.dtype.kind)
@@ -107,7 +107,7 @@ def _encoded_array(values: NDArray[Any]) -> list[Any]:
 def _decoded_array(kind: str, shape: list[int], flat: list[Any]) -> NDArray[Any]:
     if kind == "O":
         held = np.empty(len(flat), dtype=object)
-        for index, one in enumerate(flat):  # a slice would spread lists over the array
+        for index, one in enumerate(flat):  # assigning a slice would broadcast lists
             held[index] = decode(one)
         return held.reshape(shape)
     if np.dtype(kind).kind not in "biufU":

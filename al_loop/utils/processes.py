@@ -1,4 +1,4 @@
-"""Whether a process that was noted still runs (its number may have come to mean another one), and how it is ended."""
+"""Check whether a recorded process still runs, although process ids are reused, and end processes."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ _PAUSE_S = 0.02
 
 
 def machine() -> str:
-    """This boot of this machine, and the numbering of processes that holds in this container; empty if unknown."""
+    """Identifier of this boot of this machine and of this container's namespace of process ids; empty if unknown."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -20,7 +20,7 @@ def machine() -> str:
 
 
 def start_of(pid: int) -> str | None:
-    """When a process was started, in ticks since the machine was; None if that is not to be seen, empty if it ended."""
+    """Start time of a process, in clock ticks since boot; None if it is unknown, empty if the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -29,7 +29,7 @@ def start_of(pid: int) -> str | None:
 
 
 def exists(pid: int) -> bool:
-    """Whether there is a process of this number, of whatever user."""
+    """Whether there is a process with this id, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -40,7 +40,7 @@ def exists(pid: int) -> bool:
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """Return what a process has started and what that has started, as far as it runs."""
+    """Return the running descendants of a process."""
     found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         found = psutil.Process(pid).children(recursive=True)
@@ -48,13 +48,13 @@ def below(pid: int) -> list[psutil.Process]:
 
 
 def kill_with_all_below(pid: int) -> None:
-    """Kill a process and all below it, which may be frozen as well and would outlive it."""
+    """Kill a process and its descendants, which may be frozen and would outlive it."""
     with suppress(psutil.NoSuchProcess):
         _kill_all([*below(pid), psutil.Process(pid)])
 
 
 def kill_late(processes: list[psutil.Process], deadline: float) -> None:
-    """Wait until processes have ended, and kill those that have not by then (``time.monotonic``)."""
+    """Wait for the end of processes, and kill those that still run at the deadline (``time.monotonic``)."""
     while (late := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
     _kill_all(late)
@@ -68,7 +68,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _kill_all(processes: list[psutil.Process]) -> None:
-    """Kill processes, as far as they still run."""
+    """Kill those of the processes that still run."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()

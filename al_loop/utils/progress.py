@@ -1,4 +1,4 @@
-"""How stages tell that they move: a bar on the terminal, a line in the log, or nothing."""
+"""Progress of stages: a bar on the terminal, a line in the log, or nothing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,26 +12,26 @@ from rich.progress import Progress as Bars
 from al_loop.utils.event_log import EventLog
 
 Advance = Callable[[int], object]
-"""Called with the number of units (frames, labels, epochs) that were just done."""
+"""Called with the number of newly finished units (frames, labels, epochs)."""
 
 Announce = Callable[[str], object]
-"""Called with a word on the part of the work that begins."""
+"""Called with the name of the part of the work that begins."""
 
 
 def show_nothing(_done: int | str) -> None:
-    """The progress that nobody watches: for ``Advance`` and for ``Announce``."""
+    """Do nothing, as ``Advance`` or ``Announce``."""
 
 
 class Progress(Protocol):
-    """Handed to every stage: ``with progress.stage("explore", total=40, unit="frames") as advance: advance(1)``."""
+    """Display of a stage: ``with progress.stage("explore", total=40, unit="frames") as advance: advance(1)``."""
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "") -> AbstractContextManager[Advance]:
         """Open a stage.
 
         Args:
-            name: what the user sees.
-            total: number of units, None where it is not known.
-            unit: what is counted, for example ``frames``.
+            name: shown to the user.
+            total: number of units, None if unknown.
+            unit: of the count, for example ``frames``.
         """
         ...
 
@@ -41,7 +41,7 @@ class SilentProgress:
 
     @contextmanager
     def stage(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002
-        """Open a stage that nobody watches."""
+        """Open a stage without display."""
         yield show_nothing
 
 
@@ -49,7 +49,7 @@ class RichProgress:
     """Bars on a terminal; stages may be nested.
 
     Args:
-        console: where to draw, standard error by default, so that standard output stays for results.
+        console: standard error by default, since standard output is for results.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -84,10 +84,10 @@ class RichProgress:
 
 
 class LoggedProgress:
-    """Writes the start and the end of each stage to the log, and hands the rest on.
+    """Writes the start and the end of each stage to the log, and forwards the progress.
 
     Args:
-        inner: what the user sees.
+        inner: progress display.
         log: the campaign's log.
     """
 
@@ -97,7 +97,7 @@ class LoggedProgress:
 
     @contextmanager
     def stage(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Advance]:
-        """Open a stage; its last line says how much was done, in how many seconds, and how it ended."""
+        """Open a stage; its last log line has the finished units, the seconds and the outcome."""
         done = 0
         started = time.monotonic()
         self._log.write("stage_started", stage=name, total=total, unit=unit)
@@ -121,7 +121,7 @@ class LoggedProgress:
 
 
 def terminal_progress(*, quiet: bool = False) -> Progress:
-    """Return bars where someone can see them, silence otherwise (``quiet``, a pipe, a batch job)."""
+    """Return bars on a terminal, otherwise no display (``quiet``, a pipe, a batch job)."""
     console = Console(stderr=True)
     return SilentProgress() if quiet or not console.is_terminal else RichProgress(console)
 

@@ -1,4 +1,4 @@
-"""Versions of what a campaign rests on, read without importing anything."""
+"""Versions of the packages that a campaign depends on, read without importing them."""
 
 from importlib.metadata import PackageNotFoundError, version
 

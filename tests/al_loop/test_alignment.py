@@ -122,10 +122,10 @@ def test_held_out_labels_show_a_slip_that_a_few_training_labels_do_not(backbone,
         replace(frame, label=replace(frame.label, forces_eV_per_A=frame.label.forces_eV_per_A / 51.422))
         for frame in labelled(backbone, ("CH3OH",) * 6, lambda _: 465.0)
     ]
-    assert training_input(config_of(tmp_path), backbone, frames[:2]).slips == ()
+    assert training_input(config_of(tmp_path), backbone, frames[:2]).mismatches == ()
     given = training_input(config_of(tmp_path), backbone, frames[:2], compared_only=frames[2:])
     assert len(given.frames) == 2
-    assert "Hartree" in given.slips[0]
+    assert "Hartree" in given.mismatches[0]
 
 
 def test_elements_that_cannot_be_told_apart_are_named(backbone, tmp_path):
@@ -363,7 +363,7 @@ def test_one_frame_far_off_is_named_and_does_not_stop():
     assert found.worst_frame == "far"
     assert found.objection(0.3) == ""
     assert Residuals.of(frames[:1], [0.0], {}).objection(0.3) == ""
-    assert "too few to tell" in Residuals.of(frames[:1], [0.0], {}).summary
+    assert "too few to measure" in Residuals.of(frames[:1], [0.0], {}).summary
 
 
 def test_the_doctor_notes_differences_of_level_without_blocking(tmp_path):

@@ -14,7 +14,7 @@ from damages import DAMAGES
 from pymongo.errors import AutoReconnect
 
 from al_loop.ledger import reconnect
-from al_loop.ledger.reconnect import REVIVALS, Patience
+from al_loop.ledger.reconnect import REVIVALS, Reconnector
 from al_loop.report.validation import VALIDATION_NAME, validation_tables
 from al_loop.stages.explore import checkpoint
 from al_loop.stages.explore.checkpoint import Checkpoint
@@ -84,7 +84,7 @@ def test_what_is_noted_of_a_step_in_a_queue(damage: Damage, tmp_path: Path, capl
 def test_a_job_whose_note_was_lost_is_found_in_the_queue(tmp_path: Path) -> None:
     """It is not handed over a second time while it runs."""
     queue: Any = SimpleNamespace(jobs=lambda: {11: "/elsewhere", 12: str(tmp_path)})
-    note, gone = StageJob(tmp_path, "explore", JOB, cores=1)._look(queue, None, gone=False)
+    note, gone = StageJob(tmp_path, "explore", JOB, cores=1)._poll(queue, None, gone=False)
     assert (note.queue_id, gone) == (12, False)
     assert json.loads((tmp_path / NOTE).read_text())["queue_id"] == 12
 
@@ -133,7 +133,7 @@ def test_a_database_that_dies_of_what_it_is_asked_is_not_waited_for_to_the_end(
         asked += 1
         raise AutoReconnect("connection closed")
 
-    waiting = Patience(wait_s=3600, revive=lambda: True, name="here")
+    waiting = Reconnector(wait_s=3600, revive=lambda: True, name="here")
     with caplog.at_level(logging.WARNING), pytest.raises(AutoReconnect):
         waiting.through(deadly)
     assert asked == 1 + REVIVALS

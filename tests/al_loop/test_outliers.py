@@ -13,7 +13,7 @@ from al_loop.records import LabelledFrame, Role
 from al_loop.stages.train.compared_labels import ComparedLabel
 from al_loop.stages.train.outliers import (
     MIN_LABELS,
-    judged_energies,
+    energy_deviations,
     outliers,
     outliers_among,
     robust_residuals,
@@ -164,5 +164,5 @@ def test_a_constant_of_all_frames_makes_no_outliers(constant_eV, wrong, found):
     counts = np.array(once * 3, dtype=float)
     differences = constant_eV + counts @ [1.0, 2.0, 3.0] + np.random.default_rng(0).normal(scale=0.01, size=18)
     differences[wrong] += 5000.0
-    errors, allowed = judged_energies(counts, differences, np.zeros(18), SETTINGS)
+    errors, allowed = energy_deviations(counts, differences, np.zeros(18), SETTINGS)
     assert np.flatnonzero(np.abs(errors) > allowed).tolist() == found

@@ -11,9 +11,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from al_loop.records import Made
-from al_loop.stages.train.changed_engine import JudgedLabels, change_in_words
+from al_loop.stages.train.changed_engine import CheckedLabels, describe_change
 from al_loop.stages.train.compared_labels import ComparedLabel
-from al_loop.stages.train.unit_mismatch import slips
+from al_loop.stages.train.unit_mismatch import unit_mismatches
 
 BEFORE, AFTER = 12, 6
 
@@ -81,7 +81,7 @@ SLIPS = {
 
 @pytest.mark.parametrize("name", SLIPS)
 def test_labels_after_a_change_are_found_and_named_and_nobody_else(sound: list[ComparedLabel], name: str) -> None:
-    found = slips([*sound[:BEFORE], *map(SLIPS[name], sound[BEFORE:])])
+    found = unit_mismatches([*sound[:BEFORE], *map(SLIPS[name], sound[BEFORE:])])
     assert min(found, default=0) >= BEFORE
     assert len(found) >= AFTER - 1
     assert all(name in words for words in found.values())
@@ -89,12 +89,12 @@ def test_labels_after_a_change_are_found_and_named_and_nobody_else(sound: list[C
 
 @pytest.mark.parametrize("name", SLIPS)
 def test_a_single_label_is_found_too(sound: list[ComparedLabel], name: str) -> None:
-    found = slips([*sound[:BEFORE], SLIPS[name](sound[BEFORE + 1]), *sound[BEFORE + 2 :]])
+    found = unit_mismatches([*sound[:BEFORE], SLIPS[name](sound[BEFORE + 1]), *sound[BEFORE + 2 :]])
     assert list(found) == [BEFORE]
 
 
 def test_a_factor_that_a_model_may_be_off_by_accuses_nobody(sound: list[ComparedLabel]) -> None:
-    assert slips([*sound[:BEFORE], *map(scaled(forces=units.Bohr), sound[BEFORE:])]) == {}
+    assert unit_mismatches([*sound[:BEFORE], *map(scaled(forces=units.Bohr), sound[BEFORE:])]) == {}
 
 
 def contact(label: ComparedLabel, factor: float) -> ComparedLabel:
@@ -108,19 +108,19 @@ def contact(label: ComparedLabel, factor: float) -> ComparedLabel:
 @pytest.mark.parametrize("factor", [-1.0, 0.04, 23.0, 96.0])
 def test_close_contacts_that_the_model_misjudges_accuse_nobody(sound: list[ComparedLabel], factor: float) -> None:
     odd = [contact(label, factor) for label in sound[BEFORE:] if len(label.atoms) > 4]
-    assert slips([*sound[:BEFORE], *odd]) == {}
+    assert unit_mismatches([*sound[:BEFORE], *odd]) == {}
 
 
 def test_sound_labels_under_any_model_are_not_accused(sound: list[ComparedLabel]) -> None:
-    assert slips(sound) == {}
+    assert unit_mismatches(sound) == {}
     for noise in (0.5, 1.0, 3.0):
         worse = [compared(number, softness=0.5, noise=noise) for number in range(BEFORE, BEFORE + AFTER)]
-        assert slips([*sound[:BEFORE], *worse]) == {}
-        assert slips([compared(number, noise=noise) for number in range(BEFORE + AFTER)]) == {}
+        assert unit_mismatches([*sound[:BEFORE], *worse]) == {}
+        assert unit_mismatches([compared(number, noise=noise) for number in range(BEFORE + AFTER)]) == {}
 
 
 def test_labels_that_all_look_alike_are_for_the_comparison_with_the_foundation(sound: list[ComparedLabel]) -> None:
-    assert slips([SLIPS["Hartree/bohr"](label) for label in sound]) == {}
+    assert unit_mismatches([SLIPS["Hartree/bohr"](label) for label in sound]) == {}
 
 
 def made(workers: str) -> dict[str, Made]:
@@ -140,7 +140,7 @@ def made(workers: str) -> dict[str, Made]:
     ],
 )
 def test_a_change_is_dated_and_single_accidents_are_none(workers: str, slipped: list[int], words: str) -> None:
-    found = change_in_words({f"frame{n:02d}": "the forces are in Ry/bohr" for n in slipped}, made(workers))
+    found = describe_change({f"frame{n:02d}": "the forces are in Ry/bohr" for n in slipped}, made(workers))
     assert words in found
     assert bool(found) is bool(words)
     if words:
@@ -148,6 +148,6 @@ def test_a_change_is_dated_and_single_accidents_are_none(workers: str, slipped: 
 
 
 def test_what_to_do_depends_on_whether_the_labels_were_used() -> None:
-    judged = JudgedLabels({}, "changed.", frozenset({"one", "two"}))
+    judged = CheckedLabels({}, "changed.", frozenset({"one", "two"}))
     assert "align.on_slip: leave_out" in judged.remedy({"three"})
     assert "1 of these labels were used in earlier rounds" in judged.remedy({"two", "three"})

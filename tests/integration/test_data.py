@@ -345,7 +345,7 @@ def test_isolated_atoms_are_imported_as_energies_and_never_as_frames(ledgers, co
         imported(path, mine)
     taken, remarks = with_imported_atoms(mine, {"Cu": 3.51, "Ag": 2.0})
     assert taken.align.isolated_atoms_eV == {"Cu": 3.7, "Ag": 2.0}
-    assert "3.7 eV and an imported file 3.51 eV: the config's counts" in remarks[0]
+    assert "3.7 eV and an imported file 3.51 eV: the config's is used" in remarks[0]
     assert with_imported_atoms(config, {"Cu": 3.51})[0].align.isolated_atoms_eV == {"Cu": 3.51}
     with pytest.raises(InputError, match="nothing says of which level"):
         import_file(second, config, path, campaign_level=LEVEL)

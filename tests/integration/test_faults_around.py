@@ -59,7 +59,7 @@ def test_fault_users_database_away(small_campaign, undisturbed, tmp_path):
         survived(campaign, undisturbed)
     finally:
         stop_server(server)
-    assert "does not answer" in campaign.output()
+    assert "does not respond" in campaign.output()
     record("users_database_away", trials=1, ends="the campaign waits and goes on")
 
 

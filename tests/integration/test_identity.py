@@ -122,7 +122,7 @@ def test_a_ledger_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
     asked = config(tmp_path / "run", StoreSettings())
     run(asked)
     shutil.rmtree(tmp_path / "run" / LEDGER)
-    with pytest.raises(InputError, match=r"ledger of campaign silicon is gone.*from a backup.*choose another one"):
+    with pytest.raises(InputError, match=r"ledger of campaign silicon is missing.*from a backup.*choose another one"):
         run(asked)
 
 
@@ -140,7 +140,7 @@ def test_a_copied_folder_asks_which_one_goes_on(tmp_path: Path, store: StoreSett
     original = config(tmp_path / "original", store)
     run(original)
     copy = config(copied(original.folder, "copy"), store)
-    words = r"is a copy: campaign silicon ran last in {} on .*Which folder goes on\?.*--go-on-here"
+    words = r"is a copy: campaign silicon ran last in {} on .*--go-on-here"
     with pytest.raises(InputError, match=words.format(original.folder)):
         run(copy)
     run(original)
@@ -161,7 +161,7 @@ def test_a_copy_with_a_database_of_its_own_asks_as_well(tmp_path: Path) -> None:
     original = config(tmp_path / "original", StoreSettings())
     run(original)
     copy = config(copied(original.folder, "copy"), StoreSettings())
-    with pytest.raises(InputError, match=r"Which folder goes on.*Each has a database of its own"):
+    with pytest.raises(InputError, match=r"is a copy: .*Each has its own database"):
         run(copy)
     run(copy, go_on_here=True)
     run(original)
@@ -175,7 +175,7 @@ def test_a_folder_restored_from_a_backup_asks(tmp_path: Path, store: StoreSettin
     run(asked)
     shutil.rmtree(asked.folder)
     backup.rename(asked.folder)
-    with pytest.raises(InputError, match=r"has gone on since .*run was copied or restored.*--go-on-here"):
+    with pytest.raises(InputError, match=r"has run since .*run was copied or restored.*--go-on-here"):
         run(asked)
     run(asked, go_on_here=True)
     run(asked)
@@ -253,7 +253,7 @@ def test_a_process_on_another_machine_has_gone_when_it_is_silent_for_a_lease(
     run(asked)
     assert LEASE_S <= time.monotonic() - begun < 10 * LEASE_S
     assert "on node7" in caplog.text
-    assert "waited for up to 1 s for a sign of life" in caplog.text
+    assert "Waiting up to 1 s for its heartbeat" in caplog.text
 
 
 def test_a_process_on_another_machine_that_lives_is_left_alone(tmp_path: Path, store: StoreSettings) -> None:

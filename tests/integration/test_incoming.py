@@ -14,7 +14,7 @@ from mongoengine import ValidationError
 from al_loop.config import StoreSettings, WatchSettings
 from al_loop.ledger import open_ledger
 from al_loop.ledger.base import raw
-from al_loop.ledger.documents import LaneWord, Want
+from al_loop.ledger.documents import Requester, StoredVerdict
 from al_loop.ledger.incoming import Incoming
 from al_loop.ledger.requests import NEVER
 from al_loop.ledger.watch import Watch
@@ -100,7 +100,7 @@ def test_batches_follow_each_other_and_are_replaced_alone(ledger):
     ledger.replace_visits(0, [Role.EXPLORE], [visit(9, Role.EXPLORE)], after=2)  # killed, and run again
     ledger.replace_visits(0, [Role.EXPLORE], second, after=2)
     assert [v.frame_id for v in ledger.visits(0, Role.EXPLORE)] == [v.frame_id for v in (*first, *second)]
-    assert ledger.met(0, after=2) == {v.frame_id for v in second}
+    assert ledger.explored_ids(0, after=2) == {v.frame_id for v in second}
     ledger.replace_visits(0, [Role.EXPLORE], first)
     assert len(ledger.visits(0, Role.EXPLORE)) == 2
 
@@ -121,8 +121,8 @@ def test_watching_waits_for_enough_of_either_and_ends_with_ctrl_c(ledger):
 
 
 def test_a_document_is_what_its_class_would_make_of_it_and_is_checked(ledger):
-    lanes = {Lane.PHYSICS.value: LaneWord(kind="trusted", reason=None)}
-    want = Want(campaign="c", round=0, role="test", order=1, system="s", trajectory="t")
+    lanes = {Lane.PHYSICS.value: StoredVerdict(kind="trusted", reason=None)}
+    want = Requester(campaign="c", round=0, role="test", order=1, system="s", trajectory="t")
     event = {"campaign": "c", "kind": "k", "time": datetime.fromtimestamp(1, UTC), "data": "{}", "message": None}
     request = {"id": "r", "frame": "f", "level": "l", "wanted_by": [want], "created_at": NEVER, "order": 3}
     visited = {"id": "v", "campaign": "c", "round": -1, "role": "x", "order": 0, "batch": "b", "frame": "f"}

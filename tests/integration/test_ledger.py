@@ -1,4 +1,4 @@
-"""The ledger on a real MongoDB: rounds, visits, models, events, arrays, and reaching the server at all."""
+"""The ledger on a real MongoDB: rounds, visits, models, events, arrays, and the connection to the server."""
 
 import signal
 import subprocess
@@ -61,7 +61,7 @@ def test_a_campaign_starts_once(ledger: Ledger) -> None:
 
 
 def test_each_lane_keeps_its_own_verdict_and_reason(ledger: Ledger) -> None:
-    """Also of frames on which another lane decided."""
+    """Verdicts are stored also for frames on which another check decided."""
     words = {
         Lane.PHYSICS: LaneVerdict(VerdictKind.TRUSTED),
         Lane.FORCE_UNCERTAINTY: LaneVerdict(VerdictKind.SUSPECT, "0.31 eV/Å on atom 2"),
@@ -138,7 +138,7 @@ def test_one_process_may_hold_two_databases(ledger: Ledger, mongo_uri: str, tmp_
 # Frames and visits
 
 
-def test_visits_come_back_as_they_were_given(ledger: Ledger) -> None:
+def test_visits_are_read_as_they_were_written(ledger: Ledger) -> None:
     given = [visit(5), visit(3, TRUSTED), visit(4, Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "close", (0, 3), True))]
     ledger.replace_visits(2, [Role.EXPLORE], given)
     assert same(ledger.visits(2, Role.EXPLORE), given)
@@ -208,7 +208,7 @@ def test_nothing_finite_is_needed(ledger: Ledger) -> None:
     assert (found.force_uncertainty_eV_per_A, found.latent_distance) == (np.inf, None)
 
 
-def test_the_first_order_of_atoms_is_kept_and_verdicts_are_turned_to_it(
+def test_the_first_order_of_atoms_is_kept_and_verdicts_are_reordered_to_it(
     ledger: Ledger, store: StoreSettings, tmp_path: Path
 ) -> None:
     first = frame(1)

@@ -1,4 +1,4 @@
-"""A database that goes away, and a name that another folder has taken on a shared one."""
+"""A lost database, and a campaign name that another folder uses in a shared database."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_a_private_server_that_dies_is_started_again(
         ledger.finish_stage(0, "explore", 0.1, {})
         kill(tmp_path / "ledger")
         assert ledger.rounds() == [0]
-    assert f"The database ({tmp_path / 'ledger'}) does not answer" in caplog.text
+    assert f"The database ({tmp_path / 'ledger'}) does not respond" in caplog.text
     assert "up to 300 s (store.wait_s)" in caplog.text
     assert "The database is back after" in caplog.text
 
@@ -61,25 +61,25 @@ def test_a_shared_server_that_dies(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_starts_while_a_shared_server_is_away_waits_for_it(tmp_path: Path) -> None:
-    """As after the death of its predecessor; a worker that gave up would be started again three times only."""
+    """As after the death of its predecessor; a worker that fails would be restarted three times only."""
     engine = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
     with held_server(tmp_path / "server") as uri:
-        asked = config(tmp_path / "run", StoreSettings(uri=uri, wait_s=120))
-        label = asked.label.model_validate({"workers": 1, "engine": engine})
+        campaign = config(tmp_path / "run", StoreSettings(uri=uri, wait_s=120))
+        label = campaign.label.model_validate({"workers": 1, "engine": engine})
         kill(tmp_path / "server")
-        with WorkerPool(asked.model_copy(update={"label": label}), EventLog(tmp_path / "log.jsonl")) as pool:
+        with WorkerPool(campaign.model_copy(update={"label": label}), EventLog(tmp_path / "log.jsonl")) as pool:
             pool.start()
             log = tmp_path / "run" / LOGS / "worker_000.log"
-            told(log, pool, "does not answer")
+            wait_for_log(log, pool, "does not respond")
             private_server(tmp_path / "server")
-            told(log, pool, "worker_000 is ready")
-            assert log.read_text().count("does not answer") == 1
+            wait_for_log(log, pool, "worker_000 is ready")
+            assert log.read_text().count("does not respond") == 1
 
 
-def told(log: Path, pool: WorkerPool, words: str) -> None:
-    """Return when the log says so; the worker is started again if it ends."""
+def wait_for_log(log: Path, pool: WorkerPool, text: str) -> None:
+    """Return when the log contains the text; the worker is restarted if it ends."""
     deadline = time.monotonic() + 120
-    while words not in log.read_text():
+    while text not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         pool.check()
         time.sleep(0.1)
@@ -100,9 +100,9 @@ def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperatur
     )
 
 
-def begin(asked: Config, weights: str = "a" * 64) -> None:
-    with open_ledger(asked.store, asked.folder, asked.name) as ledger:
-        Campaign(asked)._begin(ledger, _description(asked, weights, LevelOfTheory("gpaw", "PBE")))
+def begin(campaign: Config, weights: str = "a" * 64) -> None:
+    with open_ledger(campaign.store, campaign.folder, campaign.name) as ledger:
+        Campaign(campaign)._begin(ledger, _description(campaign, weights, LevelOfTheory("gpaw", "PBE")))
 
 
 def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path: Path) -> None:
@@ -127,28 +127,28 @@ def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings
 def test_a_campaign_of_an_earlier_release_goes_on_at_the_defaults_of_what_is_new(
     store: StoreSettings, tmp_path: Path
 ) -> None:
-    asked = config(tmp_path / "run", store)
-    older = _description(asked, "a" * 64, LevelOfTheory("gpaw", "PBE"))
+    campaign = config(tmp_path / "run", store)
+    older = _description(campaign, "a" * 64, LevelOfTheory("gpaw", "PBE"))
     for block, key in (("select", "near_duplicate_distance"), ("gate", "latent_quantile"), ("explore", "ramp_to_K")):
         del older[block][key]
     del older["promote"], older["systems"][0]["variants"], older["systems"][0]["ensemble"]
-    with open_ledger(store, asked.folder, asked.name) as ledger:
-        start_campaign(ledger, asked, older)
-    begin(asked)
-    changed = asked.model_copy(update={"gate": asked.gate.model_copy(update={"latent_quantile": 0.5})})
+    with open_ledger(store, campaign.folder, campaign.name) as ledger:
+        start_campaign(ledger, campaign, older)
+    begin(campaign)
+    changed = campaign.model_copy(update={"gate": campaign.gate.model_copy(update={"latent_quantile": 0.5})})
     with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(not set then, 0\.5 now\)\. Set"):
         begin(changed)
 
 
 def test_a_setting_that_a_release_removed_is_named(store: StoreSettings, tmp_path: Path) -> None:
-    asked = config(tmp_path / "run", store)
-    older = _description(asked, "a" * 64, LevelOfTheory("gpaw", "PBE"))
+    campaign = config(tmp_path / "run", store)
+    older = _description(campaign, "a" * 64, LevelOfTheory("gpaw", "PBE"))
     older["select"]["wishes"] = 3
-    with open_ledger(store, asked.folder, asked.name) as ledger:
-        start_campaign(ledger, asked, older)
+    with open_ledger(store, campaign.folder, campaign.name) as ledger:
+        start_campaign(ledger, campaign, older)
     words = r"select\.wishes \(3 then, unknown to this release\).* with the release that started it"
     with pytest.raises(InputError, match=words):
-        begin(asked)
+        begin(campaign)
 
 
 def test_an_empty_variable_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

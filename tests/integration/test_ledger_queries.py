@@ -1,4 +1,4 @@
-"""What the ledger asks of the server: always by an index, never by a count that a crash may have spoilt."""
+"""Queries of the ledger: always by an index, never by a count that a crash may have made wrong."""
 
 import ast
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def database(store: StoreSettings) -> Iterator[Any]:
 
 
 def everything(ledger: Ledger) -> None:
-    """What a campaign, its workers, status and report do."""
+    """All queries of a campaign, its workers, status and report."""
     ledger.start_campaign({})
     for round_ in range(2):
         given = [visit(seed) for seed in range(20 * round_, 20 * round_ + 20)]
@@ -48,7 +48,7 @@ def everything(ledger: Ledger) -> None:
         ledger.before_failure(round_)
         ledger.verdict_counts(round_)
         ledger.verdicts(round_, Role.EXPLORE)
-        ledger.met(round_)
+        ledger.explored_ids(round_)
         ledger.lane_counts(round_, Role.EXPLORE)
         ledger.request_labels(round_, Role.EXPLORE, given[:6], ledger.campaign)
         for number in range(4):
@@ -105,7 +105,7 @@ def leases(ledger: Ledger) -> None:
 
 def test_no_query_reads_a_whole_collection(store: StoreSettings, database: Any, tmp_path: Path) -> None:
     with open_ledger(store, tmp_path, "one") as ledger:
-        everything(ledger)  # the plans of an empty collection say nothing
+        everything(ledger)  # the plans of an empty collection are meaningless
     with open_ledger(store, tmp_path, "two") as ledger:
         database.command("profile", 2)
         try:
@@ -116,14 +116,14 @@ def test_no_query_reads_a_whole_collection(store: StoreSettings, database: Any, 
             database.command("profile", 0)
     seen = [entry for entry in database["system.profile"].find() if "planSummary" in entry]
     assert len(seen) > 100
-    # GridFS looks whether it has any file, which is one document of a collection.
+    # GridFS checks whether it has any file, which reads one document of a collection.
     scans = [entry for entry in seen if "COLLSCAN" in entry["planSummary"] and entry.get("docsExamined", 2) > 1]
     scanned = [(entry["ns"], entry["command"]) for entry in scans]
     assert scanned == []
 
 
 def counts(tree: ast.AST) -> Iterator[str]:
-    """Calls that count a whole collection: after kill -9 of the server they said 0 while 5 documents existed."""
+    """Calls that count a whole collection: after kill -9 of the server they returned 0 for 5 documents."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name, nothing = node.func.attr, not node.args and not node.keywords

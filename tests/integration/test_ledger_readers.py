@@ -1,4 +1,4 @@
-"""Who looks at a campaign while it runs: never in its way, never with half a state before him."""
+"""Readers of a running campaign do not disturb it, and never read a partial state."""
 
 import threading
 import time
@@ -36,16 +36,16 @@ def config(folder: Path, store: StoreSettings) -> Config:
     )
 
 
-def asked(folder: Path, done: threading.Event) -> None:
+def check_running(folder: Path, done: threading.Event) -> None:
     while not done.is_set():
         is_running(folder)
 
 
-def test_asking_whether_it_runs_never_keeps_it_from_running(tmp_path: Path) -> None:
+def test_checks_whether_it_runs_never_keep_it_from_running(tmp_path: Path) -> None:
     assert not is_running(tmp_path)
     done = threading.Event()
-    askers = [threading.Thread(target=asked, args=(tmp_path, done)) for _ in range(3)]
-    for asker in askers:
+    checkers = [threading.Thread(target=check_running, args=(tmp_path, done)) for _ in range(3)]
+    for asker in checkers:
         asker.start()
     try:
         for _ in range(200):
@@ -53,7 +53,7 @@ def test_asking_whether_it_runs_never_keeps_it_from_running(tmp_path: Path) -> N
                 pass
     finally:
         done.set()
-        for asker in askers:
+        for asker in checkers:
             asker.join()
     with locked_folder(tmp_path):
         assert is_running(tmp_path)

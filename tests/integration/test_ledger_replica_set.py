@@ -1,4 +1,4 @@
-"""A user's replica set, a real one of one member on a unix socket, and what writes and reads ask of any server."""
+"""A real replica set of one member on a unix socket, and the write and read concerns on any server."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ class Member:
         (folder / "data").mkdir()
         self.process = self._launched()
         # Percent-encoded, mongod takes the path for the name of a machine.
-        self.answer("replSetInitiate", {"_id": NAME, "members": [{"_id": 0, "host": str(self.socket)}]})
+        self.command("replSetInitiate", {"_id": NAME, "members": [{"_id": 0, "host": str(self.socket)}]})
         self._wait_for_primary()
 
     def restart(self) -> None:
@@ -47,7 +47,7 @@ class Member:
         self.process.kill()
         self.process.wait()
 
-    def answer(self, command: str, *arguments: object) -> dict[str, Any]:
+    def command(self, command: str, *arguments: object) -> dict[str, Any]:
         uri = f"mongodb://{quote(str(self.socket), safe='')}/?directConnection=true&serverSelectionTimeoutMS=1000"
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -63,7 +63,7 @@ class Member:
 
     def _wait_for_primary(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not self.answer("hello").get("isWritablePrimary"):
+        while not self.command("hello").get("isWritablePrimary"):
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.1)
 
@@ -92,12 +92,12 @@ def visit(seed: int) -> Visit:
 
 
 def careless(place: str) -> StoreSettings:
-    """A URI that asks for less than a ledger needs."""
+    """A URI with weaker guarantees than a ledger needs."""
     return StoreSettings(uri=f"{place}w=1&journal=false&readPreference=secondaryPreferred")
 
 
 def write(store: StoreSettings, folder: Path) -> None:
-    """What must be there after a kill -9 that follows at once."""
+    """Write data that must be there after an immediate kill -9."""
     with open_ledger(store, folder, "one") as ledger:
         ledger.start_campaign({})
         given = [visit(seed) for seed in range(20)]
@@ -128,16 +128,16 @@ def test_a_replica_set_keeps_what_it_has_acknowledged(member: Member, tmp_path: 
 
 def test_whatever_the_uri_says_writes_are_in_the_journal(store: StoreSettings, tmp_path: Path) -> None:
     place = str(store.uri).partition("?")[0]
-    asked = careless(f"{place}?directConnection=true&")
-    with open_ledger(asked, tmp_path, "one") as ledger:
+    careless_store = careless(f"{place}?directConnection=true&")
+    with open_ledger(careless_store, tmp_path, "one") as ledger:
         for collection in (ledger._collection(document) for document in ledger._docs.all()):
             assert collection.write_concern.document == {"w": "majority", "j": True}
             assert isinstance(collection.read_preference, Primary)
-    write(asked, tmp_path)
-    check(asked, tmp_path)
+    write(careless_store, tmp_path)
+    check(careless_store, tmp_path)
 
 
-def test_writes_that_nobody_acknowledges_are_refused(store: StoreSettings, tmp_path: Path) -> None:
+def test_unacknowledged_writes_are_refused(store: StoreSettings, tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="cannot be used"),
         open_ledger(StoreSettings(uri=f"{store.uri}&w=0"), tmp_path, "one"),

@@ -1,4 +1,4 @@
-"""Structures and labels of any size: in documents where they fit, in GridFS where they do not."""
+"""Structures and labels of any size: inline in documents if they fit, otherwise in GridFS."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_a_large_frame_goes_all_the_way(store: StoreSettings, tmp_path: Path, co
         claimed = ledger.claim("worker-0", "level", 60)
         assert claimed is not None
         assert claimed.atoms == atoms
-        for _ in range(2):  # the answer to the first call may be lost on its way
+        for _ in range(2):  # the reply to the first call may be lost
             assert ledger.complete(claimed, label("level", count))
         (labelled,) = ledger.labelled([Role.EXPLORE])
         assert np.array_equal(labelled.label.forces_eV_per_A, label("level", count).forces_eV_per_A)

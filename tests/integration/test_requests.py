@@ -1,4 +1,4 @@
-"""Label requests on a real MongoDB: asked for once, claimed by one worker at a time, answered once."""
+"""Label requests on a real MongoDB: stored once, claimed by one worker at a time, fulfilled once."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def visit(seed: int, role: Role = Role.EXPLORE, atoms: Atoms | None = None) -> V
     return Visit(frame_id(atoms), atoms, role, "water", f"water/600K/{seed}", seed, 600.0, VERDICT)
 
 
-def ask(ledger: Ledger, *seeds: int, round_: int = 0, role: Role = Role.EXPLORE, level: str = LEVEL) -> list[Visit]:
+def request(ledger: Ledger, *seeds: int, round_: int = 0, role: Role = Role.EXPLORE, level: str = LEVEL) -> list[Visit]:
     visits = [visit(seed, role) for seed in seeds]
     ledger.replace_visits(round_, [role], visits)
     ledger.request_labels(round_, role, visits, level)
@@ -52,8 +52,8 @@ def take(ledger: Ledger, worker: str = "worker-0") -> ClaimedRequest:
     return claimed
 
 
-def fall_silent(ledger: Ledger) -> None:
-    """What another worker does that has seen no sign of life for a lease."""
+def expire_leases(ledger: Ledger) -> None:
+    """Release all claims, as another worker does when leases have expired."""
     for holder in ledger.holders():
         assert ledger.take_back(holder)
 
@@ -70,8 +70,8 @@ def other(store: StoreSettings, tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def test_a_request_goes_round_once(ledger: Ledger) -> None:
-    (wanted,) = ask(ledger, 1)
+def test_a_request_is_claimed_and_fulfilled_once(ledger: Ledger) -> None:
+    (wanted,) = request(ledger, 1)
     assert (ledger.open_requests(), ledger.open_requests(0), ledger.open_requests(1)) == (1, 1, 0)
     claimed = take(ledger)
     assert claimed.request_id == request_id(wanted.frame_id, LEVEL)
@@ -93,28 +93,28 @@ def test_a_request_goes_round_once(ledger: Ledger) -> None:
     assert np.array_equal(done.label.stress_eV_per_A3, label().stress_eV_per_A3)
 
 
-def test_asking_again_changes_nothing(ledger: Ledger) -> None:
-    ask(ledger, 1, 2)
+def test_a_repeated_request_changes_nothing(ledger: Ledger) -> None:
+    request(ledger, 1, 2)
     first = take(ledger)
     ledger.complete(first, label())
-    ask(ledger, 1, 2)
+    request(ledger, 1, 2)
     assert ledger.open_requests() == 1
     assert [done.frame_id for done in ledger.labelled([Role.EXPLORE])] == [first.frame_id]
     ledger.complete(take(ledger), label())
     assert ledger.claim("worker-0", LEVEL, 60.0) is None
 
 
-def test_requests_are_calculated_in_the_order_they_were_asked_for(ledger: Ledger) -> None:
-    expected = [entry.frame_id for entry in ask(ledger, 5, 3, 4)] + [
-        entry.frame_id for entry in ask(ledger, 1, round_=1)
+def test_requests_are_calculated_in_the_order_of_their_creation(ledger: Ledger) -> None:
+    expected = [entry.frame_id for entry in request(ledger, 5, 3, 4)] + [
+        entry.frame_id for entry in request(ledger, 1, round_=1)
     ]
     assert [take(ledger).frame_id for _ in range(4)] == expected
 
 
 def test_labelled_frames_are_chosen_by_role_and_round(ledger: Ledger) -> None:
-    ask(ledger, 1, role=Role.TEST)
-    ask(ledger, 2, 3)
-    ask(ledger, 4, round_=1)
+    request(ledger, 1, role=Role.TEST)
+    request(ledger, 2, 3)
+    request(ledger, 4, round_=1)
     while claimed := ledger.claim("worker-0", LEVEL, 60.0):
         ledger.complete(claimed, label())
     frames = {seed: visit(seed).frame_id for seed in range(5)}
@@ -125,8 +125,8 @@ def test_labelled_frames_are_chosen_by_role_and_round(ledger: Ledger) -> None:
 
 
 def test_what_was_held_out_is_never_trained_on(ledger: Ledger) -> None:
-    ask(ledger, 1, role=Role.TEST)
-    ask(ledger, 1, 2, role=Role.EXPLORE, round_=1)
+    request(ledger, 1, role=Role.TEST)
+    request(ledger, 1, 2, role=Role.EXPLORE, round_=1)
     while claimed := ledger.claim("worker-0", LEVEL, 60.0):
         ledger.complete(claimed, label())
     assert [done.frame_id for done in ledger.labelled([Role.EXPLORE])] == [visit(2).frame_id]
@@ -134,19 +134,19 @@ def test_what_was_held_out_is_never_trained_on(ledger: Ledger) -> None:
 
 
 def test_levels_of_theory_do_not_mix(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     assert ledger.claim("worker-0", "another level", 60.0) is None
-    ask(ledger, 1, level="another level")
+    request(ledger, 1, level="another level")
     assert ledger.open_requests() == 2
     assert take(ledger).level == LEVEL
 
 
 def test_campaigns_use_each_others_labels(ledger: Ledger, other: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     assert other.claim("worker-0", LEVEL, 60.0) is None
     ledger.complete(take(ledger), label(-7.0))
     assert other.labelled([Role.TEST]) == []
-    ask(other, 1, role=Role.TEST, round_=3)
+    request(other, 1, role=Role.TEST, round_=3)
     assert other.open_requests() == 0
     (reused,) = other.labelled([Role.TEST])
     assert (reused.round, reused.label.energy_eV) == (3, -7.0)
@@ -154,7 +154,7 @@ def test_campaigns_use_each_others_labels(ledger: Ledger, other: Ledger) -> None
 
 
 def test_labels_keep_the_order_of_atoms_that_is_stored(ledger: Ledger, other: Ledger) -> None:
-    ask(other, 1)
+    request(other, 1)
     turned = visit(1).atoms[[2, 0, 1]]
     mine = visit(1, atoms=turned)
     ledger.replace_visits(0, [Role.EXPLORE], [mine])
@@ -168,9 +168,9 @@ def test_labels_keep_the_order_of_atoms_that_is_stored(ledger: Ledger, other: Le
 
 
 def test_a_lost_lease_cannot_overwrite(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     slow = take(ledger, "slow")
-    fall_silent(ledger)
+    expire_leases(ledger)
     quick = take(ledger, "quick")
     assert (quick.request_id, quick.attempt) == (slow.request_id, 2)
     assert not ledger.heartbeat(slow, 60.0)
@@ -183,9 +183,9 @@ def test_a_lost_lease_cannot_overwrite(ledger: Ledger) -> None:
 
 
 def test_a_failure_with_a_lost_lease_cannot_overwrite(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     slow = take(ledger, "slow")
-    fall_silent(ledger)
+    expire_leases(ledger)
     assert ledger.complete(take(ledger, "quick"), label())
     assert not ledger.complete(slow, Label(LabelStatus.FAILED, LEVEL, message="late"))
     assert [done.converged for done in ledger.labelled([Role.EXPLORE], converged_only=False)] == [True]
@@ -194,19 +194,19 @@ def test_a_failure_with_a_lost_lease_cannot_overwrite(ledger: Ledger) -> None:
 def test_a_finished_label_is_not_calculated_again_when_its_worker_lost_the_race_and_the_other_died(
     ledger: Ledger,
 ) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     slow = take(ledger, "slow")
-    fall_silent(ledger)
+    expire_leases(ledger)
     take(ledger, "dies")
     assert not ledger.complete(slow, label(-5.0))
-    fall_silent(ledger)
+    expire_leases(ledger)
     assert ledger.claim("third", LEVEL, 60.0) is None
     assert [done.label.energy_eV for done in ledger.labelled([Role.EXPLORE])] == [-5.0]
     assert (ledger.open_requests(), ledger.duplicate_executions()) == (0, 0)
 
 
 def test_completing_twice_is_completing_once(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     claimed = take(ledger)
     assert ledger.complete(claimed, label())
     assert ledger.complete(claimed, label())
@@ -215,7 +215,7 @@ def test_completing_twice_is_completing_once(ledger: Ledger) -> None:
 
 
 def test_a_heartbeat_keeps_a_request(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     claimed = take(ledger, "alive")
     for lease_s in (60.0, 0.001, 90.0):  # a lease that is over frees nothing by itself
         (seen,) = ledger.holders()
@@ -225,13 +225,13 @@ def test_a_heartbeat_keeps_a_request(ledger: Ledger) -> None:
     assert ledger.complete(claimed, label())
 
 
-def test_a_request_that_kills_its_workers_is_put_aside(ledger: Ledger) -> None:
-    ask(ledger, 1, 2)
+def test_a_request_that_kills_its_workers_fails(ledger: Ledger) -> None:
+    request(ledger, 1, 2)
     killer = visit(1).frame_id
     for attempt in (1, 2, 3):
         claimed = take(ledger, f"worker-{attempt}")
         assert (claimed.frame_id, claimed.attempt) == (killer, attempt)
-        fall_silent(ledger)
+        expire_leases(ledger)
     assert take(ledger).frame_id == visit(2).frame_id
     (failed,) = ledger.labelled([Role.EXPLORE], converged_only=False)
     assert (failed.frame_id, failed.label.status) == (killer, LabelStatus.FAILED)
@@ -239,9 +239,9 @@ def test_a_request_that_kills_its_workers_is_put_aside(ledger: Ledger) -> None:
     assert "worker-3" in failed.label.message
 
 
-def test_dead_workers_give_back_what_they_held(ledger: Ledger, other: Ledger) -> None:
-    ask(ledger, 1, 2, 3)
-    ask(other, 3, 4)
+def test_requests_of_dead_workers_are_released(ledger: Ledger, other: Ledger) -> None:
+    request(ledger, 1, 2, 3)
+    request(other, 3, 4)
     held = [take(ledger, worker) for worker in ("worker-0-17", "worker-1-18")]
     take(other, "worker-0-17")
     assert ledger.release_dead("worker-0") == 1
@@ -253,8 +253,8 @@ def test_dead_workers_give_back_what_they_held(ledger: Ledger, other: Ledger) ->
     assert ledger.claim("worker-2", LEVEL, 60.0) is None
 
 
-def test_requests_that_share_a_worker_are_not_blamed_for_its_death(ledger: Ledger) -> None:
-    ask(ledger, 1, 2)
+def test_attempts_of_requests_that_share_a_dead_worker_do_not_count(ledger: Ledger) -> None:
+    request(ledger, 1, 2)
     for _ in range(5):
         assert [take(ledger, "worker-0").attempt for _ in range(2)] == [1, 1]
         assert ledger.release_dead("worker-0", count_attempt=True) == 2
@@ -263,24 +263,24 @@ def test_requests_that_share_a_worker_are_not_blamed_for_its_death(ledger: Ledge
     assert sorted(take(ledger).attempt for _ in range(2)) == [1, 2]
 
 
-def test_what_a_silent_worker_held_comes_back(ledger: Ledger) -> None:
-    ask(ledger, 1)
-    silent = take(ledger, "silent")
+def test_requests_of_a_worker_without_heartbeat_are_released(ledger: Ledger) -> None:
+    request(ledger, 1)
+    stalled = take(ledger, "stalled")
     (seen,) = ledger.holders()
     assert ledger.claim("other", LEVEL, 60.0) is None
-    assert ledger.heartbeat(silent, 60.0)
+    assert ledger.heartbeat(stalled, 60.0)
     assert not ledger.take_back(seen)
     (seen,) = ledger.holders()
     assert ledger.take_back(seen)
     again = ledger.claim("other", LEVEL, 60.0)
     assert again is not None
     assert again.attempt == 2
-    assert not ledger.complete(silent, label(-1.0))
+    assert not ledger.complete(stalled, label(-1.0))
     assert ledger.complete(again, label(-2.0))
 
 
 def test_a_campaign_that_is_killed_often_loses_no_request(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     for _ in range(10):
         assert take(ledger, "worker-0").attempt == 1
         assert ledger.release_dead("worker") == 1
@@ -289,14 +289,14 @@ def test_a_campaign_that_is_killed_often_loses_no_request(ledger: Ledger) -> Non
 
 @pytest.mark.parametrize("name", ["$worker", ".*", "worker-(1)", "worker-1"])
 def test_a_workers_name_is_only_a_name(ledger: Ledger, name: str) -> None:
-    ask(ledger, 1, 2, 3)
+    request(ledger, 1, 2, 3)
     for worker in ("plain", name, name + "0"):
         take(ledger, worker)
     assert ledger.release_dead(name) == 1
 
 
-def test_what_led_to_a_label_is_recorded(ledger: Ledger) -> None:
-    ask(ledger, 1)
+def test_the_attempts_of_a_label_are_recorded(ledger: Ledger) -> None:
+    request(ledger, 1)
     attempts = (
         Attempt("first try", LabelStatus.UNCONVERGED, Failure.UNCONVERGED, None, 2.0, "cycle= 100"),
         Attempt("slow mixing", LabelStatus.CONVERGED, None, -31.5, 4.0),
@@ -310,7 +310,7 @@ def test_what_led_to_a_label_is_recorded(ledger: Ledger) -> None:
 
 
 def test_a_label_of_an_older_version_has_no_attempts(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     ledger.complete(take(ledger), Label(LabelStatus.FAILED, LEVEL, message="why", failure=Failure.DISK))
     (new,) = ledger.labelled([Role.EXPLORE], converged_only=False)
     assert new.label.failure is Failure.DISK
@@ -320,8 +320,8 @@ def test_a_label_of_an_older_version_has_no_attempts(ledger: Ledger) -> None:
 
 
 def test_an_outlier_is_kept_from_its_campaign_alone(ledger: Ledger, other: Ledger) -> None:
-    ask(ledger, 1, 2)
-    ask(other, 1, 2)
+    request(ledger, 1, 2)
+    request(other, 1, 2)
     for _ in range(2):
         ledger.complete(take(ledger), label())
     bad, good = (frame.frame_id for frame in ledger.labelled([Role.EXPLORE]))
@@ -339,7 +339,7 @@ def test_an_outlier_is_kept_from_its_campaign_alone(ledger: Ledger, other: Ledge
 
 @pytest.mark.parametrize("status", [LabelStatus.FAILED, LabelStatus.UNCONVERGED, LabelStatus.REJECTED])
 def test_failures_are_recorded(ledger: Ledger, status: LabelStatus) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     assert ledger.complete(take(ledger), Label(status, LEVEL, cost_s=3.0, message="x" * 50_000 + "the reason"))
     assert ledger.labelled([Role.EXPLORE]) == []
     (failed,) = ledger.labelled([Role.EXPLORE], converged_only=False)
@@ -363,7 +363,7 @@ def test_failures_are_recorded(ledger: Ledger, status: LabelStatus) -> None:
     ],
 )
 def test_labels_that_cannot_be_trained_on_are_rejected(ledger: Ledger, flawed: Label, reason: str) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     assert ledger.complete(take(ledger), flawed)
     assert ledger.labelled([Role.EXPLORE]) == []
     (rejected,) = ledger.labelled([Role.EXPLORE], converged_only=False)
@@ -372,7 +372,7 @@ def test_labels_that_cannot_be_trained_on_are_rejected(ledger: Ledger, flawed: L
 
 
 def test_a_label_needs_no_stress(ledger: Ledger) -> None:
-    ask(ledger, 1)
+    request(ledger, 1)
     assert ledger.complete(take(ledger), replace(label(), stress_eV_per_A3=None))
     (done,) = ledger.labelled([Role.EXPLORE])
     assert done.label.stress_eV_per_A3 is None
@@ -393,7 +393,7 @@ with open_ledger(StoreSettings(uri=sys.argv[2]), Path(), "one") as ledger:
 
 
 def test_processes_never_claim_the_same_request(ledger: Ledger, store: StoreSettings) -> None:
-    visits = ask(ledger, *range(200))
+    visits = request(ledger, *range(200))
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", CLAIMER, str(Path(__file__).parent), store.uri or "", f"worker-{number}"],
@@ -419,11 +419,11 @@ def test_processes_never_claim_the_same_request(ledger: Ledger, store: StoreSett
         assert client.get_default_database()["label"].count_documents({"status": "converged"}) == 200
 
 
-def test_asking_from_two_campaigns_at_once_makes_one_request(ledger: Ledger, store: StoreSettings) -> None:
+def test_requesting_from_two_campaigns_at_once_makes_one_request(ledger: Ledger, store: StoreSettings) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\nfrom test_requests import *\n"
         "with open_ledger(StoreSettings(uri=sys.argv[2]), Path(), sys.argv[3]) as ledger:\n"
-        "    print('ready', flush=True); sys.stdin.readline(); ask(ledger, *range(200))\n"
+        "    print('ready', flush=True); sys.stdin.readline(); request(ledger, *range(200))\n"
     )
     campaigns = [
         subprocess.Popen(
@@ -450,11 +450,11 @@ def test_asking_from_two_campaigns_at_once_makes_one_request(ledger: Ledger, sto
 
 
 def test_a_label_that_ends_while_a_budget_is_read_is_counted(ledger: Ledger, tmp_path: Path, monkeypatch) -> None:
-    """Ten labels of 0.5 s are paid for; one has ended, and the other ends between two queries: eight are left."""
+    """The budget allows ten labels of 0.5 s; one has ended, and another ends between two queries: eight are left."""
     engine = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
     campaign = make_campaign(tmp_path, stop={"label_core_hours": 5.001 / 3600}, label={"workers": 2, "engine": engine})
     config = load_config(campaign.config)
-    ask(ledger, 1, 2)
+    request(ledger, 1, 2)
     ledger.complete(take(ledger), label())
     claimed, read = take(ledger), Ledger.labelled
 
@@ -467,6 +467,6 @@ def test_a_label_that_ends_while_a_budget_is_read_is_counted(ledger: Ledger, tmp
     monkeypatch.setattr(Ledger, "labelled", ends_meanwhile)
     ended, calculating = ledger.ended_and_open(range(1))
     assert (len(ended), calculating) == (2, 0)
-    asked_for_at_once = config.select.model_copy(update={"labels_per_round": 100})
-    config = config.model_copy(update={"select": asked_for_at_once})
+    all_at_once = config.select.model_copy(update={"labels_per_round": 100})
+    config = config.model_copy(update={"select": all_at_once})
     assert round_budget(config, 0, 2, ended, calculating, estimate_h=1.0) == 8

@@ -1,5 +1,5 @@
-"""Constraints of structures: which are followed, in which motion, and what follows from them for everything that moves.
+"""Constraints of structures: which are supported in which motion, and their effects on moving atoms.
 
-The one place for all of it: exploration, hold-out, promotion, the monitor's dynamics, ``rank``, ``barrier`` and
-``validate`` ask here. DFT engines take constraints off before they calculate: a label has the forces on all atoms.
+Exploration, hold-out, promotion, the monitor's dynamics, ``rank``, ``barrier`` and ``validate`` all use this package.
+DFT engines remove constraints before they calculate: a label has the forces on all atoms.
 """

@@ -1,4 +1,4 @@
-"""Constraints of structures that are built from others: repeated, cut out of, added to."""
+"""Constraints of structures that are built from others by repetition, removal or addition of atoms."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from al_loop.frames.constraints.policy import named, no_such_atom
 
 
 def resolved(atoms: Atoms) -> Atoms:
-    """The same structure, in which no constraint counts atoms from the end: more atoms may come behind them.
+    """The same structure with non-negative constraint indices only, so that atoms may be appended.
 
     Raises:
-        InputError: a constraint of an atom that is not there.
+        InputError: a constraint of an atom that does not exist.
     """
     beyond = no_such_atom(atoms)
     if beyond:
@@ -28,14 +28,14 @@ def resolved(atoms: Atoms) -> Atoms:
 
 
 def repeated(atoms: Atoms, repeats: tuple[int, int, int]) -> Atoms:
-    """A supercell whose atoms are held as those of the cell are.
+    """A supercell with the constraints of the cell on all copies.
 
     Args:
         atoms: the cell; not modified.
         repeats: along each lattice vector.
 
     Raises:
-        InputError: a constraint that does not say what would be held in the other cells.
+        InputError: a constraint cannot be repeated.
     """
     if tuple(repeats) == (1, 1, 1):
         return atoms.copy()
@@ -54,14 +54,14 @@ def repeated(atoms: Atoms, repeats: tuple[int, int, int]) -> Atoms:
 
 
 def without(atoms: Atoms, indices: NDArray[np.int64]) -> Atoms:
-    """A structure without some atoms; what held them goes with them.
+    """A structure without some atoms and their constraints.
 
     Args:
         atoms: not modified.
-        indices: of the atoms that go.
+        indices: of the removed atoms.
 
     Raises:
-        InputError: a constraint of which nobody can say what is left.
+        InputError: a constraint cannot be restricted to the remaining atoms.
     """
     centred = [c for c in atoms.constraints if type(c) is FixCom]
     kept = np.delete(np.arange(len(atoms)), indices)
@@ -69,29 +69,29 @@ def without(atoms: Atoms, indices: NDArray[np.int64]) -> Atoms:
         try:
             constraint.copy().index_shuffle(atoms, kept)
         except IndexError:
-            continue  # it held none of the atoms that stay
+            continue  # it held none of the remaining atoms
         except (NotImplementedError, RuntimeError) as error:
-            raise InputError(f"takes atoms away from {named([constraint])}; remove the constraint") from error
+            raise InputError(f"removes atoms from {named([constraint])}; remove the constraint") from error
     left = atoms[kept]
     left.set_constraint([*left.constraints, *centred])
     return left
 
 
 def behind(constraints: Sequence[FixConstraint], atoms: int, what: str) -> list[FixConstraint]:
-    """Constraints of a structure that is put behind other atoms.
+    """Constraints of a structure that is appended to other atoms.
 
     Args:
         constraints: of the structure by itself.
-        atoms: how many stand before it.
-        what: the structure, for the message.
+        atoms: number of atoms before it.
+        what: name of the structure, for the message.
 
     Raises:
-        InputError: other constraints than those of single atoms, which keep their meaning.
+        InputError: there are other constraints than those of single atoms.
     """
     other = [c for c in constraints if type(c) not in PER_ATOM]
     if other:
         raise InputError(
-            f"{what} holds {named(other)}, which cannot be taken along; remove the constraint from its file"
+            f"{what} holds {named(other)}, which cannot be transferred; remove the constraint from its file"
         )
     shifted = [constraint.copy() for constraint in constraints]
     for constraint in shifted:
@@ -100,10 +100,10 @@ def behind(constraints: Sequence[FixConstraint], atoms: int, what: str) -> list[
 
 
 def refuse_any(atoms: Atoms, what: str, why: str) -> None:
-    """Refuse a structure with constraints where they would lose their meaning.
+    """Refuse a structure with constraints where they cannot be kept.
 
     Raises:
-        InputError: naming them.
+        InputError: it has constraints; the message names them.
     """
     constraints = effective(atoms)
     if constraints:
@@ -111,10 +111,10 @@ def refuse_any(atoms: Atoms, what: str, why: str) -> None:
 
 
 def refuse_anchored(atoms: Atoms) -> None:
-    """Refuse a structure whose atoms are tied to points or planes in space where the structure is moved as a whole.
+    """Refuse a structure with atoms restrained to points or planes in space if the structure is moved as a whole.
 
     Raises:
-        InputError: naming the constraint.
+        InputError: it has such restraints; the message names the constraint.
     """
     if any(type(c) is Hookean and len(np.atleast_1d(c.get_indices())) == 1 for c in atoms.constraints):
         raise InputError(
@@ -124,6 +124,6 @@ def refuse_anchored(atoms: Atoms) -> None:
 
 
 def with_fixed(atoms: Atoms, mask: NDArray[np.bool_]) -> Atoms:
-    """The same structure with some atoms fixed besides."""
+    """The same structure with further atoms fixed."""
     atoms.set_constraint([*atoms.constraints, FixAtoms(mask=mask)])
     return atoms

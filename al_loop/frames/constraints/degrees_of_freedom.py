@@ -1,4 +1,4 @@
-"""What constraints of single atoms leave free, and all constraints of a structure merged so that none overlap."""
+"""Degrees of freedom under constraints of single atoms, and constraints merged so that none overlap."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ from ase.constraints import (
 from numpy.typing import NDArray
 
 PER_ATOM: Final = (FixAtoms, FixCartesian, FixScaled, FixedLine, FixedPlane)
-"""Kinds that hold single atoms, each in directions of its own."""
+"""Kinds that hold single atoms, each in its own directions."""
 HELD: Final = 1e-8  # eigenvalue above which a direction is held
 ALONG_AN_AXIS: Final = 1e-12
 
@@ -26,15 +26,15 @@ Array = NDArray[np.float64]
 
 
 def effective(atoms: Atoms) -> list[FixConstraint]:
-    """The constraints of a structure that hold or pull at anything: readers make some of no atom."""
+    """The constraints of a structure that act on an atom: some file readers create empty ones."""
     return [c for c in atoms.constraints if type(c) not in PER_ATOM or len(c.index)]
 
 
 def held_directions(atoms: Atoms) -> Array:
-    """Sum of the projectors onto what each constraint of single atoms holds (n, 3, 3); zero for a free atom.
+    """Sum of the projectors onto the directions held by constraints of single atoms (n, 3, 3); zero for a free atom.
 
-    ``FixScaled``, which selective dynamics of a POSCAR becomes, holds fractional coordinates: an atom moves along the
-    lattice vectors that are left. ASE projects velocities and forces of it rightly in orthogonal cells only.
+    ``FixScaled``, from selective dynamics of a POSCAR, holds fractional coordinates: an atom moves along the remaining
+    lattice vectors. ASE projects its velocities and forces correctly in orthogonal cells only.
     """
     held = np.zeros((len(atoms), 3, 3))
     for constraint in atoms.constraints:
@@ -51,7 +51,7 @@ def held_projectors(atoms: Atoms) -> Array:
 
 
 def free_directions(atoms: Atoms) -> NDArray[np.int64]:
-    """In how many directions each atom may move (n,), from 0 to 3."""
+    """Number of directions in which each atom may move (n,), from 0 to 3."""
     count: NDArray[np.int64] = (np.linalg.eigvalsh(held_directions(atoms)) < HELD).sum(axis=1)
     return count
 
@@ -59,9 +59,9 @@ def free_directions(atoms: Atoms) -> NDArray[np.int64]:
 def merged(atoms: Atoms) -> list[FixConstraint]:
     """The constraints of a structure as new objects of which no two hold the same atom in the same direction.
 
-    Only then are ASE's degrees of freedom right, and is the order in which it applies constraints of no matter. A
+    Only then ASE's degrees of freedom are correct and independent of the order in which it applies constraints. A
     ``FixScaled`` becomes ``FixAtoms``, ``FixCartesian``, ``FixedLine`` or ``FixedPlane`` in the structure's cell; bond
-    lengths without a value are those of the structure. Kinds that nothing here knows stay as they are.
+    lengths without a value are those of the structure. Unsupported kinds stay as they are.
 
     Args:
         atoms: the structure; not modified.
@@ -94,7 +94,7 @@ def _projector(constraint: FixConstraint, atoms: Atoms) -> Array:
 
 
 def _per_atom(held: Array) -> list[FixConstraint]:
-    values, vectors = np.linalg.eigh(held)  # ascending: what is free comes first
+    values, vectors = np.linalg.eigh(held)  # ascending: free directions come first
     free = (values < HELD).sum(axis=1)
     groups: dict[tuple[str, tuple[float, ...]], list[int]] = {}
     for index in np.flatnonzero(free < 3).tolist():  # noqa: PLR2004 - of three directions

@@ -1,6 +1,6 @@
-"""What a step, a displacement and a draw of velocities do with constraints, as ASE's own dynamics do it.
+"""Steps, displacements and initial velocities under constraints, as in ASE's dynamics.
 
-The structures here carry constraints as ``policy.followed`` gives them. Without constraints nothing is changed.
+The structures have the constraints of ``policy.followed``. Without constraints nothing is changed.
 """
 
 import numpy as np
@@ -16,9 +16,9 @@ Array = NDArray[np.float64]
 
 
 def md_forces(atoms: Atoms, forces: Array) -> Array:
-    """Forces (n, 3) that dynamics is to follow: those of restraints added, as ``atoms.get_forces(md=True)`` does.
+    """Forces (n, 3) for dynamics, including those of restraints, as ``atoms.get_forces(md=True)``.
 
-    What holds atoms acts on positions and momenta instead.
+    Constraints that hold atoms act on positions and momenta instead.
 
     Args:
         atoms: the structure at these forces.
@@ -36,7 +36,7 @@ def md_forces(atoms: Atoms, forces: Array) -> Array:
 
 
 def free_forces(atoms: Atoms, forces: Array) -> Array:
-    """Forces (n, 3) without what constraints hold, as a relaxation follows them."""
+    """Forces (n, 3) projected onto the free directions, for a relaxation."""
     adjusted = np.array(forces)
     for constraint in merged(atoms):
         constraint.adjust_forces(atoms, adjusted)
@@ -44,7 +44,7 @@ def free_forces(atoms: Atoms, forces: Array) -> Array:
 
 
 def redistribute_noise(atoms: Atoms, *noises: Array) -> None:
-    """Share random numbers (n, 3) within rigid linear molecules, in place, so that their temperature is right."""
+    """Redistribute random numbers (n, 3) in rigid linear molecules, in place, for the correct temperature."""
     for constraint in atoms.constraints:
         if hasattr(constraint, "redistribute_forces_md"):
             for noise in noises:
@@ -52,50 +52,50 @@ def redistribute_noise(atoms: Atoms, *noises: Array) -> None:
 
 
 def restraint_energy_eV(atoms: Atoms) -> float:
-    """Potential energy of what pulls at atoms (Hookean), eV."""
+    """Potential energy of restraints (Hookean), eV."""
     adding = [c for c in atoms.constraints if hasattr(c, "adjust_potential_energy")]
     return float(sum(constraint.adjust_potential_energy(atoms) for constraint in adding))
 
 
 def temperature_K(atoms: Atoms) -> float:
-    """Temperature of what can move; 0 where nothing can."""
+    """Temperature of the moving degrees of freedom; 0 if there are none."""
     freedom = degrees_of_freedom(atoms)
     return float(2 * atoms.get_kinetic_energy() / (freedom * units.kB)) if freedom else 0.0
 
 
 def displaced(atoms: Atoms, displacements: Array) -> Atoms:
-    """A copy with atoms displaced as far as constraints let them.
+    """A copy with atoms displaced as far as constraints allow.
 
     Args:
         atoms: not modified.
         displacements: (n, 3) Å.
 
     Raises:
-        InputError: bonds of fixed length cannot be kept in so large a displacement.
+        InputError: the displacement is too large for bonds of fixed length.
     """
     moved = atoms.copy()
     if not atoms.constraints:
         moved.positions += displacements
         return moved
-    steered = atoms.copy()
-    steered.set_constraint(merged(atoms))
+    constrained = atoms.copy()
+    constrained.set_constraint(merged(atoms))
     try:
-        steered.set_positions(atoms.positions + displacements)
+        constrained.set_positions(atoms.positions + displacements)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"a displacement of up to {np.abs(displacements).max():.2f} Å does not satisfy the constraints of the "
             f"structure {atoms.get_chemical_formula()} ({error}); displace it less"
         ) from error
-    moved.positions = steered.positions
+    moved.positions = constrained.positions
     return moved
 
 
 def draw_velocities(atoms: Atoms, temperature_K: float, rng: np.random.Generator) -> None:
-    """Give the atoms that can move velocities of a temperature, and take out the drift of a structure that is free to.
+    """Draw thermal velocities for all moving atoms, and remove the drift of a structure that is free to drift.
 
     Args:
         atoms: the structure; its momenta are replaced.
-        temperature_K: over the degrees of freedom that are left.
+        temperature_K: over the free degrees of freedom.
         rng: as many numbers are drawn as without constraints.
     """
     constraints = atoms.constraints

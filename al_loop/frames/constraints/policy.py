@@ -1,4 +1,4 @@
-"""Which constraints are followed in which motion, and with which words the others are refused."""
+"""Which constraints are supported in which motion, and the messages that refuse the others."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +27,7 @@ KEEPING: Final = (*PER_ATOM, *RIGID, FixCom)
 
 
 class Motion(Enum):
-    """What moves atoms; the value says it in a message."""
+    """Kind of motion of atoms; the value is its name in messages."""
 
     DYNAMICS = "dynamics at a fixed cell"
     RELAXATION = "an exploring relaxation"
@@ -37,7 +37,7 @@ class Motion(Enum):
 
 
 def motion_of(ensemble: str, *, relax_cell: bool = False) -> Motion:
-    """What an ensemble of ``explore`` moves."""
+    """The motion of an ensemble of ``explore``."""
     if ensemble == "npt" or (ensemble == "relax" and relax_cell):
         return Motion.CELL
     return Motion.RELAXATION if ensemble == "relax" else Motion.DYNAMICS
@@ -50,8 +50,8 @@ FOLLOWED: Final[dict[Motion, tuple[type[FixConstraint], ...]]] = {
     Motion.COMPARISON: KEEPING,
     Motion.PATH: PER_ATOM,
 }
-"""Measured: each of these conserves the total energy of ASE's velocity Verlet and gives velocities of the right
-temperature, FixScaled only as ``held`` translates it."""
+"""Measured: each of these conserves the total energy of ASE's velocity Verlet and gives velocities of the correct
+temperature, FixScaled only in the form of ``merged``."""
 
 _WHY: Final = {
     "FixInternals": "ASE projects the drift and rotation of the whole structure out with it and weighs no masses, so "
@@ -68,28 +68,28 @@ _WHY_NOT_IN: Final = {
 
 
 def refusal(atoms: Atoms, motion: Motion, remedy: str = "") -> str | None:
-    """Say why a structure's constraints cannot be followed, or None.
+    """Return why a structure's constraints are not supported, or None.
 
     Args:
         atoms: the structure.
-        motion: what is to move it.
-        remedy: what to do besides removing the constraint; a clause.
+        motion: of the structure.
+        remedy: alternative to removing the constraint; a clause.
 
     Returns:
-        A sentence without its subject, the structure: "holds FixInternals, which ...".
+        A sentence without its subject (the structure): "holds FixInternals, which ...".
     """
     return next(_objections(atoms, motion, remedy), None) if atoms.constraints else None
 
 
 def followed(atoms: Atoms, motion: Motion) -> list[FixConstraint]:
-    """The constraints of a structure in the form in which they are followed (``held.merged``), new objects.
+    """The constraints of a structure in the form in which they are applied (``merged``), as new objects.
 
     Args:
         atoms: the structure, which satisfies them; not modified.
-        motion: what is to move it.
+        motion: of the structure.
 
     Raises:
-        InputError: they cannot be followed.
+        InputError: they are not supported.
     """
     objection = refusal(atoms, motion)
     if objection is not None:
@@ -98,16 +98,16 @@ def followed(atoms: Atoms, motion: Motion) -> list[FixConstraint]:
 
 
 def check_followed(atoms: Atoms, motion: Motion, name: str, remedy: str = "") -> None:
-    """Refuse constraints that cannot be followed.
+    """Check that the constraints are supported in a motion.
 
     Args:
         atoms: the structure.
-        motion: what is to move it.
-        name: of the structure, for the message: its file.
+        motion: of the structure.
+        name: of the structure, for the message, for example its file.
         remedy: as for ``refusal``.
 
     Raises:
-        InputError: naming the structure and the constraint.
+        InputError: they are not; the message names the structure and the constraint.
     """
     objection = refusal(atoms, motion, remedy)
     if objection is not None:
@@ -115,9 +115,9 @@ def check_followed(atoms: Atoms, motion: Motion, name: str, remedy: str = "") ->
 
 
 def degrees_of_freedom(atoms: Atoms) -> int:
-    """How many directions a structure can move in, each counted once: 3 per atom less what constraints hold.
+    """Number of degrees of freedom of a structure: 3 per atom minus those that constraints hold, each counted once.
 
-    A kind that nothing here follows counts as ASE counts it.
+    Unsupported kinds count as in ASE.
     """
     if not atoms.constraints:
         return 3 * len(atoms)
@@ -130,7 +130,7 @@ def degrees_of_freedom(atoms: Atoms) -> int:
 
 
 def moving_atoms(atoms: Atoms) -> int:
-    """How many atoms can move at all."""
+    """Number of atoms that can move."""
     return int((free_directions(atoms) > 0).sum()) if atoms.constraints else len(atoms)
 
 
@@ -143,7 +143,7 @@ def named(constraints: Sequence[FixConstraint]) -> str:
 
 
 def no_such_atom(atoms: Atoms) -> str:
-    """Say which constraint names an atom that the structure does not have, as ``refusal`` does; empty if none."""
+    """Message, as of ``refusal``, for a constraint of an atom that the structure does not have; empty if none."""
     beyond = [index for c in atoms.constraints for index in _indices(c) if not -len(atoms) <= index < len(atoms)]
     if not beyond:
         return ""
@@ -173,19 +173,19 @@ def _objections(atoms: Atoms, motion: Motion, remedy: str) -> Iterator[str]:
 
 
 def _contradictions(atoms: Atoms) -> Iterator[str]:
-    """Constraints that ASE satisfies one after the other, the later at the price of the earlier."""
+    """Constraints that ASE cannot satisfy together: a later one violates an earlier one."""
     held = set(np.flatnonzero(free_directions(atoms) < 3).tolist())  # noqa: PLR2004 - of three directions
     rigid = [c for c in atoms.constraints if type(c) in RIGID]
     others = {kind.__name__ for c in atoms.constraints if (kind := type(c)) in PER_ATOM}
-    words = " and ".join(sorted(others))
+    kinds = " and ".join(sorted(others))
     if held and any(type(c) is FixCom for c in atoms.constraints):
-        yield f"holds FixCom beside {words}: the centre of mass cannot be held among fixed atoms; remove one of them"
+        yield f"holds FixCom beside {kinds}: the centre of mass cannot be held among fixed atoms; remove one of them"
     taken: dict[int, FixConstraint] = {}
     for constraint in rigid:
         for index in _indices(constraint):
             if index in held:
                 yield (
-                    f"holds atom {index} by {type(constraint).__name__} and by {words}, which ASE cannot satisfy "
+                    f"holds atom {index} by {type(constraint).__name__} and by {kinds}, which ASE cannot satisfy "
                     "together; remove one of them"
                 )
                 return
@@ -201,7 +201,7 @@ def _contradictions(atoms: Atoms) -> Iterator[str]:
 
 
 def _rigid_parts(atoms: Atoms) -> Iterator[NDArray[np.int64]]:
-    """Bonds of fixed length (b, 2), those that hang together at a time."""
+    """Bonds of fixed length (b, 2), one connected group at a time."""
     for constraint in merged(atoms):
         if type(constraint) is FixBondLengths:
             first, second = constraint.pairs.T
@@ -212,7 +212,7 @@ def _rigid_parts(atoms: Atoms) -> Iterator[NDArray[np.int64]]:
 
 
 def _bond_directions(atoms: Atoms, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Gradient of each bond's length by the positions of the atoms that have one (bonds, 3 x atoms)."""
+    """Gradient of each bond's length with respect to the positions of its atoms (bonds, 3 x atoms)."""
     vectors = find_mic(atoms.positions[bonds[:, 0]] - atoms.positions[bonds[:, 1]], atoms.cell, atoms.pbc)[0]
     named_atoms, column = np.unique(bonds, return_inverse=True)
     column = column.reshape(bonds.shape)

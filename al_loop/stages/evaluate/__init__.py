@@ -1,1 +1,1 @@
-"""EVALUATE: a round's figures on frames that were never trained on."""
+"""EVALUATE: errors of a round's model on frames that were never trained on."""

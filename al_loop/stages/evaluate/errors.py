@@ -17,14 +17,14 @@ ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXP
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Labelled frames with what foundation and served model say of them.
+    """Labelled frames with the predictions of foundation and served model.
 
     Attributes:
         frames: the labelled frames, f of them with N atoms in all.
         forces_dft: (N, 3) eV/Å.
         forces_foundation: (N, 3) eV/Å.
         forces_served: (N, 3) eV/Å.
-        forces_uncertainty: (N, 3) eV/Å; before the first training that of the priors, zero without them.
+        forces_uncertainty: (N, 3) eV/Å; before the first training from the priors, zero without them.
         frame_index: (N,) frame of each atom.
         energy_dft: (f,) eV/atom above the reference shifts.
         energy_foundation: (f,) eV/atom.
@@ -93,10 +93,10 @@ class Evaluation:
         return np.array([frame.system == system for frame in self.frames], dtype=bool)
 
     def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
-        """Everything a report plots, as named arrays.
+        """All data that the report plots, as named arrays.
 
         Args:
-            calibration: of the served model, which weighs spread and distance; without one the spread stands alone.
+            calibration: of the served model, which combines spread and distance; without one only the spread is used.
         """
         combined = self.max_force_uncertainty()
         if calibration is not None:
@@ -131,10 +131,10 @@ def evaluate_labels(
     """Evaluate a model on the labels of some roles; None if there are none.
 
     Args:
-        labels: all so far.
+        labels: all labels so far.
         model: a committee.
-        roles: of the frames that it is evaluated on.
-        untrained: the model has seen no label, so that the shifts of no composition are known.
+        roles: of the evaluated frames.
+        untrained: the model was trained on no label, so that no composition's shifts are known.
     """
     frames = sorted(labels.with_role(*roles), key=lambda frame: (frame.role, frame.system, frame.frame_id))
     trained = () if untrained else (frame.atoms.get_chemical_formula() for frame in labels.training)
@@ -142,7 +142,7 @@ def evaluate_labels(
 
 
 def calibration_of(evaluation: Evaluation | None, gate: GateSettings) -> Calibration | None:
-    """Calibrate a candidate's gate; None without frames, or if its forces are not finite and it will not be served.
+    """Calibrate a candidate's gate; None without frames, or if its forces are not finite.
 
     Args:
         evaluation: of the candidate on the calibration frames.
@@ -166,7 +166,7 @@ def evaluate(
     served: CommitteePotential,
     trained_compositions: frozenset[str],
 ) -> Evaluation:
-    """Predict labelled frames with the served model and with the foundation under it.
+    """Predict labelled frames with the served model and with its foundation.
 
     Energies are compared above the served model's reference shifts. The shifts of a composition that was never
     trained on cannot be known, so there both models are compared in relative energies: each model's mean

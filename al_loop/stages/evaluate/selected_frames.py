@@ -1,4 +1,4 @@
-"""What the model that chose frames for a label thought of them, kept for the report before it learns from them."""
+"""Predictions of the selecting model on the selected frames, saved for the report before retraining."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,42 +10,42 @@ from al_loop.records import AUDIT, Visit
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
-MOST_FRAMES = 24  # of one choice; the audit's first, for it measures how well the choice does
-MOST_ATOMS = 4000  # of all of them
+MOST_FRAMES = 24  # of one selection; the audit's first, since they measure the quality of the selection
+MOST_ATOMS = 4000  # of all these frames
 
 
 def selected_frame_arrays(
     visits: Sequence[Visit], reasons: Mapping[str, str], model: CommitteePotential
 ) -> dict[str, NDArray[Any]]:
-    """Return what the report says of the frames of one choice.
+    """Return the report's data on the frames of one selection.
 
-    A frame that the foundation refuses to answer for is left out.
+    A frame that the foundation refuses is left out.
 
     Args:
-        visits: of the chosen frames, each once.
-        reasons: why each was chosen, by frame id.
-        model: the committee that was served when they were chosen.
+        visits: the selected frames, each once.
+        reasons: why each was selected, by frame id.
+        model: the committee that was served when they were selected.
 
     Returns:
-        For f frames of N atoms in all: ``frame_id``, ``reason`` and ``said`` (what the gate said) as text (f,),
+        For f frames of N atoms in all: ``frame_id``, ``reason`` and ``said`` (the gate's verdict) as text (f,),
         ``natoms`` (f,), ``uncertainty`` (N,) force uncertainty of each atom in eV/Å, NaN where there is none, and
         ``forces_served``, ``forces_foundation`` (N, 3) in eV/Å.
     """
     bounded = _bounded(visits, reasons)
     predictions = model.predict_each([visit.atoms for visit in bounded], "exact", foundation=True)
-    answers = [(visit, one) for visit, one in zip(bounded, predictions, strict=True) if isinstance(one, Prediction)]
-    shapes = [prediction.forces.shape for _, prediction in answers]
+    predicted = [(visit, one) for visit, one in zip(bounded, predictions, strict=True) if isinstance(one, Prediction)]
+    shapes = [prediction.forces.shape for _, prediction in predicted]
     return {
-        "frame_id": np.array([visit.frame_id for visit, _ in answers], dtype=np.str_),
-        "reason": np.array([reasons[visit.frame_id] for visit, _ in answers], dtype=np.str_),
-        "said": np.array([_said(visit) for visit, _ in answers], dtype=np.str_),
+        "frame_id": np.array([visit.frame_id for visit, _ in predicted], dtype=np.str_),
+        "reason": np.array([reasons[visit.frame_id] for visit, _ in predicted], dtype=np.str_),
+        "said": np.array([_verdict_text(visit) for visit, _ in predicted], dtype=np.str_),
         "natoms": np.array([shape[0] for shape in shapes], dtype=np.int64),
-        "uncertainty": _joined([_uncertainty(prediction) for _, prediction in answers], (0,)),
-        "forces_served": _joined([prediction.forces for _, prediction in answers], (0, 3)),
+        "uncertainty": _joined([_uncertainty(prediction) for _, prediction in predicted], (0,)),
+        "forces_served": _joined([prediction.forces for _, prediction in predicted], (0, 3)),
         "forces_foundation": _joined(
             [
                 np.full(s, np.nan) if p.foundation_forces is None else p.foundation_forces
-                for s, (_, p) in zip(shapes, answers, strict=True)
+                for s, (_, p) in zip(shapes, predicted, strict=True)
             ],
             (0, 3),
         ),
@@ -58,7 +58,7 @@ def _bounded(visits: Sequence[Visit], reasons: Mapping[str, str]) -> list[Visit]
     return [visit for visit, so_far in zip(in_order, atoms, strict=True) if so_far <= MOST_ATOMS]
 
 
-def _said(visit: Visit) -> str:
+def _verdict_text(visit: Visit) -> str:
     verdict = visit.verdict
     return f"{verdict.kind.value}: {verdict.reason}" if verdict.reason else verdict.kind.value
 

@@ -1,4 +1,4 @@
-"""When a campaign has done enough: criteria on the reports of its rounds."""
+"""Stop criteria of a campaign, evaluated on the reports of its rounds."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,24 +9,24 @@ STOPPED = "stopped early"  # kind of event
 
 
 def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> str:
-    """Why the campaign ends after these rounds, in one sentence; empty if it goes on.
+    """The reason why the campaign ends after these rounds, in one sentence; empty if it continues.
 
     Args:
         settings: the criteria.
-        confidence: that the gate promises.
+        confidence: of the gate's error guarantee.
         reports: of the first rounds, in order, at least one.
     """
     spent = list(_spent(settings, reports))
     if spent:
         return "; ".join(spent)
-    asked = list(_converged(settings, confidence, reports))
-    if asked and all(met for met, _ in asked):
-        return "; ".join(sentence for _, sentence in asked)
+    criteria = list(_converged(settings, confidence, reports))
+    if criteria and all(fulfilled for fulfilled, _ in criteria):
+        return "; ".join(sentence for _, sentence in criteria)
     return ""
 
 
 def stopped_early(config: Config, reports: Sequence[RoundReport]) -> str:
-    """Which criterion of ``stop`` ends a campaign with these finished rounds before its last one; empty if none.
+    """The criterion of ``stop`` that ends a campaign with these finished rounds before its last one; empty if none.
 
     Args:
         config: the campaign.
@@ -37,13 +37,13 @@ def stopped_early(config: Config, reports: Sequence[RoundReport]) -> str:
     return stop_reason(config.stop, config.gate.confidence, reports)
 
 
-def labels_asked_for(reports: Sequence[RoundReport]) -> int:
-    """Calculations of these rounds, whatever came of them."""
+def requested_labels(reports: Sequence[RoundReport]) -> int:
+    """Number of calculations of these rounds, failures included."""
     return sum(report.labels + report.labels_held_out + report.labels_failed for report in reports)
 
 
 def _spent(settings: StopSettings, reports: Sequence[RoundReport]) -> Iterator[str]:
-    labels, hours = labels_asked_for(reports), sum(report.label_core_hours for report in reports)
+    labels, hours = requested_labels(reports), sum(report.label_core_hours for report in reports)
     if settings.labels is not None and labels >= settings.labels:
         yield f"the budget of stop.labels is used up: {labels} of {settings.labels}"
     if settings.label_core_hours is not None and hours + hours / max(labels, 1) > settings.label_core_hours:
@@ -62,14 +62,14 @@ def _converged(settings: StopSettings, confidence: float, reports: Sequence[Roun
         sentence = f"at least {share:.0%} of the explored frames are trusted {over}"
         yield (
             enough and share >= settings.trusted_fraction,
-            f"{sentence} (stop.trusted_fraction asks for {settings.trusted_fraction:.0%})",
+            f"{sentence} (stop.trusted_fraction requires {settings.trusted_fraction:.0%})",
         )
     if settings.time_to_suspect_ps is not None:
         times = [report.time_to_suspect for report in last]
         shortest = min((time.median_ps for time in times if time is not None), default=0.0)
-        met = enough and None not in times and shortest >= settings.time_to_suspect_ps
+        fulfilled = enough and None not in times and shortest >= settings.time_to_suspect_ps
         sentence = f"the median trajectory is trusted for at least {shortest:.3g} ps {over}"
-        yield met, f"{sentence} (stop.time_to_suspect_ps asks for {settings.time_to_suspect_ps:g})"
+        yield fulfilled, f"{sentence} (stop.time_to_suspect_ps requires {settings.time_to_suspect_ps:g})"
     if settings.promise_proven:
         yield _promise(confidence, reports[-1])
 
@@ -83,8 +83,8 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
         clopper_pearson_upper,  # loads scipy.stats: half a second of every `al-loop status`
     )
 
-    met = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
-    return met, (
-        f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames lie within "
+    fulfilled = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
+    return fulfilled, (
+        f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames are within "
         f"the calibrated bound (stop.promise_proven)"
     )

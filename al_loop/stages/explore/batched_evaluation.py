@@ -1,4 +1,4 @@
-"""One step's frames asked of the model in batches that suit the processor: small enough for its cache, one per core."""
+"""Predict one step's frames in batches that suit the processor: small enough for its cache, one per core."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,20 +12,19 @@ from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
 BATCH_ATOMS = 32
-"""Of a foundation that several threads may ask. SevenNet-0 took 0.75 s for 175 atoms in batches of 40 atoms on one
-core, 1.0 s in one batch and 0.88 s frame by frame; two cores were fastest with 30."""
+"""For a foundation that several threads may evaluate. SevenNet-0 took 0.75 s for 175 atoms in batches of 40 atoms on
+one core, 1.0 s in one batch and 0.88 s frame by frame; two cores were fastest with 30."""
 LARGEST_BATCH_ATOMS = 256
-"""Of a foundation that may be asked by one thread only."""
+"""For a foundation that only one thread may evaluate."""
 FEWEST_ROWS = 4
-"""Smaller matrices, one row for each atom, are multiplied by another routine, with other last bits."""
+"""Smaller matrices, with one row for each atom, are multiplied by another routine, with other last bits."""
 
 
 class Batches:
-    """Asks a model about the frames of each step.
+    """Predicts the frames of each step.
 
-    Where the foundation may be asked by several threads at once (``concurrent``), each takes whole batches, with one
-    thread of torch's: small cells have too little work in each operation to share. A single batch is left to torch's
-    own threads.
+    Where several threads may evaluate the foundation at once (``concurrent``), each takes whole batches with one torch
+    thread, since operations on small cells have too little work to share. A single batch uses torch's own threads.
 
     Args:
         potential: the model. As many threads are used as torch is set to.
@@ -41,17 +40,17 @@ class Batches:
         """Predict frames in their order.
 
         Raises:
-            RefusedFrameError: of the first frame without a prediction; ``frame_index`` says which.
+            RefusedFrameError: of the first frame without a prediction, whose index is ``frame_index``.
         """
         batches = list(self._split(frames))
         if self._threads == 1 or len(batches) == 1:
-            return [answer for start, batch in batches for answer in self._ask(start, batch, uncertainty)]
-        futures = [self._workers().submit(self._ask, start, batch, uncertainty) for start, batch in batches]
+            return [one for start, batch in batches for one in self._predict(start, batch, uncertainty)]
+        futures = [self._workers().submit(self._predict, start, batch, uncertainty) for start, batch in batches]
         wait(futures)
-        return [answer for future in futures for answer in future.result()]
+        return [one for future in futures for one in future.result()]
 
     def _split(self, frames: Sequence[Atoms]) -> Iterator[tuple[int, list[Atoms]]]:
-        """Batches with the index of their first frame; as many as threads where there are frames enough."""
+        """Batches with the index of their first frame; as many as threads if there are enough frames."""
         atoms = sum(map(len, frames))
         limit = min(BATCH_ATOMS, -(-atoms // self._threads)) if self._concurrent else LARGEST_BATCH_ATOMS
         start, batch = 0, list[Atoms]()
@@ -63,14 +62,14 @@ class Batches:
         if batch:
             yield start, batch
 
-    def _ask(self, start: int, batch: list[Atoms], uncertainty: Uncertainty) -> list[Prediction]:
+    def _predict(self, start: int, batch: list[Atoms], uncertainty: Uncertainty) -> list[Prediction]:
         filled = batch + [batch[-1]] * max(0, FEWEST_ROWS - sum(map(len, batch)))
         with frames_counted_from(start):
-            answers = self._potential.predict(filled, uncertainty, batch_atoms=max(sum(map(len, filled)), 1))
-        return answers[: len(batch)]
+            predictions = self._potential.predict(filled, uncertainty, batch_atoms=max(sum(map(len, filled)), 1))
+        return predictions[: len(batch)]
 
     def _workers(self) -> ThreadPoolExecutor:
-        """Threads with one thread of torch's each; what is set for all others stays as it was."""
+        """Threads with one torch thread each; the setting of all other threads stays as it was."""
         if self._pool is None:
             before = torch.get_num_threads()
             self._pool = ThreadPoolExecutor(self._threads, initializer=_use_one_thread)
@@ -83,5 +82,5 @@ class Batches:
 
 
 def _use_one_thread() -> None:
-    torch.get_num_threads()  # the first look takes over the number set for the process; only then one's own stays
+    torch.get_num_threads()  # the first call copies the number of the process; only then a number of this thread stays
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The state of a lockstep run on disk, from which it goes on bit for bit: one file, replaced as a whole, no code."""
+"""The state of a lockstep run on disk, from which it continues bit for bit: one file, replaced as a whole, no code."""
 
 import hashlib
 import json
@@ -27,15 +27,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run is.
+    """State of a run.
 
     Attributes:
-        identity: hash of all that decides the run (``identity_of``).
+        identity: hash of all inputs of the run (``identity_of``).
         step: the step that is evaluated next.
-        sizes: bytes of each trajectory's file that belong to the steps before.
+        sizes: bytes of each trajectory's file that belong to earlier steps.
         digests: SHA-256 of these bytes.
         states: of the running trajectories by index (``Lockstep.state``).
-        ended: nothing is left to be done.
+        ended: every trajectory has ended.
     """
 
     identity: str
@@ -49,7 +49,7 @@ class Checkpoint:
 def identity_of(
     potential: CommitteePotential, starts: Sequence[Start], settings: ExploreSettings, physics: PhysicsSettings
 ) -> str:
-    """SHA-256 of the model, the starts and the settings: a run goes on only from a state of its own."""
+    """SHA-256 of the model, the starts and the settings: a run continues only from a state with the same one."""
     calibration = potential.calibration
     parts = [
         str(VERSION),
@@ -65,7 +65,7 @@ def identity_of(
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a state; a reader finds either the old or the new one."""
+    """Write a state atomically: a reader finds either the old or the new one."""
     plain = {
         "version": VERSION,
         "identity": checkpoint.identity,
@@ -86,7 +86,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path) -> Checkpoint | None:
-    """Read a state, None if there is none that can be read: the run then starts again."""
+    """Read a state; None if there is none that can be read, and the run then starts again."""
     if not path.exists():
         return None
     try:
@@ -114,7 +114,7 @@ def _read(path: Path) -> Checkpoint | None:
 
 
 def _described(start: Start) -> list[Any]:
-    """What tells a start apart; its structures by their bits, masses and constraints included."""
+    """All that identifies a start; its structures by a hash with masses and constraints."""
     bits = hashlib.sha256()
     for atoms in (start.atoms, start.intact):
         for array in (atoms.positions, atoms.cell.array, atoms.numbers):

@@ -1,4 +1,4 @@
-"""EXPLORE here or in a queue: the same trajectories on disk, whoever ran them."""
+"""EXPLORE in this process or in a job of a queue, with the same trajectories on disk."""
 
 import hashlib
 import shutil
@@ -26,15 +26,15 @@ def explore_anywhere(
     settings: ExploreSettings,
     advance: Advance = show_nothing,
 ) -> StoredTrajectories:
-    """Run trajectories as ``explore_stored`` does, in one job of a queue if ``explore.queue`` names one.
+    """Run trajectories as ``explore_stored`` does, in one job of a queue if ``explore.queue`` is set.
 
     Args:
         config: the campaign, with an absolute folder.
         folder: of the trajectories.
         potential: the served model.
-        starts: beginnings of the trajectories.
-        settings: those of the config, or with other steps.
-        advance: called with the number of steps that were taken.
+        starts: of the trajectories.
+        settings: those of the config, possibly with another number of steps.
+        advance: called with the number of steps done.
 
     Raises:
         CampaignError: the queue lost every job, or the exploration failed there.
@@ -53,12 +53,12 @@ def explore_anywhere(
     place = step_folder(config.folder, "explore", TaskFile(task=task).model_dump_json())
     name = f"explore-{config.name}-{folder.parent.name}-{folder.name}"
     StageJob(place, name, config.explore.queue, task.threads).wait(advance)
-    # Reads what lies there; should a file have been lost since, the steps are taken again here.
+    # Reads the trajectories; if a file was lost since, its steps are repeated in this process.
     return explore_stored(folder, potential, starts, settings, config.physics)
 
 
 def _kept(potential: CommitteePotential, campaign_folder: Path) -> Path:
-    """Put the model where the job finds it, under the hash of what it is: the same model has the same place."""
+    """Save the model for the job, in a folder named by its hash: the same model has the same folder."""
     folder = campaign_folder / FOLDER
     folder.mkdir(exist_ok=True, mode=0o700)
     temporary = Path(tempfile.mkdtemp(prefix=".model-", dir=folder))
@@ -68,7 +68,7 @@ def _kept(potential: CommitteePotential, campaign_folder: Path) -> Path:
         place = folder / f"model-{digest}"
         try:
             check_content(place, content_hash(temporary / "new"))
-        except CheckpointError:  # not there, or damaged since
+        except CheckpointError:  # missing or damaged
             shutil.rmtree(place, ignore_errors=True)
             (temporary / "new").rename(place)
         return place

@@ -1,4 +1,4 @@
-"""HOLD OUT: frames from independent trajectories that are labelled once and never trained on."""
+"""HOLD OUT: choose frames of independent trajectories that are labelled once and never trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SEEDS = {Role.TEST: 2, Role.CALIBRATION: 3, Role.NEVER_TRAINED: 4}
 
 @dataclass(frozen=True)
 class _Set:
-    """Trajectories of one role, and how many frames of each are wanted."""
+    """Trajectories of one role, and the number of frames to take from each."""
 
     starts: list[Start]
     share: int
@@ -35,11 +35,11 @@ def hold_out(
     Args:
         config: the campaign.
         potential: the untrained committee.
-        folder: where the trajectories are written; a run that was killed goes on from there.
+        folder: where the trajectories are written; an interrupted run continues from there.
         advance: called with 1 after each step of all trajectories.
 
     Raises:
-        GuardStop: no frame is left to test or to calibrate with.
+        GuardStop: there is no usable frame to test or to calibrate with.
     """
     sets = _sets(config)
     starts = [start for one in sets for start in one.starts]
@@ -58,7 +58,7 @@ def hold_out(
 
 
 def hold_out_steps(config: Config) -> int:
-    """MD steps: those of exploration, or more where a trajectory has to give more frames than it has checks."""
+    """MD steps: those of exploration, or more if a trajectory must provide more frames than it has checks."""
     checks = max(one.share for one in _sets(config))
     return max(config.explore.steps, checks * config.explore.check_every)
 
@@ -79,7 +79,7 @@ def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: i
 
 
 def _evenly(visits: Sequence[Visit], share: int) -> list[Visit]:
-    """``share`` frames at equal intervals, the last one included; frames where the physics broke are left out."""
+    """``share`` frames at equal intervals, the last one included; unphysical frames are left out."""
     healthy = [visit for visit in visits if visit.verdict.lane is not Lane.PHYSICS]
     if len(healthy) <= share:
         return healthy

@@ -1,4 +1,4 @@
-"""EXPLORE: many trajectories in lockstep, one batched evaluation of the served model per step, gated as they go."""
+"""EXPLORE: run and gate many trajectories in lockstep, with one batched evaluation of the served model per step."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,15 +16,15 @@ from committee.prediction import Prediction, predict_each
 class Lockstep:
     """Trajectories of any size and composition that share one evaluation per step.
 
-    With one thread the same batches give the same bits, and an interrupted run goes on with the batches it had: where
-    it was interrupted plays no role. SevenNet's answer for a frame does not depend on the rest of the batch either;
-    fairchem's does, in the last bits. With more threads, torch may add up sums in another order each time.
+    With one thread the same batches give the same bits, and an interrupted run continues with the same batches, so the
+    result does not depend on the interruption. SevenNet's prediction for a frame does not depend on the rest of the
+    batch; fairchem's does, in the last bits. With more threads, torch may add up sums in another order each time.
 
     Args:
-        potential: the served model; its calibration decides what is trusted.
-        starts: beginnings of the trajectories.
+        potential: the served model; its calibration defines the gate.
+        starts: of the trajectories.
         settings: ensemble, steps, time step, interval between gated frames.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
 
     Attributes:
         step: the step that is evaluated next; the start is step 0.
@@ -45,19 +45,19 @@ class Lockstep:
 
     @property
     def running(self) -> int:
-        """How many trajectories have not come to their end."""
+        """Number of trajectories that have not ended."""
         return len(self._running)
 
     @property
     def ended(self) -> bool:
-        """Whether every trajectory has come to its end."""
+        """Whether every trajectory has ended."""
         return not self._running or self.step > self._settings.steps
 
     def advance(self) -> list[Recorded]:
         """Take one step with all trajectories.
 
         Returns:
-            Its gated frames: where a check is due, and those that a trajectory was stopped at.
+            Its gated frames: all where a check is due, and those at which a trajectory stopped.
         """
         step, check = self.step, self.step % self._settings.check_every == 0
         for trajectory in self._running if step else ():
@@ -76,26 +76,26 @@ class Lockstep:
         return {trajectory.index: trajectory.state() for trajectory in self._running}
 
     def restore(self, step: int, states: Mapping[int, tuple[Mapping[str, Any], str]]) -> None:
-        """Go on where a run of the same starts, settings and model was."""
+        """Continue from the state of a run with the same starts, settings and model."""
         self.step = step
         self._running = [trajectory for trajectory in self._running if trajectory.index in states]
         for trajectory in self._running:
             trajectory.restore(*states[trajectory.index])
 
     def _predicted(self, uncertainty: Uncertainty, found: list[Recorded | None]) -> list[tuple[Trajectory, Prediction]]:
-        """Ask the served model about all trajectories; one that it cannot answer for stops, the others are asked again.
+        """Predict all trajectories with the served model; one that is refused stops, the others are predicted again.
 
         Returns:
-            The trajectories that go on, with their predictions; what stopped the others is added to ``found``.
+            The remaining trajectories with their predictions; the last frames of the others are added to ``found``.
         """
         running = [trajectory for trajectory in self._running if trajectory.running]
-        answers = predict_each(
+        predictions = predict_each(
             partial(self._batches.predict, uncertainty=uncertainty), [trajectory.atoms for trajectory in running]
         )
         predicted = []
-        for trajectory, answer in zip(running, answers, strict=True):
-            if isinstance(answer, Prediction):
-                predicted.append((trajectory, answer))
+        for trajectory, prediction in zip(running, predictions, strict=True):
+            if isinstance(prediction, Prediction):
+                predicted.append((trajectory, prediction))
             else:
-                found.append(trajectory.stop(f"the foundation has no answer: {answer.reason}", self.step))
+                found.append(trajectory.stop(f"the foundation has no answer: {prediction.reason}", self.step))
         return predicted

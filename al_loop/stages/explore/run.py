@@ -1,4 +1,4 @@
-"""Exploration that writes its trajectories as it goes, and goes on from what it wrote."""
+"""Exploration that writes its trajectories step by step, and continues from them after an interruption."""
 
 import hashlib
 import re
@@ -31,11 +31,11 @@ def trajectories(config: Config, round_: int, stage: str) -> Path:
 
 @dataclass(frozen=True)
 class StoredTrajectories:
-    """Trajectories that have come to their end, on disk.
+    """Finished trajectories on disk.
 
     Attributes:
-        folder: where they are.
-        starts: their beginnings.
+        folder: of their files.
+        starts: of the trajectories.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class StoredTrajectories:
         ]
 
     def visits(self) -> Iterator[Visit]:
-        """Yield the gated frames by role, trajectory and step, each read when it is asked for."""
+        """Yield the gated frames by role, trajectory and step; each is read only when it is needed."""
         pairs = zip(self.starts, self.by_start(), strict=True)
         for _, visits in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
             yield from visits
@@ -61,11 +61,11 @@ class StoredTrajectories:
 
 
 def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
-    """Make sure that a round has met a frame that is not discarded.
+    """Check that a round has explored a frame that is not discarded.
 
     Args:
         round_: the round.
-        verdicts: lane -> kind -> count, of all frames that it has explored.
+        verdicts: lane -> kind -> count, of all explored frames.
         stored: its last trajectories.
 
     Raises:
@@ -77,7 +77,7 @@ def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], store
     raise GuardStop(
         f"Round {round_}: all trajectories broke before the first usable frame "
         f"({'at the start' if first is None else first.verdict.reason}). "
-        "Check the starting structures, lower temperatures_K or timestep_fs, and start anew in another folder."
+        "Check the starting structures, lower temperatures_K or timestep_fs, and start again in another folder."
     )
 
 
@@ -89,20 +89,20 @@ def explore_stored(
     physics: PhysicsSettings,
     advance: Advance = show_nothing,
 ) -> StoredTrajectories:
-    """Run every trajectory as ``explore`` does, but keep its frames on disk, one file for each trajectory.
+    """Run every trajectory and store its gated frames on disk, one file for each trajectory.
 
-    At each check the new frames are appended, then the state is replaced. A run that was killed goes on from its last
-    state with the same call, drops what was appended after it, and with one thread ends with the same bits. Frames that
-    do not match the checksum in the state are not believed: the trajectories are run again from their starts. No more
-    than the frames of one step are held in memory.
+    At each check the new frames are appended, then the state is replaced. The same call continues an interrupted run
+    from its last state, removes frames that were appended later, and with one thread ends with the same bits. If frames
+    do not match the checksum in the state, the trajectories are run again from their starts. Only the frames of one
+    step are held in memory.
 
     Args:
-        folder: made if it is missing; what is left there of a run with another model, start or setting is replaced.
-        potential: the served model; its calibration decides what is trusted.
-        starts: beginnings of the trajectories.
+        folder: created if it is missing; files of a run with another model, start or setting are replaced.
+        potential: the served model; its calibration defines the gate.
+        starts: of the trajectories.
         settings: steps, time step, interval between gated frames.
-        physics: limits of the physics lane.
-        advance: called with the number of steps that were taken, or had been before.
+        physics: limits of the physics check.
+        advance: called with the number of steps done, those of an interrupted run included.
     """
     stored = StoredTrajectories(folder, starts)
     paths = stored.paths()
@@ -130,13 +130,13 @@ def explore_stored(
 
 
 def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Path]) -> "list[hashlib._Hash] | None":
-    """Bring a run to where its last state was and return the digests of its files; None if there is no such run."""
+    """Restore a run from its last state and return the digests of its files; None if there is no such run."""
     known = load(folder / STATE)
     if known is None or known.identity != identity:
         return None
     try:
         digests = [_checked(*one) for one in zip(paths, known.sizes, known.digests, strict=True)]
-    except InputError as error:  # the machine went down before the frames reached the disk, or they were damaged since
+    except InputError as error:  # the machine crashed before the frames reached the disk, or they were damaged since
         logger.warning("%s", error)
         return None
     lockstep.restore(known.step, known.states)
@@ -144,10 +144,10 @@ def _resumed(folder: Path, identity: str, lockstep: Lockstep, paths: Sequence[Pa
 
 
 def _checked(path: Path, size: int, seal: str) -> "hashlib._Hash":
-    """Drop what was written after the state, and compare the rest with its checksum.
+    """Truncate a file to its size in the state, and compare the rest with its checksum.
 
     Raises:
-        InputError: the file is shorter, holds something else, or cannot be read.
+        InputError: the file is shorter, does not match its checksum, or cannot be read.
     """
     again = f"the trajectories in {path.parent} are run again"
     with reading(path, again):

@@ -1,4 +1,4 @@
-"""Starting structures: repeated, varied, strained, displaced, and turned into trajectories to run."""
+"""Starts of trajectories: starting structures, repeated, varied, strained and displaced."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from al_loop.structures.systems import LoadedStructure, built_variant, load_stru
 
 @dataclass(frozen=True)
 class _Condition:
-    """What a trajectory starts from, apart from chance."""
+    """All that defines the start of a trajectory, except for random numbers."""
 
     system: SystemSettings
     name: str
@@ -29,7 +29,7 @@ class _Condition:
 
 
 def own_constraints(start: Start) -> list[FixConstraint]:
-    """The constraints of a start as its structure states them, new objects for a frame of its trajectory."""
+    """Copies of the constraints of a start's structure, for a frame of its trajectory."""
     return [constraint.copy() for constraint in start.intact.constraints]
 
 
@@ -40,13 +40,13 @@ def make_starts(
     seed: Sequence[int],
     replicas: int | None = None,
 ) -> list[Start]:
-    """One start for every system, variant, strain, temperature and replica, each with a generator of its own.
+    """One start for every system, variant, strain, temperature and replica, each with its own random generator.
 
     Args:
         systems: the starting structures.
         explore: ensemble, temperatures, replicas and displacement.
-        role: what the frames are for.
-        seed: entropy that tells campaign, round and role apart.
+        role: of the frames.
+        seed: entropy that is different for each campaign, round and role.
         replicas: overrides ``explore.replicas``.
     """
     return [
@@ -72,15 +72,15 @@ def _conditions(systems: Sequence[SystemSettings], explore: ExploreSettings, rep
 
 
 def _variant_tags(system: SystemSettings) -> list[str]:
-    """What tells a system's variants apart in the names of trajectories; nothing if there is only one."""
+    """Tags of a system's variants in the names of trajectories; empty if there is only one."""
     if len(system.variants) == 1:
         return [""]
-    words = ["+".join(generator.kind for generator in variant) or "as-is" for variant in system.variants]
+    kinds = ["+".join(generator.kind for generator in variant) or "as-is" for variant in system.variants]
     seen: Counter[str] = Counter()
     tags = []
-    for word in words:
-        seen[word] += 1
-        tags.append(f"/{word}" if seen[word] == 1 else f"/{word}-{seen[word]}")
+    for kind in kinds:
+        seen[kind] += 1
+        tags.append(f"/{kind}" if seen[kind] == 1 else f"/{kind}-{seen[kind]}")
     return tags
 
 

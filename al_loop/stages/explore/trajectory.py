@@ -1,4 +1,4 @@
-"""One running trajectory: its start, its dynamics, its physics lane, its latest forces."""
+"""One running trajectory: its start, its dynamics, its physics check, its latest forces."""
 
 import json
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recorded:
-    """A visit and what is stored with it.
+    """A gated frame with the further data that is stored with it.
 
     Attributes:
         index: number of the trajectory among the starts.
         visit: the gated frame.
         momenta: (n, 3) in ASE's units.
-        energy_eV: potential energy, None where the model had no answer.
+        energy_eV: potential energy, None without a prediction.
     """
 
     index: int
@@ -41,17 +41,17 @@ class Recorded:
 
 
 class Trajectory:
-    """A start on its way.
+    """A running trajectory.
 
     Args:
         index: its number among the starts.
-        start: where it begins.
+        start: starting structure and conditions.
         settings: ensemble, steps, time step, ramps.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
 
     Attributes:
-        stopped: the verdict that ended it, None while it runs.
-        converged: a relaxation that has reached its minimum.
+        stopped: the verdict that stopped it, None while it runs.
+        converged: the relaxation has reached its minimum.
     """
 
     def __init__(self, index: int, start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> None:
@@ -74,16 +74,16 @@ class Trajectory:
 
     @property
     def atoms(self) -> Atoms:
-        """The structure as it is now, with velocities; not to be written to."""
+        """The current structure, with velocities; must not be modified."""
         return self._replica.atoms
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether it has neither stopped nor converged."""
         return self.stopped is None and not self.converged
 
     def move(self, step: int) -> None:
-        """First half of a step: to new positions, under the conditions of that step."""
+        """First half of a step: new positions, at the temperature and pressure of that step."""
         if self._ramped:
             settings = self._settings
             self._temperature_K = ramp(self.start.temperature_K, settings.ramp_to_K, step, settings.steps)
@@ -96,50 +96,50 @@ class Trajectory:
             self._lost = _unsatisfied(error)
 
     def stop_if_invalid(self, step: int) -> Recorded | None:
-        """Stop at positions that no model could be asked about."""
+        """Stop if the structure is invalid."""
         if self._lost:
             return self.stop(self._lost, step)
         self.stopped = self._lane.check_step(self.atoms, self._forces)
         return None if self.stopped is None else self._recorded(GatedPrediction.without(self.stopped), step)
 
     def stop(self, reason: str, step: int) -> Recorded:
-        """Stop because there is no answer for the frame."""
+        """Stop because there is no prediction for the frame."""
         self.stopped = not_computable(reason)
         return self._recorded(GatedPrediction.without(self.stopped), step)
 
     def finish(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
-        """Second half of a step, then the judgement: of every frame by the cheap checks, where one is due by all."""
+        """Second half of a step, then the checks: the cheap ones on every frame, all of them where a check is due."""
         if self._replica.needs_stress and prediction.stress is None:
-            return self.stop("the foundation gives no stress, which the cell's motion needs", step)
+            return self.stop("the foundation has no stress, which the motion of the cell requires", step)
         self._forces = prediction.forces
         try:
             (self._replica.finish if step else self._replica.begin)(prediction.forces, prediction.stress)
         except RuntimeError as error:
             return self.stop(_unsatisfied(error), step)
-        return self._judged(prediction, gate, step, check=check)
+        return self._checked(prediction, gate, step, check=check)
 
     def state(self) -> tuple[dict[str, Array], str]:
-        """All that the next step depends on: arrays that keep every bit, and the rest as JSON."""
+        """All that the next step depends on: arrays with every bit, and the rest as JSON."""
         arrays = {f"replica.{name}": value for name, value in self._replica.state().items()}
         plain = {"rng": self._replica.rng.bit_generator.state, "lane": self._lane.state()}
         return {**arrays, "forces": self._forces}, json.dumps(plain, default=_as_json)
 
     def restore(self, arrays: Mapping[str, Any], plain: str) -> None:
-        """Go on where the trajectory that gave ``state()`` was; it must have had the same start and settings."""
+        """Continue from ``state()`` of a trajectory with the same start and settings."""
         known = json.loads(plain)
         self._replica.restore({name.removeprefix("replica."): value for name, value in arrays.items()})
         self._replica.rng.bit_generator.state = known["rng"]
         self._lane.restore(known["lane"])
         self._forces = np.array(arrays["forces"])
 
-    def _judged(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
-        look = self._lane.check if check else self._lane.check_step
-        found = look(self.atoms, prediction.forces, prediction.energy)
+    def _checked(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
+        physics_check = self._lane.check if check else self._lane.check_step
+        found = physics_check(self.atoms, prediction.forces, prediction.energy)
         if check:
             gated = gate.evaluate(prediction, found)
             if not step:
                 sigma = gated.force_uncertainty
-                gated = replace(gated, lanes={lane: _at_start(word, sigma) for lane, word in gated.lanes.items()})
+                gated = replace(gated, lanes={lane: _at_start(verdict, sigma) for lane, verdict in gated.lanes.items()})
         elif found is not None:
             gated = GatedPrediction(prediction, {Lane.PHYSICS: found})
         else:
@@ -168,13 +168,13 @@ class Trajectory:
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
-            lanes={lane: LaneVerdict(word.kind, word.reason) for lane, word in gated.lanes.items()},
+            lanes={lane: LaneVerdict(verdict.kind, verdict.reason) for lane, verdict in gated.lanes.items()},
         )
         return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
 
 
 def _unsatisfied(error: RuntimeError) -> str:
-    """ASE's own word where it cannot satisfy a constraint any more: the structure has come apart."""
+    """Message with ASE's error where it can no longer satisfy a constraint: the structure has dissociated."""
     return f"a constraint cannot be satisfied any more ({error})"
 
 
@@ -188,4 +188,4 @@ def _at_start(verdict: Verdict, sigma: Array | None) -> Verdict:
 def _as_json(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} does not belong into a trajectory's state")
+    raise TypeError(f"{type(value).__name__} cannot be stored in a trajectory's state")

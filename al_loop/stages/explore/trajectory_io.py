@@ -1,4 +1,4 @@
-"""A trajectory on disk: extended XYZ that any viewer opens, appended frame by frame, with every bit of the numbers."""
+"""Trajectories on disk: extended XYZ for any viewer, appended frame by frame, with every bit of the numbers."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _KEPT = ("charge", "spin")
 
 
 def append(path: Path, recorded: Recorded) -> bytes:
-    """Write a frame behind the others, and return what was written."""
+    """Append a frame, and return the written bytes."""
     content = _frame(recorded).encode()
     with path.open("ab") as file:
         file.write(content)
@@ -30,7 +30,7 @@ def append(path: Path, recorded: Recorded) -> bytes:
 
 
 def cut(path: Path, size: int) -> None:
-    """Drop what was written after the first ``size`` bytes.
+    """Truncate the file after the first ``size`` bytes.
 
     Raises:
         ValueError: the file is shorter.
@@ -44,10 +44,10 @@ def cut(path: Path, size: int) -> None:
 
 
 def read_visits(path: Path, start: Start) -> Iterator[Visit]:
-    """Yield the visits of one trajectory in the order they were met, one at a time.
+    """Yield the gated frames of one trajectory in order, one at a time.
 
     Args:
-        path: of a file that ``append`` wrote; there need not be one.
+        path: of a file that ``append`` wrote; it need not exist.
         start: of the trajectory.
     """
     if not path.exists() or path.stat().st_size == 0:
@@ -100,7 +100,7 @@ def _as_dict(visit: Visit) -> dict[str, Any]:
         "step": visit.step,
         "temperature_K": float(visit.temperature_K),
         "verdict": {**verdict, "kind": visit.verdict.kind.value, "lane": visit.verdict.lane.value},
-        "lanes": {lane.value: [word.kind.value, word.reason] for lane, word in visit.lanes.items()},
+        "lanes": {lane.value: [verdict.kind.value, verdict.reason] for lane, verdict in visit.lanes.items()},
         "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
         "latent_distance": visit.latent_distance,
         "descriptor": None if visit.descriptor is None else _as_text(visit.descriptor),

@@ -1,1 +1,1 @@
-"""LABEL: the worker processes, what they claim, and a check of what came back."""
+"""LABEL: resources, budgets and quarantine of labels, and labels calculated in this process."""

@@ -1,4 +1,4 @@
-"""The labels of an engine as an ASE calculator, each kept on disk: nothing that was paid for is calculated twice."""
+"""The labels of an engine as an ASE calculator; each is kept on disk, so that none is calculated twice."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -16,16 +16,16 @@ class LabelCalculator(Calculator):  # type: ignore[misc]
     """Energy, forces and, for crystals, stress of an engine.
 
     Args:
-        labeller: makes the labels with the limits and retries of its ``label`` block, and keeps them.
-        told: called with the structure and its label each time, those that were kept or failed included.
+        labeller: calculates the labels with the limits and retries of its ``label`` block, and keeps them.
+        on_label: called with each structure and its label, stored and failed ones included.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, labeller: Labeller, told: Callable[[Atoms, Label], object]) -> None:
+    def __init__(self, labeller: Labeller, on_label: Callable[[Atoms, Label], object]) -> None:
         super().__init__()
         self._labeller = labeller
-        self._told = told
+        self._on_label = on_label
         if "stress" not in labeller.properties:
             self.implemented_properties = ["energy", "free_energy", "forces"]  # type: ignore[misc]
 
@@ -35,15 +35,15 @@ class LabelCalculator(Calculator):  # type: ignore[misc]
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Label the atoms.
+        """Label the structure.
 
         Raises:
-            NoAnswerError: the calculation failed in all its tries, with its reason.
+            NoAnswerError: all tries of the calculation failed; the message holds the reason.
         """
         super().calculate(atoms, list(properties), list(system_changes))
         structure = self.atoms.copy()
         label = self._labeller.label(structure)
-        self._told(structure, label)
+        self._on_label(structure, label)
         if label.status is not LabelStatus.CONVERGED:
             raise NoAnswerError(f"a calculation ended by {failure_in_words(label)}")
         self.results = {

@@ -1,4 +1,4 @@
-"""How many labels a round may ask for under the budgets of the whole campaign."""
+"""How many labels a round may request under the budgets of the whole campaign."""
 
 import math
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ from al_loop.stages.label.resources import label_cores
 
 
 def round_budget(
-    config: Config, round_: int, asked_for: int, ended: Sequence[LabelledFrame], calculating: int, estimate_h: float
+    config: Config, round_: int, requested: int, ended: Sequence[LabelledFrame], calculating: int, estimate_h: float
 ) -> int:
-    """Labels that the round may ask for, at least one.
+    """Labels that the round may request, at least one.
 
     Args:
         config: the campaign.
         round_: the round.
-        asked_for: labels that were asked for before, held-out ones included.
-        ended: what was calculated so far, failures included.
-        calculating: how many labels are asked for and have not ended.
-        estimate_h: core hours of one label by the engine's estimate, which counts until one has been calculated.
+        requested: labels that were requested before, held-out ones included.
+        ended: frames whose calculations have ended, failures included.
+        calculating: number of requested labels that have not ended.
+        estimate_h: core hours of one label by the engine's estimate, used until one has been calculated.
 
     Raises:
-        GuardStop: a budget does not pay for a single one.
+        GuardStop: a budget is too small for a single one.
     """
-    left = labels_left(config.stop.labels, config.select.labels_per_round, asked_for)
+    left = labels_left(config.stop.labels, config.select.labels_per_round, requested)
     if left < 1:
         raise GuardStop(
-            f"Round {round_}: stop.labels allows {config.stop.labels} labels, and {asked_for} were asked for "
+            f"Round {round_}: stop.labels allows {config.stop.labels} labels, and {requested} were requested "
             "already, held-out ones included. Raise it and run the same command again."
         )
     budget_h = config.stop.label_core_hours
@@ -47,23 +47,23 @@ def round_budget(
     return min(left, affordable)
 
 
-def labels_left(budget: int | None, per_round: int, asked_for: int) -> int:
-    """How many labels a round may still ask for.
+def labels_left(budget: int | None, per_round: int, requested: int) -> int:
+    """How many labels a round may still request.
 
     Args:
         budget: ``stop.labels``.
         per_round: ``select.labels_per_round``.
-        asked_for: labels that were asked for before, held-out ones included.
+        requested: labels that were requested before, held-out ones included.
     """
-    return per_round if budget is None else max(0, min(per_round, budget - asked_for))
+    return per_round if budget is None else max(0, min(per_round, budget - requested))
 
 
 def labels_affordable(budget_h: float, spent_h: float, each_h: float) -> int:
-    """How many more labels a budget of core hours pays for, if each costs what labels did so far.
+    """How many more labels a budget of core hours allows at the mean cost so far.
 
     Args:
         budget_h: ``stop.label_core_hours``.
-        spent_h: by what has ended and, at ``each_h``, by what is being calculated.
+        spent_h: by the calculations that have ended and, at ``each_h`` each, by those that run.
         each_h: mean cost of a label, above 0.
     """
     return max(0, math.floor((budget_h - spent_h) / each_h))

@@ -1,4 +1,4 @@
-"""Labels for a handful of structures with a campaign's engine, each kept on disk as soon as it is there."""
+"""Labels for a few structures with a campaign's engine; each is written to disk as soon as it is finished."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +23,15 @@ from dft_interfaces.label_check import checked
 class Labeller:
     """Calculates with the engine, limits and retries of a campaign's ``label`` block, on this machine.
 
-    A finished label is read back instead of calculated again when the same command is run once more. A calculation
-    that fails is a value, as everywhere.
+    A finished label is read from disk instead of calculated again when the same command is run once more. A failed
+    calculation is returned as a label with its failure, not raised.
 
     Args:
         settings: the campaign's ``label`` block.
-        folder: where finished labels are kept.
+        folder: of the finished labels.
 
     Raises:
-        InputError: the labels would go through a queue, or ask for more cores than there are.
+        InputError: the labels would go through a queue, or need more cores than the machine has.
         EngineNotInstalledError: the engine's library is missing.
         EngineSettingsError: settings that the engine cannot carry out.
     """
@@ -62,19 +62,19 @@ class Labeller:
 
     @property
     def level(self) -> LevelOfTheory:
-        """What the labels mean."""
+        """Level of theory of the labels."""
         return self._engines[0].level_of_theory
 
     @property
     def properties(self) -> frozenset[str]:
-        """Which of energy, forces and stress a label holds."""
+        """Those of energy, forces and stress that a label holds."""
         return self._engines[0].properties
 
     def check_elements(self, frames: Sequence[Atoms]) -> None:
-        """Refuse what the engine is known not to calculate.
+        """Check that the engine supports the elements.
 
         Raises:
-            InputError: naming the elements.
+            InputError: it does not; the message names the elements.
         """
         unknown = self._engines[0].unknown_elements(sorted({symbol for atoms in frames for symbol in atoms.symbols}))
         if unknown:
@@ -88,7 +88,7 @@ class Labeller:
         return self.label_all([atoms])[0]
 
     def label_all(self, frames: Sequence[Atoms], advance: Callable[[int], object] = lambda _: None) -> list[Label]:
-        """Label structures, as many at a time as the config has workers and the machine cores for.
+        """Label structures, as many in parallel as the config's workers and the machine's cores allow.
 
         Args:
             frames: the structures.
@@ -114,7 +114,7 @@ class Labeller:
 
     def _labelled(self, engine: IsolatedEngine, atoms: Atoms) -> Label:
         level = engine.level_of_theory
-        # A label's forces are in the order of the atoms, which a frame's id leaves open.
+        # A label's forces are in the order of the atoms, on which a frame's id does not depend.
         request = content_id(frame_id(atoms), canonical_order(atoms).tolist(), level.fingerprint)
         known = finished_label(self._folder, request)
         if known is None:

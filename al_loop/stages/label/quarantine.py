@@ -1,4 +1,4 @@
-"""Frames that gave no label to train on, in words: the kind of failure, the tries, the reason."""
+"""Descriptions of frames without a usable label: the kind of failure, the tries, the reason."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ QUARANTINED = "quarantined"
 
 
 def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:
-    """Return what status, report and events say of a frame without a usable label, as plain JSON.
+    """Return the entry of status, report and events for a frame without a usable label, as plain JSON.
 
     Returns:
         ``round``, ``frame`` (id), ``system``, ``role``, ``failure`` (kind), ``tries`` (calculations), ``seconds`` and
-        ``reason`` (one line; the label's message holds all).
+        ``reason`` (one line of the label's message).
     """
     label = frame.label
     return {
@@ -31,21 +31,21 @@ def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:
 
 
 def require_few_failed(round_: int, calculated: int, failed: Sequence[LabelledFrame], most: float) -> None:
-    """Make sure that labels of a round can be made at all.
+    """Stop if too many calculations of a round failed.
 
     Args:
         round_: the round.
-        calculated: how many of its calculations have ended.
-        failed: those of them that gave no label.
+        calculated: number of its calculations that have ended.
+        failed: those of them without a usable label.
         most: ``label.max_failed_fraction``.
 
     Raises:
-        GuardStop: more of them failed than may.
+        GuardStop: more of them failed than is allowed.
     """
     if len(failed) > most * calculated:
         raise GuardStop(
             f"Round {round_}: {len(failed)} of {calculated} calculations failed (at most {most:.0%} may). The first: "
-            f"{quarantine_in_words(failed[0])}. Mend the cause and start anew in another folder, or raise "
+            f"{quarantine_in_words(failed[0])}. Fix the cause and start again in another folder, or raise "
             "label.max_failed_fraction and run the same command again."
         )
 
@@ -56,12 +56,12 @@ def failure_kind(frame: LabelledFrame) -> str:
 
 
 def tries(frame: LabelledFrame) -> int:
-    """How many calculations were made."""
+    """Number of calculations."""
     return max(1, len(frame.label.attempts))
 
 
 def quarantine_in_words(frame: LabelledFrame) -> str:
-    """Say in one line why a frame is quarantined."""
+    """Describe in one line why a frame is quarantined."""
     made = tries(frame)
     return (
         f"frame {frame.frame_id[:12]} of {frame.system} is quarantined: {failure_kind(frame)} after {made} "
@@ -70,12 +70,12 @@ def quarantine_in_words(frame: LabelledFrame) -> str:
 
 
 def failure_in_words(label: Label) -> str:
-    """Say in one line how a calculation failed: the kind of failure and its reason."""
+    """Describe in one line how a calculation failed: the kind of failure and its reason."""
     return f"{label.failure or label.status}: {failure_reason(label)}"
 
 
 def failure_reason(label: Label) -> str:
-    """Say in one line what went wrong last: a message begins with it, a traceback ends with it."""
+    """Return the line of the last failure's message with the reason: the first, or the last one of a traceback."""
     messages = [a.message for a in label.attempts if a.failure is not None and a.failure is label.failure]
     lines = (messages or [label.message])[-1].strip().splitlines() or ["no message"]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]

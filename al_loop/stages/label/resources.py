@@ -1,4 +1,4 @@
-"""What a calculation asks of this machine or of a queue, and whether they can give it."""
+"""Resources that a calculation needs from this machine or a queue, and a check that they have them."""
 
 import os
 
@@ -12,19 +12,19 @@ from dft_interfaces.settings import JobSettings
 
 
 def label_cores(label: LabelSettings) -> int:
-    """How many cores a calculation holds while it runs."""
+    """Number of cores that a calculation occupies."""
     return (label.queue and label.queue.cores) or label.engine.cores
 
 
 def machine_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fitting_workers(label: LabelSettings) -> int:
-    """Return how many workers are started: their calculations never ask for more cores than there are.
+    """Return the number of workers to start, limited by the cores of the machine.
 
-    With a queue there is one, which hands everything over. With ``workers: 0`` there are none: others label elsewhere.
+    With a queue there is one, which submits all calculations. With ``workers: 0`` there are none: remote workers label.
     """
     if label.workers == 0:
         return 0
@@ -34,10 +34,10 @@ def fitting_workers(label: LabelSettings) -> int:
 
 
 def check_resources(label: LabelSettings) -> None:
-    """Make sure that this machine, or the queue, can give a calculation what the configuration asks for.
+    """Check that this machine, or the queue, has the resources that the configuration requires for a calculation.
 
     Raises:
-        InputError: it cannot, or the queue does not answer.
+        InputError: it has not, or the queue does not respond.
     """
     if label.workers == 0:
         return
@@ -52,10 +52,10 @@ def check_resources(label: LabelSettings) -> None:
 
 
 def check_stage_queues(config: Config) -> None:
-    """Make sure that the queues of exploration and training can give what the configuration asks for.
+    """Check that the queues of exploration and training have the resources that the configuration requires.
 
     Raises:
-        InputError: they cannot, or do not answer.
+        InputError: they have not, or do not respond.
     """
     for name, queue in (("explore.queue", config.explore.queue), ("train.queue", config.train.queue)):
         if queue is not None:
@@ -63,10 +63,10 @@ def check_stage_queues(config: Config) -> None:
 
 
 def check_partition(dotted: str, queue: JobSettings, cores: int) -> None:
-    """Compare a job with the limits of its partition; another queue's were compared with its folder.
+    """Compare a job with the limits of its partition; queues without one are checked with their folder.
 
     Raises:
-        InputError: it asks for more, or the queue does not answer.
+        InputError: it exceeds them, or the queue does not respond.
     """
     if queue.partition is None:
         return

@@ -1,18 +1,18 @@
-"""One thing that a candidate model must fulfil before it is served."""
+"""One criterion that a candidate model must fulfil before it is served."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """The verdict on one criterion, with its number also where it passes.
+    """Result of one criterion.
 
     Attributes:
-        name: what it is about, in a few words.
+        name: short name.
         passed: the candidate fulfils it.
-        value: the number that was measured; None where there was nothing to measure.
-        limit: what it was held against; None where there is none.
-        sentence: number and limit in words, with units and what they rest on.
+        value: the measured number; None where there was nothing to measure.
+        limit: largest allowed value; None where there is none.
+        sentence: value and limit with their units and the data that they are based on.
     """
 
     name: str

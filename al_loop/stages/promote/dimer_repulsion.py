@@ -1,4 +1,4 @@
-"""Promotion by dimers: two atoms alone repel each other at short range, as they do under the foundation."""
+"""Promotion by dimers: two isolated atoms repel each other at short range, as under the foundation."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from al_loop.stages.promote.criterion import Criterion
-from al_loop.stages.promote.predictions import ask_groups
+from al_loop.stages.promote.predictions import predict_groups
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 NAME = "dimers repel"
 # Distances in units of the sum of covalent radii. The tightest bonds end at 0.77 (N2) and 0.79 (CO), multiply bonded
-# transition metals (Cr2, Mo2) at 0.6, where the foundation itself attracts. Below 0.5 foundations mean nothing:
+# transition metals (Cr2, Mo2) at 0.6, where the foundation itself attracts. Below 0.5 foundations are unreliable:
 # SevenNet-0 attracts Si2 and Cr2 there, other pairs from 0.4 on.
 FRACTIONS = (0.50, 0.54, 0.58, 0.62, 0.66, 0.70)
-WORSE = 1.1  # more attractive than so many times the foundation is worse
-SLACK = 0.02  # eV/Å or eV: below it two models are the same
+WORSE = 1.1  # largest allowed attraction in units of the foundation's
+SLACK = 0.02  # eV/Å or eV: smaller differences are not counted
 
 Array = NDArray[np.float64]
 
@@ -47,29 +47,29 @@ class Curve:
 
     @property
     def excess(self) -> float:
-        """By how much force (eV/Å) or energy step (eV) attract where they may not; 0 or less where all is well."""
+        """Largest excess attraction in force (eV/Å) or energy step (eV); 0 or less if there is none."""
         rise, foundation_rise = -np.diff(self.energy), -np.diff(self.foundation_energy)
         lacking = np.concatenate([_lacking(self.force, self.foundation_force), _lacking(rise, foundation_rise)])
         return float(np.nan_to_num(lacking, nan=np.inf).max())
 
 
 def repulsion(candidate: CommitteePotential, elements: Iterable[int], *, spin: bool = False) -> Criterion:
-    """Every pair of elements repels at short range, or attracts no more than under the foundation.
+    """Check that every pair of elements repels at short range, or attracts no more than under the foundation.
 
     Args:
         candidate: the newly trained committee.
-        elements: atomic numbers that the campaign meets.
-        spin: the foundation wants charge and spin multiplicity; the lowest is given.
+        elements: atomic numbers that occur in the campaign.
+        spin: the foundation requires charge and spin multiplicity; the lowest multiplicity is used.
     """
     pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
-    answers = ask_groups(candidate, [dimers(a, b, spin=spin) for a, b in pairs], foundation=True)
+    groups = predict_groups(candidate, [dimers(a, b, spin=spin) for a, b in pairs], foundation=True)
     curves, refused = [], []
-    for (a, b), answer in zip(pairs, answers, strict=True):
+    for (a, b), group in zip(pairs, groups, strict=True):
         pair = f"{chemical_symbols[a]}-{chemical_symbols[b]}"
-        if isinstance(answer, str):
+        if isinstance(group, str):
             refused.append(pair)
         else:
-            curves.append(_curve(pair, distances_A(a, b), answer))
+            curves.append(_curve(pair, distances_A(a, b), group))
     bad = sorted((curve for curve in curves if curve.excess > 0), key=lambda curve: -curve.excess)
     return Criterion(NAME, not bad, float(len(bad)), 0.0, _sentence(curves, bad, refused))
 
@@ -99,7 +99,7 @@ def _curve(pair: str, distances_A: Array, predictions: Sequence[Prediction]) -> 
 
 
 def _lacking(value: Array, foundation: Array) -> Array:
-    """How much is missing to what is allowed: anything positive, or 1.1 times what attraction the foundation has."""
+    """Amount below the allowed minimum: zero, or 1.1 times the foundation's attraction where it attracts."""
     allowed = np.where(foundation > 0, 0.0, WORSE * foundation - SLACK)
     return allowed - value
 
@@ -107,7 +107,7 @@ def _lacking(value: Array, foundation: Array) -> Array:
 def _sentence(curves: Sequence[Curve], bad: Sequence[Curve], refused: Sequence[str]) -> str:
     low, high = FRACTIONS[0], FRACTIONS[-1]
     where = f"from {low:g} to {high:g} of the sum of covalent radii"
-    text = f"{len(bad)} of {len(curves)} pairs attract {where} (none may, beyond what the foundation does)"
+    text = f"{len(bad)} of {len(curves)} pairs attract {where} (none may attract more than under the foundation)"
     if bad:
         worst = bad[0]
         at = int(np.argmin(worst.force - worst.foundation_force))
@@ -118,5 +118,5 @@ def _sentence(curves: Sequence[Curve], bad: Sequence[Curve], refused: Sequence[s
         if len(bad) > 1:
             text += f"; also {', '.join(curve.pair for curve in bad[1:])}"
     if refused:
-        text += f"; not asked, since the foundation refuses them: {', '.join(refused)}"
+        text += f"; not checked, since the foundation refuses them: {', '.join(refused)}"
     return text

@@ -1,4 +1,4 @@
-"""Promotion by a short run without a thermostat: the total energy stays what it was, as under the foundation."""
+"""Promotion by a short run without a thermostat: the total energy is conserved as under the foundation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EnergyConservation:
-    """How the total energy of runs at constant energy moved.
+    """Drift and fluctuation of the total energy of runs at constant energy.
 
     Attributes:
         drift: largest absolute slope of a run, eV/atom/ps.
@@ -35,7 +35,7 @@ class EnergyConservation:
 
     @classmethod
     def of(cls, energies: Array, timestep_fs: float) -> "EnergyConservation":
-        """Measure runs.
+        """Measure drift and fluctuation of runs.
 
         Args:
             energies: (steps + 1, replicas) total energy per atom, eV; NaN from where a run broke.
@@ -52,11 +52,11 @@ class EnergyConservation:
 
 @dataclass(frozen=True)
 class ConstantEnergyRun:
-    """A short run at constant energy, and how the foundation did in it.
+    """A short run at constant energy, with the foundation's total energies in it.
 
     Attributes:
         replicas: structures with velocities.
-        temperature_K: that the velocities were drawn at.
+        temperature_K: temperature of the initial velocities.
         timestep_fs: time step, that of exploration.
         foundation: (steps + 1, replicas) total energy per atom under the foundation, eV.
     """
@@ -68,10 +68,10 @@ class ConstantEnergyRun:
 
 
 def conserves_energy(candidate: CommitteePotential, run: ConstantEnergyRun, max_ratio: float) -> Criterion:
-    """Drift and fluctuation of the total energy are at most ``max_ratio`` times the foundation's own.
+    """Check that drift and fluctuation of the total energy are at most ``max_ratio`` times the foundation's own.
 
-    A run of some dozens of steps cannot tell a slope from the oscillation that every time step brings: a drift counts
-    from what the allowed fluctuation alone would show as one, and a fluctuation from a hundredth of a kT on.
+    A run of some dozens of steps does not distinguish a drift from the oscillation due to the time step: the limit of
+    the drift is at least what the allowed fluctuation could cause, that of the fluctuation at least 0.01 kT.
 
     Args:
         candidate: the newly trained committee.
@@ -81,9 +81,7 @@ def conserves_energy(candidate: CommitteePotential, run: ConstantEnergyRun, max_
     before = EnergyConservation.of(run.foundation, run.timestep_fs)
     steps = len(run.foundation) - 1
     if not np.isfinite(before.fluctuation):
-        return Criterion(
-            NAME, True, None, None, "the foundation itself cannot be followed from the starting structures"
-        )
+        return Criterion(NAME, True, None, None, "the foundation itself cannot run from the starting structures")
     now = EnergyConservation.of(total_energies(candidate, run.replicas, run.timestep_fs, steps), run.timestep_fs)
     fluctuation = max(max_ratio * before.fluctuation, LEAST_FLUCTUATION_kT * units.kB * run.temperature_K)
     drift = max(max_ratio * before.drift, fluctuation / (steps * run.timestep_fs / 1000))
@@ -100,10 +98,10 @@ def conserves_energy(candidate: CommitteePotential, run: ConstantEnergyRun, max_
 
 
 def start_replicas(structures: Sequence[Atoms], temperature_K: float, rng: np.random.Generator) -> list[Atoms]:
-    """Give structures velocities; they are copied. What constraints hold stays at rest.
+    """Return copies of structures with velocities; constrained atoms stay at rest.
 
-    A structure that only its variants make one that can move (a slab of fixed atoms below an adsorbate) runs free: it
-    is the model's forces that are looked at.
+    A structure whose constraints leave nothing to move before its variants are built (a slab of fixed atoms, for an
+    adsorbate) runs without them: only the model's forces are of interest here.
     """
     replicas = []
     for structure in structures:
@@ -116,7 +114,7 @@ def start_replicas(structures: Sequence[Atoms], temperature_K: float, rng: np.ra
 
 
 def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], timestep_fs: float, steps: int) -> Array:
-    """Run velocity Verlet, all replicas in lockstep, one batched evaluation per step.
+    """Run velocity Verlet for all replicas in lockstep, with one batched evaluation per step.
 
     Args:
         potential: any committee.
@@ -125,10 +123,10 @@ def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], tim
         steps: number of steps.
 
     Returns:
-        (steps + 1, replicas) potential plus kinetic energy per atom, eV; NaN from the step that could not be taken.
+        (steps + 1, replicas) potential plus kinetic energy per atom, eV; NaN from the first step that failed.
     """
-    nobody = np.random.default_rng(0)  # velocities are there: nothing is drawn
-    runs = [VerletReplica(atoms.copy(), 0.0, timestep_fs, nobody) for atoms in replicas]
+    unused_rng = np.random.default_rng(0)  # velocities exist: nothing is drawn
+    runs = [VerletReplica(atoms.copy(), 0.0, timestep_fs, unused_rng) for atoms in replicas]
     energies = np.full((steps + 1, len(runs)), np.nan)
     predictions: list[Prediction] = []
     for step in range(steps + 1):
@@ -139,7 +137,7 @@ def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], tim
             for run, prediction in zip(runs, predictions, strict=True):
                 if step:
                     run.finish(prediction.forces)
-        except (RefusedFrameError, RuntimeError):  # it blew up: the rest stays NaN
+        except (RefusedFrameError, RuntimeError):  # the run broke: the rest stays NaN
             break
         energies[step] = [
             (prediction.energy + restraint_energy_eV(run.atoms) + run.atoms.get_kinetic_energy()) / len(run.atoms)

@@ -1,4 +1,4 @@
-"""Promotion by the promise: P(largest force error > tolerance | trusted) is what the user was promised."""
+"""Promotion by the guarantee: P(largest force error > tolerance | trusted) is at most 1 - confidence."""
 
 from al_loop.stages.promote.criterion import Criterion
 from committee.uncertainty.calibration import Calibration
@@ -7,10 +7,10 @@ NAME = "error_guarantee"
 
 
 def error_guarantee(calibration: Calibration | None) -> Criterion:
-    """The promise is proven, or as long as trusted frames are too few for a proof, not contradicted.
+    """Check that the guarantee is proven, or not contradicted while trusted frames are too few for a proof.
 
-    While fewer frames are trusted than would hold one exceeding frame on average (10 at 90 %), a single one
-    contradicts nothing: it counts as one among so many.
+    While fewer frames are trusted than contain one exceeding frame on average (10 at 90 %), a single exceeding one does
+    not contradict it: the rate is computed with that number of frames.
 
     Args:
         calibration: of the candidate, on frames that it was not trained on.
@@ -22,9 +22,9 @@ def error_guarantee(calibration: Calibration | None) -> Criterion:
         return Criterion(NAME, True, calibration.trusted_error_bound, limit, calibration.summary)
     if calibration.quantile is None or calibration.trusted == 0:
         waiting = calibration.summary if calibration.quantile is None else "no calibration frame is trusted"
-        return Criterion(NAME, True, None, limit, f"nothing is promised yet ({waiting})")
+        return Criterion(NAME, True, None, limit, f"nothing is guaranteed yet ({waiting})")
     rate = calibration.trusted_exceeding / max(calibration.trusted, 1 / limit)
     passed = rate <= limit + 1e-9
-    word = "not contradicted" if passed else "contradicted"
+    result = "not contradicted" if passed else "contradicted"
     share = f"share {rate:.0%}, at most {limit:.0%} may"
-    return Criterion(NAME, passed, rate, limit, f"{word}: {share}; {calibration.summary}")
+    return Criterion(NAME, passed, rate, limit, f"{result}: {share}; {calibration.summary}")

@@ -1,4 +1,4 @@
-"""What a candidate is judged on: labels, frames far from them, and a run at constant energy."""
+"""Data that a candidate is evaluated on: labels, frames far from them, and a run at constant energy."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
@@ -19,11 +19,11 @@ from committee.potential import CommitteePotential
 
 PROBE_SEED, RUN_SEED, EARLIER_SEED, NEWEST_SEED = 7, 8, 9, 10
 REPLICAS = 3  # structures that run at constant energy
-NEWEST = 24  # new labels that are compared: more say the same
+NEWEST = 24  # new labels that are compared: more do not change the result
 
 Arrays = dict[str, NDArray[Any]]
 Once = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Given a key and what makes arrays, returns those that were made the first time."""
+"""Called with a key and a function that makes arrays; returns the arrays that were made for the key first."""
 
 
 def gather_evidence(
@@ -37,23 +37,23 @@ def gather_evidence(
     once: Once,
     validation: Callable[[CommitteePotential], Criterion] | None = None,
 ) -> Evidence:
-    """Collect what the candidate of a round is judged on; the same whenever it is asked for.
+    """Collect the data that the candidate of a round is evaluated on; the result is reproducible.
 
     Args:
         config: the campaign.
         foundation: the untrained committee.
-        candidate: the newly trained one; the first of a campaign says which frames are far from its labels.
-        labels: all up to the round.
+        candidate: the newly trained one; the first of a campaign defines which frames are far from its labels.
+        labels: all labels up to the round.
         round_: the round that trained the candidate.
         served_round: the round whose model is served; None for the foundation.
-        once: keeps what is drawn once for all rounds.
-        validation: compares a candidate's crystals with a reference; None if the config asks for no validation.
+        once: stores random choices that are made once for all rounds.
+        validation: compares a candidate's crystals with a reference; None if the config requires no validation.
     """
     structures = [structure.atoms for structure in all_structures(config.systems)]
     unknown = range(0 if served_round is None else served_round + 1, round_ + 1)
     newest = [frame for frame in labels.training if frame.round in unknown]
     held_back = labels.with_role(Role.CALIBRATION)
-    met = [*structures, *(frame.atoms for frame in (*newest, *held_back))]
+    frames = [*structures, *(frame.atoms for frame in (*newest, *held_back))]
     rng = np.random.default_rng([config.seed, NEWEST_SEED, round_])
     return Evidence(
         held_back=held_back,
@@ -61,14 +61,14 @@ def gather_evidence(
         earlier=_earlier(config, labels.training, round_, once),
         probe=_probe(config, candidate, structures, once),
         run=_run(config, foundation, structures, once),
-        elements=frozenset(int(z) for atoms in met for z in atoms.numbers),
+        elements=frozenset(int(z) for atoms in frames for z in atoms.numbers),
         spin=any("spin" in atoms.info for atoms in structures),
         validation=validation,
     )
 
 
 def _earlier(config: Config, training: Sequence[LabelledFrame], round_: int, once: Once) -> list[LabelledFrame]:
-    """Labels of former rounds in equal shares, in an order that was drawn when each round was first looked back on."""
+    """Labels of former rounds in equal shares, in an order that was drawn when each round was first used."""
     count = config.promote.earlier_labels
     drawn = [_drawn(config.seed, training, former, count, once) for former in range(round_)]
     interleaved = (frame for frame in chain.from_iterable(zip_longest(*drawn)) if frame is not None)

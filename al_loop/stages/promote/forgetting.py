@@ -1,4 +1,4 @@
-"""Frames far from every label, answered by the foundation and kept: there the correction must have faded out."""
+"""Promotion by probe frames far from every label, where the candidate must agree with the foundation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from al_loop.stages.promote.criterion import Criterion
-from al_loop.stages.promote.predictions import FoundationDeviation, ask_groups, root_mean_square
+from al_loop.stages.promote.predictions import FoundationDeviation, predict_groups, root_mean_square
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 NAME = "foundation's frames"
 SCALES = (0.92, 1.08, 0.96, 1.05)  # of all lengths: bonds as in a crystal or molecule thousands of K hot
-RATTLES_A = (0.25, 0.15)  # standard deviation of each coordinate besides
+RATTLES_A = (0.25, 0.15)  # standard deviation of the displacement of each coordinate
 CLOSEST = 0.65  # of the sum of covalent radii: a frame with a closer pair is drawn again
-SLACK_eV_per_A = 1e-3  # below it two models are the same
+SLACK_eV_per_A = 1e-3  # smaller differences are not counted
 DRAWS = 20
 DRAWS_PER_FRAME = 6
 
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ProbeFrames:
-    """Structures with the foundation's own answer.
+    """Structures with the foundation's own forces.
 
     Attributes:
         atoms: the frames.
@@ -40,7 +40,7 @@ class ProbeFrames:
     forces: tuple[Array, ...]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """As named arrays; charge and spin are kept where a frame has them, -1 stands for none."""
+        """As named arrays; charge and spin are kept where a frame has them, -1 means no spin."""
         return {
             "sizes": np.array([len(a) for a in self.atoms], dtype=np.int64),
             "numbers": np.concatenate([a.numbers for a in self.atoms] or [np.empty(0, dtype=np.int64)]),
@@ -86,29 +86,29 @@ def _joined_moments(frames: Sequence[Atoms]) -> NDArray[np.float64]:
 def probe_frames(
     structures: Sequence[Atoms], count: int, candidate: CommitteePotential, far: float, rng: np.random.Generator
 ) -> ProbeFrames:
-    """Strain and rattle the starting structures in turn, and ask the foundation; what it refuses is left out.
+    """Strain and rattle the starting structures in turn and predict them; refused frames are left out.
 
-    Nothing moves on from these frames, which are to be far from all labels: constraints play no role in them.
+    Constraints do not apply: the frames must be far from all labels, and nothing moves from them.
 
-    Of ``DRAWS_PER_FRAME`` times as many draws those are kept that are far from the first labels, the nearest of them
-    first: furthest out nothing is left of any correction, and nothing could be seen.
+    Of ``DRAWS_PER_FRAME`` times as many draws, those far from the first labels are kept, the nearest of them first: at
+    the largest distances any correction has vanished and could not be measured.
 
     Args:
         structures: the campaign's starting structures.
         count: number of frames.
-        candidate: the first trained committee, which knows what is far from its labels.
-        far: latent distance.
+        candidate: the first trained committee, which gives latent distances from its labels.
+        far: smallest latent distance of a far frame.
         rng: of the displacements.
     """
     draws = range(DRAWS_PER_FRAME * count)
     disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
     frames = [atoms for atoms in disturbed if atoms is not None]
-    answers = ask_groups(candidate, [[atoms] for atoms in frames], foundation=True)
-    healthy = [(atoms, answer[0]) for atoms, answer in zip(frames, answers, strict=True) if not isinstance(answer, str)]
+    groups = predict_groups(candidate, [[atoms] for atoms in frames], foundation=True)
+    healthy = [(atoms, group[0]) for atoms, group in zip(frames, groups, strict=True) if not isinstance(group, str)]
     known = [
-        (atoms, answer.foundation_forces, _nearness(answer, far))
-        for atoms, answer in healthy
-        if answer.foundation_forces is not None and np.isfinite(answer.foundation_forces).all()
+        (atoms, one.foundation_forces, _nearness(one, far))
+        for atoms, one in healthy
+        if one.foundation_forces is not None and np.isfinite(one.foundation_forces).all()
     ]
     kept = sorted(known, key=lambda k: k[2])[:count]
     return ProbeFrames(tuple(atoms for atoms, _, _ in kept), tuple(forces for _, forces, _ in kept))
@@ -117,12 +117,12 @@ def probe_frames(
 def no_harm(
     candidate: CommitteePotential, probe: ProbeFrames, foundation: FoundationDeviation, max_rise: float, far: float
 ) -> Criterion:
-    """Far from every label the candidate is the foundation, so that nothing it knew is forgotten.
+    """Check that the candidate agrees with the foundation far from every label, so that nothing is forgotten.
 
-    What a correction does near the labels is measured on labels; only frames whose every atom is further away than
-    ``far`` count here, where no label supports it. It then adds to the foundation's error, which is unknown there: its
-    share of the forces is taken to be what it is on the labels. A deviation δ that knows nothing of the error e makes
-    it √(e² + δ²), and this may rise by less than ``max_rise``.
+    Corrections near the labels are measured on labels; only frames with every atom further away than ``far`` count
+    here, where no label supports a correction. The foundation's error e is unknown there, and its share of the forces
+    is assumed to be that on the labels. A correction δ that is uncorrelated with e changes the error to √(e² + δ²),
+    which may exceed e by less than the share ``max_rise``.
 
     Args:
         candidate: the newly trained committee.
@@ -132,9 +132,9 @@ def no_harm(
         far: latent distance from the candidate's labels.
     """
     if not np.isfinite(foundation.rmse):
-        return Criterion(NAME, False, None, None, "there are no calibration labels to know the foundation's error from")
+        return Criterion(NAME, False, None, None, "there are no calibration labels to measure the foundation's error")
     if not probe.atoms:
-        return Criterion(NAME, True, None, None, "the foundation answered for no probe frame")
+        return Criterion(NAME, True, None, None, "the foundation refused every probe frame")
     predictions = candidate.predict(list(probe.atoms), "energy")
     counted = [
         (prediction.forces - forces, forces)
@@ -158,19 +158,19 @@ def no_harm(
 
 
 def is_far(prediction: Prediction, far: float) -> bool:
-    """Whether every atom is further than ``far`` from the labels: forces reach over, so that one near atom counts."""
+    """Whether every atom is further than ``far`` from the labels; one near atom would change the forces on others."""
     distance = prediction.latent_distance
     return distance is None or not distance.min() <= far
 
 
 def _nearness(prediction: Prediction, far: float) -> tuple[bool, float]:
-    """Sorts frames: far ones first, the nearest of them in front."""
+    """Sort key of frames: far ones first, by increasing distance."""
     distance = prediction.latent_distance
     return not is_far(prediction, far), float("inf") if distance is None else float(distance.min())
 
 
 def _disturbed(structure: Atoms, turn: int, rng: np.random.Generator) -> Atoms | None:
-    """The structure scaled and rattled, None if two atoms came too close in every draw."""
+    """The structure scaled and rattled; None if two atoms are too close in every draw."""
     scale = SCALES[turn % len(SCALES)]
     rattle_A = RATTLES_A[turn // len(SCALES) % len(RATTLES_A)]
     for _ in range(DRAWS):

@@ -1,4 +1,4 @@
-"""What candidate, served model and foundation say of labelled frames, asked once for all criteria."""
+"""Force errors of candidate, served model and foundation on labelled frames, predicted once for all criteria."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Errors:
+class FrameErrors:
     """Force errors on one labelled frame of n atoms, (n, 3) eV/Å each."""
 
     candidate: Array
@@ -26,7 +26,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class FoundationDeviation:
-    """What is known of the foundation's error from labels.
+    """The foundation's error on labels.
 
     Attributes:
         rmse: root mean square error of its force components, eV/Å.
@@ -37,7 +37,7 @@ class FoundationDeviation:
     rms_force: float
 
     def expected(self, rms_force: float) -> float:
-        """RMSE, eV/Å, to expect where forces are of another size: the relative error stays, the error never shrinks.
+        """Expected RMSE, eV/Å, for forces of another size: it grows with the forces and never shrinks.
 
         Args:
             rms_force: root mean square of the foundation's force components there, eV/Å.
@@ -46,21 +46,21 @@ class FoundationDeviation:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ForceErrors:
     """Force errors of the three models by frame id."""
 
-    by_frame: dict[str, Errors]
+    by_frame: dict[str, FrameErrors]
 
     @classmethod
     def of(
         cls, candidate: CommitteePotential, served: CommitteePotential, frames: Iterable[LabelledFrame]
-    ) -> "Answers":
-        """Ask both models about every frame once; the foundation answers on the way.
+    ) -> "ForceErrors":
+        """Predict every frame once with both models; the candidate's predictions include the foundation's.
 
         Args:
             candidate: the newly trained committee.
             served: the served model, on the same foundation.
-            frames: converged labels; the same frame may come more than once.
+            frames: converged labels; a frame may occur more than once.
         """
         distinct = list({frame.frame_id: frame for frame in frames}.values())
         atoms = [frame.atoms for frame in distinct]
@@ -83,7 +83,7 @@ class Answers:
         return new, old, bare
 
     def foundation_error(self, frames: Sequence[LabelledFrame]) -> "FoundationDeviation":
-        """How far off the foundation's forces are on labelled frames; NaN without frames."""
+        """The foundation's force error on labelled frames; NaN without frames."""
         if not frames:
             return FoundationDeviation(float("nan"), float("nan"))
         errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
@@ -96,26 +96,26 @@ def root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def ask_groups(
+def predict_groups(
     potential: CommitteePotential, groups: Sequence[Sequence[Atoms]], *, foundation: bool = False
 ) -> list[list[Prediction] | str]:
-    """Ask about groups of frames in one batch; a group that the foundation refuses gives the reason instead.
+    """Predict groups of frames in one batch; a refused frame replaces its group's predictions by the reason.
 
     Args:
         potential: any committee.
-        groups: frames that only count together.
-        foundation: with the foundation's own forces.
+        groups: frames whose predictions are used together.
+        foundation: include the foundation's own forces.
     """
-    answers = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
-    return [_of_group([next(answers) for _ in group]) for group in groups]
+    predictions = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
+    return [_of_group([next(predictions) for _ in group]) for group in groups]
 
 
-def _of_group(answers: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
-    refused = [answer.reason for answer in answers if isinstance(answer, RefusedFrameError)]
-    return refused[0] if refused else [answer for answer in answers if isinstance(answer, Prediction)]
+def _of_group(predictions: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
+    refused = [one.reason for one in predictions if isinstance(one, RefusedFrameError)]
+    return refused[0] if refused else [one for one in predictions if isinstance(one, Prediction)]
 
 
-def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Errors:
+def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> FrameErrors:
     label = dft_forces(frame)
     bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
-    return Errors(new.forces - label, old.forces - label, bare - label)
+    return FrameErrors(new.forces - label, old.forces - label, bare - label)

@@ -1,4 +1,4 @@
-"""How many labels one choice may ask for, and of what kind."""
+"""How many labels one selection may request, and of which kind."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from al_loop.records import UNPHYSICAL
 
 @dataclass(frozen=True)
 class SelectionBudget:
-    """What may be spent.
+    """Limits of one selection.
 
     Attributes:
-        labels: at most so many.
-        unphysical: of these, frames that are unphysical but computable.
-        audit_of: labels of which the audit's share is drawn.
+        labels: maximum number of frames.
+        unphysical: maximum number of these that are unphysical but computable.
+        audit_of: number of labels that the audit's share refers to.
         audited: the audit is drawn from these frames; None for all.
     """
 
@@ -34,15 +34,15 @@ class SelectionBudget:
         batches: int = 1,
         audited: Collection[str] | None = None,
     ) -> Self:
-        """An equal share of a round's budget and quota, and what the shares before have left of theirs.
+        """An equal share of a round's budget and quota, plus what earlier batches left of theirs.
 
         Args:
             settings: the quota.
             budget: labels of the round.
-            spent: reason -> number of labels that the batches before have asked for.
+            spent: reason -> number of labels that earlier batches requested.
             batch: number of the batch, from 0.
-            batches: how many there are.
-            audited: frames that this batch has met; each is drawn for an audit with the same chance.
+            batches: number of batches.
+            audited: frames of this batch; each has the same chance to be drawn for the audit.
         """
 
         def due(total: int) -> int:

@@ -1,4 +1,4 @@
-"""Candidates and labelled frames with their descriptors: those kept with the visits, the others computed anew."""
+"""Descriptors of candidates and labelled frames: stored ones are reused, missing ones are computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,19 +13,19 @@ from committee.prediction import Prediction
 
 
 def without_descriptor(candidates: Sequence[Candidate]) -> list[str]:
-    """Suspects that were stopped before the model was asked."""
+    """Ids of suspects whose trajectory stopped before the model predicted them."""
     return [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
 
 
 def described_candidates(
     candidates: Sequence[Candidate], structures: Mapping[str, Atoms], potential: CommitteePotential
 ) -> list[Candidate]:
-    """Fill in the descriptors of some candidates; a frame that the foundation cannot answer for stays without.
+    """Fill in missing descriptors of candidates; a frame that the foundation refuses stays without.
 
     Args:
         candidates: of the round.
-        structures: of those that lack a descriptor (``without_descriptor``), by frame id.
-        potential: gives the features; the foundation is frozen, so that they are the same in all rounds.
+        structures: those without a descriptor (``without_descriptor``), by frame id.
+        potential: computes the features; the foundation is frozen, so that they are the same in all rounds.
     """
     computed = _computed(structures, potential)
     return [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
@@ -34,11 +34,11 @@ def described_candidates(
 def known_frames(
     taken: Mapping[str, Atoms], stored: Mapping[str, Descriptor], potential: CommitteePotential
 ) -> list[LabelledDescriptor]:
-    """Frames with a label, or for which one is asked, with their descriptors where the foundation has an answer.
+    """Labelled and requested frames with their descriptors; None where the foundation refuses a frame.
 
     Args:
         taken: structures by frame id.
-        stored: descriptors that were kept with the visits.
+        stored: descriptors from the exploration, by frame id.
         potential: as for ``described_candidates``.
     """
     missing = {frame: atoms for frame, atoms in taken.items() if frame not in stored}
@@ -50,7 +50,7 @@ def known_frames(
 
 
 def _computed(frames: Mapping[str, Atoms], potential: CommitteePotential) -> dict[str, Descriptor]:
-    """Descriptors of the frames that the foundation does not refuse."""
+    """Descriptors by frame id, of the frames that the foundation does not refuse."""
     predictions = potential.predict_each(list(frames.values()))
     return {
         frame_id: frame_descriptor(prediction.features, atoms.numbers)

@@ -1,4 +1,4 @@
-"""Farthest-point sampling: each pick is as far as can be from everything taken before it."""
+"""Farthest-point sampling: each pick is as far as possible from all points taken before it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class FarthestPoints:
         return (pick, float(gains[pick])) if gains[pick] > 0 else (-1, 0.0)
 
     def take(self, index: int) -> None:
-        """Keep away from this candidate from now on."""
+        """Take this candidate: later picks keep their distance from it."""
         here = self._points[index : index + 1]
         self.distances = np.minimum(self.distances, nearest_distances(self._points, here, self._squares))
 
@@ -56,7 +56,7 @@ def nearest_distances(points: Points, taken: Points, squares: Points | None = No
     Args:
         points: (m, d).
         taken: (t, d).
-        squares: (m,) |a|² of the points, where it is at hand.
+        squares: (m,) |a|² of the points, if already computed.
     """
     nearest = np.full(len(points), np.inf)
     if len(taken) == 0:

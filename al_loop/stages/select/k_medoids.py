@@ -1,4 +1,4 @@
-"""Representative frames: a few that stand for all, for the round in which no uncertainty is known yet."""
+"""Representative frames by k-medoids, for rounds in which no uncertainty is known yet."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +6,15 @@ from scipy.spatial.distance import cdist
 
 from al_loop.stages.select.farthest_point import Points, nearest_distances
 
-AT_MOST = 2000  # frames that are weighed against each other; of more, evenly many of all trajectories
+AT_MOST = 2000  # frames with pairwise distances; of more, an even sample of all trajectories is used
 
 
 class Representatives:
     """Greedy k-medoids among the points of one composition: each pick shortens the sum of all distances most.
 
     The greedy solution of the facility-location problem (Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978)).
-    Farthest points are the outliers of what was explored; without an uncertainty that says which outliers matter, a
-    model learns more from frames that stand for many.
+    Farthest points are the outliers of the explored frames; without an uncertainty that shows which outliers matter, a
+    model learns more from representative frames.
 
     Args:
         points: (m, d) candidates.
@@ -26,18 +26,18 @@ class Representatives:
         self._rows = np.linspace(0, len(points) - 1, min(len(points), AT_MOST)).round().astype(int)
         some = points[self._rows]
         self._between: NDArray[np.float64] = cdist(some, some)
-        self._stands_for = len(points) / len(some)
+        self._weight = len(points) / len(some)
         self._nearest = nearest
         self._empty = len(taken) == 0
         farthest = np.full(len(some), self._between.max(initial=0.0))
         self._distances = farthest if self._empty else nearest_distances(some, taken)
 
     def best(self) -> tuple[int, float]:
-        """The candidate that shortens the distances most, and by how much in all; -1 and 0 if all are near-duplicates.
+        """The candidate that shortens the distances most, and the sum of that; -1 and 0 if all are near-duplicates.
 
         While nothing at all is taken, the sum counts as infinite.
         """
-        gains = np.maximum(self._distances[:, None] - self._between, 0).sum(axis=0) * self._stands_for
+        gains = np.maximum(self._distances[:, None] - self._between, 0).sum(axis=0) * self._weight
         if self._empty:
             return int(self._rows[np.argmax(gains)]), np.inf
         gains[self._distances <= self._nearest] = 0

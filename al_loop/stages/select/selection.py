@@ -1,4 +1,4 @@
-"""SELECT: which suspects are worth a DFT calculation, under the round's budget."""
+"""SELECT: choose the frames for DFT calculations within the round's budget."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from al_loop.stages.select.farthest_point import FarthestPoints
 from al_loop.stages.select.k_medoids import Representatives
 from al_loop.structures.descriptors import Descriptor, stacked, standardised
 
-SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the choice
+SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LabelledDescriptor:
     Attributes:
         frame_id: content hash.
         formula: chemical formula.
-        descriptor: as a candidate's; None where the foundation has no answer.
+        descriptor: as of a candidate; None where the foundation refuses the frame.
     """
 
     frame_id: str
@@ -32,11 +32,10 @@ class LabelledDescriptor:
 
 @dataclass
 class Selection:
-    """Frames to label, and what they were chosen by.
+    """Frames to label, with the reason of each.
 
     Attributes:
-        reasons: frame id -> ``audit``, ``unphysical``, ``farthest point`` or ``representative``, in the order of the
-            choice.
+        reasons: frame id -> ``audit``, ``unphysical``, ``farthest point`` or ``representative``, in order of selection.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
@@ -54,16 +53,16 @@ def select(
     rng: np.random.Generator,
     selection_budget: SelectionBudget | None = None,
 ) -> Selection:
-    """Choose frames for DFT: a random audit, a quota of the unphysical, the rest by farthest-point sampling.
+    """Select frames for DFT: a random audit, a quota of unphysical frames, the rest by farthest-point sampling.
 
-    While no uncertainty is known at all, the rest is what represents the explored frames best.
+    While no uncertainty is known, the rest are the most representative frames.
 
     Args:
         candidates: the round's gated frames; those without a descriptor can only be drawn for the audit.
         known: frames that are labelled already; new ones keep away from them.
-        settings: budget, audit share, quota, and what counts as a near-duplicate.
+        settings: budget, audit share, quota and near-duplicate distance.
         rng: draws the audit.
-        selection_budget: what may be spent of the round's budget; all of it by default.
+        selection_budget: part of the round's budget; all of it by default.
     """
     allowed = selection_budget or SelectionBudget.of(settings, settings.labels_per_round, {})
     ids = {frame.frame_id for frame in known}
@@ -87,10 +86,10 @@ def spread_out(
 ) -> list[Candidate]:
     """At most ``count`` candidates by farthest-point sampling within each composition, weighted by uncertainty.
 
-    A composition of which no uncertainty is known is represented instead.
+    A composition without any known uncertainty is sampled by k-medoids instead.
 
-    The next pick is the best one of all compositions: distances are in units of what is typical of their composition,
-    uncertainties are in eV/Å, so that both compare. A composition of which nothing is known yet comes first.
+    The next pick is the best one of all compositions: distances are in units of the typical distance within their
+    composition and uncertainties in eV/Å, so that both compare. A composition without labelled frames comes first.
     """
     if count <= 0:
         return []
@@ -126,7 +125,7 @@ def _sampler(
 def _audit(
     candidates: Sequence[Candidate], settings: SelectSettings, allowed: SelectionBudget, rng: np.random.Generator
 ) -> list[Candidate]:
-    """A random draw from everything that could be labelled, trusted or not; the remainder decided by chance."""
+    """A random draw from all computable frames, trusted or not; a fractional count is rounded at random."""
     drawn_from = [c for c in candidates if allowed.audited is None or c.frame_id in allowed.audited]
     unguided = any(_unguided(candidate) for candidate in drawn_from)
     share = max(settings.audit_fraction, SEED_AUDIT * unguided) * allowed.audit_of
@@ -139,11 +138,11 @@ def _known(candidates: Iterable[Candidate]) -> list[LabelledDescriptor]:
 
 
 def _unguided(candidate: Candidate) -> bool:
-    """Neither the gate nor the committee can say anything of this frame yet."""
+    """The gate is not calibrated for this frame, and the committee has no uncertainty for it."""
     return candidate.lane is Lane.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
 
 
 def _weight(candidate: Candidate) -> float:
-    """Largest force uncertainty; all the same where nothing is known about it."""
+    """Largest force uncertainty; 1 where it is not known."""
     sigma = candidate.force_uncertainty_eV_per_A
     return 1.0 if sigma is None else max(sigma, 1e-9)

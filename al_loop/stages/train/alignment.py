@@ -1,4 +1,4 @@
-"""Labels against the foundation: what a round's training set is, and whether it may be trained on."""
+"""The training set of a round, and the check of its labels against the foundation."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from al_loop.files.labels.counts import LabelCounts
 from al_loop.records import LabelledFrame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.stages.train.compared_labels import compared_label
-from al_loop.stages.train.foundation_predictions import FoundationAnswer, foundation_predictions
+from al_loop.stages.train.foundation_predictions import FoundationPrediction, foundation_predictions
 from al_loop.stages.train.other_labels import read_other_labels
 from al_loop.stages.train.outliers import derivative_outliers
 from al_loop.stages.train.residuals import Residuals
@@ -30,35 +30,35 @@ from committee.training.train import TrainingFrame
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """What ``committee.train`` is given, and what was found on the way.
+    """Inputs of ``committee.train``, and the findings of the comparison with the foundation.
 
     Attributes:
         frames: the engine's labels, then those of other levels on the foundation's zero.
-        prior_shifts_eV: atomic number -> reference shift where the labels leave it open.
-        findings: what a user should know, in sentences.
-        slips: what is wrong with labels, in sentences.
-        residuals: what the engine's reference shifts leave.
-        other_residuals: level of theory -> what the reference shifts of its frames leave, for every other level.
+        prior_shifts_eV: atomic number -> reference shift where the labels do not determine it.
+        findings: information for the user, in sentences.
+        mismatches: wrong units, signs or orders of labels, in sentences.
+        residuals: of the engine's labels after the fit of reference shifts.
+        other_residuals: level of theory -> residuals of its frames, for every other level.
     """
 
     frames: list[TrainingFrame]
     prior_shifts_eV: Mapping[int, float]
     findings: tuple[str, ...]
-    slips: tuple[str, ...]
+    mismatches: tuple[str, ...]
     residuals: Residuals
     other_residuals: Mapping[str, Residuals]
 
     def stop(self, align: AlignSettings, *, first: bool) -> str:
-        """Why this must not be trained on and what to do, in one paragraph; empty if it may be.
+        """Message why training must not start and what to do, in one paragraph; empty if it may start.
 
         Args:
             align: the limits.
-            first: nothing was trained yet. Later frames are hotter and farther from the foundation.
+            first: nothing was trained yet; only then the spread counts, since later frames are farther off.
         """
-        if self.slips and align.on_slip != "warn":
+        if self.mismatches and align.on_slip != "warn":
             return (
-                f"{' '.join(self.slips)} Nothing was trained. Mend the engine and start anew in another folder (for "
-                "a file of other labels: mend the file), or set align.on_slip: warn if the labels are right."
+                f"{' '.join(self.mismatches)} Nothing was trained. Fix the engine and start again in another folder "
+                "(for a file of other labels: fix the file), or set align.on_slip: warn if the labels are right."
             )
         return self._objection(align.accept_residual_spread_eV_per_atom) if first else ""
 
@@ -77,18 +77,18 @@ def training_input(
     progress: Callable[[int, int], None] | None = None,
     compared_only: Sequence[LabelledFrame] = (),
 ) -> TrainingInput:
-    """Put a training set together and compare it with the foundation.
+    """Assemble the training set and compare it with the foundation.
 
     Args:
         config: the campaign, with an absolute folder.
         backbone: the foundation.
         labelled: the engine's accepted labels, all of one level of theory.
-        progress: called with (done, total) while the foundation is asked.
-        compared_only: labels of the engine that show its slips too and are not trained on.
+        progress: called with (done, total) while the foundation is evaluated.
+        compared_only: labels of the engine that are compared with the foundation and not trained on.
 
     Raises:
         InputError: a file of other labels that cannot be used.
-        TrainingDataError: labels that nothing could be learnt from.
+        TrainingDataError: the labels cannot be trained on.
     """
     own = [training_frame(frame) for frame in labelled]
     _require_one_level(own)
@@ -99,28 +99,28 @@ def training_input(
     left_out = _outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
     frames, seen = _without(left_out, frames, seen)
     energies = [float(entry.energy) for entry in seen]
-    prior, unanswered = _atom_shifts(config, backbone)
+    prior, unused_atoms = _atom_shifts(config, backbone)
     aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
     found = [
         residuals.summary,
         residuals.shifts.warning and _remedy(residuals.shifts, prior),
-        unanswered,
+        unused_atoms,
         *others.notes,
     ]
     held_out = [training_frame(frame) for frame in compared_only]
-    answers = foundation_predictions(backbone, [frame.atoms for frame in held_out])
-    slips = []
+    predictions = foundation_predictions(backbone, [frame.atoms for frame in held_out])
+    mismatches = []
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
-        compared: list[tuple[TrainingFrame, Tangents | FoundationAnswer]] = [
+        compared: list[tuple[TrainingFrame, Tangents | FoundationPrediction]] = [
             *zip(frames, seen, strict=True),
-            *zip(held_out, answers, strict=True),
+            *zip(held_out, predictions, strict=True),
         ]
         here = [(frame, entry) for frame, entry in compared if frame.level_of_theory == level]
         who = "The labels" if level == own[0].level_of_theory else f"align.other_labels, {level}: the labels"
-        agreement, slip = compare(who, here)
+        agreement, wrong = compare(who, here)
         found.append(agreement)
-        slips += slip
+        mismatches += wrong
     for level, shifts in aligned.shifts.items():
         found.append(
             f"{level}: energies aligned by shifts of their own, which leave "
@@ -131,14 +131,14 @@ def training_input(
     if parts.partial:
         found.append(f"Of {len(frames)} labelled frames {parts}; what a frame lacks has no weight in the fit.")
     others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
-    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(slips), residuals, others_left)
+    return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(mismatches), residuals, others_left)
 
 
 def training_frame(frame: LabelledFrame) -> TrainingFrame:
-    """Return a label of the ledger as the committee is given it.
+    """Return a label of the ledger as a training frame.
 
     Raises:
-        ValueError: there is no energy.
+        ValueError: the label has no energy.
     """
     if frame.label.energy_eV is None:
         raise ValueError(f"frame {frame.frame_id} has a label without an energy")
@@ -154,7 +154,7 @@ def training_frame(frame: LabelledFrame) -> TrainingFrame:
 
 
 def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:
-    """Shifts from isolated atoms, and why there are none: what was imported into a ledger must not end a campaign."""
+    """Shifts from isolated atoms, or none with the reason: imported atoms of a ledger must not end a campaign."""
     try:
         return isolated_atom_shifts(config.align.isolated_atoms_eV, backbone), ""
     except InputError as error:
@@ -162,14 +162,14 @@ def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], 
 
 
 def _outliers(frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings) -> dict[str, str]:
-    """Frame id -> why forces or stress of another level's label are not believed; energies are a reason to stop."""
+    """Frame id -> why forces or stress of another level's label are an outlier; wrong energies are a reason to stop."""
     found: dict[str, str] = {}
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
         ids, compared = [], []
         for frame, entry in zip(frames, seen, strict=True):
             if frame.level_of_theory == level:
-                answer = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
-                compared.append(compared_label(frame, *answer))
+                prediction = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
+                compared.append(compared_label(frame, *prediction))
                 ids.append(frame.id)
         found |= {ids[index]: reason for index, reason in derivative_outliers(compared, settings).items()}
     return found
@@ -187,13 +187,13 @@ def _require_one_level(own: Sequence[TrainingFrame]) -> None:
     if len(levels) > 1:
         named = ", ".join(f"{level} (frame {example})" for level, example in levels.items())
         raise TrainingDataError(
-            f"The campaign's own labels are of several levels of theory, expected one: {named}. Start anew in another "
+            f"The campaign's own labels are of several levels of theory, expected one: {named}. Start again in another "
             "folder with the labels of one level, and give the others as align.other_labels."
         )
 
 
 def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float]) -> Residuals:
-    """What a level's shifts leave; every frame counts, since no energies were taken out of files of labels."""
+    """Residuals of a level's frames; every frame counts, since no energies of label files are removed as outliers."""
     chosen = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
     found = Residuals.of([frames[i] for i in chosen], [foundation_energies_eV[i] for i in chosen], {})
     spread = float(np.fmax(found.spread_eV_per_atom, found.shifts.residual_spread_eV_per_atom))
@@ -201,20 +201,20 @@ def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_e
 
 
 def label_slips(frames: Sequence[TrainingFrame], backbone: Backbone) -> list[str]:
-    """One sentence for each slip of unit, sign or order that labels show beside the foundation."""
-    answers = foundation_predictions(backbone, [frame.atoms for frame in frames])
-    return compare("The labels", list(zip(frames, answers, strict=True)))[1]
+    """One sentence for each wrong unit, sign or order that the comparison of labels with the foundation finds."""
+    predictions = foundation_predictions(backbone, [frame.atoms for frame in frames])
+    return compare("The labels", list(zip(frames, predictions, strict=True)))[1]
 
 
-def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationAnswer]]) -> tuple[str, list[str]]:
-    """Compare labels with what the foundation says of their frames.
+def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationPrediction]]) -> tuple[str, list[str]]:
+    """Compare labels with the foundation's predictions for their frames.
 
     Args:
-        who: the labels, for example ``The labels``.
+        who: name of the labels in sentences, for example ``The labels``.
         here: frames of one level of theory.
 
     Returns:
-        One sentence on how they agree, and one for each slip.
+        One sentence on how they agree, and one for each mismatch.
     """
     forces = check_forces(
         [
@@ -242,15 +242,15 @@ def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationA
             if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
         ]
     )
-    slips = [f"{who} do not fit the foundation: {slip}." for slip in (forces.slip, stress) if slip]
-    return forces.sentence(who), slips
+    mismatches = [f"{who} do not fit the foundation: {wrong}." for wrong in (forces.slip, stress) if wrong]
+    return forces.sentence(who), mismatches
 
 
 def _remedy(shifts: ReferenceShifts, prior: Mapping[int, float]) -> str:
     known = set(shifts.undetermined) <= {chemical_symbols[z] for z in prior}
     if known:
         return (
-            f"The labels do not tell the reference shifts of {', '.join(shifts.undetermined)} apart: for compositions "
+            f"The labels do not determine the reference shifts of {', '.join(shifts.undetermined)}: for compositions "
             "unlike those trained on they follow the isolated atoms (align.isolated_atoms_eV, or imported)."
         )
     return f"{shifts.warning} Or give align.isolated_atoms_eV."

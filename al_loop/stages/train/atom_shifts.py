@@ -1,4 +1,4 @@
-"""Reference shifts from isolated atoms: what labels and foundation say of one atom in vacuum."""
+"""Reference shifts from isolated atoms: energies of labels minus foundation for one atom in vacuum."""
 
 from collections.abc import Mapping
 
@@ -17,10 +17,10 @@ def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -
 
     Args:
         energies_eV: of the labelling code by symbol.
-        backbone: the foundation; asked for the atom in vacuum, in its ground state's multiplicity.
+        backbone: the foundation; it is evaluated for the atom in vacuum with the multiplicity of its ground state.
 
     Raises:
-        InputError: a foundation that gives no energy of a single atom.
+        InputError: the foundation has no energy for a single atom.
     """
     return {
         atomic_numbers[symbol]: energy - _foundation_energy_eV(symbol, backbone)
@@ -35,7 +35,7 @@ def known_atoms(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[st
 
 def _foundation_energy_eV(symbol: str, backbone: Backbone) -> float:
     try:
-        energy = _answer_eV(symbol, backbone)
+        energy = _evaluated_eV(symbol, backbone)
     except CommitteeError as error:
         energy, why = float("nan"), f": {str(error).rstrip('.')}"
     else:
@@ -48,8 +48,8 @@ def _foundation_energy_eV(symbol: str, backbone: Backbone) -> float:
     return energy
 
 
-def _answer_eV(symbol: str, backbone: Backbone) -> float:
-    """Ask with charge and spin, which some foundations require, or without, where they refuse any spin."""
+def _evaluated_eV(symbol: str, backbone: Backbone) -> float:
+    """Evaluate with charge and spin, which some foundations require, or without, if any spin is refused."""
     multiplicity = ground_multiplicity(atomic_numbers[symbol]) or 1
     try:
         return float(backbone.evaluate([Atoms(symbol, info={"charge": 0, "spin": multiplicity})]).energy[0])

@@ -1,4 +1,4 @@
-"""A label beside a model's answer for the same structure."""
+"""Labels paired with a model's predictions for the same structures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from committee.training.train import TrainingFrame
 
 Array = NDArray[np.float64]
 
-TELLING_FORCE = 0.3
-"""Of the root mean square of a frame's forces: smaller ones say little."""
+SIGNIFICANT_FORCE = 0.3
+"""Of the root mean square of a frame's forces: smaller ones are not compared."""
 
 _REACH_A = 1.0
 
 
 @dataclass(frozen=True)
 class ComparedLabel:
-    """A label beside a model's answer for the same structure of n atoms.
+    """A label and a model's prediction for the same structure of n atoms.
 
     Attributes:
         atoms: the structure.
         energy_eV: total energy of the label; NaN if there is none.
         forces_eV_per_A: (n, 3) of the label; NaN if there are none.
         stress_eV_per_A3: (6,) of the label; None or NaN if there is none.
-        model_energy_eV: the model's total energy, counted from any zero.
+        model_energy_eV: the model's total energy, with any zero.
         model_forces_eV_per_A: (n, 3) of the model.
         model_stress_eV_per_A3: (6,) of the model; None or NaN if it has none.
     """
@@ -48,13 +48,13 @@ class ComparedLabel:
 
     @property
     def possible_force_errors(self) -> Array:
-        """(n,) eV/Å: ``force_errors``, or the size of the model's forces where the label has none."""
+        """(n,) eV/Å: ``force_errors``, or the norm of the model's forces where the label has none."""
         errors = self.force_errors
         return errors if np.isfinite(errors).all() else np.asarray(np.linalg.norm(self.model_forces_eV_per_A, axis=1))
 
     @property
     def energy_reach_eV_per_atom(self) -> float:
-        """By how much the energy may differ where the forces differ."""
+        """Energy difference that the force errors allow, eV/atom."""
         return float(_REACH_A * self.possible_force_errors.mean())
 
     @property
@@ -66,8 +66,8 @@ class ComparedLabel:
 
     @property
     def stress_reach(self) -> float:
-        """By how much the stress may differ in any case, eV/Å³; only where both have one."""
-        assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - asked only where there is an error
+        """Stress difference that the force errors and the model's stress allow, eV/Å³; only where both have one."""
+        assert self.model_stress_eV_per_A3 is not None  # noqa: S101 - used only where there is an error
         virial = _REACH_A * self.possible_force_errors.sum() / self.atoms.get_volume()
         return float(virial + np.abs(self.model_stress_eV_per_A3).max())
 
@@ -75,7 +75,7 @@ class ComparedLabel:
 def compared_label(
     frame: TrainingFrame, energy_eV: float, forces_eV_per_A: Array, stress_eV_per_A3: Array | None
 ) -> ComparedLabel:
-    """Put a label that may lack a part beside what a model says of its structure.
+    """Pair a label, which may lack parts, with a model's prediction for its structure.
 
     Args:
         frame: the label.
@@ -89,7 +89,7 @@ def compared_label(
 
 
 def compared_with(model: CommitteePotential, frames: Sequence[LabelledFrame]) -> list[ComparedLabel]:
-    """Put converged labels beside a model's predictions.
+    """Pair converged labels with a model's predictions.
 
     Args:
         model: its reference shifts need not be known.
@@ -111,6 +111,6 @@ def compared_with(model: CommitteePotential, frames: Sequence[LabelledFrame]) ->
 
 
 def composition(frames: Sequence[Atoms]) -> Array:
-    """Return how many atoms of each element the frames have, (frames, elements)."""
+    """Return the number of atoms of each element in each frame, (frames, elements)."""
     elements = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
     return np.array([(atoms.numbers[:, None] == elements).sum(0) for atoms in frames], dtype=np.float64)

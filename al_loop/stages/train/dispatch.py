@@ -1,4 +1,4 @@
-"""TRAIN here or in a queue: the same heads, whoever fitted them."""
+"""TRAIN in a job of a queue, with the same result as in the campaign's process."""
 
 import shutil
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ def fitted_in_queue(
     *,
     first: bool,
 ) -> CommitteePotential | None:
-    """Have a job ask the foundation about the labels and fit a committee on them, as ``fit_candidate`` does.
+    """Compare the labels with the foundation and fit a committee, as ``fit_candidate`` does, in a job of a queue.
 
     Args:
         config: the campaign, with an absolute folder and a ``train.queue``.
         backbone: the foundation.
-        level: the level of theory in words.
+        level: description of the level of theory.
         frames: the labels.
         compared_only: labels that are compared with the foundation and not trained on.
-        advance: called with the number of epochs that were done.
-        first: nothing was trained before.
+        advance: called with the number of epochs done.
+        first: no committee was trained before.
 
     Returns:
-        The committee without calibration; None where the labels do not fit the foundation, which the campaign's own
-        check then finds as well.
+        The committee without calibration; None if the labels do not fit the foundation, which the campaign's own
+        check then reports.
 
     Raises:
         CampaignError: the queue lost every job, or the labels cannot be trained on.
@@ -66,5 +66,5 @@ def fitted_in_queue(
         except CheckpointError:
             if attempt:
                 raise
-            shutil.rmtree(place)  # lost or damaged since: trained again
+            shutil.rmtree(place)  # lost or damaged: trained again
     raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""Single energies in another unit among energies that are sound."""
+"""Find single energies in another unit among energies that are correct."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from al_loop.stages.train.outliers import MAD_TO_SIGMA, robust_residuals
 from committee.checks.force_check import ENERGY_UNITS
 from committee.checks.unit_mismatch import MIN_FRAMES
 
-LEFT = 1 / 3  # of an energy's difference that undoing a unit may leave
-FACTOR = 1.25  # between the ratio of energies and a unit's
+LEFT = 1 / 3  # largest remaining difference, relative to the difference before the unit is converted
+FACTOR = 1.25  # largest deviation of the ratio of energies from a unit's factor
 SPREADS = 4.0  # robust standard deviations by which an energy must be off, and differ from zero
 SMALLEST_EV_PER_ATOM = 0.01
 
 
-def energy_slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
-    """Return the places of the labels whose energy looks like one in another unit, each in words.
+def energy_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
+    """Return the indices of the labels whose energy looks like one in another unit, each with a description.
 
-    What an energy should be is the model's with reference shifts that most labels agree on.
+    The expected energy is the model's plus reference shifts that most labels agree on.
 
     Args:
         compared: labels of one engine.

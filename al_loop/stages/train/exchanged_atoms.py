@@ -1,26 +1,26 @@
-"""Single labels whose forces stand at other atoms than their own."""
+"""Find single labels whose forces are assigned to the wrong atoms."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.stages.train.compared_labels import TELLING_FORCE, ComparedLabel
+from al_loop.stages.train.compared_labels import SIGNIFICANT_FORCE, ComparedLabel
 from committee.checks.force_check import UNLIKE
 from committee.checks.force_order import FEWEST_ATOMS, Pair, common_order, fits_in_some_order, named_order
 from committee.checks.unit_mismatch import AGREEMENT, MIN_FRAMES, cosine
 
 Array = NDArray[np.float64]
 
-MENDED = 1 / 3  # of the distance to a cosine of 1 that an order of atoms may leave
+MAX_LEFT = 1 / 3  # largest remaining deviation from a cosine of 1, relative to that before the reordering
 
 
 def exchanged_atoms(compared: Sequence[ComparedLabel], unlike: Mapping[int, tuple[Array, Array]]) -> dict[int, str]:
-    """Return the places of the labels that agree with the model in another order of atoms, each in words.
+    """Return the indices of the labels that agree with the model in another order of atoms, each with a description.
 
     Args:
         compared: all labels.
-        unlike: place -> forces of label and model, (n, 3) each, of those that do not agree as they stand.
+        unlike: index -> forces of label and model, (n, 3) each, of those that do not agree as they are.
     """
     pairs: dict[int, Pair] = {place: (compared[place].atoms.numbers, *both) for place, both in unlike.items()}
     found: dict[int, str] = {}
@@ -30,18 +30,18 @@ def exchanged_atoms(compared: Sequence[ComparedLabel], unlike: Mapping[int, tupl
             continue
         kinds.setdefault(np.asarray(numbers, dtype=np.int64).tobytes(), []).append(place)
     for places in kinds.values():
-        words = _shared_order([pairs[place] for place in places]) if len(places) >= MIN_FRAMES else ""
-        alone = [] if words else [i for i in places if _is_unlike(pairs[i]) and fits_in_some_order([pairs[i]])]
-        found |= dict.fromkeys(places, words) if words else {i: _named([pairs[i]]) or "" for i in alone}
-    return {place: f"the forces belong to other atoms{words and f': {words}'}" for place, words in found.items()}
+        order = _shared_order([pairs[place] for place in places]) if len(places) >= MIN_FRAMES else ""
+        alone = [] if order else [i for i in places if _is_unlike(pairs[i]) and fits_in_some_order([pairs[i]])]
+        found |= dict.fromkeys(places, order) if order else {i: _named([pairs[i]]) or "" for i in alone}
+    return {place: f"the forces belong to other atoms{order and f': {order}'}" for place, order in found.items()}
 
 
 def _shared_order(frames: Sequence[Pair]) -> str:
-    """One order for several frames, in words; empty if none mends them."""
+    """Description of one order that makes several frames agree; empty if there is none."""
     given = float(np.median([cosine(label, model) for _, label, model in frames]))
     for find in (named_order, common_order):
         order = find(frames)
-        if order is not None and order.agreement >= AGREEMENT and 1 - order.agreement < MENDED * (1 - given):
+        if order is not None and order.agreement >= AGREEMENT and 1 - order.agreement < MAX_LEFT * (1 - given):
             return order.description
     return ""
 
@@ -52,9 +52,9 @@ def _named(frames: Sequence[Pair]) -> str:
 
 
 def _is_unlike(frame: Pair) -> bool:
-    """Whether directions disagree, on most of the atoms and not on a few alone whose forces are by far the largest."""
+    """Whether directions disagree on most atoms, not only on a few with by far the largest forces."""
     _, label, model = frame
     sizes = np.linalg.norm(model, axis=1)
-    telling = sizes > TELLING_FORCE * np.sqrt(np.mean(sizes**2))
-    unlike = np.linalg.norm(label - model, axis=1)[telling] > UNLIKE * sizes[telling]
+    significant = sizes > SIGNIFICANT_FORCE * np.sqrt(np.mean(sizes**2))
+    unlike = np.linalg.norm(label - model, axis=1)[significant] > UNLIKE * sizes[significant]
     return bool(len(unlike) >= FEWEST_ATOMS and unlike.mean() > UNLIKE) and cosine(label, model) < UNLIKE

@@ -1,4 +1,4 @@
-"""The fit of a round's candidate, the same in the campaign's process and in a job of a queue."""
+"""The fit of a round's candidate, in the campaign's process or in a job of a queue."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ TANGENTS = "tangents"
 def fit_candidate(
     config: Config, backbone: Backbone, given: TrainingInput, level: str, advance: Advance
 ) -> CommitteePotential:
-    """Fit a committee; the same whenever it is asked for.
+    """Fit a committee; the result is reproducible.
 
     Args:
         config: the campaign, with an absolute folder.
         backbone: the foundation.
-        given: what it learns from.
-        level: the level of theory in words.
-        advance: called with the number of frames and epochs that were done.
+        given: the training set.
+        level: description of the level of theory.
+        advance: called with the number of frames and epochs done.
     """
     return train(
         backbone,
@@ -39,7 +39,7 @@ def fit_candidate(
 
 
 def incremental(advance: Advance) -> Callable[[int, int], None]:
-    """Turn a count of what is done, which starts again with each part of the work, into increments."""
+    """Turn a count, which starts again with each part of the work, into increments."""
     last = 0
 
     def progress(done: int, _total: int) -> None:

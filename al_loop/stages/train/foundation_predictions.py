@@ -1,4 +1,4 @@
-"""What the foundation says of labelled frames, for comparison only: no features, no derivatives of them."""
+"""Predictions of the foundation for labelled frames, without features and their derivatives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from committee.backbones.contract import Backbone
 
 
 @dataclass(frozen=True)
-class FoundationAnswer:
-    """The foundation's numbers for one frame of n atoms.
+class FoundationPrediction:
+    """The foundation's prediction for one frame of n atoms.
 
     Attributes:
         energy: () eV.
@@ -28,15 +28,15 @@ class FoundationAnswer:
     volume: NDArray[np.float64]
 
 
-def foundation_predictions(backbone: Backbone, frames: Sequence[Atoms]) -> list[FoundationAnswer]:
-    """Ask the foundation, one frame after another."""
-    return [_answer(backbone, atoms) for atoms in frames]
+def foundation_predictions(backbone: Backbone, frames: Sequence[Atoms]) -> list[FoundationPrediction]:
+    """Evaluate the foundation, one frame after another."""
+    return [_predicted(backbone, atoms) for atoms in frames]
 
 
-def _answer(backbone: Backbone, atoms: Atoms) -> FoundationAnswer:
+def _predicted(backbone: Backbone, atoms: Atoms) -> FoundationPrediction:
     evaluation = backbone.evaluate([atoms])
     forces, stress = (part.detach().cpu().numpy().astype(np.float64) for part in evaluation.foundation())
-    return FoundationAnswer(
+    return FoundationPrediction(
         evaluation.energy[0].detach().cpu().numpy().astype(np.float64),
         forces,
         full_3x3_to_voigt_6_stress(stress[0]),

@@ -1,4 +1,4 @@
-"""The models of a campaign: one checkpoint for each round that trained one, compared with what was recorded."""
+"""The models of a campaign: one checkpoint for each round that trained one, compared with its recorded checksum."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from committee.potential import CommitteePotential
 
 
 class ModelRecord(Protocol):
-    """What is recorded of a model: which round trained it, and the SHA-256 of its files."""
+    """Record of a model: the round that trained it, and the SHA-256 of its files."""
 
     @property
     def round(self) -> int: ...  # noqa: D102
@@ -22,7 +22,7 @@ class ModelRecord(Protocol):
 
 
 class ModelRecords(Protocol):
-    """Where models are recorded; the ledger does."""
+    """Store of the records of models; the ledger implements it."""
 
     def add_model(self, round_: int, path: str, fingerprint: str, checkpoint: str, info: dict[str, Any]) -> str: ...  # noqa: D102
     def models(self) -> Sequence[ModelRecord]: ...  # noqa: D102
@@ -36,7 +36,7 @@ class Models:
     Args:
         campaign_folder: of the campaign.
         foundation: the untrained committee, which is served before the first promotion.
-        records: says what was kept, and which model is served.
+        records: store of the models' records, and of which one is served.
         remake: trains the model of a round again, from its labels.
     """
 
@@ -52,16 +52,16 @@ class Models:
         self._served: tuple[int, CommitteePotential] | None = None  # by the round that trained it
 
     def keep(self, potential: CommitteePotential, round_: int) -> str:
-        """Write the model of a round and record what was written; returns its id in the records."""
+        """Write the model of a round and record its checksum; returns its id in the records."""
         self._folder.mkdir(exist_ok=True)
         path = self._path(round_)
-        shutil.rmtree(path, ignore_errors=True)  # what a crash or damage left there would not be replaced
+        shutil.rmtree(path, ignore_errors=True)  # leftovers of a crash or damage would not be replaced
         save(potential, path)
         labels, fingerprint = potential.provenance.training_frames, self._backbone.fingerprint
         return self._records.add_model(round_, path.name, fingerprint, content_hash(path), {"labels": labels})
 
     def served_in(self, round_: int) -> CommitteePotential:
-        """The model that was served when a round began, whatever it has promoted before it was interrupted."""
+        """The model that was served when a round began, even if the round has promoted another one since."""
         model = self._records.served_model(before=round_)
         if model is None:
             return self._foundation
@@ -70,7 +70,7 @@ class Models:
         return self._served[1]
 
     def trained_in(self, round_: int) -> CommitteePotential:
-        """Open what a round trained; a checkpoint that was lost or damaged since is made again from its labels."""
+        """Open the model that a round trained; a lost or damaged checkpoint is trained again from its labels."""
         try:
             self._check(round_)
             return load(self._path(round_), self._backbone)
@@ -81,7 +81,7 @@ class Models:
         return made_again
 
     def restore_served(self) -> None:
-        """Make the served model again if its checkpoint is lost or is not the one that was promoted."""
+        """Train the served model again if its checkpoint is lost or is not the promoted one."""
         model = self._records.served_model()
         if model is not None:
             try:

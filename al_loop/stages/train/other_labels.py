@@ -22,13 +22,13 @@ from committee.training.training_frame import TrainingFrame
 
 @dataclass(frozen=True)
 class OtherLabels:
-    """Frames of other levels than the campaign's.
+    """Frames at other levels of theory than the campaign's.
 
     Attributes:
-        frames: each names its level; a frame's group is itself.
-        where: id of a frame -> its place, for messages.
+        frames: each with its level; a frame's group is itself.
+        where: id of a frame -> its file and index, for messages.
         prior_shifts_eV: level -> atomic number -> reference shift, from isolated atoms in its files.
-        notes: what was merged, left out or set apart, in sentences that name the level.
+        notes: sentences with the level on merged, excluded or separated frames.
     """
 
     frames: list[TrainingFrame]
@@ -38,11 +38,11 @@ class OtherLabels:
 
 
 def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbone) -> OtherLabels:
-    """Read the labels of other levels; files of one level are one set.
+    """Read the labels of other levels; all files of one level form one set.
 
     Raises:
-        InputError: a file that cannot be read, holds no labels, labels of one level that contradict each other, or a
-            structure that the foundation cannot be asked.
+        InputError: a file cannot be read or holds no labels, labels of one level contradict each other, or the
+            foundation does not support a structure.
     """
     frames: list[TrainingFrame] = []
     where: dict[str, str] = {}
@@ -67,12 +67,12 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
 
 
 def training_frame_of(labelled: LabelledAtoms, name: str, level: str) -> TrainingFrame:
-    """Return a frame of a file as the committee is given it; what it lacks is masked there.
+    """Return a frame of a file as a training frame; missing parts are masked in the fit.
 
     Args:
-        labelled: as it was read.
+        labelled: the frame as read.
         name: id of the frame.
-        level: level of theory in words.
+        level: description of the level of theory.
     """
     forces, stress = labelled.forces_eV_per_A, labelled.stress_eV_per_A3
     return TrainingFrame(

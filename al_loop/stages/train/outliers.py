@@ -1,11 +1,11 @@
-"""Labels that converged to something else: the energy of another system, a wrong electronic state, wrong derivatives.
+"""Find labels that are wrong although they converged: energy of another system, wrong electronic state or derivatives.
 
-A suspect frame may differ from the model by a lot, so all tests are generous: a deviation counts only if it exceeds a
-limit and many times the spread of the other labels. An energy may besides differ by the mean force error times 1 Å:
-where the model misjudges forces it misjudges energies, and an energy that is off while the forces agree is another's.
-A stress may besides differ by the virial of the force errors at 1 Å, and by as much as the model's own: a model that
-misjudges a compressed cell is off by a part of its pressure, a stress in another unit by many times that. Each part of
-a label is judged by itself; where it has no forces, the model's own forces stand for their errors.
+Labels of suspect frames may differ a lot from the model, so the limits are wide: a deviation counts only if it exceeds
+a limit and many times the spread of the other labels. An energy may differ further by the mean force error times 1 Å:
+a model with wrong forces has wrong energies, while a wrong energy with correct forces is that of another system. A
+stress may differ further by the virial of the force errors at 1 Å and by the size of the model's stress: in a
+compressed cell the model errs by a fraction of the pressure, a stress in another unit by a multiple of it. Each part
+of a label is checked by itself; where it has no forces, the model's own forces replace their errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from committee.potential import CommitteePotential
 Array = NDArray[np.float64]
 
 MIN_LABELS = 6
-"""Fewer have no spread to speak of."""
+"""Minimum number of labels for a meaningful spread."""
 
 MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
 _FIT_STEPS = 50
@@ -29,10 +29,10 @@ _FLOOR_EV = 1e-3
 
 
 def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:
-    """Return the places of the labels that are too far from the model's word, each with the reason.
+    """Return the indices of the labels that are too far from the model's prediction, each with the reason.
 
     Args:
-        frames: converged labels; fewer than ``MIN_LABELS`` are not judged.
+        frames: converged labels; fewer than ``MIN_LABELS`` are not checked.
         served: the model; its reference shifts need not be known.
         settings: what counts as an outlier.
     """
@@ -42,37 +42,37 @@ def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settin
 
 
 def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the places of the labels that are too far from the model's word, each with the reason.
+    """Return the indices of the labels that are too far from the model's prediction, each with the reason.
 
     Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not judged.
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not checked.
         settings: what counts as an outlier.
     """
     known = np.flatnonzero([np.isfinite(label.energy_eV) for label in compared])
     found = derivative_outliers(compared, settings)
     if len(known) < MIN_LABELS:
         return found
-    judged = [compared[int(i)] for i in known]
-    differences = np.array([label.energy_eV - label.model_energy_eV for label in judged])
-    reach = np.array([label.energy_reach_eV_per_atom for label in judged])
-    errors, allowed = judged_energies(composition([label.atoms for label in judged]), differences, reach, settings)
+    labels = [compared[int(i)] for i in known]
+    differences = np.array([label.energy_eV - label.model_energy_eV for label in labels])
+    reach = np.array([label.energy_reach_eV_per_atom for label in labels])
+    errors, allowed = energy_deviations(composition([label.atoms for label in labels]), differences, reach, settings)
     named = _named(np.abs(errors), allowed, "the energy is {:.3g} eV/atom off the model's")
     return {**found, **{int(known[i]): reason for i, reason in named.items()}}
 
 
 def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the places of the labels whose forces or stress are too far from the model's, each with the reason.
+    """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason.
 
     Args:
         compared: as for ``outliers_among``.
         settings: what counts as an outlier.
     """
-    forces = _named(*_judged_forces(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
+    forces = _named(*_force_deviations(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
     return {**stress_outliers(compared, settings), **forces}
 
 
-def _judged_forces(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Mean force errors and what is allowed, (f,) eV/Å each; NaN where there are no forces to compare."""
+def _force_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
+    """Mean force errors and their limits, (f,) eV/Å each; NaN where there are no forces to compare."""
     errors = np.array([label.force_errors.mean() for label in compared])
     known = np.isfinite(errors)
     allowed = np.full(len(compared), np.nan)
@@ -82,20 +82,20 @@ def _judged_forces(compared: Sequence[ComparedLabel], settings: OutlierSettings)
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the places of the labels whose stress is too far from the model's, each with the reason.
+    """Return the indices of the labels whose stress is too far from the model's, each with the reason.
 
     Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` with a stress are not judged.
+        compared: labels of one level of theory; fewer than ``MIN_LABELS`` with a stress are not checked.
         settings: what counts as an outlier.
     """
-    return dict(_named(*judged_stresses(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
+    return dict(_named(*stress_deviations(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
 
 
-def judged_stresses(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Return stress errors and what is allowed, (f,) eV/Å³ each; NaN where there is no stress to compare.
+def stress_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
+    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare.
 
     Args:
-        compared: labels beside a model's answers.
+        compared: labels with a model's predictions.
         settings: what counts as an outlier.
     """
     errors = np.array([label.stress_error for label in compared])
@@ -107,18 +107,18 @@ def judged_stresses(compared: Sequence[ComparedLabel], settings: OutlierSettings
     return errors, allowed
 
 
-def judged_energies(
+def energy_deviations(
     counts: Array, differences_eV: Array, reach_eV_per_atom: Array, settings: OutlierSettings
 ) -> tuple[Array, Array]:
-    """Return energy errors and what is allowed, (f,) eV/atom each.
+    """Return energy errors and their limits, (f,) eV/atom each.
 
-    Beside shifts per element a constant per frame may explain the energies. Then it is not for single labels to go
-    until what is left looks aligned, but for the alignment to name it. The explanation with fewer outliers is taken.
+    A constant per frame may explain the energies in addition to shifts per element. Then single labels must not be
+    removed until the rest looks aligned: the alignment reports the constant. The fit with fewer outliers is used.
 
     Args:
         counts: as for ``robust_residuals``.
         differences_eV: as for ``robust_residuals``.
-        reach_eV_per_atom: (f,) what an energy may differ by besides.
+        reach_eV_per_atom: (f,) additional allowed deviation of each energy.
         settings: what counts as an outlier.
     """
     tried = []
@@ -129,7 +129,7 @@ def judged_energies(
 
 
 def robust_residuals(counts: Array, differences_eV: Array) -> Array:
-    """Return what per-element shifts leave of energy differences, eV, without letting outliers draw the shifts.
+    """Return the residuals of energy differences after a robust fit of per-element shifts, eV.
 
     Least absolute deviations by iteratively reweighted least squares (E. J. Schlossmacher, J. Am. Stat. Assoc. 68,
     857 (1973)), started from each composition's median.
@@ -153,15 +153,15 @@ def _medians(counts: Array, differences_eV: Array) -> Array:
 
 
 def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
-    """Return the larger of the limit and so many robust spreads around the median."""
+    """Return the larger of the limit and the median plus a number of robust spreads."""
     middle = np.median(deviations)
     spread = MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
     return np.asarray(max(limit, abs(middle) + spreads * spread))
 
 
-def _named(deviations: Array, allowed: Array, words: str) -> Mapping[int, str]:
+def _named(deviations: Array, allowed: Array, message: str) -> Mapping[int, str]:
     limits = np.broadcast_to(allowed, deviations.shape)
     return {
-        int(i): f"{words.format(deviations[i])}, expected at most {limits[i]:.3g} as other labels show"
+        int(i): f"{message.format(deviations[i])}, expected at most {limits[i]:.3g} as other labels show"
         for i in np.flatnonzero(deviations > limits)
     }

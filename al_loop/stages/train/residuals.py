@@ -1,4 +1,4 @@
-"""What reference shifts leave of label minus foundation, and whether that is a reason to stop."""
+"""Residuals of label minus foundation after the fit of reference shifts, and whether they are too large to train."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from committee.model.reference_shifts import RANK_TOLERANCE, ReferenceShifts
 from committee.training.train import TrainingFrame
 
 NORMAL_OVER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal distribution
-CONSTANT_SHARE = 0.2  # of the spread that may be left for a constant per frame to be the explanation
+CONSTANT_SHARE = 0.2  # largest remaining share of the spread if a constant per frame explains it
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Residuals:
     Attributes:
         shifts: the fit.
         frames: B, frames with an energy.
-        spread_eV_per_atom: standard deviation of what is left, per degree of freedom, from the median absolute
-            deviation: single frames far from the foundation, such as close contacts, do not decide. NaN if there are
-            as many shifts as frames, which explain everything.
-        worst_frame: id of the frame that is left with the most.
-        worst_eV_per_atom: how much that is.
-        constant_eV: energy per frame, whatever its size, that explains most of the spread; None if none does.
-        prior_error_eV_per_atom: root mean square of what the prior alone leaves; None without one.
+        spread_eV_per_atom: standard deviation of the residuals per degree of freedom, from the median absolute
+            deviation, which is robust against single frames such as close contacts. NaN if there are as many shifts
+            as frames.
+        worst_frame: id of the frame with the largest residual.
+        worst_eV_per_atom: that residual.
+        constant_eV: energy per frame of any size that explains most of the spread; None if none does.
+        prior_error_eV_per_atom: root mean square residual of the prior alone; None without one.
     """
 
     shifts: ReferenceShifts
@@ -75,7 +75,7 @@ class Residuals:
     def summary(self) -> str:
         """One sentence for the report."""
         if not np.isfinite(self.spread_eV_per_atom):
-            return f"Reference shifts explain all of {self.frames} energies: too few to tell how well they fit."
+            return f"Reference shifts explain all of {self.frames} energies: too few to measure how well they fit."
         prior = ""
         if self.prior_error_eV_per_atom is not None:
             prior = f" Isolated atoms alone would leave {self.prior_error_eV_per_atom:.2g} eV/atom."
@@ -85,18 +85,18 @@ class Residuals:
         )
 
     def objection(self, limit_eV_per_atom: float) -> str:
-        """Why the spread is too large and what to do; empty if it is not."""
+        """Message that the spread is too large, with the remedy; empty if it is not."""
         if not self.spread_eV_per_atom > limit_eV_per_atom:
             return ""
         constant = ""
         if self.constant_eV is not None:
-            constant = f" A constant of {self.constant_eV:.4g} eV per frame, whatever its size, explains most of it."
+            constant = f" A constant of {self.constant_eV:.4g} eV per frame of any size explains most of it."
         return (
             f"After a reference shift for each element, labels and foundation still differ by "
             f"{self.spread_eV_per_atom:.2g} eV/atom over {self.frames} frames (accepted: {limit_eV_per_atom:g}); frame "
-            f"{self.worst_frame} by {self.worst_eV_per_atom:+.2g} eV/atom.{constant} Nothing was trained. Look whether "
-            "energies are of the same kind (total, per atom, per cell), charge, spin and cell the same; if the "
-            "foundation is known to be so far off, set align.accept_residual_spread_eV_per_atom above the spread and "
+            f"{self.worst_frame} by {self.worst_eV_per_atom:+.2g} eV/atom.{constant} Nothing was trained. Check that "
+            "energies are of the same kind (total, per atom, per cell) and charge, spin and cell are the same; if the "
+            "foundation is known to be that far off, set align.accept_residual_spread_eV_per_atom above the spread and "
             "run the same command again."
         )
 
@@ -117,7 +117,7 @@ def _spread(left: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
 def _constant(
     counts: NDArray[np.float64], differences: NDArray[np.float64], sizes: NDArray[np.int64], spread: float
 ) -> float | None:
-    """Energy per frame that explains the spread; None where compositions cannot tell it from shifts."""
+    """Energy per frame that explains the spread; None where compositions do not distinguish it from shifts."""
     extended = np.column_stack([counts, np.ones(len(counts))])
     if np.linalg.matrix_rank(extended) == np.linalg.matrix_rank(counts):
         return None

@@ -1,8 +1,8 @@
-"""Labels in another unit, of the other sign or with their atoms exchanged, among labels that are sound.
+"""Find labels in another unit, with the wrong sign or with exchanged atoms among labels that are correct.
 
-Each label stands beside a model's answer for the same structure. A label is suspected where undoing a slip brings it to
-the model, atom by atom, and leaving it as it is does not, while other labels agree with the model as they are. What a
-model misjudges accuses nobody: a hot frame or a close contact differs on some atoms, and in no unit's proportion.
+Each label is compared with a model's prediction for the same structure. A label is a mismatch if undoing a unit or sign
+error makes it agree with the model, atom by atom, while it disagrees as it is and other labels agree. Errors of the
+model are not mistaken for mismatches: in a hot frame or a close contact some atoms differ, and by no unit's factor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.stages.train.compared_labels import TELLING_FORCE, ComparedLabel
-from al_loop.stages.train.energy_unit_mismatch import energy_slips
+from al_loop.stages.train.compared_labels import SIGNIFICANT_FORCE, ComparedLabel
+from al_loop.stages.train.energy_unit_mismatch import energy_mismatches
 from al_loop.stages.train.exchanged_atoms import exchanged_atoms
 from committee.checks.compared_forces import PAIR
 from committee.checks.force_check import FAR_FACTOR, FORCE_UNITS, SMALLEST_FORCE_EV_PER_A
@@ -21,43 +21,43 @@ from committee.checks.unit_mismatch import MIN_FRAMES
 
 Array = NDArray[np.float64]
 
-LEFT = 0.5  # of the model's force on an atom, and of the difference as it stands, that undoing a slip may leave
-MOST = 0.75  # of the atoms: so many must agree
-TELLING_ATOMS = 3  # a frame of fewer accuses only together with others
-LIKE_FACTOR = 1.15  # units so near each other are named together
+LEFT = 0.5  # largest remaining difference, relative to the model's force and to the difference before the correction
+MOST = 0.75  # smallest share of atoms that must agree
+MIN_ATOMS = 3  # a frame of fewer is a mismatch only together with others
+LIKE_FACTOR = 1.15  # units within this factor are named together
 
 
 @dataclass(frozen=True)
-class _Slip:
-    """What ``factor`` times the right numbers would be."""
+class _Mismatch:
+    """A mismatch by a factor, with its description."""
 
     factor: float
-    words: str
+    description: str
 
 
 _Pairs = dict[int, tuple[Array, Array]]  # place -> label and model, (rows, components) each
 
 
-def slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
-    """Return the places of the labels that look like slips among the others, each with what it looks like.
+def unit_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
+    """Return the indices of the labels that have a mismatch while others agree, each with its description.
 
-    Where fewer than ``MIN_FRAMES`` labels agree with the model as they stand nobody is accused: then the labels as a
-    whole are to be compared with the foundation.
+    Nothing is found where fewer than ``MIN_FRAMES`` labels agree with the model: then the labels as a whole are
+    compared with the foundation elsewhere.
 
     Args:
         compared: labels of one engine.
 
     Returns:
-        Place -> in words, for example ``the forces are in Hartree/Å or Ry/bohr instead of eV/Å``.
+        Index -> description, for example ``the forces are in Hartree/Å or Ry/bohr instead of eV/Å``.
     """
     found: dict[int, list[str]] = {}
-    for judge in (_force_slips, energy_slips, _stress_slips):
-        for place, words in judge(compared).items():
-            found.setdefault(place, []).append(words)
-    return {place: "; ".join(words) for place, words in sorted(found.items())}
+    for find in (_force_mismatches, energy_mismatches, _stress_mismatches):
+        for place, description in find(compared).items():
+            found.setdefault(place, []).append(description)
+    return {place: "; ".join(descriptions) for place, descriptions in sorted(found.items())}
 
 
-def _force_slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
+def _force_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     pairs: _Pairs = {}
     for place, label in enumerate(compared):
         model = label.model_forces_eV_per_A
@@ -67,12 +67,12 @@ def _force_slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     rest = {place: pair for place, pair in pairs.items() if _share(*pair) < MOST}
     if len(pairs) - len(rest) < MIN_FRAMES:
         return {}
-    found = _explained(rest, _kinds(FORCE_UNITS, "eV/Å", "the forces", "they are energy gradients"), TELLING_ATOMS)
+    found = _explained(rest, _kinds(FORCE_UNITS, "eV/Å", "the forces", "they are energy gradients"), MIN_ATOMS)
     return found | exchanged_atoms(compared, {place: pair for place, pair in rest.items() if place not in found})
 
 
-def _stress_slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
-    """Slips of what differs from the usual: an even pressure is a difference of equilibrium volumes, and honest."""
+def _stress_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
+    """Mismatches beside the median difference: a uniform pressure is a difference of equilibrium volumes, no error."""
     known: dict[int, tuple[Array, Array]] = {}
     for place, label in enumerate(compared):
         if np.isfinite(label.stress_error):
@@ -90,68 +90,68 @@ def _stress_slips(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     return _explained(rest, _kinds(STRESS_UNITS, "eV/Å³", "the stress", "expected: negative under compression"), 1)
 
 
-def _kinds(units: Mapping[str, float], right: str, what: str, sign: str) -> list[_Slip]:
+def _kinds(units: Mapping[str, float], right: str, what: str, sign: str) -> list[_Mismatch]:
     verb = "have" if what.endswith("s") and not what.endswith("ss") else "has"
     be = "are" if verb == "have" else "is"
     wrong = f"{what} {verb} the wrong sign ({sign})"
-    found = [_Slip(-1.0, wrong)]
+    found = [_Mismatch(-1.0, wrong)]
     # A model may be off by a smaller factor over whole frames, by that of Å to bohr for example.
     for factor in (value for value in units.values() if not 1 / FAR_FACTOR < value < FAR_FACTOR):
         near = [other for other, value in units.items() if abs(np.log(value / factor)) < np.log(LIKE_FACTOR)]
         near.sort(key=lambda other: abs(float(np.log(units[other] / factor))))
-        words = f"{what} {be} in {' or '.join(near[:2])} instead of {right}"
-        found += [_Slip(factor, words), _Slip(-factor, f"{words} and {verb} the wrong sign ({sign})")]
+        mismatch = f"{what} {be} in {' or '.join(near[:2])} instead of {right}"
+        found += [_Mismatch(factor, mismatch), _Mismatch(-factor, f"{mismatch} and {verb} the wrong sign ({sign})")]
     return found
 
 
-def _explained(rest: _Pairs, kinds: Sequence[_Slip], telling_rows: int) -> dict[int, str]:
-    """Name for each label the slip that explains the most labels; where they have few rows it takes several labels."""
+def _explained(rest: _Pairs, kinds: Sequence[_Mismatch], min_rows: int) -> dict[int, str]:
+    """Give each label the mismatch that explains the most labels; labels with few rows count only together."""
     found: dict[int, str] = {}
     while left := {place: pair for place, pair in rest.items() if place not in found}:
-        tried = [(slip, _places(left, slip)) for slip in kinds]
-        slip, places = max(tried, key=lambda entry: (len(entry[1]), -_left_over(left, *entry)))
+        tried = [(kind, _places(left, kind)) for kind in kinds]
+        best, places = max(tried, key=lambda entry: (len(entry[1]), -_left_over(left, *entry)))
         if len(places) < MIN_FRAMES:
-            places = [i for i in places if _rows(left[i][1]).sum() >= telling_rows]
+            places = [i for i in places if _rows(left[i][1]).sum() >= min_rows]
         if not places:
-            kinds = [kind for kind in kinds if kind is not slip]
+            kinds = [kind for kind in kinds if kind is not best]
             if not kinds:
                 break
             continue
-        found |= dict.fromkeys(places, slip.words)
+        found |= dict.fromkeys(places, best.description)
     return found
 
 
-def _places(pairs: _Pairs, slip: _Slip) -> list[int]:
-    return [place for place, (label, model) in pairs.items() if _share_undone(label, model, slip.factor) >= MOST]
+def _places(pairs: _Pairs, kind: _Mismatch) -> list[int]:
+    return [place for place, (label, model) in pairs.items() if _share_undone(label, model, kind.factor) >= MOST]
 
 
-def _left_over(pairs: _Pairs, slip: _Slip, places: Sequence[int]) -> float:
-    """Median over labels of what undoing a slip leaves, in units of the model's numbers."""
-    left = [_rms(pairs[i][0] / slip.factor - pairs[i][1]) / _rms(pairs[i][1]) for i in places]
+def _left_over(pairs: _Pairs, kind: _Mismatch, places: Sequence[int]) -> float:
+    """Median relative difference over labels after the mismatch is undone."""
+    left = [_rms(pairs[i][0] / kind.factor - pairs[i][1]) / _rms(pairs[i][1]) for i in places]
     return float(np.median(left)) if left else np.inf
 
 
 def _share(label: Array, model: Array) -> float:
-    """Share of the telling rows that agree with the model as they stand."""
+    """Share of the significant rows that agree with the model as they are."""
     agree = np.linalg.norm(label - model, axis=1) < LEFT * np.linalg.norm(model, axis=1)
     return float(agree[_rows(model)].mean())
 
 
 def _share_undone(label: Array, model: Array, factor: float) -> float:
-    """Share of the telling rows that agree with the model once the factor is undone, and not as they stand."""
+    """Share of the significant rows that agree with the model only once the factor is undone."""
     undone = np.linalg.norm(label / factor - model, axis=1)
-    stands = np.linalg.norm(label - model, axis=1)
-    agree = (undone < LEFT * np.linalg.norm(model, axis=1)) & (undone < LEFT * stands)
+    uncorrected = np.linalg.norm(label - model, axis=1)
+    agree = (undone < LEFT * np.linalg.norm(model, axis=1)) & (undone < LEFT * uncorrected)
     return float(agree[_rows(model)].mean())
 
 
 def _rows(model: Array) -> NDArray[np.bool_]:
     sizes = np.linalg.norm(model, axis=1)
-    return np.asarray(sizes > TELLING_FORCE * np.sqrt(np.mean(sizes**2)))
+    return np.asarray(sizes > SIGNIFICANT_FORCE * np.sqrt(np.mean(sizes**2)))
 
 
 def _on_one_scale(pairs: _Pairs) -> _Pairs:
-    """Scale the model by how soft or stiff it is, as the labels show that are not off by a unit."""
+    """Scale the model's forces by the median ratio of the labels that are not off by a unit, for a soft model."""
     ratios = np.array([_rms(label) / _rms(model) for label, model in pairs.values()])
     usual = ratios[(ratios > 1 / FAR_FACTOR) & (ratios < FAR_FACTOR)]
     scale = float(np.median(usual)) if len(usual) >= MIN_FRAMES else 1.0
@@ -159,7 +159,7 @@ def _on_one_scale(pairs: _Pairs) -> _Pairs:
 
 
 def _molecule(label: ComparedLabel) -> bool:
-    """Whether there are two atoms, whose forces are opposite where the bond lengths of label and model differ."""
+    """Whether it is a dimer, whose forces change sign where the bond lengths of label and model differ."""
     return len(label.atoms) == PAIR and not label.atoms.pbc.any()
 
 

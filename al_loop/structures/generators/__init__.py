@@ -18,7 +18,7 @@ class _Generator(Protocol):
 
 
 def _generators() -> dict[str, _Generator]:
-    """Loaded when one is used: `ase.build` takes half a second, which a command such as `status` does not have."""
+    """Generators by kind, imported on first use, since `ase.build` takes half a second."""
     from al_loop.structures.generators.adsorbate import adsorbate
     from al_loop.structures.generators.box import box
     from al_loop.structures.generators.cells import rattle, strain, supercell
@@ -40,17 +40,17 @@ def _generators() -> dict[str, _Generator]:
 
 
 def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Apply generators in turn; charge and spin multiplicity stay those of the structure.
+    """Apply generators in order; charge and spin multiplicity of the structure are kept.
 
-    Moments and masses stay those of the atoms, and what constraints hold stays held.
+    Moments, masses and constraints of the atoms are kept as well.
 
     Args:
         variant: the generators.
-        atoms: left as it is.
-        rng: for what is drawn at random.
+        atoms: not modified.
+        rng: of random generators.
 
     Raises:
-        InputError: a generator that does not fit its structure; it begins with the generator's index and kind.
+        InputError: a generator does not fit its structure; the message begins with the generator's index and kind.
     """
     built = atoms.copy()
     for index, settings in enumerate(variant):

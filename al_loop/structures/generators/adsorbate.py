@@ -20,8 +20,8 @@ def adsorbate(settings: AdsorbateSettings, atoms: Atoms, rng: np.random.Generato
     """Put a molecule above a slab, its anchor lowest; the slab keeps its constraints.
 
     Raises:
-        InputError: no such molecule or atom of it, no slab, too little room above, a molecule inside the slab, or one
-            with constraints.
+        InputError: the molecule or its anchor does not exist or has constraints, the structure is no slab, or there is
+            too little room above it.
     """
     adsorbed = _molecule(settings)
     if settings.anchor >= len(adsorbed):
@@ -51,7 +51,7 @@ def adsorbate(settings: AdsorbateSettings, atoms: Atoms, rng: np.random.Generato
 def _molecule(settings: AdsorbateSettings) -> Atoms:
     if settings.file is not None:
         read = read_structure(settings.file)
-        refuse_any(read, f"the molecule in {settings.file}", "which it cannot keep where it is put and turned")
+        refuse_any(read, f"the molecule in {settings.file}", "which it cannot keep when it is placed and rotated")
         return Atoms(read.numbers, read.positions, masses=read.get_masses() if read.has("masses") else None)
     name = settings.molecule or ""
     if name in chemical_symbols[1:]:
@@ -66,7 +66,7 @@ def _molecule(settings: AdsorbateSettings) -> Atoms:
 
 
 def _point_upwards(adsorbed: Atoms, anchor: int) -> None:
-    """Turn the molecule so that its centre lies straight above the anchor."""
+    """Rotate the molecule so that its centre is above the anchor."""
     direction = adsorbed.positions.mean(axis=0) - adsorbed.positions[anchor]
     if np.linalg.norm(direction) > 1e-3:  # noqa: PLR2004
         adsorbed.rotate(direction, (0, 0, 1), center=adsorbed.positions[anchor])

@@ -16,7 +16,7 @@ def box(settings: BoxSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
     """Put a molecule in the middle of a cubic box, or several copies at random places and orientations.
 
     Raises:
-        InputError: the structure is periodic, the box is too small, or constraints that would lose their meaning.
+        InputError: the structure is periodic, the box is too small, or constraints cannot be kept.
     """
     if atoms.pbc.any():
         raise InputError("the structure is periodic; a box is for a molecule without a cell")
@@ -34,7 +34,7 @@ def box(settings: BoxSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
         placed.pbc = settings.periodic
         placed.center()
         return placed
-    refuse_any(atoms, "the molecule", "which copies that are placed and turned at random cannot keep")
+    refuse_any(atoms, "the molecule", "which copies cannot keep when they are placed and rotated at random")
     placed = Atoms(cell=cell, pbc=settings.periodic)
     for _ in range(settings.copies):
         placed.extend(_fitting(settings, atoms, placed, rng))
@@ -44,10 +44,10 @@ def box(settings: BoxSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
 def _fitting(settings: BoxSettings, molecule: Atoms, placed: Atoms, rng: np.random.Generator) -> Atoms:
     shape = molecule.positions - molecule.positions.mean(axis=0)
     for _ in range(TRIES):
-        turned = Rotation.random(rng=rng).apply(shape)
-        low, high = (0.0, settings.edge_A) if settings.periodic else (-turned.min(0), settings.edge_A - turned.max(0))
+        rotated = Rotation.random(rng=rng).apply(shape)
+        low, high = (0.0, settings.edge_A) if settings.periodic else (-rotated.min(0), settings.edge_A - rotated.max(0))
         copy = molecule.copy()
-        copy.positions = turned + rng.uniform(low, high, 3)
+        copy.positions = rotated + rng.uniform(low, high, 3)
         if not len(placed) or _apart(copy, placed) >= settings.min_distance_A:
             return copy
     raise InputError(

@@ -13,20 +13,20 @@ from dft_interfaces.geometry.vacuum import vacuum_axes
 
 
 def rattle(settings: RattleSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Displace every coordinate at random, as far as constraints let it.
+    """Displace every coordinate at random, as far as constraints allow.
 
     Raises:
-        InputError: bonds of fixed length cannot be kept in so large a displacement.
+        InputError: the displacement is too large for bonds of fixed length.
     """
     return displaced(atoms, rng.normal(0.0, settings.displacement_A, atoms.positions.shape))
 
 
 def strain(settings: StrainSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001
-    """Deform cell and atoms: every lattice vector a becomes (1 + ε) a; what is fixed is so where it comes to be.
+    """Deform cell and atoms: every lattice vector a becomes (1 + ε) a; fixed atoms are moved with the cell.
 
     Raises:
-        InputError: the strain stretches a direction that is not periodic or holds vacuum, or an atom is tied to a
-            place.
+        InputError: the strain stretches a direction that is not periodic or holds vacuum, or an atom is restrained to
+            a point or plane.
     """
     refuse_anchored(atoms)
     tensor = settings.isotropic * np.eye(3) + voigt_6_to_full_3x3_stress(np.array(settings.components))
@@ -47,8 +47,8 @@ def supercell(settings: SupercellSettings, atoms: Atoms, rng: np.random.Generato
     """Repeat the cell.
 
     Raises:
-        InputError: repeated along a direction that is not periodic, to more atoms than can be explored, or with
-            constraints that cannot be repeated.
+        InputError: a repeated direction is not periodic, there are more atoms than can be explored, or constraints
+            cannot be repeated.
     """
     wrong = [axis for axis, n, pbc in zip("abc", settings.repeats, atoms.pbc, strict=True) if n > 1 and not pbc]
     if wrong:

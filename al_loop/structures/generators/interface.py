@@ -17,7 +17,7 @@ def interface(settings: InterfaceSettings, atoms: Atoms, rng: np.random.Generato
     """Put the other slab on this one, with the same gap at the interface and at its periodic image.
 
     Raises:
-        InputError: the other file cannot be read, one of the two is no slab, or their lattices do not match.
+        InputError: the other file cannot be read, one of both is no slab, or their lattices do not match.
     """
     other = read_structure(settings.file)
     if settings.miller is not None:
@@ -43,19 +43,19 @@ def join(
     vacuum_A: float = 0.0,
     max_mismatch: float = 0.1,
 ) -> Atoms:
-    """Put a slab on another one, whose lattice in the plane it takes on; both keep what constraints hold of them.
+    """Put a slab on another one and strain it to the lattice of that one; both keep their constraints.
 
     Args:
-        lower: comes first in what is returned.
+        lower: the lower slab, whose atoms come first.
         other: the upper slab, strained.
         names: of both, for messages.
         repeats: of the upper slab in the plane.
-        gap_A: between the outermost atoms of both, and at the periodic image too.
-        vacuum_A: above the upper slab besides.
+        gap_A: between the outermost atoms of both, also at the periodic image.
+        vacuum_A: additional vacuum above the upper slab.
         max_mismatch: largest deformation of the upper slab's lattice vectors, a fraction.
 
     Raises:
-        InputError: one of the two is no slab, their lattices do not match, or constraints that cannot be kept.
+        InputError: one of both is no slab, their lattices do not match, or constraints cannot be kept.
     """
     for name, slab in zip(names, (lower, other), strict=True):
         _check_slab(name, slab)
@@ -83,12 +83,12 @@ def _check_slab(name: str, slab: Atoms) -> None:
 
 
 def _check_match(lower: Atoms, upper: Atoms, max_mismatch: float) -> None:
-    wanted, given = lower.cell.array[:2], upper.cell.array[:2]
-    mismatch = float((np.linalg.norm(given - wanted, axis=1) / np.linalg.norm(given, axis=1)).max())
+    target, given = lower.cell.array[:2], upper.cell.array[:2]
+    mismatch = float((np.linalg.norm(given - target, axis=1) / np.linalg.norm(given, axis=1)).max())
     if mismatch <= max_mismatch:
         return
-    lengths = [" x ".join(f"{x:.2f}" for x in np.linalg.norm(cell, axis=1)) for cell in (wanted, given)]
+    lengths = [" x ".join(f"{x:.2f}" for x in np.linalg.norm(cell, axis=1)) for cell in (target, given)]
     raise InputError(
         f"the lattices in the plane do not match: {lengths[0]} Å below and {lengths[1]} Å above differ by"
-        f" {mismatch:.0%}, at most {max_mismatch:.0%} is allowed (max_mismatch); repeat or turn one of them"
+        f" {mismatch:.0%}, at most {max_mismatch:.0%} is allowed (max_mismatch); repeat or rotate one of them"
     )

@@ -11,14 +11,14 @@ from al_loop.frames.constraints.building import without
 
 
 def vacancy(settings: VacancySettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Take away atoms of one element.
+    """Remove atoms of one element.
 
     Raises:
-        InputError: too few atoms of the element, none left, or constraints of which nobody can say what is left.
+        InputError: there are too few atoms of the element, none is left, or constraints cannot be kept.
     """
     chosen = _sites(atoms, settings.element, settings.count, rng)
     if len(chosen) == len(atoms):
-        raise InputError(f"takes away all {len(atoms)} atoms; lower count or use a larger cell")
+        raise InputError(f"removes all {len(atoms)} atoms; lower count or use a larger cell")
     return without(atoms, chosen)
 
 
@@ -26,7 +26,7 @@ def substitution(settings: SubstitutionSettings, atoms: Atoms, rng: np.random.Ge
     """Exchange atoms of one element for another.
 
     Raises:
-        InputError: too few atoms of the element.
+        InputError: there are too few atoms of the element.
     """
     changed = atoms.copy()
     symbols = np.array(changed.get_chemical_symbols(), dtype=object)
@@ -42,7 +42,7 @@ def _sites(atoms: Atoms, element: str, count: int, rng: np.random.Generator) -> 
     sites = np.flatnonzero(np.array(atoms.get_chemical_symbols()) == element)
     if len(sites) < count:
         raise InputError(
-            f"asks for {count} {'atom' if count == 1 else 'atoms'} of {element}, but the structure"
+            f"requires {count} {'atom' if count == 1 else 'atoms'} of {element}, but the structure"
             f" {atoms.get_chemical_formula()} holds {len(sites)}"
         )
     return np.sort(rng.choice(sites, size=count, replace=False))

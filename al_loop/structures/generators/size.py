@@ -1,4 +1,4 @@
-"""How large a structure may become: a slip of the keyboard must not fill the memory."""
+"""Limit of the size of structures, so that a mistyped number does not fill the memory."""
 
 import math
 
@@ -8,14 +8,14 @@ MOST_ATOMS = 100_000  # far above what a foundation can run on one machine
 
 
 def check_size(atoms: int, *repeats: int) -> None:
-    """Make sure that repeating a structure leaves it at a size that can be computed.
+    """Check that a repeated structure is not too large.
 
     Args:
-        atoms: how many atoms are repeated.
-        repeats: how often, in each direction.
+        atoms: number of repeated atoms.
+        repeats: in each direction.
 
     Raises:
-        InputError: it would hold more than ``MOST_ATOMS`` atoms.
+        InputError: the result would have more than ``MOST_ATOMS`` atoms.
     """
     total = atoms * math.prod(repeats)
     if total > MOST_ATOMS:

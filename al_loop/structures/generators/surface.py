@@ -11,13 +11,13 @@ from dft_interfaces.geometry.vacuum import vacuum_axes
 
 
 def surface(settings: SurfaceSettings, atoms: Atoms, rng: np.random.Generator) -> Atoms:  # noqa: ARG001
-    """Cut a slab with vacuum on both sides, its normal along z, the lowest ``fixed_layers`` of its layers fixed.
+    """Cut a slab with vacuum on both sides, normal along z, and its lowest ``fixed_layers`` layers fixed.
 
     Raises:
         InputError: as for ``cut``.
     """
     slab = cut(atoms, settings.miller, settings.layers)
-    if settings.fixed_layers:  # the layers come one after the other, the lowest first
+    if settings.fixed_layers:  # the atoms are sorted by layer, the lowest first
         with_fixed(slab, np.arange(len(slab)) < settings.fixed_layers * len(slab) // settings.layers)
     slab.center(vacuum=settings.vacuum_A, axis=2)
     slab.pbc = (True, True, settings.periodic)
@@ -29,8 +29,7 @@ def cut(bulk: Atoms, miller: tuple[int, int, int], layers: int) -> Atoms:
     """Cut a slab without vacuum, its normal along z.
 
     Raises:
-        InputError: what is to be cut is no bulk or has constraints, or the slab would hold more atoms than can be
-            explored.
+        InputError: the structure is no bulk or has constraints, or the slab would have more atoms than can be explored.
     """
     refuse_any(
         bulk,

@@ -20,7 +20,7 @@ def calibration():
     return Calibration.fit(errors, sigmas, distances, tolerance_eV_per_A=0.2, confidence=0.9)
 
 
-def judge(calibration, sigma, distance, physics=None):
+def verdict_of(calibration, sigma, distance, physics=None):
     lanes = Gate(calibration).lanes(physics, np.asarray(sigma, float), np.asarray(distance, float))
     return GatedPrediction(None, lanes).verdict
 
@@ -32,43 +32,43 @@ def test_before_the_first_labels_everything_is_suspect():
 
 def test_too_few_calibration_frames_calibrate_nothing():
     few = Calibration.fit([np.ones(3)], [np.ones(3)], [np.ones(3)], tolerance_eV_per_A=0.2)
-    assert judge(few, [1e-6] * 3, [0.1] * 3).lane is Lane.UNCALIBRATED
+    assert verdict_of(few, [1e-6] * 3, [0.1] * 3).lane is Lane.UNCALIBRATED
 
 
 def test_a_quiet_frame_is_trusted(calibration):
-    assert judge(calibration, [1e-3] * 3, [0.5] * 3).kind is VerdictKind.TRUSTED
+    assert verdict_of(calibration, [1e-3] * 3, [0.5] * 3).kind is VerdictKind.TRUSTED
 
 
 def test_the_force_lane_points_at_the_atom(calibration):
-    verdict = judge(calibration, [1e-3, 0.3, 1e-3], [1.5] * 3)
+    verdict = verdict_of(calibration, [1e-3, 0.3, 1e-3], [1.5] * 3)
     assert (verdict.kind, verdict.lane, verdict.atoms) == (VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, (1,))
     assert "max_devi_f 0.300 eV/Å" in verdict.reason
 
 
 def test_beyond_the_discard_threshold_the_trajectory_ends(calibration):
-    verdict = judge(calibration, [1e3] * 2, [0.5] * 2)
+    verdict = verdict_of(calibration, [1e3] * 2, [0.5] * 2)
     assert (verdict.kind, verdict.stop) == (VerdictKind.DISCARD, True)
 
 
 def test_the_latent_lane_speaks_where_the_committee_is_silent(calibration):
-    verdict = judge(calibration, [1e-3] * 3, [0.5, 0.5, 9.0])
+    verdict = verdict_of(calibration, [1e-3] * 3, [0.5, 0.5, 9.0])
     assert (verdict.lane, verdict.atoms) == (Lane.LATENT_DISTANCE, (2,))
 
 
 def test_thresholds_are_about_the_combined_uncertainty(calibration):
     weighed = replace(calibration, spread_power=0.5, distance_power=1.0, trust_threshold=0.1, latent_threshold=9.0)
-    assert judge(weighed, [0.01] * 3, [1.0] * 3).kind is VerdictKind.TRUSTED
-    assert judge(weighed, [0.01] * 3, [1.0, 4.0, 1.0]).atoms == (1,)
+    assert verdict_of(weighed, [0.01] * 3, [1.0] * 3).kind is VerdictKind.TRUSTED
+    assert verdict_of(weighed, [0.01] * 3, [1.0, 4.0, 1.0]).atoms == (1,)
 
 
 def test_nan_is_never_trusted(calibration):
-    assert judge(calibration, [np.nan, 1e-3], [0.5, 0.5]).kind is VerdictKind.DISCARD
-    assert judge(calibration, [1e-3, 1e-3], [np.nan, 0.5]).kind is VerdictKind.DISCARD
+    assert verdict_of(calibration, [np.nan, 1e-3], [0.5, 0.5]).kind is VerdictKind.DISCARD
+    assert verdict_of(calibration, [1e-3, 1e-3], [np.nan, 0.5]).kind is VerdictKind.DISCARD
 
 
 def test_physics_is_asked_first(calibration):
     broken = Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "broken", stop=True)
-    assert judge(calibration, [1e-3] * 2, [0.5] * 2, broken) is broken
+    assert verdict_of(calibration, [1e-3] * 2, [0.5] * 2, broken) is broken
 
 
 def test_each_lane_has_its_own_verdict(calibration):

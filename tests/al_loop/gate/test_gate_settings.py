@@ -1,4 +1,4 @@
-"""What the gate or its budget could not work with is refused before anything is computed."""
+"""Invalid settings of the gate or its budget are refused before anything is computed."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("block", "words"),
+    ("block", "message"),
     [
         ({"gate": {"force_tolerance_eV_per_A": 0}}, ["gate.force_tolerance_eV_per_A", "received 0", "above 0"]),
         ({"gate": {"force_tolerance_eV_per_A": -0.1}}, ["gate.force_tolerance_eV_per_A", "-0.1"]),
@@ -38,11 +38,11 @@ CONFIG: dict[str, Any] = {
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_bad_value_is_named(block: dict[str, Any], words: list[str], tmp_path: Path) -> None:
+def test_a_bad_value_is_named(block: dict[str, Any], message: list[str], tmp_path: Path) -> None:
     molecule("CH3OH").write(tmp_path / "methanol.xyz")
     path = tmp_path / "campaign.yaml"
     path.write_text(yaml.safe_dump({**CONFIG, **block}))
     with pytest.raises(InputError) as caught:
         load_config(path)
-    for word in words:
-        assert word in str(caught.value)
+    for part in message:
+        assert part in str(caught.value)

@@ -1,4 +1,4 @@
-"""The physics lane on single frames: what each of its questions finds, and what it leaves alone."""
+"""The physics check on single frames: which frames each part refuses, and which it accepts."""
 
 import json
 
@@ -17,10 +17,10 @@ def lane(start, temperature_K=300.0, ensemble="langevin", **settings):
     return PhysicsLane(PhysicsSettings(**settings), start, temperature_K, ensemble=ensemble)
 
 
-def twice(judge, frame):
-    """The verdict on a frame that stays as it is until the next check."""
-    first = judge.check(frame)
-    return first or judge.check(frame)
+def twice(checks, frame):
+    """The verdict on a frame that is the same at two checks."""
+    first = checks.check(frame)
+    return first or checks.check(frame)
 
 
 def moved(atoms, members, by):
@@ -82,8 +82,8 @@ def test_atoms_that_flew_apart_and_a_flat_cell_are_not_computable(methanol):
     assert "no volume" in lane(crystal).check(flat).reason
     tiny = crystal.copy()
     tiny.set_cell(crystal.cell * 1e-10, scale_atoms=True)
-    for told in (lane(crystal).check(tiny), lane(crystal).check_step(tiny, np.zeros((4, 3)))):
-        assert "the cell collapsed: received a cell of 1.2e-29 Å³ per atom" in told.reason
+    for verdict in (lane(crystal).check(tiny), lane(crystal).check_step(tiny, np.zeros((4, 3)))):
+        assert "the cell collapsed: received a cell of 1.2e-29 Å³ per atom" in verdict.reason
 
 
 @pytest.mark.parametrize(("distance_A", "kind"), [(0.3, VerdictKind.DISCARD), (0.62, VerdictKind.SUSPECT)])
@@ -103,11 +103,11 @@ def test_a_start_that_overlaps_is_caught_against_itself():
 
 def test_a_torn_molecule_must_stay_torn(methanol):
     torn = moved(methanol, [1, 3], [0.0, -3.0, 0.0])
-    judge = lane(methanol)
-    assert judge.check(torn) is None  # seen once: may come back
-    assert judge.check(methanol) is None
-    assert judge.check(torn) is None
-    verdict = judge.check(torn)
+    checks = lane(methanol)
+    assert checks.check(torn) is None  # seen once: may come back
+    assert checks.check(methanol) is None
+    assert checks.check(torn) is None
+    verdict = checks.check(torn)
     assert "dissociation" in verdict.reason
     assert set(verdict.atoms) == {1, 3}
 
@@ -141,12 +141,12 @@ def test_an_atom_may_evaporate_from_a_metal():
     assert twice(lane(cluster), moved(cluster, [12], cluster.positions[12])) is None
 
 
-@pytest.mark.parametrize(("scale", "word"), [(0.6, "collapse"), (1.8, "explosion")])
-def test_a_scaled_cell_is_caught(scale, word):
+@pytest.mark.parametrize(("scale", "change"), [(0.6, "collapse"), (1.8, "explosion")])
+def test_a_scaled_cell_is_caught(scale, change):
     crystal = bulk("Si", cubic=True)
     scaled = crystal.copy()
     scaled.set_cell(crystal.cell * scale, scale_atoms=True)
-    assert word in lane(crystal).check(scaled).reason
+    assert change in lane(crystal).check(scaled).reason
 
 
 @pytest.mark.parametrize(("scale", "kind"), [(1.8, VerdictKind.SUSPECT), (3.0, VerdictKind.DISCARD)])
@@ -215,11 +215,11 @@ def test_a_thermostat_that_is_turned_down_is_given_time():
     crystal = bulk("Cu", cubic=True) * 2
     hot = crystal.copy()
     hot.set_velocities(np.random.default_rng(0).normal(0, 0.045, (32, 3)))  # 1530 K
-    judge = lane(crystal, 1500.0)
-    judge.temperature_K = 250.0
+    checks = lane(crystal, 1500.0)
+    checks.temperature_K = 250.0
     forces = np.zeros((32, 3))
-    assert judge.check_step(hot, forces) is None
-    assert any(judge.check_step(hot, forces) for _ in range(500))
+    assert checks.check_step(hot, forces) is None
+    assert any(checks.check_step(hot, forces) for _ in range(500))
 
 
 def test_atoms_that_crowd_are_caught():
@@ -233,9 +233,9 @@ def test_atoms_that_crowd_are_caught():
 def test_clusters_that_merge_are_caught_when_they_stay():
     start = Icosahedron("Cu", 2) + moved(Icosahedron("Cu", 2), list(range(13)), [12.0, 0.0, 0.0])
     merged = moved(start, list(range(13, 26)), [-5.0, 0.0, 0.0])
-    judge = lane(start)
-    assert judge.check(merged) is None
-    assert "over-aggregation" in judge.check(merged).reason
+    checks = lane(start)
+    assert checks.check(merged) is None
+    assert "over-aggregation" in checks.check(merged).reason
     assert twice(lane(start, allow_dissociation=True), merged) is None
 
 
@@ -247,34 +247,34 @@ def test_crystals_and_ions_may_touch():
 
 @pytest.mark.parametrize("change_eV", [-40.0, 40.0])
 def test_an_energy_that_runs_away_is_caught(methanol, change_eV):
-    judge = lane(methanol)
+    checks = lane(methanol)
     forces = np.zeros((6, 3))
-    assert judge.check_step(methanol, forces, -700.0) is None
-    assert judge.check_step(methanol, forces, -699.5) is None
-    assert "energy ran away" in judge.check_step(methanol, forces, -700.0 + change_eV).reason
+    assert checks.check_step(methanol, forces, -700.0) is None
+    assert checks.check_step(methanol, forces, -699.5) is None
+    assert "energy diverged" in checks.check_step(methanol, forces, -700.0 + change_eV).reason
 
 
 def test_the_total_energy_drifts_only_with_a_thermostat(methanol):
     forces = np.zeros((6, 3))
     verdicts = {}
     for ensemble in ("langevin", "nve"):
-        judge = lane(methanol, ensemble=ensemble)
-        verdicts[ensemble] = [judge.check_step(methanol, forces, 0.002 * step) for step in range(50)]
+        checks = lane(methanol, ensemble=ensemble)
+        verdicts[ensemble] = [checks.check_step(methanol, forces, 0.002 * step) for step in range(50)]
     assert not any(verdicts["langevin"])
     assert "NVE run drifted" in verdicts["nve"][-1].reason
 
 
 def test_a_lane_goes_on_from_its_state(methanol):
     torn = moved(methanol, [1, 3], [0.0, -3.0, 0.0])
-    judge = lane(methanol, ensemble="nve")
-    judge.temperature_K = 200.0
-    judge.check(torn, np.zeros((6, 3)), -100.0)
+    checks = lane(methanol, ensemble="nve")
+    checks.temperature_K = 200.0
+    checks.check(torn, np.zeros((6, 3)), -100.0)
     other = lane(methanol, ensemble="nve")
-    other.restore(json.loads(json.dumps(judge.state())))
-    assert other.state() == judge.state()
+    other.restore(json.loads(json.dumps(checks.state())))
+    assert other.state() == checks.state()
     frame = torn.copy()
     for step in range(3):
-        assert other.check(frame, np.zeros((6, 3)), -100.0 + step) == judge.check(
+        assert other.check(frame, np.zeros((6, 3)), -100.0 + step) == checks.check(
             frame, np.zeros((6, 3)), -100.0 + step
         )
     assert other.temperature_K == 200.0

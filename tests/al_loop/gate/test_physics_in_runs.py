@@ -1,4 +1,4 @@
-"""The physics lane along trajectories with real potentials; the long ones are in ``benchmarks/physics.py``."""
+"""The physics check along trajectories with real potentials; the long ones are in ``benchmarks/physics.py``."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TOLD_K = 300.0
 
 
 def watch(atoms, temperature_K, *, steps, timestep_fs=4.0, told_K=None, nve=False, before=None, start=None):
-    """First step and reason that the lane finds, None if it finds nothing."""
+    """First refused step with its reason, None if there is none."""
     rng = np.random.default_rng(0)
     start = atoms.copy() if start is None else start
     if not atoms.has("momenta"):

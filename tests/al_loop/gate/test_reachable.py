@@ -1,4 +1,4 @@
-"""A tolerance that the calibration cannot reach is named together with the one that it can."""
+"""The message for a tolerance out of reach contains the smallest achievable one."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from committee.uncertainty.calibration import Calibration
 
 
 def frames(count, seed=0):
-    """Errors between 0.1 and 1 eV/Å that the spread foretells well."""
+    """Errors between 0.1 and 1 eV/Å that the spread predicts well."""
     rng = np.random.default_rng(seed)
     sigmas = [np.full(4, value) for value in np.geomspace(0.05, 0.5, count)]
     errors = [2 * sigma * rng.uniform(0.9, 1.1, 4) for sigma in sigmas]

@@ -33,12 +33,12 @@ def frames():
 
 
 def test_the_bits_do_not_depend_on_the_threads(potential, threads):
-    answers = []
+    predictions = []
     for count in (1, 2):
         threads(count)
-        answers.append(Batches(potential).predict(frames(), "exact"))
+        predictions.append(Batches(potential).predict(frames(), "exact"))
         assert torch.get_num_threads() == count
-    for one, two in zip(*answers, strict=True):
+    for one, two in zip(*predictions, strict=True):
         assert one.energy == two.energy
         assert (one.forces == two.forces).all()
         assert (one.forces_uncertainty == two.forces_uncertainty).all()
@@ -65,23 +65,23 @@ def test_batches_are_small_and_as_many_as_threads(potential, threads):
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_frame_without_an_answer_is_named(potential, threads, count):
     threads(count)
-    asked = frames()
-    asked[10].positions[0] = np.nan
+    given = frames()
+    given[10].positions[0] = np.nan
     with pytest.raises(StructureError) as raised:
-        Batches(potential).predict(asked, "energy")
+        Batches(potential).predict(given, "energy")
     assert raised.value.frame_index == 10
 
 
 class Alone:
-    """A foundation that one thread may ask, of a potential that notes who does."""
+    """A foundation that only one thread may evaluate, in a potential that records its calls."""
 
     def __init__(self, potential):
         self.backbone = object()
-        self.asked = []
+        self.calls = []
         self._potential = potential
 
     def predict(self, frames, uncertainty, batch_atoms):
-        self.asked.append(len(frames))
+        self.calls.append(len(frames))
         return self._potential.predict(frames, uncertainty, batch_atoms=batch_atoms)
 
 
@@ -89,4 +89,4 @@ def test_a_foundation_that_keeps_a_state_is_asked_by_one_thread(potential, threa
     threads(2)
     alone = Alone(potential)
     assert len(Batches(alone).predict(frames(), "energy")) == 12
-    assert alone.asked == [12]
+    assert alone.calls == [12]

@@ -85,7 +85,7 @@ def replica_of(atoms, ensemble, seed=3):
 
 
 def ases(atoms, ensemble, seed=3):
-    """ASE's trajectory from the same seed: its own integrator, with the constraints as they were given."""
+    """Trajectory of ASE's integrator with the same seed and constraints."""
     reference, rng = atoms.copy(), np.random.default_rng(seed)
     if ensemble == "relax":
         reference.calc = EMT()
@@ -164,7 +164,7 @@ def test_rigid_bonds_are_ases(ensemble):
 
 
 def scaled_reference(mask):
-    """What is left of an atom whose fractional coordinates ``mask`` are fixed: a line or a plane of lattice vectors."""
+    """Free directions of an atom with fixed fractional coordinates ``mask``: a line or plane of lattice vectors."""
     cell = slab().cell.array
     free = cell[~np.array(mask)]
     return FixedLine([0, 5], free[0]) if len(free) == 1 else FixedPlane([0, 5], np.cross(*free))
@@ -335,7 +335,7 @@ def test_kinds_that_cannot_be_followed_are_refused_by_name(kind):
 
 
 @pytest.mark.parametrize(
-    ("atoms", "words"),
+    ("atoms", "message"),
     [
         (held(FixAtoms(list(range(12)))), r"holds every atom \(FixAtoms \(12 atoms\)\), so that nothing would move"),
         (held(FixCom(), FixAtoms([0])), "FixCom beside FixAtoms"),
@@ -347,8 +347,8 @@ def test_kinds_that_cannot_be_followed_are_refused_by_name(kind):
         ),
     ],
 )
-def test_contradictions_are_refused(atoms, words):
-    with pytest.raises(InputError, match=words):
+def test_contradictions_are_refused(atoms, message):
+    with pytest.raises(InputError, match=message):
         followed(atoms, Motion.DYNAMICS)
 
 

@@ -41,7 +41,7 @@ def test_replicas_of_different_size_are_gated_every_few_steps(potential):
     ]
     assert {v.verdict.lane for v in visits} == {Lane.UNCALIBRATED}
     lanes = {Lane.PHYSICS: "trusted", Lane.FORCE_UNCERTAINTY: "suspect", Lane.LATENT_DISTANCE: "suspect"}
-    assert all({lane: word.kind.value for lane, word in v.lanes.items()} == lanes for v in visits)
+    assert all({lane: verdict.kind.value for lane, verdict in v.lanes.items()} == lanes for v in visits)
     assert not any(v.atoms.has("momenta") or v.atoms.calc for v in visits)
 
 
@@ -70,14 +70,14 @@ def test_a_broken_trajectory_stops_alone_and_at_once(potential):
 
 
 class TiredEMT(EMT):
-    """Answers for nickel a few times only, as a server does that drops its connection."""
+    """Predicts nickel a few times only, as a server that drops its connection."""
 
-    answers = 6
+    calls_left = 6
 
     def calculate(self, atoms, properties, system_changes):
         if "Ni" in atoms.symbols:
-            self.answers -= 1
-            if self.answers < 0:
+            self.calls_left -= 1
+            if self.calls_left < 0:
                 raise ConnectionError("the server hung up")
         super().calculate(atoms, properties, system_changes)
 
@@ -128,7 +128,7 @@ def test_the_bar_moves_once_a_step(potential):
 
 
 def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
-    """A committee whose every spread lies beyond the discard threshold must still be able to learn."""
+    """A committee with every spread above the discard threshold must still be able to learn."""
     frames = [molecule("CH3OH") for _ in range(4)]
     for seed, atoms in enumerate(frames):
         atoms.rattle(0.05, seed=seed)
@@ -146,5 +146,7 @@ def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
     unsure = trained.with_calibration(replace(calibration, trust_threshold=-2.0, discard_threshold=-1.0))
     visits = run(unsure, start(molecule("CH3OH"), "methanol"))
     assert [(v.step, v.verdict.kind) for v in visits] == [(0, VerdictKind.SUSPECT), (4, VerdictKind.DISCARD)]
-    words = [v.lanes[Lane.FORCE_UNCERTAINTY] for v in visits]
-    assert [(word.kind, word.reason) for word in words] == [(v.verdict.kind, v.verdict.reason) for v in visits]
+    verdicts = [v.lanes[Lane.FORCE_UNCERTAINTY] for v in visits]
+    assert [(verdict.kind, verdict.reason) for verdict in verdicts] == [
+        (v.verdict.kind, v.verdict.reason) for v in visits
+    ]

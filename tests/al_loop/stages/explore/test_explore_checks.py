@@ -73,7 +73,7 @@ WRONG = [
         "cu.cif",
         {},
         {"variants": [[{"kind": "vacancy", "element": "Ag"}]]},
-        "systems[0].variants[0][0] (vacancy): asks for 1 atom of Ag, but the structure Cu4 holds 0",
+        "systems[0].variants[0][0] (vacancy): requires 1 atom of Ag, but the structure Cu4 holds 0",
     ),
     (
         "cu.cif",
@@ -119,11 +119,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("file", "explore", "system", "said"), WRONG)
-def test_what_cannot_be_explored_is_refused_in_one_sentence(config, file, explore, system, said):
+@pytest.mark.parametrize(("file", "explore", "system", "message"), WRONG)
+def test_what_cannot_be_explored_is_refused_in_one_sentence(config, file, explore, system, message):
     with pytest.raises(InputError) as raised:
         config(file, explore, **system)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "problems" not in str(raised.value)
 
 

@@ -1,4 +1,4 @@
-"""What generators make of a structure, and what they refuse."""
+"""Results of generators, and their errors."""
 
 import numpy as np
 import pytest
@@ -160,9 +160,9 @@ WRONG = [
     (molecule("C6H6"), {"kind": "box", "edge_A": 5}, "edge_A: received 5, but the molecule spans 5.0 Å"),
     (molecule("H2O"), {"kind": "box", "edge_A": 5, "copies": 40}, "do not fit"),
     (copper(), {"kind": "box", "edge_A": 9}, "is periodic"),
-    (copper(), {"kind": "vacancy", "element": "Ag"}, "asks for 1 atom of Ag, but the structure Cu4 holds 0"),
-    (copper(), {"kind": "vacancy", "element": "Cu", "count": 4}, "takes away all 4 atoms"),
-    (copper(), {"kind": "substitution", "element": "Cu", "by": "Au", "count": 5}, "asks for 5 atoms of Cu"),
+    (copper(), {"kind": "vacancy", "element": "Ag"}, "requires 1 atom of Ag, but the structure Cu4 holds 0"),
+    (copper(), {"kind": "vacancy", "element": "Cu", "count": 4}, "removes all 4 atoms"),
+    (copper(), {"kind": "substitution", "element": "Cu", "by": "Au", "count": 5}, "requires 5 atoms of Cu"),
 ]
 
 
@@ -184,15 +184,15 @@ def test_an_exchange_for_the_same_element_is_refused():
         make(copper(), {"kind": "substitution", "element": "Cu", "by": "Cu"})
 
 
-@pytest.mark.parametrize(("atoms", "generator", "said"), WRONG)
-def test_a_generator_that_does_not_fit_says_so(atoms, generator, said):
+@pytest.mark.parametrize(("atoms", "generator", "message"), WRONG)
+def test_a_generator_that_does_not_fit_is_refused(atoms, generator, message):
     with pytest.raises(InputError, match=r"^\[0\] \(" + generator["kind"]) as raised:
         make(atoms, generator)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("generator", "said"),
+    ("generator", "message"),
     [
         ({"kind": "strain", "isotropic": 0.02}, "the direction c"),
         ({"kind": "adsorbate", "molecule": "XYZ", "height_A": 2}, "neither an element nor in ASE's g2"),
@@ -200,9 +200,9 @@ def test_a_generator_that_does_not_fit_says_so(atoms, generator, said):
         ({"kind": "adsorbate", "molecule": "CO", "height_A": 0.3}, "comes within"),
     ],
 )
-def test_what_does_not_fit_on_a_slab(generator, said):
+def test_what_does_not_fit_on_a_slab(generator, message):
     slab = make(copper(), SLAB)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         make(slab, generator)
 
 

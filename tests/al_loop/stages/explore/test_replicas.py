@@ -32,7 +32,7 @@ def start():
     return atoms
 
 
-def answer(atoms):
+def forces_and_stress(atoms):
     copy = atoms.copy()
     copy.calc = EMT()
     return copy.get_forces(), copy.get_stress()
@@ -43,12 +43,12 @@ def turn_nothing(_replica, _step):
 
 
 def run(replica, steps=STEPS, turn=turn_nothing):
-    forces, stress = answer(replica.atoms)
+    forces, stress = forces_and_stress(replica.atoms)
     replica.begin(forces, stress)
     for step in range(steps):
         turn(replica, step)
         replica.move(forces)
-        forces, stress = answer(replica.atoms)
+        forces, stress = forces_and_stress(replica.atoms)
         replica.finish(forces, stress)
     return replica
 
@@ -170,7 +170,7 @@ def test_relaxation_is_ases(pressure_GPa):
 def test_a_relaxation_ends_at_the_minimum():
     replica = run(relax(0.0), steps=120)
     assert replica.converged(0.01)
-    forces, stress = answer(replica.atoms)
+    forces, stress = forces_and_stress(replica.atoms)
     assert np.abs(forces).max() < 0.01
     assert np.abs(stress).max() < 1e-3
 
@@ -182,10 +182,10 @@ def test_a_replica_goes_on_from_its_state_bit_for_bit(make):
     later = make()
     later.restore(first.state())
     later.rng.bit_generator.state = first.rng.bit_generator.state
-    forces, stress = answer(later.atoms)
+    forces, stress = forces_and_stress(later.atoms)
     for _ in range(11):
         later.move(forces)
-        forces, stress = answer(later.atoms)
+        forces, stress = forces_and_stress(later.atoms)
         later.finish(forces, stress)
     assert (later.atoms.positions == whole.atoms.positions).all()
     assert (later.atoms.get_momenta() == whole.atoms.get_momenta()).all()

@@ -1,4 +1,4 @@
-"""What later rounds explore from, and what is held out."""
+"""Starts of later rounds, and held-out frames."""
 
 import numpy as np
 import pytest
@@ -44,13 +44,13 @@ def none(_round):
 
 
 class Stopped:
-    """The ledger's word on trajectories that were stopped, each at a frame that can be recognised."""
+    """Frames of stopped trajectories, as of the ledger, each at a recognisable frame."""
 
     def __init__(self, starts_of, names):
         self.frames = {}
-        for round_, wanted in names.items():
+        for round_, chosen in names.items():
             for start in starts_of(round_, self):
-                if start.trajectory in wanted:
+                if start.trajectory in chosen:
                     frame = start.atoms.copy()
                     frame.positions += 0.01 * (round_ + 1)
                     self.frames.setdefault(round_, {})[start.trajectory] = frame

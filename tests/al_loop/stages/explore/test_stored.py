@@ -99,10 +99,10 @@ def undisturbed(potential, tmp_path_factory):
 
 
 def test_what_is_stored_is_what_was_met(potential, undisturbed):
-    met = explore(potential, starts(), SETTINGS, PHYSICS)
+    explored = explore(potential, starts(), SETTINGS, PHYSICS)
     read_back = list(undisturbed.visits())
-    assert len(met) == 4 * 5 + 1
-    for one, other in zip(met, read_back, strict=True):
+    assert len(explored) == 4 * 5 + 1
+    for one, other in zip(explored, read_back, strict=True):
         assert one == other
         assert (one.atoms.positions == other.atoms.positions).all()
         assert (one.atoms.cell.array == other.atoms.cell.array).all()
@@ -143,7 +143,7 @@ def test_a_trajectory_has_the_same_bits_whatever_shares_its_batch(potential, und
 
 
 class Unasked:
-    """A model that must not be asked anything."""
+    """A model that must not be evaluated."""
 
     def __init__(self, potential):
         self.__dict__.update(potential.__dict__)

@@ -1,4 +1,4 @@
-"""What file and config state of a system: either counts, both must agree, and several structures are all explored."""
+"""Charge, spin and moments of file and config must agree, and all structures of a file are explored."""
 
 from pathlib import Path
 
@@ -133,7 +133,11 @@ def test_file_or_config_says_charge_and_spin_of_every_start(folder, file, settin
         ),
         (
             {"file": "charged.extxyz", "supercell": [2, 1, 1]},
-            ["charged.extxyz states charge +1 of its own atoms", "state charge of what is explored", "states spin 2"],
+            [
+                "charged.extxyz states charge +1 of its own atoms",
+                "set charge of the explored",
+                "states spin 2",
+            ],
         ),
         (
             {"file": "charged.extxyz", "charge": 3, "spin_multiplicity": 2, "supercell": [2, 1, 1]},
@@ -248,14 +252,14 @@ def test_ordered_cells_are_several_structures(folder):
 
 
 def test_check_config_says_how_many_frames_there_are_and_what_is_used(folder):
-    told = CliRunner().invoke(app, ["check-config", str(config_file(folder, {"file": "ten.extxyz"}))])
-    assert told.exit_code == 0, told.output
-    assert "1 structure(s)" in told.stdout
-    assert "ten.extxyz holds 10 frames; the last one (frame 9) is used; choose with frames:" in told.stdout
-    told = CliRunner().invoke(app, ["check-config", str(config_file(folder, {"file": "ten.extxyz", "frames": ":3"}))])
-    assert told.exit_code == 0, told.output
-    assert "3 structure(s)" in told.stdout
-    assert "holds 10 frames" not in told.stdout
+    result = CliRunner().invoke(app, ["check-config", str(config_file(folder, {"file": "ten.extxyz"}))])
+    assert result.exit_code == 0, result.output
+    assert "1 structure(s)" in result.stdout
+    assert "ten.extxyz holds 10 frames; the last one (frame 9) is used; choose with frames:" in result.stdout
+    result = CliRunner().invoke(app, ["check-config", str(config_file(folder, {"file": "ten.extxyz", "frames": ":3"}))])
+    assert result.exit_code == 0, result.output
+    assert "3 structure(s)" in result.stdout
+    assert "holds 10 frames" not in result.stdout
 
 
 def test_names_of_frames_are_unique_too(folder):

@@ -15,7 +15,7 @@ from al_loop.config import PromoteSettings
 from al_loop.config.changes import changes
 from al_loop.config.validation_settings import ToleranceSettings, ValidationSettings
 from al_loop.errors import InputError
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.promotion import evaluate_candidate
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.reference import StoredReference, write_reference
@@ -38,8 +38,8 @@ validation: {{force_tolerance_eV_per_A: 0.02}}
 SETTINGS = ValidationSettings(force_tolerance_eV_per_A=0.02)
 
 
-class Told:
-    """Who a reference's answers come from."""
+class TrueReference:
+    """The source of a reference's results."""
 
     name, level, pays = "distilled", "the labels' own model", False
 
@@ -52,15 +52,15 @@ def cu3al():
 
 @pytest.fixture(scope="session")
 def files(laboratory, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the model that made the labels says of the crystal."""
+    """Results of the labelling model for the crystal."""
     folder = tmp_path_factory.mktemp("validated")
     atoms, checks = cu3al(), chosen_checks(CHECKS, SETTINGS, with_an_engine=False)
     write(folder / "cu3al.extxyz", atoms)
     write(folder / "other.extxyz", bulk("Cu"))
     truth = CommitteeCalculator(laboratory.truth)
-    said = [(check, "cu3al", atoms, run_check(check, "cu3al", atoms, truth)) for check in checks]
-    assert not any(answer.failure for *_, answer in said)
-    write_reference(folder / "reference.json", Told(), said)
+    results = [(check, "cu3al", atoms, run_check(check, "cu3al", atoms, truth)) for check in checks]
+    assert not any(answer.failure for *_, answer in results)
+    write_reference(folder / "reference.json", TrueReference(), results)
     return folder
 
 
@@ -84,11 +84,11 @@ def test_a_good_candidate_passes_and_the_foundation_itself_does_not(good, founda
 
 
 def test_a_candidate_trained_on_forces_of_the_wrong_sign_fails(laboratory, first_labels, required):
-    turned = [
+    wrong_sign = [
         replace(frame, label=replace(frame.label, forces_eV_per_A=-frame.label.forces_eV_per_A, energy_eV=0.0))
         for frame in first_labels
     ]
-    criterion = validated(laboratory.train(turned, epochs=60), required)
+    criterion = validated(laboratory.train(wrong_sign, epochs=60), required)
     assert not criterion.passed
     assert criterion.value >= 2
     assert "volume per atom of cu3al" in criterion.sentence
@@ -117,13 +117,13 @@ def test_what_cannot_be_compared_is_not_passed(good, required):
 def test_it_is_an_eighth_criterion_only_where_the_config_asks(foundation, good, served, evidence, required):
     assert evidence.validation is None  # test_promotion.py has the seven criteria of this
     asked_for = replace(evidence, validation=partial(validated, required=required))
-    promoted = judge_candidate(good, served, asked_for, PromoteSettings())
+    promoted = evaluate_candidate(good, served, asked_for, PromoteSettings())
     assert promoted.promoted
     assert [criterion.name for criterion in promoted.criteria][-1] == NAME
     # What is right on frames but wrong about the crystal is not served.
     tight = ToleranceSettings(volume=1e-5)
     strict = partial(validated, required=replace(required, tolerances=tight))
-    refused = judge_candidate(good, served, replace(evidence, validation=strict), PromoteSettings())
+    refused = evaluate_candidate(good, served, replace(evidence, validation=strict), PromoteSettings())
     assert not refused.promoted
     assert refused.reason.startswith("validation: 2 of 9 comparisons")
 
@@ -142,7 +142,7 @@ def test_the_config_names_structures_reference_and_checks(files, good):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ({"structure": "nowhere.cif"}, "promote.validation: .*nowhere.cif does not exist"),
         ({"reference": "nowhere.json"}, "promote.validation: reference .*nowhere.json does not exist"),
@@ -151,8 +151,10 @@ def test_the_config_names_structures_reference_and_checks(files, good):
         ({"checks": "elasticty"}, "did you mean 'elasticity'"),
     ],
 )
-def test_a_gate_that_nobody_could_pass_is_refused_before_anything_runs(files, words: dict[str, str], said: str):
-    with pytest.raises(InputError, match=said):
+def test_a_gate_that_no_candidate_could_pass_is_refused_before_anything_runs(
+    files, words: dict[str, str], message: str
+):
+    with pytest.raises(InputError, match=message):
         load_config(written(files, **words))
 
 

@@ -21,8 +21,8 @@ from al_loop.stages.promote.energy_conservation import (
 from al_loop.stages.promote.error_guarantee import error_guarantee
 from al_loop.stages.promote.forgetting import ProbeFrames, no_harm
 from al_loop.stages.promote.label_errors import earlier, held_back, newest
-from al_loop.stages.promote.predictions import Answers, FoundationDeviation
-from al_loop.stages.promote.promotion import judge_candidate
+from al_loop.stages.promote.predictions import ForceErrors, FoundationDeviation
+from al_loop.stages.promote.promotion import evaluate_candidate
 from committee import CommitteePotential, CommitteeSettings
 from dft_interfaces.label import Label, LabelStatus
 
@@ -43,7 +43,7 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def turned(laboratory, first_labels, new_labels):
+def wrong_sign(laboratory, first_labels, new_labels):
     """Trained on forces of the wrong sign."""
     return laboratory.train([_turned(frame) for frame in (*first_labels, *new_labels)], epochs=FEW_EPOCHS)
 
@@ -56,24 +56,24 @@ def hot_without_fade(laboratory):
 
 @pytest.fixture(scope="module")
 def without_fade(laboratory, first_labels):
-    """Trained as it should be, but the correction goes on where there are no labels."""
+    """Trained correctly, but the correction does not vanish where there are no labels."""
     return laboratory.train(first_labels, WITHOUT_FADE, epochs=FEW_EPOCHS)
 
 
 @pytest.fixture(scope="module")
 def attracting(laboratory, foundation, first_labels):
-    """Trained on labels by which atoms that meet attract each other."""
+    """Trained on labels with attraction at short distances."""
     pairs = [atoms for a, b in ((13, 13), (13, 29), (29, 29)) for atoms in dimers(a, b)]
     labels = [
-        replace(frame, label=Label(LabelStatus.CONVERGED, "level", -answer.energy, -answer.forces))
-        for frame, answer in zip(laboratory.label(pairs), foundation.predict(pairs), strict=True)
+        replace(frame, label=Label(LabelStatus.CONVERGED, "level", -prediction.energy, -prediction.forces))
+        for frame, prediction in zip(laboratory.label(pairs), foundation.predict(pairs), strict=True)
     ]
     return laboratory.train([*first_labels, *labels], epochs=FEW_EPOCHS)
 
 
 @pytest.fixture(scope="module")
 def rough(good):
-    """Weights blown up: a landscape that no time step can follow."""
+    """Scaled weights: an energy surface too rough for the time step."""
     heads = deepcopy(good.heads)
     heads.stack.w1.mul_(30)
     heads.stack.w3.mul_(30)
@@ -88,7 +88,7 @@ def undefined(good):
 
 
 def test_a_good_candidate_is_served_and_every_criterion_has_its_number(good, served, evidence):
-    promotion = judge_candidate(good, served, evidence, SETTINGS)
+    promotion = evaluate_candidate(good, served, evidence, SETTINGS)
     assert promotion.promoted
     assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
     assert all(criterion.passed for criterion in promotion.criteria)
@@ -100,8 +100,8 @@ def test_a_good_candidate_is_served_and_every_criterion_has_its_number(good, ser
     assert promotion.reason.startswith("held-back labels: force MAE 0.0")
 
 
-def test_every_criterion_is_judged_after_one_has_failed(turned, served, evidence):
-    promotion = judge_candidate(turned, served, evidence, SETTINGS)
+def test_every_criterion_is_evaluated_after_one_has_failed(wrong_sign, served, evidence):
+    promotion = evaluate_candidate(wrong_sign, served, evidence, SETTINGS)
     assert not promotion.promoted
     assert tuple(criterion.name for criterion in promotion.criteria) == NAMES
     failed = [criterion for criterion in promotion.criteria if not criterion.passed]
@@ -110,41 +110,41 @@ def test_every_criterion_is_judged_after_one_has_failed(turned, served, evidence
 
 
 def test_a_candidate_without_finite_numbers_is_rejected_by_all_that_ask_it(undefined, served, evidence):
-    promotion = judge_candidate(undefined, served, evidence, SETTINGS)
+    promotion = evaluate_candidate(undefined, served, evidence, SETTINGS)
     assert [c.name for c in promotion.criteria if c.passed] == ["error_guarantee"]  # which was calibrated before
     assert promotion.force_mae_candidate is None
     assert "not finite" in promotion.reason
 
 
-def test_held_back_labels(good, turned, served, evidence):
-    assert held_back(Answers.of(good, served, evidence.held_back), evidence.held_back, 1.0).passed
-    worse = held_back(Answers.of(turned, served, evidence.held_back), evidence.held_back, 1.0)
+def test_held_back_labels(good, wrong_sign, served, evidence):
+    assert held_back(ForceErrors.of(good, served, evidence.held_back), evidence.held_back, 1.0).passed
+    worse = held_back(ForceErrors.of(wrong_sign, served, evidence.held_back), evidence.held_back, 1.0)
     assert not worse.passed
     assert worse.value > 5
     assert "on 20 calibration frames" in worse.sentence
 
 
 def test_without_held_back_labels_nothing_is_served(good, evidence):
-    answers = Answers({})
+    errors = ForceErrors({})
     criteria = (
-        held_back(answers, (), 1.0),
-        no_harm(good, evidence.probe, answers.foundation_error(()), 0.1, FAR),
+        held_back(errors, (), 1.0),
+        no_harm(good, evidence.probe, errors.foundation_error(()), 0.1, FAR),
     )
     for criterion in criteria:
         assert not criterion.passed
         assert "there are no calibration labels" in criterion.sentence
 
 
-def test_newest_labels(good, turned, served, evidence):
-    assert newest(Answers.of(good, served, evidence.newest), evidence.newest, 1.0).passed
-    assert not newest(Answers.of(turned, served, evidence.newest), evidence.newest, 1.0).passed
+def test_newest_labels(good, wrong_sign, served, evidence):
+    assert newest(ForceErrors.of(good, served, evidence.newest), evidence.newest, 1.0).passed
+    assert not newest(ForceErrors.of(wrong_sign, served, evidence.newest), evidence.newest, 1.0).passed
 
 
 def test_a_model_that_learnt_nothing_new_is_not_served(served, evidence):
-    same = newest(Answers.of(served, served, evidence.newest), evidence.newest, 1.0)
+    same = newest(ForceErrors.of(served, served, evidence.newest), evidence.newest, 1.0)
     assert not same.passed
     assert same.value == 1.0
-    assert not newest(Answers({}), (), 1.0).passed
+    assert not newest(ForceErrors({}), (), 1.0).passed
 
 
 def test_earlier_labels(good, hot_without_fade, served, evidence):
@@ -158,30 +158,30 @@ def test_earlier_labels(good, hot_without_fade, served, evidence):
 def test_a_model_that_has_learnt_few_labels_by_heart_is_no_measure(laboratory, good, first_labels, evidence):
     """The error on labels that were trained on rises as labels are added, while every other error falls."""
     by_heart = laboratory.train(first_labels[:3], epochs=300)
-    answers = Answers.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
-    new, old, _ = answers.mae(first_labels[:3])
+    errors = ForceErrors.of(good, by_heart, (*first_labels[:3], *evidence.held_back))
+    new, old, _ = errors.mae(first_labels[:3])
     assert new > 1.1 * old
-    assert held_back(answers, evidence.held_back, 1.0).passed
-    assert earlier(answers, first_labels[:3], evidence.held_back, 0.1).passed
+    assert held_back(errors, evidence.held_back, 1.0).passed
+    assert earlier(errors, first_labels[:3], evidence.held_back, 0.1).passed
 
 
 def looked_back(candidate, served, frames, evidence):
-    answers = Answers.of(candidate, served, (*frames, *evidence.held_back))
-    return earlier(answers, frames, evidence.held_back, 0.1)
+    errors = ForceErrors.of(candidate, served, (*frames, *evidence.held_back))
+    return earlier(errors, frames, evidence.held_back, 0.1)
 
 
 def test_before_there_are_earlier_labels_none_can_be_forgotten():
-    criterion = earlier(Answers({}), (), (), 0.1)
+    criterion = earlier(ForceErrors({}), (), (), 0.1)
     assert criterion.passed
     assert criterion.value is None
 
 
-def test_foundations_frames(good, turned, without_fade, served, evidence):
-    foundation = Answers.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
+def test_foundations_frames(good, wrong_sign, without_fade, served, evidence):
+    foundation = ForceErrors.of(good, served, evidence.held_back).foundation_error(evidence.held_back)
     fine = no_harm(good, evidence.probe, foundation, 0.1, FAR)
     assert fine.passed
     assert 0 < fine.value < fine.limit
-    for bad in (turned, without_fade):
+    for bad in (wrong_sign, without_fade):
         harmful = no_harm(bad, evidence.probe, foundation, 0.1, FAR)
         assert not harmful.passed
         assert harmful.value > harmful.limit
@@ -198,7 +198,7 @@ def test_the_foundations_error_grows_with_the_forces_and_never_shrinks():
 def test_a_correction_near_the_labels_is_not_called_forgetting(good, foundation, evidence):
     """It is as large as the foundation's error there, many times what is allowed far away."""
     at_home = [frame.atoms for frame in evidence.newest]
-    forces = tuple(answer.forces for answer in foundation.predict(at_home))
+    forces = tuple(prediction.forces for prediction in foundation.predict(at_home))
     criterion = no_harm(good, ProbeFrames(tuple(at_home), forces), FoundationDeviation(0.01, 1.0), 0.1, FAR)
     assert criterion.passed
     assert "0 of 10 probe frames are far" in criterion.sentence
@@ -206,8 +206,8 @@ def test_a_correction_near_the_labels_is_not_called_forgetting(good, foundation,
 
 def test_the_probe_set_is_far_from_the_labels_and_healthy(good, evidence):
     assert len(evidence.probe.atoms) == 6
-    for atoms, answer in zip(evidence.probe.atoms, good.predict(list(evidence.probe.atoms)), strict=True):
-        assert answer.latent_distance.min() > SETTINGS.far_latent_distance
+    for atoms, prediction in zip(evidence.probe.atoms, good.predict(list(evidence.probe.atoms)), strict=True):
+        assert prediction.latent_distance.min() > SETTINGS.far_latent_distance
         assert atoms.get_all_distances(mic=True)[np.triu_indices(4, 1)].min() > 1.6
 
 
@@ -300,22 +300,22 @@ def test_the_promise(laboratory, good, calibrate):
 
 
 @pytest.mark.parametrize(
-    ("changes", "passed", "value", "words"),
+    ("changes", "passed", "value", "text"),
     [
         ({"promise_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
-        ({"quantile": None, "frames": 4}, True, None, "nothing is promised yet (not enough labels yet"),
+        ({"quantile": None, "frames": 4}, True, None, "nothing is guaranteed yet (not enough labels yet"),
         ({"trusted": 0}, True, None, "no calibration frame is trusted"),
         ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
         ({"trusted": 3, "trusted_exceeding": 2}, False, 0.2, "contradicted"),
         ({"trusted": 50, "trusted_exceeding": 6}, False, 0.12, "contradicted: share 12%, at most 10% may"),
     ],
 )
-def test_a_promise_with_few_labels(good, changes, passed, value, words):
+def test_a_promise_with_few_labels(good, changes, passed, value, text):
     start = {"promise_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
     criterion = error_guarantee(replace(good.calibration, **{**start, **changes}))
     assert criterion.passed is passed
     assert criterion.value == (None if value is None else pytest.approx(value))
-    assert words in criterion.sentence
+    assert text in criterion.sentence
 
 
 def test_what_could_not_be_calibrated_promises_nothing():

@@ -1,4 +1,4 @@
-"""What the report, the terminal and a config's author see of promotion and of the end of a campaign."""
+"""Promotion and the end of a campaign in the report, on the terminal and in config errors."""
 
 import dataclasses
 import io
@@ -24,21 +24,21 @@ CRITERIA = [
 
 
 @pytest.fixture
-def judged(report):
+def report_with_criteria(report):
     return dataclasses.replace(report, criteria=CRITERIA, time_to_suspect=TimeToSuspect(0.045, 4, 1, at_least=True))
 
 
-def test_the_terminal_shows_every_criterion(judged):
+def test_the_terminal_shows_every_criterion(report_with_criteria):
     output = io.StringIO()
-    print_round(judged, Console(file=output, width=120))
+    print_round(report_with_criteria, Console(file=output, width=120))
     text = output.getvalue()
     for part in ("held-back labels", "holds", "dimers repel", "fails", "-3.4 <eV>/Å"):
         assert part in text
     assert "after at least 0.045 ps (median of 4 trajectories, 1 never suspect)" in text
 
 
-def test_the_report_shows_every_criterion(report_data, judged):
-    html = render_report(dataclasses.replace(report_data, rounds=[judged]))
+def test_the_report_shows_every_criterion(report_data, report_with_criteria):
+    html = render_report(dataclasses.replace(report_data, rounds=[report_with_criteria]))
     assert '<td>dimers repel</td><td class="bad">fails</td><td class="message">C-O at 0.71 Å: -3.4 &lt;eV&gt;/Å' in html
     assert "<td>held-back labels</td><td>holds</td>" in html
     assert "at least 0.045 ps (median of 4 trajectories, 1 never suspect)" in html
@@ -56,7 +56,7 @@ def test_the_report_says_which_criterion_ended_the_campaign(report_data):
 
 
 @pytest.mark.parametrize(
-    ("block", "words"),
+    ("block", "message"),
     [
         ({"stop": {"labels": 0}}, ["stop.labels: received 0, must be at least 1", "Budget"]),
         ({"stop": {"labels": 32}}, ["stop.labels: received 32, but hold_out alone asks for 32 labels", "raise it"]),
@@ -71,7 +71,7 @@ def test_the_report_says_which_criterion_ended_the_campaign(report_data):
         ),
     ],
 )
-def test_a_budget_or_limit_that_makes_no_sense_is_refused(tmp_path, block, words):
+def test_a_budget_or_limit_that_makes_no_sense_is_refused(tmp_path, block, message):
     molecule("CH3OH").write(tmp_path / "methanol.xyz")
     config = {
         "name": "test",
@@ -86,5 +86,5 @@ def test_a_budget_or_limit_that_makes_no_sense_is_refused(tmp_path, block, words
     path.write_text(yaml.safe_dump(config))
     with pytest.raises(InputError) as caught:
         load_config(path)
-    for part in words:
+    for part in message:
         assert part in str(caught.value)

@@ -1,4 +1,4 @@
-"""A campaign ends when what was asked for is reached, or when a budget is used up."""
+"""A campaign ends when its stop criteria are fulfilled, or when a budget is used up."""
 
 import dataclasses
 
@@ -58,7 +58,7 @@ def test_the_time_to_the_first_suspect_frame(round_of):
 
 
 @pytest.mark.parametrize(
-    ("promise", "coverage", "frames", "met"),
+    ("promise", "coverage", "frames", "fulfilled"),
     [
         (PROVEN, 1.0, 16, True),
         (PROVEN, 0.875, 16, True),  # 14 of 16 may well come of 90 %
@@ -67,9 +67,9 @@ def test_the_time_to_the_first_suspect_frame(round_of):
         (PROVEN, None, 0, False),
     ],
 )
-def test_the_promise_and_the_coverage(round_of, promise, coverage, frames, met):
+def test_the_promise_and_the_coverage(round_of, promise, coverage, frames, fulfilled):
     report = round_of(promise=promise, coverage=coverage, coverage_frames=frames)
-    assert bool(reason([report], promise_proven=True)) is met
+    assert bool(reason([report], promise_proven=True)) is fulfilled
 
 
 def test_what_says_that_the_model_is_good_must_hold_together(round_of):

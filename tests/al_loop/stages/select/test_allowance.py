@@ -1,4 +1,4 @@
-"""Shares of a round's budget: together they are the budget, and what one leaves the next may spend."""
+"""Shares of a round's budget: their sum is the budget, and the next share includes what earlier ones left."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -19,13 +19,13 @@ from al_loop.stages.select.selection import select
 def test_batches_spend_the_budget_and_no_more(budget, batches, audit_fraction):
     settings = SelectSettings(labels_per_round=max(budget, 1), audit_fraction=audit_fraction, unphysical_quota=3)
     rng = np.random.default_rng(4)
-    met, taken, spent = [], [], Counter()
+    explored, taken, spent = [], [], Counter()
     for batch in range(batches):
         new = [candidate(f"{batch}-{i}", rng, unphysical=i % 2 == 0) for i in range(2 * budget + 4)]
-        met += new
+        explored += new
         allowed = SelectionBudget.of(settings, budget, spent, batch, batches, {c.frame_id for c in new})
-        known = [c for c in met if c.frame_id in set(taken)]
-        chosen = select(met, known, settings, rng, allowed)
+        known = [c for c in explored if c.frame_id in set(taken)]
+        chosen = select(explored, known, settings, rng, allowed)
         assert not set(taken) & set(chosen.frame_ids)
         audited = {frame for frame, reason in chosen.reasons.items() if reason == "audit"}
         assert audited <= {c.frame_id for c in new}
@@ -46,11 +46,11 @@ def test_what_a_batch_leaves_the_next_may_spend():
 
 
 @pytest.mark.parametrize(
-    ("replicas", "temperatures", "labels", "asked", "expected"),
+    ("replicas", "temperatures", "labels", "batches", "expected"),
     [(2, 1, 5, None, 1), (2, 2, 12, None, 2), (8, 2, 12, None, 3), (50, 3, 400, None, 4), (3, 1, 12, 9, 3)],
 )
-def test_every_batch_has_trajectories_and_labels_enough(replicas, temperatures, labels, asked, expected):
-    assert batch_count(config(replicas, temperatures, labels, asked)) == expected
+def test_every_batch_has_trajectories_and_labels_enough(replicas, temperatures, labels, batches, expected):
+    assert batch_count(config(replicas, temperatures, labels, batches)) == expected
 
 
 def test_every_start_is_in_one_batch_and_replicas_are_spread():
@@ -80,11 +80,11 @@ def test_what_finished_batches_have_noted():
     whole = FinishedBatches(stages)
     assert (whole.explored, whole.selected, whole.budget) == (22, 3, 6)
     assert whole.spent == {"audit": 2, "unphysical": 1}
-    assert whole.asked_for == ["a", "b", "c", "d"]
+    assert whole.requested == ["a", "b", "c", "d"]
     first = FinishedBatches(stages, before=1)
-    assert (first.explored, first.selected, first.asked_for) == (10, 2, ["a", "b", "c"])
+    assert (first.explored, first.selected, first.requested) == (10, 2, ["a", "b", "c"])
     nothing = FinishedBatches(stages, before=0)
-    assert (nothing.explored, nothing.selected, nothing.budget, nothing.asked_for) == (0, 0, None, ["a"])
+    assert (nothing.explored, nothing.selected, nothing.budget, nothing.requested) == (0, 0, None, ["a"])
 
 
 def candidate(frame_id, rng, *, unphysical):

@@ -1,4 +1,4 @@
-"""Frames that stand for all."""
+"""Representative frames by k-medoids."""
 
 from itertools import combinations
 

@@ -91,7 +91,7 @@ def test_distance_decides_between_equal_uncertainties_and_alone_if_told_so():
 
 
 def test_each_composition_keeps_to_itself():
-    """Descriptors of other lengths are never compared, and what is known of one says nothing of the other."""
+    """Descriptors of different lengths are never compared, and compositions are independent of each other."""
     water, ammonia = candidate(0), candidate(0, formula="NH3", at=[1.0, 2.0])
     picks = chosen([water, candidate(1), ammonia], [known(water)], labels_per_round=1)
     assert picks.frame_ids == ["NH3-0"]
