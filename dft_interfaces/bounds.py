@@ -9,19 +9,19 @@ from ase import Atoms
 from ase.units import GPa
 from numpy.typing import NDArray
 
-LONGEST_A = 1e5
+MAX_LENGTH_A = 1e5
 """Of lattice vectors and coordinates: single precision, in which models calculate, resolves 0.01 Å there."""
 
-SMALLEST_VOLUME_A3_PER_ATOM = 0.5
+MIN_VOLUME_A3_PER_ATOM = 0.5
 """Of a cell that is periodic in three directions: metallic hydrogen at 1 TPa, the densest matter of all, takes 0.9."""
 
-LARGEST_FORCE_EV_PER_A = 1e4
+MAX_FORCE_EV_PER_A = 1e4
 """Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
 
-LARGEST_STRESS_EV_PER_A3 = 1e4 * GPa
+MAX_STRESS_EV_PER_A3 = 1e4 * GPa
 """10 TPa (62 eV/Å³), of a component: more than twice the pressure at the centre of Jupiter."""
 
-LARGEST_MOMENT_UB = 20.0
+MAX_MOMENT_UB = 20.0
 """Of an atom, initial or converged: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
 
 THOMAS_FERMI_EV = 20.92
@@ -53,9 +53,9 @@ def nuclei_excess(atoms: Atoms) -> str:
 def length_excess(atoms: Atoms) -> str:
     """Return which coordinate or lattice vector is too long, in one clause; empty if none is."""
     longest = max(_largest(atoms.positions), _largest(atoms.cell.array))
-    if longest > LONGEST_A:
+    if longest > MAX_LENGTH_A:
         return (
-            f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {LONGEST_A:g} Å: "
+            f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {MAX_LENGTH_A:g} Å: "
             "models resolve nothing beyond"
         )
     return ""
@@ -65,9 +65,9 @@ def density_excess(atoms: Atoms) -> str:
     """Return that a cell periodic in three directions is too small for its atoms, in one clause; empty if it is not."""
     if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
         volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
-        if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:
+        if 0 < volume < MIN_VOLUME_A3_PER_ATOM:
             return (
-                f"received a cell of {volume:.2g} Å³ per atom, expected at least {SMALLEST_VOLUME_A3_PER_ATOM:g} Å³: "
+                f"received a cell of {volume:.2g} Å³ per atom, expected at least {MIN_VOLUME_A3_PER_ATOM:g} Å³: "
                 "no matter is denser"
             )
     return ""
@@ -130,25 +130,25 @@ def label_excess(
         )
     with np.errstate(over="ignore"):  # infinite is beyond the bound as well
         sizes = np.hypot.reduce(np.asarray(forces_eV_per_A), axis=1)
-    if _largest(sizes) > LARGEST_FORCE_EV_PER_A:
+    if _largest(sizes) > MAX_FORCE_EV_PER_A:
         return (
             f"received a force of {np.nanmax(sizes):.2g} eV/Å on atom {np.nanargmax(sizes)}, expected at most "
-            f"{LARGEST_FORCE_EV_PER_A:g} eV/Å: bare nuclei at 0.4 Å do not repel each other so much"
+            f"{MAX_FORCE_EV_PER_A:g} eV/Å: bare nuclei at 0.4 Å do not repel each other so much"
         )
-    if stress_eV_per_A3 is not None and _largest(stress_eV_per_A3) > LARGEST_STRESS_EV_PER_A3:
+    if stress_eV_per_A3 is not None and _largest(stress_eV_per_A3) > MAX_STRESS_EV_PER_A3:
         return (
             f"received a stress of {_largest(stress_eV_per_A3):.2g} eV/Å³, expected at most "
-            f"{LARGEST_STRESS_EV_PER_A3:.2g} eV/Å³ (10 TPa): more than twice the pressure at the centre of Jupiter"
+            f"{MAX_STRESS_EV_PER_A3:.2g} eV/Å³ (10 TPa): more than twice the pressure at the centre of Jupiter"
         )
     return "" if magnetic_moments_uB is None else _moment_excess("a magnetic moment", magnetic_moments_uB)
 
 
 def _moment_excess(what: str, moments_uB: NDArray[np.float64]) -> str:
     largest = _largest(moments_uB)
-    if largest <= LARGEST_MOMENT_UB:
+    if largest <= MAX_MOMENT_UB:
         return ""
     return (
-        f"received {what} of {largest:.3g} µB, expected at most {LARGEST_MOMENT_UB:g} µB: no atom has so many unpaired "
+        f"received {what} of {largest:.3g} µB, expected at most {MAX_MOMENT_UB:g} µB: no atom has so many unpaired "
         "electrons"
     )
 

@@ -26,7 +26,7 @@ class DFTEngine(Protocol):
     cores: int
     ladder: Sequence[Any]
 
-    def label(self, atoms: Atoms, rung: Any = None) -> Label:
+    def label(self, atoms: Atoms, strategy: Any = None) -> Label:
         """Calculate one structure; never modifies it and never raises for a calculation that fails.
 
         Total charge and spin multiplicity are read from ``atoms.info["charge"]`` (default 0) and
@@ -34,7 +34,7 @@ class DFTEngine(Protocol):
 
         Args:
             atoms: the structure.
-            rung: one of ``ladder``; by default the calculation as the settings describe it.
+            strategy: one of ``ladder``; by default the calculation as the settings describe it.
         """
         ...
 

@@ -44,7 +44,7 @@ _OF_SIGNAL = {
     signal.SIGHUP: Failure.CANCELLED,
 }
 
-_OF_WORDS = {
+_OF_TEXT = {
     "no space left on device": Failure.DISK,
     "disk quota exceeded": Failure.DISK,
     "file size limit exceeded": Failure.DISK,
@@ -76,7 +76,7 @@ def failure_of(error: BaseException) -> Failure:
             return found
     if any("read_results" in names for names in map(_function_names, _causes(error))):
         return Failure.OUTPUT
-    return failure_in_words("\n".join(str(cause) for cause in _causes(error)))
+    return failure_in_text("\n".join(str(cause) for cause in _causes(error)))
 
 
 def failure_of_exit(code: int, last_lines: str = "") -> Failure:
@@ -87,16 +87,16 @@ def failure_of_exit(code: int, last_lines: str = "") -> Failure:
         last_lines: what it printed before.
     """
     number = signal_of(code)
-    return _OF_SIGNAL.get(number, failure_in_words(last_lines)) if number else failure_in_words(last_lines)
+    return _OF_SIGNAL.get(number, failure_in_text(last_lines)) if number else failure_in_text(last_lines)
 
 
-def failure_in_words(text: str) -> Failure:
+def failure_in_text(text: str) -> Failure:
     """Return the kind of failure that an engine's last lines name; a crash if they name none."""
     lower = text.lower()
-    return next((kind for words, kind in _OF_WORDS.items() if words in lower), Failure.CRASH)
+    return next((kind for words, kind in _OF_TEXT.items() if words in lower), Failure.CRASH)
 
 
-def exit_in_words(code: int) -> str:
+def describe_exit(code: int) -> str:
     """Say how a process ended."""
     number = signal_of(code)
     if number is None:

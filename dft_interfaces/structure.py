@@ -31,7 +31,7 @@ def require_computable(atoms: Atoms) -> None:
         raise CannotCalculateError("received initial magnetic moments with non-finite numbers")
     if excess := length_excess(atoms):
         raise CannotCalculateError(excess)
-    if _least_spacing_A(atoms) < MIN_DISTANCE_A:
+    if _min_spacing_A(atoms) < MIN_DISTANCE_A:
         raise CannotCalculateError(
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
@@ -48,7 +48,7 @@ def require_computable(atoms: Atoms) -> None:
         )
 
 
-def _least_spacing_A(atoms: Atoms) -> float:
+def _min_spacing_A(atoms: Atoms) -> float:
     """Return the least distance, Å, between lattice planes, or rows, of the periodic directions; infinite without."""
     vectors = atoms.cell.array[atoms.pbc]
     if len(vectors) == 0:

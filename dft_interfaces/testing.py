@@ -17,7 +17,7 @@ from dft_interfaces.label import Label, LabelStatus
 _PROBING_STRAIN = np.array([1.0, -0.6, 0.3, 0.8, -0.5, 0.4])
 """A direction (Voigt) in which every swap of components and every sign shows."""
 
-_LEAST_SHARE = 0.4
+_MIN_SHARE = 0.4
 """Of the probing displacement: every atom moves along every axis."""
 
 _WRONG_CONVENTIONS = {
@@ -62,7 +62,7 @@ def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None 
     Checks what the engine says of itself (name, cores, ladder, estimate, elements), shapes and finiteness, that the
     caller's atoms stay as they are, that permuted atoms get permuted forces, that the forces are the finite difference
     of the energy along a displacement of all atoms, that the stress has the sign and the Voigt order of the energy's
-    derivative with strain, a stable level of theory, and that a failed calculation is a value. ``check_ladder`` checks
+    derivative with strain, a stable level of theory, and that a failed calculation is a value. ``check_retry_strategies`` checks
     the retries.
 
     Args:
@@ -97,8 +97,8 @@ def _check_level(engine: DFTEngine, expected: str | None = None) -> None:
     _require({"energy", "forces"} <= engine.properties, f"properties are {set(engine.properties)}")
 
 
-def check_ladder(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
-    """Check with one calculation for each rung that a retry changes the way to the solution and not the solution.
+def check_retry_strategies(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
+    """Check with one calculation for each strategy that a retry changes the way to the solution and not the solution.
 
     Args:
         engine: the engine, with a ladder.
@@ -106,19 +106,19 @@ def check_ladder(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) ->
         tolerance_eV: how closely energies must agree.
 
     Raises:
-        EngineContractError: a rung that does not converge, or ends in another energy or level of theory.
+        EngineContractError: a strategy that does not converge, or ends in another energy or level of theory.
     """
-    _require(bool(engine.ladder), "the ladder has no rungs")
+    _require(bool(engine.ladder), "the ladder has no strategies")
     usual = _energy(_converged(engine, atoms))
-    for rung in engine.ladder:
-        error = abs(_energy(_converged(engine, atoms, rung)) - usual)
-        _require(error <= tolerance_eV, f"rung {rung.name!r} ends in an energy {error:.2e} eV away")
+    for strategy in engine.ladder:
+        error = abs(_energy(_converged(engine, atoms, strategy)) - usual)
+        _require(error <= tolerance_eV, f"strategy {strategy.name!r} ends in an energy {error:.2e} eV away")
 
 
 def _check_description(engine: DFTEngine, atoms: Atoms) -> None:
     _require(bool(engine.name), "the engine has no name")
     _require(isinstance(engine.cores, int) and engine.cores >= 1, f"cores is {engine.cores!r}, expected 1 or more")
-    names = [rung.name for rung in engine.ladder]
+    names = [strategy.name for strategy in engine.ladder]
     _require(len(set(names)) == len(names), f"names in the ladder repeat: {names}")
     seconds = engine.estimate_s(atoms)
     _require(np.isfinite(seconds) and seconds > 0, f"estimate_s is {seconds}, expected seconds")
@@ -135,10 +135,10 @@ def _check_label(engine: DFTEngine, atoms: Atoms) -> Label:
     return label
 
 
-def _asked(engine: DFTEngine, atoms: Atoms, rung: Any = None) -> Label:
+def _asked(engine: DFTEngine, atoms: Atoms, strategy: Any = None) -> Label:
     """Return the label of a structure that the engine leaves as it is."""
     given = atoms.copy()
-    label = engine.label(given, rung)
+    label = engine.label(given, strategy)
     _require(given.calc is None and encode(given) == encode(atoms), "the engine changed the caller's atoms")
     return label
 
@@ -152,7 +152,7 @@ def _check_permutation(engine: DFTEngine, atoms: Atoms, label: Label, limits: To
 def _check_force(engine: DFTEngine, atoms: Atoms, label: Label, limits: Tolerances) -> None:
     """Compare forces and energy along a displacement of length 1 in which every component of every force shows."""
     forces = _forces(label)
-    shares = _LEAST_SHARE + (1 - _LEAST_SHARE) * np.random.default_rng(0).random(forces.shape)
+    shares = _MIN_SHARE + (1 - _MIN_SHARE) * np.random.default_rng(0).random(forces.shape)
     along = np.where(forces < 0, -shares, shares)
     along /= np.linalg.norm(along)
     given = float((forces * along).sum())
@@ -214,8 +214,8 @@ def _along(stress: NDArray[np.float64]) -> float:
     return float((voigt_6_to_full_3x3_stress(stress) * voigt_6_to_full_3x3_stress(_PROBING_STRAIN)).sum())
 
 
-def _converged(engine: DFTEngine, atoms: Atoms, rung: Any = None) -> Label:
-    label = _asked(engine, atoms, rung)
+def _converged(engine: DFTEngine, atoms: Atoms, strategy: Any = None) -> Label:
+    label = _asked(engine, atoms, strategy)
     _require(label.status is LabelStatus.CONVERGED, f"the calculation is {label.status}: {label.message}")
     _require(label.level_of_theory == engine.level_of_theory.fingerprint, "a label has another level of theory")
     _require(isinstance(label.energy_eV, float) and np.isfinite(label.energy_eV), f"energy is {label.energy_eV!r}")

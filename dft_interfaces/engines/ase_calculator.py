@@ -35,7 +35,7 @@ from dft_interfaces.output_tail import EngineLog, last_written
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERetryStrategy
 from dft_interfaces.structure import charge_and_multiplicity
 
-MODEL_WORDS = ("model", "checkpoint", "potential", "weights")
+MODEL_ARGUMENT_NAMES = ("model", "checkpoint", "potential", "weights")
 OUTPUT_BYTES = 200 * 2**20
 """Larger files hold wave functions and densities."""
 CLOCK_STEP_S = 2.0
@@ -75,9 +75,9 @@ class ASECalculatorEngine:
                 "expected energy and forces at least"
             )
 
-    def label(self, atoms: Atoms, rung: ASERetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: ASERetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung), self.cores)
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, strategy), self.cores)
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; a calculator says nothing about its cost, so that of a learned potential."""
@@ -88,10 +88,10 @@ class ASECalculatorEngine:
         known = set(emt.parameters) if issubclass(self._class, emt.EMT) else set(symbols)
         return sorted(set(symbols) - known)
 
-    def _calculate(self, atoms: Atoms, rung: ASERetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: ASERetryStrategy | None) -> Numbers:
         require_no_objection(self._settings, atoms)
         wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
-        changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)
+        changed = self._of_the_frame(atoms) | ({} if strategy is None else strategy.arguments)
         _spread_charge(atoms)
         log = EngineLog()
         with self._ready(changed) as calculator, redirect_stdout(log):
@@ -218,7 +218,7 @@ def _calculator_class(path: str) -> Any:
 def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:
     try:
         frame = {name: 0 for name in (settings.charge_argument, settings.multiplicity_argument) if name}
-        for changed in ({}, *(rung.arguments for rung in settings.ladder)):
+        for changed in ({}, *(strategy.arguments for strategy in settings.ladder)):
             inspect.signature(calculator).bind(**{**settings.arguments, **frame, **changed})
     except TypeError as error:
         raise EngineSettingsError(
@@ -250,7 +250,7 @@ def _argument_identity(key: str, value: Any) -> Any:
 
     Only arguments whose name says that they name a model: other files may be logs that change with every label.
     """
-    names_a_model = any(word in key.lower() for word in MODEL_WORDS)
+    names_a_model = any(word in key.lower() for word in MODEL_ARGUMENT_NAMES)
     if not (names_a_model and isinstance(value, str) and Path(value).expanduser().is_file()):
         return value
     remedy = "correct the path, or who may read it"

@@ -70,11 +70,11 @@ class EspressoEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: EspressoRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: EspressoRetryStrategy | None = None) -> Label:
         """Calculate one crystal; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
 
         return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
@@ -93,14 +93,14 @@ class EspressoEngine:
         """Return the elements without a pseudopotential."""
         return sorted(set(symbols) - set(self._pseudopotentials.files))
 
-    def _calculate(self, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: EspressoRetryStrategy | None) -> Numbers:
         self._require_suitable(atoms)
         prepared = with_moments_as_shares(atoms, self._pseudopotentials.files)
-        values = namelists(self._settings, prepared, rung)
+        values = namelists(self._settings, prepared, strategy)
         with TemporaryDirectory(prefix="espresso-") as name:
             folder = Path(name)
-            if rung is not None and rung.start_smearing_eV is not None:
-                self._run(prepared, first_pass(values, rung.start_smearing_eV), folder, converged=False)
+            if strategy is not None and strategy.start_smearing_eV is not None:
+                self._run(prepared, first_pass(values, strategy.start_smearing_eV), folder, converged=False)
                 values = second_pass(values)
             calculator = self._run(prepared, values, folder)
             numbers = _numbers(calculator, folder, len(atoms), stressed=values["control"]["tstress"])

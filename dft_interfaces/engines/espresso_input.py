@@ -17,7 +17,7 @@ ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
 MAX_SPECIES = 10
 """pw.x holds no more (``ntypx``), and every other initial moment of an element is a species of its own."""
 
-SMALLEST_SHARE = 0.01
+MIN_SHARE = 0.01
 
 JUMP_A = 1.0
 """Thickness of the layer in the vacuum in which the potential of a dipole correction falls back."""
@@ -46,7 +46,7 @@ def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
     valence = np.array([files[symbol].valence_electrons for symbol in atoms.symbols])
     moments = atoms.get_initial_magnetic_moments()
     rounded = np.round(moments / valence, 2)
-    shares = np.clip(np.where(rounded == 0.0, SMALLEST_SHARE * np.sign(moments), rounded), -1.0, 1.0)
+    shares = np.clip(np.where(rounded == 0.0, MIN_SHARE * np.sign(moments), rounded), -1.0, 1.0)
     copy = atoms.copy()
     copy.set_initial_magnetic_moments(shares)
     if len(species(copy)) > MAX_SPECIES:
@@ -62,7 +62,7 @@ def species(atoms: Atoms) -> list[tuple[str, float]]:
     return list(dict.fromkeys(zip(atoms.symbols, atoms.get_initial_magnetic_moments().tolist(), strict=True)))
 
 
-def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Namelists:
+def namelists(settings: EspressoSettings, atoms: Atoms, strategy: EspressoRetryStrategy | None) -> Namelists:
     """Return the namelists' values for the calculation proper.
 
     They come by section: from a flat dictionary ASE 3.29 drops what the newest pw.x does not know, +U without a word.
@@ -70,7 +70,7 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrat
     Args:
         settings: the level of theory.
         atoms: initial moments as shares.
-        rung: how the self-consistent solution is reached, if not as usual.
+        strategy: how the self-consistent solution is reached, if not as usual.
     """
     slab = settings.corrected_slab(atoms)
     return {
@@ -98,7 +98,7 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrat
         "electrons": {
             "conv_thr": ENERGY_TOLERANCE_RY_PER_ATOM * len(atoms),
             "electron_maxstep": settings.max_cycles,
-            **_steps(rung),
+            **_steps(strategy),
         },
     }
 
@@ -117,14 +117,14 @@ def second_pass(values: Namelists) -> Namelists:
     return {**values, "electrons": {**values["electrons"], "startingpot": "file"}}
 
 
-def _steps(rung: EspressoRetryStrategy | None) -> dict[str, Any]:
-    if rung is None:
+def _steps(strategy: EspressoRetryStrategy | None) -> dict[str, Any]:
+    if strategy is None:
         return {}
     steps = {
-        "electron_maxstep": rung.max_cycles,
-        "mixing_beta": rung.mixing_beta,
-        "mixing_mode": rung.mixing_mode,
-        "diagonalization": rung.diagonalization,
+        "electron_maxstep": strategy.max_cycles,
+        "mixing_beta": strategy.mixing_beta,
+        "mixing_mode": strategy.mixing_mode,
+        "diagonalization": strategy.diagonalization,
     }
     return {key: value for key, value in steps.items() if value is not None}
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dft_interfaces.engines.calculation import UnconvergedError
-from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.failures import EngineFailureError, describe_exit, failure_of_exit
 from dft_interfaces.label import Failure
 from dft_interfaces.output_tail import last_lines
 
@@ -43,7 +43,7 @@ def require_finished(folder: Path, exit_code: int, *, converged: bool = True) ->
     if failure is Failure.CRASH and unconverged:
         raise UnconvergedError(f"pw.x did not converge\n{said}")
     if exit_code != 0:
-        raise EngineFailureError(failure, f"pw.x ended with {exit_in_words(exit_code)}\n{said}")
+        raise EngineFailureError(failure, f"pw.x ended with {describe_exit(exit_code)}\n{said}")
     if "JOB DONE" not in output:
         raise EngineFailureError(Failure.OUTPUT, f"the output of pw.x ends before JOB DONE\n{said}")
 

@@ -19,7 +19,7 @@ from dft_interfaces.engines.pyscf_level import (
     covers,
     functional,
     level_of_theory,
-    no_adverts,
+    no_suggestions,
 )
 from dft_interfaces.engines.pyscf_scf import KohnSham, Solution
 from dft_interfaces.engines.pyscf_spin import SpinFlips, atomic_moments_uB
@@ -68,13 +68,13 @@ class PySCFEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: PySCFRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: PySCFRetryStrategy | None = None) -> Label:
         """Calculate one molecule; see ``DFTEngine.label``.
 
         Where turning a spin looks cheap, other multiplicities are calculated too. Without one in
         ``atoms.info["spin"]`` the lowest is the label; a stated one is kept, with a remark if another lies lower.
         """
-        solver = KohnSham(self._settings, self._functional, rung or PySCFRetryStrategy(name="as set"))
+        solver = KohnSham(self._settings, self._functional, strategy or PySCFRetryStrategy(name="as set"))
         tried = [self._at_multiplicity(atoms, solver)]
         most = self._settings.multiplicities_tried if self._settings.spin_check_below_eV > 0 else 1
         while len(tried) < most and (multiplicity := _next_multiplicity(tried)) is not None:
@@ -134,7 +134,7 @@ def _molecule(atoms: Atoms, basis: str, log: EngineLog) -> Any:
     molecule.basis, molecule.ecp = basis, core_potentials(basis, set(atoms.symbols))
     molecule.stdout, molecule.verbose = log, LOG_LEVEL
     try:
-        with no_adverts():
+        with no_suggestions():
             molecule.build(dump_input=False, parse_arg=False)
     except BasisNotFoundError as error:
         raise CannotCalculateError(

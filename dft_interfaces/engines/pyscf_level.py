@@ -91,7 +91,7 @@ def covers(basis: str, symbol: str) -> bool:
 def shells(basis: str, symbol: str) -> list[Any]:
     """Return the shells of an element, empty if the basis set lacks it."""
     try:
-        with no_adverts(), reading(EngineSettingsError):
+        with no_suggestions(), reading(EngineSettingsError):
             return list(gto.basis.load(basis, symbol))
     except EngineSettingsError:  # PySCF reads the name, in which anything may stand
         return []
@@ -104,13 +104,13 @@ def basis_functions(basis: str, symbol: str) -> int:
 
 def core_potentials(basis: str, elements: set[str]) -> dict[str, Any]:
     """Return the basis set's own core potentials: without them def2 bases are wrong from Rb on, silently."""
-    with no_adverts():
+    with no_suggestions():
         loaded = {element: gto.basis.load_ecp(basis, element) for element in sorted(elements)}
     return {element: potential for element, potential in loaded.items() if potential}
 
 
 @contextmanager
-def no_adverts() -> Iterator[None]:
+def no_suggestions() -> Iterator[None]:
     """Silence PySCF's suggestions to install another package for what it does not know."""
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         yield

@@ -16,7 +16,7 @@ from dft_interfaces.settings.pyscf import PySCFRetryStrategy, PySCFSettings
 DAMPED_CYCLES = 8
 """Cycles before DIIS takes over: PySCF damps only those."""
 
-MOST_DESCENTS = 5
+MAX_DESCENTS = 5
 """How often an unstable solution is left for a lower one."""
 
 SAME_SOLUTION_HARTREE = 1e-5
@@ -57,17 +57,17 @@ class Solution:
 
 @dataclass(frozen=True)
 class KohnSham:
-    """Solves the Kohn-Sham equations as the settings state them, on the way that a rung describes.
+    """Solves the Kohn-Sham equations as the settings state them, on the way that a strategy describes.
 
     Attributes:
         settings: the engine's block of the config.
         functional: what the settings' functional is for PySCF.
-        rung: how to get there.
+        strategy: how to get there.
     """
 
     settings: PySCFSettings
     functional: Functional
-    rung: PySCFRetryStrategy
+    strategy: PySCFRetryStrategy
 
     def solve(self, molecule: Any) -> Solution:
         """Return the lowest solution that was found, converged or not.
@@ -107,7 +107,7 @@ class KohnSham:
         if self.settings.spin_check_below_eV == 0 or not _can_turn(mean_field):
             return mean_field, ()
         first, before, descents = mean_field.e_tot, np.inf, 0
-        while mean_field.converged and descents < MOST_DESCENTS and before - mean_field.e_tot > SAME_SOLUTION_HARTREE:
+        while mean_field.converged and descents < MAX_DESCENTS and before - mean_field.e_tot > SAME_SOLUTION_HARTREE:
             before = mean_field.e_tot
             # Without symmetry: a start that is the same for both spins would never leave a closed shell.
             orbitals, stable = uhf_internal(
@@ -123,19 +123,19 @@ class KohnSham:
         return mean_field, tuple(filter(None, remarks))
 
     def _run(self, mean_field: Any, density: Any = None) -> Any:
-        """Iterate to self-consistency from a density, by default from the warm start of the rung or PySCF's guess."""
+        """Iterate to self-consistency from a density, by default from the warm start of the strategy or PySCF's guess."""
         mean_field = self._described(mean_field)
-        if density is None and self.rung.start_smearing_eV is not None:
-            warm = mean_field.smearing(self.rung.start_smearing_eV / Hartree, method="fermi", fix_spin=True)
+        if density is None and self.strategy.start_smearing_eV is not None:
+            warm = mean_field.smearing(self.strategy.start_smearing_eV / Hartree, method="fermi", fix_spin=True)
             warm.kernel()
             density = warm.make_rdm1()
-        if self.rung.newton:
+        if self.strategy.newton:
             mean_field = mean_field.newton()
         mean_field.kernel(density)
         return mean_field
 
     def _described(self, mean_field: Any) -> Any:
-        settings, rung = self.settings, self.rung
+        settings, strategy = self.settings, self.strategy
         _close_checkpoint(mean_field)
         mean_field.xc, mean_field.nlc = self.functional.xc, self.functional.nlc
         mean_field.disp = self.functional.dispersion
@@ -144,10 +144,10 @@ class KohnSham:
         mean_field.grids.level = settings.grid_level
         mean_field.nlcgrids.level = settings.nlc_grid_level
         mean_field.conv_tol = ENERGY_TOLERANCE_HARTREE
-        mean_field.max_cycle = rung.max_cycles or settings.max_cycles
-        mean_field.level_shift = rung.level_shift_hartree or 0.0
-        if rung.damping:
-            mean_field.damp, mean_field.diis_start_cycle = rung.damping, DAMPED_CYCLES
+        mean_field.max_cycle = strategy.max_cycles or settings.max_cycles
+        mean_field.level_shift = strategy.level_shift_hartree or 0.0
+        if strategy.damping:
+            mean_field.damp, mean_field.diis_start_cycle = strategy.damping, DAMPED_CYCLES
         return mean_field
 
 

@@ -109,7 +109,7 @@ def alternating_signs(atoms: Atoms) -> NDArray[np.float64]:
     magnetic = np.flatnonzero(atoms.get_initial_magnetic_moments())
     couplings = _couplings(atoms, magnetic)
     guesses = (_two_colours(couplings), _lowest_mode(couplings))
-    settled = [_turned_while_lower(guess, couplings) for guess in guesses]
+    settled = [_flip_while_lower(guess, couplings) for guess in guesses]
     found = min(settled, key=lambda turned: float(turned @ couplings @ turned))
     signs[magnetic] = found * found[:1]
     return signs
@@ -261,7 +261,7 @@ def _lowest_mode(couplings: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(lowest_vector < 0, -1.0, 1.0)
 
 
-def _turned_while_lower(signs: NDArray[np.float64], couplings: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flip_while_lower(signs: NDArray[np.float64], couplings: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn the sign that lowers the sum of couplings times signs most, until none does."""
     signs, significant = signs.copy(), 1e-9 * couplings.sum()
     while len(signs):

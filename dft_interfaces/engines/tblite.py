@@ -41,9 +41,9 @@ class TBLiteEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: TBLiteRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: TBLiteRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        chosen = rung or TBLiteRetryStrategy(name="as set")
+        chosen = strategy or TBLiteRetryStrategy(name="as set")
         return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, chosen))
 
     def estimate_s(self, atoms: Atoms) -> float:
@@ -55,12 +55,12 @@ class TBLiteEngine:
         """Return the elements beyond radon."""
         return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
 
-    def _calculate(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: TBLiteRetryStrategy) -> Numbers:
         charge, multiplicity = charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
-        calculator, start = self._calculator(atoms, rung), Result()
-        if rung.start_temperature_K is not None:
-            calculator.set("temperature", rung.start_temperature_K * kB / Hartree)
+        calculator, start = self._calculator(atoms, strategy), Result()
+        if strategy.start_temperature_K is not None:
+            calculator.set("temperature", strategy.start_temperature_K * kB / Hartree)
             start = _single_point(calculator, start)
         calculator.set("temperature", self._settings.electronic_temperature_K * kB / Hartree)
         result = _single_point(calculator, start)
@@ -71,7 +71,7 @@ class TBLiteEngine:
             _stress(np.asarray(result["virial"]), atoms) if atoms.pbc.all() else None,
         )
 
-    def _calculator(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Any:
+    def _calculator(self, atoms: Atoms, strategy: TBLiteRetryStrategy) -> Any:
         charge, multiplicity = charge_and_multiplicity(atoms)
         periodic = {"lattice": atoms.cell.array / Bohr, "periodic": atoms.pbc} if atoms.pbc.all() else {}
         calculator = Calculator(
@@ -79,9 +79,9 @@ class TBLiteEngine:
         )
         calculator.set("verbosity", 0)
         calculator.set("accuracy", self._settings.accuracy)
-        calculator.set("max-iter", rung.max_cycles or self._settings.max_cycles)
-        if rung.mixer_damping is not None:
-            calculator.set("mixer-damping", rung.mixer_damping)
+        calculator.set("max-iter", strategy.max_cycles or self._settings.max_cycles)
+        if strategy.mixer_damping is not None:
+            calculator.set("mixer-damping", strategy.mixer_damping)
         return calculator
 
 

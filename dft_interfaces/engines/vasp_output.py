@@ -67,7 +67,7 @@ def _read_numbers(folder: Path) -> Numbers:
         raise diagnosis(folder, "vasprun.xml holds no finished calculation")
     if not _is_converged(vasprun, folder):
         nelm = vasprun.parameters.get("NELM")
-        raise UnconvergedError(f"electronic steps ended at NELM = {nelm} above EDIFF\n{_last_words(folder)}")
+        raise UnconvergedError(f"electronic steps ended at NELM = {nelm} above EDIFF\n{_output_tail(folder)}")
     step = vasprun.ionic_steps[-1]
     stress = np.array(step["stress"], dtype=np.float64) * _KILOBAR if step.get("stress") is not None else None
     return Numbers(
@@ -86,7 +86,7 @@ def diagnosis(folder: Path, known: str, failure: Failure = Failure.OUTPUT) -> En
         known: what is known besides.
         failure: its kind if the words tell nothing.
     """
-    words = _last_words(folder)
+    words = _output_tail(folder)
     found = next((kind for kind, pattern in _SIGNS if re.search(pattern, words, re.IGNORECASE)), None)
     if found is None:
         return EngineFailureError(failure, f"{known}\n{words}")
@@ -120,7 +120,7 @@ def _moments(folder: Path) -> NDArray[np.float64] | None:
     return np.array([float(row.split()[-1]) for row in tables[-1].splitlines()], dtype=np.float64)
 
 
-def _last_words(folder: Path) -> str:
+def _output_tail(folder: Path) -> str:
     logs = (_tail(folder / name, _TAIL_BYTES) for name in ("OUTCAR", LOG))
     return "\n".join(filter(None, (last_lines(log) for log in logs)))
 

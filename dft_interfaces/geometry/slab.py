@@ -10,10 +10,10 @@ from dft_interfaces.geometry.vacuum import gaps_A, widest_gap
 FILLED_A = 4.5
 """Planes of atoms of a crystal, layered ones included, are not further apart than this."""
 
-LEAST_VACUUM_A = 8.0
+MIN_VACUUM_A = 8.0
 """Vacuum that leaves room for the electrons of both faces and for the jump of the potential between them."""
 
-MOST_TILT = 1e-3
+MAX_TILT = 1e-3
 """Cosine between the vector across the vacuum and the surface that passes for a right angle."""
 
 SAME_FACE_A = 0.2
@@ -63,15 +63,15 @@ def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
         slab: its vacuum.
     """
     name = "abc"[slab.axis]
-    if slab.vacuum_A < LEAST_VACUUM_A:
+    if slab.vacuum_A < MIN_VACUUM_A:
         return (
             f"received a slab with {slab.vacuum_A:.1f} Å between its atoms along {name}, expected at least "
-            f"{LEAST_VACUUM_A:g} Å of vacuum, since in less the potential has no place to jump: widen it, or remove "
+            f"{MIN_VACUUM_A:g} Å of vacuum, since in less the potential has no place to jump: widen it, or remove "
             "the key"
         )
     directions = atoms.cell.array / atoms.cell.lengths()[:, None]
     tilt = max(abs(float(directions[slab.axis] @ directions[other])) for other in range(3) if other != slab.axis)
-    if tilt > MOST_TILT:
+    if tilt > MAX_TILT:
         return (
             f"received a slab whose vector {name}, across the vacuum, is tilted by {np.degrees(np.arcsin(tilt)):.1f}° "
             "against the normal of its surface, expected a right angle: ase.build.surface and pymatgen's "

@@ -61,12 +61,12 @@ class IsolatedEngine:
         """End the process; a later question starts another one."""
         self._process.close()
 
-    def label(self, atoms: Atoms, rung: RetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: RetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
         start = time.perf_counter()
-        number = None if rung is None else list(self.ladder).index(rung)
+        number = None if strategy is None else list(self.ladder).index(strategy)
         try:
-            answer = self._ask("label", atoms=atoms_as_dict(atoms), rung=number)
+            answer = self._ask("label", atoms=atoms_as_dict(atoms), strategy=number)
             with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's label is none ({why})")):
                 return label_from_dict(answer)
         except EngineFailureError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
-from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.failures import EngineFailureError, describe_exit, failure_of_exit
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.output_tail import last_lines
@@ -24,7 +24,7 @@ BUILD_TIME_S = 600.0
 """Imports from a busy network disk take minutes."""
 
 _LOG_BYTES = 20_000
-_MOST_LOG_BYTES = 20_000_000
+_MAX_LOG_BYTES = 20_000_000
 _MEMORY_POLL_S, _LOG_POLL_S = 0.1, 1.0
 _GRACE_S = 10.0
 _GB = 1e9
@@ -190,7 +190,7 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             return self._failed(Failure.CRASH, "closed its connection, gave no answer and was ended")
         return self._failed(
-            failure_of_exit(code, self._last_lines()), f"ended after {seconds:.2f} s with {exit_in_words(code)}"
+            failure_of_exit(code, self._last_lines()), f"ended after {seconds:.2f} s with {describe_exit(code)}"
         )
 
     def _failed(self, failure: Failure, what: str) -> EngineFailureError:
@@ -202,7 +202,7 @@ class EngineProcess:
 
     def _shorten_log(self) -> None:
         """Keep a process that prints without end from filling the disk."""
-        if os.fstat(self._log.fileno()).st_size > _MOST_LOG_BYTES:
+        if os.fstat(self._log.fileno()).st_size > _MAX_LOG_BYTES:
             end = self._log_end()
             self._log.truncate(0)
             os.write(self._log.fileno(), end)

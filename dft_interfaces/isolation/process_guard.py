@@ -25,12 +25,12 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PAUSE_S = 0.02
 
 
-def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoReturn:
+def run_guarded(calculate: Callable[[], object], child_only_fd: int) -> NoReturn:
     """Run a function in a child process until it returns, dies or standard input ends; then end as it ended.
 
     Args:
         calculate: what the child does.
-        parents_end_of_it: file descriptor that only the child may hold, so that it closes when the child dies.
+        child_only_fd: file descriptor that only the child may hold, so that it closes when the child dies.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # programs that outlive the child stay below the guard
     guard, scratch = os.getpid(), tempfile.mkdtemp(prefix="engine-")
@@ -42,14 +42,14 @@ def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoRe
             tempfile.tempdir = scratch
             _leave_after(calculate)
         os._exit(0)
-    os.close(parents_end_of_it)
+    os.close(child_only_fd)
     threading.Thread(target=_end_with_input, daemon=True).start()
     ended, status = os.waitpid(-1, 0)
     while ended != child:  # orphans of the calculation's programs, which would stay as zombies
         ended, status = os.waitpid(-1, 0)
     _end_everything_below()
     if status:
-        _say_last_words(scratch)
+        _print_output_tail(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     _end_like(os.waitstatus_to_exitcode(status))
 
@@ -92,7 +92,7 @@ def _runs(process: "psutil.Process") -> bool:
         return False
 
 
-def _say_last_words(scratch: str) -> None:
+def _print_output_tail(scratch: str) -> None:
     """Print the end of what programs of the calculation wrote, before it goes with their folder."""
     from dft_interfaces.output_tail import last_written
 

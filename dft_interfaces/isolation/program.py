@@ -33,7 +33,7 @@ def serve(channel: int) -> None:
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the guard's; no program of the engine may read it away
     os.set_inheritable(channel, False)
-    answers, served, surroundings = _Answers(), os.getpid(), _Surroundings()
+    answers, served, surroundings = _Requests(), os.getpid(), _ProcessState()
     with Connection(channel) as connection:
         while True:
             try:
@@ -50,7 +50,7 @@ def serve(channel: int) -> None:
             connection.send_bytes(json.dumps({**reply, "number": number}).encode())
 
 
-class _Surroundings:
+class _ProcessState:
     """What one calculation may spoil for the next: current folder, umask, standard input and outputs."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Surroundings:
             sys.stdout.flush()
 
 
-class _Answers:
+class _Requests:
     """One method for each question; values are JSON."""
 
     _engine: DFTEngine
@@ -84,8 +84,8 @@ class _Answers:
     def ping(self) -> None:
         """Answer at once."""
 
-    def label(self, atoms: dict[str, Any], rung: int | None) -> dict[str, Any]:
-        chosen = None if rung is None else self._engine.ladder[rung]
+    def label(self, atoms: dict[str, Any], strategy: int | None) -> dict[str, Any]:
+        chosen = None if strategy is None else self._engine.ladder[strategy]
         return label_as_dict(self._engine.label(atoms_from_dict(atoms), chosen))
 
     def estimate_s(self, atoms: dict[str, Any]) -> float:
@@ -95,7 +95,7 @@ class _Answers:
         return self._engine.unknown_elements(symbols)
 
 
-def _reply(answers: _Answers, what: str, details: dict[str, Any]) -> dict[str, Any]:
+def _reply(answers: _Requests, what: str, details: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"answer": getattr(answers, what)(**details)}
     except Exception as error:  # noqa: BLE001 - the caller raises it again

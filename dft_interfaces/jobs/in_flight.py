@@ -42,7 +42,7 @@ class QueuedJob(BaseModel):
             return label
         return replace(label, attempts=before + (label.attempts or (label.as_attempt(""),)))
 
-    def noting(self, rest: Sequence[str], attempt: Attempt) -> "QueuedJob":
+    def with_loss(self, rest: Sequence[str], attempt: Attempt) -> "QueuedJob":
         """Return this job with a loss noted.
 
         A job that had finished something was lost in the next request, and is no fault of those after it; one that had

@@ -21,7 +21,7 @@ from dft_interfaces.settings import QueueSettings
 logger = logging.getLogger(__name__)
 
 _WORKER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_LONGEST_PATH = 500
+_MAX_PATH_BYTES = 500
 """SQLite takes 512 bytes, its journal's ending included."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT)
 
@@ -53,9 +53,9 @@ class WorkerProject:
                 f"received the worker name {worker_name!r}, expected letters, digits and _, a letter first"
             )
         self.home = home = folder / worker_name
-        if (length := len(os.fsencode(home / "jobs.db"))) > _LONGEST_PATH:
+        if (length := len(os.fsencode(home / "jobs.db"))) > _MAX_PATH_BYTES:
             raise DFTInterfaceError(
-                f"received a folder whose path is too long for a job table ({length} bytes, at most {_LONGEST_PATH}): "
+                f"received a folder whose path is too long for a job table ({length} bytes, at most {_MAX_PATH_BYTES}): "
                 f"{folder}; choose a folder nearer to the root"
             )
         home.mkdir(parents=True, exist_ok=True)

@@ -71,9 +71,9 @@ class QueueRunner(LabelRunner):
             self._queue = QueueSystem(self.project.queue_folder, queue.queue)
             self._records = JobRecords(self.project.home / "in_flight")
             self._jobs = self._records.read()
-            self._gone: set[str] = set()
-            self._next_look = 0.0
-            self._find_again()
+            self._missing_once: set[str] = set()
+            self._next_poll = 0.0
+            self._recover_jobs()
         except BaseException:
             self.close()
             raise
@@ -91,34 +91,34 @@ class QueueRunner(LabelRunner):
             for request_id in rest:  # a failure of former days must not be taken for this job's
                 result_path(self.folder, request_id).unlink(missing_ok=True)
             self._add(QueuedJob(batch=self._batch(rest)))
-            with self._patience():
-                self._hand_over()
+            with self._retry_when_unreachable():
+                self._submit_due()
 
     def collect(self) -> dict[str, Label]:
         """See ``LabelRunner.collect``; looks at the queue at most every ``poll_s``."""
-        if self._jobs and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + self._settings.poll_s
-            with self._patience():
-                self._look()
-                self._hand_over()
+        if self._jobs and time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + self._settings.poll_s
+            with self._retry_when_unreachable():
+                self._poll()
+                self._submit_due()
         return super().collect()
 
     @contextmanager
-    def _patience(self) -> Iterator[None]:
+    def _retry_when_unreachable(self) -> Iterator[None]:
         """Wait for a queue that does not answer: no job is lost by that."""
         try:
             yield
         except QueueError as error:
             logger.warning("%s; asked again in %g s", error, self._settings.poll_s)
 
-    def _find_again(self) -> None:
+    def _recover_jobs(self) -> None:
         """Learn the ids of jobs that were handed over by a worker that died before it could note them."""
         if any(job.queue_id is None for job in self._jobs.values()):
-            self._learn_ids(self._queue.jobs())
+            self._record_ids(self._queue.jobs())
         if self._jobs:
             logger.info("%d jobs of an earlier start are still in flight", len(self._jobs))
 
-    def _learn_ids(self, listed: Mapping[int, str]) -> None:
+    def _record_ids(self, listed: Mapping[int, str]) -> None:
         """Note the ids of jobs that the queue took without being heard."""
         numbers = {folder: number for number, folder in listed.items()}
         for job in self._jobs.values():
@@ -131,7 +131,7 @@ class QueueRunner(LabelRunner):
         self._records.write(job)
         self._jobs[job.name] = job
 
-    def _hand_over(self) -> None:
+    def _submit_due(self) -> None:
         """Submit what has not been submitted and whose pause is over; the queue's refusal is a lost job too.
 
         Raises:
@@ -146,10 +146,10 @@ class QueueRunner(LabelRunner):
             try:
                 job.queue_id = self._submitted(job.batch)
             except QueueError as error:
-                self._learn_ids(self._queue.jobs())  # one that does not answer has refused nothing
+                self._record_ids(self._queue.jobs())  # one that does not answer has refused nothing
                 if job.queue_id is not None:  # it was taken, and said so in words that nobody knows
                     continue
-                self._lost(job, list(job.batch.requests), Failure.CRASH, str(error))
+                self._handle_loss(job, list(job.batch.requests), Failure.CRASH, str(error))
                 self._forget(job)
                 continue
             self._records.write(job)
@@ -166,16 +166,16 @@ class QueueRunner(LabelRunner):
         run(job)
         return int(job.server.queue_id)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Settle the jobs that have left the queue."""
         listed = self._queue.jobs()
-        self._learn_ids(listed)
+        self._record_ids(listed)
         for job in list(self._jobs.values()):
             if job.queue_id is None or job.queue_id in listed:
                 continue
             rest = self._without_result(job)
-            if rest and job.name not in self._gone:
-                self._gone.add(job.name)  # results may come late over a network file system: look once more
+            if rest and job.name not in self._missing_once:
+                self._missing_once.add(job.name)  # results may come late over a network file system: look once more
                 continue
             self._settle(job, rest)
 
@@ -183,7 +183,7 @@ class QueueRunner(LabelRunner):
         return [request_id for request_id in job.batch.requests if read_result(self.folder, request_id) is None]
 
     def _settle(self, job: QueuedJob, rest: Sequence[str]) -> None:
-        self._gone.discard(job.name)
+        self._missing_once.discard(job.name)
         labels = {}
         for request_id in job.batch.requests:
             label = read_result(self.folder, request_id)
@@ -196,14 +196,16 @@ class QueueRunner(LabelRunner):
         if rest:
             assert job.queue_id is not None  # noqa: S101 - it was in the queue
             end = self._queue.end_of(job.queue_id)
-            self._lost(job, rest, end.failure, f"job {job.queue_id} of the queue ended as {end.state} without a result")
+            self._handle_loss(
+                job, rest, end.failure, f"job {job.queue_id} of the queue ended as {end.state} without a result"
+            )
         self._forget(job)
 
-    def _lost(self, job: QueuedJob, rest: Sequence[str], failure: Failure, reason: str) -> None:
+    def _handle_loss(self, job: QueuedJob, rest: Sequence[str], failure: Failure, reason: str) -> None:
         """Hand over again what a lost job left, or give it up."""
         output = self.project.working_folder(job.name) / OUTPUT_NAME
         attempt = Attempt("queue job", LabelStatus.FAILED, failure, message=f"{reason}\n{_tail(output)}".strip())
-        noted = job.noting(rest, attempt)
+        noted = job.with_loss(rest, attempt)
         again = list(noted.again(rest, self.retry, time.time()))
         for successor in again:
             self._add(successor)

@@ -83,7 +83,7 @@ def finished_label(folder: Path, request_id: str) -> Label | None:
 
     A calculation that failed in all its tries (crashed, hung, ran out of memory) is not finished: a campaign asks once
     and then quarantines the frame, and whoever asks again later may find the machine in a better state. One that did
-    not converge on any rung or was rejected is: the same input would end the same way.
+    not converge on any strategy or was rejected is: the same input would end the same way.
 
     Raises:
         DFTInterfaceError: an id that is no plain file name.

@@ -12,7 +12,7 @@ from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 from dft_interfaces.settings.limits import RetrySettings
 
 ANOTHER_WAY = frozenset({Failure.UNCONVERGED, Failure.TIME, Failure.NOT_FINITE, Failure.NET_FORCE, Failure.OUTLIER})
-"""The same calculation would end the same way: the next rung is tried at once."""
+"""The same calculation would end the same way: the next strategy is tried at once."""
 
 SAME_AGAIN = frozenset({Failure.CRASH, Failure.MEMORY, Failure.DISK, Failure.OUTPUT, Failure.CANCELLED})
 """The surroundings may be to blame: the same calculation is tried again after a pause."""
@@ -48,30 +48,30 @@ def labelled_with_retries(
     return replace(
         last,
         cost_s=sum(one.label.cost_s for one in tries),
-        message=f"{_story(tries)}\n{last.message}".strip(),
+        message=f"{_summary(tries)}\n{last.message}".strip(),
         attempts=tuple(attempt for one in tries for attempt in _attempts(one)),
     )
 
 
 def _tries(engine: DFTEngine, atoms: Atoms, retry: RetrySettings, sleep: Callable[[float], object]) -> Iterator[_Try]:
-    rungs = iter(engine.ladder)
-    rung: Any = None
+    strategies = iter(engine.ladder)
+    strategy: Any = None
     what, delay_s = FIRST, retry.delay_s
     earlier: Label | None = None
     for number in range(1, retry.tries + 1):
-        label = engine.label(atoms, rung)
+        label = engine.label(atoms, strategy)
         yield _Try(what, label)
         if number == retry.tries or label.status is LabelStatus.CONVERGED or _same_crash(label, earlier):
             return
         earlier = label
         if label.failure in ANOTHER_WAY:
-            rung = next(rungs, None)
-            if rung is None:
+            strategy = next(strategies, None)
+            if strategy is None:
                 return
-            what = rung.name
+            what = strategy.name
         elif label.failure in SAME_AGAIN:
             sleep(delay_s)
-            what = f"{'the same' if rung is None else rung.name} after {delay_s:g} s"
+            what = f"{'the same' if strategy is None else strategy.name} after {delay_s:g} s"
             delay_s *= retry.delay_factor
         else:
             return
@@ -82,7 +82,7 @@ def _same_crash(label: Label, earlier: Label | None) -> bool:
     return earlier is not None and label.failure is Failure.CRASH and label.message == earlier.message
 
 
-def _story(tries: Sequence[_Try]) -> str:
+def _summary(tries: Sequence[_Try]) -> str:
     """Say in one line what was tried and how it ended."""
     before = ", ".join(f"{one.what}: {one.label.failure}" for one in tries[:-1])
     last = tries[-1]

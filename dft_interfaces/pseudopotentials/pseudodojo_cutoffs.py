@@ -13,7 +13,7 @@ _LOW_HINT_HARTREE = {
 }  # fmt: skip
 
 
-def least_cutoff_eV(element: str) -> float | None:
+def min_cutoff_eV(element: str) -> float | None:
     """Return the "low" hint of an element, eV; below it forces and stress are wrong.
 
     From ``ONCVPSP-PBE-PDv0.4/standard.djson`` of abinit/pseudo_dojo. Version 0.5 of the files revised eleven elements

@@ -11,7 +11,7 @@ from ase.units import Ry
 
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.foreign import reading
-from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import least_cutoff_eV
+from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import min_cutoff_eV
 
 _HEADER = re.compile(r"<PP_HEADER\s(.*?)/?>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
@@ -38,7 +38,7 @@ class UpfFile:
         functional: what it was made with, in its usual spelling, for example ``PBE``.
         norm_conserving: False for ultrasoft and PAW files, which need a finer density grid.
         valence_electrons: electrons that are calculated.
-        least_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
+        min_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
     """
 
     name: str
@@ -46,7 +46,7 @@ class UpfFile:
     functional: str
     norm_conserving: bool
     valence_electrons: float
-    least_cutoff_eV: float | None
+    min_cutoff_eV: float | None
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,16 @@ def _read_header(name: str, text: str) -> UpfFile | None:
         functional=_FUNCTIONALS.get(spelling, spelling),
         norm_conserving=values["pseudo_type"] in {"NC", "SL"},
         valence_electrons=_number(values["z_valence"]),
-        least_cutoff_eV=_least_cutoff_eV(values),
+        min_cutoff_eV=_min_cutoff_eV(values),
     )
 
 
-def _least_cutoff_eV(header: Mapping[str, str]) -> float | None:
+def _min_cutoff_eV(header: Mapping[str, str]) -> float | None:
     stated = _number(header.get("wfc_cutoff", "0"))
     if stated > 0:
         return float(stated * Ry)
     from_pseudodojo = "ONCVPSP" in header.get("generated", "") and header.get("author") == "anonymous"
-    return least_cutoff_eV(header["element"]) if from_pseudodojo else None
+    return min_cutoff_eV(header["element"]) if from_pseudodojo else None
 
 
 def _number(text: str) -> float:

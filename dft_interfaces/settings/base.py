@@ -17,7 +17,7 @@ class Settings(BaseModel):
 class RetryStrategy(Settings):
     """One step of an engine's ladder: what a retry does differently.
 
-    A rung changes how the self-consistent solution is reached, never what is solved: the level of theory stays.
+    A strategy changes how the self-consistent solution is reached, never what is solved: the level of theory stays.
     """
 
     name: str = Field(min_length=1)

@@ -142,10 +142,10 @@ class EspressoSettings(PlaneWaveSettings):
             yield from self._cutoff_objections(file)
 
     def _cutoff_objections(self, file: UpfFile) -> Iterator[Objection]:
-        if file.least_cutoff_eV is not None and self.cutoff_eV < file.least_cutoff_eV:
+        if file.min_cutoff_eV is not None and self.cutoff_eV < file.min_cutoff_eV:
             yield Objection(
                 "cutoff_eV",
-                f"received {self.cutoff_eV:g}, expected at least {file.least_cutoff_eV:.0f} for a structure with "
+                f"received {self.cutoff_eV:g}, expected at least {file.min_cutoff_eV:.0f} for a structure with "
                 f"{file.element}: the makers of {file.name} call forces and stress below it wrong",
             )
         if not file.norm_conserving and self.density_cutoff_factor < ULTRASOFT_DENSITY_FACTOR:

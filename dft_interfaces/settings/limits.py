@@ -8,7 +8,7 @@ from dft_interfaces.settings.base import Settings
 class RetrySettings(Settings):
     """A calculation that failed is tried again a bounded number of times, then put aside.
 
-    What the engine could not converge is tried with the next rung of its ladder at once; what died of its
+    What the engine could not converge is tried with the next strategy of its ladder at once; what died of its
     surroundings (a crash, memory, a full disk) is tried again as it was, after a pause that grows, unless the engine
     raises the same error twice.
     """

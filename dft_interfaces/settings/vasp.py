@@ -49,7 +49,7 @@ class VASPRetryStrategy(RetryStrategy):
 
     @property
     def incar(self) -> dict[str, Any]:
-        """Tags that this rung changes."""
+        """Tags that this strategy changes."""
         tags = ("algo", "nelm", "amix", "bmix", "amix_mag", "bmix_mag")
         return {tag.upper(): getattr(self, tag) for tag in tags if getattr(self, tag) is not None}
 

@@ -40,9 +40,9 @@ def test_what_works_at_once_is_returned_as_it_is(tmp_path):
     assert (label.attempts, label.message) == ((), "")
 
 
-def test_an_impossible_scf_is_tried_once_on_each_rung_and_given_up():
-    rungs = tuple(PySCFRetryStrategy(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
-    engine = build_engine(PySCFSettings(engine="pyscf", max_cycles=1, ladder=rungs))
+def test_an_impossible_scf_is_tried_once_on_each_retry_strategy_and_given_up():
+    strategies = tuple(PySCFRetryStrategy(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
+    engine = build_engine(PySCFSettings(engine="pyscf", max_cycles=1, ladder=strategies))
     label = labelled_with_retries(engine, water(), RETRY, pytest.fail)
     assert (label.status, label.failure) == (LabelStatus.UNCONVERGED, Failure.UNCONVERGED)
     assert [attempt.what for attempt in label.attempts] == ["first try", "2 cycles", "3 cycles"]
@@ -51,7 +51,7 @@ def test_an_impossible_scf_is_tried_once_on_each_rung_and_given_up():
     assert "cycle= 3" in label.message  # the engine's own last lines
 
 
-def test_the_rung_that_converges_gives_the_energy_that_was_asked_for():
+def test_the_retry_strategy_that_converges_gives_the_energy_that_was_asked_for():
     settings = PySCFSettings(engine="pyscf", max_cycles=2, ladder=(MORE_CYCLES,))
     label = labelled_with_retries(build_engine(settings), water(), RETRY, pytest.fail)
     plain = build_engine(PySCFSettings(engine="pyscf")).label(water())

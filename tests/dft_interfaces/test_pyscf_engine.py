@@ -12,7 +12,7 @@ from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.label import Failure, LabelStatus
 from dft_interfaces.settings import PySCFSettings
 from dft_interfaces.settings.pyscf import PySCFRetryStrategy
-from dft_interfaces.testing import Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import Tolerances, check_engine, check_retry_strategies
 
 
 def _engine(**settings):
@@ -151,12 +151,12 @@ def test_dispersion_is_that_of_the_published_program():
     assert corrected.level_of_theory != plain.level_of_theory
 
 
-def test_every_rung_ends_in_the_same_solution():
-    check_ladder(_engine(grid_level=1), _rattled("CN"), tolerance_eV=1e-5)
+def test_every_retry_strategy_ends_in_the_same_solution():
+    check_retry_strategies(_engine(grid_level=1), _rattled("CN"), tolerance_eV=1e-5)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_rung_rescues_what_needs_more_cycles(position):
+def test_a_retry_strategy_rescues_what_needs_more_cycles(position):
     engine, atoms = _engine(grid_level=1, max_cycles=4), _rattled("H2O")
     assert engine.label(atoms).status is LabelStatus.UNCONVERGED
     expected = _engine(grid_level=1).label(atoms).energy_eV
@@ -186,9 +186,9 @@ def test_integrals_beyond_the_memory_are_a_matter_of_memory():
     assert label.failure is Failure.MEMORY
 
 
-def test_a_rung_changes_the_way():
-    def log_of(rung):
-        return engine.label(atoms, rung).message
+def test_a_retry_strategy_changes_the_way():
+    def log_of(strategy):
+        return engine.label(atoms, strategy).message
 
     engine, atoms = _engine(grid_level=1, max_cycles=1), _rattled("H2O")
     plain = log_of(None)

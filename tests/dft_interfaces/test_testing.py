@@ -12,7 +12,7 @@ from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus, LevelOfTheory
 from dft_interfaces.settings import ASECalculatorSettings
 from dft_interfaces.settings.ase_calculator import ASERetryStrategy
-from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_retry_strategies
 
 LIMITS = Tolerances(forces_eV_per_A=1e-3, stress_eV_per_A3=1e-4, displacement_A=1e-3, strain=1e-4)
 
@@ -27,8 +27,8 @@ class Wrapped:
         for what in ("level_of_theory", "properties", "name", "cores", "ladder", "estimate_s", "unknown_elements"):
             setattr(self, what, said.get(what, getattr(self._engine, what)))
 
-    def label(self, atoms, rung=None):
-        label = self._engine.label(atoms, rung)
+    def label(self, atoms, strategy=None):
+        label = self._engine.label(atoms, strategy)
         return self._fault(self, atoms, label) if label.status is LabelStatus.CONVERGED else label
 
 
@@ -131,22 +131,24 @@ def test_what_an_engine_says_of_itself_is_checked(said, words):
 
 
 @pytest.mark.parametrize(
-    ("rungs", "words"),
+    ("strategies", "words"),
     [
-        ([], "no rungs"),
+        ([], "no strategies"),
         (
             [ASERetryStrategy(name="another surface", arguments={"asap_cutoff": True})],
             "'another surface' ends in an energy",
         ),
     ],
 )
-def test_a_rung_that_changes_what_is_solved_is_found(rungs, words):
+def test_a_retry_strategy_that_changes_what_is_solved_is_found(strategies, words):
     with pytest.raises(EngineContractError, match=words):
-        check_ladder(Wrapped(ladder=rungs), _copper())
+        check_retry_strategies(Wrapped(ladder=strategies), _copper())
 
 
-def test_a_rung_that_changes_the_way_only_passes():
-    check_ladder(Wrapped(ladder=[ASERetryStrategy(name="the same", arguments={"asap_cutoff": False})]), _copper())
+def test_a_retry_strategy_that_changes_the_way_only_passes():
+    check_retry_strategies(
+        Wrapped(ladder=[ASERetryStrategy(name="the same", arguments={"asap_cutoff": False})]), _copper()
+    )
 
 
 def test_a_sound_engine_passes():
@@ -156,8 +158,8 @@ def test_a_sound_engine_passes():
 class RaisesOnFailure(Wrapped):
     """Lets a failure escape."""
 
-    def label(self, atoms, rung=None):
-        label = self._engine.label(atoms, rung)
+    def label(self, atoms, strategy=None):
+        label = self._engine.label(atoms, strategy)
         if label.status is not LabelStatus.CONVERGED:
             raise RuntimeError(label.message)
         return label

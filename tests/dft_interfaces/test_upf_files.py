@@ -36,14 +36,14 @@ def test_one_file_for_each_element_of_the_functional(tmp_path: Path) -> None:
     assert sorted(found.files) == ["C", "Si"]
     carbon, silicon = found.files["C"], found.files["Si"]
     assert (carbon.name, carbon.norm_conserving) == ("C.UPF", False)
-    assert carbon.least_cutoff_eV == pytest.approx(45 * Ry)
-    assert (silicon.norm_conserving, silicon.valence_electrons, silicon.least_cutoff_eV) == (True, 4.0, None)
+    assert carbon.min_cutoff_eV == pytest.approx(45 * Ry)
+    assert (silicon.norm_conserving, silicon.valence_electrons, silicon.min_cutoff_eV) == (True, 4.0, None)
     assert sorted(read_upf_set(tmp_path, "LDA").files) == ["Si"]
 
 
 def test_pseudodojo_files_bring_the_cutoffs_of_their_table(tmp_path: Path) -> None:
     write(tmp_path, "Si.upf", generated="Generated using ONCVPSP code by D. R. Hamann", author="anonymous")
-    assert read_upf_set(tmp_path, "PBE").files["Si"].least_cutoff_eV == pytest.approx(14 * Hartree)
+    assert read_upf_set(tmp_path, "PBE").files["Si"].min_cutoff_eV == pytest.approx(14 * Hartree)
 
 
 def test_the_fingerprint_follows_the_files_that_are_used(tmp_path: Path) -> None:

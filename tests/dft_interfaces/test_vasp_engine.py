@@ -240,12 +240,12 @@ def test_a_command_that_cannot_start_is_a_value(make_engine, tmp_path):
     assert "could not be started" in label.message
 
 
-def test_every_rung_changes_how_and_not_what(make_engine, tmp_path):
+def test_every_retry_strategy_changes_how_and_not_what(make_engine, tmp_path):
     (tmp_path / "runs").mkdir()
     engine = make_engine({"runs": str(tmp_path / "runs")})
     plain = engine.label(alloy())
-    for rung in engine.ladder:
-        label = engine.label(alloy(), rung)
+    for strategy in engine.ladder:
+        label = engine.label(alloy(), strategy)
         assert label.level_of_theory == plain.level_of_theory
         assert label.status is LabelStatus.CONVERGED
     first, conjugate, slow, start, warm = (Incar.from_file(tmp_path / "runs" / str(run) / "INCAR") for run in range(5))
