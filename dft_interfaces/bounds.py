@@ -1,7 +1,7 @@
 """Absolute bounds on structures and labels: the one table, with a physical reason for each number.
 
-A number beyond its bound is a slip of unit, sign or digit in any system. What lies within may still be wrong for this
-system: labels are compared with each other and with the foundation besides.
+A number beyond its bound is a unit, sign or digit error in any system. A number within it may still be wrong for this
+system: labels are also compared with each other and with the foundation.
 """
 
 import numpy as np
@@ -10,29 +10,29 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 MAX_LENGTH_A = 1e5
-"""Of lattice vectors and coordinates: single precision, in which models calculate, resolves 0.01 Å there."""
+"""Bound on lattice vectors and coordinates: the models' single precision resolves 0.01 Å there."""
 
 MIN_VOLUME_A3_PER_ATOM = 0.5
-"""Of a cell that is periodic in three directions: metallic hydrogen at 1 TPa, the densest matter of all, takes 0.9."""
+"""Of a cell that is periodic in three directions; metallic hydrogen at 1 TPa has 0.9 Å³ per atom."""
 
 MAX_FORCE_EV_PER_A = 1e4
-"""Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
+"""Two unscreened carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å; no real force is far above that."""
 
 MAX_STRESS_EV_PER_A3 = 1e4 * GPa
-"""10 TPa (62 eV/Å³), of a component: more than twice the pressure at the centre of Jupiter."""
+"""10 TPa (62 eV/Å³) for each component: more than twice the pressure at the centre of Jupiter."""
 
 MAX_MOMENT_UB = 20.0
-"""Of an atom, initial or converged: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
+"""Initial or converged moment of an atom: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
 
 THOMAS_FERMI_EV = 20.92
-"""An atom's total energy is about -20.92 eV Z^(7/3), the lowest zero that a code counts from (all electrons)."""
+"""An atom's all-electron total energy is about -20.92 eV Z^(7/3); no code has a lower energy zero."""
 
 ENERGY_ALLOWANCE_EV = 1e4
-"""Per atom, besides: close contacts (the largest force over 1 Å), and whatever zero a force field counts from."""
+"""Added per atom: for close contacts (the largest force over 1 Å) and for the arbitrary zero of a force field."""
 
 
 def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
-    """Return the largest size of a total energy, eV: twice that of the free atoms with all their electrons, and some.
+    """Return the bound on the magnitude of a total energy, eV: twice that of the free atoms, plus the allowance.
 
     Args:
         numbers: (n,) atomic numbers.
@@ -41,12 +41,12 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 
 def structure_excess(atoms: Atoms) -> str:
-    """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
+    """Return which number of a structure exceeds its bound and what is expected, in one clause; empty if none does."""
     return nuclei_excess(atoms) or charge_excess(int(atoms.numbers.sum()), atoms.info.get("charge", 0))
 
 
 def nuclei_excess(atoms: Atoms) -> str:
-    """Do as ``structure_excess`` for nuclei of which nobody asks how many electrons they have."""
+    """Do as ``structure_excess``, without the check of the charge."""
     return length_excess(atoms) or density_excess(atoms) or initial_moment_excess(atoms)
 
 
@@ -82,8 +82,8 @@ def initial_moment_excess(atoms: Atoms) -> str:
 def charge_excess(protons: int, charge: object) -> str:
     """Return why no structure of so many protons has this total charge, in one clause; empty if one may.
 
-    A cation keeps one electron at least, and no anion has more than twice the electrons of its neutral atoms, which H⁻
-    has. What is no number is not judged here.
+    A cation keeps at least one electron, and no anion has more than twice the electrons of its neutral atoms (H⁻ has
+    exactly that). A charge that is not a number is not checked here.
 
     Args:
         protons: sum of the atomic numbers.
@@ -110,9 +110,9 @@ def label_excess(
     stress_eV_per_A3: NDArray[np.float64] | None = None,
     magnetic_moments_uB: NDArray[np.float64] | None = None,
 ) -> str:
-    """Return what of a label is beyond its bound and what was expected, in one clause; empty if nothing is.
+    """Return which number of a label exceeds its bound and what is expected, in one clause; empty if none does.
 
-    NaN stands for a number that is not there, and is within every bound.
+    NaN marks a missing number and is within every bound.
 
     Args:
         atoms: n atoms.
@@ -154,6 +154,6 @@ def _moment_excess(what: str, moments_uB: NDArray[np.float64]) -> str:
 
 
 def _largest(values: NDArray[np.float64]) -> float:
-    """The largest size among numbers, of which NaN are left out; 0 without any."""
+    """Return the largest magnitude, ignoring NaN; 0 without any number."""
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     return float(np.fmax.reduce(sizes, axis=None, initial=0.0))

@@ -43,7 +43,7 @@ def test_a_sound_label_passes_unchanged():
         ({"stress_eV_per_A3": np.full(6, np.nan)}, "stress"),
         ({"magnetic_moments_uB": np.array([1.0, np.nan, 0.0])}, "magnetic moments that are not finite"),
         ({"magnetic_moments_uB": np.ones(2)}, r"magnetic moments of shape \(2,\), expected \(3,\)"),
-        ({"forces_eV_per_A": np.zeros((3, 3))}, r"zero to the last digit, .* on atoms \[0, 1, 2\]"),
+        ({"forces_eV_per_A": np.zeros((3, 3))}, r"exactly zero, .* on atoms \[0, 1, 2\]"),
     ],
 )
 def test_an_unusable_label_is_rejected_with_its_reason(change, words):

@@ -121,7 +121,7 @@ def test_faults_are_found(words):
         ({"cores": 0}, "cores is 0"),
         ({"ladder": [ASERetryStrategy(name="slow"), ASERetryStrategy(name="slow")]}, "repeat"),
         ({"estimate_s": lambda atoms: float("nan")}, "estimate_s is nan"),
-        ({"unknown_elements": sorted}, r"unknown_elements names \['Cu'\]"),
+        ({"unknown_elements": sorted}, r"unknown_elements returns \['Cu'\]"),
         ({"properties": frozenset({"energy"})}, "properties are"),
     ],
 )
@@ -133,10 +133,10 @@ def test_what_an_engine_says_of_itself_is_checked(said, words):
 @pytest.mark.parametrize(
     ("strategies", "words"),
     [
-        ([], "no strategies"),
+        ([], "no retry strategies"),
         (
             [ASERetryStrategy(name="another surface", arguments={"asap_cutoff": True})],
-            "'another surface' ends in an energy",
+            "'another surface' differs by",
         ),
     ],
 )
