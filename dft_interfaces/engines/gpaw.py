@@ -101,7 +101,7 @@ class GPAWEngine:
         return "\n".join(filter(None, [unpolarised, self._settings.slab_remark(atoms), of_stress]))
 
     def _converged(self, atoms: Atoms, strategy: GPAWRetryStrategy | None, log: EngineLog) -> Any:
-        """Return a calculator with the self-consistent solution, through one with a wider smearing if the strategy says."""
+        """Return a converged calculator, started from one with a wider smearing if the retry strategy has one."""
         stated = GPAW(**self._parameters(atoms, strategy, self._settings.smearing_eV), txt=log)
         if strategy is None or strategy.start_smearing_eV is None:
             return stated

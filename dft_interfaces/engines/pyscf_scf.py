@@ -123,7 +123,7 @@ class KohnSham:
         return mean_field, tuple(filter(None, remarks))
 
     def _run(self, mean_field: Any, density: Any = None) -> Any:
-        """Iterate to self-consistency from a density, by default from the warm start of the strategy or PySCF's guess."""
+        """Iterate to self-consistency from a density, by default the retry strategy's warm start or PySCF's guess."""
         mean_field = self._described(mean_field)
         if density is None and self.strategy.start_smearing_eV is not None:
             warm = mean_field.smearing(self.strategy.start_smearing_eV / Hartree, method="fermi", fix_spin=True)

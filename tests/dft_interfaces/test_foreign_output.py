@@ -69,7 +69,7 @@ def test_a_label_of_other_values(change):
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"3", b"{}", b'{"error": "x"}', b"[" * 100_000])
 def test_an_answer_of_the_engines_process_that_is_none(data):
-    with pytest.raises(EngineFailureError, match="answer cannot be read") as failed:
+    with pytest.raises(EngineFailureError, match="reply cannot be read") as failed:
         reply(data)
     assert failed.value.failure is Failure.OUTPUT
 
@@ -156,7 +156,7 @@ def printing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("nodes", [b"many|lots", b"1", b"1|2|3", b"\xff|\xfe"])
 def test_what_slurm_prints_about_a_partition(printing, nodes):
     printing(scontrol=b"PartitionName=main MaxTime=1:00:00 MaxCPUsPerNode=\xff", sinfo=nodes)
-    with pytest.raises(QueueError, match="what Slurm printed about the partition 'main'"):
+    with pytest.raises(QueueError, match="Slurm's output about the partition 'main'"):
         partition_limits("main")
 
 
@@ -170,7 +170,7 @@ def test_what_a_queue_prints_about_jobs(printing, listed):
     queue = QueueSystem(folder)
     with pytest.raises(QueueError, match="list of jobs"):
         queue.jobs()
-    with pytest.raises(QueueError, match="named no id of the job"):
+    with pytest.raises(QueueError, match="returned no id of the job"):
         queue.submit("job", folder, "true", 1)
 
 

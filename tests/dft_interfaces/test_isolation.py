@@ -122,7 +122,7 @@ def test_an_engine_that_hangs_up_and_lives_on_is_ended_with_its_programs(monkeyp
     with IsolatedEngine(failing("hang_up")) as engine:
         label = engine.label(copper())
         assert (label.failure, below()) == (Failure.CRASH, [])
-    assert "closed its connection, gave no answer and was ended" in label.message
+    assert "closed its connection without a reply and was ended" in label.message
 
 
 def test_what_was_said_before_the_time_limit_is_told():

@@ -102,10 +102,10 @@ def test_a_job_that_had_finished_something_was_lost_in_the_next_request() -> Non
     rest = ["b", "c"]
     lost = job("a", "b", "c").with_loss(rest, LOST)
     assert lost.attempts == {"b": (LOST,)}
-    again = list(lost.again(rest, RetrySettings(delay_s=5), 100.0))
-    assert groups(again) == [["b"], ["c"]]
-    assert [one.not_before for one in again] == [105.0, 105.0]
-    assert len({one.name for one in [lost, *again]}) == 3
+    successors = list(lost.successors(rest, RetrySettings(delay_s=5), 100.0))
+    assert groups(successors) == [["b"], ["c"]]
+    assert [one.not_before for one in successors] == [105.0, 105.0]
+    assert len({one.name for one in [lost, *successors]}) == 3
 
 
 def test_a_request_that_kills_its_jobs_is_given_up_and_the_others_are_not() -> None:
@@ -117,7 +117,7 @@ def test_a_request_that_kills_its_jobs_is_given_up_and_the_others_are_not() -> N
         while rest and rest[0] != "bad":
             done.add(rest.pop(0))
         if rest:
-            waiting += one.with_loss(rest, LOST).again(rest, retry, 0.0)
+            waiting += one.with_loss(rest, LOST).successors(rest, retry, 0.0)
     assert done == {"a", "c", "d"}
     assert jobs == 4
 
@@ -127,14 +127,14 @@ def test_jobs_that_never_begin_are_given_up_after_a_bounded_number() -> None:
     while waiting:
         one, jobs = waiting.pop(0), jobs + 1
         rest = list(one.batch.requests)
-        waiting += one.with_loss(rest, LOST).again(rest, RetrySettings(tries=3, delay_s=0), 0.0)
+        waiting += one.with_loss(rest, LOST).successors(rest, RetrySettings(tries=3, delay_s=0), 0.0)
     assert jobs <= 10
 
 
 def test_pauses_grow() -> None:
     lost = job("a").with_loss(["a"], LOST).with_loss(["a"], LOST)
-    (again,) = lost.again(["a"], RetrySettings(delay_s=5, delay_factor=4), 0.0)
-    assert again.not_before == 20.0
+    (successor,) = lost.successors(["a"], RetrySettings(delay_s=5, delay_factor=4), 0.0)
+    assert successor.not_before == 20.0
 
 
 def test_notes_of_jobs_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
