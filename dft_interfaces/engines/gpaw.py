@@ -33,7 +33,7 @@ class GPAWEngine:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: a functional that this build of GPAW does not have.
+        EngineSettingsError: a functional that this build of GPAW lacks.
         EngineNotInstalledError: no atomic setups for the functional.
     """
 
@@ -122,7 +122,7 @@ class GPAWEngine:
             "symmetry": {"point_group": False},
             "setups": {key.partition("-")[0]: f":{key[-1]},{U_eV:g}" for key, U_eV in settings.hubbard_U_eV.items()},
         }
-        layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab that was placed for it is not periodic
+        layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab prepared for it is not periodic
         return parameters | layer | ({} if strategy is None else _scf_parameters(strategy, polarised=_polarised(atoms)))
 
     def _require_suitable(self, atoms: Atoms) -> None:
@@ -133,12 +133,12 @@ class GPAWEngine:
 def _with_dispersion(numbers: Numbers, atoms: Atoms, settings: GPAWSettings) -> Numbers:
     """Add the correction of the periodic structure."""
     energy, forces, stress = dispersion_correction(atoms, settings.xc, settings.dispersion)
-    known = numbers.stress_eV_per_A3
+    without = numbers.stress_eV_per_A3
     return replace(
         numbers,
         energy_eV=numbers.energy_eV + energy,
         forces_eV_per_A=numbers.forces_eV_per_A + forces,
-        stress_eV_per_A3=None if known is None else known + stress,
+        stress_eV_per_A3=None if without is None else without + stress,
     )
 
 
@@ -147,15 +147,15 @@ def _polarised(atoms: Atoms) -> bool:
 
 
 def _scf_parameters(strategy: GPAWRetryStrategy, *, polarised: bool) -> dict[str, Any]:
-    """Return GPAW's parameters for the way to the solution; density and spin density are mixed apart."""
-    way: dict[str, Any] = {} if strategy.eigensolver is None else {"eigensolver": strategy.eigensolver}
+    """Return a retry strategy as GPAW's parameters; density and spin density are mixed separately."""
+    parameters: dict[str, Any] = {} if strategy.eigensolver is None else {"eigensolver": strategy.eigensolver}
     mixing = {"beta": strategy.mixing_beta, "nmaxold": strategy.mixing_history}
-    chosen = {key: value for key, value in mixing.items() if value is not None}
-    if chosen:
-        mixer = {"name": strategy.mixer, **chosen}
-        apart = {"name": "multi", "method": "dif", "mixer_a": mixer, "mixer_b": mixer}
-        way["mixer"] = apart if polarised else mixer
-    return way
+    given = {key: value for key, value in mixing.items() if value is not None}
+    if given:
+        mixer = {"name": strategy.mixer, **given}
+        separate = {"name": "multi", "method": "dif", "mixer_a": mixer, "mixer_b": mixer}
+        parameters["mixer"] = separate if polarised else mixer
+    return parameters
 
 
 def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
@@ -189,7 +189,7 @@ def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
 
 
 def _setups_hash(setup_name: str) -> str:
-    """Return a hash of the atomic setups that GPAW would read: another set gives other numbers."""
+    """Return a hash of the atomic setups that GPAW reads; another set is another level of theory."""
     for folder in setup_paths:
         files = sorted(Path(folder).glob(f"*.{setup_name}*"))
         if files:

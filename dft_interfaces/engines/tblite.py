@@ -19,7 +19,7 @@ HEAVIEST = 86
 """Atomic number of radon, the last element of the three parametrisations."""
 
 WHOLE_ELECTRONS = 1e-3
-"""Electrons: occupations and charges sum up to whole numbers within this."""
+"""Tolerance, in electrons, within which occupations and charges sum to whole numbers."""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -43,8 +43,8 @@ class TBLiteEngine:
 
     def label(self, atoms: Atoms, strategy: TBLiteRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        chosen = strategy or TBLiteRetryStrategy(name="as set")
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, chosen))
+        way = strategy or TBLiteRetryStrategy(name="as set")
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, way))
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``: 2 ms for water, 5 s for 64 periodic silicon atoms."""
@@ -95,7 +95,7 @@ def _single_point(calculator: Any, start: Any) -> Any:
 
 
 def _require_electrons(result: Any, charge: int, multiplicity: int) -> None:
-    """Check that the few orbitals of the method held the electrons: tblite drops those that do not fit in silence."""
+    """Check that the method's orbitals held all electrons: tblite silently drops those that do not fit."""
     held, carried = np.sum(result["orbital-occupations"]), np.sum(result["charges"])
     if abs(carried - charge) > WHOLE_ELECTRONS or multiplicity - 1 > held + WHOLE_ELECTRONS:
         raise CannotCalculateError(

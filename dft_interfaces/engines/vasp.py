@@ -14,13 +14,14 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from dft_interfaces.engines.calculation import EngineFailureError, Numbers, labelled, require_no_objection
+from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
 from dft_interfaces.engines.spin_starts import label_from_starts
 from dft_interfaces.engines.vasp_inputs import Inputs, electrons, make_inputs, mesh_size
 from dft_interfaces.engines.vasp_level import level_of_theory
 from dft_interfaces.engines.vasp_output import LOG, diagnosis, read_numbers
 from dft_interfaces.engines.vasp_potcars import Potcar, find_potcar, read_potcar
 from dft_interfaces.errors import EngineNotInstalledError
+from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.label import Failure, Label
 from dft_interfaces.settings.vasp import VASPRetryStrategy, VASPSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
@@ -29,7 +30,7 @@ _CHARGED = "charged cell: its energy contains that of VASP's uniform background"
 
 
 class VASPEngine:
-    """Static calculations with the inputs of a published set, each in a fresh folder.
+    """Static calculations with the inputs of a published set, each in a new folder.
 
     Energies are the electronic free energy, of which forces and stress are the derivatives.
 

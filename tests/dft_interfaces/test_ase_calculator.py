@@ -174,7 +174,7 @@ def test_a_code_that_does_not_converge_in_silence_is_found_out_and_tried_again()
     engine = _program(arguments={"mixing": 0.9}, ladder=[{"name": "slow mixing", "arguments": {"mixing": 0.1}}])
     first = engine.label(molecule("CO"))
     assert (first.status, first.failure) == (LabelStatus.UNCONVERGED, Failure.UNCONVERGED)
-    assert "log.txt says 'SCF run NOT converged'" in first.message
+    assert "log.txt contains 'SCF run NOT converged'" in first.message
     assert engine.label(molecule("CO"), engine.ladder[0]).status is LabelStatus.CONVERGED
     unaware = _program(arguments={"mixing": 0.9}, failure_lines=[])
     assert unaware.label(molecule("CO")).status is LabelStatus.CONVERGED
