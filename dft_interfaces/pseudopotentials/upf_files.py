@@ -1,4 +1,4 @@
-"""Pseudopotential files in the UPF format: what their headers say."""
+"""Read the headers of pseudopotential files in the UPF format."""
 
 import hashlib
 import re
@@ -35,10 +35,10 @@ class UpfFile:
     Attributes:
         name: file name.
         element: chemical symbol.
-        functional: what it was made with, in its usual spelling, for example ``PBE``.
+        functional: the functional for which it was made, in its usual spelling, for example ``PBE``.
         norm_conserving: False for ultrasoft and PAW files, which need a finer density grid.
-        valence_electrons: electrons that are calculated.
-        min_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
+        valence_electrons: number of valence electrons.
+        min_cutoff_eV: lowest usable plane-wave cutoff, None if neither the file nor its authors state one.
     """
 
     name: str
@@ -65,9 +65,9 @@ class UpfSet:
 
 
 def read_upf_set(folder: Path, functional: str) -> UpfSet:
-    """Read the UPF files (version 2) of one functional; others in the folder are passed over.
+    """Read the UPF files (version 2) of one functional; others in the folder are ignored.
 
-    They are read again only when one of them was changed, added or removed.
+    They are read again only after one of them was changed, added or removed.
 
     Args:
         folder: holds files with the ending ``.upf`` or ``.UPF``.
@@ -105,7 +105,7 @@ def _read_upf_set(folder: Path, functional: str, stamps: tuple[tuple[Path, int, 
         found = f"only files for {', '.join(sorted(others))}" if others else "no UPF files"
         raise EngineSettingsError(
             f"received xc {functional}, which has to agree with the pseudopotentials, and {folder} holds {found}: "
-            "set 'xc' to what the files were made for, or 'pseudopotentials' to another folder"
+            "set 'xc' to the functional of the files, or 'pseudopotentials' to another folder"
         )
     return UpfSet(folder, files, digest.hexdigest()[:16])
 

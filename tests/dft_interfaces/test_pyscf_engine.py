@@ -94,7 +94,7 @@ def test_what_cannot_be_calculated_is_rejected(atoms, basis, words):
         ({"xc": "pbee"}, "xc 'pbee'"),
         ({"basis": "def3"}, "basis 'def3'"),
         ({"xc": "wb97m"}, "only together with a dispersion"),
-        ({"xc": "wb97m_v", "dispersion": "D3(BJ)"}, "holds dispersion already.*xc wb97m$"),
+        ({"xc": "wb97m_v", "dispersion": "D3(BJ)"}, "contains dispersion already.*xc wb97m$"),
         ({"xc": "svwn", "dispersion": "D3(BJ)"}, "no damping parameters"),
         ({"xc": "b3lyp", "dispersion": "D4", "basis": "def3"}, "basis 'def3'"),
         ({"xc": "wb97x", "dispersion": "D4"}, "two parametrisations"),

@@ -39,10 +39,10 @@ def groups(jobs: list[QueuedJob]) -> list[list[str]]:
     [
         ({}, "either partition"),
         ({"partition": "main", "queue_folder": "queues"}, "either partition"),
-        ({"queue_folder": "queues", "options": ["--account=x"]}, "options belong into the job script"),
+        ({"queue_folder": "queues", "options": ["--account=x"]}, "options belong in the job script"),
         ({"partition": "main", "queue": "fast"}, "queue_folder, which is missing"),
-        ({"partition": "main", "commands": ["a\nb"]}, "its own entry"),
-        ({"partition": "main", "options": ["--comment=a\rreboot"]}, "its own entry"),
+        ({"partition": "main", "commands": ["a\nb"]}, "one entry for each line"),
+        ({"partition": "main", "options": ["--comment=a\rreboot"]}, "one entry for each line"),
         ({"partition": "main; rm"}, "partition"),
     ],
 )
