@@ -75,21 +75,21 @@ def test_too_few_cycles_are_unconverged_with_the_last_lines():
 
 
 @pytest.mark.parametrize(
-    ("atoms", "basis", "words"),
+    ("atoms", "basis", "fragment"),
     [
         (bulk("Si"), "def2-svp", "engine gpaw"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], info={"spin": 2}), "def2-svp", "multiplicity 2"),
         (Atoms("IH", [[0, 0, 0], [0, 0, 1.6]]), "6-31g", "does not cover"),
     ],
 )
-def test_what_cannot_be_calculated_is_rejected(atoms, basis, words):
+def test_what_cannot_be_calculated_is_rejected(atoms, basis, fragment):
     label = _engine(basis=basis).label(atoms)
     assert label.status is LabelStatus.REJECTED
-    assert words in label.message
+    assert fragment in label.message
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fragment"),
     [
         ({"xc": "pbee"}, "xc 'pbee'"),
         ({"basis": "def3"}, "basis 'def3'"),
@@ -102,8 +102,8 @@ def test_what_cannot_be_calculated_is_rejected(atoms, basis, words):
         ({"xc": "pbe-d3bj"}, "write xc: pbe and dispersion: D3.BJ."),
     ],
 )
-def test_unknown_settings_are_refused_at_once(settings, words):
-    with pytest.raises(EngineSettingsError, match=words):
+def test_unknown_settings_are_refused_at_once(settings, fragment):
+    with pytest.raises(EngineSettingsError, match=fragment):
         _engine(**settings)
 
 
@@ -186,7 +186,7 @@ def test_integrals_beyond_the_memory_are_a_matter_of_memory():
     assert label.failure is Failure.MEMORY
 
 
-def test_a_retry_strategy_changes_the_way():
+def test_a_retry_strategy_changes_the_iterations():
     def log_of(strategy):
         return engine.label(atoms, strategy).message
 

@@ -1,4 +1,4 @@
-"""What can be said of a queue without one: settings, limits, scripts, and what becomes of a lost job."""
+"""Tests without a queue: settings, limits, scripts, and the successors of a lost job."""
 
 import re
 from pathlib import Path
@@ -35,7 +35,7 @@ def groups(jobs: list[QueuedJob]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fragment"),
     [
         ({}, "either partition"),
         ({"partition": "main", "queue_folder": "queues"}, "either partition"),
@@ -46,8 +46,8 @@ def groups(jobs: list[QueuedJob]) -> list[list[str]]:
         ({"partition": "main; rm"}, "partition"),
     ],
 )
-def test_settings_that_contradict_each_other(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_settings_that_contradict_each_other(settings: dict[str, object], fragment: str) -> None:
+    with pytest.raises(ValidationError, match=fragment):
         QueueSettings.model_validate(settings)
 
 
@@ -59,7 +59,7 @@ def test_a_job_must_have_room_for_a_calculation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("yaml", "words"),
+    ("yaml", "fragment"),
     [
         ("queue_primary: a\nqueues: {a: {script: a.sh, cores_max: 2}}", "cores: received 4, but queue a"),
         ("queue_primary: a\nqueues: {a: {script: a.sh, cores_min: 8}}", "cores: received 4, .* expects at least 8"),
@@ -71,12 +71,14 @@ def test_a_job_must_have_room_for_a_calculation() -> None:
         ("queues: [", "is no pysqa description"),
     ],
 )
-def test_the_limits_of_a_folder_are_told_before_pysqa_lowers_the_request(tmp_path: Path, yaml: str, words: str) -> None:
+def test_the_limits_of_a_folder_are_reported_before_pysqa_lowers_the_request(
+    tmp_path: Path, yaml: str, fragment: str
+) -> None:
     (tmp_path / "queue.yaml").write_text(f"queue_type: SLURM\n{yaml}\n")
     (tmp_path / "a.sh").write_text("{{command}}")
     queue = QueueSettings(queue_folder=tmp_path, memory_GB=3)
     (found,) = disagreements(queue, ENGINE, LimitSettings(memory_GB=1))
-    assert re.search(words, found)
+    assert re.search(fragment, found)
 
 
 def test_the_script_says_all_that_was_asked_for() -> None:
