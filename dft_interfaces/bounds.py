@@ -1,7 +1,7 @@
 """Absolute bounds on structures and labels: the one table, with a physical reason for each number.
 
-A number beyond its bound is a slip of unit, sign or digit in any system. What lies within may still be wrong for this
-system: labels are compared with each other and with the foundation besides.
+A number beyond its bound is a unit, sign or digit error in any system. A number within it may still be wrong for this
+system: labels are also compared with each other and with the foundation.
 """
 
 import numpy as np
@@ -9,30 +9,30 @@ from ase import Atoms
 from ase.units import GPa
 from numpy.typing import NDArray
 
-LONGEST_A = 1e5
-"""Of lattice vectors and coordinates: single precision, in which models calculate, resolves 0.01 Å there."""
+MAX_LENGTH_A = 1e5
+"""Bound on lattice vectors and coordinates: the models' single precision resolves 0.01 Å there."""
 
-SMALLEST_VOLUME_A3_PER_ATOM = 0.5
-"""Of a cell that is periodic in three directions: metallic hydrogen at 1 TPa, the densest matter of all, takes 0.9."""
+MIN_VOLUME_A3_PER_ATOM = 0.5
+"""Of a cell that is periodic in three directions; metallic hydrogen at 1 TPa has 0.9 Å³ per atom."""
 
-LARGEST_FORCE_EV_PER_A = 1e4
-"""Two carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å, unscreened; what is far above is no force."""
+MAX_FORCE_EV_PER_A = 1e4
+"""Two unscreened carbon nuclei at 0.4 Å repel each other with 3,000 eV/Å; no real force is far above that."""
 
-LARGEST_STRESS_EV_PER_A3 = 1e4 * GPa
-"""10 TPa (62 eV/Å³), of a component: more than twice the pressure at the centre of Jupiter."""
+MAX_STRESS_EV_PER_A3 = 1e4 * GPa
+"""10 TPa (62 eV/Å³) for each component: more than twice the pressure at the centre of Jupiter."""
 
-LARGEST_MOMENT_UB = 20.0
-"""Of an atom, initial or converged: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
+MAX_MOMENT_UB = 20.0
+"""Initial or converged moment of an atom: half-filled f, d, p and s shells together hold 16 unpaired electrons."""
 
 THOMAS_FERMI_EV = 20.92
-"""An atom's total energy is about -20.92 eV Z^(7/3), the lowest zero that a code counts from (all electrons)."""
+"""An atom's all-electron total energy is about -20.92 eV Z^(7/3); no code has a lower energy zero."""
 
 ENERGY_ALLOWANCE_EV = 1e4
-"""Per atom, besides: close contacts (the largest force over 1 Å), and whatever zero a force field counts from."""
+"""Added per atom: for close contacts (the largest force over 1 Å) and for the arbitrary zero of a force field."""
 
 
 def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
-    """Return the largest size of a total energy, eV: twice that of the free atoms with all their electrons, and some.
+    """Return the bound on the magnitude of a total energy, eV: twice that of the free atoms, plus the allowance.
 
     Args:
         numbers: (n,) atomic numbers.
@@ -41,21 +41,21 @@ def largest_energy_eV(numbers: NDArray[np.int64]) -> float:
 
 
 def structure_excess(atoms: Atoms) -> str:
-    """Return what of a structure is beyond its bound and what was expected, in one clause; empty if nothing is."""
+    """Return which number of a structure exceeds its bound and what is expected, in one clause; empty if none does."""
     return nuclei_excess(atoms) or charge_excess(int(atoms.numbers.sum()), atoms.info.get("charge", 0))
 
 
 def nuclei_excess(atoms: Atoms) -> str:
-    """Do as ``structure_excess`` for nuclei of which nobody asks how many electrons they have."""
+    """Do as ``structure_excess``, without the check of the charge."""
     return length_excess(atoms) or density_excess(atoms) or initial_moment_excess(atoms)
 
 
 def length_excess(atoms: Atoms) -> str:
     """Return which coordinate or lattice vector is too long, in one clause; empty if none is."""
     longest = max(_largest(atoms.positions), _largest(atoms.cell.array))
-    if longest > LONGEST_A:
+    if longest > MAX_LENGTH_A:
         return (
-            f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {LONGEST_A:g} Å: "
+            f"received a length of {longest:.3g} Å, expected positions and lattice vectors up to {MAX_LENGTH_A:g} Å: "
             "models resolve nothing beyond"
         )
     return ""
@@ -65,9 +65,9 @@ def density_excess(atoms: Atoms) -> str:
     """Return that a cell periodic in three directions is too small for its atoms, in one clause; empty if it is not."""
     if atoms.pbc.all() and len(atoms) and np.isfinite(atoms.cell.array).all():
         volume = float(abs(np.linalg.det(atoms.cell.array))) / len(atoms)
-        if 0 < volume < SMALLEST_VOLUME_A3_PER_ATOM:
+        if 0 < volume < MIN_VOLUME_A3_PER_ATOM:
             return (
-                f"received a cell of {volume:.2g} Å³ per atom, expected at least {SMALLEST_VOLUME_A3_PER_ATOM:g} Å³: "
+                f"received a cell of {volume:.2g} Å³ per atom, expected at least {MIN_VOLUME_A3_PER_ATOM:g} Å³: "
                 "no matter is denser"
             )
     return ""
@@ -82,8 +82,8 @@ def initial_moment_excess(atoms: Atoms) -> str:
 def charge_excess(protons: int, charge: object) -> str:
     """Return why no structure of so many protons has this total charge, in one clause; empty if one may.
 
-    A cation keeps one electron at least, and no anion has more than twice the electrons of its neutral atoms, which H⁻
-    has. What is no number is not judged here.
+    A cation keeps at least one electron, and no anion has more than twice the electrons of its neutral atoms (H⁻ has
+    exactly that). A charge that is not a number is not checked here.
 
     Args:
         protons: sum of the atomic numbers.
@@ -110,9 +110,9 @@ def label_excess(
     stress_eV_per_A3: NDArray[np.float64] | None = None,
     magnetic_moments_uB: NDArray[np.float64] | None = None,
 ) -> str:
-    """Return what of a label is beyond its bound and what was expected, in one clause; empty if nothing is.
+    """Return which number of a label exceeds its bound and what is expected, in one clause; empty if none does.
 
-    NaN stands for a number that is not there, and is within every bound.
+    NaN marks a missing number and is within every bound.
 
     Args:
         atoms: n atoms.
@@ -130,30 +130,30 @@ def label_excess(
         )
     with np.errstate(over="ignore"):  # infinite is beyond the bound as well
         sizes = np.hypot.reduce(np.asarray(forces_eV_per_A), axis=1)
-    if _largest(sizes) > LARGEST_FORCE_EV_PER_A:
+    if _largest(sizes) > MAX_FORCE_EV_PER_A:
         return (
             f"received a force of {np.nanmax(sizes):.2g} eV/Å on atom {np.nanargmax(sizes)}, expected at most "
-            f"{LARGEST_FORCE_EV_PER_A:g} eV/Å: bare nuclei at 0.4 Å do not repel each other so much"
+            f"{MAX_FORCE_EV_PER_A:g} eV/Å: bare nuclei at 0.4 Å do not repel each other so much"
         )
-    if stress_eV_per_A3 is not None and _largest(stress_eV_per_A3) > LARGEST_STRESS_EV_PER_A3:
+    if stress_eV_per_A3 is not None and _largest(stress_eV_per_A3) > MAX_STRESS_EV_PER_A3:
         return (
             f"received a stress of {_largest(stress_eV_per_A3):.2g} eV/Å³, expected at most "
-            f"{LARGEST_STRESS_EV_PER_A3:.2g} eV/Å³ (10 TPa): more than twice the pressure at the centre of Jupiter"
+            f"{MAX_STRESS_EV_PER_A3:.2g} eV/Å³ (10 TPa): more than twice the pressure at the centre of Jupiter"
         )
     return "" if magnetic_moments_uB is None else _moment_excess("a magnetic moment", magnetic_moments_uB)
 
 
 def _moment_excess(what: str, moments_uB: NDArray[np.float64]) -> str:
     largest = _largest(moments_uB)
-    if largest <= LARGEST_MOMENT_UB:
+    if largest <= MAX_MOMENT_UB:
         return ""
     return (
-        f"received {what} of {largest:.3g} µB, expected at most {LARGEST_MOMENT_UB:g} µB: no atom has so many unpaired "
+        f"received {what} of {largest:.3g} µB, expected at most {MAX_MOMENT_UB:g} µB: no atom has so many unpaired "
         "electrons"
     )
 
 
 def _largest(values: NDArray[np.float64]) -> float:
-    """The largest size among numbers, of which NaN are left out; 0 without any."""
+    """Return the largest magnitude, ignoring NaN; 0 without any number."""
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     return float(np.fmax.reduce(sizes, axis=None, initial=0.0))

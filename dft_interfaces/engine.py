@@ -14,10 +14,10 @@ class DFTEngine(Protocol):
 
     Attributes:
         name: the engine's name in the config.
-        level_of_theory: what its numbers mean.
+        level_of_theory: the level of theory of its labels.
         properties: subset of ``energy``, ``forces``, ``stress`` that a label holds.
         cores: how many cores one calculation uses.
-        ladder: what retries may do differently, in order; each is a ``RetryStrategy`` of this engine's settings.
+        ladder: the retry strategies, in order; each is a ``RetryStrategy`` of this engine's settings.
     """
 
     name: str
@@ -26,7 +26,7 @@ class DFTEngine(Protocol):
     cores: int
     ladder: Sequence[Any]
 
-    def label(self, atoms: Atoms, rung: Any = None) -> Label:
+    def label(self, atoms: Atoms, strategy: Any = None) -> Label:
         """Calculate one structure; never modifies it and never raises for a calculation that fails.
 
         Total charge and spin multiplicity are read from ``atoms.info["charge"]`` (default 0) and
@@ -34,7 +34,7 @@ class DFTEngine(Protocol):
 
         Args:
             atoms: the structure.
-            rung: one of ``ladder``; by default the calculation as the settings describe it.
+            strategy: one of ``ladder``; by default the calculation runs as the settings describe it.
         """
         ...
 
@@ -43,5 +43,5 @@ class DFTEngine(Protocol):
         ...
 
     def unknown_elements(self, symbols: Collection[str]) -> list[str]:
-        """Return those elements that it cannot calculate, as far as it says so without calculating."""
+        """Return the elements that it cannot calculate, as far as that is known without a calculation."""
         ...

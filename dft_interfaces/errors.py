@@ -1,4 +1,4 @@
-"""Errors a user can act on: what was received, what was expected, what to do next."""
+"""Errors that a user can act on: each message names the value received, the value expected and the next step."""
 
 
 class DFTInterfaceError(Exception):
@@ -14,4 +14,4 @@ class EngineSettingsError(DFTInterfaceError, ValueError):
 
 
 class QueueError(DFTInterfaceError):
-    """A queue that does not answer, or does not take a job; holds its own words."""
+    """A queue that does not respond or refuses a job; contains the queue's own message."""

@@ -1,4 +1,4 @@
-"""Which kind of failure an exception, the end of a process or an engine's last lines stand for."""
+"""Classify exceptions, process exits and an engine's last output lines by kind of failure."""
 
 import errno
 import signal
@@ -11,7 +11,7 @@ from dft_interfaces.label import Failure
 
 
 class EngineFailureError(Exception):
-    """The engine ended without a result for a reason that is known; carries its kind and the engine's last lines."""
+    """The engine ended without a result for a known reason; carries the kind of failure and the last output lines."""
 
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ _OF_EXCEPTION: dict[type[BaseException], Failure] = {
     TimeoutExpired: Failure.TIME,
     NotImplementedError: Failure.UNSUITABLE,
     FloatingPointError: Failure.NOT_FINITE,
-    np.linalg.LinAlgError: Failure.UNCONVERGED,  # a density that blew up: another way to the solution may not
+    np.linalg.LinAlgError: Failure.UNCONVERGED,  # the density diverged; another retry strategy may converge
 }
 
 _OF_SIGNAL = {
@@ -44,7 +44,7 @@ _OF_SIGNAL = {
     signal.SIGHUP: Failure.CANCELLED,
 }
 
-_OF_WORDS = {
+_OF_TEXT = {
     "no space left on device": Failure.DISK,
     "disk quota exceeded": Failure.DISK,
     "file size limit exceeded": Failure.DISK,
@@ -64,11 +64,10 @@ _SHELL_SIGNAL = 128  # a shell returns this plus the number of the signal
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return the kind of failure that an exception stands for, judged by it and by what caused it.
+    """Return the kind of failure of an exception, from the exception itself and its causes.
 
     Args:
-        error: with its traceback: what ASE's readers of output files (``read_results``) raise is a matter of the
-            output.
+        error: with its traceback: exceptions of ASE's output readers (``read_results``) count as faulty output.
     """
     for cause in _causes(error):
         found = _of_one(cause)
@@ -76,28 +75,28 @@ def failure_of(error: BaseException) -> Failure:
             return found
     if any("read_results" in names for names in map(_function_names, _causes(error))):
         return Failure.OUTPUT
-    return failure_in_words("\n".join(str(cause) for cause in _causes(error)))
+    return failure_in_text("\n".join(str(cause) for cause in _causes(error)))
 
 
 def failure_of_exit(code: int, last_lines: str = "") -> Failure:
-    """Return the kind of failure that the end of a process stands for.
+    """Return the kind of failure of a process that ended.
 
     Args:
-        code: exit code; -n, or 128 + n from a shell, for one that signal n ended.
-        last_lines: what it printed before.
+        code: exit code; -n, or 128 + n from a shell, for a process ended by signal n.
+        last_lines: the end of its output.
     """
     number = signal_of(code)
-    return _OF_SIGNAL.get(number, failure_in_words(last_lines)) if number else failure_in_words(last_lines)
+    return _OF_SIGNAL.get(number, failure_in_text(last_lines)) if number else failure_in_text(last_lines)
 
 
-def failure_in_words(text: str) -> Failure:
+def failure_in_text(text: str) -> Failure:
     """Return the kind of failure that an engine's last lines name; a crash if they name none."""
     lower = text.lower()
-    return next((kind for words, kind in _OF_WORDS.items() if words in lower), Failure.CRASH)
+    return next((kind for phrase, kind in _OF_TEXT.items() if phrase in lower), Failure.CRASH)
 
 
-def exit_in_words(code: int) -> str:
-    """Say how a process ended."""
+def describe_exit(code: int) -> str:
+    """Return a description of how a process ended."""
     number = signal_of(code)
     if number is None:
         return f"exit code {code}"
@@ -128,7 +127,7 @@ def _printed(error: CalledProcessError) -> Iterator[bytes | str]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those behind it."""
+    """Yield an exception and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,4 +1,4 @@
-"""What fails while something is read that others wrote (a program, a queue, a user) becomes one error on purpose."""
+"""Turn any failure while reading the output of a program, a queue or a user into one deliberate error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,23 +6,23 @@ from typing import Final
 
 from dft_interfaces.errors import DFTInterfaceError
 
-_CHARACTERS: Final = 300  # of what a reader said
+_MAX_CHARACTERS: Final = 300  # of a reader's message
 
 
 @contextmanager
 def reading(
     error: Callable[[str], Exception], passing: tuple[type[Exception], ...] = (DFTInterfaceError,)
 ) -> Iterator[None]:
-    """Turn any failure within into one error; errors that are raised on purpose pass as they are.
+    """Turn any failure within the block into one error; deliberate errors pass unchanged.
 
-    Keep what stands inside small: outside of it, an unexpected exception is a bug of ours and keeps its traceback.
+    Keep the block small: outside of it, an unexpected exception is a bug of ours and keeps its traceback.
 
     Args:
         error: makes the error from the reason, one line.
-        passing: what is raised on purpose.
+        passing: the deliberate errors.
 
     Raises:
-        error: something within failed.
+        error: the block failed.
     """
     try:
         yield
@@ -33,10 +33,10 @@ def reading(
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in a few words what a reader met, in one line."""
+    """Return a reader's failure as a short reason on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, UnicodeError):
         return "its text is not UTF-8"
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return said if len(said) <= _CHARACTERS else f"{said[:_CHARACTERS]}..."
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return reason if len(reason) <= _MAX_CHARACTERS else f"{reason[:_MAX_CHARACTERS]}..."

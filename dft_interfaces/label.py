@@ -1,4 +1,4 @@
-"""What a DFT calculation returns. A failed calculation is a value, not an exception that stops the loop."""
+"""The result of a DFT calculation. A failed calculation is a value, not an exception that stops the loop."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,15 +38,15 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One calculation on the way to a label: a retry, or one of several starting moments.
+    """One of the calculations for a label: a retry, or one of several starting moments.
 
     Attributes:
         what: how it differed, for example ``slow mixing`` or ``moments antiferromagnetic``.
         status: how it ended.
-        failure: why it gave no label, None if it did.
+        failure: why it gave no label, None if it gave one.
         energy_eV: total energy if it converged.
         cost_s: wall time.
-        message: the engine's own last lines, or what else there is to say.
+        message: the engine's own last lines, or a remark.
     """
 
     what: str
@@ -59,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Label:
-    """The outcome of one request, in the atom order of the structure that was handed in.
+    """The outcome of one request, in the atom order of the submitted structure.
 
     Attributes:
         status: only ``converged`` labels are ever trained on.
@@ -71,7 +71,7 @@ class Label:
         message: why it failed or was rejected, with the engine's own last lines; or a remark on a converged label.
         failure: the kind of failure, None if converged.
         magnetic_moments_uB: (n,) converged magnetic moments of the atoms, None where there are none.
-        attempts: every calculation that was made, in order; empty if there was just one.
+        attempts: all calculations, in order; empty if there was only one.
     """
 
     status: LabelStatus

@@ -1,4 +1,4 @@
-"""The last check of a label before anybody may train on it."""
+"""The last check of a label before it may enter training."""
 
 from dataclasses import dataclass, replace
 
@@ -10,16 +10,16 @@ from dft_interfaces.bounds import label_excess, structure_excess
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 
 NET_FORCE_TOLERANCE_EV_PER_A = 0.1
-"""Net force allowed on any structure: grids and egg boxes of sound calculations stay well below."""
+"""Net force allowed on any structure: grid noise and egg-box forces of sound calculations stay well below."""
 
 NET_FORCE_FRACTION = 0.02
-"""Net force allowed besides, as a fraction of the largest force: grid noise grows with the forces of close contacts."""
+"""Additional net force allowed, as a fraction of the largest force: grid noise grows with the forces."""
 
 BOND_FACTOR = 1.3
-"""Atoms closer than this times the sum of their covalent radii act on each other."""
+"""Atoms closer than this times the sum of their covalent radii count as bonded."""
 
 BALANCED_A = 0.01
-"""Bonds of an atom that add up to less balance each other, as in a perfect crystal."""
+"""The bonds of an atom balance each other, as in a perfect crystal, if their vector sum is shorter than this."""
 
 STRESS_COMPONENTS = 6
 
@@ -30,7 +30,7 @@ class Flaw:
 
     Attributes:
         failure: its kind.
-        reason: what was received and what was expected.
+        reason: the value received and the value expected.
     """
 
     failure: Failure
@@ -38,13 +38,13 @@ class Flaw:
 
 
 def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
-    """Return the label unchanged if it may be trained on, or as a rejected one that says why not.
+    """Return the label unchanged if it may be trained on, else a rejected label whose message gives the reason.
 
-    Labels that are not converged pass unchanged: they carry no numbers that anybody would use.
+    Labels that are not converged pass unchanged: they carry no numbers.
 
     Args:
-        label: what an engine returned.
-        atoms: the structure that was handed to the engine.
+        label: from an engine.
+        atoms: the structure that the engine received.
         level: the level of theory that the numbers must have.
     """
     if label.status is not LabelStatus.CONVERGED:
@@ -65,7 +65,7 @@ def defect(label: Label, atoms: Atoms, level: str) -> Flaw | None:
 
 
 def flaw(label: Label, atoms: Atoms, level: str) -> Flaw | None:
-    """Return why the numbers of a converged label are no label of this structure and level, None if they are.
+    """Return why the numbers of a converged label do not fit this structure and level, None if they do.
 
     Args:
         label: of any origin.
@@ -84,7 +84,7 @@ def flaw(label: Label, atoms: Atoms, level: str) -> Flaw | None:
 
 
 def rejected(label: Label, found: Flaw) -> Label:
-    """Turn a label into a rejected one: its numbers go, its cost and level stay."""
+    """Turn a label into a rejected one: the numbers are removed, cost and level stay."""
     return replace(
         label,
         status=LabelStatus.REJECTED,
@@ -159,7 +159,7 @@ def _moments_problem(label: Label, atom_count: int) -> Flaw | None:
 
 
 def _excess(label: Label, atoms: Atoms) -> Flaw | None:
-    """Find a finite number that no system has (``dft_interfaces.bounds``)."""
+    """Find a finite number beyond the bounds of any system (``dft_interfaces.bounds``)."""
     if label.energy_eV is None or label.forces_eV_per_A is None:
         return None
     found = structure_excess(atoms) or label_excess(
@@ -169,10 +169,10 @@ def _excess(label: Label, atoms: Atoms) -> Flaw | None:
 
 
 def _no_force_problem(label: Label, atoms: Atoms) -> Flaw | None:
-    """Tell forces that nobody calculated from those of a perfect crystal, which are zero too."""
+    """Distinguish forces that were never calculated from those of a perfect crystal, which are zero too."""
     if label.forces_eV_per_A is None or label.forces_eV_per_A.any() or not atoms.numbers.all():
         return None
-    from ase.neighborlist import neighbor_list  # loads a good part of scipy, which reading a ledger does without
+    from ase.neighborlist import neighbor_list  # loads much of scipy, which reading a ledger does not need
 
     first, bond = neighbor_list("iD", atoms, (BOND_FACTOR * covalent_radii[atoms.numbers]).tolist())
     sums = np.zeros((len(atoms), 3))
@@ -182,7 +182,7 @@ def _no_force_problem(label: Label, atoms: Atoms) -> Flaw | None:
         return None
     return Flaw(
         Failure.OUTPUT,
-        f"received forces that are zero to the last digit, expected some on atoms {unbalanced[:10].tolist()} at least, "
+        f"received forces that are exactly zero, expected forces at least on atoms {unbalanced[:10].tolist()}, "
         "whose bonds do not balance: the engine calculated none",
     )
 
@@ -197,6 +197,6 @@ def _net_force_problem(label: Label) -> Flaw | None:
         return None
     return Flaw(
         Failure.NET_FORCE,
-        f"received a net force of {net:.3f} eV/Å, expected at most {allowed:.3f} eV/Å (an isolated system pulls "
-        "on nothing): use a finer grid, a higher cutoff or tighter convergence",
+        f"received a net force of {net:.3f} eV/Å, expected at most {allowed:.3f} eV/Å (an isolated system has no "
+        "net force): use a finer grid, a higher cutoff or tighter convergence",
     )

@@ -1,4 +1,4 @@
-"""What an engine said last: the end of what it prints and writes, for the message of a failure."""
+"""The end of what an engine prints and writes, for the message of a failure."""
 
 import io
 from contextvars import ContextVar
@@ -10,11 +10,11 @@ _TAIL_BYTES = 20_000
 _KEPT_CHARACTERS = 1_000_000
 
 ECHO: ContextVar[TextIO | None] = ContextVar("ECHO", default=None)
-"""Where engines in this process say besides what they print, so that it is known even if the process is killed."""
+"""A second stream that receives what engines in this process print, so that it survives if the process is killed."""
 
 
 class EngineLog(io.StringIO):
-    """What an engine prints in this process; of gigabytes the end is kept."""
+    """The output of an engine in this process; only the end of a long output is kept."""
 
     def write(self, text: str, /) -> int:
         """Add to the log."""
@@ -39,11 +39,11 @@ def last_lines(log: str, count: int = LOG_LINES) -> str:
 
 
 def last_written(folder: Path, since: float = 0.0) -> str:
-    """Return the last lines of the text file below a folder that was written to last, after its name; empty if none.
+    """Return the name and the last lines of the most recently written text file below a folder; empty if none.
 
     Args:
-        folder: where a program writes.
-        since: time (s since the epoch) of the oldest files that count.
+        folder: the folder in which a program writes.
+        since: time (s since the epoch) before which files are ignored.
     """
     for path in sorted(_files(folder, since), key=lambda path: path.stat().st_mtime, reverse=True):
         with path.open("rb") as file:
@@ -52,6 +52,11 @@ def last_written(folder: Path, since: float = 0.0) -> str:
         if b"\0" not in tail and (lines := last_lines(tail.decode(errors="replace"), LOG_LINES - 1)):
             return f"{path.name}:\n{lines}"
     return ""
+
+
+def output_text(path: Path) -> str:
+    """Return the text of an output file; empty if there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _files(folder: Path, since: float) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What every engine asks of a structure before it starts."""
+"""Checks of a structure that every engine makes before it starts."""
 
 import numpy as np
 from ase import Atoms
@@ -6,7 +6,7 @@ from ase import Atoms
 from dft_interfaces.bounds import charge_excess, length_excess, structure_excess
 
 MIN_DISTANCE_A = 0.2
-"""Engines answer closer contacts with a number that means nothing (GPAW did so at 0.05 Å)."""
+"""For closer contacts engines return meaningless numbers (GPAW did so at 0.05 Å)."""
 
 
 class CannotCalculateError(Exception):
@@ -14,12 +14,12 @@ class CannotCalculateError(Exception):
 
 
 def require_computable(atoms: Atoms) -> None:
-    """Check that a structure is one that some electronic-structure method could be asked about.
+    """Check that an electronic-structure method could calculate a structure.
 
     Raises:
         CannotCalculateError: no atoms, unknown elements, non-finite numbers, numbers beyond ``dft_interfaces.bounds``,
-            a periodic cell whose planes are closer than ``MIN_DISTANCE_A`` (looking for neighbours in it would not
-            end), or two atoms that are.
+            a periodic cell whose planes are closer than ``MIN_DISTANCE_A`` (the neighbour search would not end), or two
+            atoms closer than that.
     """
     if len(atoms) == 0:
         raise CannotCalculateError("received a structure without atoms")
@@ -31,24 +31,24 @@ def require_computable(atoms: Atoms) -> None:
         raise CannotCalculateError("received initial magnetic moments with non-finite numbers")
     if excess := length_excess(atoms):
         raise CannotCalculateError(excess)
-    if _least_spacing_A(atoms) < MIN_DISTANCE_A:
+    if _min_spacing_A(atoms) < MIN_DISTANCE_A:
         raise CannotCalculateError(
             f"received a flat cell for periodic directions (lengths {np.round(atoms.cell.lengths(), 4).tolist()} Å, "
             f"pbc {atoms.pbc.tolist()})"
         )
     if excess := structure_excess(atoms):
         raise CannotCalculateError(excess)
-    from ase.neighborlist import neighbor_list  # loads scipy, and not every command looks for pairs
+    from ase.neighborlist import neighbor_list  # loads scipy, which not every command needs
 
     close = neighbor_list("d", atoms, MIN_DISTANCE_A)
     if len(close) > 0:
         raise CannotCalculateError(
-            f"received two atoms {close.min():.3f} Å apart; below {MIN_DISTANCE_A} Å no basis set or "
-            "pseudopotential is meant to answer"
+            f"received two atoms {close.min():.3f} Å apart; no basis set or pseudopotential is made for distances "
+            f"below {MIN_DISTANCE_A} Å"
         )
 
 
-def _least_spacing_A(atoms: Atoms) -> float:
+def _min_spacing_A(atoms: Atoms) -> float:
     """Return the least distance, Å, between lattice planes, or rows, of the periodic directions; infinite without."""
     vectors = atoms.cell.array[atoms.pbc]
     if len(vectors) == 0:
@@ -85,7 +85,7 @@ def charge_and_multiplicity(atoms: Atoms) -> tuple[int, int]:
 
 
 def lowest_multiplicity(electrons: int) -> int:
-    """Spin multiplicity with at most one unpaired electron."""
+    """Return the spin multiplicity with at most one unpaired electron."""
     return 1 + electrons % 2
 
 

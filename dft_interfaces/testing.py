@@ -1,4 +1,4 @@
-"""The contract of a DFT engine as a check that any new engine can be put through."""
+"""Check that an engine keeps the contract of ``DFTEngine``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.label import Label, LabelStatus
 
 _PROBING_STRAIN = np.array([1.0, -0.6, 0.3, 0.8, -0.5, 0.4])
-"""A direction (Voigt) in which every swap of components and every sign shows."""
+"""A direction (Voigt) that reveals every swap of components and every wrong sign."""
 
-_LEAST_SHARE = 0.4
-"""Of the probing displacement: every atom moves along every axis."""
+_MIN_SHARE = 0.4
+"""Least component of the probing displacement before normalisation: every atom moves along every axis."""
 
 _WRONG_CONVENTIONS = {
     "the opposite sign": lambda s: -s,
@@ -36,7 +36,7 @@ _WRONG_FORCES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] =
 
 
 class EngineContractError(DFTInterfaceError):
-    """An engine does not keep the contract; the message says which part."""
+    """An engine violates the contract; the message names the part."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Tolerances:
 
 
 def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None = None) -> Label:
-    """Put an engine through its contract with 4 calculations, 6 if it has stress.
+    """Check an engine against its contract with 4 calculations, 6 if it has stress.
 
-    Checks what the engine says of itself (name, cores, ladder, estimate, elements), shapes and finiteness, that the
-    caller's atoms stay as they are, that permuted atoms get permuted forces, that the forces are the finite difference
-    of the energy along a displacement of all atoms, that the stress has the sign and the Voigt order of the energy's
-    derivative with strain, a stable level of theory, and that a failed calculation is a value. ``check_ladder`` checks
-    the retries.
+    Checks the engine's attributes (name, cores, ladder, estimate, elements), shapes and finiteness, that the caller's
+    atoms are not modified, that permuted atoms get permuted forces, that the forces are the finite difference of the
+    energy along a displacement of all atoms, that the stress has the sign and the Voigt order of the energy's
+    derivative with strain, a stable level of theory, and that a failed calculation is a value.
+    ``check_retry_strategies`` checks the retries.
 
     Args:
         engine: the engine.
@@ -74,7 +74,7 @@ def check_engine(engine: DFTEngine, atoms: Atoms, tolerances: Tolerances | None 
         The label of ``atoms``.
 
     Raises:
-        EngineContractError: some part of the contract is not kept, or the structure cannot show it.
+        EngineContractError: the engine violates the contract, or the structure cannot reveal whether it does.
     """
     limits = tolerances or Tolerances()
     _check_level(engine)
@@ -97,33 +97,33 @@ def _check_level(engine: DFTEngine, expected: str | None = None) -> None:
     _require({"energy", "forces"} <= engine.properties, f"properties are {set(engine.properties)}")
 
 
-def check_ladder(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
-    """Check with one calculation for each rung that a retry changes the way to the solution and not the solution.
+def check_retry_strategies(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
+    """Check with one calculation for each retry strategy that it converges to the same solution.
 
     Args:
-        engine: the engine, with a ladder.
-        atoms: a structure that the engine converges for.
+        engine: the engine, with retry strategies.
+        atoms: a structure for which the engine converges.
         tolerance_eV: how closely energies must agree.
 
     Raises:
-        EngineContractError: a rung that does not converge, or ends in another energy or level of theory.
+        EngineContractError: a strategy that does not converge, or ends in another energy or level of theory.
     """
-    _require(bool(engine.ladder), "the ladder has no rungs")
+    _require(bool(engine.ladder), "the engine's ladder has no retry strategies")
     usual = _energy(_converged(engine, atoms))
-    for rung in engine.ladder:
-        error = abs(_energy(_converged(engine, atoms, rung)) - usual)
-        _require(error <= tolerance_eV, f"rung {rung.name!r} ends in an energy {error:.2e} eV away")
+    for strategy in engine.ladder:
+        error = abs(_energy(_converged(engine, atoms, strategy)) - usual)
+        _require(error <= tolerance_eV, f"the energy of retry strategy {strategy.name!r} differs by {error:.2e} eV")
 
 
 def _check_description(engine: DFTEngine, atoms: Atoms) -> None:
     _require(bool(engine.name), "the engine has no name")
     _require(isinstance(engine.cores, int) and engine.cores >= 1, f"cores is {engine.cores!r}, expected 1 or more")
-    names = [rung.name for rung in engine.ladder]
-    _require(len(set(names)) == len(names), f"names in the ladder repeat: {names}")
+    names = [strategy.name for strategy in engine.ladder]
+    _require(len(set(names)) == len(names), f"names of retry strategies repeat: {names}")
     seconds = engine.estimate_s(atoms)
     _require(np.isfinite(seconds) and seconds > 0, f"estimate_s is {seconds}, expected seconds")
     unknown = engine.unknown_elements(set(atoms.symbols))
-    _require(list(unknown) == [], f"unknown_elements names {unknown}, which are to be calculated")
+    _require(list(unknown) == [], f"unknown_elements returns {unknown}, which the structure contains")
 
 
 def _check_label(engine: DFTEngine, atoms: Atoms) -> Label:
@@ -135,10 +135,10 @@ def _check_label(engine: DFTEngine, atoms: Atoms) -> Label:
     return label
 
 
-def _asked(engine: DFTEngine, atoms: Atoms, rung: Any = None) -> Label:
-    """Return the label of a structure that the engine leaves as it is."""
+def _labelled(engine: DFTEngine, atoms: Atoms, strategy: Any = None) -> Label:
+    """Return the label of a structure; the engine must not modify the structure."""
     given = atoms.copy()
-    label = engine.label(given, rung)
+    label = engine.label(given, strategy)
     _require(given.calc is None and encode(given) == encode(atoms), "the engine changed the caller's atoms")
     return label
 
@@ -150,9 +150,9 @@ def _check_permutation(engine: DFTEngine, atoms: Atoms, label: Label, limits: To
 
 
 def _check_force(engine: DFTEngine, atoms: Atoms, label: Label, limits: Tolerances) -> None:
-    """Compare forces and energy along a displacement of length 1 in which every component of every force shows."""
+    """Compare forces and energy along a displacement of length 1 that involves every component of every force."""
     forces = _forces(label)
-    shares = _LEAST_SHARE + (1 - _LEAST_SHARE) * np.random.default_rng(0).random(forces.shape)
+    shares = _MIN_SHARE + (1 - _MIN_SHARE) * np.random.default_rng(0).random(forces.shape)
     along = np.where(forces < 0, -shares, shares)
     along /= np.linalg.norm(along)
     given = float((forces * along).sum())
@@ -160,7 +160,7 @@ def _check_force(engine: DFTEngine, atoms: Atoms, label: Label, limits: Toleranc
         contrast = abs(float((convention(forces) * along).sum()) - given)
         _require(
             contrast > 2 * limits.forces_eV_per_A,
-            f"this structure cannot tell {name} from the right ones: displace the atoms",
+            f"this structure cannot distinguish {name} from the right ones: displace the atoms",
         )
     energies = []
     for sign in (1, -1):
@@ -181,7 +181,7 @@ def _check_stress(engine: DFTEngine, atoms: Atoms, stress: NDArray[np.float64], 
         contrast = abs(_along(convention(stress)) - given)
         _require(
             contrast > 2 * limits.stress_eV_per_A3,
-            f"this structure cannot tell {name} from the right ones: shear the cell and displace the atoms",
+            f"this structure cannot distinguish {name} from the right ones: shear the cell and displace the atoms",
         )
     plus, minus = (_energy(_converged(engine, _strained(atoms, sign * limits.strain))) for sign in (1, -1))
     expected = (plus - minus) / (2 * limits.strain * atoms.cell.volume)
@@ -196,7 +196,7 @@ def _check_failure_is_a_value(engine: DFTEngine, atoms: Atoms) -> None:
     broken = atoms.copy()
     broken.positions[0, 0] = np.nan
     for structure in (broken, Atoms()):
-        label = _asked(engine, structure)
+        label = _labelled(engine, structure)
         _require(label.status in {LabelStatus.FAILED, LabelStatus.REJECTED}, f"a broken structure is {label.status}")
         _require(bool(label.message), "a failed label has no message")
         _require(label.energy_eV is None and label.forces_eV_per_A is None, "a failed label carries numbers")
@@ -214,8 +214,8 @@ def _along(stress: NDArray[np.float64]) -> float:
     return float((voigt_6_to_full_3x3_stress(stress) * voigt_6_to_full_3x3_stress(_PROBING_STRAIN)).sum())
 
 
-def _converged(engine: DFTEngine, atoms: Atoms, rung: Any = None) -> Label:
-    label = _asked(engine, atoms, rung)
+def _converged(engine: DFTEngine, atoms: Atoms, strategy: Any = None) -> Label:
+    label = _labelled(engine, atoms, strategy)
     _require(label.status is LabelStatus.CONVERGED, f"the calculation is {label.status}: {label.message}")
     _require(label.level_of_theory == engine.level_of_theory.fingerprint, "a label has another level of theory")
     _require(isinstance(label.energy_eV, float) and np.isfinite(label.energy_eV), f"energy is {label.energy_eV!r}")

@@ -14,7 +14,7 @@ _ADAPTERS = {
     "vasp": "VASPEngine",
     "ase": "ASECalculatorEngine",
 }
-_MODULES = {"ase": "ase_calculator"}  # where a module cannot be called as its library is
+_MODULES = {"ase": "ase_calculator"}  # modules that cannot have the name of their library
 
 
 def build_engine(settings: EngineSettings) -> DFTEngine:

@@ -1,4 +1,4 @@
-"""Any ASE calculator by import path: other codes, or a machine-learned teacher in place of DFT."""
+"""Any ASE calculator by import path: another code, or a machine-learned teacher in place of DFT."""
 
 import hashlib
 import importlib
@@ -19,40 +19,33 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import (
-    EngineFailureError,
-    Numbers,
-    UnconvergedError,
-    labelled,
-    last_lines,
-    require_no_objection,
-)
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
-from dft_interfaces.failures import failure_of
+from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Label, LevelOfTheory
-from dft_interfaces.output_tail import EngineLog, last_written
+from dft_interfaces.output_tail import EngineLog, last_lines, last_written
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERetryStrategy
 from dft_interfaces.structure import charge_and_multiplicity
 
-MODEL_WORDS = ("model", "checkpoint", "potential", "weights")
+MODEL_ARGUMENT_NAMES = ("model", "checkpoint", "potential", "weights")
 OUTPUT_BYTES = 200 * 2**20
 """Larger files hold wave functions and densities."""
 CLOCK_STEP_S = 2.0
-"""Coarsest time stamps of file systems."""
+"""Coarsest resolution of file systems' time stamps."""
 PROPERTIES = frozenset({"energy", "forces", "stress"})
 
 
 class ASECalculatorEngine:
     """Labels from a calculator that the user's own config names.
 
-    The energy is the free energy where the calculator has one: forces are its derivative.
+    The energy is the free energy where the calculator has one, since forces are its derivative.
 
     Args:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: the path names no calculator class, its arguments do not fit, or it has no forces.
+        EngineSettingsError: the path is not a calculator class, its arguments do not fit, or it has no forces.
         EngineNotInstalledError: the path's library cannot be imported.
     """
 
@@ -75,23 +68,23 @@ class ASECalculatorEngine:
                 "expected energy and forces at least"
             )
 
-    def label(self, atoms: Atoms, rung: ASERetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: ASERetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, rung), self.cores)
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, strategy), self.cores)
 
     def estimate_s(self, atoms: Atoms) -> float:
-        """See ``DFTEngine.estimate_s``; a calculator says nothing about its cost, so that of a learned potential."""
+        """See ``DFTEngine.estimate_s``; the cost of a learned potential, since a calculator does not state its own."""
         return 0.1 + 0.01 * len(atoms)
 
     def unknown_elements(self, symbols: Collection[str]) -> list[str]:
-        """Return the elements that a calculator lacks; only EMT's are known without asking it to calculate."""
+        """Return the elements that a calculator lacks; only those of EMT are known without a calculation."""
         known = set(emt.parameters) if issubclass(self._class, emt.EMT) else set(symbols)
         return sorted(set(symbols) - known)
 
-    def _calculate(self, atoms: Atoms, rung: ASERetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: ASERetryStrategy | None) -> Numbers:
         require_no_objection(self._settings, atoms)
-        wanted = self.properties if atoms.pbc.all() else self.properties - {"stress"}
-        changed = self._of_the_frame(atoms) | ({} if rung is None else rung.arguments)
+        required = self.properties if atoms.pbc.all() else self.properties - {"stress"}
+        changed = self._of_the_frame(atoms) | ({} if strategy is None else strategy.arguments)
         _spread_charge(atoms)
         log = EngineLog()
         with self._ready(changed) as calculator, redirect_stdout(log):
@@ -99,31 +92,31 @@ class ASECalculatorEngine:
                 calculator.reset()
             started = time.time()
             try:
-                # One request for everything: asked one by one, some codes would run once for each property.
-                calculator.calculate(atoms, sorted(wanted), list(all_changes))
+                # One call for all properties: some codes run once for each call.
+                calculator.calculate(atoms, sorted(required), list(all_changes))
             except SCFError as error:
                 raise UnconvergedError(f"SCF not converged: {error}") from error
             except Exception as error:
                 written = last_written(Path(calculator.directory), started - CLOCK_STEP_S) if self._writes_files else ""
-                said = "\n".join(filter(None, [log.last_lines(), written]))
-                if not said:
+                output = "\n".join(filter(None, [log.last_lines(), written]))
+                if not output:
                     raise
                 raise EngineFailureError(
-                    failure_of(error), f"{type(error).__name__}: {error}\n{said}\n{traceback.format_exc()}"
+                    failure_of(error), f"{type(error).__name__}: {error}\n{output}\n{traceback.format_exc()}"
                 ) from error
             finally:
                 if self._writes_files:
                     require_no_line(Path(calculator.directory), self._settings.failure_lines, started)
             results: dict[str, Any] = dict(calculator.results)
-        missing = wanted - set(results)
+        missing = required - set(results)
         if missing:
             raise RuntimeError(f"the calculator returned {sorted(results)}, expected {sorted(missing)} too")
         energy: Any = results.get("free_energy", results["energy"])
-        stress = _voigt(results["stress"]) if "stress" in wanted else None
+        stress = _voigt(results["stress"]) if "stress" in required else None
         return Numbers(float(energy), results["forces"], stress, _moments(results, len(atoms)))
 
     def _of_the_frame(self, atoms: Atoms) -> dict[str, Any]:
-        """Return the arguments that take the frame's own charge and multiplicity."""
+        """Return the arguments for the frame's own charge and multiplicity."""
         names = self._settings.charge_argument, self._settings.multiplicity_argument
         if not any(names):
             return {}
@@ -131,7 +124,7 @@ class ASECalculatorEngine:
 
     @contextmanager
     def _ready(self, changed: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Yield the loaded calculator, or a fresh one: with other arguments, or in a folder of its own."""
+        """Yield the loaded calculator, or a new one if it needs other arguments or its own folder."""
         arguments = {**self._arguments, **(changed or {})}
         if self._writes_files and "directory" not in arguments:
             with TemporaryDirectory(prefix="label-") as folder:
@@ -148,7 +141,7 @@ class ASECalculatorEngine:
         declared = getattr(self._class, "implemented_properties", None)
         if isinstance(declared, (list, tuple)) and declared:
             return frozenset(declared)
-        # Some calculators (SevenNet's) know what they can do only once they are made.
+        # Some calculators (SevenNet's) list their properties only on the instance.
         try:
             with self._ready() as calculator:
                 return frozenset(calculator.implemented_properties)
@@ -159,15 +152,15 @@ class ASECalculatorEngine:
 
 
 def require_no_line(folder: Path, lines: Collection[str], since: float) -> None:
-    """Check that no file of a calculation says that it did not converge.
+    """Check that no file of a calculation contains a line that reports failed convergence.
 
     Args:
-        folder: where the calculation wrote.
-        lines: what would say so.
-        since: time (s since the epoch) before which files are older than the calculation.
+        folder: the calculation's folder.
+        lines: texts that report failed convergence.
+        since: start of the calculation, s since the epoch; older files are ignored.
 
     Raises:
-        UnconvergedError: with the line that says so and the last ones of its file.
+        UnconvergedError: with the line found and the last lines of its file.
     """
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.stat().st_mtime < since - CLOCK_STEP_S or path.stat().st_size > OUTPUT_BYTES:
@@ -175,18 +168,18 @@ def require_no_line(folder: Path, lines: Collection[str], since: float) -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         found = next((line for line in lines if line in text), None)
         if found is not None:
-            raise UnconvergedError(f"SCF not converged: {path.name} says {found!r}\n{last_lines(text)}")
+            raise UnconvergedError(f"SCF not converged: {path.name} contains {found!r}\n{last_lines(text)}")
 
 
 def _spread_charge(atoms: Atoms) -> None:
-    """Give the total charge to calculators that take it from the initial charges, as ASE's convention is."""
+    """Set initial charges from the total charge, for calculators that follow ASE's convention of summing them."""
     charge = atoms.info.get("charge", 0)
     if charge and not atoms.has("initial_charges"):
         atoms.set_initial_charges([charge / len(atoms)] * len(atoms))
 
 
 def _voigt(stress: Any) -> NDArray[np.float64]:
-    """Return a stress in Voigt order; ASE lets calculators give the full matrix too."""
+    """Return a stress in Voigt order; ASE allows calculators to return the full matrix too."""
     array = np.asarray(stress, dtype=np.float64)
     return full_3x3_to_voigt_6_stress(array) if array.shape == (3, 3) else array
 
@@ -204,7 +197,7 @@ def _calculator_class(path: str) -> Any:
         )
     remedy = "correct the path or install its package"
     with reading(lambda why: EngineNotInstalledError(f"the calculator {path} cannot be imported ({why}); {remedy}")):
-        module = importlib.import_module(module_name)  # which runs it
+        module = importlib.import_module(module_name)  # runs the module's code, which may raise anything
     found = getattr(module, name, None)
     if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
         what = "nothing of that name" if found is None else f"{type(found).__name__} {found!r}"
@@ -218,7 +211,7 @@ def _calculator_class(path: str) -> Any:
 def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:
     try:
         frame = {name: 0 for name in (settings.charge_argument, settings.multiplicity_argument) if name}
-        for changed in ({}, *(rung.arguments for rung in settings.ladder)):
+        for changed in ({}, *(strategy.arguments for strategy in settings.ladder)):
             inspect.signature(calculator).bind(**{**settings.arguments, **frame, **changed})
     except TypeError as error:
         raise EngineSettingsError(
@@ -229,16 +222,16 @@ def _check_arguments(calculator: Any, settings: ASECalculatorSettings) -> None:
 
 def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
     arguments = {key: _argument_identity(key, value) for key, value in settings.arguments.items()}
-    words = ", ".join(f"{key}={value}" for key, value in settings.arguments.items())
+    call = ", ".join(f"{key}={value}" for key, value in settings.arguments.items())
     return LevelOfTheory(
         code="ase",
-        summary=f"{settings.calculator}({words})",
+        summary=f"{settings.calculator}({call})",
         functional=settings.functional,
         dispersion=settings.dispersion,
         more={
             "calculator": settings.calculator,
             "arguments": arguments,
-            # Only where they are set: without them nothing but the arguments says what is solved.
+            # Only where they are set, so that the fingerprint of other calculators does not change.
             **({"charge_argument": settings.charge_argument} if settings.charge_argument else {}),
             **({"multiplicity_argument": settings.multiplicity_argument} if settings.multiplicity_argument else {}),
         },
@@ -246,14 +239,14 @@ def _level_of_theory(settings: ASECalculatorSettings) -> LevelOfTheory:
 
 
 def _argument_identity(key: str, value: Any) -> Any:
-    """Replace the path of a model file by the hash of what it holds: a model that was retrained is another level.
+    """Replace the path of a model file by the hash of its content: a retrained model is another level of theory.
 
-    Only arguments whose name says that they name a model: other files may be logs that change with every label.
+    Only arguments with the name of a model count: other files may be logs that change with every label.
     """
-    names_a_model = any(word in key.lower() for word in MODEL_WORDS)
-    if not (names_a_model and isinstance(value, str) and Path(value).expanduser().is_file()):
+    is_model = any(name in key.lower() for name in MODEL_ARGUMENT_NAMES)
+    if not (is_model and isinstance(value, str) and Path(value).expanduser().is_file()):
         return value
-    remedy = "correct the path, or who may read it"
+    remedy = "correct the path or its permissions"
     with (
         reading(lambda why: EngineSettingsError(f"{key}: {value} cannot be read ({why}); {remedy}")),
         Path(value).expanduser().open("rb") as file,

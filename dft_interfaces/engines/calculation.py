@@ -1,4 +1,4 @@
-"""What all engines share: the cores they may use, one copy of the structure, and every outcome as a label."""
+"""Common to all engines: limit the threads, copy the structure, and return every outcome as a label."""
 
 import time
 import traceback
@@ -13,18 +13,8 @@ from threadpoolctl import threadpool_limits
 from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
-from dft_interfaces.output_tail import last_lines
 from dft_interfaces.settings.base import BaseEngineSettings
 from dft_interfaces.structure import CannotCalculateError, require_computable
-
-__all__ = [
-    "EngineFailureError",
-    "Numbers",
-    "UnconvergedError",
-    "labelled",
-    "last_lines",
-    "require_no_objection",
-]
 
 
 class UnconvergedError(Exception):
@@ -33,7 +23,7 @@ class UnconvergedError(Exception):
 
 @dataclass(frozen=True)
 class Numbers:
-    """Raw results: eV, (n, 3) eV/Å, (6,) eV/Å³ in Voigt order, (n,) moments, and what else there is to say."""
+    """Raw results: eV, (n, 3) eV/Å, (6,) eV/Å³ in Voigt order, (n,) moments, and a remark."""
 
     energy_eV: float
     forces_eV_per_A: NDArray[np.float64]
@@ -46,11 +36,11 @@ def labelled(atoms: Atoms, level: LevelOfTheory, calculate: Callable[[Atoms], Nu
     """Run one calculation on a copy of the structure and return its outcome as a checked label.
 
     Args:
-        atoms: the caller's structure; stays as it is.
+        atoms: the caller's structure; is not modified.
         level: the engine's level of theory.
-        calculate: does the work; raises CannotCalculateError, UnconvergedError, EngineFailureError where the reason
-            is known, or anything else for a crash.
-        threads: of the calculation's libraries in this process.
+        calculate: runs the calculation; raises CannotCalculateError, UnconvergedError, EngineFailureError where the
+            reason is known, or anything else for a crash.
+        threads: number of threads of the calculation's libraries in this process.
     """
     start = time.perf_counter()
     outcome = _outcome(atoms, calculate, threads)
@@ -74,7 +64,7 @@ def require_no_objection(settings: BaseEngineSettings, atoms: Atoms) -> None:
     """Check that the settings can label a structure.
 
     Raises:
-        CannotCalculateError: with the first reason why not.
+        CannotCalculateError: with the first objection.
     """
     for objection in settings.objections(atoms):
         raise CannotCalculateError(f"{objection.about}: {objection.text}")
@@ -89,7 +79,7 @@ class _Failed:
 
 def _outcome(atoms: Atoms, calculate: Callable[[Atoms], Numbers], threads: int) -> Numbers | _Failed:
     try:
-        # Constraints would silently zero forces; a calculator would answer in place of the engine.
+        # Constraints would silently zero forces, and an attached calculator would replace the engine.
         copy = atoms.copy()
         copy.set_constraint()
         require_computable(copy)

@@ -34,13 +34,13 @@ def require_parameters(functional: str, kind: Dispersion) -> None:
 def dispersion_correction(
     atoms: Atoms, functional: str, kind: Dispersion
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the two-body correction adds to energy (eV), forces (n, 3) eV/Å and stress (6,) eV/Å³ in Voigt order.
+    """Return the two-body correction of energy (eV), forces (n, 3) eV/Å and stress (6,) eV/Å³ in Voigt order.
 
-    Without the three-body term, as in VASP.
+    The three-body term is not included, as in VASP.
 
     Args:
         atoms: periodic in three directions.
-        functional: whose damping parameters are taken, for example ``PBE``.
+        functional: functional of the damping parameters, for example ``PBE``.
         kind: the damping.
     """
     calculator = import_module("dftd3.ase").DFTD3(

@@ -1,4 +1,4 @@
-"""What VASP and pw.x print about the convergence of the electronic steps."""
+"""Read from the outputs of VASP and pw.x whether the electronic steps converged."""
 
 import re
 
@@ -11,23 +11,23 @@ _PW_THRESHOLD = re.compile(r"(scf convergence threshold|new conv_thr)\s*=\s*(\S+
 
 
 def vasp_converged(text: str, max_steps: int | None = None) -> bool | None:
-    """Return whether the last electronic loop in a piece of an OUTCAR met EDIFF; None if the text does not tell.
+    """Return whether the last electronic loop in a part of an OUTCAR met EDIFF; None if the text does not show it.
 
-    VASP 6 says so in words in either case. VASP 5 says nothing where the loop used up NELM.
+    VASP 6 prints a line in either case. VASP 5 prints none where the loop reached NELM.
 
     Args:
-        text: the piece, which holds the electronic loop of one ionic step.
+        text: the part, which holds the electronic loop of one ionic step.
         max_steps: NELM.
     """
-    said = _VASP_LOOP.findall(text)
-    if said:
-        return bool(said[-1] == "because EDIFF is reached")
+    reasons = _VASP_LOOP.findall(text)
+    if reasons:
+        return bool(reasons[-1] == "because EDIFF is reached")
     steps = [int(step) for step in _VASP_ITERATION.findall(text)]
     return None if max_steps is None or not steps else steps[-1] < max_steps
 
 
 def pw_thresholds_Ry(text: str) -> list[float]:
-    """Return the thresholds of the self-consistency cycle that a piece of pw.x's output states, in order."""
+    """Return the thresholds of the self-consistency cycle in a part of pw.x's output, in order."""
     return [_rounded_up(value, absolute="new" in name) for name, value in _PW_THRESHOLD.findall(text)]
 
 
@@ -41,8 +41,8 @@ def pw_converged(text: str, threshold_Ry: float | None) -> bool:
         text: the output of the step.
         threshold_Ry: the threshold in force, see ``pw_thresholds_Ry``; None if the output states none.
     """
-    said = _PW_ACHIEVED.findall(text)
-    if not said or said[-1] == "NOT achieved":
+    outcomes = _PW_ACHIEVED.findall(text)
+    if not outcomes or outcomes[-1] == "NOT achieved":
         return False
     if "EXX: now go back to refine exchange calculation" in text and "EXX self-consistency reached" not in text:
         return False
@@ -51,6 +51,6 @@ def pw_converged(text: str, threshold_Ry: float | None) -> bool:
 
 
 def _rounded_up(value: str, *, absolute: bool) -> float:
-    """The largest threshold that is printed as this: two digits, or ten decimals during a relaxation."""
+    """Return the largest threshold that prints as this value: two digits, or ten decimals during a relaxation."""
     number = float(value.replace("D", "E"))
     return number + 0.6e-10 if absolute else number * 1.06

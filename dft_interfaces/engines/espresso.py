@@ -26,13 +26,13 @@ from dft_interfaces.engines.spin_starts import label_from_starts, spin_channels,
 from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure, Label, LevelOfTheory
-from dft_interfaces.output_tail import last_lines
+from dft_interfaces.output_tail import last_lines, output_text
 from dft_interfaces.settings.espresso import EspressoRetryStrategy, EspressoSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    # Shared memory of its own in files is nothing that one machine needs, and one thing less to fail.
+    # PMIx's shared-memory files are not needed on one machine and can fail.
     "PMIX_MCA_gds": "hash",
     # Two calculations on one machine would otherwise be bound to the same cores.
     "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -42,11 +42,11 @@ ENVIRONMENT = {
 }
 
 FREE_ELECTRON_EV_A2 = 3.80998
-"""Half of ħ²/m: energy of a plane wave over its squared wave number."""
+"""ħ²/(2m): energy of a plane wave over its squared wave number."""
 
 START_S = 1.0
 SECONDS_PER_COEFFICIENT = 2.5e-5
-"""Wall time on one core for each plane-wave coefficient of the wave functions, for a whole self-consistent label."""
+"""Wall time of a label on one core, per plane-wave coefficient of the wave functions."""
 
 
 class EspressoEngine:
@@ -58,7 +58,7 @@ class EspressoEngine:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: the functional is not that of the pseudopotentials, or two of them are for one element.
+        EngineSettingsError: the functional is not that of the pseudopotentials, or an element has two of them.
     """
 
     def __init__(self, settings: EspressoSettings) -> None:
@@ -70,11 +70,11 @@ class EspressoEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: EspressoRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: EspressoRetryStrategy | None = None) -> Label:
         """Calculate one crystal; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
 
         return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
@@ -93,14 +93,14 @@ class EspressoEngine:
         """Return the elements without a pseudopotential."""
         return sorted(set(symbols) - set(self._pseudopotentials.files))
 
-    def _calculate(self, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: EspressoRetryStrategy | None) -> Numbers:
         self._require_suitable(atoms)
         prepared = with_moments_as_shares(atoms, self._pseudopotentials.files)
-        values = namelists(self._settings, prepared, rung)
+        values = namelists(self._settings, prepared, strategy)
         with TemporaryDirectory(prefix="espresso-") as name:
             folder = Path(name)
-            if rung is not None and rung.start_smearing_eV is not None:
-                self._run(prepared, first_pass(values, rung.start_smearing_eV), folder, converged=False)
+            if strategy is not None and strategy.start_smearing_eV is not None:
+                self._run(prepared, first_pass(values, strategy.start_smearing_eV), folder, converged=False)
                 values = second_pass(values)
             calculator = self._run(prepared, values, folder)
             numbers = _numbers(calculator, folder, len(atoms), stressed=values["control"]["tstress"])
@@ -114,10 +114,10 @@ class EspressoEngine:
             directory=folder,
             pseudopotentials={symbol: self._pseudopotentials.files[symbol].name for symbol in set(atoms.symbols)},
             input_data=values,
-            # None: pw.x calculates the Gamma point alone with real wave functions, for half the price.
+            # None: pw.x then uses real wave functions for the Gamma point, at half the cost.
             kpts=None if mesh == (1, 1, 1) else mesh,
         )
-        calculator.write_inputfiles(atoms, [])  # the namelists say what is calculated
+        calculator.write_inputfiles(atoms, [])  # the namelists state the properties
         exit_code = 0
         try:
             calculator.template.execute(folder, calculator.profile)
@@ -127,7 +127,7 @@ class EspressoEngine:
         return calculator
 
     def _command(self, folder: Path) -> str:
-        """Return the command line; its environment comes with it, so that the process's own stays as it is."""
+        """Return the command line with its environment, so that this process's environment is not modified."""
         variables = [f"{key}={value}" for key, value in {**ENVIRONMENT, "TMPDIR": folder}.items()]
         parallel = ["mpirun", "-np", str(self.cores)] if self.cores > 1 else []
         return shlex.join(["env", *variables, *parallel, self._settings.program])
@@ -137,18 +137,18 @@ class EspressoEngine:
         require_no_objection(self._settings, atoms)
         if self._settings.upf_set().fingerprint != self._pseudopotentials.fingerprint:
             raise CannotCalculateError(
-                f"the pseudopotentials in {self._pseudopotentials.folder} were exchanged since the engine was built: "
-                "that is another level of theory; put them back, or start anew"
+                f"the pseudopotentials in {self._pseudopotentials.folder} changed after the engine was built, which "
+                "makes another level of theory: restore them, or start a new campaign"
             )
 
 
 def _numbers(calculator: Espresso, folder: Path, atom_count: int, *, stressed: bool) -> Numbers:
-    wanted = ("free_energy", "forces", *(["stress"] if stressed else []))
+    required = ("free_energy", "forces", *(["stress"] if stressed else []))
 
     def unreadable(why: str) -> EngineFailureError:
-        said = last_lines((folder / "espresso.pwo").read_text(errors="replace"))
+        tail = last_lines(output_text(folder / "espresso.pwo"))
         return EngineFailureError(
-            Failure.OUTPUT, f"the output of pw.x does not hold {', '.join(wanted)} where expected ({why})\n{said}"
+            Failure.OUTPUT, f"the output of pw.x does not hold {', '.join(required)} where expected ({why})\n{tail}"
         )
 
     with reading(unreadable):

@@ -1,4 +1,4 @@
-"""What pw.x is told: ASE writes the file, this is what goes into it."""
+"""The namelists of pw.x's input; ASE writes the file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ from dft_interfaces.structure import CannotCalculateError
 ENERGY_TOLERANCE_RY_PER_ATOM = 1e-9
 
 MAX_SPECIES = 10
-"""pw.x holds no more (``ntypx``), and every other initial moment of an element is a species of its own."""
+"""Limit of pw.x (``ntypx``); each different initial moment of an element is a separate species."""
 
-SMALLEST_SHARE = 0.01
+MIN_SHARE = 0.01
 
 JUMP_A = 1.0
-"""Thickness of the layer in the vacuum in which the potential of a dipole correction falls back."""
+"""Thickness of the layer in the vacuum in which the sawtooth potential of a dipole correction returns."""
 
 Namelists = dict[str, dict[str, Any]]
 
@@ -31,22 +31,22 @@ _DISPERSION = {
 
 
 def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
-    """Return a copy whose initial moments are shares of the valence electrons (-1 to 1), rounded to hundredths.
+    """Return a copy whose initial moments are fractions of the valence electrons (-1 to 1), rounded to hundredths.
 
-    That is how pw.x wants to start. The rounding keeps nearly equal moments in one species, and the smallest ones
-    away from zero, which would be a calculation without spin.
+    pw.x expects such fractions. The rounding keeps nearly equal moments in one species, and the smallest ones away
+    from zero, which would be a calculation without spin.
 
     Args:
         atoms: with initial moments in µB.
         files: the pseudopotential of each element.
 
     Raises:
-        CannotCalculateError: more species than pw.x can hold.
+        CannotCalculateError: more species than pw.x supports.
     """
     valence = np.array([files[symbol].valence_electrons for symbol in atoms.symbols])
     moments = atoms.get_initial_magnetic_moments()
     rounded = np.round(moments / valence, 2)
-    shares = np.clip(np.where(rounded == 0.0, SMALLEST_SHARE * np.sign(moments), rounded), -1.0, 1.0)
+    shares = np.clip(np.where(rounded == 0.0, MIN_SHARE * np.sign(moments), rounded), -1.0, 1.0)
     copy = atoms.copy()
     copy.set_initial_magnetic_moments(shares)
     if len(species(copy)) > MAX_SPECIES:
@@ -62,15 +62,16 @@ def species(atoms: Atoms) -> list[tuple[str, float]]:
     return list(dict.fromkeys(zip(atoms.symbols, atoms.get_initial_magnetic_moments().tolist(), strict=True)))
 
 
-def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrategy | None) -> Namelists:
-    """Return the namelists' values for the calculation proper.
+def namelists(settings: EspressoSettings, atoms: Atoms, strategy: EspressoRetryStrategy | None) -> Namelists:
+    """Return the namelists' values for the final calculation.
 
-    They come by section: from a flat dictionary ASE 3.29 drops what the newest pw.x does not know, +U without a word.
+    They are grouped by section: from a flat dictionary ASE 3.29 silently drops keys that the newest pw.x lacks, such
+    as +U.
 
     Args:
         settings: the level of theory.
-        atoms: initial moments as shares.
-        rung: how the self-consistent solution is reached, if not as usual.
+        atoms: initial moments as fractions of the valence electrons.
+        strategy: retry strategy, None for the settings' own.
     """
     slab = settings.corrected_slab(atoms)
     return {
@@ -80,7 +81,7 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrat
             "tstress": slab is None,
             "outdir": ".",
             "disk_io": "none",
-            # pw.x has no stress with the correction: told to print one, it leaves it out.
+            # pw.x has no stress with the correction and silently omits it.
             **({} if slab is None else {"tefield": True, "dipfield": True}),
         },
         "system": {
@@ -98,13 +99,13 @@ def namelists(settings: EspressoSettings, atoms: Atoms, rung: EspressoRetryStrat
         "electrons": {
             "conv_thr": ENERGY_TOLERANCE_RY_PER_ATOM * len(atoms),
             "electron_maxstep": settings.max_cycles,
-            **_steps(rung),
+            **_steps(strategy),
         },
     }
 
 
 def first_pass(values: Namelists, smearing_eV: float) -> Namelists:
-    """Return the values of a first calculation with a wider smearing, which leaves its density behind."""
+    """Return the values of a first calculation with a wider smearing, which writes its density."""
     return {
         "control": {**values["control"], "disk_io": "low", "tprnfor": False, "tstress": False},
         "system": {**values["system"], "degauss": smearing_eV / Ry},
@@ -113,24 +114,24 @@ def first_pass(values: Namelists, smearing_eV: float) -> Namelists:
 
 
 def second_pass(values: Namelists) -> Namelists:
-    """Return the values of the calculation proper where it starts from the density of a first one."""
+    """Return the values of the final calculation, started from the density of a first one."""
     return {**values, "electrons": {**values["electrons"], "startingpot": "file"}}
 
 
-def _steps(rung: EspressoRetryStrategy | None) -> dict[str, Any]:
-    if rung is None:
+def _steps(strategy: EspressoRetryStrategy | None) -> dict[str, Any]:
+    if strategy is None:
         return {}
     steps = {
-        "electron_maxstep": rung.max_cycles,
-        "mixing_beta": rung.mixing_beta,
-        "mixing_mode": rung.mixing_mode,
-        "diagonalization": rung.diagonalization,
+        "electron_maxstep": strategy.max_cycles,
+        "mixing_beta": strategy.mixing_beta,
+        "mixing_mode": strategy.mixing_mode,
+        "diagonalization": strategy.diagonalization,
     }
     return {key: value for key, value in steps.items() if value is not None}
 
 
 def _saw_tooth(atoms: Atoms, slab: Slab) -> dict[str, Any]:
-    """Return where the potential falls back: from ``emaxpos`` over ``eopreg``, in the middle of the vacuum."""
+    """Return the sawtooth potential, which returns from ``emaxpos`` over ``eopreg`` in the middle of the vacuum."""
     share = JUMP_A * float(np.linalg.norm(atoms.cell.reciprocal()[slab.axis]))
     return {"edir": slab.axis + 1, "emaxpos": (slab.vacuum_middle - share / 2) % 1.0, "eopreg": share, "eamp": 0.0}
 

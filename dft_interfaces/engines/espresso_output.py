@@ -1,4 +1,4 @@
-"""What pw.x says: whether it finished, why it did not, and the moments that ASE misreads."""
+"""Read from pw.x's output whether it finished, why it did not, and the moments that ASE misreads."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dft_interfaces.engines.calculation import UnconvergedError
-from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.failures import EngineFailureError, describe_exit, failure_of_exit
 from dft_interfaces.label import Failure
-from dft_interfaces.output_tail import last_lines
+from dft_interfaces.output_tail import last_lines, output_text
 
 _BOX = re.compile(r"%{20,}\s*\n(.*?)\n\s*%{20,}", re.DOTALL)
 _TIMINGS = re.compile(r"^\s+init_run\s+:", re.MULTILINE)
@@ -24,10 +24,10 @@ _UNCONVERGED = (
 
 
 def require_finished(folder: Path, exit_code: int, *, converged: bool = True) -> None:
-    """Check that pw.x reached its end.
+    """Check that pw.x finished.
 
     Args:
-        folder: where it ran under ASE.
+        folder: the folder in which it ran under ASE.
         exit_code: of the process, negative for a signal.
         converged: whether the self-consistency cycle must have converged.
 
@@ -35,32 +35,28 @@ def require_finished(folder: Path, exit_code: int, *, converged: bool = True) ->
         UnconvergedError: the self-consistency cycle or the diagonalization did not converge.
         EngineFailureError: anything else, with its kind.
     """
-    output, errors = _text(folder / "espresso.pwo"), _text(folder / "espresso.err")
-    everything = output + errors + _text(folder / "CRASH")
-    said = "\n".join(filter(None, [_error_box(everything), last_lines(_TIMINGS.split(output)[0]), last_lines(errors)]))
+    output, errors = output_text(folder / "espresso.pwo"), output_text(folder / "espresso.err")
+    everything = output + errors + output_text(folder / "CRASH")
+    tail = "\n".join(filter(None, [_error_box(everything), last_lines(_TIMINGS.split(output)[0]), last_lines(errors)]))
     failure = failure_of_exit(exit_code, everything)
     unconverged = any(sign in everything for sign in _UNCONVERGED) and (converged or exit_code != 0)
     if failure is Failure.CRASH and unconverged:
-        raise UnconvergedError(f"pw.x did not converge\n{said}")
+        raise UnconvergedError(f"pw.x did not converge\n{tail}")
     if exit_code != 0:
-        raise EngineFailureError(failure, f"pw.x ended with {exit_in_words(exit_code)}\n{said}")
+        raise EngineFailureError(failure, f"pw.x ended with {describe_exit(exit_code)}\n{tail}")
     if "JOB DONE" not in output:
-        raise EngineFailureError(Failure.OUTPUT, f"the output of pw.x ends before JOB DONE\n{said}")
+        raise EngineFailureError(Failure.OUTPUT, f"the output of pw.x ends before JOB DONE\n{tail}")
 
 
 def magnetic_moments_uB(folder: Path, atom_count: int) -> NDArray[np.float64] | None:
     """Return the last moments (n,) that pw.x printed, integrated in spheres around the atoms; None without spin.
 
-    ASE 3.29 takes the last column of these lines, which is the constraint and not the moment, and the first such block.
+    ASE 3.29 reads the last column of these lines, which is the constraint and not the moment, and the first such block.
     """
-    moments = [float(moment) for moment in _MOMENT.findall(_text(folder / "espresso.pwo"))]
+    moments = [float(moment) for moment in _MOMENT.findall(output_text(folder / "espresso.pwo"))]
     return np.array(moments[-atom_count:]) if len(moments) >= atom_count else None
 
 
 def _error_box(text: str) -> str:
     found = _BOX.search(text)
     return "\n".join(line.strip() for line in found[1].splitlines()) if found else ""
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""

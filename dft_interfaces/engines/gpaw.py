@@ -33,7 +33,7 @@ class GPAWEngine:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: a functional that this build of GPAW does not have.
+        EngineSettingsError: a functional that this build of GPAW lacks.
         EngineNotInstalledError: no atomic setups for the functional.
     """
 
@@ -45,11 +45,11 @@ class GPAWEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: GPAWRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: GPAWRetryStrategy | None = None) -> Label:
         """Calculate one crystal; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
 
         return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
@@ -69,11 +69,11 @@ class GPAWEngine:
             if not any(file for folder in setup_paths for file in Path(folder).glob(f"{symbol}.{setup_name}*"))
         ]
 
-    def _calculate(self, atoms: Atoms, rung: GPAWRetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: GPAWRetryStrategy | None) -> Numbers:
         self._require_suitable(atoms)
         slab = self._settings.corrected_slab(atoms)
         placed = None if slab is None else placed_slab(atoms, slab)
-        numbers = self._electronic(atoms if placed is None else placed.atoms, rung)
+        numbers = self._electronic(atoms if placed is None else placed.atoms, strategy)
         if placed is not None:  # GPAW's stress across the vacuum is wrong by a multiple of the correction
             forces = placed.in_callers_axes(numbers.forces_eV_per_A)
             numbers = replace(numbers, forces_eV_per_A=forces, stress_eV_per_A3=None)
@@ -81,15 +81,15 @@ class GPAWEngine:
             numbers = _with_dispersion(numbers, atoms, self._settings)
         return replace(numbers, remark=self._remark(atoms, numbers))
 
-    def _electronic(self, atoms: Atoms, rung: GPAWRetryStrategy | None) -> Numbers:
+    def _electronic(self, atoms: Atoms, strategy: GPAWRetryStrategy | None) -> Numbers:
         log = EngineLog()
         try:
-            atoms.calc = self._converged(atoms, rung, log)
+            atoms.calc = self._converged(atoms, strategy, log)
             energy = float(atoms.get_potential_energy(force_consistent=True))
             forces, stress = atoms.get_forces(), atoms.get_stress()
             moments = atoms.get_magnetic_moments() if _polarised(atoms) else None
         except KohnShamConvergenceError as error:
-            cycles = (rung and rung.max_cycles) or self._settings.max_cycles
+            cycles = (strategy and strategy.max_cycles) or self._settings.max_cycles
             raise UnconvergedError(f"SCF not converged within {cycles} cycles\n{log.last_lines()}") from error
         except FileNotFoundError as error:
             raise CannotCalculateError(f"GPAW has no atomic setup for one of the elements: {error}") from error
@@ -100,16 +100,16 @@ class GPAWEngine:
         of_stress = "" if numbers.stress_eV_per_A3 is None else self._settings.stress_remark(atoms)
         return "\n".join(filter(None, [unpolarised, self._settings.slab_remark(atoms), of_stress]))
 
-    def _converged(self, atoms: Atoms, rung: GPAWRetryStrategy | None, log: EngineLog) -> Any:
-        """Return a calculator with the self-consistent solution, through one with a wider smearing if the rung says."""
-        stated = GPAW(**self._parameters(atoms, rung, self._settings.smearing_eV), txt=log)
-        if rung is None or rung.start_smearing_eV is None:
+    def _converged(self, atoms: Atoms, strategy: GPAWRetryStrategy | None, log: EngineLog) -> Any:
+        """Return a converged calculator, started from one with a wider smearing if the retry strategy has one."""
+        stated = GPAW(**self._parameters(atoms, strategy, self._settings.smearing_eV), txt=log)
+        if strategy is None or strategy.start_smearing_eV is None:
             return stated
-        warm = GPAW(**self._parameters(atoms, rung, rung.start_smearing_eV), txt=log)
+        warm = GPAW(**self._parameters(atoms, strategy, strategy.start_smearing_eV), txt=log)
         warm.get_potential_energy(atoms)
         return warm.dft.new(atoms, stated.params, warm.log).ase_calculator()
 
-    def _parameters(self, atoms: Atoms, rung: GPAWRetryStrategy | None, smearing_eV: float) -> dict[str, Any]:
+    def _parameters(self, atoms: Atoms, strategy: GPAWRetryStrategy | None, smearing_eV: float) -> dict[str, Any]:
         settings = self._settings
         parameters = {
             "mode": PW(settings.cutoff_eV),
@@ -117,13 +117,13 @@ class GPAWEngine:
             "kpts": {"size": kpoint_mesh(atoms, settings.kpoint_density_A), "gamma": True},
             "occupations": FermiDirac(smearing_eV),
             "convergence": {"density": settings.density_tolerance, "energy": settings.energy_tolerance_eV},
-            "maxiter": (rung and rung.max_cycles) or settings.max_cycles,
+            "maxiter": (strategy and strategy.max_cycles) or settings.max_cycles,
             # Frames of a trajectory have no symmetry; nearly symmetric ones must not be rounded to it.
             "symmetry": {"point_group": False},
             "setups": {key.partition("-")[0]: f":{key[-1]},{U_eV:g}" for key, U_eV in settings.hubbard_U_eV.items()},
         }
-        layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab that was placed for it is not periodic
-        return parameters | layer | ({} if rung is None else _way_of(rung, polarised=_polarised(atoms)))
+        layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab prepared for it is not periodic
+        return parameters | layer | ({} if strategy is None else _scf_parameters(strategy, polarised=_polarised(atoms)))
 
     def _require_suitable(self, atoms: Atoms) -> None:
         charge_and_multiplicity(atoms)
@@ -133,12 +133,12 @@ class GPAWEngine:
 def _with_dispersion(numbers: Numbers, atoms: Atoms, settings: GPAWSettings) -> Numbers:
     """Add the correction of the periodic structure."""
     energy, forces, stress = dispersion_correction(atoms, settings.xc, settings.dispersion)
-    known = numbers.stress_eV_per_A3
+    without = numbers.stress_eV_per_A3
     return replace(
         numbers,
         energy_eV=numbers.energy_eV + energy,
         forces_eV_per_A=numbers.forces_eV_per_A + forces,
-        stress_eV_per_A3=None if known is None else known + stress,
+        stress_eV_per_A3=None if without is None else without + stress,
     )
 
 
@@ -146,16 +146,16 @@ def _polarised(atoms: Atoms) -> bool:
     return bool(atoms.get_initial_magnetic_moments().any())
 
 
-def _way_of(rung: GPAWRetryStrategy, *, polarised: bool) -> dict[str, Any]:
-    """Return GPAW's parameters for the way to the solution; density and spin density are mixed apart."""
-    way: dict[str, Any] = {} if rung.eigensolver is None else {"eigensolver": rung.eigensolver}
-    mixing = {"beta": rung.mixing_beta, "nmaxold": rung.mixing_history}
-    chosen = {key: value for key, value in mixing.items() if value is not None}
-    if chosen:
-        mixer = {"name": rung.mixer, **chosen}
-        apart = {"name": "multi", "method": "dif", "mixer_a": mixer, "mixer_b": mixer}
-        way["mixer"] = apart if polarised else mixer
-    return way
+def _scf_parameters(strategy: GPAWRetryStrategy, *, polarised: bool) -> dict[str, Any]:
+    """Return a retry strategy as GPAW's parameters; density and spin density are mixed separately."""
+    parameters: dict[str, Any] = {} if strategy.eigensolver is None else {"eigensolver": strategy.eigensolver}
+    mixing = {"beta": strategy.mixing_beta, "nmaxold": strategy.mixing_history}
+    given = {key: value for key, value in mixing.items() if value is not None}
+    if given:
+        mixer = {"name": strategy.mixer, **given}
+        separate = {"name": "multi", "method": "dif", "mixer_a": mixer, "mixer_b": mixer}
+        parameters["mixer"] = separate if polarised else mixer
+    return parameters
 
 
 def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
@@ -189,7 +189,7 @@ def _level_of_theory(settings: GPAWSettings) -> LevelOfTheory:
 
 
 def _setups_hash(setup_name: str) -> str:
-    """Return a hash of the atomic setups that GPAW would read: another set gives other numbers."""
+    """Return a hash of the atomic setups that GPAW reads; another set is another level of theory."""
     for folder in setup_paths:
         files = sorted(Path(folder).glob(f"*.{setup_name}*"))
         if files:

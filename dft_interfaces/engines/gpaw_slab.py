@@ -1,4 +1,4 @@
-"""A slab as GPAW's dipole correction wants it."""
+"""Prepare a slab for GPAW's dipole correction."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ DIPOLE_LAYER = {"poissonsolver": {"dipolelayer": True}}
 
 @dataclass(frozen=True)
 class PlacedSlab:
-    """A copy of a slab whose potential may jump where GPAW makes it jump: at the border of the cell.
+    """A copy of a slab shifted so that the potential step of GPAW, at the cell boundary, is in the vacuum.
 
     Attributes:
-        atoms: not periodic across the vacuum, whose middle is the border of the cell; lattice vectors along Cartesian
+        atoms: not periodic across the vacuum, whose middle is at the cell boundary; lattice vectors along Cartesian
             axes as far as they are at right angles.
         rotation: (3, 3); a row vector of the copy times this is one of the caller's.
     """
@@ -27,12 +27,12 @@ class PlacedSlab:
 
     def in_callers_axes(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return vectors (n, 3) of the copy, such as forces, in the caller's axes."""
-        turned: NDArray[np.float64] = vectors @ self.rotation
-        return turned
+        rotated: NDArray[np.float64] = vectors @ self.rotation
+        return rotated
 
 
 def placed_slab(atoms: Atoms, slab: Slab) -> PlacedSlab:
-    """Shift and turn a slab; lengths, angles and the order of its atoms stay.
+    """Shift and rotate a slab; lengths, angles and the order of its atoms stay.
 
     Args:
         atoms: periodic in three directions.

@@ -1,4 +1,4 @@
-"""Single atoms in vacuum: what an engine's zero of energy is made of."""
+"""Single atoms in vacuum, whose energies are an engine's energy zero."""
 
 from ase import Atoms
 from ase.data import atomic_numbers, ground_state_magnetic_moments
@@ -6,11 +6,11 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 from dft_interfaces.settings.base import BaseEngineSettings
 
 BOX_A = (10.0, 10.5, 11.0)
-"""Of no symmetry that an open shell would have to break."""
+"""Without a symmetry that an open shell would have to break."""
 
 
 def isolated_atom(symbol: str, settings: BaseEngineSettings) -> Atoms:
-    """Return one atom in its ground state's multiplicity, in a box if the engine takes nothing but cells.
+    """Return one atom with the multiplicity of its ground state, in a box if the engine requires periodic cells.
 
     Args:
         symbol: of the element.

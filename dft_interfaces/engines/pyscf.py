@@ -19,7 +19,7 @@ from dft_interfaces.engines.pyscf_level import (
     covers,
     functional,
     level_of_theory,
-    no_adverts,
+    no_suggestions,
 )
 from dft_interfaces.engines.pyscf_scf import KohnSham, Solution
 from dft_interfaces.engines.pyscf_spin import SpinFlips, atomic_moments_uB
@@ -29,11 +29,11 @@ from dft_interfaces.output_tail import EngineLog
 from dft_interfaces.settings.pyscf import PySCFRetryStrategy, PySCFSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
-LOG_LEVEL = 4  # prints every SCF cycle, into the text that a failure quotes
+LOG_LEVEL = 4  # prints every SCF cycle into the log that a failure quotes
 
 CHEAP_FLIP_EV = 2.5
-"""Below this estimate another multiplicity is calculated. Of 20 small molecules and atoms in PBE, the highest estimate
-of one whose next multiplicity is the lower was 2.0 eV (PH); the closed shell of formaldehyde has 3.5 eV."""
+"""Below this estimate the next multiplicity is calculated too. Among 20 small molecules and atoms in PBE whose next
+multiplicity is lower, the highest estimate was 2.0 eV (PH); the closed shell of formaldehyde has 3.5 eV."""
 
 NLC_GRID_FACTOR = (0.15, 1.0, 4.0, 9.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 """Cost of nonlocal correlation by grid level, against level 1; measured up to level 3."""
@@ -41,7 +41,7 @@ NLC_GRID_FACTOR = (0.15, 1.0, 4.0, 9.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 
 @dataclass(frozen=True)
 class _AtMultiplicity:
-    """The label at one multiplicity (0 if the structure was refused), and what turning a spin would cost."""
+    """The label at one multiplicity (0 if the structure was refused), and the estimated cost of a spin flip."""
 
     label: Label
     multiplicity: int
@@ -49,13 +49,13 @@ class _AtMultiplicity:
 
 
 class PySCFEngine:
-    """Restricted or unrestricted Kohn-Sham, whichever the spin state needs.
+    """Restricted or unrestricted Kohn-Sham, depending on the spin state.
 
     Args:
         settings: the engine's block of the config.
 
     Raises:
-        EngineSettingsError: an unknown functional or basis set, or a dispersion that does not go with the functional.
+        EngineSettingsError: an unknown functional or basis set, or a dispersion that does not fit the functional.
     """
 
     def __init__(self, settings: PySCFSettings) -> None:
@@ -68,13 +68,13 @@ class PySCFEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: PySCFRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: PySCFRetryStrategy | None = None) -> Label:
         """Calculate one molecule; see ``DFTEngine.label``.
 
-        Where turning a spin looks cheap, other multiplicities are calculated too. Without one in
-        ``atoms.info["spin"]`` the lowest is the label; a stated one is kept, with a remark if another lies lower.
+        Where the estimate of a spin flip is low, other multiplicities are calculated too. Without a multiplicity in
+        ``atoms.info["spin"]`` the lowest is the label; a stated one is kept, with a remark if another is lower.
         """
-        solver = KohnSham(self._settings, self._functional, rung or PySCFRetryStrategy(name="as set"))
+        solver = KohnSham(self._settings, self._functional, strategy or PySCFRetryStrategy(name="as set"))
         tried = [self._at_multiplicity(atoms, solver)]
         most = self._settings.multiplicities_tried if self._settings.spin_check_below_eV > 0 else 1
         while len(tried) < most and (multiplicity := _next_multiplicity(tried)) is not None:
@@ -102,7 +102,7 @@ class PySCFEngine:
         def calculate(copy: Atoms) -> Numbers:
             require_no_objection(self._settings, copy)
             log = EngineLog()
-            # PySCF repeats its warnings on the error stream when its log goes elsewhere.
+            # PySCF repeats its warnings on standard error when its log is redirected.
             with lib.with_omp_threads(self.cores), redirect_stderr(log):
                 solutions.append(solver.solve(_molecule(copy, self._settings.basis, log)))
                 return _numbers(solutions[0])
@@ -127,14 +127,14 @@ def _numbers(solution: Solution) -> Numbers:
 def _molecule(atoms: Atoms, basis: str, log: EngineLog) -> Any:
     charge, multiplicity = charge_and_multiplicity(atoms)
     molecule = gto.Mole()
-    # Positions go in as Bohr by ASE's constant: forces are then the derivative in ASE's Å to the last digit.
+    # Positions in Bohr by ASE's constant: forces are then exactly the derivative in ASE's Å.
     molecule.atom = list(zip(atoms.symbols, (atoms.positions / Bohr).tolist(), strict=True))
     molecule.unit = "Bohr"
     molecule.charge, molecule.spin = charge, multiplicity - 1
     molecule.basis, molecule.ecp = basis, core_potentials(basis, set(atoms.symbols))
     molecule.stdout, molecule.verbose = log, LOG_LEVEL
     try:
-        with no_adverts():
+        with no_suggestions():
             molecule.build(dump_input=False, parse_arg=False)
     except BasisNotFoundError as error:
         raise CannotCalculateError(
@@ -144,7 +144,7 @@ def _molecule(atoms: Atoms, basis: str, log: EngineLog) -> Any:
 
 
 def _next_multiplicity(tried: Sequence[_AtMultiplicity]) -> int | None:
-    """Return a multiplicity next to the lowest so far that may be lower still, None if there is none."""
+    """Return a multiplicity next to the lowest so far that may be lower, None if there is none."""
     best = min(tried, key=_energy_eV)
     likely = [(best.flips.up_eV, best.multiplicity + 2), (best.flips.down_eV, best.multiplicity - 2)]
     done = {one.multiplicity for one in tried}
@@ -155,14 +155,14 @@ def _next_multiplicity(tried: Sequence[_AtMultiplicity]) -> int | None:
 
 
 def _as_stated(stated: _AtMultiplicity, best: Label) -> Label:
-    """Return the label at the stated multiplicity, with what was found about others."""
+    """Return the label at the stated multiplicity, with a remark if another is lower."""
     if stated.label.energy_eV is None or best.energy_eV is None:
         return replace(stated.label, cost_s=best.cost_s, attempts=best.attempts)
     lower_eV = stated.label.energy_eV - best.energy_eV
     if lower_eV < SAME_STATE_EV:
         return best
     kept = min((attempt for attempt in best.attempts if attempt.energy_eV == best.energy_eV), key=str)
-    remark = f"multiplicity {stated.multiplicity} as stated, but {kept.what} lies {lower_eV:.3f} eV lower"
+    remark = f"multiplicity {stated.multiplicity} as stated, but {kept.what} is {lower_eV:.3f} eV lower"
     message = "; ".join(filter(None, [remark, stated.label.message]))
     return replace(stated.label, cost_s=best.cost_s, attempts=best.attempts, message=message)
 

@@ -1,4 +1,4 @@
-"""What PySCF is asked to solve: functional, dispersion and basis set, checked before anything is calculated."""
+"""The level of theory of PySCF: functional, dispersion and basis set, checked before any calculation."""
 
 import warnings
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ _SUFFIX = {"D3(BJ)": "d3bj", "D4": "d4"}
 """PySCF's spelling of a dispersion correction at the end of a functional's name."""
 
 _OTHER_DEFINITIONS = {
-    "wb97x-d4": "two parametrisations go by this name, with ωB97X and with ωB97X-V: use dispersion D3(BJ), or xc wb97m",
+    "wb97x-d4": "two parametrisations have this name, with ωB97X and with ωB97X-V: use dispersion D3(BJ), or xc wb97m",
 }
 
 
 @dataclass(frozen=True)
 class Functional:
-    """A functional as PySCF wants it.
+    """A functional in PySCF's terms.
 
     Attributes:
         xc: name in libxc's spelling.
-        nlc: False leaves out the functional's own nonlocal correlation, "" keeps what it has.
+        nlc: False omits the functional's own nonlocal correlation, "" keeps it.
         dispersion: version and, where it differs from ``xc``, name of the damping parameters; None for none.
         nonlocal_correlation: whether VV10 is part of the calculation.
     """
@@ -63,8 +63,8 @@ def functional(settings: PySCFSettings) -> Functional:
         bare = name.removesuffix("v").rstrip("-_")
         raise _refused(
             settings,
-            f"{settings.xc} holds dispersion already, as nonlocal correlation (VV10): leave out the dispersion, or use "
-            f"the functional without VV10, xc {bare}",
+            f"{settings.xc} contains dispersion already, as nonlocal correlation (VV10): remove the key, or use the "
+            f"functional without VV10, xc {bare}",
         )
     _check_damping(settings, full_name)
     return Functional(xc, nlc, dispersion, nonlocal_correlation=False)
@@ -91,9 +91,9 @@ def covers(basis: str, symbol: str) -> bool:
 def shells(basis: str, symbol: str) -> list[Any]:
     """Return the shells of an element, empty if the basis set lacks it."""
     try:
-        with no_adverts(), reading(EngineSettingsError):
+        with no_suggestions(), reading(EngineSettingsError):
             return list(gto.basis.load(basis, symbol))
-    except EngineSettingsError:  # PySCF reads the name, in which anything may stand
+    except EngineSettingsError:  # PySCF parses the name, which may be any text
         return []
 
 
@@ -103,21 +103,21 @@ def basis_functions(basis: str, symbol: str) -> int:
 
 
 def core_potentials(basis: str, elements: set[str]) -> dict[str, Any]:
-    """Return the basis set's own core potentials: without them def2 bases are wrong from Rb on, silently."""
-    with no_adverts():
+    """Return the basis set's own core potentials, without which def2 bases are silently wrong from Rb on."""
+    with no_suggestions():
         loaded = {element: gto.basis.load_ecp(basis, element) for element in sorted(elements)}
     return {element: potential for element, potential in loaded.items() if potential}
 
 
 @contextmanager
-def no_adverts() -> Iterator[None]:
-    """Silence PySCF's suggestions to install another package for what it does not know."""
+def no_suggestions() -> Iterator[None]:
+    """Silence PySCF's suggestions to install further packages."""
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         yield
 
 
 def level_of_theory(settings: PySCFSettings, solved: Functional) -> LevelOfTheory:
-    """Describe what the settings solve."""
+    """Return the level of theory of the settings."""
     xc, basis = settings.xc.lower(), settings.basis.lower()
     dispersion = "VV10" if solved.nonlocal_correlation else settings.dispersion
     correction = f"-{dispersion}" if solved.dispersion else ""
@@ -153,14 +153,14 @@ def _refuse_suffix(name: str) -> None:
 
 
 def _has_nonlocal_correlation(xc: str) -> bool:
-    """Check that PySCF knows a functional, and return whether it has nonlocal correlation."""
+    """Check that PySCF has a functional, and return whether it contains nonlocal correlation."""
     expected = (
         "expected a functional in PySCF's spelling such as pbe, r2scan, b3lyp or wb97m_v (wb97m is one only together "
         "with a dispersion)"
     )
     with reading(lambda why: EngineSettingsError(f"received xc {xc!r}, {expected}: {why}")):
         try:
-            parse_dft(xc)  # knows what libxc has only in part
+            parse_dft(xc)  # handles functionals that libxc implements only in part
         except NotImplementedError as error:
             raise EngineSettingsError(
                 f"received xc {xc!r}, whose dispersion PySCF does not have; expected a functional that is complete, "

@@ -1,4 +1,4 @@
-"""How the self-consistent solution of one molecule is reached, and whether it is a stable one."""
+"""Find the self-consistent solution of one molecule and test its stability."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,29 +14,29 @@ from dft_interfaces.engines.pyscf_spin import SpinFlips, contamination_remark, s
 from dft_interfaces.settings.pyscf import PySCFRetryStrategy, PySCFSettings
 
 DAMPED_CYCLES = 8
-"""Cycles before DIIS takes over: PySCF damps only those."""
+"""Cycles before DIIS starts; PySCF applies damping only to those."""
 
-MOST_DESCENTS = 5
-"""How often an unstable solution is left for a lower one."""
+MAX_DESCENTS = 5
+"""Largest number of restarts from an unstable solution."""
 
 SAME_SOLUTION_HARTREE = 1e-5
-"""Less than this below is no other solution: orbitals of an open shell that turn freely give noise of this size."""
+"""Energies closer than this are one solution: freely rotating orbitals of an open shell give noise of this size."""
 
 POLARISED = 1e-3
-"""⟨S²⟩ from which the spins of a singlet are apart."""
+"""⟨S²⟩ above which a singlet counts as spin-polarised."""
 
 STABILITY_TOLERANCE = 1e-3
-"""Residual of the lowest eigenvector of the orbital Hessian; only its sign is asked for."""
+"""Residual of the lowest eigenvector of the orbital Hessian; only the sign of its eigenvalue is needed."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What a label is made of.
+    """A self-consistent solution.
 
     Attributes:
         mean_field: PySCF's calculation, converged or not.
-        flips: estimates of what turning a spin costs.
-        remarks: what is worth saying about it.
+        flips: estimated energies of spin flips.
+        remarks: for the message of the label.
     """
 
     mean_field: Any
@@ -47,7 +47,7 @@ class Solution:
         """Return the mean field.
 
         Raises:
-            UnconvergedError: it did not converge (PySCF itself is silent about it); with the last lines of its log.
+            UnconvergedError: it did not converge (PySCF itself raises nothing); with the last lines of its log.
         """
         if not self.mean_field.converged:
             log = self.mean_field.mol.stdout.last_lines()
@@ -57,23 +57,23 @@ class Solution:
 
 @dataclass(frozen=True)
 class KohnSham:
-    """Solves the Kohn-Sham equations as the settings state them, on the way that a rung describes.
+    """Solves the Kohn-Sham equations of the settings with a retry strategy.
 
     Attributes:
         settings: the engine's block of the config.
-        functional: what the settings' functional is for PySCF.
-        rung: how to get there.
+        functional: the settings' functional in PySCF's terms.
+        strategy: how the self-consistent solution is reached.
     """
 
     settings: PySCFSettings
     functional: Functional
-    rung: PySCFRetryStrategy
+    strategy: PySCFRetryStrategy
 
     def solve(self, molecule: Any) -> Solution:
-        """Return the lowest solution that was found, converged or not.
+        """Return the lowest solution found, converged or not.
 
-        A closed shell that could have a lower spin-polarised solution is tested for it, and so is every open shell.
-        An unstable solution is left in the direction of its instability until the solution is stable.
+        Every open shell, and every closed shell that could have a lower spin-polarised solution, is tested for
+        stability. An unstable solution is followed along its instability until the solution is stable.
         """
         if molecule.spin:
             open_shell, remarks = self._stable(self._run(dft.UKS(molecule)))
@@ -83,12 +83,12 @@ class KohnSham:
         if flips.up_eV >= self.settings.spin_check_below_eV:
             return Solution(closed_shell, flips)
         singlet, remarks = self._lower_singlet(closed_shell)
-        # Of those that converged: the orbitals of a closed shell that did not may say that nothing is cheap.
+        # The orbitals of an unconverged solution may overestimate the cost of a spin flip.
         return Solution(singlet, spin_flips(singlet) if singlet.converged else flips, remarks)
 
     def _lower_singlet(self, closed_shell: Any) -> tuple[Any, tuple[str, ...]]:
         """Return the closed shell if it is stable, else the spin-polarised singlet below it."""
-        # A closed shell often fails to converge because it is unstable: its last orbitals show the way all the same.
+        # A closed shell often fails to converge because it is unstable; its last orbitals still show the direction.
         orbitals, stable = _triplet_stability(closed_shell)
         if stable and closed_shell.converged:
             return closed_shell, ()
@@ -103,11 +103,11 @@ class KohnSham:
         return singlet, (*_polarised_remark(singlet, f"{lower * Hartree:.3f} eV below the closed shell"), *remarks)
 
     def _stable(self, mean_field: Any) -> tuple[Any, tuple[str, ...]]:
-        """Leave unstable solutions of an unrestricted calculation until it is stable."""
-        if self.settings.spin_check_below_eV == 0 or not _can_turn(mean_field):
+        """Follow the instabilities of an unrestricted solution until it is stable."""
+        if self.settings.spin_check_below_eV == 0 or not _can_rotate(mean_field):
             return mean_field, ()
         first, before, descents = mean_field.e_tot, np.inf, 0
-        while mean_field.converged and descents < MOST_DESCENTS and before - mean_field.e_tot > SAME_SOLUTION_HARTREE:
+        while mean_field.converged and descents < MAX_DESCENTS and before - mean_field.e_tot > SAME_SOLUTION_HARTREE:
             before = mean_field.e_tot
             # Without symmetry: a start that is the same for both spins would never leave a closed shell.
             orbitals, stable = uhf_internal(
@@ -123,19 +123,19 @@ class KohnSham:
         return mean_field, tuple(filter(None, remarks))
 
     def _run(self, mean_field: Any, density: Any = None) -> Any:
-        """Iterate to self-consistency from a density, by default from the warm start of the rung or PySCF's guess."""
+        """Iterate to self-consistency from a density, by default the retry strategy's warm start or PySCF's guess."""
         mean_field = self._described(mean_field)
-        if density is None and self.rung.start_smearing_eV is not None:
-            warm = mean_field.smearing(self.rung.start_smearing_eV / Hartree, method="fermi", fix_spin=True)
+        if density is None and self.strategy.start_smearing_eV is not None:
+            warm = mean_field.smearing(self.strategy.start_smearing_eV / Hartree, method="fermi", fix_spin=True)
             warm.kernel()
             density = warm.make_rdm1()
-        if self.rung.newton:
+        if self.strategy.newton:
             mean_field = mean_field.newton()
         mean_field.kernel(density)
         return mean_field
 
     def _described(self, mean_field: Any) -> Any:
-        settings, rung = self.settings, self.rung
+        settings, strategy = self.settings, self.strategy
         _close_checkpoint(mean_field)
         mean_field.xc, mean_field.nlc = self.functional.xc, self.functional.nlc
         mean_field.disp = self.functional.dispersion
@@ -144,15 +144,15 @@ class KohnSham:
         mean_field.grids.level = settings.grid_level
         mean_field.nlcgrids.level = settings.nlc_grid_level
         mean_field.conv_tol = ENERGY_TOLERANCE_HARTREE
-        mean_field.max_cycle = rung.max_cycles or settings.max_cycles
-        mean_field.level_shift = rung.level_shift_hartree or 0.0
-        if rung.damping:
-            mean_field.damp, mean_field.diis_start_cycle = rung.damping, DAMPED_CYCLES
+        mean_field.max_cycle = strategy.max_cycles or settings.max_cycles
+        mean_field.level_shift = strategy.level_shift_hartree or 0.0
+        if strategy.damping:
+            mean_field.damp, mean_field.diis_start_cycle = strategy.damping, DAMPED_CYCLES
         return mean_field
 
 
 def _close_checkpoint(mean_field: Any) -> None:
-    """Do without the temporary file that PySCF opens for every calculation and leaves to the garbage collector."""
+    """Close the temporary file that PySCF opens for every calculation and leaves to the garbage collector."""
     mean_field._chkfile.close()
     mean_field.chkfile = mean_field._chkfile = None
 
@@ -163,18 +163,18 @@ def _polarised_remark(singlet: Any, what: str) -> tuple[str, ...]:
 
 
 def _triplet_stability(closed_shell: Any) -> tuple[Any, bool]:
-    """Return orbitals of either spin towards a lower spin-polarised solution, and whether there is none."""
+    """Return both spins' orbitals towards a lower spin-polarised solution, and whether the closed shell is stable."""
     _, orbitals, _, stable = closed_shell.stability(
         internal=False, external=True, return_status=True, nroots=1, tol=STABILITY_TOLERANCE
     )
     if stable:
         return None, True
-    # PySCF turns one spin only, from where the cycles often fall back: the other spin goes the opposite way.
+    # PySCF rotates one spin only, from which the SCF often returns: rotate the other spin the opposite way.
     closed, up = closed_shell.mo_coeff, orbitals[0]
-    turn = closed.T @ closed_shell.get_ovlp() @ up
-    return (up, closed @ turn.T), False
+    rotation = closed.T @ closed_shell.get_ovlp() @ up
+    return (up, closed @ rotation.T), False
 
 
-def _can_turn(mean_field: Any) -> bool:
-    """Whether orbitals of a spin can mix with empty ones: those of hydrogen in a minimal basis cannot."""
+def _can_rotate(mean_field: Any) -> bool:
+    """Return whether occupied orbitals can mix with empty ones: those of hydrogen in a minimal basis cannot."""
     return any(0 < np.count_nonzero(occupations) < len(occupations) for occupations in mean_field.mo_occ)

@@ -1,4 +1,4 @@
-"""What turning one spin would cost, and what a solution says about its spins."""
+"""Estimated energies of spin flips, atomic moments and spin contamination of a solution."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from pyscf.scf.uhf import mulliken_spin_pop
 
 CONTAMINATION = 0.1
-"""⟨S²⟩ this far from S(S + 1) is worth a word."""
+"""Deviation of ⟨S²⟩ from S(S + 1) above which a label carries a remark."""
 
 _Orbitals = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class SpinFlips:
-    """Energies of promoting one electron into an orbital of the other spin, eV; infinite where that cannot be.
+    """Energies of promoting one electron into an orbital of the other spin, eV; infinite where that is impossible.
 
     Attributes:
         up_eV: to the next higher multiplicity.
@@ -28,23 +28,22 @@ class SpinFlips:
 
 
 def spin_flips(mean_field: Any) -> SpinFlips:
-    """Estimate what turning a spin costs: the difference of orbital energies, less the attraction that is lost.
+    """Estimate the energy of a spin flip: the difference of orbital energies less the electron-hole attraction.
 
     Hartree-Fock's difference lacks the attraction between the electron and the hole it leaves, a Coulomb integral;
-    a hybrid's lacks its share of it. This is a screen, not a number to report: against the difference of two
-    self-consistent energies it was up to 2.3 eV off for H2 and 3.1 eV for O2 in PBE, 1.6 eV for H2 in PBE0. In a
-    contaminated solution opposite spins sit apart, where turning one up costs nothing, whatever the orbital energies
-    say.
+    a hybrid's lacks its share of it. This is a screening estimate, not a number to report: compared with the
+    difference of two self-consistent energies its error was up to 2.3 eV for H2 and 3.1 eV for O2 in PBE, 1.6 eV for
+    H2 in PBE0. In a contaminated solution opposite spins are separated in space, so a flip costs nothing.
 
     Args:
-        mean_field: a Kohn-Sham calculation of PySCF that was run.
+        mean_field: a finished Kohn-Sham calculation of PySCF.
     """
     if mean_field.mo_energy.ndim == 1:
         orbitals = mean_field.mo_energy, mean_field.mo_coeff, mean_field.mo_occ
         return SpinFlips(up_eV=_promotion_eV(mean_field, orbitals, orbitals))
     up, down = zip(mean_field.mo_energy, mean_field.mo_coeff, mean_field.mo_occ, strict=True)
     up_eV = 0.0 if contamination_remark(mean_field) else _promotion_eV(mean_field, down, up)
-    # Without an electron of that spin its orbital energies say nothing of what one would cost.
+    # Without an electron of that spin its orbital energies do not estimate the cost of one.
     down_eV = _promotion_eV(mean_field, up, down) if (down[2] > 0).any() else 0.0
     return SpinFlips(up_eV, down_eV)
 
@@ -58,7 +57,7 @@ def atomic_moments_uB(mean_field: Any) -> NDArray[np.float64] | None:
 
 
 def contamination_remark(mean_field: Any) -> str:
-    """Say how far an unrestricted solution is from a pure spin state; empty if it is not far."""
+    """Return a remark on the spin contamination of an unrestricted solution; empty if it is small."""
     square, _ = mean_field.spin_square()
     spin = mean_field.mol.spin / 2
     if abs(square - spin * (spin + 1)) < CONTAMINATION:

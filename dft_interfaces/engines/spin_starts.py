@@ -1,4 +1,4 @@
-"""Where a spin-polarised calculation starts, and which of several starts ended lowest."""
+"""Initial moments of spin-polarised calculations, and the lowest result of several starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from dft_interfaces.structure import CannotCalculateError, require_computable
 MAGNETIC_ELEMENTS = frozenset(
     "V Cr Mn Fe Co Ni Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm U Np Pu Am Cm".split()  # noqa: SIM905 - reads better
 )
-"""Elements with open d or f shells that stay magnetic in many solids; for others give moments yourself."""
+"""Elements with open d or f shells that stay magnetic in many solids; other elements need given moments."""
 
 LIGANDS = frozenset("N O F P S Cl As Se Br Te I".split())  # noqa: SIM905
 """Elements that carry superexchange between magnetic atoms."""
@@ -30,7 +30,7 @@ STRAIGHT_ANGLE_COSINE = -0.87
 """Cosine of 150°: bridges this straight couple their ends antiparallel (the Goodenough-Kanamori rules)."""
 
 EXCHANGE_DECAY = 10
-"""Exchange falls with the tenth power of the bond length: Bloch's rule, J. Phys. Chem. Solids 27, 881 (1966)."""
+"""Exchange decays with the tenth power of the bond length: Bloch's rule, J. Phys. Chem. Solids 27, 881 (1966)."""
 
 SAME_STATE_EV = 1e-3
 """Total energies closer than this belong to the same state; the earlier start is kept."""
@@ -48,15 +48,15 @@ def spin_starts(atoms: Atoms, kinds: Sequence[SpinStart]) -> dict[str, NDArray[n
 
     Args:
         atoms: the structure; magnetic are the atoms with a given moment, or else those of ``MAGNETIC_ELEMENTS``.
-        kinds: what to try.
+        kinds: the starts.
 
     Returns:
-        Moments by kind, (n,) µB. A kind whose moments another one has already (or has with every sign turned) is
-        left out, so that a structure without magnetic atoms is calculated once; so is an ``antiferromagnetic`` start
-        that the cell is too small for.
+        Moments by kind, (n,) µB. A kind with the same moments as an earlier one (or with all signs reversed) is
+        omitted, so that a structure without magnetic atoms is calculated once; so is an ``antiferromagnetic`` start
+        for which the cell is too small.
 
     Raises:
-        CannotCalculateError: given moments that are vectors, or no start that fits into the cell.
+        CannotCalculateError: given moments that are vectors, or no start that fits the cell.
     """
     given = _given(atoms)
     sizes = np.abs(given) if given.any() else free_atom_moments(atoms)
@@ -75,9 +75,9 @@ def spin_starts(atoms: Atoms, kinds: Sequence[SpinStart]) -> dict[str, NDArray[n
 
 
 def spin_channels(atoms: Atoms, kinds: Sequence[SpinStart]) -> list[int]:
-    """Return how many spin channels each start is calculated with: what a label costs depends on them.
+    """Return the number of spin channels of each start, which the cost of a label depends on.
 
-    A structure that no start suits counts as one calculation without spin; its label is refused at once.
+    A structure without a suitable start counts as one calculation without spin; its label is refused at once.
     """
     try:
         starts = spin_starts(atoms, kinds)
@@ -94,13 +94,13 @@ def free_atom_moments(atoms: Atoms) -> NDArray[np.float64]:
 
 
 def alternating_signs(atoms: Atoms) -> NDArray[np.float64]:
-    """Return a sign (n,) for each magnetic atom, one that has a moment, so that neighbours differ; 0 for all others.
+    """Return a sign (n,) for each atom with a moment so that neighbours differ; 0 for all others.
 
-    Strongest coupled are atoms that face each other across a ligand (the second neighbours of NiO), then the
-    nearest. Two guesses, of which the one with the lower energy of antiferromagnetic couplings is taken: along a
-    tree of the strongest couplings every neighbour gets the other sign (exact where two colours are enough and the
-    structure is calm), and the signs of the couplings' lowest eigenvector (which thermal motion changes little). In
-    both, single signs are turned while that lowers the energy, which settles triangles. The first magnetic atom is up.
+    The strongest couplings are those across a ligand (the second neighbours of NiO), then those of nearest neighbours.
+    There are two guesses, of which the one with the lower energy of antiferromagnetic couplings is used: alternating
+    signs along the minimum spanning tree of the strongest couplings (exact for bipartite structures with little
+    distortion), and the signs of the couplings' lowest eigenvector (robust to thermal motion). In both, single signs
+    are flipped while that lowers the energy, which resolves frustrated triangles. The first magnetic atom is up.
 
     Args:
         atoms: the structure, with the moments' sizes as its initial magnetic moments.
@@ -109,9 +109,9 @@ def alternating_signs(atoms: Atoms) -> NDArray[np.float64]:
     magnetic = np.flatnonzero(atoms.get_initial_magnetic_moments())
     couplings = _couplings(atoms, magnetic)
     guesses = (_two_colours(couplings), _lowest_mode(couplings))
-    settled = [_turned_while_lower(guess, couplings) for guess in guesses]
-    found = min(settled, key=lambda turned: float(turned @ couplings @ turned))
-    signs[magnetic] = found * found[:1]
+    refined = [_flip_while_lower(guess, couplings) for guess in guesses]
+    best = min(refined, key=lambda guess: float(guess @ couplings @ guess))
+    signs[magnetic] = best * best[:1]
     return signs
 
 
@@ -121,10 +121,10 @@ def label_from_starts(
     """Label a structure from each of its spin starts and keep the lowest.
 
     Args:
-        atoms: the caller's structure; stays as it is.
+        atoms: the caller's structure; is not modified.
         level: the engine's level of theory.
-        kinds: what to try.
-        label_one: labels a structure that has the moments of one start; for ``given`` the caller's own.
+        kinds: the starts.
+        label_one: labels a structure with the moments of one start; for ``given`` the caller's own structure.
     """
     try:
         require_computable(atoms)
@@ -136,17 +136,14 @@ def label_from_starts(
 
 
 def spin_treatment(kinds: Sequence[SpinStart]) -> str:
-    """Return how spin is treated, for a level of theory: the lowest of several states is not the nearest one."""
+    """Return the spin treatment for a level of theory; several starts are another treatment than one."""
     if tuple(kinds) == ("given",):
         return "polarised where initial moments are given"
     return f"lowest of the starts {', '.join(kinds)}"
 
 
 def unpolarised_remark(atoms: Atoms) -> str:
-    """Return a remark on a label calculated without spin that may need it, for its elements or its stated multiplicity.
-
-    Empty for all others.
-    """
+    """Return a remark on a label without spin whose elements or stated multiplicity may need spin; else empty."""
     if atoms.get_initial_magnetic_moments().any():
         return ""
     elements, multiplicity = sorted(MAGNETIC_ELEMENTS & set(atoms.symbols)), atoms.info.get("spin") or 1
@@ -163,11 +160,11 @@ def lowest(label_one: Callable[[_T], Label], candidates: Mapping[str, _T], what:
     Args:
         label_one: labels from one start.
         candidates: starts by name, the campaign's usual one first.
-        what: what the starts differ in, for example ``moments``; with the name it says what an attempt was.
+        what: the quantity in which the starts differ, for example ``moments``; with the name it describes an attempt.
 
     Returns:
-        The lowest label with the cost of all, each start as an attempt, and a message that says by how much the
-        first one missed it. If none converged, the label of the first start. With one candidate, its label unchanged.
+        The lowest label with the cost of all, each start as an attempt, and a message with the energy of the first
+        start above it. If none converged, the label of the first start. With one candidate, its label unchanged.
     """
     labels = {name: label_one(start) for name, start in candidates.items()}
     if len(labels) == 1:
@@ -207,9 +204,7 @@ def _moments(
         return np.zeros(len(atoms))
     if kind == "ferromagnetic":
         return sizes
-    magnetic = atoms.copy()
-    magnetic.set_initial_magnetic_moments(sizes)
-    return sizes * alternating_signs(magnetic)
+    return sizes * alternating_signs(_with_moments(atoms, sizes))
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
@@ -237,8 +232,8 @@ def _ligand_bonds(atoms: Atoms, magnetic: NDArray[np.intp]) -> list[tuple[NDArra
     """Return for each ligand the magnetic atoms it is bonded to and the bonds' vectors."""
     ligands = np.flatnonzero(np.isin(atoms.symbols, list(LIGANDS)))
     first, second, vectors = neighbor_list("ijD", atoms, LIGAND_BOND_A)
-    wanted = np.isin(first, ligands) & np.isin(second, magnetic) & ~np.isin(first, magnetic)
-    return [(second[chosen], vectors[chosen]) for ligand in ligands if (chosen := wanted & (first == ligand)).any()]
+    bonds = np.isin(first, ligands) & np.isin(second, magnetic) & ~np.isin(first, magnetic)
+    return [(second[own], vectors[own]) for ligand in ligands if (own := bonds & (first == ligand)).any()]
 
 
 def _two_colours(couplings: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -256,13 +251,13 @@ def _two_colours(couplings: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _lowest_mode(couplings: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signs of the eigenvector that belongs to the lowest eigenvalue."""
+    """Return the signs of the eigenvector of the lowest eigenvalue."""
     lowest_vector = np.linalg.eigh(couplings).eigenvectors[:, :1].sum(axis=1)
     return np.where(lowest_vector < 0, -1.0, 1.0)
 
 
-def _turned_while_lower(signs: NDArray[np.float64], couplings: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn the sign that lowers the sum of couplings times signs most, until none does."""
+def _flip_while_lower(signs: NDArray[np.float64], couplings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Flip the sign that lowers the sum of couplings times signs most, until none does."""
     signs, significant = signs.copy(), 1e-9 * couplings.sum()
     while len(signs):
         gains = signs * (couplings @ signs)
@@ -279,7 +274,7 @@ def _lowest_name(labels: Mapping[str, Label]) -> str | None:
 
 
 def _choice(labels: Mapping[str, Label], kept: str, what: str) -> str:
-    """Say what was kept, and what was wrong with the first start if it was not that."""
+    """Return which start was kept, and why not the first one if it was another."""
     first = next(iter(labels))
     if labels[kept].status is not LabelStatus.CONVERGED:
         return f"none of the {what} {', '.join(labels)} converged"

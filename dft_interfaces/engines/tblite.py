@@ -19,7 +19,7 @@ HEAVIEST = 86
 """Atomic number of radon, the last element of the three parametrisations."""
 
 WHOLE_ELECTRONS = 1e-3
-"""Electrons: occupations and charges sum up to whole numbers within this."""
+"""Tolerance, in electrons, within which occupations and charges sum to whole numbers."""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
@@ -41,10 +41,10 @@ class TBLiteEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: TBLiteRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: TBLiteRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
-        chosen = rung or TBLiteRetryStrategy(name="as set")
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, chosen))
+        way = strategy or TBLiteRetryStrategy(name="as set")
+        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, way))
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``: 2 ms for water, 5 s for 64 periodic silicon atoms."""
@@ -55,12 +55,12 @@ class TBLiteEngine:
         """Return the elements beyond radon."""
         return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
 
-    def _calculate(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: TBLiteRetryStrategy) -> Numbers:
         charge, multiplicity = charge_and_multiplicity(atoms)
         require_no_objection(self._settings, atoms)
-        calculator, start = self._calculator(atoms, rung), Result()
-        if rung.start_temperature_K is not None:
-            calculator.set("temperature", rung.start_temperature_K * kB / Hartree)
+        calculator, start = self._calculator(atoms, strategy), Result()
+        if strategy.start_temperature_K is not None:
+            calculator.set("temperature", strategy.start_temperature_K * kB / Hartree)
             start = _single_point(calculator, start)
         calculator.set("temperature", self._settings.electronic_temperature_K * kB / Hartree)
         result = _single_point(calculator, start)
@@ -71,7 +71,7 @@ class TBLiteEngine:
             _stress(np.asarray(result["virial"]), atoms) if atoms.pbc.all() else None,
         )
 
-    def _calculator(self, atoms: Atoms, rung: TBLiteRetryStrategy) -> Any:
+    def _calculator(self, atoms: Atoms, strategy: TBLiteRetryStrategy) -> Any:
         charge, multiplicity = charge_and_multiplicity(atoms)
         periodic = {"lattice": atoms.cell.array / Bohr, "periodic": atoms.pbc} if atoms.pbc.all() else {}
         calculator = Calculator(
@@ -79,9 +79,9 @@ class TBLiteEngine:
         )
         calculator.set("verbosity", 0)
         calculator.set("accuracy", self._settings.accuracy)
-        calculator.set("max-iter", rung.max_cycles or self._settings.max_cycles)
-        if rung.mixer_damping is not None:
-            calculator.set("mixer-damping", rung.mixer_damping)
+        calculator.set("max-iter", strategy.max_cycles or self._settings.max_cycles)
+        if strategy.mixer_damping is not None:
+            calculator.set("mixer-damping", strategy.mixer_damping)
         return calculator
 
 
@@ -95,7 +95,7 @@ def _single_point(calculator: Any, start: Any) -> Any:
 
 
 def _require_electrons(result: Any, charge: int, multiplicity: int) -> None:
-    """Check that the few orbitals of the method held the electrons: tblite drops those that do not fit in silence."""
+    """Check that the method's orbitals held all electrons: tblite silently drops those that do not fit."""
     held, carried = np.sum(result["orbital-occupations"]), np.sum(result["charges"])
     if abs(carried - charge) > WHOLE_ELECTRONS or multiplicity - 1 > held + WHOLE_ELECTRONS:
         raise CannotCalculateError(

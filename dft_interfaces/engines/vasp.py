@@ -14,13 +14,14 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from dft_interfaces.engines.calculation import EngineFailureError, Numbers, labelled, require_no_objection
+from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
 from dft_interfaces.engines.spin_starts import label_from_starts
 from dft_interfaces.engines.vasp_inputs import Inputs, electrons, make_inputs, mesh_size
 from dft_interfaces.engines.vasp_level import level_of_theory
 from dft_interfaces.engines.vasp_output import LOG, diagnosis, read_numbers
 from dft_interfaces.engines.vasp_potcars import Potcar, find_potcar, read_potcar
 from dft_interfaces.errors import EngineNotInstalledError
+from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.label import Failure, Label
 from dft_interfaces.settings.vasp import VASPRetryStrategy, VASPSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
@@ -29,7 +30,7 @@ _CHARGED = "charged cell: its energy contains that of VASP's uniform background"
 
 
 class VASPEngine:
-    """Static calculations with the inputs of a published set, each in a fresh folder.
+    """Static calculations with the inputs of a published set, each in a new folder.
 
     Energies are the electronic free energy, of which forces and stress are the derivatives.
 
@@ -53,11 +54,11 @@ class VASPEngine:
         self.cores = settings.cores
         self.ladder = settings.ladder
 
-    def label(self, atoms: Atoms, rung: VASPRetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: VASPRetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
 
         def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, rung))
+            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
 
         return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
@@ -73,17 +74,17 @@ class VASPEngine:
     def _file(self, symbol: str) -> Path | None:
         return find_potcar(self._potcar_folder, self._inputs.potcar_functional, self._inputs.potcar(symbol))
 
-    def _calculate(self, atoms: Atoms, rung: VASPRetryStrategy | None) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: VASPRetryStrategy | None) -> Numbers:
         require_no_objection(self._settings, atoms)
         charge, _ = charge_and_multiplicity(atoms)
         slab = self._settings.corrected_slab(atoms)
         inputs = make_inputs(atoms, self._inputs, slab)
         potcars = self._potcars(inputs.elements)
-        tags = electrons(inputs, potcars, charge) | (rung.incar if rung else {})
+        tags = electrons(inputs, potcars, charge) | (strategy.incar if strategy else {})
         with tempfile.TemporaryDirectory(prefix="vasp-", dir=self._settings.scratch) as name:
             folder = Path(name)
-            if rung is not None and rung.start_smearing_eV is not None:
-                start = {"ISMEAR": 0, "SIGMA": rung.start_smearing_eV, "LWAVE": True}
+            if strategy is not None and strategy.start_smearing_eV is not None:
+                start = {"ISMEAR": 0, "SIGMA": strategy.start_smearing_eV, "LWAVE": True}
                 inputs.write(folder, potcars, tags | start)
                 self._run(folder)
                 tags = tags | {"ISTART": 1}

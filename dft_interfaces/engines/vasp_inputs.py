@@ -22,7 +22,7 @@ from dft_interfaces.structure import charge_and_multiplicity
 from dft_interfaces.vasp_sets import InputSet
 
 STATIC = {"NSW": 0, "IBRION": -1, "ISIF": 2}
-"""What makes a label of any input set: no step, forces and stress."""
+"""Tags that make any input set static: no ionic step, with forces and stress."""
 
 SPIN_POLARISED = 2
 
@@ -34,7 +34,7 @@ class Inputs:
     Attributes:
         incar: tags of the INCAR.
         kpoints: the mesh.
-        structure: atoms grouped by element, as VASP wants them.
+        structure: atoms grouped by element, as VASP requires.
         order: (n,) index in the caller's atoms of each atom of ``structure``.
     """
 
@@ -64,15 +64,15 @@ class Inputs:
 
 
 def make_inputs(atoms: Atoms, inputs: InputSet, slab: Slab | None = None) -> Inputs:
-    """Make the inputs of a static calculation, all but what depends on the pseudopotentials.
+    """Make the inputs of a static calculation, except those that depend on the pseudopotentials.
 
-    Initial magnetic moments of the atoms take the place of the set's; a spin multiplicity in ``atoms.info["spin"]``
-    fixes the total moment of a spin-polarised calculation.
+    Initial magnetic moments of the atoms replace the set's; a spin multiplicity in ``atoms.info["spin"]`` fixes the
+    total moment of a spin-polarised calculation.
 
     Args:
         atoms: the structure.
         inputs: the input set.
-        slab: what a dipole correction acts on, None for no correction.
+        slab: the slab that a dipole correction acts on, None for no correction.
 
     Raises:
         CannotCalculateError: charge and spin multiplicity that the electrons cannot have.
@@ -93,7 +93,7 @@ def mesh_size(atoms: Atoms, inputs: InputSet) -> tuple[int, int, int]:
 
 
 def electrons(inputs: Inputs, potcars: Mapping[str, Potcar], charge: int) -> dict[str, float]:
-    """Return NELECT for a charged cell; nothing for a neutral one, where VASP counts by itself."""
+    """Return NELECT for a charged cell; empty for a neutral one, where VASP counts itself."""
     if charge == 0:
         return {}
     return {"NELECT": sum(potcars[site.specie.symbol].valence for site in inputs.structure) - charge}
@@ -117,18 +117,18 @@ def _structure(atoms: Atoms) -> tuple[Structure, NDArray[np.int64]]:
 
 
 def _vectors(atoms: Atoms) -> list[int]:
-    """Return the order of the lattice vectors: of a left-handed cell, which VASP refuses, the first two are swapped."""
+    """Return the order of the lattice vectors; in a left-handed cell, which VASP refuses, the first two are swapped."""
     return [0, 1, 2] if atoms.cell.handedness > 0 else [1, 0, 2]
 
 
 def _dipole_tags(atoms: Atoms, slab: Slab) -> dict[str, Any]:
-    """Return the tags of a dipole correction; VASP lets the potential jump half a cell away from DIPOL."""
+    """Return the tags of a dipole correction; VASP places the potential step half a cell away from DIPOL."""
     axis = _vectors(atoms).index(slab.axis)
     return {"LDIPOL": True, "IDIPOL": axis + 1, "DIPOL": [slab.middle if i == axis else 0.5 for i in range(3)]}
 
 
 def _by_rules(inputs: InputSet, structure: Structure) -> dict[str, Any]:
-    """Return the tags of pymatgen's input set, which turns those by element into those of a structure."""
+    """Return the tags of pymatgen's input set, which resolves tags by element for a structure."""
     config = {
         "INCAR": _with_moments(inputs.incar),
         "KPOINTS": {"reciprocal_density": inputs.kpoints.get("reciprocal_density", 1)},
@@ -146,7 +146,7 @@ def _with_moments(incar: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Silence pymatgen's advice on settings that are the published set's, and what it still uses of spglib's past."""
+    """Silence pymatgen's advice on the published settings and its warnings about deprecated calls of spglib."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
@@ -167,7 +167,7 @@ def _kpoints(inputs: InputSet, structure: Structure) -> Kpoints:
 
 
 def _surface_mesh(structure: Structure, length_A: float) -> tuple[int, int, int]:
-    """Return OC20's mesh: by the largest component of the two vectors in the surface, one point across the slab."""
+    """Return OC20's mesh: from the largest component of each surface vector, one point across the slab."""
     a, b = (max(1, round(length_A / float(np.abs(vector).max()))) for vector in structure.lattice.matrix[:2])
     return a, b, 1
 

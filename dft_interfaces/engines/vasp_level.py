@@ -1,4 +1,4 @@
-"""The level of theory that an input set of VASP stands for."""
+"""The level of theory of an input set of VASP."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _ALGORITHM = frozenset(
 _PARALLEL = frozenset({"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK"})
 _PRINTED = frozenset({"NWRITE", "LORBIT", "LDAUPRINT", "LWAVE", "LCHARG", "LAECHG", "LVTOT", "LELF", "ISTART"})
 _NOT_THE_LEVEL = _ALGORITHM | _PARALLEL | _PRINTED
-"""Tags that change how the solution is reached or what is written, never the numbers."""
+"""Tags that change how the solution is reached or which files are written, never the numbers."""
 
 _STATED_APART = frozenset({"GGA", "METAGGA", "IVDW", "ENCUT", "ENAUG", "PREC", "LREAL", "ISMEAR", "SIGMA", "ISPIN"})
 
@@ -33,7 +33,7 @@ def level_of_theory(settings: VASPSettings, potcar_folder: Path) -> LevelOfTheor
     """Return the level of theory, with the hashes of all pseudopotentials of the set that the user has.
 
     Args:
-        settings: the engine's.
+        settings: the engine's block of the config.
         potcar_folder: the user's folder of pseudopotentials.
     """
     inputs = settings.inputs

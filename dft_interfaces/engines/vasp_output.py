@@ -1,4 +1,4 @@
-"""What VASP left behind: numbers in ASE's conventions, or why there are none in VASP's own words."""
+"""Read VASP's output: numbers in ASE's conventions, or the failure with VASP's own last lines."""
 
 import re
 import warnings
@@ -10,22 +10,24 @@ from ase.units import GPa
 from numpy.typing import NDArray
 from pymatgen.io.vasp.outputs import Vasprun
 
-from dft_interfaces.engines.calculation import EngineFailureError, Numbers, UnconvergedError, last_lines
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError
 from dft_interfaces.engines.electronic_convergence import vasp_converged
+from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
+from dft_interfaces.output_tail import last_lines, output_text
 
 LOG = "vasp.out"
-"""What VASP writes to its standard streams."""
+"""File of VASP's standard streams."""
 
 _KILOBAR = -0.1 * GPa
 """VASP's stress is a pressure, in kbar."""
 
-_TAIL_BYTES = 20_000
+_TAIL_CHARACTERS = 20_000
 
 _MOMENTS = re.compile(r"magnetization \(x\)\s+# of ion.*\n-+\n((?: +\d+ .*\n)+)-+\n")
 
-_SIGNS = (
+_PATTERNS = (
     (Failure.MEMORY, "out of memory|oom[-_ ]kill|cannot allocate|insufficient (virtual )?memory|bad_alloc"),
     (Failure.DISK, "no space left on device|disk quota exceeded"),
     (Failure.TIME, "due to time limit|walltime .*exceeded|time limit exceeded"),
@@ -33,7 +35,7 @@ _SIGNS = (
     (Failure.UNSUITABLE, "SGRCON|PRICEL|POSMAP|INVGRP|inverse of rotation matrix"),
     (Failure.CRASH, "segmentation fault|SIGSEGV|VERY BAD NEWS|internal error"),
 )
-"""Lines of VASP, its launcher or the queue, and what they mean; the first that matches counts."""
+"""Lines of VASP, its launcher or the queue by kind of failure; the first match counts."""
 
 _MEANING = {
     Failure.MEMORY: "VASP ran out of memory: give it more nodes, or change incar: {NCORE: ...} or {KPAR: ...}",
@@ -51,7 +53,7 @@ def read_numbers(folder: Path) -> Numbers:
     The energy is the free energy (``e_fr_energy``, TOTEN), of which forces and stress are the derivatives.
 
     Raises:
-        UnconvergedError: the self-consistency cycle used up its steps, or broke down on the way.
+        UnconvergedError: the self-consistency cycle reached its last step, or broke down.
         EngineFailureError: output missing or truncated.
     """
     with reading(
@@ -67,7 +69,7 @@ def _read_numbers(folder: Path) -> Numbers:
         raise diagnosis(folder, "vasprun.xml holds no finished calculation")
     if not _is_converged(vasprun, folder):
         nelm = vasprun.parameters.get("NELM")
-        raise UnconvergedError(f"electronic steps ended at NELM = {nelm} above EDIFF\n{_last_words(folder)}")
+        raise UnconvergedError(f"electronic steps ended at NELM = {nelm} above EDIFF\n{_output_tail(folder)}")
     step = vasprun.ionic_steps[-1]
     stress = np.array(step["stress"], dtype=np.float64) * _KILOBAR if step.get("stress") is not None else None
     return Numbers(
@@ -79,19 +81,19 @@ def _read_numbers(folder: Path) -> Numbers:
 
 
 def diagnosis(folder: Path, known: str, failure: Failure = Failure.OUTPUT) -> EngineFailureError | UnconvergedError:
-    """Return the failure that VASP's last words tell of.
+    """Return the failure that VASP's last output lines indicate.
 
     Args:
         folder: of the calculation.
-        known: what is known besides.
-        failure: its kind if the words tell nothing.
+        known: what is known without them, for the message.
+        failure: its kind if the lines indicate none.
     """
-    words = _last_words(folder)
-    found = next((kind for kind, pattern in _SIGNS if re.search(pattern, words, re.IGNORECASE)), None)
+    tail = _output_tail(folder)
+    found = next((kind for kind, pattern in _PATTERNS if re.search(pattern, tail, re.IGNORECASE)), None)
     if found is None:
-        return EngineFailureError(failure, f"{known}\n{words}")
-    message = f"{_MEANING[found]} ({known})\n{words}"
-    # Another algorithm may get where this one broke down: that is what the ladder is for.
+        return EngineFailureError(failure, f"{known}\n{tail}")
+    message = f"{_MEANING[found]} ({known})\n{tail}"
+    # Another algorithm may converge where this one broke down, so that a retry strategy is tried.
     return UnconvergedError(message) if found is Failure.UNCONVERGED else EngineFailureError(found, message)
 
 
@@ -99,34 +101,27 @@ def _vasprun(folder: Path) -> Vasprun:
     path = folder / "vasprun.xml"
     if not path.is_file() or path.stat().st_size == 0:
         raise diagnosis(folder, "VASP left no vasprun.xml")
-    with warnings.catch_warnings(action="ignore"):  # that it did not converge is seen below
+    with warnings.catch_warnings(action="ignore"):  # convergence is checked below
         return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
 
 
 def _is_converged(vasprun: Vasprun, folder: Path) -> bool:
-    """Whether the last cycle met EDIFF: as the OUTCAR says, or else by its number of steps."""
-    said = vasp_converged(_tail(folder / "OUTCAR", None))
-    return bool(vasprun.converged_electronic) if said is None else said
+    """Return whether the last cycle met EDIFF: from the OUTCAR, or else from its number of steps."""
+    converged = vasp_converged(output_text(folder / "OUTCAR"))
+    return bool(vasprun.converged_electronic) if converged is None else converged
 
 
 def _moments(folder: Path) -> NDArray[np.float64] | None:
     """Return the moments inside the atoms' spheres; None if the OUTCAR does not print them.
 
-    pymatgen's and ASE's readers of whole OUTCARs refuse files that lack anything else they look for.
+    pymatgen's and ASE's readers of whole OUTCARs refuse files that lack any other part.
     """
-    tables = _MOMENTS.findall(_tail(folder / "OUTCAR", None))
+    tables = _MOMENTS.findall(output_text(folder / "OUTCAR"))
     if not tables:
         return None
     return np.array([float(row.split()[-1]) for row in tables[-1].splitlines()], dtype=np.float64)
 
 
-def _last_words(folder: Path) -> str:
-    logs = (_tail(folder / name, _TAIL_BYTES) for name in ("OUTCAR", LOG))
+def _output_tail(folder: Path) -> str:
+    logs = (output_text(folder / name)[-_TAIL_CHARACTERS:] for name in ("OUTCAR", LOG))
     return "\n".join(filter(None, (last_lines(log) for log in logs)))
-
-
-def _tail(path: Path, size: int | None) -> str:
-    if not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return text if size is None else text[-size:]

@@ -1,4 +1,4 @@
-"""Pseudopotentials of VASP: found in the layouts of ASE and pymatgen, read as far as inputs need them."""
+"""Find VASP's pseudopotentials in the layouts of ASE and pymatgen, and read what the inputs need."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ _FOLDERS = {
     "PBE_54": ("potpaw_PBE.54", "potpaw_PBE_54", "POT_GGA_PAW_PBE_54", "POT_PAW_PBE_54", ""),
     "PBE_64": ("potpaw_PBE.64", "potpaw_PBE_64", "POT_PAW_PBE_64", ""),
 }
-"""Where a set of pseudopotentials lies below the user's folder, which may also be that of the set itself."""
+"""Subfolders of a set of pseudopotentials in the user's folder, which may also be that of the set itself."""
 
 _HEADER = tuple(
     re.compile(rf"{tag}\s*=\s*{value}")
@@ -35,8 +35,8 @@ class Potcar:
         name: such as ``Fe_pv``.
         text: the file.
         title: its TITEL.
-        valence: number of electrons that it treats (ZVAL).
-        cutoff_eV: the cutoff that it was made for (ENMAX).
+        valence: number of valence electrons (ZVAL).
+        cutoff_eV: the cutoff for which it was made (ENMAX).
     """
 
     name: str
@@ -50,7 +50,7 @@ def find_potcar(folder: Path, functional: str, name: str) -> Path | None:
     """Return the file of a pseudopotential, None if it is not there.
 
     Args:
-        folder: what the user named.
+        folder: from the user's settings.
         functional: the set, such as ``PBE_54``.
         name: such as ``Fe_pv``.
     """
@@ -61,7 +61,7 @@ def read_potcar(folder: Path, functional: str, name: str) -> Potcar:
     """Read a pseudopotential.
 
     Raises:
-        CannotCalculateError: it is not there, is not one of PBE, or is not what its name says.
+        CannotCalculateError: it is not there, is not one of PBE, or its title does not match its name.
     """
     path = find_potcar(folder, functional, name)
     if path is None:
@@ -90,13 +90,13 @@ def _parse(text: str, name: str, path: Path) -> Potcar:
     if None in found:
         raise CannotCalculateError(f"{path} is not a POTCAR: expected lines with TITEL, LEXCH, ZVAL and ENMAX")
     title, functional, valence, cutoff = (str(match and match[1]) for match in found)
-    words = title.split()
-    if words[1:2] != [name] or functional != "PE":
+    parts = title.split()
+    if parts[1:2] != [name] or functional != "PE":
         raise CannotCalculateError(
             f"{path} holds {title.strip()!r} of functional LEXCH = {functional}, expected {name} of functional PE: "
             "put the file of the PBE set in its place"
         )
-    return Potcar(name, text, " ".join(words), float(valence), float(cutoff))
+    return Potcar(name, text, " ".join(parts), float(valence), float(cutoff))
 
 
 def _candidates(folder: Path, functional: str, name: str) -> Iterator[Path]:

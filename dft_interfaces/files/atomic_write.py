@@ -1,4 +1,4 @@
-"""Writing a text file so that a crash leaves either the old one or the new one, never a part."""
+"""Write a text file atomically: a crash leaves either the old or the new file, never a part."""
 
 import os
 import tempfile
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file in UTF-8 that is on the disk when this returns.
+    """Write a file in UTF-8; it is on the disk when this returns.
 
     Args:
         path: in a folder that exists.
-        text: all that it holds.
+        text: the whole content.
 
     Raises:
-        OSError: a full disk, for example; what was there before is still there.
+        OSError: a full disk, for example; an old file is unchanged.
     """
     handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
     try:

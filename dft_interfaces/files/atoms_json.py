@@ -1,4 +1,4 @@
-"""What a label depends on, as plain JSON values; floats keep every bit."""
+"""The part of a structure that a label depends on, as plain JSON values; floats keep every bit."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def atoms_as_dict(atoms: Atoms) -> dict[str, Any]:
 
 
 def atoms_from_dict(data: dict[str, Any]) -> Atoms:
-    """Rebuild the structure that ``atoms_as_dict`` took apart."""
+    """Rebuild a structure from ``atoms_as_dict``."""
     atoms = Atoms(
         numbers=data["numbers"],
         positions=np.array(data["positions_A"], dtype=np.float64).reshape(-1, 3),

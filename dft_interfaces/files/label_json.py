@@ -29,7 +29,7 @@ def label_as_dict(label: Label) -> dict[str, Any]:
 
 
 def label_from_dict(data: object) -> Label:
-    """Rebuild the label that ``label_as_dict`` took apart.
+    """Rebuild a label from ``label_as_dict``.
 
     Raises:
         ValueError: missing or unknown fields, or values of another type.
@@ -53,7 +53,7 @@ def label_from_dict(data: object) -> Label:
 
 
 def attempt_from_dict(data: dict[str, Any]) -> Attempt:
-    """Rebuild an attempt that ``dataclasses.asdict`` took apart.
+    """Rebuild an attempt from ``dataclasses.asdict``.
 
     Raises:
         ValueError: a status or failure that does not exist.
@@ -64,7 +64,7 @@ def attempt_from_dict(data: dict[str, Any]) -> Attempt:
 
 
 def _text(value: object) -> str:
-    """Return text that databases take; names of files in it may be no text."""
+    """Return text that databases accept; file names in it may contain bytes that are not UTF-8."""
     return str(value).encode(errors="replace").decode()
 
 

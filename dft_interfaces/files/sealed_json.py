@@ -1,4 +1,4 @@
-"""JSON files that carry the SHA-256 of what they hold: a digit that changed on the disk is noticed, not believed."""
+"""JSON files that carry the SHA-256 of their content, so that a change on the disk is detected."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ def sealed(data: Mapping[str, Any], *, allow_nan: bool = False) -> str:
 
     Args:
         data: plain values; no entry is called ``sha256``.
-        allow_nan: let NaN and infinity pass, which are no JSON.
+        allow_nan: accept NaN and infinity, which are not valid JSON.
 
     Raises:
         ValueError: NaN or infinity.
@@ -22,10 +22,10 @@ def sealed(data: Mapping[str, Any], *, allow_nan: bool = False) -> str:
 
 
 def unsealed(text: str) -> dict[str, Any]:
-    """Return the object that ``sealed`` wrote.
+    """Return the object from the text of ``sealed``.
 
     Raises:
-        ValueError: no JSON object, no checksum, or one of other content; the message says which.
+        ValueError: no JSON object, no checksum, or a checksum of other content.
     """
     data = json.loads(text)
     if not isinstance(data, dict) or SEAL not in data:
@@ -37,6 +37,6 @@ def unsealed(text: str) -> dict[str, Any]:
 
 
 def _digest(data: Mapping[str, Any], *, allow_nan: bool) -> str:
-    """SHA-256 of the object whatever the order of its entries; floats are written with every bit."""
+    """Return the SHA-256 of the object, independent of the order of its entries; floats are written with every bit."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
     return hashlib.sha256(text.encode()).hexdigest()

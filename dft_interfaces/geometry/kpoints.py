@@ -1,4 +1,4 @@
-"""k-points by density, so that cells of different size are sampled alike."""
+"""k-point meshes from a density, so that cells of different size are sampled alike."""
 
 import math
 

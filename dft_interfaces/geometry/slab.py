@@ -1,4 +1,4 @@
-"""Slabs: where their vacuum lies, whether a dipole correction can act there, and whether their two faces differ."""
+"""Slabs: position of the vacuum, whether a dipole correction can act there, and whether the two faces differ."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from dft_interfaces.geometry.vacuum import gaps_A, widest_gap
 FILLED_A = 4.5
 """Planes of atoms of a crystal, layered ones included, are not further apart than this."""
 
-LEAST_VACUUM_A = 8.0
-"""Vacuum that leaves room for the electrons of both faces and for the jump of the potential between them."""
+MIN_VACUUM_A = 8.0
+"""Least vacuum for the electron tails of both faces and the step of the potential between them."""
 
-MOST_TILT = 1e-3
-"""Cosine between the vector across the vacuum and the surface that passes for a right angle."""
+MAX_TILT = 1e-3
+"""Largest cosine between the vector across the vacuum and the surface that counts as a right angle."""
 
 SAME_FACE_A = 0.2
 """Heights of atoms below the two faces of a slab that differ by less are alike."""
@@ -27,7 +27,7 @@ class Slab:
     Attributes:
         axis: number (0 to 2) of the lattice vector across it.
         vacuum_A: its width.
-        vacuum_middle: where its middle lies, in fractions of that vector.
+        vacuum_middle: position of its middle, in fractions of that vector.
     """
 
     axis: int
@@ -36,7 +36,7 @@ class Slab:
 
     @property
     def middle(self) -> float:
-        """Where the middle of the slab lies, in fractions of the vector."""
+        """Position of the middle of the slab, in fractions of the vector."""
         return (self.vacuum_middle + 0.5) % 1.0
 
 
@@ -63,15 +63,14 @@ def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
         slab: its vacuum.
     """
     name = "abc"[slab.axis]
-    if slab.vacuum_A < LEAST_VACUUM_A:
+    if slab.vacuum_A < MIN_VACUUM_A:
         return (
             f"received a slab with {slab.vacuum_A:.1f} Å between its atoms along {name}, expected at least "
-            f"{LEAST_VACUUM_A:g} Å of vacuum, since in less the potential has no place to jump: widen it, or remove "
-            "the key"
+            f"{MIN_VACUUM_A:g} Å of vacuum, which the step of the potential needs: widen it, or remove the key"
         )
     directions = atoms.cell.array / atoms.cell.lengths()[:, None]
     tilt = max(abs(float(directions[slab.axis] @ directions[other])) for other in range(3) if other != slab.axis)
-    if tilt > MOST_TILT:
+    if tilt > MAX_TILT:
         return (
             f"received a slab whose vector {name}, across the vacuum, is tilted by {np.degrees(np.arcsin(tilt)):.1f}° "
             "against the normal of its surface, expected a right angle: ase.build.surface and pymatgen's "
@@ -81,7 +80,7 @@ def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
 
 
 def faces_differ(atoms: Atoms, slab: Slab) -> bool:
-    """Whether the two faces of a slab differ: some element's heights are not the same seen from above and below.
+    """Return whether the two faces of a slab differ: an element's heights seen from above and below are not the same.
 
     Args:
         atoms: the slab.

@@ -1,4 +1,4 @@
-"""Where a periodic cell is empty: a slab's vacuum, the box around a molecule."""
+"""The vacuum of a periodic cell: between slabs, or around a molecule in a box."""
 
 import numpy as np
 from ase import Atoms
@@ -9,7 +9,7 @@ VACUUM_A = 6.0
 
 
 def gaps_A(atoms: Atoms) -> NDArray[np.float64]:
-    """Widest empty layer along each lattice vector, measured perpendicular to the other two (3,), Å; 0 if not periodic.
+    """Return the widest empty layer along each lattice vector (3,), Å, normal to the other two; 0 if not periodic.
 
     Args:
         atoms: one atom or more.
@@ -25,8 +25,8 @@ def widest_gap(atoms: Atoms, axis: int) -> tuple[float, float]:
         axis: the lattice vector.
 
     Returns:
-        Its width, Å, perpendicular to the other two vectors, and where its middle lies, in fractions of the vector
-        (0 to 1).
+        Its width, Å, perpendicular to the other two vectors, and the position of its middle, in fractions of the
+        vector (0 to 1).
     """
     places = np.sort(atoms.get_scaled_positions(wrap=False)[:, axis] % 1.0)
     widths = np.diff(places, append=places[0] + 1.0)
@@ -36,6 +36,6 @@ def widest_gap(atoms: Atoms, axis: int) -> tuple[float, float]:
 
 
 def vacuum_axes(atoms: Atoms) -> list[str]:
-    """Names of the lattice vectors along which the structure does not fill space: not periodic, or with vacuum."""
+    """Return the lattice vectors along which the structure does not fill space: not periodic, or with vacuum."""
     empty = ~atoms.pbc | (gaps_A(atoms) > VACUUM_A)
     return [axis for axis, is_empty in zip("abc", empty, strict=True) if is_empty]

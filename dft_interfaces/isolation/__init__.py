@@ -1,1 +1,1 @@
-"""An engine in a process of its own, whose accidents stay its own."""
+"""Run an engine in a separate process, so that its failures do not affect the caller."""

@@ -1,4 +1,4 @@
-"""An engine whose accidents stay its own: a crash, a hang or a full memory ends one calculation, not the worker."""
+"""An engine in a separate process: a crash, a hang or exhausted memory ends one calculation, not the worker."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -19,15 +19,15 @@ from dft_interfaces.settings.base import RetryStrategy
 
 
 class IsolatedEngine:
-    """A ``DFTEngine`` that calculates in a process of its own, which is built once and replaced when it dies.
+    """A ``DFTEngine`` that calculates in a separate process, which is started once and replaced when it ends.
 
-    A calculation that hangs, crashes, is killed or uses too much becomes a failed label with its kind and the last
-    lines that were printed; the programs it had started end with it. They end too when this process does, even by
-    kill -9.
+    A calculation that hangs, crashes, is killed or exceeds its limits becomes a failed label with the kind of failure
+    and the last output lines; the programs that it started are killed. They are also killed when this process ends,
+    even by kill -9.
 
     Args:
         settings: the engine's block of the config.
-        limits: what one calculation may use.
+        limits: time and memory of one calculation.
 
     Raises:
         EngineNotInstalledError: the engine's library is missing.
@@ -42,10 +42,10 @@ class IsolatedEngine:
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._process = EngineProcess(self._settings, self._limits)
-        described = self._process.description
+        description = self._process.description
         self.name: str = settings.engine
-        self.level_of_theory = LevelOfTheory(**described["level_of_theory"])
-        self.properties = frozenset(described["properties"])
+        self.level_of_theory = LevelOfTheory(**description["level_of_theory"])
+        self.properties = frozenset(description["properties"])
         self.cores = settings.cores
         self.ladder: Sequence[Any] = settings.ladder
 
@@ -58,17 +58,17 @@ class IsolatedEngine:
         self.close()
 
     def close(self) -> None:
-        """End the process; a later question starts another one."""
+        """End the process; a later request starts another one."""
         self._process.close()
 
-    def label(self, atoms: Atoms, rung: RetryStrategy | None = None) -> Label:
+    def label(self, atoms: Atoms, strategy: RetryStrategy | None = None) -> Label:
         """Calculate one structure; see ``DFTEngine.label``."""
         start = time.perf_counter()
-        number = None if rung is None else list(self.ladder).index(rung)
+        number = None if strategy is None else list(self.ladder).index(strategy)
         try:
-            answer = self._ask("label", atoms=atoms_as_dict(atoms), rung=number)
-            with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's label is none ({why})")):
-                return label_from_dict(answer)
+            result = self._request("label", atoms=atoms_as_dict(atoms), strategy=number)
+            with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the label cannot be read ({why})")):
+                return label_from_dict(result)
         except EngineFailureError as error:
             return Label(
                 LabelStatus.FAILED,
@@ -80,14 +80,14 @@ class IsolatedEngine:
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``."""
-        return float(self._ask("estimate_s", atoms=atoms_as_dict(atoms)))
+        return float(self._request("estimate_s", atoms=atoms_as_dict(atoms)))
 
     def unknown_elements(self, symbols: Collection[str]) -> list[str]:
         """See ``DFTEngine.unknown_elements``."""
-        return list(self._ask("unknown_elements", symbols=list(symbols)))
+        return list(self._request("unknown_elements", symbols=list(symbols)))
 
-    def _ask(self, what: str, **details: Any) -> Any:
-        if not self._process.alive:
+    def _request(self, method: str, **arguments: Any) -> Any:
+        if not self._process.responds:
             self._process.close()
             self._process = EngineProcess(self._settings, self._limits)
-        return self._process.ask(what, **details)
+        return self._process.request(method, **arguments)

@@ -1,4 +1,4 @@
-"""A process of its own for an engine: asked one question at a time, ended with everything it started."""
+"""A separate process for an engine: it handles one request at a time and is ended with everything it started."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
-from dft_interfaces.failures import EngineFailureError, exit_in_words, failure_of_exit
+from dft_interfaces.failures import EngineFailureError, describe_exit, failure_of_exit
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.output_tail import last_lines
@@ -24,7 +24,7 @@ BUILD_TIME_S = 600.0
 """Imports from a busy network disk take minutes."""
 
 _LOG_BYTES = 20_000
-_MOST_LOG_BYTES = 20_000_000
+_MAX_LOG_BYTES = 20_000_000
 _MEMORY_POLL_S, _LOG_POLL_S = 0.1, 1.0
 _GRACE_S = 10.0
 _GB = 1e9
@@ -43,11 +43,11 @@ _ERRORS = {error.__name__: error for error in (DFTInterfaceError, EngineNotInsta
 
 
 class EngineProcess:
-    """Builds an engine in a process of its own and passes questions on to it.
+    """Builds an engine in a separate process and sends requests to it.
 
     Args:
         settings: the engine's block of the config.
-        limits: time and memory of each question.
+        limits: time and memory of each request.
 
     Raises:
         EngineNotInstalledError: the engine's library is missing.
@@ -57,9 +57,9 @@ class EngineProcess:
 
     def __init__(self, settings: EngineSettings, limits: LimitSettings) -> None:
         self._limits = limits
-        self._asked = 0
+        self._request_number = 0
         self._log = tempfile.TemporaryFile("a+b", prefix="engine-")  # noqa: SIM115 - closed with the process
-        # "a" alone leaves the writer's place where it was when the log is shortened.
+        # Without O_APPEND the writer's position would stay beyond the end when the log is shortened.
         fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
         self._connection, theirs = Pipe()
         try:
@@ -70,8 +70,8 @@ class EngineProcess:
             self._log.close()
             raise
         try:
-            described = self.ask("build", BUILD_TIME_S, settings=settings.model_dump(mode="json"))
-            self.description: dict[str, Any] = described
+            description = self.request("build", BUILD_TIME_S, settings=settings.model_dump(mode="json"))
+            self.description: dict[str, Any] = description
         except BaseException:
             self.close()
             raise
@@ -79,50 +79,52 @@ class EngineProcess:
     def _started(self, channel: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(channel), *sys.path],
-            stdin=subprocess.PIPE,  # its end tells the guard to end everything
+            stdin=subprocess.PIPE,  # when it closes, the guard ends everything
             stdout=self._log,
             stderr=self._log,
             pass_fds=[channel],
-            start_new_session=True,  # Ctrl-C is for the caller
+            start_new_session=True,  # only the caller handles Ctrl-C
         )
 
     @property
-    def alive(self) -> bool:
-        """Whether it can be asked: it answers, so that one killed a moment ago is not mistaken for a crash to come."""
+    def responds(self) -> bool:
+        """Whether the process replies to a ping; if not, it was killed before and must not fail the next label."""
         if self._connection.closed or self._process.poll() is not None:
             return False
         try:
-            self.ask("ping", _GRACE_S)
+            self.request("ping", _GRACE_S)
         except EngineFailureError:
             return False
         return True
 
-    def ask(self, what: str, time_s: float | None = None, /, **details: Any) -> Any:
-        """Return the answer to a question, JSON both ways.
+    def request(self, method: str, time_s: float | None = None, /, **arguments: Any) -> Any:
+        """Call a method of the engine and return its result; arguments and result are JSON.
 
         Args:
-            what: method of the engine, or ``build``.
-            time_s: how long the answer may take; by default the limit of a calculation.
-            details: its arguments.
+            method: method of the engine, or ``build``.
+            time_s: time limit; by default that of a calculation.
+            arguments: of the method.
 
         Raises:
-            EngineFailureError: the process ended or exceeded its limits, after which it is gone; the message holds
-                what it printed last.
-            DFTInterfaceError: what the engine raised.
+            EngineFailureError: the process ended, or exceeded its limits and was ended; the message holds its last
+                output lines.
+            DFTInterfaceError: the engine raised it.
         """
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             self._log.truncate(0)
-            self._asked += 1
-            self._connection.send_bytes(json.dumps({"ask": what, "number": self._asked, **details}).encode())
+            self._request_number += 1
+            request = {"ask": method, "number": self._request_number, **arguments}
+            self._connection.send_bytes(json.dumps(request).encode())
             self._wait(time_s or self._limits.time_s)
             reply = _reply(self._connection.recv_bytes())
-            if reply.get("number") != self._asked:
+            if reply.get("number") != self._request_number:
                 raise self._failed(
-                    Failure.CRASH, f"gave answer {reply.get('number')} to question {self._asked}: it answers twice"
+                    Failure.CRASH,
+                    f"sent reply {reply.get('number')} to request {self._request_number}: it replies twice",
                 )
         except (EOFError, ConnectionError) as error:
-            raise self._ended(time.monotonic() - begun) from error
+            raise self._ended(time.monotonic() - start) from error
         except BaseException:
             self.close()
             raise
@@ -144,7 +146,7 @@ class EngineProcess:
         try:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
-            # A guard that stands still ends nothing, and what is below it would outlive it.
+            # A stopped guard ends nothing, and the processes below it would outlive it.
             for process in self._below():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -152,7 +154,7 @@ class EngineProcess:
             self._process.wait()
 
     def _wait(self, time_s: float) -> None:
-        """Return when an answer has begun to come.
+        """Return when a reply begins to arrive.
 
         Raises:
             EngineFailureError: the limits were exceeded.
@@ -169,7 +171,7 @@ class EngineProcess:
                 )
 
     def _memory_GB(self) -> float:
-        """Resident memory of the engine and the programs it started."""
+        """Return the resident memory of the engine and the programs it started."""
         used = 0
         for process in self._below():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -177,7 +179,7 @@ class EngineProcess:
         return used / _GB
 
     def _below(self) -> list[psutil.Process]:
-        """Return what runs below the guard: the engine and the programs it started."""
+        """Return the processes below the guard: the engine and the programs it started."""
         found: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             found = psutil.Process(self._process.pid).children(recursive=True)
@@ -188,21 +190,21 @@ class EngineProcess:
         try:
             code = self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
-            return self._failed(Failure.CRASH, "closed its connection, gave no answer and was ended")
+            return self._failed(Failure.CRASH, "closed its connection without a reply and was ended")
         return self._failed(
-            failure_of_exit(code, self._last_lines()), f"ended after {seconds:.2f} s with {exit_in_words(code)}"
+            failure_of_exit(code, self._last_lines()), f"ended after {seconds:.2f} s with {describe_exit(code)}"
         )
 
     def _failed(self, failure: Failure, what: str) -> EngineFailureError:
         """End the process, if it did not by itself, and return why as an error."""
-        self._end()  # first: its last words come from the guard
+        self._end()  # first, since the guard prints the output tail when the process ends
         failed = EngineFailureError(failure, f"the calculation {what}\n{self._last_lines()}".strip())
         self._log.close()
         return failed
 
     def _shorten_log(self) -> None:
-        """Keep a process that prints without end from filling the disk."""
-        if os.fstat(self._log.fileno()).st_size > _MOST_LOG_BYTES:
+        """Keep a process that prints endlessly from filling the disk."""
+        if os.fstat(self._log.fileno()).st_size > _MAX_LOG_BYTES:
             end = self._log_end()
             self._log.truncate(0)
             os.write(self._log.fileno(), end)
@@ -216,8 +218,8 @@ class EngineProcess:
 
 
 def _reply(data: bytes) -> dict[str, Any]:
-    """Read what came back: an answer, or an error with its text; a library of the engine may write anything there."""
-    with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's answer cannot be read ({why})")):
+    """Parse a reply: a result, or an error with its text; a library of the engine may write anything to the socket."""
+    with reading(lambda why: EngineFailureError(Failure.OUTPUT, f"the calculation's reply cannot be read ({why})")):
         reply: dict[str, Any] = json.loads(data)
         for key in ("text", "traceback") if "error" in reply else ("answer",):
             reply[key]

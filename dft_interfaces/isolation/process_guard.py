@@ -1,8 +1,8 @@
-"""A small process above one that calculates, which ends it with everything it started when nobody wants it any more.
+"""A small parent process that ends the calculating process and everything it started when the caller ends.
 
-It never calculates, so that it always notices the end of its standard input, which is the end of whoever started it,
-even where the calculation hangs in compiled code. The calculation's temporary files lie in a folder that goes with it:
-what is killed cannot tidy up.
+It never calculates, so that it always notices when its standard input closes, which happens when the caller ends, even
+while the calculation hangs in compiled code. The guard removes the folder of the calculation's temporary files, since
+a killed process cannot.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PAUSE_S = 0.02
 
 
-def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoReturn:
-    """Run a function in a child process until it returns, dies or standard input ends; then end as it ended.
+def run_guarded(calculate: Callable[[], object], child_only_fd: int) -> NoReturn:
+    """Run a function in a child process until the child ends or standard input closes; then exit as the child did.
 
     Args:
-        calculate: what the child does.
-        parents_end_of_it: file descriptor that only the child may hold, so that it closes when the child dies.
+        calculate: the function.
+        child_only_fd: file descriptor that only the child may hold, so that it closes when the child ends.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # programs that outlive the child stay below the guard
     guard, scratch = os.getpid(), tempfile.mkdtemp(prefix="engine-")
@@ -38,24 +38,24 @@ def run_guarded(calculate: Callable[[], object], parents_end_of_it: int) -> NoRe
     if child == 0:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == guard:
-            # Not TMPDIR, which would reach programs on other nodes, where there is no such folder.
+            # TMPDIR would also be passed to programs on other nodes, which lack this folder.
             tempfile.tempdir = scratch
             _leave_after(calculate)
         os._exit(0)
-    os.close(parents_end_of_it)
+    os.close(child_only_fd)
     threading.Thread(target=_end_with_input, daemon=True).start()
     ended, status = os.waitpid(-1, 0)
-    while ended != child:  # orphans of the calculation's programs, which would stay as zombies
+    while ended != child:  # reap orphans of the calculation's programs, which would stay as zombies
         ended, status = os.waitpid(-1, 0)
     _end_everything_below()
     if status:
-        _say_last_words(scratch)
+        _print_output_tail(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     _end_like(os.waitstatus_to_exitcode(status))
 
 
 def _leave_after(calculate: Callable[[], object]) -> NoReturn:
-    """End this process once it has calculated, or called ``sys.exit``, without waiting for threads it has started."""
+    """End this process after the calculation or ``sys.exit``, without waiting for threads that it started."""
     code: object = 0
     try:
         calculate()
@@ -73,7 +73,7 @@ def _end_with_input() -> None:
 
 
 def _end_everything_below() -> None:
-    """Kill until nothing runs. Nobody is waited for: how the child ended can be asked once only, by ``run_guarded``."""
+    """Kill until nothing runs; only ``run_guarded`` waits for the child, whose exit status can be read only once."""
     import psutil
 
     while running := [process for process in psutil.Process().children(recursive=True) if _runs(process)]:
@@ -92,8 +92,8 @@ def _runs(process: "psutil.Process") -> bool:
         return False
 
 
-def _say_last_words(scratch: str) -> None:
-    """Print the end of what programs of the calculation wrote, before it goes with their folder."""
+def _print_output_tail(scratch: str) -> None:
+    """Print the end of the files that the calculation's programs wrote, before their folder is removed."""
     from dft_interfaces.output_tail import last_written
 
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""The program behind ``IsolatedEngine``: answers one question after another, JSON on a socket.
+"""The program of ``IsolatedEngine``'s process: it handles one request after another, as JSON on a socket.
 
-What the engine prints goes to the caller's log.
+The engine's output goes to the caller's log.
 """
 
 import contextlib
@@ -24,34 +24,34 @@ from dft_interfaces.settings import EngineSettings
 
 
 def serve(channel: int) -> None:
-    """Answer until the other end of the socket is closed.
+    """Handle requests until the other end of the socket is closed.
 
     Args:
         channel: file descriptor of the socket.
     """
     ECHO.set(sys.stderr)
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the guard's; no program of the engine may read it away
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # only the guard may read standard input
     os.set_inheritable(channel, False)
-    answers, served, surroundings = _Answers(), os.getpid(), _Surroundings()
+    methods, server_pid, state = _Methods(), os.getpid(), _ProcessState()
     with Connection(channel) as connection:
         while True:
             try:
-                question = json.loads(connection.recv_bytes())
+                request = json.loads(connection.recv_bytes())
             except EOFError:
                 return
-            number = question.pop("number")
-            reply = _reply(answers, question.pop("ask"), question)
-            if os.getpid() != served:
-                # A second answer to this question would be taken for that of the next one.
-                os.write(2, b"the engine forked, and its copy came back from the calculation too: the copy was ended\n")
+            number = request.pop("number")
+            reply = _reply(methods, request.pop("ask"), request)
+            if os.getpid() != server_pid:
+                # A second reply to this request would be taken for the reply to the next one.
+                os.write(2, b"the engine forked, and the calculation returned in the copy too: the copy was ended\n")
                 os._exit(0)
-            surroundings.restore()
+            state.restore()
             connection.send_bytes(json.dumps({**reply, "number": number}).encode())
 
 
-class _Surroundings:
-    """What one calculation may spoil for the next: current folder, umask, standard input and outputs."""
+class _ProcessState:
+    """Process state that a calculation may change: current folder, umask, standard input and outputs."""
 
     def __init__(self) -> None:
         self._folder = os.open(".", os.O_RDONLY)
@@ -60,7 +60,7 @@ class _Surroundings:
         self._streams = [os.dup(stream) for stream in range(3)]
 
     def restore(self) -> None:
-        """Put everything back; an engine that has closed all its files has closed the way to the caller too."""
+        """Restore everything; an engine that closes all its files closes the streams to the caller too."""
         for stream, kept in enumerate(self._streams):
             os.dup2(kept, stream)
         os.fchdir(self._folder)
@@ -69,8 +69,8 @@ class _Surroundings:
             sys.stdout.flush()
 
 
-class _Answers:
-    """One method for each question; values are JSON."""
+class _Methods:
+    """One method for each kind of request; values are JSON."""
 
     _engine: DFTEngine
 
@@ -82,11 +82,11 @@ class _Answers:
         }
 
     def ping(self) -> None:
-        """Answer at once."""
+        """Reply at once."""
 
-    def label(self, atoms: dict[str, Any], rung: int | None) -> dict[str, Any]:
-        chosen = None if rung is None else self._engine.ladder[rung]
-        return label_as_dict(self._engine.label(atoms_from_dict(atoms), chosen))
+    def label(self, atoms: dict[str, Any], strategy: int | None) -> dict[str, Any]:
+        retry = None if strategy is None else self._engine.ladder[strategy]
+        return label_as_dict(self._engine.label(atoms_from_dict(atoms), retry))
 
     def estimate_s(self, atoms: dict[str, Any]) -> float:
         return self._engine.estimate_s(atoms_from_dict(atoms))
@@ -95,8 +95,8 @@ class _Answers:
         return self._engine.unknown_elements(symbols)
 
 
-def _reply(answers: _Answers, what: str, details: dict[str, Any]) -> dict[str, Any]:
+def _reply(methods: _Methods, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"answer": getattr(answers, what)(**details)}
+        return {"answer": getattr(methods, name)(**arguments)}
     except Exception as error:  # noqa: BLE001 - the caller raises it again
         return {"error": type(error).__name__, "text": str(error), "traceback": traceback.format_exc()}

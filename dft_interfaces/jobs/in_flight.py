@@ -1,4 +1,4 @@
-"""Jobs in flight, noted on disk so that a worker that died finds them again."""
+"""Records of the jobs in flight on disk, so that a restarted worker finds them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class QueuedJob(BaseModel):
-    """A batch that was, or is about to be, handed to a queue.
+    """A batch that was, or is about to be, submitted to a queue.
 
     Attributes:
-        batch: what it calculates.
-        queue_id: its id in the queue, None before it was handed over.
-        not_before: Unix time before which it is not handed over, s.
-        attempts: request id -> what became of earlier jobs with it.
+        batch: the requests that it calculates.
+        queue_id: its id in the queue, None before it was submitted.
+        not_before: Unix time before which it is not submitted, s.
+        attempts: request id -> outcomes of earlier jobs with this request.
     """
 
     batch: LabelBatch
@@ -36,32 +36,32 @@ class QueuedJob(BaseModel):
         return self.batch.job_name
 
     def with_attempts(self, request_id: str, label: Label) -> Label:
-        """Return a label that also tells of the jobs that were lost before."""
+        """Return a label that also lists the jobs that were lost before."""
         before = self.attempts.get(request_id, ())
         if not before:
             return label
         return replace(label, attempts=before + (label.attempts or (label.as_attempt(""),)))
 
-    def noting(self, rest: Sequence[str], attempt: Attempt) -> "QueuedJob":
-        """Return this job with a loss noted.
+    def with_loss(self, rest: Sequence[str], attempt: Attempt) -> "QueuedJob":
+        """Return this job with a loss recorded.
 
-        A job that had finished something was lost in the next request, and is no fault of those after it; one that had
-        finished nothing is an attempt of all, so that the number of jobs is bounded.
+        A job that finished some requests was lost in the next one, and only that request gets the attempt. If it
+        finished none, all requests get the attempt, so that the number of jobs is bounded.
 
         Args:
             rest: requests without a result, in the order of the batch.
-            attempt: what became of the job.
+            attempt: the outcome of the job.
         """
-        blamed = rest if len(rest) == len(self.batch.requests) else rest[:1]
-        new = {request_id: (*self.attempts.get(request_id, ()), attempt) for request_id in blamed}
+        failed = rest if len(rest) == len(self.batch.requests) else rest[:1]
+        new = {request_id: (*self.attempts.get(request_id, ()), attempt) for request_id in failed}
         return self.model_copy(update={"attempts": self.attempts | new})
 
-    def again(self, rest: Sequence[str], retry: RetrySettings, now_s: float) -> Iterator["QueuedJob"]:
-        """Yield the jobs that take over what this one left: the request it was lost in by itself, and the others.
+    def successors(self, rest: Sequence[str], retry: RetrySettings, now_s: float) -> Iterator["QueuedJob"]:
+        """Yield the jobs for the remaining requests: one for that in which this job was lost, one for the others.
 
         Args:
             rest: requests without a result, in the order of the batch.
-            retry: how long to wait, and how often.
+            retry: number of tries and pauses.
             now_s: Unix time.
         """
         left = [request_id for request_id in rest if len(self.attempts.get(request_id, ())) < retry.tries]
@@ -81,7 +81,7 @@ class JobRecords:
     """One small file for each job in flight.
 
     Args:
-        folder: where they lie; created if needed.
+        folder: where they are stored; created if needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,23 +89,23 @@ class JobRecords:
         self._folder = folder
 
     def read(self) -> dict[str, QueuedJob]:
-        """Return name -> job; a file that cannot be read is left out with a warning."""
+        """Return name -> job; a file that cannot be read is skipped with a warning."""
         jobs = {}
         for path in sorted(self._folder.glob("*.json")):
             try:
                 job = QueuedJob.model_validate_json(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                logger.warning("the note %s of a job in flight cannot be read and is left out", path, exc_info=True)
+                logger.warning("the record %s of a job in flight cannot be read and is skipped", path, exc_info=True)
                 continue
             jobs[job.name] = job
         return jobs
 
     def write(self, job: QueuedJob) -> None:
-        """Note a job, whole or not at all."""
+        """Record a job atomically."""
         write_whole(self._path(job), job.model_dump_json())
 
     def remove(self, job: QueuedJob) -> None:
-        """Forget a job that has ended."""
+        """Remove the record of a job that has ended."""
         self._path(job).unlink(missing_ok=True)
 
     def _path(self, job: QueuedJob) -> Path:

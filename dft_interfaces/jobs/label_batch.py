@@ -1,4 +1,4 @@
-"""What one job calculates: one request, or several cheap ones that share it."""
+"""The requests of one job: a single one, or several cheap ones."""
 
 import hashlib
 import traceback
@@ -19,7 +19,7 @@ from dft_interfaces.settings import EngineSettings, LimitSettings, RetrySettings
 
 
 class LabelBatch(BaseModel):
-    """Requests of one job, with all that their calculation needs; travels as JSON.
+    """Requests of one job, with everything that their calculation needs; stored as JSON.
 
     Attributes:
         folder: of the results.
@@ -39,12 +39,12 @@ class LabelBatch(BaseModel):
 
     @property
     def job_name(self) -> str:
-        """A hash of what is asked for: pyiron returns an old result under an old name in silence."""
-        words = [*self.requests, str(self.generation)]
-        return "label_" + hashlib.sha256(" ".join(words).encode()).hexdigest()[:32]
+        """A hash of the requests, since pyiron silently returns the old result of a job with a known name."""
+        parts = [*self.requests, str(self.generation)]
+        return "label_" + hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
 
     def labels(self, engine: DFTEngine) -> Iterator[tuple[str, Label]]:
-        """Yield the label of each request; each lies in its result file before the next one begins.
+        """Yield the label of each request; each is in its result file before the next calculation starts.
 
         A request that has a finished result already is not calculated again.
 

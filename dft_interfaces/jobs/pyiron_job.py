@@ -1,7 +1,7 @@
 """One pyiron_base job class for labels.
 
 Importing this module imports pyiron_base, which reads its environment once and opens a log in the current folder:
-only ``pyiron_project.WorkerProject`` does so, in a worker process, after it has prepared both.
+only ``pyiron_project.WorkerProject`` does so, in a worker process, after preparing both.
 """
 
 import json
@@ -24,7 +24,7 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
 
     Input and output are JSON texts, which pyiron stores unchanged: it would turn empty dictionaries and tuples into
     lists, and would keep only the type of an exception. Here every outcome is a label, written to its result file
-    before pyiron hears of it.
+    before pyiron stores it.
     """
 
     def __init__(self, project: Any, job_name: str) -> None:
@@ -44,13 +44,13 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
         self.record(self.outcome)
 
     def run_if_scheduler(self) -> int:
-        """Hand the job to the queue.
+        """Submit the job to the queue.
 
-        pyiron's own way would start the first ``python`` on the PATH, keep the queue's words of refusal to itself, and
-        write its job table from the node that calculates, over a network file system on which SQLite must not be used.
+        pyiron's own method would start the first ``python`` on the PATH, hide the queue's error message, and write its
+        job table from the compute node, over a network file system on which SQLite must not be used.
         """
         if self.queue_system is None:
-            raise ValueError("expected a queue system; labels are handed to a queue by QueueRunner only")
+            raise ValueError("expected a queue system; labels are submitted to a queue by QueueRunner only")
         self.project_hdf5.create_working_directory()
         folder = Path(self.working_directory)
         write_batch(folder, self.input.batch)

@@ -1,4 +1,4 @@
-"""Runs labels as pyiron_base jobs, inside a worker process and nowhere else."""
+"""Run labels as pyiron_base jobs, only inside a worker process."""
 
 import logging
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ class LabelRunner:
     """Calculates requests in this process, one pyiron_base job at a time, in this worker's own project.
 
     Every worker has its own project and job table under ``folder/workers/<worker_name>``: two of them that run the
-    same request (after a lost lease) cannot disturb each other's files. ``folder/results`` is shared, and is the
-    truth; nothing is decided from a job table.
+    same request (after a lost lease) cannot disturb each other's files. ``folder/results`` is shared and is the only
+    source of results; the job tables decide nothing.
 
     Takes over the process: see ``WorkerProject``.
 
@@ -36,7 +36,7 @@ class LabelRunner:
         worker_name: name of this worker, the same after a restart so that its project is used again.
         limits: of one calculation.
         retry: how often a calculation that failed is tried again.
-        queue: where jobs are handed over, for ``QueueRunner`` only.
+        queue: where jobs are submitted, for ``QueueRunner`` only.
 
     Raises:
         DFTInterfaceError: not in the main thread, an unusable name, or the name is in use by a living process.
@@ -77,7 +77,7 @@ class LabelRunner:
         self.close()
 
     def close(self) -> None:
-        """End the engine's process and give the worker name free."""
+        """End the engine's process and release the worker name."""
         if self._engine is not None:
             self._engine.close()
         self.project.close()
@@ -89,11 +89,11 @@ class LabelRunner:
 
     @property
     def room(self) -> int:
-        """How many more jobs may be begun."""
+        """How many more jobs may be started."""
         return 1
 
     def submit(self, requests: Mapping[str, Atoms]) -> None:
-        """Begin the calculation of requests that share one job; ``collect`` returns their labels.
+        """Start the calculation of requests that share one job; ``collect`` returns their labels.
 
         Args:
             requests: request id (content hash of structure and level of theory; letters, digits, - and _) ->
@@ -141,13 +141,13 @@ class LabelRunner:
             outcome, job.label_engine = job.outcome, self._engine
             run(job)
         except Exception:
-            # A full disk, a lost job table: the ledger needs neither, and the next labels would fail as this one.
-            logger.exception("pyiron could not keep the job %s; its labels are calculated without it", batch.job_name)
+            # A full disk or a lost job table: the ledger does not need pyiron, and the next labels would fail too.
+            logger.exception("pyiron could not store the job %s; its labels are calculated without it", batch.job_name)
         rest = {request_id: atoms for request_id, atoms in batch.requests.items() if request_id not in outcome}
         return outcome | dict(batch.model_copy(update={"requests": rest}).labels(self._engine))
 
     def _require_fit(self, request_id: str, label: Label, atoms: Atoms) -> None:
-        """Refuse a finished label of another level or structure: neither to use it nor to overwrite it is right."""
+        """Refuse a finished label of another level or structure, which may be neither used nor overwritten."""
         fits = label.level_of_theory == self.level and checked(label, atoms, self._level) is label
         if not fits:
             raise DFTInterfaceError(

@@ -21,8 +21,8 @@ from dft_interfaces.settings import QueueSettings
 logger = logging.getLogger(__name__)
 
 _WORKER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_LONGEST_PATH = 500
-"""SQLite takes 512 bytes, its journal's ending included."""
+_MAX_PATH_BYTES = 500
+"""SQLite accepts 512 bytes, including the suffix of its journal."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT)
 
 
@@ -30,12 +30,12 @@ class WorkerProject:
     """The pyiron project of one worker; no other process opens its job table.
 
     Takes over the process: sets pyiron's environment variables, and works only in the main thread (pyiron installs
-    signal handlers, which are put back after each job).
+    signal handlers; the caller's are restored after each job).
 
     Args:
         folder: of all workers.
         worker_name: letters, digits and _, a letter first.
-        queue: where jobs are handed over, None for jobs that run in this process.
+        queue: where jobs are submitted, None for jobs that run in this process.
 
     Attributes:
         home: the worker's folder.
@@ -53,10 +53,10 @@ class WorkerProject:
                 f"received the worker name {worker_name!r}, expected letters, digits and _, a letter first"
             )
         self.home = home = folder / worker_name
-        if (length := len(os.fsencode(home / "jobs.db"))) > _LONGEST_PATH:
+        if (length := len(os.fsencode(home / "jobs.db"))) > _MAX_PATH_BYTES:
             raise DFTInterfaceError(
-                f"received a folder whose path is too long for a job table ({length} bytes, at most {_LONGEST_PATH}): "
-                f"{folder}; choose a folder nearer to the root"
+                f"received a folder whose path is too long for a job table ({length} bytes, at most "
+                f"{_MAX_PATH_BYTES}): {folder}; choose a folder nearer to the root"
             )
         home.mkdir(parents=True, exist_ok=True)
         self._lock = locked(home / "lock")
@@ -72,11 +72,11 @@ class WorkerProject:
             raise
 
     def close(self) -> None:
-        """Give the worker name free."""
+        """Release the worker name."""
         self._lock.close()
 
     def new_job(self, batch: LabelBatch) -> Any:
-        """Return a job for a batch that did not run yet; what an earlier attempt left is removed."""
+        """Return a job for a batch that did not run yet; files of an earlier attempt are removed."""
         from dft_interfaces.jobs.pyiron_job import LabelJob
 
         require_main_thread()
@@ -92,7 +92,7 @@ class WorkerProject:
             return self._project.load(job_name)
 
     def working_folder(self, job_name: str) -> Path:
-        """Where a job runs in the queue."""
+        """Return the folder in which a job runs in the queue."""
         return Path(self._project.path) / f"{job_name}_hdf5" / job_name
 
     def _remove(self, job_name: str) -> None:
@@ -106,7 +106,7 @@ class WorkerProject:
 
 
 def run(job: Any) -> None:
-    """Run a job, or hand it to its queue, without its announcements and with the caller's signal handlers."""
+    """Run a job, or submit it to its queue, without its announcements and with the caller's signal handlers."""
     with signals_restored(), silenced():
         job.run()
 
@@ -119,7 +119,7 @@ def silenced() -> Iterator[None]:
 
 
 def open_project(home: Path) -> Any:
-    """Import pyiron_base so that everything it writes lies in ``home``, and open a project there.
+    """Import pyiron_base so that it writes only inside ``home``, and open a project there.
 
     Raises:
         DFTInterfaceError: pyiron_base was imported before, for another folder.
@@ -142,7 +142,7 @@ def open_project(home: Path) -> Any:
 
 
 def _remove_if_damaged(job_table: Path) -> None:
-    """Remove a job table that SQLite cannot read: nothing is decided from it, and pyiron makes a new one."""
+    """Remove a job table that SQLite cannot read: nothing depends on it, and pyiron makes a new one."""
     if not job_table.exists():
         return
     try:
@@ -151,12 +151,12 @@ def _remove_if_damaged(job_table: Path) -> None:
     except sqlite3.DatabaseError as error:
         found = str(error)
     if found != "ok":
-        logger.warning("the job table %s is damaged (%s) and is made anew; no result depends on it", job_table, found)
+        logger.warning("the job table %s is damaged (%s) and is replaced; no result depends on it", job_table, found)
         job_table.unlink()
 
 
 def _set_environment(home: Path) -> None:
-    """Keep pyiron inside ``home``: any other PYIRON variable could lead it to another database."""
+    """Keep pyiron inside ``home``: any other PYIRON variable could direct it to another database."""
     for key in [key for key in os.environ if key.startswith("PYIRON")]:
         del os.environ[key]
     os.environ["PYIRONSQLFILE"] = str(home / "jobs.db")
@@ -194,7 +194,7 @@ def require_main_thread() -> None:
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """Put the caller's signal handlers back: pyiron leaves the system's defaults behind."""
+    """Restore the caller's signal handlers afterwards: pyiron leaves the system's defaults."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield

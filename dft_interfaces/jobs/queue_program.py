@@ -1,4 +1,4 @@
-"""What a job of the queue runs, without pyiron and ledger: ``python -m dft_interfaces.jobs.queue_program FOLDER``."""
+"""The program of a queue job, without pyiron and ledger: ``python -m dft_interfaces.jobs.queue_program FOLDER``."""
 
 import json
 import shlex
@@ -13,17 +13,17 @@ BATCH_NAME = "batch.json"
 
 
 def batch_command(folder: Path) -> str:
-    """Return the command of a job, with the interpreter of this very environment whatever the PATH of the node says."""
+    """Return the command of a job, with this environment's interpreter, independent of the node's PATH."""
     return shlex.join([sys.executable, "-m", "dft_interfaces.jobs.queue_program", str(folder)])
 
 
 def write_batch(folder: Path, batch_json: str) -> None:
-    """Put a batch where its job finds it, with a checksum: a structure that was damaged must not be calculated."""
+    """Write a batch to its job's folder, with a checksum: a damaged structure must not be calculated."""
     (folder / BATCH_NAME).write_text(sealed(json.loads(batch_json)), encoding="utf-8")
 
 
 def main() -> None:
-    """Calculate the batch in the folder that is named; the labels go to their result files."""
+    """Calculate the batch in the folder given on the command line; the labels go to their result files."""
     batch = LabelBatch.model_validate(unsealed((Path(sys.argv[1]) / BATCH_NAME).read_text(encoding="utf-8")))
     with IsolatedEngine(batch.engine, batch.limits) as engine:
         for request_id, label in batch.labels(engine):

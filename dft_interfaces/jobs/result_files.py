@@ -1,4 +1,4 @@
-"""One small file for each finished calculation: written last, whole or not at all, with its own checksum."""
+"""One small file for each finished calculation, written atomically and with its own checksum."""
 
 import re
 from logging import getLogger
@@ -17,10 +17,10 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def result_path(folder: Path, request_id: str) -> Path:
-    """Where the result of a request lies.
+    """Return the path of a request's result.
 
     Raises:
-        DFTInterfaceError: an id that is no plain file name.
+        DFTInterfaceError: an id that is not a plain file name.
     """
     if not _SAFE_ID.fullmatch(request_id):
         raise DFTInterfaceError(f"received the request id {request_id!r}, expected up to 128 letters, digits, - and _")
@@ -28,10 +28,10 @@ def result_path(folder: Path, request_id: str) -> Path:
 
 
 def write_result(folder: Path, request_id: str, label: Label) -> Path:
-    """Write a result so that a crash leaves either the old file or the new one, never a part.
+    """Write a result atomically.
 
     Raises:
-        OSError: a full disk, for example; what was there before is still there.
+        OSError: a full disk, for example; an old file is unchanged.
         ValueError: a label with numbers that are not finite.
     """
     path = result_path(folder, request_id)
@@ -41,17 +41,17 @@ def write_result(folder: Path, request_id: str, label: Label) -> Path:
 
 
 def keep_result(folder: Path, request_id: str, label: Label) -> bool:
-    """Write a result if that can be done; a full disk must not cost the label that is at hand.
+    """Write a result if possible; a full disk must not lose the label.
 
     Returns:
-        Whether it was written; why not stands in the log.
+        Whether it was written; the log holds the reason if it was not.
     """
     try:
         write_result(folder, request_id, label)
     except (OSError, ValueError):
         logger.exception(
-            "the result of %s could not be written to %s, its label goes on without a file: free some space there, "
-            "or it is calculated again if this process dies before the ledger has it",
+            "the result of %s could not be written to %s, so its label has no file: free some space there, or it is "
+            "calculated again if this process ends before the label is in the ledger",
             request_id,
             folder,
         )
@@ -62,8 +62,8 @@ def keep_result(folder: Path, request_id: str, label: Label) -> bool:
 def read_result(folder: Path, request_id: str) -> Label | None:
     """Read a result of any status; None if there is none.
 
-    A file that cannot be read, is truncated, of another request, or does not match its checksum is no result: it is
-    named in the log, and the request counts as one that has not ended.
+    A file that cannot be read, is truncated, of another request, or does not match its checksum is not used: it is
+    named in the log, and the request counts as unfinished.
     """
     path = result_path(folder, request_id)
     try:
@@ -74,19 +74,19 @@ def read_result(folder: Path, request_id: str) -> Label | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s is not used, its calculation counts as one that has not ended: %s", path, error)
+        logger.warning("%s is not used, its calculation counts as unfinished: %s", path, error)
         return None
 
 
 def finished_label(folder: Path, request_id: str) -> Label | None:
     """Return the finished label of a request, None if it has to be calculated.
 
-    A calculation that failed in all its tries (crashed, hung, ran out of memory) is not finished: a campaign asks once
-    and then quarantines the frame, and whoever asks again later may find the machine in a better state. One that did
-    not converge on any rung or was rejected is: the same input would end the same way.
+    A calculation that failed in all its tries (crashed, hung, ran out of memory) is not finished: a campaign requests
+    it once and then quarantines the frame, and a later request may succeed on the same machine. A calculation that did
+    not converge with any retry strategy or was rejected is finished: the same input would end the same way.
 
     Raises:
-        DFTInterfaceError: an id that is no plain file name.
+        DFTInterfaceError: an id that is not a plain file name.
     """
     label = read_result(folder, request_id)
     return None if label is None or label.status is LabelStatus.FAILED else label

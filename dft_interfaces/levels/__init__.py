@@ -1,1 +1,1 @@
-"""What an engine's numbers mean, and how that differs from what a foundation was trained at."""
+"""Levels of theory of engines and of foundation models, and their differences."""

@@ -15,9 +15,9 @@ _MODE_KEYS = ("calc_mode", "modal", "task_name", "model_name")
 
 
 def calculator_level(import_path: str, arguments: Mapping[str, Any]) -> FoundationLevel | None:
-    """Return the level of theory that a calculator was trained at, None if it is not in the table.
+    """Return the level of theory of a calculator's training data, None if it is not in the table.
 
-    A sum of one known calculator and of D3 is at the level of the first with the dispersion of the second.
+    A sum of one known calculator and D3 has the level of the first with the dispersion of the second.
 
     Args:
         import_path: of its class.
@@ -31,9 +31,9 @@ def calculator_level(import_path: str, arguments: Mapping[str, Any]) -> Foundati
 
 
 def calculator_mode(arguments: Mapping[str, Any]) -> str | None:
-    """Find what sets the level of theory among a calculator's arguments, at any depth; None if nothing does.
+    """Find the argument of a calculator, at any depth, that sets its level of theory; None if there is none.
 
-    Knows PFP's ``calc_mode``, by name or as a member ``{import_path: ...EstimatorCalcMode.PBE}``, CHGNet's
+    These are PFP's ``calc_mode``, by name or as a member ``{import_path: ...EstimatorCalcMode.PBE}``, CHGNet's
     ``model_name``, and ``modal`` and ``task_name`` of others.
     """
     for key in _MODE_KEYS:

@@ -1,4 +1,4 @@
-"""The engine's level of theory against the one that the foundation was trained at, in sentences for the user."""
+"""Compare the engine's level of theory with that of the foundation's training data, in sentences for the user."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -14,17 +14,17 @@ _U_TOLERANCE_EV = 0.05
 
 _ZEROS = (
     "Total energies: their zeros differ, by up to hundreds of eV per atom between codes; this is a constant for each "
-    "element, which the alignment takes out before the first training."
+    "element, which the alignment removes before the first training."
 )
 
 
 def foundation_level(kind: str, model: str, mode: str | None = None) -> FoundationLevel | None:
-    """Return the level of theory that a foundation was trained at, None if it is not in the table.
+    """Return the level of theory of a foundation's training data, None if it is not in the table.
 
     Args:
         kind: as in the config: ``fairchem``, ``sevennet`` or ``calculator``.
-        model: for SevenNet its name (``7net-0``), for a calculator the import path of its class; not looked at for
-            fairchem, where the task says it all.
+        model: for SevenNet its name (``7net-0``), for a calculator the import path of its class; not used for
+            fairchem, where the task determines the level.
         mode: fairchem's task, SevenNet's fidelity, or what ``calculator_mode`` finds for a calculator.
     """
     name = "" if mode is None else mode.rpartition(".")[2].lower().replace(" ", "_")
@@ -43,11 +43,11 @@ def foundation_level(kind: str, model: str, mode: str | None = None) -> Foundati
 def differences(
     level: LevelOfTheory, foundation: FoundationLevel, elements: Collection[str] | None = None
 ) -> list[str]:
-    """Return how the engine's level of theory differs from the foundation's and what that means; empty if it does not.
+    """Return how the engine's level of theory differs from the foundation's, with consequences; empty if it does not.
 
     Args:
         level: of the engine.
-        foundation: of the model that is corrected.
+        foundation: of the foundation model.
         elements: symbols of all elements of the campaign, so that +U is named only where it acts; by default any.
     """
     sentences = [_functional(level, foundation), _code(level, foundation)]
@@ -74,14 +74,14 @@ def _functional(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     if not ours:
         return (
             f"Functional: engine {level.code} does not name one ({level.summary}), the foundation was trained on "
-            f"{foundation.functional}: whether they agree is for you to say."
+            f"{foundation.functional}: check that they agree."
         )
     if ours == theirs:
         return ""
     return (
         f"Functional: the labels are {level.functional}, the foundation was trained on {foundation.functional} "
         f"({foundation.name}): the heads also have to learn the difference between the functionals, so forces "
-        "disagree from the start and more labels are needed; what is learnt is that of the labels."
+        "disagree from the start and more labels are needed; the result has the functional of the labels."
     )
 
 
@@ -91,7 +91,7 @@ def _dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     if " + " in foundation.dispersion:
         return (
             f"Dispersion: the foundation counts it twice ({foundation.dispersion}): its data contain one correction, "
-            "and its calculator adds another; leave that out."
+            "and its calculator adds another; remove the latter."
         )
     added = _added_dispersion(level, foundation)
     if added:
@@ -101,23 +101,22 @@ def _dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     if not ours:
         return (
             f"Dispersion: the foundation contains {foundation.dispersion}, the labels do not: the heads would learn to "
-            "remove attraction between molecules and layers; add the correction to the engine's settings if you want "
-            "to keep it."
+            "remove attraction between molecules and layers; to keep it, add the correction to the engine's settings."
         )
     stated = level.dispersion or ours.upper()
     if not theirs:
         return (
             f"Dispersion: the labels contain {stated}, the foundation has none apart from its functional: its weak, "
-            "long-ranged attraction reaches beyond the cutoff of the heads, which learn only the near part of it."
+            "long-ranged attraction extends beyond the cutoff of the heads, which learn only its short-ranged part."
         )
     return (
         f"Dispersion: the labels contain {stated}, the foundation {foundation.dispersion}: a small, smooth difference, "
-        "felt most between molecules and layers."
+        "largest between molecules and layers."
     )
 
 
 def _added_dispersion(level: LevelOfTheory, foundation: FoundationLevel) -> str:
-    """Return how a D3 that the foundation's calculator adds differs from the same kind of D3 in the labels."""
+    """Return how the D3 of the foundation's calculator differs from the same kind of D3 in the labels."""
     damped = foundation.dispersion_functional
     if not damped or functional_and_dispersion("", level.dispersion) != functional_and_dispersion(
         "", foundation.dispersion
@@ -148,7 +147,7 @@ def _hubbard(level: LevelOfTheory, foundation: FoundationLevel, elements: Collec
     return (
         f"+U: for {', '.join(unlike)} the labels have {_values(unlike, ours)}, the foundation "
         f"{_values(unlike, theirs)}{where if theirs else ''}: U changes the energies of oxides and their magnetic "
-        "states from structure to structure, which no shift per element takes out; set the same values in the engine, "
+        "states from structure to structure, which no shift per element removes; set the same values in the engine, "
         "or expect to need labels for it."
     )
 
@@ -198,7 +197,7 @@ def _dipole(level: LevelOfTheory, foundation: FoundationLevel) -> str:
     has, has_not = ("labels", "data of the foundation") if ours else ("data of the foundation", "labels")
     return (
         f"Dipole correction: the {has} have it on slabs, the {has_not} do not: slabs with two unlike faces differ by "
-        "some meV, and by some meV/Å on the outermost atoms; bulks and symmetric slabs by nothing."
+        "some meV, and by some meV/Å on the outermost atoms; bulks and symmetric slabs do not differ."
     )
 
 
@@ -207,7 +206,7 @@ def _code(level: LevelOfTheory, foundation: FoundationLevel) -> str:
         return (
             f"Code: the labels come from {level.code} ({level.summary}), the foundation from {foundation.summary}: "
             "other cores, basis and zero of energy; with the same functional this mostly shifts energies per element, "
-            "and leaves forces that differ by what the two bases are not converged to."
+            "and forces differ by the convergence errors of the two bases."
         )
     return _gaussian_basis(level, foundation) if foundation.gaussian_basis else _cutoff(level, foundation)
 

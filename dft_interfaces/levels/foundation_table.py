@@ -1,4 +1,4 @@
-"""The levels of theory that foundation models were trained at, as their publications and input sets state them."""
+"""The levels of theory of foundation models' training data, from their publications and input sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,15 +7,15 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class FoundationLevel:
-    """What a foundation's energies mean.
+    """Level of theory of a foundation's training data.
 
     Attributes:
-        name: the data it was trained on.
+        name: the training data.
         functional: exchange and correlation, without +U and dispersion.
-        code: code family that made the data, as in ``LevelOfTheory.code``; empty where it is not published.
-        basis: pseudopotentials or basis set in words.
+        code: code family that calculated the data, as in ``LevelOfTheory.code``; empty where it is not published.
+        basis: description of the pseudopotentials or basis set.
         dispersion: correction added to the functional; empty for none or for one that is part of the functional.
-        dispersion_functional: whose parameters the correction has, where a calculator adds one; empty otherwise.
+        dispersion_functional: functional of the parameters of a correction that a calculator adds; empty otherwise.
         dispersion_three_body: whether such a correction contains the three-body term.
         cutoff_eV: plane-wave cutoff, None for other bases or where it is not published.
         gaussian_basis: name of the Gaussian basis set, empty for others.
@@ -23,7 +23,7 @@ class FoundationLevel:
         hubbard_anions: U is applied only in cells with one of these; empty if it always is.
         spin_polarised: whether the data are, None where it is not published.
         dipole_correction: whether slabs of the data have one, None where there are no slabs or it is not published.
-        source: where all this is stated.
+        source: references.
     """
 
     name: str
@@ -43,7 +43,7 @@ class FoundationLevel:
 
     @property
     def summary(self) -> str:
-        """The level in words, for example ``PBE(+U), vasp, PAW PBE_54, 520 eV``."""
+        """Readable description, for example ``PBE(+U), vasp, PAW PBE_54, 520 eV``."""
         functional = self.functional + ("(+U)" if self.hubbard_U_eV else "")
         cutoff = "" if self.cutoff_eV is None else f"{self.cutoff_eV:g} eV"
         parts = ("-".join(filter(None, (functional, self.dispersion))), self.code, self.basis, cutoff)
@@ -247,4 +247,4 @@ PFP_MODES = {
     "wb97xd": PFP_WB97XD,
     "molecule": PFP_WB97XD,
 }
-"""By PFP's calculation mode, in its present and its former name."""
+"""By PFP's calculation mode, under its current and its former name."""

@@ -1,4 +1,4 @@
-"""One name for a functional and a dispersion correction, whatever the code that spells it."""
+"""Canonical names of functionals and dispersion corrections, from the spelling of any code."""
 
 import re
 
@@ -21,19 +21,19 @@ _HUBBARD_SUFFIX = re.compile(r"\(?\+u\)?$")
 _DISPERSION_SUFFIX = re.compile(r"[-+_ /]?(d[234](?:\s*\([a-z]+\)|[-_ ]?(?:bj|zero))?)$")
 _DISPERSION = re.compile(r"d([234])(bj|zero)?")
 _OWN_DISPERSION = {"wb97m-v", "wb97x-v", "wb97x-d"}
-"""Functionals that are defined with their dispersion: naming it again changes nothing."""
+"""Functionals whose definition includes dispersion: naming it again changes nothing."""
 
 
 def functional_and_dispersion(functional: str, dispersion: str = "") -> tuple[str, str]:
-    """Return the usual names of a functional and of the dispersion correction that goes with it.
+    """Return the canonical names of a functional and of its dispersion correction.
 
     Args:
         functional: in the spelling of any code: ``PBE``, ``GGA_X_PBE+GGA_C_PBE``, ``pbe,pbe``, VASP's ``PE``,
             ``ωB97M-V``, with or without ``+U`` and a suffix such as ``-D3(BJ)``.
-        dispersion: stated apart, for example ``D3(BJ)`` or ``d3zero``.
+        dispersion: stated separately, for example ``D3(BJ)`` or ``d3zero``.
 
     Returns:
-        For example ``("pbe", "d3(bj)")``; an unknown name comes back in lower case without punctuation. The
+        For example ``("pbe", "d3(bj)")``; an unknown name is returned in lower case without punctuation. The
         dispersion is empty where there is none or where it is part of the functional.
     """
     text = _HUBBARD_SUFFIX.sub("", functional.strip().lower().replace("ω", "w").replace("²", "2").replace("omega", "w"))

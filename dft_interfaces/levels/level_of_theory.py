@@ -1,4 +1,4 @@
-"""What an engine's numbers mean."""
+"""The level of theory of an engine."""
 
 import hashlib
 import json
@@ -11,21 +11,21 @@ from typing import Any
 class LevelOfTheory:
     """Everything that changes an engine's numbers; labels of different levels never mix.
 
-    Values are JSON: they enter the fingerprint. Versions, core counts and what only changes the way to the
-    self-consistent solution do not belong here.
+    Values are JSON: they enter the fingerprint. Versions, core counts and settings that only change how the
+    self-consistent solution is reached do not belong here.
 
     Attributes:
         code: code family, for example ``pyscf``.
-        summary: the level in words, for example ``PBE/def2-SVP, density fitting``; not part of the fingerprint.
-        functional: exchange and correlation in the engine's spelling, empty if it has none or does not say.
+        summary: readable description, for example ``PBE/def2-SVP, density fitting``; not part of the fingerprint.
+        functional: exchange and correlation in the engine's spelling, empty if there is none or it is unknown.
         dispersion: correction added to the functional, for example ``D3(BJ)``; empty for none.
-        hubbard_U_eV: effective U by what it acts on, for example ``{"Ni-3d": 6.2}``.
-        pseudopotentials: name of the set, and the hash of the files that are read; empty for all-electron codes.
+        hubbard_U_eV: effective U by element and shell, for example ``{"Ni-3d": 6.2}``.
+        pseudopotentials: name of the set, and the hash of its files; empty for all-electron codes.
         basis: basis set, or cutoffs and grids.
         kpoint_density_A: k-points times lattice spacing, None for molecules.
         smearing: kind and width, None for fixed occupations.
         spin: how spin is treated.
-        more: what else changes the numbers.
+        more: other settings that change the numbers.
     """
 
     code: str
@@ -46,7 +46,7 @@ class LevelOfTheory:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what enters the fingerprint, as plain JSON values.
+        """Return the content of the fingerprint as plain JSON values.
 
         Raises:
             ValueError: a value that JSON cannot hold, or a number that is not finite.

@@ -1,1 +1,1 @@
-"""Pseudopotential files: which there are, and what their makers say of cutoffs."""
+"""Pseudopotential files, and the cutoffs that their authors recommend."""

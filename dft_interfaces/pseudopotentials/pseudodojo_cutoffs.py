@@ -1,4 +1,4 @@
-"""Plane-wave cutoffs of the PseudoDojo pseudopotentials, which their UPF files do not say."""
+"""Plane-wave cutoffs of the PseudoDojo pseudopotentials, which their UPF files do not state."""
 
 from ase.units import Hartree
 
@@ -13,11 +13,11 @@ _LOW_HINT_HARTREE = {
 }  # fmt: skip
 
 
-def least_cutoff_eV(element: str) -> float | None:
+def min_cutoff_eV(element: str) -> float | None:
     """Return the "low" hint of an element, eV; below it forces and stress are wrong.
 
     From ``ONCVPSP-PBE-PDv0.4/standard.djson`` of abinit/pseudo_dojo. Version 0.5 of the files revised eleven elements
-    without publishing other hints; the stringent files ask for more.
+    without publishing other hints; the stringent files need higher cutoffs.
     """
     hint = _LOW_HINT_HARTREE.get(element)
     return None if hint is None else float(hint * Hartree)

@@ -1,4 +1,4 @@
-"""Pseudopotential files in the UPF format: what their headers say."""
+"""Read the headers of pseudopotential files in the UPF format."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from ase.units import Ry
 
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.foreign import reading
-from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import least_cutoff_eV
+from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import min_cutoff_eV
 
 _HEADER = re.compile(r"<PP_HEADER\s(.*?)/?>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
@@ -35,10 +35,10 @@ class UpfFile:
     Attributes:
         name: file name.
         element: chemical symbol.
-        functional: what it was made with, in its usual spelling, for example ``PBE``.
+        functional: the functional for which it was made, in its usual spelling, for example ``PBE``.
         norm_conserving: False for ultrasoft and PAW files, which need a finer density grid.
-        valence_electrons: electrons that are calculated.
-        least_cutoff_eV: plane-wave cutoff below which it is wrong, None if nobody says.
+        valence_electrons: number of valence electrons.
+        min_cutoff_eV: lowest usable plane-wave cutoff, None if neither the file nor its authors state one.
     """
 
     name: str
@@ -46,7 +46,7 @@ class UpfFile:
     functional: str
     norm_conserving: bool
     valence_electrons: float
-    least_cutoff_eV: float | None
+    min_cutoff_eV: float | None
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class UpfSet:
 
 
 def read_upf_set(folder: Path, functional: str) -> UpfSet:
-    """Read the UPF files (version 2) of one functional; others in the folder are passed over.
+    """Read the UPF files (version 2) of one functional; others in the folder are ignored.
 
-    They are read again only when one of them was changed, added or removed.
+    They are read again only after one of them was changed, added or removed.
 
     Args:
         folder: holds files with the ending ``.upf`` or ``.UPF``.
@@ -105,7 +105,7 @@ def _read_upf_set(folder: Path, functional: str, stamps: tuple[tuple[Path, int, 
         found = f"only files for {', '.join(sorted(others))}" if others else "no UPF files"
         raise EngineSettingsError(
             f"received xc {functional}, which has to agree with the pseudopotentials, and {folder} holds {found}: "
-            "set 'xc' to what the files were made for, or 'pseudopotentials' to another folder"
+            "set 'xc' to the functional of the files, or 'pseudopotentials' to another folder"
         )
     return UpfSet(folder, files, digest.hexdigest()[:16])
 
@@ -126,16 +126,16 @@ def _read_header(name: str, text: str) -> UpfFile | None:
         functional=_FUNCTIONALS.get(spelling, spelling),
         norm_conserving=values["pseudo_type"] in {"NC", "SL"},
         valence_electrons=_number(values["z_valence"]),
-        least_cutoff_eV=_least_cutoff_eV(values),
+        min_cutoff_eV=_min_cutoff_eV(values),
     )
 
 
-def _least_cutoff_eV(header: Mapping[str, str]) -> float | None:
+def _min_cutoff_eV(header: Mapping[str, str]) -> float | None:
     stated = _number(header.get("wfc_cutoff", "0"))
     if stated > 0:
         return float(stated * Ry)
     from_pseudodojo = "ONCVPSP" in header.get("generated", "") and header.get("author") == "anonymous"
-    return least_cutoff_eV(header["element"]) if from_pseudodojo else None
+    return min_cutoff_eV(header["element"]) if from_pseudodojo else None
 
 
 def _number(text: str) -> float:

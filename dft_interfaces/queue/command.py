@@ -11,42 +11,43 @@ TIMEOUT_S = 60.0
 SECRET = ("MONGODB_URI",)
 
 
-def run_command(words: Sequence[str], folder: str | None = None) -> str:
-    """Run a command of the queue and return what it prints.
+def run_command(arguments: Sequence[str], folder: str | None = None) -> str:
+    """Run a command of the queue and return its output.
 
     Args:
-        words: program and arguments.
+        arguments: program and arguments.
         folder: in which it runs, the current one by default.
 
     Raises:
-        QueueError: it failed, is missing or does not answer.
+        QueueError: it failed, is missing or does not respond.
     """
-    line = " ".join(words)
+    line = " ".join(arguments)
     try:
         done = subprocess.run(
-            words,
+            arguments,
             cwd=folder,
             env=_environment(),
             capture_output=True,
             text=True,
-            errors="replace",  # a queue prints names that other people chose
+            errors="replace",  # the output contains names chosen by other users
             check=True,
             timeout=TIMEOUT_S,
         )
     except FileNotFoundError as error:
         raise QueueError(
-            f"the queue's command {words[0]} is not on this machine's PATH; start the campaign where jobs are submitted"
+            f"the queue's command {arguments[0]} is not on this machine's PATH; start the campaign where jobs are "
+            "submitted"
         ) from error
     except OSError as error:
-        raise QueueError(f"the queue's command {words[0]} could not be started ({reason_of(error)})") from error
+        raise QueueError(f"the queue's command {arguments[0]} could not be started ({reason_of(error)})") from error
     except subprocess.TimeoutExpired as error:
-        raise QueueError(f"the queue did not answer to {line!r} within {TIMEOUT_S:g} s") from error
+        raise QueueError(f"the queue did not respond to {line!r} within {TIMEOUT_S:g} s") from error
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip()
-        raise QueueError(f"the queue refused {line!r} (exit code {error.returncode}): {said}") from error
+        output = (error.stderr or error.stdout).strip()
+        raise QueueError(f"the queue refused {line!r} (exit code {error.returncode}): {output}") from error
     return done.stdout
 
 
 def _environment() -> dict[str, str]:
-    """Return what a job may inherit: queues keep the environment of each job on disk, and no password belongs there."""
+    """Return the environment without passwords: queues store the environment of each job on disk."""
     return {name: value for name, value in os.environ.items() if name not in SECRET}

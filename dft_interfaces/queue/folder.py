@@ -13,7 +13,7 @@ OUTPUT_NAME = "job.out"
 
 
 def prepare_queue_folder(resources: Path, settings: JobSettings) -> Path:
-    """Make ``resources/queues``, where pyiron looks for its queue; a folder of the user's own is linked there.
+    """Make ``resources/queues``, where pyiron looks for its queue; a user's own folder is linked there.
 
     Returns:
         The folder.
@@ -35,8 +35,8 @@ def prepare_queue_folder(resources: Path, settings: JobSettings) -> Path:
 def slurm_script(settings: JobSettings) -> str:
     """Return the jinja2 template of a job's script.
 
-    The values are written out, since pysqa would lower them to a queue's limits in silence. Jobs are not requeued by
-    Slurm: whatever ends one is recorded, and tried again by the worker, a bounded number of times.
+    The values are written out, since pysqa would silently lower them to a queue's limits. Slurm does not requeue jobs:
+    the worker records why each one ended and retries it a bounded number of times.
     """
     options = ["--nodes=1", f"--time={math.ceil(settings.time_s / 60)}", "--no-requeue", *settings.options]
     if settings.memory_GB is not None:
@@ -56,5 +56,5 @@ def slurm_script(settings: JobSettings) -> str:
 
 
 def _literal(line: str) -> str:
-    """Keep braces of the user's own lines out of jinja2's hands."""
+    """Protect braces in the user's own lines from jinja2."""
     return "{% raw %}" + line + "{% endraw %}"

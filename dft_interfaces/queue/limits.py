@@ -1,4 +1,4 @@
-"""What a queue allows; pysqa would lower a request to it in silence, and Slurm would let the job wait for ever."""
+"""Limits of a queue; pysqa would silently lower a request to them, and Slurm would let the job wait forever."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """The most that one job may ask for.
+    """The most that one job may request.
 
     Attributes:
-        queue: whose limits they are, for example ``partition main``.
+        queue: the queue with these limits, for example ``partition main``.
         cores: on one node.
         time_s: wall time.
         memory_GB: on one node.
@@ -38,7 +38,7 @@ def job_cores(settings: QueueSettings, engine: EngineSettings) -> int:
 
 
 def disagreements(settings: QueueSettings, engine: EngineSettings, limits: LimitSettings) -> Iterator[str]:
-    """Yield what the settings alone tell to be wrong, as ``key: sentence``."""
+    """Yield the contradictions between settings, as ``key: sentence``."""
     if settings.cores is not None and settings.cores < engine.cores:
         yield f"cores: received {settings.cores}, must be at least the engine's cores ({engine.cores})"
     if limits.time_s > settings.time_s:
@@ -55,16 +55,16 @@ def disagreements(settings: QueueSettings, engine: EngineSettings, limits: Limit
 
 
 def excesses(settings: JobSettings, cores: int, allowed: QueueLimits) -> Iterator[str]:
-    """Yield what a job on so many cores asks for beyond the limits, as ``key: sentence``."""
-    asked = {"cores": cores, "time_s": settings.time_s, "memory_GB": settings.memory_GB}
-    for key, value in asked.items():
+    """Yield the requests of a job on this number of cores that exceed the limits, as ``key: sentence``."""
+    requested = {"cores": cores, "time_s": settings.time_s, "memory_GB": settings.memory_GB}
+    for key, value in requested.items():
         most = getattr(allowed, key)
         if value is not None and value > most:
             yield f"{key}: received {value:g}, but {allowed.queue} allows at most {most:g}; lower it"
 
 
 def folder_problems(settings: JobSettings, cores: int) -> Iterator[str]:
-    """Yield what is wrong with a queue folder of the user's own for a job on so many cores, as ``key: sentence``."""
+    """Yield the faults of a user's own queue folder for a job on this number of cores, as ``key: sentence``."""
     folder = settings.queue_folder
     if folder is None:
         return
@@ -105,7 +105,7 @@ def _or_unlimited(value: float | None) -> float:
 
 
 def _memory_GB(value: float | str | None) -> float:
-    """Read pysqa's memory: numbers are GB, words such as 4000M carry their unit (M if they have none)."""
+    """Read pysqa's memory: numbers are GB, texts such as 4000M carry their unit (M if they have none)."""
     if not isinstance(value, str):
         return _or_unlimited(value)
     unit = value[-1].lower() if value[-1].isalpha() else "m"

@@ -1,4 +1,4 @@
-"""The limits of a Slurm partition, asked of Slurm."""
+"""The limits of a Slurm partition, as Slurm reports them."""
 
 import re
 
@@ -9,24 +9,24 @@ from dft_interfaces.queue.limits import UNLIMITED, QueueLimits
 
 
 def partition_limits(partition: str) -> QueueLimits:
-    """Return what one job of a partition may have: its time, and the cores and memory of its largest node.
+    """Return the limits of one job of a partition: its time, and the cores and memory of its largest node.
 
     Raises:
-        QueueError: Slurm does not answer, or knows no such partition.
+        QueueError: Slurm does not respond, or has no such partition.
     """
     try:
-        shown = run_command(["scontrol", "show", "partition", partition, "--oneliner"])
+        output = run_command(["scontrol", "show", "partition", partition, "--oneliner"])
     except QueueError as error:
         known = sorted(set(run_command(["sinfo", "--noheader", "--format=%R"]).split()))
         if partition in known:
             raise
-        raise QueueError(f"received the partition {partition!r}, but Slurm knows {', '.join(known)}") from error
-    with reading(lambda why: QueueError(f"what Slurm printed about the partition {partition!r} is not known ({why})")):
-        return _limits(partition, shown)
+        raise QueueError(f"received the partition {partition!r}, expected one of {', '.join(known)}") from error
+    with reading(lambda why: QueueError(f"Slurm's output about the partition {partition!r} cannot be read ({why})")):
+        return _limits(partition, output)
 
 
-def _limits(partition: str, shown: str) -> QueueLimits:
-    fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+def _limits(partition: str, output: str) -> QueueLimits:
+    fields = dict(field.split("=", 1) for field in output.split() if "=" in field)
     nodes = [
         line.split("|") for line in run_command(["sinfo", "-h", "-N", "-p", partition, "--format=%c|%m"]).splitlines()
     ]

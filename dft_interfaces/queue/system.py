@@ -1,4 +1,4 @@
-"""What is asked of a queue: to take a job, which jobs it has, and how one ended. pysqa knows the commands."""
+"""Submit jobs to a queue, list them, and find out how one ended. pysqa provides the commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class JobEnd:
 
     Attributes:
         failure: its kind.
-        state: in the queue's own words, ``unknown`` where it keeps no record.
+        state: the queue's name of the state, ``unknown`` where it keeps no record.
     """
 
     failure: Failure
@@ -54,48 +54,48 @@ class QueueSystem:
             self.queue: str = queue or self._adapter.config["queue_primary"]
 
     def submit(self, job_name: str, folder: Path, command: str, cores: int, **limits: Any) -> int:
-        """Hand a job over and return its id in the queue.
+        """Submit a job and return its id in the queue.
 
         Args:
-            job_name: for people.
+            job_name: shown in the queue's list.
             folder: in which it runs.
-            command: what it runs.
-            cores: how many it gets.
-            limits: ``run_time_max`` (s) and ``memory_max`` (GB) where the script of the queue knows them.
+            command: command line of the job.
+            cores: number of cores.
+            limits: ``run_time_max`` (s) and ``memory_max`` (GB) where the script of the queue uses them.
 
         Raises:
-            QueueError: the queue did not take it; holds its own words.
+            QueueError: the queue refused the job; contains the queue's own message.
         """
         where = {"queue": self.queue, "job_name": job_name, "working_directory": str(folder)}
-        with reading(lambda why: QueueError(f"the queue named no id of the job {job_name} ({why})")):
+        with reading(lambda why: QueueError(f"the queue returned no id of the job {job_name} ({why})")):
             return int(self._adapter.submit_job(**where, cores=cores, command=command, **limits))
 
     def jobs(self) -> dict[int, str]:
-        """Return id -> folder of all jobs that wait or run; one command, however many there are.
+        """Return id -> folder of all jobs that wait or run, with a single command.
 
         Raises:
-            QueueError: the queue does not answer.
+            QueueError: the queue does not respond.
         """
-        with reading(lambda why: QueueError(f"the list of jobs that the queue printed is not known ({why})")):
+        with reading(lambda why: QueueError(f"the queue's list of jobs cannot be read ({why})")):
             table = self._adapter.get_queue_status()
             folders = table["working_directory"] if "working_directory" in table else [""] * len(table)
             return {int(number): str(folder) for number, folder in zip(table["jobid"], folders, strict=True)}
 
     def end_of(self, queue_id: int) -> JobEnd:
-        """Return how a job ended that is no longer in the queue."""
+        """Return how a job that is no longer in the queue ended."""
         state = self._slurm_state(queue_id) if self._is_slurm else ""
         return JobEnd(_FAILURES.get(state, Failure.CRASH), state or "unknown")
 
     def _slurm_state(self, queue_id: int) -> str:
-        """Return what the controller remembers for some minutes, or what the accounting knows if there is one."""
+        """Return the state from the controller, which keeps it for some minutes, or from the accounting if any."""
         try:
-            shown = run_command(["scontrol", "show", "job", str(queue_id), "--oneliner"])
-            return shown.partition("JobState=")[2].split(" ", 1)[0]
+            output = run_command(["scontrol", "show", "job", str(queue_id), "--oneliner"])
+            return output.partition("JobState=")[2].split(" ", 1)[0]
         except QueueError:
             pass
         try:
-            counted = run_command(["sacct", "--jobs", str(queue_id), "-X", "-n", "-P", "--format=State"])
-            return (counted.split() or [""])[0]
+            output = run_command(["sacct", "--jobs", str(queue_id), "-X", "-n", "-P", "--format=State"])
+            return (output.split() or [""])[0]
         except QueueError:
             return ""
 
@@ -107,7 +107,6 @@ def _run(
     shell: bool = False,  # noqa: ARG001
     error_filename: str = "",  # noqa: ARG001
 ) -> list[str] | str:
-    """Run a command for pysqa, whose own way returns None when it fails."""
-    words = commands.split() if isinstance(commands, str) else commands
-    shown = run_command(words, working_directory)
-    return shown.split("\n") if split_output else shown
+    """Run a command for pysqa, whose own implementation returns None when the command fails."""
+    output = run_command(commands.split() if isinstance(commands, str) else commands, working_directory)
+    return output.split("\n") if split_output else output

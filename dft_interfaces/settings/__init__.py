@@ -1,4 +1,4 @@
-"""What a user may set about labelling. Each class is the documentation of its block in the YAML file."""
+"""Settings of labelling. Each class documents its block in the YAML file."""
 
 from typing import Annotated
 

@@ -20,36 +20,38 @@ NOT_CONVERGED = (
 
 
 class ASERetryStrategy(RetryStrategy):
-    """How a retry differs."""
+    """How a retry differs from the first attempt."""
 
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the calculator in place of those of the first attempt."""
+    """Keyword arguments of the calculator that replace those of the first attempt."""
 
 
 class ASECalculatorSettings(BaseEngineSettings):
-    """Any ASE calculator by import path: other codes, or a machine-learned teacher in place of DFT."""
+    """Any ASE calculator by import path: another code, or a machine-learned teacher in place of DFT."""
 
     engine: Literal["ase"]
     calculator: str
-    """Import path of the calculator class, for example ``ase.calculators.emt.EMT``. It runs code: name only yours."""
+    """Import path of the calculator class, for example ``ase.calculators.emt.EMT``. Its code is run: name only code
+    that you trust."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the calculator."""
     functional: str = ""
-    """What the calculator solves, for example ``PBE``; lets the level of theory be compared with the foundation's."""
+    """Functional of the calculator, for example ``PBE``, to compare its level of theory with the foundation's."""
     dispersion: str = ""
-    """For example ``D3(BJ)``."""
+    """Dispersion correction of the calculator, for example ``D3(BJ)``."""
     charge_argument: str = ""
-    """Argument that takes the total charge of each frame, for example ``charge`` for CP2K and ORCA. Whatever its name,
-    the charge also reaches the calculator as ``atoms.info["charge"]`` and as the sum of the initial charges."""
+    """Argument that takes the total charge of each frame, for example ``charge`` for CP2K and ORCA. The calculator also
+    receives the charge as ``atoms.info["charge"]`` and as the sum of the initial charges."""
     multiplicity_argument: str = ""
     """Argument that takes the spin multiplicity of each frame, for example ``mult`` for ORCA."""
     noncollinear_moments: bool = False
-    """The calculator takes initial magnetic moments that are vectors (three numbers for each atom), else refused."""
+    """Whether the calculator takes initial magnetic moments that are vectors (three numbers for each atom). If false,
+    such structures are refused."""
     failure_lines: tuple[str, ...] = NOT_CONVERGED
-    """Text that a code prints when it did not converge, which ASE does not always notice. Looked for in the files that
-    a calculator has written."""
+    """Texts that a code prints when it did not converge, which ASE does not always detect. The files that the
+    calculator wrote are searched for them."""
     ladder: tuple[ASERetryStrategy, ...] = ()
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
         """See ``BaseEngineSettings.objections``."""
@@ -62,6 +64,6 @@ class ASECalculatorSettings(BaseEngineSettings):
         if dot and library.isidentifier() and find_spec(library) is None:
             return (
                 f"engine ase: Python finds no package {library} for the calculator {self.calculator}: install the "
-                "package that brings it, or, if it is a file of your own, put its folder on PYTHONPATH"
+                "package that contains it, or, if it is your own file, add its folder to PYTHONPATH"
             )
         return None

@@ -1,4 +1,4 @@
-"""What the settings of all engines share."""
+"""Base classes of all engines' settings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
-    """Unknown keys are errors; settings do not change after they were read."""
+    """Base of all settings: unknown keys are errors, and values do not change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class RetryStrategy(Settings):
-    """One step of an engine's ladder: what a retry does differently.
+    """One entry of an engine's ``ladder``: how a retry differs from the first attempt.
 
-    A rung changes how the self-consistent solution is reached, never what is solved: the level of theory stays.
+    It changes how the self-consistent solution is reached, never the level of theory.
     """
 
     name: str = Field(min_length=1)
-    """What the attempt is called in the ledger and the report."""
+    """Name of the attempt in the ledger and the report."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Objection:
 
     Attributes:
         about: key of the structure (``file``, ``charge``, ``spin_multiplicity``) or of the engine's settings.
-        text: what was received, what was expected and what to do.
+        text: the value received, the value expected and the next step.
     """
 
     about: str
@@ -38,10 +38,10 @@ class Objection:
 
 
 class BaseEngineSettings(Settings, ABC):
-    """What every engine's block has."""
+    """Settings of every engine."""
 
     engine: str
-    """Which engine."""
+    """Name of the engine."""
     cores: int = Field(1, ge=1, le=100_000)
     """Cores of one calculation. Workers times cores never exceed the machine."""
     ladder: tuple[RetryStrategy, ...] = ()
@@ -49,13 +49,13 @@ class BaseEngineSettings(Settings, ABC):
 
     @abstractmethod
     def remedy(self) -> str | None:
-        """Return None if the engine's library or program is there, else one sentence with the command that mends it.
+        """Return None if the engine's library or program is installed, else a sentence with the command to install it.
 
-        Looks only at what is installed and imports nothing, so that it is cheap enough for every config check.
+        Imports nothing, so that every config check can call it.
         """
 
     def objections(self, atoms: Atoms) -> Iterator[Objection]:
-        """Yield what keeps the engine from labelling a structure at these settings; costs nothing.
+        """Yield the reasons why the engine cannot label a structure with these settings, without calculating.
 
         Args:
             atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``.
@@ -70,5 +70,5 @@ class BaseEngineSettings(Settings, ABC):
 
 
 def missing(engine: str, library: str, command: str) -> str:
-    """Return the sentence about a Python package that is not installed."""
+    """Return a sentence that names a missing Python package and the command that installs it."""
     return f"engine {engine}: the Python package {library} is not installed; install it with: {command}"

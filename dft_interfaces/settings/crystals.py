@@ -1,4 +1,4 @@
-"""What engines for crystals ask of a cell, and settings that their plane-wave codes share."""
+"""Requirements of crystal engines on a cell, and the common settings of plane-wave codes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -17,11 +17,11 @@ class PeriodicEngineSettings(MagneticEngineSettings):
     """Cells that are periodic in three directions: crystals, and slabs between layers of vacuum."""
 
     dipole_correction: bool = False
-    """Cancel the field that the dipole of a slab with two unlike faces makes across its vacuum, and its energy. Set it
-    for molecules on one face, polar and half-covered slabs. It acts on slabs alone: structures with vacuum along
-    exactly one lattice vector, whichever it is, at right angles to the other two and at least 8 Å wide. Bulks, chains
-    and molecules in a box are calculated as without it, at the same level of theory. Labels of slabs then hold no
-    stress: the codes lack the correction's part of it."""
+    """Cancel the field across the vacuum, and its energy, of a slab whose two faces differ. Set it for molecules on one
+    face and for polar or half-covered slabs. It acts only on slabs: structures with vacuum along exactly one lattice
+    vector, perpendicular to the other two and at least 8 Å wide. Bulks, chains and molecules in a box are calculated
+    without it, at the same level of theory. Labels of slabs then have no stress, since the codes lack the correction's
+    contribution to it."""
 
     @property
     def corrects_dipoles(self) -> bool:
@@ -30,7 +30,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
 
     @property
     def correction_of_slabs(self) -> dict[str, str]:
-        """What the dipole correction adds to the level of theory: nothing without it."""
+        """The dipole correction's entry in the level of theory; empty without the correction."""
         return {"dipole_correction": "slabs"} if self.dipole_correction else {}
 
     def corrected_slab(self, atoms: Atoms) -> Slab | None:
@@ -42,7 +42,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
         return slab_of(atoms) if self.dipole_correction else None
 
     def slab_remark(self, atoms: Atoms) -> str:
-        """Return what a label says about the dipole correction; empty for a bulk and without the correction."""
+        """Return a label's remark on the dipole correction; empty for a bulk and without the correction."""
         if not self.dipole_correction:
             return ""
         slab = slab_of(atoms)
@@ -59,7 +59,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
 
 
 class PlaneWaveSettings(PeriodicEngineSettings):
-    """A neutral cell that is periodic in three directions, sampled by k-points of a density."""
+    """Plane-wave calculations of neutral cells that are periodic in three directions, with a k-point density."""
 
     kpoint_density_A: float = Field(20.0, gt=0, le=1000)
     """k-points times lattice spacing, Å, rounded up; the mesh follows the cell (20 gives 4x4x4 for 5.43 Å silicon).
@@ -69,7 +69,7 @@ class PlaneWaveSettings(PeriodicEngineSettings):
     """Grimme's correction, without its three-body term."""
 
     def kpoint_mesh(self, atoms: Atoms) -> tuple[int, int, int]:
-        """Return the mesh of k-points of a cell: a single one across the vacuum that a dipole correction acts in."""
+        """Return the k-point mesh of a cell, with one point across the vacuum of a dipole-corrected slab."""
         slab = self.corrected_slab(atoms)
         if slab is None:
             return kpoint_mesh(atoms, self.kpoint_density_A)
@@ -91,7 +91,7 @@ def not_periodic(engine: str, atoms: Atoms, molecules: str) -> Iterator[Objectio
     Args:
         engine: its name.
         atoms: the structure.
-        molecules: what to do with them.
+        molecules: advice for molecules.
     """
     if not atoms.pbc.all():
         yield Objection(
@@ -102,7 +102,7 @@ def not_periodic(engine: str, atoms: Atoms, molecules: str) -> Iterator[Objectio
 
 
 def unpolarised(atoms: Atoms, starts: Sequence[SpinStart]) -> Iterator[Objection]:
-    """Yield an objection to a spin multiplicity that nothing makes the calculation of a crystal take up.
+    """Yield an objection to a spin multiplicity of a crystal without initial magnetic moments.
 
     Args:
         atoms: the structure.

@@ -19,7 +19,7 @@ INSTALLED_PSEUDOPOTENTIALS = Path(sys.prefix, "share/al-loop/pseudopotentials/Ps
 ESPRESSO_INSTALL = "apt-get install --no-install-recommends quantum-espresso"
 
 ULTRASOFT_DENSITY_FACTOR = 8.0
-"""Ultrasoft and PAW densities are harder than the wave functions: 8 to 12 times their cutoff."""
+"""Ultrasoft and PAW densities need 8 to 12 times the cutoff of the wave functions."""
 
 _SHELLS = {
     "1s": "H",
@@ -30,7 +30,7 @@ _SHELLS = {
     "4f": "Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu",
     "5f": "Th Pa U Np Pu Am Cm",
 }
-"""Shells that pw.x before 7.1 puts a Hubbard U on: it knows one for each element (``set_hubbard_l.f90``)."""
+"""Shells on which pw.x before 7.1 applies a Hubbard U, one for each element (``set_hubbard_l.f90``)."""
 
 HUBBARD_SHELL = {element: shell for shell, elements in _SHELLS.items() for element in elements.split()}
 
@@ -42,11 +42,11 @@ class EspressoRetryStrategy(RetryStrategy):
     mixing_beta: float | None = Field(None, gt=0, le=1)
     """Share of the new density; small values stop charge sloshing."""
     mixing_mode: Literal["plain", "TF", "local-TF"] | None = None
-    """``local-TF`` for slabs, clusters and whatever else is unevenly dense."""
+    """``local-TF`` for slabs, clusters and other systems with an inhomogeneous density."""
     diagonalization: Literal["david", "cg"] | None = None
     """``cg`` is slower and converges where Davidson fails."""
     start_smearing_eV: float | None = Field(None, gt=0, le=100)
-    """Width of a first calculation, whose density starts the calculation proper."""
+    """Width of a first calculation, whose density starts the final one."""
 
 
 class EspressoSettings(PlaneWaveSettings):
@@ -59,25 +59,25 @@ class EspressoSettings(PlaneWaveSettings):
     """Folder with one UPF file for each element; by default the environment variable ESPRESSO_PSEUDO, else the
     PseudoDojo files that ``make setup`` installs."""
     xc: str = "PBE"
-    """The functional that the pseudopotentials were made for."""
+    """The functional for which the pseudopotentials were made."""
     cutoff_eV: float = Field(1250.0, ge=20, le=20_000)
-    """Plane-wave cutoff. The default is enough for most of PseudoDojo; Si and Al are content with 550 eV. Below 20 eV
-    no valence electron is described, above 20,000 eV nothing is gained."""
+    """Plane-wave cutoff. The default is enough for most of PseudoDojo; 550 eV is enough for Si and Al. Below 20 eV no
+    valence electron is described, above 20,000 eV nothing improves."""
     density_cutoff_factor: float = Field(4.0, ge=4, le=100)
     """Cutoff of the density over that of the wave functions: 4 for norm-conserving pseudopotentials, 8 to 12 for
     ultrasoft and PAW ones."""
     smearing: Literal["fermi-dirac", "gaussian", "marzari-vanderbilt"] = "fermi-dirac"
     smearing_eV: float = Field(0.1, gt=0, le=100)
-    """Width. Fixed occupations are not offered: they fail where a frame closes the gap."""
+    """Smearing width. Fixed occupations are not available, since they fail where a frame has no gap."""
     hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
-    """Effective U (Dudarev) by what it acts on, for example ``{Ni-3d: 6.2}``. Needs pw.x before 7.1."""
+    """Effective U (Dudarev) by element and shell, for example ``{Ni-3d: 6.2}``. Needs pw.x before 7.1."""
     max_cycles: int = Field(100, ge=1, le=100_000)
     ladder: tuple[EspressoRetryStrategy, ...] = (
         EspressoRetryStrategy(name="slow mixing", mixing_beta=0.2, mixing_mode="local-TF", max_cycles=200),
         EspressoRetryStrategy(name="warm start", start_smearing_eV=0.5, mixing_beta=0.2, max_cycles=200),
         EspressoRetryStrategy(name="conjugate gradients", diagonalization="cg", mixing_beta=0.1, max_cycles=300),
     )
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     @field_validator("hubbard_U_eV")
     @classmethod
@@ -85,16 +85,16 @@ class EspressoSettings(PlaneWaveSettings):
         for key in value:
             element, _, shell = key.partition("-")
             if element not in HUBBARD_SHELL:
-                raise ValueError(f"received {key!r}, expected an element that pw.x has a shell for, such as Ni-3d")
+                raise ValueError(f"received {key!r}, expected an element for which pw.x has a shell, such as Ni-3d")
             if shell != HUBBARD_SHELL[element]:
                 raise ValueError(f"received {key!r}, expected {element}-{HUBBARD_SHELL[element]}: pw.x takes no other")
         return value
 
     @property
     def pseudopotentials_folder(self) -> Path:
-        """Where the pseudopotentials are read from."""
-        chosen = self.pseudopotentials or os.environ.get("ESPRESSO_PSEUDO") or INSTALLED_PSEUDOPOTENTIALS
-        return Path(chosen).expanduser().absolute()
+        """The folder from which the pseudopotentials are read."""
+        folder = self.pseudopotentials or os.environ.get("ESPRESSO_PSEUDO") or INSTALLED_PSEUDOPOTENTIALS
+        return Path(folder).expanduser().absolute()
 
     def upf_set(self) -> UpfSet:
         """Return the pseudopotentials.
@@ -142,11 +142,11 @@ class EspressoSettings(PlaneWaveSettings):
             yield from self._cutoff_objections(file)
 
     def _cutoff_objections(self, file: UpfFile) -> Iterator[Objection]:
-        if file.least_cutoff_eV is not None and self.cutoff_eV < file.least_cutoff_eV:
+        if file.min_cutoff_eV is not None and self.cutoff_eV < file.min_cutoff_eV:
             yield Objection(
                 "cutoff_eV",
-                f"received {self.cutoff_eV:g}, expected at least {file.least_cutoff_eV:.0f} for a structure with "
-                f"{file.element}: the makers of {file.name} call forces and stress below it wrong",
+                f"received {self.cutoff_eV:g}, expected at least {file.min_cutoff_eV:.0f} for a structure with "
+                f"{file.element}: according to the authors of {file.name}, forces and stress are wrong below it",
             )
         if not file.norm_conserving and self.density_cutoff_factor < ULTRASOFT_DENSITY_FACTOR:
             yield Objection(

@@ -24,11 +24,11 @@ class GPAWRetryStrategy(RetryStrategy):
     """Share of the new density; small values stop charge sloshing."""
     mixing_history: int | None = Field(None, ge=1, le=1000)
     mixer: Literal["msr1", "pulay"] = "msr1"
-    """GPAW's own multisecant scheme or Pulay's, where ``mixing_beta`` or ``mixing_history`` is given; spin
-    density is then mixed apart from density."""
+    """GPAW's own multisecant scheme or Pulay's, where ``mixing_beta`` or ``mixing_history`` is given; density and spin
+    density are then mixed separately."""
     eigensolver: Literal["davidson", "rmm-diis", "ppcg"] | None = None
     start_smearing_eV: float | None = Field(None, gt=0, le=100)
-    """Fermi-Dirac width of a first pass, whose density starts the calculation proper."""
+    """Fermi-Dirac width of a first calculation, whose density starts the final one."""
 
 
 class GPAWSettings(PlaneWaveSettings):
@@ -37,19 +37,19 @@ class GPAWSettings(PlaneWaveSettings):
     engine: Literal["gpaw"]
     xc: str = "PBE"
     cutoff_eV: float = Field(600.0, ge=20, le=20_000)
-    """Plane-wave cutoff. For forces 600 eV or more with O or H and 500 eV with Fe: lower ones are refused. Stress needs
-    more, 800 eV with O and 1000 eV with Fe: labels below it say so. Other elements are not checked. Below 20 eV no
-    valence electron is described, above 20,000 eV nothing is gained."""
+    """Plane-wave cutoff. Forces need 600 eV with O or H and 500 eV with Fe: lower values are refused. Stress needs
+    more, 800 eV with O and 1000 eV with Fe: labels below that carry a remark. Other elements are not checked. Below
+    20 eV no valence electron is described, above 20,000 eV nothing improves."""
     accept_low_cutoff: bool = False
-    """Calculate below an element's lowest good cutoff all the same: for trying out, not for labels to train on."""
+    """Calculate below an element's lowest converged cutoff: for trials, not for training labels."""
     smearing_eV: float = Field(0.1, ge=0, le=100)
     """Fermi-Dirac width."""
     hubbard_U_eV: dict[str, float] = Field(default_factory=dict)
-    """Effective U by element and shell, for example {Ni-3d: 6.2} (Dudarev's form)."""
+    """Effective U (Dudarev) by element and shell, for example ``{Ni-3d: 6.2}``."""
     density_tolerance: float = Field(1e-5, ge=1e-12, le=1)
-    """Convergence of the density: its last change, electrons per valence electron. Against a tight calculation forces
-    are within 1e-4 eV/Å (Si, NaCl, Al, bcc iron with and without U); at GPAW's own 1e-4 those of Si were 1e-3 off, in
-    a tenth less time."""
+    """Convergence of the density: its last change, electrons per valence electron. Compared with a tight calculation
+    forces are within 1e-4 eV/Å (Si, NaCl, Al, bcc iron with and without U); at GPAW's default of 1e-4 those of Si
+    differed by 1e-3 eV/Å, in a tenth less time."""
     energy_tolerance_eV: float = Field(1e-5, ge=1e-12, le=1)
     """Convergence of the energy: its range over the last three cycles, eV per valence electron."""
     max_cycles: int = Field(200, ge=1, le=100_000)
@@ -58,7 +58,7 @@ class GPAWSettings(PlaneWaveSettings):
         GPAWRetryStrategy(name="warm start", start_smearing_eV=0.5, mixing_beta=0.05, max_cycles=400),
         GPAWRetryStrategy(name="another eigensolver", eigensolver="rmm-diis", mixing_beta=0.02, max_cycles=400),
     )
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     @field_validator("hubbard_U_eV")
     @classmethod
@@ -108,13 +108,13 @@ class GPAWSettings(PlaneWaveSettings):
             )
 
     def stress_remark(self, atoms: Atoms) -> str:
-        """Return a remark on a stress that the cutoff leaves wrong; empty where it is right or nothing is known."""
+        """Return a remark on a stress that is not converged at the cutoff; empty where it is, or it is not known."""
         hard = self._beyond_cutoff({symbol: known.stress_eV for symbol, known in lowest_cutoffs(atoms.symbols).items()})
         if not hard:
             return ""
         return (
-            f"stress may be off by more than 0.5 GPa at {self.cutoff_eV:g} eV for {' and '.join(hard)} (Pulay stress): "
-            f"{max(hard.values()):g} eV brings it within that"
+            f"the error of the stress may exceed 0.5 GPa at {self.cutoff_eV:g} eV for {' and '.join(hard)} (Pulay "
+            f"stress): it is below that from {max(hard.values()):g} eV"
         )
 
     def _beyond_cutoff(self, least_eV: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How long, how large and how often: what bounds one label."""
+"""Limits of time, memory and retries of one label."""
 
 from pydantic import Field
 
@@ -6,11 +6,11 @@ from dft_interfaces.settings.base import Settings
 
 
 class RetrySettings(Settings):
-    """A calculation that failed is tried again a bounded number of times, then put aside.
+    """A failed calculation is tried again a limited number of times, then the frame is quarantined.
 
-    What the engine could not converge is tried with the next rung of its ladder at once; what died of its
-    surroundings (a crash, memory, a full disk) is tried again as it was, after a pause that grows, unless the engine
-    raises the same error twice.
+    An unconverged calculation is tried at once with the next retry strategy of the engine's ``ladder``. One that failed
+    because of its environment (a crash, memory, a full disk) is tried again unchanged, after a growing pause, unless
+    the engine raises the same error twice.
     """
 
     tries: int = Field(4, ge=1, le=20)
@@ -18,15 +18,15 @@ class RetrySettings(Settings):
     delay_s: float = Field(5.0, ge=0, le=86_400)
     """Pause before the first retry after a crash, a day at most."""
     delay_factor: float = Field(4.0, ge=1, le=100)
-    """By how much each further pause is longer."""
+    """Factor by which each further pause is longer."""
 
 
 class LimitSettings(Settings):
-    """What one calculation may use; beyond it the calculation is ended and counts as failed."""
+    """Limits of one calculation; one that exceeds them is ended and counts as failed."""
 
     time_s: float = Field(6 * 3600.0, gt=0, le=366 * 86_400)
-    """Wall time of one calculation, a year at most. Twice what your slowest label takes: hung programs are ended by
-    it."""
+    """Wall time of one calculation, a year at most. Set it to twice the time of your slowest label, since only this
+    limit ends programs that hang."""
     memory_GB: float | None = Field(None, gt=0, le=1e6)
-    """Resident memory of a calculation with all programs it starts; no limit by default. Set it below what the
-    machine has, divided by the workers: the operating system would end any process, not just the large one."""
+    """Resident memory of a calculation with all programs it starts; no limit by default. Set it below the machine's
+    memory divided by the number of workers: the operating system would end any process, not only the large one."""

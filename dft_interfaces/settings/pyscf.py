@@ -18,13 +18,13 @@ class PySCFRetryStrategy(RetryStrategy):
 
     max_cycles: int | None = Field(None, ge=1, le=100_000)
     level_shift_hartree: float | None = Field(None, ge=0, le=100)
-    """Raises the virtual orbitals: small gaps stop oscillating."""
+    """Shift of the virtual orbitals, which stops oscillations at small gaps."""
     damping: float | None = Field(None, ge=0, lt=1)
-    """Share of the old Fock matrix in the first cycles, before they are extrapolated."""
+    """Share of the old Fock matrix in the first cycles, before extrapolation starts."""
     start_smearing_eV: float | None = Field(None, gt=0, le=100)
-    """Fermi smearing of a first pass, whose density starts the calculation proper."""
+    """Fermi smearing of a first calculation, whose density starts the final one."""
     newton: bool = False
-    """Second-order solver: slower a step, converges where DIIS does not."""
+    """Second-order solver: slower steps, converges where DIIS does not."""
 
 
 class PySCFSettings(BaseEngineSettings):
@@ -32,34 +32,34 @@ class PySCFSettings(BaseEngineSettings):
 
     engine: Literal["pyscf"]
     xc: str = "pbe"
-    """Functional in PySCF's spelling, for example pbe, r2scan, pbe0, wb97m_v. The level of UMA's task omol is
-    approached by xc wb97m_v with basis def2-tzvpd, and for a third to a sixth of the cost (water and methanol) by xc
-    wb97m with dispersion D3(BJ): the same functional with D3(BJ) in place of its nonlocal correlation VV10."""
+    """Functional in PySCF's spelling, for example pbe, r2scan, pbe0, wb97m_v. xc wb97m_v with basis def2-tzvpd
+    approximates the level of UMA's task omol; xc wb97m with dispersion D3(BJ), the same functional with D3(BJ) in place
+    of its nonlocal correlation VV10, does so for a third to a sixth of the cost (water and methanol)."""
     basis: str = "def2-svp"
     dispersion: Dispersion = ""
-    """Correction added to the functional: D3 with Becke-Johnson damping, or D4; none by default."""
+    """Dispersion correction: D3 with Becke-Johnson damping, or D4; none by default."""
     density_fit: bool = True
     """Density fitting: several times faster, errors well below those of the functional."""
     grid_level: int = Field(3, ge=0, le=9)
     """Density of the integration grid."""
     nlc_grid_level: int = Field(1, ge=0, le=9)
-    """The same for the nonlocal correlation of functionals such as wb97m_v, whose cost is the square of the number of
-    points: on water, level 3 costs ten times as much as level 1 and moves no force by more than 1e-4 eV/Å."""
+    """The same for the nonlocal correlation of functionals such as wb97m_v, whose cost grows with the square of the
+    number of points: for water, level 3 costs ten times as much as level 1 and changes forces by at most 1e-4 eV/Å."""
     max_cycles: int = Field(100, ge=1, le=100_000)
     """SCF iterations before the calculation counts as unconverged."""
     spin_check_below_eV: float = Field(4.5, ge=0, le=100)
-    """A closed shell whose triplet lies less than this above it, by an estimate from its orbitals, is tested for a
-    lower spin-polarised solution (a bond that breaks), and so is every open shell. The test costs about as much as the
-    calculation. 0 switches it and the search for other multiplicities off."""
+    """Test every open shell, and every closed shell whose triplet is less than this above it (estimated from its
+    orbitals), for a lower spin-polarised solution, as of a breaking bond. The test costs about as much as the
+    calculation. 0 disables it and the search for other multiplicities."""
     multiplicities_tried: int = Field(3, ge=1, le=20)
-    """Where turning one spin looks cheap, the next multiplicity is calculated too, up to so many in all. Without a
-    stated one the lowest is the label; a stated one is kept, and the label says which lies lower. 1 tries none."""
+    """Largest number of multiplicities calculated for a frame; the next one is tried where a spin flip seems cheap.
+    Without a stated multiplicity the lowest is the label; a stated one is kept, and the label names a lower one."""
     ladder: tuple[PySCFRetryStrategy, ...] = (
         PySCFRetryStrategy(name="level shift and damping", level_shift_hartree=0.3, damping=0.3, max_cycles=200),
         PySCFRetryStrategy(name="warm start", start_smearing_eV=0.5, max_cycles=200),
         PySCFRetryStrategy(name="second-order solver", newton=True, max_cycles=100),
     )
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     def remedy(self) -> str | None:
         """See ``BaseEngineSettings.remedy``."""
@@ -77,7 +77,6 @@ class PySCFSettings(BaseEngineSettings):
         if atoms.pbc.any():
             yield Objection(
                 "file",
-                f"received a periodic structure (pbc {atoms.pbc.tolist()}), but engine pyscf is for molecules (PySCF's "
-                "periodic forces and stresses do not come together, and are not all right): remove the cell, or use "
-                "engine gpaw for crystals",
+                f"received a periodic structure (pbc {atoms.pbc.tolist()}), but engine pyscf is for molecules (PySCF "
+                "has no consistent periodic forces and stresses): remove the cell, or use engine gpaw for crystals",
             )

@@ -12,7 +12,7 @@ from dft_interfaces.settings.base import BaseEngineSettings, Objection, RetryStr
 from dft_interfaces.settings.crystals import charged
 
 MIN_SPACING_A = 10.0
-"""Between lattice planes: xTB knows the gamma point only, and at 5.4 Å silicon is 0.45 eV per atom off."""
+"""Least distance of lattice planes: xTB has only the gamma point; at 5.4 Å the error for Si is 0.45 eV per atom."""
 
 
 class TBLiteRetryStrategy(RetryStrategy):
@@ -22,16 +22,16 @@ class TBLiteRetryStrategy(RetryStrategy):
     mixer_damping: float | None = Field(None, gt=0, le=1)
     """Share of the new charges; small values stop oscillations."""
     start_temperature_K: float | None = Field(None, gt=0, le=1e6)
-    """Electronic temperature of a first pass, whose charges start the calculation proper."""
+    """Electronic temperature of a first calculation, whose charges start the final one."""
 
 
 class TBLiteSettings(BaseEngineSettings):
-    """Semi-empirical tight binding (xTB): milliseconds for a molecule; a cheap reference, no DFT."""
+    """Semi-empirical tight binding (xTB): milliseconds for a molecule; a cheap reference, not DFT."""
 
     engine: Literal["tblite"]
     method: Literal["GFN2-xTB", "GFN1-xTB", "IPEA1-xTB"] = "GFN2-xTB"
     accuracy: float = Field(0.1, gt=0, le=1000)
-    """Convergence thresholds times this; 1 is the usual choice of xTB, smaller is tighter."""
+    """Factor of the convergence thresholds; 1 is xTB's default, smaller is tighter."""
     electronic_temperature_K: float = Field(300.0, ge=0, le=1e6)
     """Width of the Fermi-Dirac occupations."""
     max_cycles: int = Field(250, ge=1, le=100_000)
@@ -40,7 +40,7 @@ class TBLiteSettings(BaseEngineSettings):
         TBLiteRetryStrategy(name="slow mixing", mixer_damping=0.1, max_cycles=1000),
         TBLiteRetryStrategy(name="warm start", start_temperature_K=3000, mixer_damping=0.2, max_cycles=1000),
     )
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     def remedy(self) -> str | None:
         """See ``BaseEngineSettings.remedy``."""

@@ -24,8 +24,8 @@ _MANAGED_TAGS = {
     "NSW": "labels are static calculations",
     "IBRION": "labels are static calculations",
     "ISIF": "labels hold forces and stress",
-    "ISTART": "every calculation starts afresh",
-    "ICHARG": "every calculation starts afresh",
+    "ISTART": "every calculation starts from scratch",
+    "ICHARG": "every calculation starts from scratch",
     "NELECT": "it follows from the charge of the structure",
     "NUPDOWN": "it follows from the spin multiplicity of the structure",
     "KSPACING": "set kpoint_density_A",
@@ -45,11 +45,11 @@ class VASPRetryStrategy(RetryStrategy):
     amix_mag: float | None = Field(None, gt=0, le=100)
     bmix_mag: float | None = Field(None, gt=0, le=100)
     start_smearing_eV: float | None = Field(None, gt=0, le=100)
-    """Gaussian width of a first pass, whose orbitals start the calculation proper."""
+    """Gaussian width of a first calculation, whose orbitals start the final one."""
 
     @property
     def incar(self) -> dict[str, Any]:
-        """Tags that this rung changes."""
+        """Tags that this retry strategy changes."""
         tags = ("algo", "nelm", "amix", "bmix", "amix_mag", "bmix_mag")
         return {tag.upper(): getattr(self, tag) for tag in tags if getattr(self, tag) is not None}
 
@@ -59,28 +59,28 @@ class VASPSettings(PeriodicEngineSettings):
 
     engine: Literal["vasp"]
     input_set: Literal["omat", "omc", "odac", "oc20", "custom"] = "omat"
-    """The published inputs of one of UMA's tasks, so that labels are at the level of theory of that task: omat for
+    """The published inputs of one of UMA's tasks, so that labels have the level of theory of that task: omat for
     inorganic crystals, omc for molecular crystals, odac for metal-organic frameworks, oc20 for surfaces with
     adsorbates. custom takes everything from ``incar``, ``kpoint_density_A`` and ``potcar_names``."""
     command: str = "vasp_std"
-    """What runs VASP in the folder of its inputs, without a shell: ``mpirun -np 32 /opt/vasp/bin/vasp_std``."""
+    """Command that runs VASP in the folder of its inputs, without a shell: ``mpirun -np 32 /opt/vasp/bin/vasp_std``."""
     potcars: Path | None = None
     """Folder of the pseudopotentials, in the layout of ASE (``potpaw_PBE.54/Fe_pv/POTCAR``) or of pymatgen
     (``POT_GGA_PAW_PBE_54/POTCAR.Fe_pv.gz``). By default that of VASP_PP_PATH or PMG_VASP_PSP_DIR."""
     scratch: Path | None = None
-    """Folder in which each calculation gets a folder of its own, removed afterwards; by default the system's
-    temporary folder. Calculations over several nodes need one that all nodes see."""
+    """Folder of the calculations' own folders, which are removed afterwards; by default the system's temporary folder.
+    Calculations on several nodes need one that all nodes see."""
     incar: dict[str, Any] = Field(default_factory=dict)
-    """Tags beside those of the input set, or in their place, for example ``{NCORE: 4, KPAR: 2}``. All but those that
-    only say how the solution is reached make another level of theory. LDAUU, LDAUL, LDAUJ and MAGMOM take values by
-    element: ``{LDAU: true, LDAUTYPE: 2, LDAUL: {Ni: 2}, LDAUU: {Ni: 6.2}, LDAUJ: {Ni: 0}}``."""
+    """Tags added to those of the input set or replacing them, for example ``{NCORE: 4, KPAR: 2}``. Except for tags that
+    only control how the solution is reached, they change the level of theory. LDAUU, LDAUL, LDAUJ and MAGMOM take
+    values by element: ``{LDAU: true, LDAUTYPE: 2, LDAUL: {Ni: 2}, LDAUU: {Ni: 6.2}, LDAUJ: {Ni: 0}}``."""
     kpoint_density_A: float | None = Field(None, gt=0, le=1000)
     """k-points times lattice spacing, Å, rounded up, mesh with Gamma, in place of the input set's own mesh; 30 suits
     metals. Required by custom."""
     potcar_names: dict[str, str] = Field(default_factory=dict)
     """Pseudopotentials in place of the input set's, by element: ``{W: W_pv}``."""
     potcar_functional: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = "PBE_54"
-    """Set of pseudopotentials of custom; the published sets have their own."""
+    """Set of pseudopotentials for custom; the published sets have their own."""
     ladder: tuple[VASPRetryStrategy, ...] = (
         VASPRetryStrategy(name="conjugate gradients", algo="All", nelm=200),
         VASPRetryStrategy(
@@ -88,21 +88,21 @@ class VASPSettings(PeriodicEngineSettings):
         ),
         VASPRetryStrategy(name="warm start", algo="All", nelm=300, start_smearing_eV=0.4),
     )
-    """What the retries of a calculation that did not converge do differently, in order."""
+    """Retry strategies for a calculation that did not converge, in order."""
 
     @field_validator("incar")
     @classmethod
     def _free_tags_only(cls, incar: dict[str, Any]) -> dict[str, Any]:
         tags = {tag.upper(): value for tag, value in incar.items()}
         for tag in tags.keys() & _MANAGED_TAGS.keys():
-            raise ValueError(f"received {tag}, which is not yours to set here: {_MANAGED_TAGS[tag]}")
+            raise ValueError(f"received {tag}, which cannot be set here: {_MANAGED_TAGS[tag]}")
         return tags
 
     @field_validator("command")
     @classmethod
     def _command_can_be_split(cls, command: str) -> str:
         if not shlex.split(command):
-            raise ValueError("received nothing, expected for example mpirun -np 32 vasp_std")
+            raise ValueError("received an empty command, expected for example mpirun -np 32 vasp_std")
         return command
 
     @model_validator(mode="after")
@@ -110,8 +110,7 @@ class VASPSettings(PeriodicEngineSettings):
         if self.input_set == "custom":
             if "ENCUT" not in self.incar or self.kpoint_density_A is None:
                 raise ValueError(
-                    "input_set custom: expected incar with ENCUT (eV) and kpoint_density_A (Å), which it has no "
-                    "defaults for"
+                    "input_set custom: expected incar with ENCUT (eV) and kpoint_density_A (Å), which have no defaults"
                 )
             return self
         lowest, given = published_set(self.input_set).incar["ENCUT"], self.incar.get("ENCUT")
@@ -144,7 +143,7 @@ class VASPSettings(PeriodicEngineSettings):
 
     @property
     def inputs(self) -> InputSet:
-        """The input set with everything that these settings change in it."""
+        """The input set with the changes of these settings."""
         kpoints = None if self.kpoint_density_A is None else {"density_A": self.kpoint_density_A}
         if self.input_set == "custom":
             return InputSet("custom", self.incar, kpoints or {}, self.potcar_functional, self.potcar_names, True)
@@ -158,7 +157,7 @@ class VASPSettings(PeriodicEngineSettings):
 
     @property
     def potcar_folder(self) -> Path | None:
-        """The folder of pseudopotentials that is used, None if none is named."""
+        """The folder of pseudopotentials, None if neither settings nor environment name one."""
         named = self.potcars or next(filter(None, map(os.environ.get, POTCAR_VARIABLES)), None)
         return Path(named).expanduser().absolute() if named else None
 
@@ -203,26 +202,26 @@ class VASPSettings(PeriodicEngineSettings):
         if not polarised:
             yield Objection(
                 "spin_starts",
-                f"{received}, but input set {self.input_set} is not spin-polarised, so that all starts end alike: "
-                "remove the key, or set incar: {ISPIN: 2}, which is another level of theory",
+                f"{received}, but input set {self.input_set} is not spin-polarised, so that all starts give the same "
+                "result: remove the key, or set incar: {ISPIN: 2}, which is another level of theory",
             )
         elif "given" in self.spin_starts and not atoms.has("initial_magmoms"):
             yield Objection(
                 "spin_starts",
                 f"{received} for a structure without initial magnetic moments, which the input set would then choose: "
-                "leave given out, or set the system's initial_magnetic_moments",
+                "remove given, or set the system's initial_magnetic_moments",
             )
 
     def _missing_programs(self) -> Iterator[str]:
-        words = shlex.split(self.command)
-        binaries = [word for word in words if "vasp" in Path(word).name.lower()]
-        for program in dict.fromkeys((words[0], *binaries)):
+        arguments = shlex.split(self.command)
+        binaries = [argument for argument in arguments if "vasp" in Path(argument).name.lower()]
+        for program in dict.fromkeys((arguments[0], *binaries)):
             if shutil.which(program) is not None:
                 continue
             if program in binaries:
                 yield (
                     f"the program {program} is not on the PATH: VASP needs a licence (vasp.at); build it or load your "
-                    "site's module, and name the binary in command, by its absolute path if need be"
+                    "site's module, and name the binary in command, by its absolute path if necessary"
                 )
             else:
                 yield f"the program {program} is not on the PATH: install it or change command ({self.command})"
@@ -231,8 +230,8 @@ class VASPSettings(PeriodicEngineSettings):
         folder = self.potcar_folder
         if folder is None:
             yield (
-                "no folder of pseudopotentials: unpack the potpaw_PBE.54 that comes with your VASP licence and name "
-                f"the folder above it in potcars, or in {' or '.join(POTCAR_VARIABLES)}"
+                "no folder of pseudopotentials: unpack the potpaw_PBE.54 of your VASP licence and name its parent "
+                f"folder in potcars, or in {' or '.join(POTCAR_VARIABLES)}"
             )
         elif not folder.is_dir():
             yield f"the folder of pseudopotentials {folder} does not exist: correct potcars"

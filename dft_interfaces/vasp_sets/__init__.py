@@ -1,4 +1,4 @@
-"""VASP inputs that UMA's tasks were trained at, as data: one YAML file for each published input set."""
+"""VASP inputs of the training data of UMA's tasks: one YAML file for each published input set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ NAMES = ("omat", "omc", "odac", "oc20")
 
 @dataclass(frozen=True)
 class InputSet:
-    """What decides a static calculation apart from the structure.
+    """The inputs of a static calculation apart from the structure.
 
     Attributes:
         name: UMA's task, or ``custom``.
@@ -22,7 +22,7 @@ class InputSet:
         kpoints: one of ``{reciprocal_density: per Å⁻³, always_gamma: ...}``, ``{surface_A: Å}``,
             ``{gamma: [1, 1, 1]}`` or ``{density_A: Å}``.
         potcar_functional: set of pseudopotentials: ``PBE`` or ``PBE_54``.
-        potcars: name of the POTCAR by element; elements that are not named have their symbol.
+        potcars: name of the POTCAR by element; by default the element's symbol.
         pymatgen_rules: whether tags follow from elements by the rules of pymatgen's ``VaspInputSet``.
     """
 

@@ -1,4 +1,4 @@
-"""Pseudopotentials in VASP's format, made up: the real ones are licensed."""
+"""Pseudopotentials in VASP's format, artificial, since the real ones are licensed."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -37,8 +37,8 @@ def test_the_contract_with_stress():
     assert label.stress_eV_per_A3 is not None
 
 
-@pytest.mark.filterwarnings("ignore:No tensor product accelerator")  # SevenNet says so on every CPU
-def test_a_learned_teacher_says_what_it_can_do_once_it_is_loaded():
+@pytest.mark.filterwarnings("ignore:No tensor product accelerator")  # SevenNet warns on every CPU
+def test_properties_of_a_learned_teacher_are_known_once_it_is_loaded():
     engine = build_engine(_settings("sevenn.calculator.SevenNetCalculator", model="7net-0", device="cpu"))
     assert engine.properties == {"energy", "forces", "stress"}
     atoms = bulk("Cu", a=3.7)
@@ -69,7 +69,7 @@ def test_an_unknown_element_is_a_failed_label_with_its_traceback():
 
 
 @pytest.mark.parametrize(
-    ("calculator", "words"),
+    ("calculator", "fragment"),
     [
         ("EMT", "expected an import path"),
         ("ase.calculators.emt.EMT()", "expected an import path"),
@@ -79,8 +79,8 @@ def test_an_unknown_element_is_a_failed_label_with_its_traceback():
         ("os.system", "expected a subclass"),
     ],
 )
-def test_only_calculator_classes_are_accepted(calculator, words):
-    with pytest.raises(EngineSettingsError, match=words):
+def test_only_calculator_classes_are_accepted(calculator, fragment):
+    with pytest.raises(EngineSettingsError, match=fragment):
         build_engine(_settings(calculator))
 
 
@@ -170,18 +170,18 @@ def _this_module():
 
 
 @pytest.mark.usefixtures("importable")
-def test_a_code_that_does_not_converge_in_silence_is_found_out_and_tried_again():
+def test_silent_failure_to_converge_is_detected_and_retried():
     engine = _program(arguments={"mixing": 0.9}, ladder=[{"name": "slow mixing", "arguments": {"mixing": 0.1}}])
     first = engine.label(molecule("CO"))
     assert (first.status, first.failure) == (LabelStatus.UNCONVERGED, Failure.UNCONVERGED)
-    assert "log.txt says 'SCF run NOT converged'" in first.message
+    assert "log.txt contains 'SCF run NOT converged'" in first.message
     assert engine.label(molecule("CO"), engine.ladder[0]).status is LabelStatus.CONVERGED
     unaware = _program(arguments={"mixing": 0.9}, failure_lines=[])
     assert unaware.label(molecule("CO")).status is LabelStatus.CONVERGED
 
 
 class MatrixEMT(emt.EMT):
-    """Gives the stress as a matrix, as ASE lets it."""
+    """Gives the stress as a matrix, as ASE allows."""
 
     def calculate(self, *args, **kwargs):
         super().calculate(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What no system has is refused, with its reason; what some system has passes."""
+"""Numbers beyond the bounds are refused with a reason; the extremes of real systems pass."""
 
 import re
 from dataclasses import replace
@@ -22,7 +22,7 @@ GOOD = Label(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "fragment"),
     [
         ({"energy_eV": 1e6}, r"total energy of 1e\+06 eV, expected at most .* for ClNa"),
         ({"energy_eV": -1e300}, "total energy"),
@@ -33,10 +33,10 @@ GOOD = Label(
         ({"magnetic_moments_uB": np.array([0.0, -1e5])}, r"magnetic moment of 1e\+05 µB"),
     ],
 )
-def test_a_number_that_no_system_has_makes_no_label(change, words):
+def test_a_number_that_no_system_has_makes_no_label(change, fragment):
     label = checked(replace(GOOD, **change), SALT, LEVEL)
     assert (label.status, label.failure, label.stress_eV_per_A3) == (LabelStatus.REJECTED, Failure.OUTLIER, None)
-    assert re.search(words, label.message)
+    assert re.search(fragment, label.message)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_extreme_that_some_system_has_passes(change):
     assert checked(label, SALT, LEVEL) is label
 
 
-def test_no_atom_lies_deeper_than_its_bound_and_missing_numbers_are_within():
+def test_no_atom_energy_exceeds_its_bound_and_missing_numbers_are_within():
     hartree_eV = 27.2114
     relativistic_hartree = {1: 0.5, 6: 37.8, 26: 1271.0, 79: 19_040.0, 92: 28_070.0, 118: 54_820.0}  # Dirac-Fock
     for number, energy in relativistic_hartree.items():
@@ -74,7 +74,7 @@ def with_moments(moment):
 
 
 @pytest.mark.parametrize(
-    ("atoms", "words"),
+    ("atoms", "fragment"),
     [
         (Atoms("H2", [[0, 0, 0], [0, 0, 1e6]]), r"length of 1e\+06 Å"),
         (Atoms("H", cell=[1e300, 10, 10], pbc=True), r"length of 1e\+300 Å"),
@@ -86,20 +86,20 @@ def with_moments(moment):
         (with_moments(-1e3), "initial magnetic moment of 1e"),
     ],
 )
-def test_a_structure_that_nobody_has(atoms, words):
-    assert re.search(words, structure_excess(atoms))
-    with pytest.raises(CannotCalculateError, match=words):
+def test_a_structure_beyond_the_bounds(atoms, fragment):
+    assert re.search(fragment, structure_excess(atoms))
+    with pytest.raises(CannotCalculateError, match=fragment):
         require_computable(atoms)
 
 
 @pytest.mark.parametrize(
     "atoms", [charged(-2), charged(9), bulk("Cu", a=2.5), Atoms("H", cell=[200.0] * 3, pbc=True), with_moments(5.0)]
 )
-def test_what_somebody_may_have(atoms):
+def test_a_structure_within_the_bounds(atoms):
     assert structure_excess(atoms) == ""
     require_computable(atoms)
 
 
-def test_a_hydride_may_have_its_electron_and_words_are_for_others_to_judge():
+def test_a_hydride_may_have_its_electron_and_text_is_not_checked():
     assert charge_and_multiplicity(Atoms("H", info={"charge": -1})) == (-1, 1)
     assert charge_excess(10, "two") == ""

@@ -1,4 +1,4 @@
-"""What is written for pw.x, read back from the file that ASE writes."""
+"""The input of pw.x, read back from the file that ASE writes."""
 
 import io
 from pathlib import Path
@@ -15,8 +15,8 @@ from dft_interfaces.settings import EspressoSettings
 from dft_interfaces.structure import CannotCalculateError
 
 FILES = {
-    "Ni": UpfFile("Ni.upf", "Ni", "PBE", norm_conserving=True, valence_electrons=18.0, least_cutoff_eV=None),
-    "O": UpfFile("O.upf", "O", "PBE", norm_conserving=True, valence_electrons=6.0, least_cutoff_eV=None),
+    "Ni": UpfFile("Ni.upf", "Ni", "PBE", norm_conserving=True, valence_electrons=18.0, min_cutoff_eV=None),
+    "O": UpfFile("O.upf", "O", "PBE", norm_conserving=True, valence_electrons=6.0, min_cutoff_eV=None),
 }
 
 
@@ -77,12 +77,12 @@ def test_nearly_equal_moments_are_one_species_and_too_many_are_refused() -> None
         with_moments_as_shares(atoms, FILES)
 
 
-def test_rungs_change_the_way_and_not_the_aim() -> None:
+def test_retry_strategies_keep_the_level_of_theory() -> None:
     chosen = settings()
     atoms = bulk("NiO", "rocksalt", 4.17)
     usual = namelists(chosen, atoms, None)
-    for rung in chosen.ladder:
-        values = namelists(chosen, atoms, rung)
+    for strategy in chosen.ladder:
+        values = namelists(chosen, atoms, strategy)
         assert values["system"] == usual["system"]
         assert values["electrons"] != usual["electrons"]
         assert values["electrons"]["conv_thr"] == usual["electrons"]["conv_thr"]
@@ -97,7 +97,7 @@ def test_a_warm_start_is_wide_and_what_follows_is_not() -> None:
     assert second["electrons"] == usual["electrons"] | {"startingpot": "file"}
 
 
-def test_the_saw_tooth_lies_in_the_middle_of_the_vacuum() -> None:
+def test_the_sawtooth_is_in_the_middle_of_the_vacuum() -> None:
     slab = fcc111("Ni", (1, 1, 3), a=3.5)
     slab.pbc = True
     slab.center(vacuum=5, axis=2)

@@ -1,4 +1,4 @@
-"""The signs by which a failed pw.x is known, on what it printed."""
+"""Failures of pw.x are recognised from its output."""
 
 from pathlib import Path
 
@@ -46,14 +46,14 @@ def test_a_first_pass_need_not_converge_but_must_finish(tmp_path: Path) -> None:
         require_finished(leave(tmp_path, CYCLES + DONE), 2, converged=False)
 
 
-@pytest.mark.parametrize("said", ["too many bands are not converged", "problems computing cholesky"])
-def test_a_diagonalization_that_fails_is_unconverged(tmp_path: Path, said: str) -> None:
-    with pytest.raises(UnconvergedError, match=said):
-        require_finished(leave(tmp_path, box("Error in routine c_bands (1):", said)), 1)
+@pytest.mark.parametrize("error", ["too many bands are not converged", "problems computing cholesky"])
+def test_a_diagonalization_that_fails_is_unconverged(tmp_path: Path, error: str) -> None:
+    with pytest.raises(UnconvergedError, match=error):
+        require_finished(leave(tmp_path, box("Error in routine c_bands (1):", error)), 1)
 
 
 @pytest.mark.parametrize(
-    ("output", "errors", "exit_code", "failure", "words"),
+    ("output", "errors", "exit_code", "failure", "fragment"),
     [
         (box("Error in routine readpp (1):", "file X.upf not found"), "", 1, Failure.CRASH, "readpp (1):\nfile X.upf"),
         ("", "", -9, Failure.CRASH, "signal 9"),
@@ -64,11 +64,11 @@ def test_a_diagonalization_that_fails_is_unconverged(tmp_path: Path, said: str) 
         ("", "", 0, Failure.OUTPUT, "ends before JOB DONE"),
     ],
 )
-def test_other_ends(tmp_path: Path, output: str, errors: str, exit_code: int, failure: Failure, words: str) -> None:
+def test_other_ends(tmp_path: Path, output: str, errors: str, exit_code: int, failure: Failure, fragment: str) -> None:
     with pytest.raises(EngineFailureError) as caught:
         require_finished(leave(tmp_path, output, errors), exit_code)
     assert caught.value.failure is failure
-    assert words in str(caught.value)
+    assert fragment in str(caught.value)
 
 
 def test_a_program_that_left_nothing(tmp_path: Path) -> None:

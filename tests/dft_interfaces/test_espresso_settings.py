@@ -1,4 +1,4 @@
-"""What engine espresso says before it calculates."""
+"""Checks of engine espresso before a calculation."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def charged() -> Atoms:
 
 
 @pytest.mark.parametrize(
-    ("more", "atoms", "about", "words"),
+    ("more", "atoms", "about", "fragment"),
     [
         ({}, molecule("SiH4"), "file", "engine pyscf for molecules"),
         ({}, charged(), "charge", "charge -1"),
@@ -41,9 +41,9 @@ def charged() -> Atoms:
         ({}, bulk("C"), "density_cutoff_factor", "received 4, expected at least 8"),
     ],
 )
-def test_objections(folder: Path, more: dict[str, object], atoms: Atoms, about: str, words: str) -> None:
+def test_objections(folder: Path, more: dict[str, object], atoms: Atoms, about: str, fragment: str) -> None:
     found = {objection.about: objection.text for objection in settings(folder, **more).objections(atoms)}
-    assert words in found[about]
+    assert fragment in found[about]
 
 
 def test_nothing_to_object(folder: Path) -> None:

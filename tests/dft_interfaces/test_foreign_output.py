@@ -1,4 +1,4 @@
-"""What programs, queues and users wrote and nobody can read: an outcome, or one error on purpose."""
+"""Unreadable output of programs, queues and users becomes an outcome or one deliberate error."""
 
 import gzip
 import os
@@ -68,8 +68,8 @@ def test_a_label_of_other_values(change):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"3", b"{}", b'{"error": "x"}', b"[" * 100_000])
-def test_an_answer_of_the_engines_process_that_is_none(data):
-    with pytest.raises(EngineFailureError, match="answer cannot be read") as failed:
+def test_an_unreadable_reply_of_the_engines_process(data):
+    with pytest.raises(EngineFailureError, match="reply cannot be read") as failed:
         reply(data)
     assert failed.value.failure is Failure.OUTPUT
 
@@ -80,10 +80,10 @@ VASPRUN = "<modeling><calculation><energy><i name='e_fr_energy'>{}</i></energy><
 @pytest.mark.parametrize(
     "content", [b"<", b"\xff\xfe\x00", b"<modeling/>", VASPRUN.format("**").encode(), b"\0" * 100, b"<a>" * 20_000]
 )
-def test_a_vasprun_that_nobody_can_read(tmp_path, content):
+def test_an_unreadable_vasprun(tmp_path, content):
     (tmp_path / "vasprun.xml").write_bytes(content)
-    (tmp_path / "OUTCAR").write_bytes(b"\xff last words \xff")
-    with pytest.raises(EngineFailureError, match="last words") as failed:
+    (tmp_path / "OUTCAR").write_bytes(b"\xff last lines \xff")
+    with pytest.raises(EngineFailureError, match="last lines") as failed:
         read_numbers(tmp_path)
     assert failed.value.failure is Failure.OUTPUT
 
@@ -140,7 +140,7 @@ def test_a_queue_folder_that_describes_none(tmp_path, content):
 
 @pytest.fixture
 def printing(tmp_path, monkeypatch):
-    """Put commands on the PATH that print what a test says."""
+    """Put commands on the PATH that print the text of a test."""
 
     def make(**programs):
         for name, text in programs.items():
@@ -156,7 +156,7 @@ def printing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("nodes", [b"many|lots", b"1", b"1|2|3", b"\xff|\xfe"])
 def test_what_slurm_prints_about_a_partition(printing, nodes):
     printing(scontrol=b"PartitionName=main MaxTime=1:00:00 MaxCPUsPerNode=\xff", sinfo=nodes)
-    with pytest.raises(QueueError, match="what Slurm printed about the partition 'main'"):
+    with pytest.raises(QueueError, match="Slurm's output about the partition 'main'"):
         partition_limits("main")
 
 
@@ -170,7 +170,7 @@ def test_what_a_queue_prints_about_jobs(printing, listed):
     queue = QueueSystem(folder)
     with pytest.raises(QueueError, match="list of jobs"):
         queue.jobs()
-    with pytest.raises(QueueError, match="named no id of the job"):
+    with pytest.raises(QueueError, match="returned no id of the job"):
         queue.submit("job", folder, "true", 1)
 
 

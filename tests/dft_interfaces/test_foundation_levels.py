@@ -131,7 +131,7 @@ def test_sevennet_levels_are_found_by_name_and_fidelity(model, mode, name):
         ("else", "7net-0", None),
     ],
 )
-def test_what_the_table_does_not_know_is_none(kind, model, mode):
+def test_an_unknown_foundation_is_none(kind, model, mode):
     assert foundation_level(kind, model, mode) is None
 
 
@@ -171,15 +171,15 @@ def test_d3_that_a_sum_adds_is_that_of_the_labels():
 
 
 @pytest.mark.parametrize(
-    ("tweaks", "words"),
+    ("tweaks", "fragment"),
     [
         ({"method": "revPBE", "atm": False}, "has the parameters of revPBE, the labels those of PBE"),
         ({"method": "PBE"}, "contains the three-body term"),
     ],
 )
-def test_d3_of_another_functional_or_with_another_term_is_named(tweaks, words):
+def test_d3_of_another_functional_or_with_another_term_is_named(tweaks, fragment):
     (sentence,) = [s for s in differences(PBE_D3, calculator_level(*added(params_tweaks=tweaks))) if "Dispersion" in s]
-    assert words in sentence
+    assert fragment in sentence
 
 
 def test_d3_on_a_foundation_that_contains_it_is_counted_twice():
@@ -192,7 +192,7 @@ def test_d3_on_a_foundation_that_contains_it_is_counted_twice():
     assert "counts it twice (D3 + D3(BJ))" in sentence
 
 
-def test_a_sum_of_what_the_table_does_not_know_is_none():
+def test_a_sum_of_unknown_calculators_is_none():
     path, arguments = added()
     arguments["calcs"][0] = {"import_path": "ase.calculators.emt.EMT", "arguments": {}}
     assert calculator_level(path, arguments) is None

@@ -1,4 +1,4 @@
-"""An engine in a process of its own: whatever happens to it is a label, and the next label is a good one."""
+"""An engine in a separate process: every failure becomes a label, and the next label is good."""
 
 import os
 import resource
@@ -78,10 +78,10 @@ def test_it_keeps_the_contract_and_calculates_the_same():
 
 
 @pytest.mark.parametrize(
-    ("how", "failure", "words"),
+    ("how", "failure", "fragments"),
     [
         ("segfault", Failure.CRASH, ("signal 11 (Segmentation fault)", "string_at")),
-        ("leave", Failure.CRASH, ("exit code 3", "the last words")),
+        ("leave", Failure.CRASH, ("exit code 3", "the last lines")),
         ("kill", Failure.CRASH, ("signal 9", "memory runs out")),
         ("hang", Failure.TIME, ("time limit of 1 s",)),
         ("hang_in_c", Failure.TIME, ("time limit of 1 s",)),
@@ -96,14 +96,14 @@ def test_it_keeps_the_contract_and_calculates_the_same():
         ("raise_error", Failure.CRASH, ("something is wrong with it",)),
     ],
 )
-def test_every_accident_is_a_label_of_its_kind_and_the_next_label_is_good(how, failure, words, tmp_path):
+def test_every_failure_is_a_label_of_its_kind_and_the_next_label_is_good(how, failure, fragments, tmp_path):
     settings = failing(how, count_file=str(tmp_path / "count"), times=1)
     with IsolatedEngine(settings, LimitSettings(time_s=1)) as engine:
         label = engine.label(copper())
         assert label.failure is failure, label.message
         assert (label.energy_eV, label.level_of_theory) == (None, engine.level_of_theory.fingerprint)
         assert label.cost_s > 0
-        for part in words:
+        for part in fragments:
             assert part in label.message
         assert not [process for process in below() if process.name() == "sleep"]
         assert engine.label(copper()).status is LabelStatus.CONVERGED
@@ -122,17 +122,17 @@ def test_an_engine_that_hangs_up_and_lives_on_is_ended_with_its_programs(monkeyp
     with IsolatedEngine(failing("hang_up")) as engine:
         label = engine.label(copper())
         assert (label.failure, below()) == (Failure.CRASH, [])
-    assert "closed its connection, gave no answer and was ended" in label.message
+    assert "closed its connection without a reply and was ended" in label.message
 
 
-def test_what_was_said_before_the_time_limit_is_told():
+def test_output_before_the_time_limit_is_in_the_message():
     with IsolatedEngine(failing("say_and_hang"), LimitSettings(time_s=4)) as engine:
         first, *lines = engine.label(copper()).message.splitlines()
     assert "time limit of 4 s" in first
     assert set(lines) == {"printed by Python", "printed by compiled code", "program.out:", "written by a program"}
 
 
-def test_what_a_real_program_wrote_before_its_time_limit_is_told():
+def test_output_files_of_a_real_program_before_its_time_limit_are_in_the_message():
     settings = EspressoSettings(engine="espresso", cutoff_eV=550, kpoint_density_A=60)
     if settings.remedy():
         pytest.skip(settings.remedy())
@@ -142,17 +142,17 @@ def test_what_a_real_program_wrote_before_its_time_limit_is_told():
     assert "espresso.pwo:" in label.message
 
 
-def test_what_was_said_before_an_error_is_told():
+def test_output_before_an_error_is_in_the_message():
     with IsolatedEngine(failing("say_and_raise")) as engine:
         label = engine.label(copper())
     assert label.message.startswith("RuntimeError: something is wrong with it\ncycle 7 did not look well\nTraceback")
 
 
-def test_an_engine_that_prints_without_end_fills_no_disk():
+def test_endless_output_does_not_fill_the_disk():
     with IsolatedEngine(failing("print_without_end")) as engine:
         label = engine.label(copper())
     assert label.failure is Failure.CRASH
-    assert label.message.endswith("the last words")
+    assert label.message.endswith("the last lines")
     assert "\0" not in label.message
 
 
@@ -164,7 +164,7 @@ def test_the_log_of_gigabytes_keeps_its_end():
     assert log.last_lines().split()[-19:] == [str(number) for number in range(3981, 4000)]
 
 
-def test_what_an_engine_prints_is_no_answer():
+def test_output_of_an_engine_is_not_a_reply():
     with IsolatedEngine(failing("talk")) as engine:
         assert engine.label(copper()).status is LabelStatus.CONVERGED
         assert engine.label(copper()).status is LabelStatus.CONVERGED
@@ -229,7 +229,7 @@ def test_a_time_limit_of_a_second_ends_a_real_calculation_that_takes_longer():
 
 
 def test_a_full_disk_under_a_real_program():
-    """RLIMIT_FSIZE stands in for the full disk: pw.x may not write a byte."""
+    """RLIMIT_FSIZE simulates a full disk: pw.x may not write a byte."""
     settings = EspressoSettings(engine="espresso", cutoff_eV=400, kpoint_density_A=3)
     if settings.remedy():
         pytest.skip(settings.remedy())

@@ -1,4 +1,4 @@
-"""Retries: along the ladder for what did not converge, after growing pauses for what died; bounded and on record."""
+"""Retries: the next strategy if unconverged, growing pauses after a crash; bounded and recorded."""
 
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def test_what_works_at_once_is_returned_as_it_is(tmp_path):
     assert (label.attempts, label.message) == ((), "")
 
 
-def test_an_impossible_scf_is_tried_once_on_each_rung_and_given_up():
-    rungs = tuple(PySCFRetryStrategy(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
-    engine = build_engine(PySCFSettings(engine="pyscf", max_cycles=1, ladder=rungs))
+def test_an_impossible_scf_is_tried_once_on_each_retry_strategy_and_given_up():
+    strategies = tuple(PySCFRetryStrategy(name=f"{cycles} cycles", max_cycles=cycles) for cycles in (2, 3))
+    engine = build_engine(PySCFSettings(engine="pyscf", max_cycles=1, ladder=strategies))
     label = labelled_with_retries(engine, water(), RETRY, pytest.fail)
     assert (label.status, label.failure) == (LabelStatus.UNCONVERGED, Failure.UNCONVERGED)
     assert [attempt.what for attempt in label.attempts] == ["first try", "2 cycles", "3 cycles"]
@@ -51,7 +51,7 @@ def test_an_impossible_scf_is_tried_once_on_each_rung_and_given_up():
     assert "cycle= 3" in label.message  # the engine's own last lines
 
 
-def test_the_rung_that_converges_gives_the_energy_that_was_asked_for():
+def test_the_retry_strategy_that_converges_gives_the_requested_energy():
     settings = PySCFSettings(engine="pyscf", max_cycles=2, ladder=(MORE_CYCLES,))
     label = labelled_with_retries(build_engine(settings), water(), RETRY, pytest.fail)
     plain = build_engine(PySCFSettings(engine="pyscf")).label(water())
@@ -64,7 +64,7 @@ def test_the_rung_that_converges_gives_the_energy_that_was_asked_for():
     ]
 
 
-def test_gpaw_climbs_its_ladder_too():
+def test_gpaw_uses_its_retry_strategies_too():
     atoms = bulk("Si")
     atoms.rattle(0.05, seed=1)
     ladder = (GPAWRetryStrategy(name="more cycles", max_cycles=60),)
@@ -75,13 +75,13 @@ def test_gpaw_climbs_its_ladder_too():
     assert "iter:   2" in label.attempts[0].message
 
 
-def test_no_more_tries_than_asked_for():
+def test_no_more_tries_than_allowed():
     settings = PySCFSettings(engine="pyscf", max_cycles=2, ladder=(MORE_CYCLES,))
     label = labelled_with_retries(build_engine(settings), water(), RetrySettings(tries=1), pytest.fail)
     assert (label.failure, label.attempts) == (Failure.UNCONVERGED, ())
 
 
-def test_what_died_is_tried_again_as_it_was_after_growing_pauses(tmp_path):
+def test_a_crash_is_retried_unchanged_after_growing_pauses(tmp_path):
     pauses = []
     label = labelled_with_retries(failing("disk_full", tmp_path, 2), bulk("Cu"), RETRY, pauses.append)
     assert label.status is LabelStatus.CONVERGED

@@ -12,7 +12,7 @@ from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.label import Failure, LabelStatus
 from dft_interfaces.settings import PySCFSettings
 from dft_interfaces.settings.pyscf import PySCFRetryStrategy
-from dft_interfaces.testing import Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import Tolerances, check_engine, check_retry_strategies
 
 
 def _engine(**settings):
@@ -75,26 +75,26 @@ def test_too_few_cycles_are_unconverged_with_the_last_lines():
 
 
 @pytest.mark.parametrize(
-    ("atoms", "basis", "words"),
+    ("atoms", "basis", "fragment"),
     [
         (bulk("Si"), "def2-svp", "engine gpaw"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], info={"spin": 2}), "def2-svp", "multiplicity 2"),
         (Atoms("IH", [[0, 0, 0], [0, 0, 1.6]]), "6-31g", "does not cover"),
     ],
 )
-def test_what_cannot_be_calculated_is_rejected(atoms, basis, words):
+def test_what_cannot_be_calculated_is_rejected(atoms, basis, fragment):
     label = _engine(basis=basis).label(atoms)
     assert label.status is LabelStatus.REJECTED
-    assert words in label.message
+    assert fragment in label.message
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fragment"),
     [
         ({"xc": "pbee"}, "xc 'pbee'"),
         ({"basis": "def3"}, "basis 'def3'"),
         ({"xc": "wb97m"}, "only together with a dispersion"),
-        ({"xc": "wb97m_v", "dispersion": "D3(BJ)"}, "holds dispersion already.*xc wb97m$"),
+        ({"xc": "wb97m_v", "dispersion": "D3(BJ)"}, "contains dispersion already.*xc wb97m$"),
         ({"xc": "svwn", "dispersion": "D3(BJ)"}, "no damping parameters"),
         ({"xc": "b3lyp", "dispersion": "D4", "basis": "def3"}, "basis 'def3'"),
         ({"xc": "wb97x", "dispersion": "D4"}, "two parametrisations"),
@@ -102,8 +102,8 @@ def test_what_cannot_be_calculated_is_rejected(atoms, basis, words):
         ({"xc": "pbe-d3bj"}, "write xc: pbe and dispersion: D3.BJ."),
     ],
 )
-def test_unknown_settings_are_refused_at_once(settings, words):
-    with pytest.raises(EngineSettingsError, match=words):
+def test_unknown_settings_are_refused_at_once(settings, fragment):
+    with pytest.raises(EngineSettingsError, match=fragment):
         _engine(**settings)
 
 
@@ -151,12 +151,12 @@ def test_dispersion_is_that_of_the_published_program():
     assert corrected.level_of_theory != plain.level_of_theory
 
 
-def test_every_rung_ends_in_the_same_solution():
-    check_ladder(_engine(grid_level=1), _rattled("CN"), tolerance_eV=1e-5)
+def test_every_retry_strategy_ends_in_the_same_solution():
+    check_retry_strategies(_engine(grid_level=1), _rattled("CN"), tolerance_eV=1e-5)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_rung_rescues_what_needs_more_cycles(position):
+def test_a_retry_strategy_rescues_what_needs_more_cycles(position):
     engine, atoms = _engine(grid_level=1, max_cycles=4), _rattled("H2O")
     assert engine.label(atoms).status is LabelStatus.UNCONVERGED
     expected = _engine(grid_level=1).label(atoms).energy_eV
@@ -186,9 +186,9 @@ def test_integrals_beyond_the_memory_are_a_matter_of_memory():
     assert label.failure is Failure.MEMORY
 
 
-def test_a_rung_changes_the_way():
-    def log_of(rung):
-        return engine.label(atoms, rung).message
+def test_a_retry_strategy_changes_the_iterations():
+    def log_of(strategy):
+        return engine.label(atoms, strategy).message
 
     engine, atoms = _engine(grid_level=1, max_cycles=1), _rattled("H2O")
     plain = log_of(None)

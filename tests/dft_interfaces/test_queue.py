@@ -1,4 +1,4 @@
-"""What can be said of a queue without one: settings, limits, scripts, and what becomes of a lost job."""
+"""Tests without a queue: settings, limits, scripts, and the successors of a lost job."""
 
 import re
 from pathlib import Path
@@ -35,19 +35,19 @@ def groups(jobs: list[QueuedJob]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fragment"),
     [
         ({}, "either partition"),
         ({"partition": "main", "queue_folder": "queues"}, "either partition"),
-        ({"queue_folder": "queues", "options": ["--account=x"]}, "options belong into the job script"),
+        ({"queue_folder": "queues", "options": ["--account=x"]}, "options belong in the job script"),
         ({"partition": "main", "queue": "fast"}, "queue_folder, which is missing"),
-        ({"partition": "main", "commands": ["a\nb"]}, "its own entry"),
-        ({"partition": "main", "options": ["--comment=a\rreboot"]}, "its own entry"),
+        ({"partition": "main", "commands": ["a\nb"]}, "one entry for each line"),
+        ({"partition": "main", "options": ["--comment=a\rreboot"]}, "one entry for each line"),
         ({"partition": "main; rm"}, "partition"),
     ],
 )
-def test_settings_that_contradict_each_other(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_settings_that_contradict_each_other(settings: dict[str, object], fragment: str) -> None:
+    with pytest.raises(ValidationError, match=fragment):
         QueueSettings.model_validate(settings)
 
 
@@ -59,7 +59,7 @@ def test_a_job_must_have_room_for_a_calculation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("yaml", "words"),
+    ("yaml", "fragment"),
     [
         ("queue_primary: a\nqueues: {a: {script: a.sh, cores_max: 2}}", "cores: received 4, but queue a"),
         ("queue_primary: a\nqueues: {a: {script: a.sh, cores_min: 8}}", "cores: received 4, .* expects at least 8"),
@@ -71,12 +71,14 @@ def test_a_job_must_have_room_for_a_calculation() -> None:
         ("queues: [", "is no pysqa description"),
     ],
 )
-def test_the_limits_of_a_folder_are_told_before_pysqa_lowers_the_request(tmp_path: Path, yaml: str, words: str) -> None:
+def test_the_limits_of_a_folder_are_reported_before_pysqa_lowers_the_request(
+    tmp_path: Path, yaml: str, fragment: str
+) -> None:
     (tmp_path / "queue.yaml").write_text(f"queue_type: SLURM\n{yaml}\n")
     (tmp_path / "a.sh").write_text("{{command}}")
     queue = QueueSettings(queue_folder=tmp_path, memory_GB=3)
     (found,) = disagreements(queue, ENGINE, LimitSettings(memory_GB=1))
-    assert re.search(words, found)
+    assert re.search(fragment, found)
 
 
 def test_the_script_says_all_that_was_asked_for() -> None:
@@ -100,12 +102,12 @@ def test_times_as_slurm_writes_them(text: str, seconds: float) -> None:
 
 def test_a_job_that_had_finished_something_was_lost_in_the_next_request() -> None:
     rest = ["b", "c"]
-    lost = job("a", "b", "c").noting(rest, LOST)
+    lost = job("a", "b", "c").with_loss(rest, LOST)
     assert lost.attempts == {"b": (LOST,)}
-    again = list(lost.again(rest, RetrySettings(delay_s=5), 100.0))
-    assert groups(again) == [["b"], ["c"]]
-    assert [one.not_before for one in again] == [105.0, 105.0]
-    assert len({one.name for one in [lost, *again]}) == 3
+    successors = list(lost.successors(rest, RetrySettings(delay_s=5), 100.0))
+    assert groups(successors) == [["b"], ["c"]]
+    assert [one.not_before for one in successors] == [105.0, 105.0]
+    assert len({one.name for one in [lost, *successors]}) == 3
 
 
 def test_a_request_that_kills_its_jobs_is_given_up_and_the_others_are_not() -> None:
@@ -117,7 +119,7 @@ def test_a_request_that_kills_its_jobs_is_given_up_and_the_others_are_not() -> N
         while rest and rest[0] != "bad":
             done.add(rest.pop(0))
         if rest:
-            waiting += one.noting(rest, LOST).again(rest, retry, 0.0)
+            waiting += one.with_loss(rest, LOST).successors(rest, retry, 0.0)
     assert done == {"a", "c", "d"}
     assert jobs == 4
 
@@ -127,19 +129,19 @@ def test_jobs_that_never_begin_are_given_up_after_a_bounded_number() -> None:
     while waiting:
         one, jobs = waiting.pop(0), jobs + 1
         rest = list(one.batch.requests)
-        waiting += one.noting(rest, LOST).again(rest, RetrySettings(tries=3, delay_s=0), 0.0)
+        waiting += one.with_loss(rest, LOST).successors(rest, RetrySettings(tries=3, delay_s=0), 0.0)
     assert jobs <= 10
 
 
 def test_pauses_grow() -> None:
-    lost = job("a").noting(["a"], LOST).noting(["a"], LOST)
-    (again,) = lost.again(["a"], RetrySettings(delay_s=5, delay_factor=4), 0.0)
-    assert again.not_before == 20.0
+    lost = job("a").with_loss(["a"], LOST).with_loss(["a"], LOST)
+    (successor,) = lost.successors(["a"], RetrySettings(delay_s=5, delay_factor=4), 0.0)
+    assert successor.not_before == 20.0
 
 
 def test_notes_of_jobs_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     records = JobRecords(tmp_path / "in_flight")
-    one, other = job("a").noting(["a"], LOST), job("b").model_copy(update={"queue_id": 7})
+    one, other = job("a").with_loss(["a"], LOST), job("b").model_copy(update={"queue_id": 7})
     for each in (one, other):
         records.write(each)
     assert records.read() == {one.name: one, other.name: other}

@@ -160,7 +160,7 @@ def test_only_a_crash_is_worth_another_try(status, finished, tmp_path):
 
 
 def test_a_full_disk_costs_neither_the_label_nor_the_file_that_was_there(tmp_path, caplog):
-    """RLIMIT_FSIZE stands in for the full disk."""
+    """RLIMIT_FSIZE simulates a full disk."""
     write_result(tmp_path, "a1", _label())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))

@@ -1,4 +1,4 @@
-"""Engines with bad manners towards processes: each label is the right one, and nothing that they started is left."""
+"""Engines that fork, leak processes or close files: every label is correct, and no process is left."""
 
 import time
 from pathlib import Path
@@ -52,7 +52,7 @@ def energy_of(atoms):
 
 
 def left(mark):
-    """Living processes that carry the mark in their environment."""
+    """Return the running processes with the mark in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -63,7 +63,7 @@ def left(mark):
     return found
 
 
-def test_the_labels_of_an_engine_with_bad_manners_are_those_of_a_polite_one(tmp_path):
+def test_an_engine_that_disturbs_its_process_gives_correct_labels(tmp_path):
     frames = [copper(seed) for seed in range(2 * len(SURVIVED))]
     with IsolatedEngine(rude(tmp_path, *SURVIVED)) as engine:
         labels = [engine.label(atoms) for atoms in frames]
@@ -89,7 +89,7 @@ def test_an_engine_that_leaves_gives_no_label_and_the_next_one_calculates(tmp_pa
     assert left(str(tmp_path)) == []
 
 
-def test_a_frozen_guard_takes_what_is_below_it_along(tmp_path, monkeypatch):
+def test_processes_below_a_frozen_guard_are_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(engine_process, "_GRACE_S", 0.5)
     with IsolatedEngine(rude(tmp_path, "leak_daemon")) as engine:
         assert np.isfinite(engine.label(copper(0)).energy_eV)

@@ -38,7 +38,7 @@ def sheet(structure):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_middle_of_the_vacuum_is_found_wherever_the_slab_lies(axis):
+def test_the_middle_of_the_vacuum_is_found_at_any_position_of_the_slab(axis):
     order = {0: [2, 0, 1], 1: [0, 2, 1], 2: [0, 1, 2]}[axis]
     slab = metal()
     slab.set_cell(slab.cell.array[order])
@@ -88,7 +88,7 @@ def test_too_little_vacuum_and_a_tilted_vector_are_named():
         assert list(settings.model_copy(update={"dipole_correction": False}).objections(thin)) == []
 
 
-def test_a_label_says_whether_its_structure_was_corrected():
+def test_a_label_states_whether_its_structure_was_corrected():
     corrected = GPAWSettings(engine="gpaw", **CORRECTED)
     assert corrected.slab_remark(metal()).startswith("dipole correction along c")
     assert corrected.slab_remark(boxed("H2O")) == "is calculated without dipole correction: vacuum along a, b, c"

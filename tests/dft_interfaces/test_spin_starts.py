@@ -76,7 +76,7 @@ def test_what_has_no_magnetic_atoms_is_calculated_once():
     assert list(spin_starts(_bare("Si"), ("given", *ALL))) == ["given"]
 
 
-def test_a_cell_too_small_for_the_order_says_so():
+def test_a_cell_too_small_for_the_order_is_refused():
     assert list(spin_starts(_bare("Fe"), ALL)) == ["ferromagnetic", "none"]
     with pytest.raises(CannotCalculateError, match="repeat the cell"):
         spin_starts(_bare("Fe"), ("antiferromagnetic",))

@@ -24,7 +24,7 @@ def test_charge_and_multiplicity(name, info, expected):
 
 
 @pytest.mark.parametrize(
-    ("info", "words"),
+    ("info", "fragment"),
     [
         ({"spin": 2}, "expected one of 1, 3"),
         ({"spin": 0}, "multiplicity 0"),
@@ -35,10 +35,10 @@ def test_charge_and_multiplicity(name, info, expected):
         ({"spin": "high"}, "whole number"),
     ],
 )
-def test_impossible_electrons_are_named(info, words):
+def test_impossible_electrons_are_named(info, fragment):
     atoms = molecule("H2O")
     atoms.info.update(info)
-    with pytest.raises(CannotCalculateError, match=words):
+    with pytest.raises(CannotCalculateError, match=fragment):
         charge_and_multiplicity(atoms)
 
 
@@ -49,7 +49,7 @@ def _with_nan():
 
 
 @pytest.mark.parametrize(
-    ("atoms", "words"),
+    ("atoms", "fragment"),
     [
         (Atoms(), "without atoms"),
         (Atoms("XH", [[0, 0, 0], [0, 0, 1]]), "without an element"),
@@ -63,8 +63,8 @@ def _with_nan():
         (Atoms("H2", [[0.01, 0, 0], [2.99, 0, 0]], cell=[3, 3, 3], pbc=True), "0.020 Å apart"),
     ],
 )
-def test_structures_that_no_engine_is_asked_about(atoms, words):
-    with pytest.raises(CannotCalculateError, match=words):
+def test_structures_that_no_engine_can_calculate(atoms, fragment):
+    with pytest.raises(CannotCalculateError, match=fragment):
         require_computable(atoms)
 
 

@@ -6,7 +6,7 @@ from ase.build import bulk, molecule
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import Failure, LabelStatus
 from dft_interfaces.settings import TBLiteSettings
-from dft_interfaces.testing import Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import Tolerances, check_engine, check_retry_strategies
 
 
 def _engine(**settings):
@@ -80,8 +80,8 @@ def test_too_few_cycles_are_unconverged():
     assert "not converged in 2 cycles" in label.message
 
 
-def test_every_rung_ends_in_the_same_solution():
-    check_ladder(_engine(accuracy=1e-3), _rattled(molecule("CH3CH2OH")), tolerance_eV=1e-6)
+def test_every_retry_strategy_ends_in_the_same_solution():
+    check_retry_strategies(_engine(accuracy=1e-3), _rattled(molecule("CH3CH2OH")), tolerance_eV=1e-6)
 
 
 def test_the_same_structure_gives_the_same_bits():

@@ -1,4 +1,4 @@
-"""The contract's checker finds what it is there to find."""
+"""``check_engine`` finds violations of the contract."""
 
 from dataclasses import replace
 
@@ -12,23 +12,23 @@ from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus, LevelOfTheory
 from dft_interfaces.settings import ASECalculatorSettings
 from dft_interfaces.settings.ase_calculator import ASERetryStrategy
-from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import EngineContractError, Tolerances, check_engine, check_retry_strategies
 
 LIMITS = Tolerances(forces_eV_per_A=1e-3, stress_eV_per_A3=1e-4, displacement_A=1e-3, strain=1e-4)
 
 
 class Wrapped:
-    """A sound engine with one fault: in its labels, or in one thing that it says of itself."""
+    """A sound engine with one fault, in its labels or in one attribute."""
 
-    def __init__(self, fault=lambda engine, atoms, label: label, ladder=(), **said):
+    def __init__(self, fault=lambda engine, atoms, label: label, ladder=(), **attributes):
         settings = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT", ladder=ladder)
         self._engine = build_engine(settings)
         self._fault = fault
         for what in ("level_of_theory", "properties", "name", "cores", "ladder", "estimate_s", "unknown_elements"):
-            setattr(self, what, said.get(what, getattr(self._engine, what)))
+            setattr(self, what, attributes.get(what, getattr(self._engine, what)))
 
-    def label(self, atoms, rung=None):
-        label = self._engine.label(atoms, rung)
+    def label(self, atoms, strategy=None):
+        label = self._engine.label(atoms, strategy)
         return self._fault(self, atoms, label) if label.status is LabelStatus.CONVERGED else label
 
 
@@ -108,45 +108,47 @@ def _copper():
     return atoms
 
 
-@pytest.mark.parametrize("words", FAULTS)
-def test_faults_are_found(words):
-    with pytest.raises(EngineContractError, match=words):
-        check_engine(Wrapped(FAULTS[words]), _copper(), LIMITS)
+@pytest.mark.parametrize("fragment", FAULTS)
+def test_faults_are_found(fragment):
+    with pytest.raises(EngineContractError, match=fragment):
+        check_engine(Wrapped(FAULTS[fragment]), _copper(), LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("attributes", "fragment"),
     [
         ({"name": ""}, "no name"),
         ({"cores": 0}, "cores is 0"),
         ({"ladder": [ASERetryStrategy(name="slow"), ASERetryStrategy(name="slow")]}, "repeat"),
         ({"estimate_s": lambda atoms: float("nan")}, "estimate_s is nan"),
-        ({"unknown_elements": sorted}, r"unknown_elements names \['Cu'\]"),
+        ({"unknown_elements": sorted}, r"unknown_elements returns \['Cu'\]"),
         ({"properties": frozenset({"energy"})}, "properties are"),
     ],
 )
-def test_what_an_engine_says_of_itself_is_checked(said, words):
-    with pytest.raises(EngineContractError, match=words):
-        check_engine(Wrapped(**said), _copper(), LIMITS)
+def test_the_attributes_of_an_engine_are_checked(attributes, fragment):
+    with pytest.raises(EngineContractError, match=fragment):
+        check_engine(Wrapped(**attributes), _copper(), LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("rungs", "words"),
+    ("strategies", "fragment"),
     [
-        ([], "no rungs"),
+        ([], "no retry strategies"),
         (
             [ASERetryStrategy(name="another surface", arguments={"asap_cutoff": True})],
-            "'another surface' ends in an energy",
+            "'another surface' differs by",
         ),
     ],
 )
-def test_a_rung_that_changes_what_is_solved_is_found(rungs, words):
-    with pytest.raises(EngineContractError, match=words):
-        check_ladder(Wrapped(ladder=rungs), _copper())
+def test_a_retry_strategy_that_changes_the_level_is_found(strategies, fragment):
+    with pytest.raises(EngineContractError, match=fragment):
+        check_retry_strategies(Wrapped(ladder=strategies), _copper())
 
 
-def test_a_rung_that_changes_the_way_only_passes():
-    check_ladder(Wrapped(ladder=[ASERetryStrategy(name="the same", arguments={"asap_cutoff": False})]), _copper())
+def test_a_retry_strategy_that_keeps_the_level_passes():
+    check_retry_strategies(
+        Wrapped(ladder=[ASERetryStrategy(name="the same", arguments={"asap_cutoff": False})]), _copper()
+    )
 
 
 def test_a_sound_engine_passes():
@@ -154,10 +156,10 @@ def test_a_sound_engine_passes():
 
 
 class RaisesOnFailure(Wrapped):
-    """Lets a failure escape."""
+    """Raises an exception instead of returning a failed label."""
 
-    def label(self, atoms, rung=None):
-        label = self._engine.label(atoms, rung)
+    def label(self, atoms, strategy=None):
+        label = self._engine.label(atoms, strategy)
         if label.status is not LabelStatus.CONVERGED:
             raise RuntimeError(label.message)
         return label

@@ -1,4 +1,4 @@
-"""Pseudopotential files: what their headers say, and folders that cannot be used."""
+"""Headers of pseudopotential files, and folders that cannot be used."""
 
 from pathlib import Path
 
@@ -36,14 +36,14 @@ def test_one_file_for_each_element_of_the_functional(tmp_path: Path) -> None:
     assert sorted(found.files) == ["C", "Si"]
     carbon, silicon = found.files["C"], found.files["Si"]
     assert (carbon.name, carbon.norm_conserving) == ("C.UPF", False)
-    assert carbon.least_cutoff_eV == pytest.approx(45 * Ry)
-    assert (silicon.norm_conserving, silicon.valence_electrons, silicon.least_cutoff_eV) == (True, 4.0, None)
+    assert carbon.min_cutoff_eV == pytest.approx(45 * Ry)
+    assert (silicon.norm_conserving, silicon.valence_electrons, silicon.min_cutoff_eV) == (True, 4.0, None)
     assert sorted(read_upf_set(tmp_path, "LDA").files) == ["Si"]
 
 
 def test_pseudodojo_files_bring_the_cutoffs_of_their_table(tmp_path: Path) -> None:
     write(tmp_path, "Si.upf", generated="Generated using ONCVPSP code by D. R. Hamann", author="anonymous")
-    assert read_upf_set(tmp_path, "PBE").files["Si"].least_cutoff_eV == pytest.approx(14 * Hartree)
+    assert read_upf_set(tmp_path, "PBE").files["Si"].min_cutoff_eV == pytest.approx(14 * Hartree)
 
 
 def test_the_fingerprint_follows_the_files_that_are_used(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_fingerprint_follows_the_files_that_are_used(tmp_path: Path) -> None
     for number, functional in enumerate(["PBE", "PBE", "PBESOL"]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        write(folder, "Si.upf", author="somebody else" if number == 0 else "me")
+        write(folder, "Si.upf", author="another author" if number == 0 else "me")
         write(folder, "other.upf", element="C", functional="LDA" if number == 1 else functional)
         prints.append(read_upf_set(folder, "PBE").fingerprint)
     assert prints[0] != prints[1] == prints[2]
@@ -61,7 +61,7 @@ def test_a_file_that_was_exchanged_is_read_again(tmp_path: Path) -> None:
     write(tmp_path, "Si.upf")
     before = read_upf_set(tmp_path, "PBE")
     assert read_upf_set(tmp_path, "PBE") is before
-    write(tmp_path, "Si.upf", author="somebody else")
+    write(tmp_path, "Si.upf", author="another author")
     assert read_upf_set(tmp_path, "PBE").fingerprint != before.fingerprint
 
 

@@ -1,4 +1,4 @@
-"""The engine around VASP: what goes in, what comes out, what every kind of failure becomes.
+"""Engine vasp: inputs, results, and the classification of failures.
 
 VASP is licensed and cannot be installed here. A program of our own (``vasp_stand_in.py``) runs in its place, as a real
 process in a real scratch folder: it reads the inputs that were written and leaves files in VASP's format. This tests
@@ -33,7 +33,7 @@ STAND_IN = Path(__file__).parent / "vasp_stand_in.py"
 
 @pytest.fixture
 def make_engine(tmp_path, write_potcars):
-    """A function that builds an engine whose program does as the plan says."""
+    """A function that builds an engine whose program follows a plan."""
 
     def make(plan: dict | None = None, **settings) -> VASPEngine:
         (tmp_path / "plan.json").write_text(json.dumps(plan or {}))
@@ -202,10 +202,10 @@ def test_nelm_reached_is_not_converged_with_and_without_an_outcar(make_engine, o
         ("VERY BAD NEWS! internal error in subroutine SGRCON:\n Found some non-integer element", Failure.UNSUITABLE),
         ("VERY BAD NEWS! internal error in subroutine RHOSYG:", Failure.CRASH),
         ("forrtl: severe (174): SIGSEGV, segmentation fault occurred", Failure.CRASH),
-        ("something nobody has seen before", Failure.CRASH),
+        ("an unknown message", Failure.CRASH),
     ],
 )
-def test_vasps_last_words_decide_the_kind_of_failure(make_engine, log, failure):
+def test_vasps_last_lines_decide_the_kind_of_failure(make_engine, log, failure):
     label = make_engine({"log": log, "exit": 1, "keep": 0.4}).label(alloy())
     unconverged = failure is Failure.UNCONVERGED
     assert label.status is (LabelStatus.UNCONVERGED if unconverged else LabelStatus.FAILED)
@@ -214,17 +214,17 @@ def test_vasps_last_words_decide_the_kind_of_failure(make_engine, log, failure):
     assert "exit code 1" in label.message
 
 
-def test_words_of_failure_count_without_an_exit_code(make_engine):
+def test_failure_messages_count_without_an_exit_code(make_engine):
     label = make_engine({"log": "Error EDDDAV: Call to ZHEGV failed", "keep": 0.4}).label(alloy())
     assert label.failure is Failure.UNCONVERGED
     assert "truncated" in label.message
 
 
-@pytest.mark.parametrize(("kept", "said"), [(0, "left no vasprun.xml"), (0.3, "truncated"), (0.97, "truncated")])
-def test_missing_and_truncated_output_is_named(make_engine, kept, said):
+@pytest.mark.parametrize(("kept", "fragment"), [(0, "left no vasprun.xml"), (0.3, "truncated"), (0.97, "truncated")])
+def test_missing_and_truncated_output_is_named(make_engine, kept, fragment):
     label = make_engine({"keep": kept}).label(alloy())
     assert (label.status, label.failure) == (LabelStatus.FAILED, Failure.OUTPUT)
-    assert said in label.message
+    assert fragment in label.message
 
 
 def test_an_energy_that_is_not_a_number_is_rejected(make_engine):
@@ -240,12 +240,12 @@ def test_a_command_that_cannot_start_is_a_value(make_engine, tmp_path):
     assert "could not be started" in label.message
 
 
-def test_every_rung_changes_how_and_not_what(make_engine, tmp_path):
+def test_every_retry_strategy_keeps_the_level(make_engine, tmp_path):
     (tmp_path / "runs").mkdir()
     engine = make_engine({"runs": str(tmp_path / "runs")})
     plain = engine.label(alloy())
-    for rung in engine.ladder:
-        label = engine.label(alloy(), rung)
+    for strategy in engine.ladder:
+        label = engine.label(alloy(), strategy)
         assert label.level_of_theory == plain.level_of_theory
         assert label.status is LabelStatus.CONVERGED
     first, conjugate, slow, start, warm = (Incar.from_file(tmp_path / "runs" / str(run) / "INCAR") for run in range(5))
@@ -287,7 +287,7 @@ def test_custom_refuses_a_cutoff_below_that_of_the_pseudopotentials(make_engine)
     assert "at least the 300 eV (ENMAX)" in label.message
 
 
-def test_custom_writes_what_it_is_told(make_engine, tmp_path):
+def test_custom_writes_the_given_tags(make_engine, tmp_path):
     (tmp_path / "runs").mkdir()
     incar = {"ENCUT": 400, "METAGGA": "R2SCAN", "ISPIN": 2, "LDAU": True, "LDAUU": {"Cu": 4}, "LDAUL": {"Cu": 2}}
     incar |= {"LDAUJ": {"Cu": 0}, "LDAUTYPE": 2, "MAGMOM": {"Cu": 1.5}}
@@ -300,7 +300,7 @@ def test_custom_writes_what_it_is_told(make_engine, tmp_path):
     assert engine.level_of_theory.hubbard_U_eV == {"Cu-d": 4.0}
 
 
-def test_the_level_of_theory_tells_pseudopotentials_apart(make_engine, write_potcars, tmp_path):
+def test_the_level_of_theory_distinguishes_pseudopotentials(make_engine, write_potcars, tmp_path):
     first = make_engine().level_of_theory
     assert first.fingerprint == make_engine().level_of_theory.fingerprint
     write_potcars(["Al"], valence=11.0)
@@ -311,7 +311,7 @@ def test_the_level_of_theory_tells_pseudopotentials_apart(make_engine, write_pot
     assert first.fingerprint != other.fingerprint
 
 
-def test_tags_that_only_say_how_leave_the_level_as_it_is(make_engine):
+def test_tags_of_the_algorithm_keep_the_level(make_engine):
     plain = make_engine().level_of_theory
     how = {"NCORE": 8, "KPAR": 2, "ALGO": "All", "NELM": 300, "AMIX": 0.1}
     assert make_engine(incar=how).level_of_theory.fingerprint == plain.fingerprint

@@ -32,7 +32,7 @@ RELAXATION = {"NSW", "IBRION", "ISIF", "EDIFFG", "POTIM"}
 """Tags that move atoms: labels are static."""
 
 HARDWARE = {"NCORE"}
-"""Tags that say how many cores work together."""
+"""Tags of the parallel layout."""
 
 MIXING = {"LMAXMIX"}
 """Of omc only: atomate2 and pymatgen choose it by other elements. How the solution is reached, not which."""
@@ -196,7 +196,7 @@ def test_the_mesh_is_that_of_the_published_set(published, which, name):
     theirs = Kpoints.from_file(published / which / name / "KPOINTS")
     ours = make_inputs(STRUCTURES[name], published_set(which)).kpoints
     if which == "odac":
-        # Its comment says "number of k-points 1x1x1"; the code has a comma too many, which ASE takes for a list with
+        # Its comment reads "number of k-points 1x1x1"; the code has a comma too many, which ASE takes for a list with
         # the Cartesian point (1 1 1). What is meant is what we do.
         assert (theirs.num_kpts, theirs.kpts) == (1, [(1, 1, 1)])
         assert (ours.style, ours.kpts) == (Kpoints.supported_modes.Gamma, [(1, 1, 1)])

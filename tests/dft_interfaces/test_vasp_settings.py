@@ -59,7 +59,7 @@ def test_a_cutoff_below_that_of_the_set_is_refused(name):
 
 @pytest.mark.parametrize("tag", ["NSW", "ibrion", "ISIF", "NELECT", "NUPDOWN", "KSPACING", "ICHARG"])
 def test_tags_that_the_engine_sets_are_refused(tag):
-    with pytest.raises(ValidationError, match=f"received {tag.upper()}, which is not yours to set"):
+    with pytest.raises(ValidationError, match=f"received {tag.upper()}, which cannot be set here"):
         settings(incar={tag: 1})
 
 
@@ -111,7 +111,7 @@ def test_a_given_start_beside_others_needs_moments():
     iron = bulk("Fe", cubic=True)
     iron.set_initial_magnetic_moments(None)
     (objection,) = settings(spin_starts=["given", "none"]).objections(iron)
-    assert "leave given out" in objection.text
+    assert "remove given" in objection.text
     iron.set_initial_magnetic_moments([4.0, 4.0])
     assert list(settings(spin_starts=["given", "none"]).objections(iron)) == []
 

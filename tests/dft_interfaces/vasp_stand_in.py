@@ -1,7 +1,7 @@
-"""Stands where the licensed program would: reads VASP's inputs in its folder and leaves files in VASP's format.
+"""Stand-in for the licensed program: reads VASP's inputs in its folder and leaves files in VASP's format.
 
 Energies, forces and stress are those of ASE's effective-medium theory, written in VASP's units, signs and orders, so
-that what is read back can be checked against finite differences. How a run goes wrong is told in a JSON file.
+that what is read back can be checked against finite differences. A JSON file sets how a run fails.
 
     python vasp_stand_in.py PLAN.json
 
@@ -64,7 +64,7 @@ def vectors(name: str, rows: np.ndarray) -> str:
 
 def total_moment(magmom: str) -> float:
     """Size of the sum of MAGMOM, whose repeats are written as 2*0.6."""
-    moments = [word.rpartition("*") for word in magmom.split()]
+    moments = [entry.rpartition("*") for entry in magmom.split()]
     return abs(sum(float(count or 1) * float(moment) for count, _, moment in moments))
 
 

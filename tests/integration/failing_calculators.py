@@ -43,7 +43,7 @@ class FailingEMT(EMT):
         ctypes.string_at(0)
 
     def leave(self):
-        os.write(2, b"the last words\n")
+        os.write(2, b"the last lines\n")
         os._exit(3)
 
     def kill(self):
@@ -79,7 +79,7 @@ class FailingEMT(EMT):
         for _ in range(300):
             os.write(1, b"%999d\n" % 0 * 1000)
         time.sleep(1.5)
-        os.write(1, b"the last words\n")
+        os.write(1, b"the last lines\n")
         os._exit(3)
 
     def hog(self):

@@ -102,10 +102,10 @@ def test_a_dispersion_correction_has_forces_and_stress():
     check_engine(_engine(dispersion="D3(BJ)"), _silicon(), Tolerances(stress_eV_per_A3=1e-3))
 
 
-def test_two_cores_and_every_rung_give_the_same_label():
+def test_two_cores_and_every_retry_strategy_give_the_same_label():
     usual = _engine().label(_silicon())
     hurried = _engine(max_cycles=3)
-    labels = [_engine(cores=2).label(_silicon()), *(hurried.label(_silicon(), rung) for rung in hurried.ladder)]
+    labels = [_engine(cores=2).label(_silicon()), *(hurried.label(_silicon(), strategy) for strategy in hurried.ladder)]
     for label in labels:
         assert label.status is LabelStatus.CONVERGED, label.message
         assert label.energy_eV == pytest.approx(usual.energy_eV, abs=1e-6)
@@ -193,7 +193,7 @@ def test_pseudopotentials_that_are_exchanged_under_a_running_engine_give_no_labe
     exchanged.write_bytes(original.read_bytes() + b"\n")
     label = engine.label(_silicon())
     assert label.status is LabelStatus.REJECTED
-    assert "were exchanged" in label.message
+    assert "changed after the engine was built" in label.message
 
 
 def test_estimates_grow_with_what_costs():

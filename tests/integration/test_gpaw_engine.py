@@ -9,7 +9,7 @@ from dft_interfaces.engines import build_engine
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.label import LabelStatus
 from dft_interfaces.settings import GPAWSettings
-from dft_interfaces.testing import Tolerances, check_engine, check_ladder
+from dft_interfaces.testing import Tolerances, check_engine, check_retry_strategies
 
 
 def _engine(**settings):
@@ -100,8 +100,8 @@ def test_the_level_tells_apart_what_changes_numbers():
     assert _engine(max_cycles=3).level_of_theory.fingerprint == _engine().level_of_theory.fingerprint
 
 
-def test_every_rung_reaches_the_same_solution():
-    check_ladder(_engine(), _sheared_silicon(), tolerance_eV=1e-4)
+def test_every_retry_strategy_reaches_the_same_solution():
+    check_retry_strategies(_engine(), _sheared_silicon(), tolerance_eV=1e-4)
 
 
 def test_dispersion_is_part_of_energy_forces_and_stress():

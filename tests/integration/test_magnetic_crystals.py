@@ -68,10 +68,10 @@ def test_a_structure_without_a_spin_start_has_an_estimate_and_is_rejected():
     assert engine.label(lone).status is LabelStatus.REJECTED
 
 
-@pytest.mark.parametrize("rung", range(3))
-def test_every_rung_ends_in_the_same_magnetic_state(rung, ferromagnet):
+@pytest.mark.parametrize("strategy", range(3))
+def test_every_retry_strategy_ends_in_the_same_magnetic_state(strategy, ferromagnet):
     engine = _engine()
-    label = engine.label(_iron([3.0, 3.0]), engine.ladder[rung])
+    label = engine.label(_iron([3.0, 3.0]), engine.ladder[strategy])
     assert label.status is LabelStatus.CONVERGED, label.message
     assert label.energy_eV == pytest.approx(ferromagnet.energy_eV, abs=0.02)
     assert np.abs(label.forces_eV_per_A - ferromagnet.forces_eV_per_A).max() < 0.01

@@ -129,7 +129,7 @@ def test_a_worker_that_died_finds_its_jobs_again(slurm, workers):
 def test_jobs_wait_for_a_queue_that_does_not_answer(slurm, workers):
     slurm.stop_controller()
     process = start(workers, "Cu-1")
-    assert any("asked again in 0.3 s" in line for line in process.stderr)
+    assert any("trying again in 0.3 s" in line for line in process.stderr)
     slurm.start_controller()
     (label,) = workers.finish(process)
     assert (label.status, label.attempts) == (LabelStatus.CONVERGED, ())
@@ -164,7 +164,7 @@ def test_a_queue_folder_of_the_users_own(slurm, workers, tmp_path):
         ({"time_s": 3 * 3600}, "time_s: received 10800, but partition main allows at most 7200"),
         ({"cores": 8}, "cores: received 8, but partition main allows at most 4"),
         ({"memory_GB": 2}, "memory_GB: received 2, but partition main allows at most 0.97"),
-        ({"partition": "gpu"}, "received the partition 'gpu', but Slurm knows main"),
+        ({"partition": "gpu"}, "received the partition 'gpu', expected one of main"),
     ],
 )
 def test_requests_above_the_limits_are_refused(slurm, monkeypatch, queue, words):

@@ -83,7 +83,7 @@ def test_a_stated_singlet_is_kept_with_a_remark():
     singlet, triplet = label.attempts
     assert label.energy_eV == singlet.energy_eV
     assert 0.2 < singlet.energy_eV - triplet.energy_eV < 1.2
-    assert "multiplicity 1 as stated, but multiplicity 3 lies" in label.message
+    assert "multiplicity 1 as stated, but multiplicity 3 is" in label.message
     np.testing.assert_allclose(label.magnetic_moments_uB.sum(), 0, atol=1e-6)
 
 
@@ -94,14 +94,14 @@ def test_a_stated_triplet_is_kept_with_a_remark_where_the_singlet_is_lower():
     triplet, singlet = label.attempts
     assert (triplet.what, singlet.what) == ("multiplicity 3", "multiplicity 1")
     assert label.energy_eV == triplet.energy_eV > singlet.energy_eV + 0.5
-    assert "multiplicity 3 as stated, but multiplicity 1 lies" in label.message
+    assert "multiplicity 3 as stated, but multiplicity 1 is" in label.message
     assert label.magnetic_moments_uB.sum() == pytest.approx(2)
 
 
 def test_a_triplet_without_an_electron_of_the_other_spin_is_compared_with_the_singlet():
     hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 1.0]], info={"spin": 3})
     label = _engine(grid_level=1).label(hydrogen)
-    assert "multiplicity 3 as stated, but multiplicity 1 lies" in label.message
+    assert "multiplicity 3 as stated, but multiplicity 1 is" in label.message
 
 
 @pytest.mark.parametrize("xc", ["pbe", "pbe0"])
