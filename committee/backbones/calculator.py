@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from committee.backbones.combined import forget, free_energy_eV, parts
 from committee.backbones.contract import Backbone, Evaluation
 from committee.backbones.named_objects import call, identity, resolve
-from committee.errors import FoundationAnswerError, FoundationError
+from committee.errors import FoundationError, FoundationEvaluationError
 from committee.foreign import reading
 from committee.settings import CalculatorSettings
 from committee.structures import check_structures
@@ -73,7 +73,7 @@ class CalculatorBackbone:
         """See :class:`committee.backbones.contract.Backbone`.
 
         Raises:
-            FoundationAnswerError: the calculator fails on a frame, leaves something out, or answers with NaN.
+            FoundationEvaluationError: the calculator fails on a frame, leaves something out, or answers with NaN.
         """
         check_structures(frames, self.elements)
         answers = [self._ask(index, atoms) for index, atoms in enumerate(frames)]
@@ -139,8 +139,9 @@ class CalculatorBackbone:
             raise self._error(index, atoms, f"it returned NaN or infinite {', '.join(bad)}.")
         return answer
 
-    def _error(self, index: int, atoms: Atoms, reason: str) -> FoundationAnswerError:
-        return FoundationAnswerError(f"the calculator {self._settings.import_path}", index, str(atoms.symbols), reason)
+    def _error(self, index: int, atoms: Atoms, reason: str) -> FoundationEvaluationError:
+        calculator = f"the calculator {self._settings.import_path}"
+        return FoundationEvaluationError(calculator, index, str(atoms.symbols), reason)
 
     @contextmanager
     def _own_folders(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 
-from committee.errors import FoundationAnswerError
+from committee.errors import FoundationEvaluationError
 from committee.model.correction import correct
 from committee.model.switching import switching_function
 from committee.model.tangents import VOIGT
@@ -231,14 +231,14 @@ def test_a_frame_that_the_foundation_fails_on_is_named_whatever_the_batch(traine
     def evaluate(frames):
         for index, atoms in enumerate(frames):
             if np.abs(atoms.positions).max() > 1e4:
-                raise FoundationAnswerError("a model of finite reach", index, str(atoms.symbols), "it failed.")
+                raise FoundationEvaluationError("a model of finite reach", index, str(atoms.symbols), "it failed.")
         return answer(frames)
 
     monkeypatch.setattr(trained.backbone, "evaluate", evaluate)
     frames = [atoms.copy() for atoms in structures]
     frames[2].positions += 1e5
     for batch_atoms in (1, 16, 256):
-        with pytest.raises(FoundationAnswerError, match=r"on frame 2 \(COH4\) it failed") as caught:
+        with pytest.raises(FoundationEvaluationError, match=r"on frame 2 \(COH4\) it failed") as caught:
             trained.predict(frames, batch_atoms=batch_atoms)
         assert caught.value.frame_index == 2
     del frames[2]

@@ -39,8 +39,8 @@ def test_sound_structures_pass(atoms: Atoms) -> None:
         (Atoms("H2", positions=[[0.1, 9, 9], [4.95, -1, -1]], cell=[5, 5, 5], pbc=True), "0.15 Å apart"),
         (Atoms("H2", positions=[[0, 0, 7], [-5, 0, 7.1]], cell=[5, 5, 0], pbc=(True, True, False)), "0.1 Å apart"),
         (Atoms("Cu2", [[0, 0, 0], [50.1, 0, 0]], cell=[[2.5, 0, 0], [0, 2.5, 0], [55, 0, 2.5]], pbc=True), "0.1 Å"),
-        (Atoms("Cu", cell=[0.1, 4, 4], pbc=True), "repeats itself every 0.1 Å"),
-        (Atoms("Cu", cell=[[4, 0, 0], [4, 0.1, 0], [0, 0, 4]], pbc=True), "repeats itself every 0.1 Å"),
+        (Atoms("Cu", cell=[0.1, 4, 4], pbc=True), "repeats every 0.1 Å"),
+        (Atoms("Cu", cell=[[4, 0, 0], [4, 0.1, 0], [0, 0, 4]], pbc=True), "repeats every 0.1 Å"),
     ],
 )
 def test_atoms_in_one_place_are_refused(atoms: Atoms, words: str) -> None:
@@ -86,7 +86,7 @@ def test_many_broken_atoms_are_counted() -> None:
 
 
 def test_unknown_elements_are_named_with_the_known_ones() -> None:
-    with pytest.raises(UnknownElementError, match=r"Frame 0 holds C, O, which .* knows H He"):
+    with pytest.raises(UnknownElementError, match=r"Frame 0 holds C, O, which .* covers H He"):
         check_structures([molecule("CH3OH")], {1, 2})
 
 

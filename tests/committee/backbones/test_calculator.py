@@ -24,7 +24,7 @@ from committee import (
     train,
 )
 from committee.backbones.calculator import CalculatorBackbone
-from committee.errors import CheckpointError, FoundationAnswerError, FoundationError, UnknownElementError
+from committee.errors import CheckpointError, FoundationError, FoundationEvaluationError, UnknownElementError
 from committee.testing import check_backbone, example_frames
 from committee.uncertainty.calibration import Calibration
 
@@ -342,18 +342,18 @@ def test_elements_may_be_fewer_than_the_features(emt: CalculatorBackbone) -> Non
 
 
 def test_a_calculator_that_fails_is_named(xtb: CalculatorBackbone, chgnet: CalculatorBackbone) -> None:
-    with pytest.raises(FoundationAnswerError, match=rf"{EMT}; on frame 1 \(NaCl\) it failed: NotImplementedError"):
+    with pytest.raises(FoundationEvaluationError, match=rf"{EMT}; on frame 1 \(NaCl\) it failed: NotImplementedError"):
         load_backbone(settings(EMT)).evaluate([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
-    with pytest.raises(FoundationAnswerError, match=rf"{CHGNET}; on frame 0 \(CO?.*it failed"):
+    with pytest.raises(FoundationEvaluationError, match=rf"{CHGNET}; on frame 0 \(CO?.*it failed"):
         chgnet.evaluate([methanol(0)])
     beyond_gfn2 = Atoms("U2", [[0, 0, 0], [0, 0, 2.4]])
-    with pytest.raises(FoundationAnswerError, match=TBLITE):
+    with pytest.raises(FoundationEvaluationError, match=TBLITE):
         xtb.evaluate([beyond_gfn2])
 
 
 def test_nan_is_named() -> None:
     backbone = load_backbone(settings("ase.calculators.lj.LennardJones", {"epsilon": float("nan"), "rc": 4.0}))
-    with pytest.raises(FoundationAnswerError, match="NaN or infinite energy, forces"):
+    with pytest.raises(FoundationEvaluationError, match="NaN or infinite energy, forces"):
         backbone.evaluate([molecule("CO")])
 
 
