@@ -128,8 +128,8 @@ def test_an_energy_held_back_counts_only_where_the_fit_knows_its_zero(frames):
     for kept, expected in (([forces_only(f) for f in methanol], [False, False]), (methanol, [True, False])):
         held = [energy_only(methanol[0]), energy_only(crystals[0])]
         sets = [TrainingSet(part, [None] * len(part)) for part in (held, kept)]
-        judged = sets[0].judged_beside(sets[1])
-        assert [frame.id in {f.id for f in judged.frames} for frame in held] == expected
+        comparable = sets[0].comparable_with(sets[1])
+        assert [frame.id in {f.id for f in comparable.frames} for frame in held] == expected
 
 
 def held_groups(frames, training, seed):
