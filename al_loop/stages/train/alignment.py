@@ -242,7 +242,7 @@ def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationA
             if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
         ]
     )
-    slips = [f"{who} do not fit the foundation: {slip}." for slip in (forces.slip, stress) if slip]
+    slips = [f"{who} do not fit the foundation: {slip}." for slip in (forces.mismatch, stress) if slip]
     return forces.sentence(who), slips
 
 
