@@ -247,8 +247,8 @@ def test_an_order_of_components_is_named(pairs, order):
 
 
 def test_a_factor_of_no_known_unit_is_noticed(pairs):
-    bar = [replace(pair, label=1e3 * STRESS_UNITS["kbar"] * pair.label) for pair in pairs["copper"][1]]
-    assert "e+06 times that of the foundation, expected in eV/Å³" in check_stress(bar)
+    scaled = [replace(pair, label=1e5 * STRESS_UNITS["kbar"] * pair.label) for pair in pairs["copper"][1]]
+    assert "e+08 times that of the foundation, expected in eV/Å³" in check_stress(scaled)
     assert check_stress([replace(pair, label=3 * pair.label) for pair in pairs["copper"][1]]) == ""
 
 

@@ -329,7 +329,7 @@ def test_what_names_no_calculator_is_refused(import_path: str, arguments: dict[s
 
 
 def test_elements_outside_the_features_are_refused() -> None:
-    with pytest.raises(FoundationError, match=r"foundation\.elements: Og not known to sevennet:7net-0"):
+    with pytest.raises(FoundationError, match=r"foundation\.elements: Og not covered by sevennet:7net-0"):
         load_backbone(settings(EMT, elements=("Al", "Og")))
     with pytest.raises(ValueError, match="symbols such as Na, received Natrium"):
         settings(EMT, elements=("Natrium",))
