@@ -39,10 +39,10 @@ Uncertainty = Literal["energy", "probe", "exact"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a potential comes from.
+    """Origin of a potential: level of theory and training set.
 
     Attributes:
-        level_of_theory: what its energies mean.
+        level_of_theory: level of theory of its energies.
         training_hash: SHA-256 of the labels it was trained on; empty if untrained.
         training_frames: number of them.
         periodic_directions: the numbers of periodic directions among the training frames, ascending; empty where they

@@ -1,4 +1,4 @@
-"""Slips planted on real forces are caught and named; honest pairs of potentials are never accused."""
+"""Errors added to real forces are detected and named; correct labels never are."""
 
 from dataclasses import replace
 
@@ -28,8 +28,8 @@ SYSTEMS = {
     "molten copper": (bulk("Cu", cubic=True), 0.3, "EMT"),
     "molten aluminium": (bulk("Al", cubic=True), 0.3, "EMT"),
     "CuAu": (bulk("Cu", cubic=True), 0.1, "EMT"),
-    "methanol in EMT's eyes": (molecule("CH3OH"), 0.05, "EMT"),
-    "nickel oxide in EMT's eyes": (bulk("NiO", "rocksalt", a=4.18, cubic=True), 0.1, "EMT"),
+    "methanol by EMT": (molecule("CH3OH"), 0.05, "EMT"),
+    "nickel oxide by EMT": (bulk("NiO", "rocksalt", a=4.18, cubic=True), 0.1, "EMT"),
 }
 SYSTEMS["CuAu"][0].numbers[:2] = 79
 
@@ -69,8 +69,8 @@ def compared(frames, backbone, calculator):
     return forces, stresses
 
 
-def turned(pairs):
-    """The same two potentials with their parts exchanged: the foundation is now the poor one."""
+def exchanged(pairs):
+    """The same two potentials with their roles exchanged: the foundation is now the inaccurate one."""
     return [
         ComparedForces(p.atomic_numbers, p.foundation, p.label, p.foundation_energy_eV, p.label_energy_eV, p.axis)
         for p in pairs
@@ -78,15 +78,15 @@ def turned(pairs):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_honest_labels_are_not_accused(pairs, name):
+def test_correct_labels_are_not_reported(pairs, name):
     forces, stresses = pairs[name]
     assert check_forces(forces).mismatch == ""
-    assert check_forces(turned(forces)).mismatch == ""
+    assert check_forces(exchanged(forces)).mismatch == ""
     assert check_stress(stresses) == ""
 
 
-def test_correlation_and_slope_tell_a_good_foundation_from_a_bad_one(pairs):
-    good, bad = check_forces(pairs["copper"][0]), check_forces(pairs["methanol in EMT's eyes"][0])
+def test_correlation_and_slope_of_a_good_and_a_bad_foundation(pairs):
+    good, bad = check_forces(pairs["copper"][0]), check_forces(pairs["methanol by EMT"][0])
     assert good.correlation > 0.95
     assert 0.6 < good.slope < 1.6
     assert bad.correlation < 0.75
@@ -95,14 +95,14 @@ def test_correlation_and_slope_tell_a_good_foundation_from_a_bad_one(pairs):
 
 @pytest.mark.parametrize("unit", [name for name, factor in FORCE_UNITS.items() if not 0.2 < factor < 5])
 @pytest.mark.parametrize("name", ["methanol", "hot methanol", "benzene", "hot water", "copper", "CuAu"])
-def test_a_unit_is_caught_and_named(pairs, name, unit):
+def test_a_wrong_unit_is_named(pairs, name, unit):
     wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
     assert unit in check_forces(wrong).mismatch
 
 
 @pytest.mark.parametrize("unit", ["eV/bohr", "eV/Å converted as if from eV/bohr"])
 @pytest.mark.parametrize("name", ["methanol", "hot methanol"])
-def test_a_factor_that_a_foundation_could_have_is_told_by_the_energies(pairs, name, unit):
+def test_a_factor_that_a_foundation_could_have_is_decided_by_the_energies(pairs, name, unit):
     wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
     assert unit in check_forces(wrong).mismatch
     soft = [replace(pair, label_energy_eV=pair.label_energy_eV * FORCE_UNITS[unit]) for pair in wrong]

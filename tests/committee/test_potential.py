@@ -1,4 +1,4 @@
-"""The committee's answer: the foundation's bits untrained, derivatives of its mean, and a spread that adds up."""
+"""The prediction: untrained it equals the foundation, forces are derivatives, the spread is consistent."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def structures(make_crystal, make_methanol) -> list[Atoms]:
 
 @pytest.fixture
 def faded(trained, structures) -> CommitteePotential:
-    """The trained committee with a fade that is in full swing on the test structures."""
+    """The trained committee with the test structures inside the fade."""
     distances = np.concatenate([p.latent_distance for p in trained.predict(structures)])
     settings = trained.settings.model_copy(
         update={"fade_onset": float(distances.min() / 2), "fade_end": float(distances.max() * 1.2)}
@@ -225,14 +225,14 @@ def test_unknown_mode_is_refused(trained, structures):
 
 
 def test_a_frame_that_the_foundation_fails_on_is_named_whatever_the_batch(trained, structures, monkeypatch):
-    """The index counts from the first frame asked for; without that frame the others are answered."""
-    answer = trained.backbone.evaluate
+    """The index refers to all frames of the call; without that frame the others are predicted."""
+    original = trained.backbone.evaluate
 
     def evaluate(frames):
         for index, atoms in enumerate(frames):
             if np.abs(atoms.positions).max() > 1e4:
                 raise FoundationEvaluationError("a model of finite reach", index, str(atoms.symbols), "it failed.")
-        return answer(frames)
+        return original(frames)
 
     monkeypatch.setattr(trained.backbone, "evaluate", evaluate)
     frames = [atoms.copy() for atoms in structures]
