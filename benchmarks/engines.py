@@ -4,7 +4,7 @@
 
 Four rattled structures (8-atom Si and NaCl, 4-atom Al, a water molecule in a box of 8 Å), PBE where the engine has a
 functional, cutoffs and basis sets at which forces no longer move, one k-point mesh per structure for all engines, one
-core. ``--quick`` takes Al and water at lower settings: its differences say only that the engines run.
+core. ``--quick`` takes Al and water at lower settings: its differences only show that the engines run.
 """
 
 import argparse

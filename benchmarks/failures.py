@@ -33,7 +33,7 @@ def displaced(made: Run, change: Callable[[Atoms], None]) -> Run:
 
 
 def overlapping(atoms: Atoms, temperature_K: float, timestep_fs: float, fraction: float) -> Run:
-    """The last atom lies where it is a fraction of its distance from the first."""
+    """Place the last atom at a fraction of its distance from the first."""
     atoms.positions[-1] = atoms.positions[0] + fraction * atoms.get_distance(0, -1, mic=True, vector=True)
     return run(atoms, temperature_K, timestep_fs)
 
@@ -126,12 +126,12 @@ FAILURES: dict[str, Callable[[], Run]] = {
     "molecule without repulsion": lambda: sunk(with_calculator(molecule("CH3CH2OH"), xtb()), 60.0, 300, 0.5),
     "gas without repulsion": lambda: run(argon(4.0, Hole(4000.0)), 300, 5.0),
     "liquid without repulsion": lambda: sunk(liquid(), 60.0, 330, 0.5),
-    "metal, thermostat at 20000 K": lambda: run(copper(), 20000, 2.0, told_K=20000),
+    "metal, thermostat at 20000 K": lambda: run(copper(), 20000, 2.0, reported_K=20000),
     "metal, thermostat at 20000 K instead of 300 K": lambda: displaced(
-        run(copper(), 20000, 2.0, told_K=300), lambda atoms: atoms.set_momenta(0 * atoms.positions)
+        run(copper(), 20000, 2.0, reported_K=300), lambda atoms: atoms.set_momenta(0 * atoms.positions)
     ),
     "molecule, thermostat at 20000 K instead of 300 K": lambda: displaced(
-        run(with_calculator(molecule("CH3CH2OH"), xtb()), 20000, 0.5, told_K=300),
+        run(with_calculator(molecule("CH3CH2OH"), xtb()), 20000, 0.5, reported_K=300),
         lambda atoms: atoms.set_momenta(0 * atoms.positions),
     ),
     "torn: C-C of ethanol": lambda: torn(with_calculator(molecule("CH3CH2OH"), xtb()), [1, 2, 6, 7]),

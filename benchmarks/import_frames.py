@@ -4,10 +4,10 @@
 
 Half of the frames are crystals of NaCl with 8 atoms, half molecules of ethyl methyl ether with 12, rattled; this script
 makes their labels with ASE's Lennard-Jones potential. Files that are given are imported instead, repeated with small
-moves of their atoms until there are enough frames (the labels are then those of the files, and mean nothing). The
+moves of their atoms until there are enough frames (the labels are then those of the files, and not physical). The
 ledger is a private server's with journalled writes. A figure counts seconds of the processor, of this process and of
-the server together: what one core that nobody else uses takes. On a machine that others use, wall time says little; it
-is told in lines with `#`. Memory is the peak of a process of its own.
+the server together: the time on one otherwise idle core. On a shared machine wall time is not meaningful; it
+is printed in lines with `#`. Memory is the peak of a process of its own.
 """
 
 import argparse
@@ -122,10 +122,10 @@ def memory_MB(config: Path, file: Path) -> float:
     few = file.with_name(f"few-{file.name}")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[: int(lines[0]) + 2]), encoding="utf-8")
-    words = [sys.executable, "-c", code, str(Path(__file__).parent), str(config), str(few), str(file)]
-    said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    print(f"# peak of the whole process: {float(said[1]):.0f} MB")
-    return float(said[0])
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(config), str(few), str(file)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    print(f"# peak of the whole process: {float(output[1]):.0f} MB")
+    return float(output[0])
 
 
 def peak_MB() -> float:

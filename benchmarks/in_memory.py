@@ -28,7 +28,7 @@ def explore(
 
     Returns:
         The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
-        lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
+        lane, the discard threshold or a foundation that fails stops ends with the frame it was stopped at.
     """
     lockstep = Lockstep(potential, starts, settings, physics)
     visits: list[Visit] = []

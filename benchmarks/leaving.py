@@ -1,7 +1,7 @@
-"""Trajectories that leave what the committee knows, each step's true error beside what the gate sees.
+"""Trajectories that leave the training distribution: true error and uncertainty at each step.
 
-The committee is trained at the lowest temperature only. Replicas start at home, from frames it has not seen, and are
-heated past the highest temperature under its own forces; the teacher says how wrong it is.
+The committee is trained at the lowest temperature only. Replicas start at home, from held-out frames, and are
+heated above the highest temperature under its own forces; the teacher gives the true error.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ AIMED_AT = 0.03  # on the trajectories that the threshold is chosen on, since it
 
 @dataclass
 class Journey:
-    """What was seen of one trajectory, look by look."""
+    """Errors and uncertainties of one trajectory at each check."""
 
     errors: list[Array]
     sigmas: list[Array]
@@ -38,10 +38,10 @@ class Journey:
         return largest(self.errors) > tolerance
 
     def signal(self, calibration: Calibration) -> Array:
-        """The gate's combined uncertainty (looks,), infinite where the physics lane speaks."""
+        """The gate's combined uncertainty (looks,), infinite where the physics check raises an alarm."""
         pairs = zip(self.sigmas, self.distances, strict=True)
-        seen = largest([calibration.uncertainty(sigma, distance) for sigma, distance in pairs])
-        return np.where(self.broken, np.inf, seen)
+        uncertainty = largest([calibration.uncertainty(sigma, distance) for sigma, distance in pairs])
+        return np.where(self.broken, np.inf, uncertainty)
 
 
 def heated(

@@ -4,8 +4,8 @@
 
 Frames of 64 atoms with descriptors of 128 numbers are stored by `replace_visits`, as the stage explore does, on a
 private server with journalled writes. `status` is the whole command as a user types it: the start of python, the start
-of the private mongod on that ledger, the answer, and the stop of the server; the median of three. Processor time (of
-the command, of the process that stores) is told beside it: on a machine that others use, wall time says little.
+of the private mongod on that ledger, the query, and the stop of the server; the median of three. Processor time (of
+the command, of the process that stores) is printed too: on a shared machine wall time is not meaningful.
 """
 
 import argparse

@@ -2,13 +2,13 @@
 
     python benchmarks/monitor.py [--steps N] [--repeats N] [--memory-steps N] [--only cost|memory] [--quick]
 
-Cost: 64 atoms of NaCl, K = 8, SevenNet-0, one thread; the committee of ``benchmarks/cost.py --quick``, which learnt
-from rattled cells, is made in a minute and trusts this dynamics. Two runs from the same start, one watched every 5
-steps with the screen, go on in turns, five steps each, so that a busy machine disturbs both alike. The runs are
+Cost: 64 atoms of NaCl, K = 8, SevenNet-0, one thread; the committee of ``benchmarks/cost.py --quick``, which is
+trained on rattled cells within a minute, trusts this dynamics. Two runs from the same start, one monitored every 5
+steps with the screen, alternate, five steps each, so that other load affects both equally. The runs are
 repeated; repeats compute the same, so that of each five steps the fastest repeat counts, in CPU seconds. The first
 check is exact; where fewer steps are run than a trajectory of 225 has, its price is spread over those. That both runs
 end at the same bits is checked. A run on a calculator of one's own costs one evaluation of the committee for each
-check, told in units of one step of dynamics on that committee without a monitor.
+check, given in units of one step of dynamics on that committee without a monitor.
 
 Memory: a million steps of four copper atoms on springs, watched by a SevenNet-0 committee; resident memory after a
 tenth of the steps, when everything is loaded and every buffer is full, and at the end.
@@ -75,10 +75,10 @@ def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
         potential.predict([begin], "exact")  # the first calls compile
     blocks = np.full((2, repeats, steps // EVERY), np.nan)
     for repeat in range(repeats):
-        blocks[:, repeat], told, same = in_turns(potential, begin, system.timestep_fs, folder / f"{repeat}", steps)
+        blocks[:, repeat], summary, same = in_turns(potential, begin, system.timestep_fs, folder / f"{repeat}", steps)
         report("monitor: positions watched and not watched are the same bits", float(same), "== 1", holds=same)
-    print(f"# {steps} steps, {told['checks']} checks: {told['force_uncertainty_found']}, {repeats} repeats")
-    at_least("monitor: share of checks that are trusted", told["share_trusted"], 0.95)
+    print(f"# {steps} steps, {summary['checks']} checks: {summary['force_uncertainty_found']}, {repeats} repeats")
+    at_least("monitor: share of checks that are trusted", summary["share_trusted"], 0.95)
     watched, plain = blocks.min(axis=1)
     at_most("monitor: MD on the committee, watched every 5 steps over not watched", whole(watched) / whole(plain), 1.25)
     own(potential, begin, folder, looks)
@@ -121,7 +121,7 @@ def own(potential: CommitteePotential, begin: Atoms, folder: Path, looks: int) -
 
 
 class Springs:
-    """Every atom on a spring of its own: what ASE's dynamics ask of a calculator, and nothing that costs time."""
+    """Harmonic springs, one per atom: the calculator methods that ASE's dynamics need, at negligible cost."""
 
     def __init__(self, rest: np.ndarray) -> None:
         self._rest = rest
@@ -153,8 +153,8 @@ def memory(folder: Path, *, steps: int, checks: int) -> None:
         gc.collect()
         held.append(process.memory_info().rss / 2**20)
         print(f"# {dyn.nsteps} steps, {monitor.summary.checks} checks: {held[-1]:.1f} MiB", flush=True)
-    told = monitor.close()
-    print(f"# {told['verdicts']}, {told['force_uncertainty_found']}")
+    summary = monitor.close()
+    print(f"# {summary['verdicts']}, {summary['force_uncertainty_found']}")
     at_most(f"monitor: memory after {dyn.nsteps} steps over that after a tenth of them", held[-1] / held[0], 1.02)
 
 
@@ -182,12 +182,12 @@ def tiny(folder: Path) -> CommitteePotential:
         cache_folder=folder / "tangents",
         seed=0,
     )
-    answers = potential.predict([bare(atoms) for atoms in unseen], "exact")
+    predictions = potential.predict([bare(atoms) for atoms in unseen], "exact")
     return potential.with_calibration(
         Calibration.fit(
-            [np.linalg.norm(p.forces - a.get_forces(), axis=1) for p, a in zip(answers, unseen, strict=True)],
-            [p.atomic_force_uncertainty for p in answers],
-            [p.latent_distance for p in answers],
+            [np.linalg.norm(p.forces - a.get_forces(), axis=1) for p, a in zip(predictions, unseen, strict=True)],
+            [p.atomic_force_uncertainty for p in predictions],
+            [p.latent_distance for p in predictions],
             tolerance_eV_per_A=0.5,
             latent_quantile=1.0,
         )

@@ -1,4 +1,4 @@
-"""Exploratory MD that selection is judged on, labelled once and kept in ``benchmarks/.cache/pools``.
+"""Exploratory MD for the evaluation of selection, labelled once and kept in ``benchmarks/.cache/pools``.
 
     python benchmarks/pools.py NAME [NAME ...]
 
@@ -183,9 +183,9 @@ def _explored(chemistry: Chemistry, trajectories: list[_Trajectory], sizes: Size
     forces = _forces(driver, [replica.atoms for replica in replicas])
     stride = sizes.frames // sizes.held_out_frames
     kept = []
-    steps, tell = chemistry.settling + sizes.frames * chemistry.interval, counting("steps of all trajectories")
+    steps, report = chemistry.settling + sizes.frames * chemistry.interval, counting("steps of all trajectories")
     for step in range(1, steps + 1):
-        tell(step, steps)
+        report(step, steps)
         for replica, force in zip(replicas, forces, strict=True):
             replica.move(force)
         forces = _forces(driver, [replica.atoms for replica in replicas])

@@ -67,8 +67,8 @@ def campaign(folder: Path) -> Config:
     )
 
 
-def ask(ledger: Ledger, count: int, level: str) -> None:
-    """Ask for labels of copper, rattled differently each."""
+def request_labels(ledger: Ledger, count: int, level: str) -> None:
+    """Request labels of copper, rattled differently each."""
     visits = []
     for seed in range(count):
         atoms = bulk("Cu", cubic=True)
@@ -132,7 +132,7 @@ def main() -> None:
         over = threading.Event()
         begun = time.monotonic()
         with open_ledger(config.store, folder, config.name) as ledger:
-            ask(ledger, count, level)
+            request_labels(ledger, count, level)
             faults = [
                 threading.Thread(target=kill_now_and_then, args=(every_s, random.Random(arguments.seed), over, kills))
             ]

@@ -50,13 +50,13 @@ def _predict(backbone: FairchemBackbone, batch: Sequence[Example]) -> list[tuple
 
 
 def _errors(pairs: Sequence[tuple[Example, tuple[float, NDArray[np.float64]]]]) -> dict[str, Any]:
-    wanted = np.concatenate([example.forces_eV_per_A for example, _ in pairs])
+    labels = np.concatenate([example.forces_eV_per_A for example, _ in pairs])
     forces = np.concatenate([prediction[1] for _, prediction in pairs])
     energies = [abs(prediction[0] - example.energy_eV) / len(example.atoms) for example, prediction in pairs]
     return {
         "frames": len(pairs),
-        "forces_MAE_eV_per_A": float(np.abs(forces - wanted).mean()),
-        "mean_force_component_eV_per_A": float(np.abs(wanted).mean()),
+        "forces_MAE_eV_per_A": float(np.abs(forces - labels).mean()),
+        "mean_force_component_eV_per_A": float(np.abs(labels).mean()),
         "energy_MAE_eV_per_atom": float(np.mean(energies)),
     }
 

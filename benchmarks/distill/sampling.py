@@ -32,7 +32,7 @@ Job = Callable[[], list[Example]]
 _LOG = logging.getLogger(__name__)
 _ROOM_K, _WARM_K = 300.0, 1000.0
 _FRICTION_PER_FS = 0.03
-_MELT_RATTLE = 0.12  # of the nearest neighbours' distance, each component: twice what Lindemann's rule asks for
+_MELT_RATTLE = 0.12  # of the nearest neighbours' distance, each component: twice what Lindemann's rule requires
 _FAILURES = (CalculationFailed, RuntimeError, FloatingPointError)
 
 
