@@ -1,4 +1,4 @@
-"""What uncertainty costs in molecular dynamics: time of a step against the bare foundation's own ASE calculator.
+"""Cost of uncertainty in molecular dynamics: time of a step relative to the bare foundation's own ASE calculator.
 
     python benchmarks/cost.py [--foundation sevennet|distilled] [--system nacl|mgo] [--steps N] [--quick]
 
@@ -54,7 +54,7 @@ FOUNDATIONS = {"sevennet": SEVENNET, "distilled": DISTILLED_SETTINGS}
 
 @dataclass(frozen=True)
 class System:
-    """A small cell to learn from and the large one to run, with the size of thermal displacements.
+    """A small cell for training and a large one for dynamics, with the size of thermal displacements.
 
     Attributes:
         small: cell of the labelled frames.
@@ -106,7 +106,7 @@ def labelled(frames: list[Atoms], name: str) -> list[TrainingFrame]:
 
 
 def frames(name: str, system: System, key: str, *, quick: bool) -> tuple[list[TrainingFrame], list[TrainingFrame]]:
-    """Frames to train on and others to calibrate on: of dynamics for the salt, rattled cells otherwise."""
+    """Return training and calibration frames: from dynamics for the salt, rattled cells otherwise."""
     if name == "nacl" and not quick:
         parts = split(load_frames(SYSTEMS["nacl"]), 16, seed=0)
         return [frame.training for frame in parts.train], [frame.training for frame in parts.held_out[::3]]
@@ -117,7 +117,7 @@ def frames(name: str, system: System, key: str, *, quick: bool) -> tuple[list[Tr
 def committee(
     backbone: Backbone, name: str, system: System, tolerance_eV_per_A: float, *, quick: bool
 ) -> CommitteePotential:
-    """A trained and calibrated committee, from the cache if it was made before."""
+    """Return a trained and calibrated committee, from the cache if possible."""
     key = f"cost-{name}-{tolerance_eV_per_A:g}{'-quick' if quick else ''}-{backbone.fingerprint[:12]}"
     folder = CACHE / "committees" / key
     if folder.is_dir():

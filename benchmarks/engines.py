@@ -1,4 +1,4 @@
-"""The same structures through every engine: what a label holds, what it costs, and how far forces differ.
+"""The same structures with every engine: content and cost of a label, and differences of the forces.
 
     python benchmarks/engines.py [--quick] [--structure Si] [--engine gpaw]
 
@@ -65,7 +65,7 @@ def water() -> Atoms:
 
 
 def boxed(atoms: Atoms) -> Atoms:
-    """The molecule as the engine sees it that knows periodic cells only."""
+    """Return the molecule in a periodic cell, for the engine that supports periodic cells only."""
     box = atoms.copy()
     box.set_cell(np.full(3, 8.0))
     box.center()

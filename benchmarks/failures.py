@@ -27,7 +27,7 @@ from al_loop.gate.bonding import BOND_FACTOR, Bonding
 
 
 def displaced(made: Run, change: Callable[[Atoms], None]) -> Run:
-    """Change the atoms, but not what the lane takes for intact."""
+    """Change the atoms, but not the reference structure of the check."""
     change(made.atoms)
     return made
 
@@ -51,13 +51,13 @@ def scaled(made: Run, factor: float) -> Run:
 
 
 def creeping(made: Run, factor: float) -> Run:
-    """A barostat gone mad: the cell is scaled a little at every step."""
+    """A faulty barostat: the cell is scaled a little at every step."""
     made.before = lambda _step: made.atoms.set_cell(made.atoms.cell * factor, scale_atoms=True)
     return made
 
 
 def torn(atoms: Atoms, leaving: list[int], timestep_fs: float = 0.5, temperature_K: float = 300) -> Run:
-    """Some atoms of a molecule are drawn away from the rest, slowly enough for the thermostat."""
+    """Some atoms of a molecule are pulled away from the rest, slowly enough for the thermostat."""
     made = run(atoms, temperature_K, timestep_fs)
     start = atoms.positions[leaving].mean(axis=0) - np.delete(atoms.positions, leaving, axis=0)[:6].mean(axis=0)
 
@@ -97,7 +97,7 @@ def leaking() -> Run:
 
 
 def sunk(atoms: Atoms, depth_eV: float, temperature_K: float, timestep_fs: float) -> Run:
-    """The repulsion is taken away."""
+    """A potential without repulsion."""
     atoms.calc = SumCalculator([atoms.calc, Hole(depth_eV)])
     return run(atoms, temperature_K, timestep_fs)
 

@@ -22,8 +22,8 @@ FAULTS = {
     "users_database_away": "a server of the user is killed and started again 6 s later",
     "disk_full": "no space left on the campaign's disk, ledger included, while labelling (a small tmpfs)",
     "files_may_not_grow": "campaign, workers and mongod may write no further (`RLIMIT_FSIZE`, while labelling)",
-    "engine": "the engine hangs, crashes, gives NaN, does not converge, returns results of another system; and kill -9 of "
-    "the campaign meanwhile",
+    "engine": "the engine hangs, crashes, gives NaN, does not converge, returns results of another system; and kill -9 "
+    "of the campaign meanwhile",
     "engine_manners": "the engine leaves programs and daemons behind (some that ignore SIGTERM), ignores signals, "
     "forks and returns twice, closes its outputs, leaves its folder and environment changed, calls `sys.exit`",
     "engine_changes": "from some label on the engine gives energies and forces in Hartree",
@@ -35,8 +35,7 @@ FAULTS = {
     "job tables, logs, `validation.json`) is removed, truncated, emptied, has a bit flipped, holds other JSON, huge "
     "numbers or no UTF-8, is nested too deeply, or may not be read",
     "identity_damaged": "the same to `campaign.id`, for `run` and `status`",
-    "folder_for_file": "a folder replaces a file of the campaign, a file replaces a folder; or one may "
-    "not be written",
+    "folder_for_file": "a folder replaces a file of the campaign, a file replaces a folder; or one may not be written",
     "database_files_damaged": "files of the private MongoDB are removed, truncated, emptied, overwritten, unreadable",
     "ledger_gone": "`ledger/`, its database, or `ledger/` and `campaign.id` are gone",
     "folder_read_only": "the campaign's folder is read-only, before the start and in its middle",

@@ -1,4 +1,4 @@
-"""Healthy runs of 1 ps, on which the physics lane must stay silent."""
+"""Healthy runs of 1 ps, on which the physics check must not raise an alarm."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How fast labelled frames get into a ledger: `al-loop import` without its comparison with the foundation.
+"""Speed of storing labelled frames in a ledger: `al-loop import` without its comparison with the foundation.
 
     python benchmarks/import_frames.py [FILE...] [--quick]
 
@@ -44,7 +44,7 @@ MORE_MB = 400  # besides what the libraries take
 
 
 def labelled(count: int) -> Iterator[Atoms]:
-    """Yield frames with their labels, no two of which are almost one."""
+    """Yield distinct frames with their labels."""
     rng = np.random.default_rng(0)
     bases = bulk("NaCl", "rocksalt", a=5.64, cubic=True), molecule("CH3CH2OCH3")
     potential = LennardJones(sigma=1.2, epsilon=0.01, rc=4.0)
@@ -58,7 +58,7 @@ def labelled(count: int) -> Iterator[Atoms]:
 
 
 def repeated(files: list[Path], count: int) -> Iterator[Atoms]:
-    """Yield the labelled frames of files, over and over, each time a little moved."""
+    """Yield the labelled frames of files repeatedly, each time slightly displaced."""
     found = [frame for frame in read_labelled(files).frames if np.isfinite(frame.forces_eV_per_A).all()]
     rng = np.random.default_rng(0)
     for frame in islice(cycle([frame for frame in found if np.isfinite(frame.energy_eV)]), count):
@@ -87,7 +87,7 @@ def campaign(folder: Path, elements: set[int]) -> Path:
 
 
 def of_server(folder: Path) -> float:
-    """Seconds of the processor that the private server of a folder has taken."""
+    """Return the CPU seconds of a folder's private server."""
     found = 0.0
     for process in psutil.process_iter(["cmdline", "cpu_times"]):
         if "mongod" in " ".join(process.info["cmdline"] or [])[:200] and str(folder) in str(process.info["cmdline"]):
@@ -96,7 +96,7 @@ def of_server(folder: Path) -> float:
 
 
 def measure(name: str, config_path: Path, file: Path, count: int) -> None:
-    """Report on one import into an empty ledger, and on the same again."""
+    """Measure an import into an empty ledger, and its repetition."""
     folder = config_path.parent / f"run-{file.name}"
     config = load_config(config_path).model_copy(update={"folder": folder})
     with open_ledger(StoreSettings(), folder, "import") as ledger:
@@ -113,7 +113,7 @@ def measure(name: str, config_path: Path, file: Path, count: int) -> None:
 
 
 def memory_MB(config: Path, file: Path) -> float:
-    """Peak memory of an import in a process of its own, MB, besides what its libraries take."""
+    """Return the peak memory of an import in a separate process, MB, without that of its libraries."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import import_frames as mine; from pathlib import Path;"
         "mine.import_once(Path(sys.argv[2]), Path(sys.argv[3])); small = mine.peak_MB();"
@@ -129,7 +129,7 @@ def memory_MB(config: Path, file: Path) -> float:
 
 
 def peak_MB() -> float:
-    """Peak memory of this process, MB; the one of ``resource`` counts what the process that started it had."""
+    """Return the peak memory of this process, MB; that of ``resource`` includes the parent process."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

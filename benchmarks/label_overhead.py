@@ -1,4 +1,4 @@
-"""What a label costs beside the engine's own time: the claim, the pyiron job, the isolation, the ledger.
+"""Overhead of a label beyond the engine's own time: the claim, the pyiron job, the isolation, the ledger.
 
     python benchmarks/label_overhead.py [--quick]
 
@@ -48,7 +48,7 @@ class WorkingEMT(EMT):
 def overhead_s(
     folder: Path, labels: int, *, seconds: float = 0.0, labels_per_job: int = 1, first_apart: bool = False
 ) -> float:
-    """Return wall time per label beside the engine's own, s.
+    """Return wall time per label beyond the engine's own, s.
 
     Args:
         folder: of the campaign; made.

@@ -102,7 +102,7 @@ def fit(
 
 
 def _sources() -> str:
-    """SHA-256 of the files that a fit depends on."""
+    """Return the SHA-256 of the files that a fit depends on."""
     model = ("switching", "heads", "latent", "reference_shifts")
     training = ("dense", "fitting", "losses", "train", "training_set")
     names = [*(f"model/{name}.py" for name in model), *(f"training/{name}.py" for name in training)]
@@ -118,7 +118,7 @@ def tangents(backbone: Backbone, frames: Sequence[Frame]) -> list[Tangents]:
 
 
 def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
-    """Errors, spreads and distances of frames, all in one dense product per frame."""
+    """Return errors, spreads and distances of frames, from one dense product per frame."""
     errors, sigmas, distances, components, foundation = [], [], [], [], []
     for frame, seen in zip(frames, tangents(potential.backbone, frames), strict=True):
         mean, members, distance = _forces(potential, frame, seen)

@@ -38,7 +38,7 @@ THREADS = 2
 
 
 def structures() -> list[Atoms]:
-    """16 of 8 to 16 atoms, all of elements that the distilled checkpoint knows."""
+    """16 of 8 to 16 atoms, all of elements that the distilled checkpoint covers."""
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     oxide = bulk("MgO", "rocksalt", a=4.25, cubic=True)
     silicon, copper = bulk("Si", cubic=True), bulk("Cu", cubic=True)

@@ -1,4 +1,4 @@
-"""What monitoring costs: CPU time of dynamics with the monitor over that without, and memory over a million steps.
+"""Cost of monitoring: CPU time of dynamics with the monitor over that without, and memory over a million steps.
 
     python benchmarks/monitor.py [--steps N] [--repeats N] [--memory-steps N] [--only cost|memory] [--quick]
 
@@ -66,7 +66,7 @@ def dynamics(potential: CommitteePotential, timestep_fs: float, begin: Atoms) ->
 
 
 def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
-    """Watched and not watched, in turns."""
+    """Measure monitored and unmonitored dynamics in turns."""
     system = systems()["nacl"]
     backbone = load_backbone(SEVENNET)
     potential = committee(backbone, "nacl", system, TOLERANCES_EV_PER_A["sevennet"], quick=True)
@@ -87,7 +87,7 @@ def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
 def in_turns(
     potential: CommitteePotential, begin: Atoms, timestep_fs: float, folder: Path, steps: int
 ) -> tuple[np.ndarray, dict[str, Any], bool]:
-    """CPU seconds (2, blocks) of five steps each, watched and not; the monitor's summary; whether the bits agree."""
+    """Return CPU seconds (2, blocks) of five steps, monitored and not; the summary; whether positions agree bitwise."""
     watched, plain = dynamics(potential, timestep_fs, begin), dynamics(potential, timestep_fs, begin)
     monitor = ReliabilityMonitor(potential, watched, options(folder))
     watched.attach(monitor, interval=EVERY)
@@ -100,13 +100,13 @@ def in_turns(
 
 
 def whole(blocks: np.ndarray) -> float:
-    """Seconds of a trajectory of 225 steps: the first block, with the exact check, once, the others as they were."""
+    """Return the seconds of a trajectory of 225 steps: the first block, with the exact check, counts once."""
     count = max(STEPS // EVERY, len(blocks))
     return float(blocks[0] + blocks[1:].mean() * (count - 1))
 
 
 def own(potential: CommitteePotential, begin: Atoms, folder: Path, looks: int) -> None:
-    """A check beside a calculator that is not the committee."""
+    """Measure a check of dynamics on a calculator that is not the committee."""
     atoms = begin.copy()
     other = VelocityVerlet(atoms, 1.0 * units.fs)
     monitor = ReliabilityMonitor(potential, other, options(folder / "own"))
@@ -138,7 +138,7 @@ class Springs:
 
 
 def memory(folder: Path, *, steps: int, checks: int) -> None:
-    """Resident memory of a long watched run."""
+    """Measure the resident memory of a long monitored run."""
     potential = tiny(folder)
     atoms = bulk("Cu", cubic=True)
     atoms.calc = Springs(atoms.positions.copy())

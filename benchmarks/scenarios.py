@@ -1,4 +1,4 @@
-"""Runs whose physics is known: healthy ones on which nothing may be found, and failures with the step of their onset.
+"""Runs with known physics: healthy ones, which must give no alarm, and failures with the step of their onset.
 
 Potentials are real ones: EMT for metals, SevenNet-0 for the melt and the liquid, GFN2-xTB for molecules. A failure is
 made by what goes wrong in practice: a bad start, a barostat or thermostat gone mad, a hole in the potential.
@@ -75,7 +75,7 @@ def run(
     reported_K: float | None = None,
     start: Atoms | None = None,
 ) -> Run:
-    """A run of ``atoms`` (with calculator) in an ensemble, velocities drawn unless they are there."""
+    """Return a run of ``atoms`` (with calculator) in an ensemble; velocities are drawn if missing."""
     start = atoms.copy() if start is None else start
     rng = np.random.default_rng(seed)
     if not atoms.has("momenta"):
@@ -115,7 +115,7 @@ def xtb(charge: int = 0) -> Calculator:
 
 
 class Hole(Calculator):
-    """What is added to a potential to take its repulsion away: -depth exp(-r / width) for each pair of atoms."""
+    """A pair potential that cancels the repulsion of another: -depth exp(-r / width)."""
 
     implemented_properties = ("energy", "forces")
 
@@ -192,7 +192,7 @@ def spread(names: list[str], spacing_A: float, *, seed: int = 0, periodic: bool)
 
 
 def clusters(distance_A: float, speed_A_per_fs: float = 0.0) -> Atoms:
-    """Two icosahedra of 13 copper atoms with EMT, one flying at the other."""
+    """Two icosahedra of 13 copper atoms with EMT, one moving towards the other."""
     one = Icosahedron("Cu", 2)
     other = one.copy()
     other.positions += [distance_A, 0.3, 0.2]

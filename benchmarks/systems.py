@@ -1,4 +1,4 @@
-"""The labelled frames that the figures rest on, made once and kept in ``benchmarks/.cache``.
+"""The labelled frames of the benchmarks, computed once and kept in ``benchmarks/.cache``.
 
     python benchmarks/systems.py [--system nacl|ethanol|distilled] [--quick] [--temperature K]
 
@@ -81,7 +81,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Frame:
-    """A labelled frame and where it comes from."""
+    """A labelled frame and its origin."""
 
     training: TrainingFrame
     temperature_K: int
@@ -191,7 +191,7 @@ def measure_chosen(measure: Callable[..., None], description: str) -> None:
 
 
 def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, quick: bool = False) -> list[Frame]:
-    """Read a system's frames, making those that are not in the cache.
+    """Read a system's frames; compute those that are not in the cache.
 
     Args:
         system: which one.

@@ -1,4 +1,4 @@
-"""How good the student is: errors on held-out series, and MD that has to stay whole."""
+"""Evaluation of the student: errors on held-out series, and stability in MD."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -111,7 +111,7 @@ def _run_md(checkpoint: Path, task: str, name: str, picoseconds: float, seed: tu
 
 
 class _Bonds:
-    """Initial bonds of a system, and how far they were ever stretched."""
+    """Initial bonds of a system and their largest extension."""
 
     def __init__(self, atoms: Atoms):
         self._first, self._second, self._shift, distances = neighbor_list("ijSd", atoms, 4.0)

@@ -96,7 +96,7 @@ def fit_student(
 
 
 def _shard_gradient(examples: list[Example], scales: Mapping[str, Scale]) -> ShardGradient:
-    """Made in the process that uses it: thousands of tensors would not pass between two."""
+    """Created in the process that uses it: thousands of tensors cannot be passed between processes."""
     return ShardGradient(build_model(0), _Loss(prepare(examples, scales)))
 
 
