@@ -1,4 +1,4 @@
-"""How far 48 labels bring the force error down on trajectories that were never trained on.
+"""Reduction of the force error on held-out trajectories by 48 labels.
 
     python benchmarks/accuracy.py [--system nacl|ethanol|distilled] [--quick]
 

@@ -1,13 +1,13 @@
-"""What uncertainty costs in molecular dynamics: time of a step against the bare foundation's own ASE calculator.
+"""Cost of uncertainty in molecular dynamics: time of a step relative to the bare foundation's own ASE calculator.
 
     python benchmarks/cost.py [--foundation sevennet|distilled] [--system nacl|mgo] [--steps N] [--quick]
 
 64 atoms, K = 8, one thread. The committee is trained on small cells with labels of 7net-l3i5 and calibrated on others
 (kept in ``benchmarks/.cache``): frames of dynamics at 600 to 3000 K for the salt, rattled and strained cells for the
-slab and with ``--quick``. Dynamics begun with velocities of 300 K and half the displacements is meant to stay inside
-what it trusts: exact values along the way say whether it did. Each ratio is a median over steps
-at which all calculators saw the same frame one after another, in CPU time, which a busy machine disturbs least;
-neighbour lists count on all sides. The screen's cost is that of its steps weighted by how often each kind of step
+slab and with ``--quick``. Dynamics begun with velocities of 300 K and half the displacements should stay within the
+trusted region, which exact values at some frames confirm. Each ratio is a median over steps
+at which all calculators evaluated the same frame in turn, in CPU time, which other load affects least;
+neighbour lists are included for all. The screen's cost is that of its steps weighted by how often each kind of step
 occurred: plain, probed, and probed and then confirmed. The first check of a trajectory is always exact; its cost is
 spread over 225 steps.
 """
@@ -54,7 +54,7 @@ FOUNDATIONS = {"sevennet": SEVENNET, "distilled": DISTILLED_SETTINGS}
 
 @dataclass(frozen=True)
 class System:
-    """A small cell to learn from and the large one to run, with the size of thermal displacements.
+    """A small cell for training and a large one for dynamics, with the size of thermal displacements.
 
     Attributes:
         small: cell of the labelled frames.
@@ -106,7 +106,7 @@ def labelled(frames: list[Atoms], name: str) -> list[TrainingFrame]:
 
 
 def frames(name: str, system: System, key: str, *, quick: bool) -> tuple[list[TrainingFrame], list[TrainingFrame]]:
-    """Frames to train on and others to calibrate on: of dynamics for the salt, rattled cells otherwise."""
+    """Return training and calibration frames: from dynamics for the salt, rattled cells otherwise."""
     if name == "nacl" and not quick:
         parts = split(load_frames(SYSTEMS["nacl"]), 16, seed=0)
         return [frame.training for frame in parts.train], [frame.training for frame in parts.held_out[::3]]
@@ -117,7 +117,7 @@ def frames(name: str, system: System, key: str, *, quick: bool) -> tuple[list[Tr
 def committee(
     backbone: Backbone, name: str, system: System, tolerance_eV_per_A: float, *, quick: bool
 ) -> CommitteePotential:
-    """A trained and calibrated committee, from the cache if it was made before."""
+    """Return a trained and calibrated committee, from the cache if possible."""
     key = f"cost-{name}-{tolerance_eV_per_A:g}{'-quick' if quick else ''}-{backbone.fingerprint[:12]}"
     folder = CACHE / "committees" / key
     if folder.is_dir():
@@ -133,14 +133,14 @@ def committee(
         seed=0,
         progress=counting("frames whose tangents are known, then epochs"),
     )
-    answers = potential.predict([frame.atoms for frame in unseen], "exact")
+    predictions = potential.predict([frame.atoms for frame in unseen], "exact")
     errors = [
-        np.linalg.norm(a.forces - frame.forces_eV_per_A, axis=1) for a, frame in zip(answers, unseen, strict=True)
+        np.linalg.norm(a.forces - frame.forces_eV_per_A, axis=1) for a, frame in zip(predictions, unseen, strict=True)
     ]
     calibration = Calibration.fit(
         errors,
-        [a.atomic_force_uncertainty for a in answers],
-        [a.latent_distance for a in answers],
+        [a.atomic_force_uncertainty for a in predictions],
+        [a.latent_distance for a in predictions],
         tolerance_eV_per_A=tolerance_eV_per_A,
     )
     potential = potential.with_calibration(calibration)
@@ -210,17 +210,17 @@ def measure(foundation: str, name: str, *, steps: int, every: int, quick: bool) 
         timed(calculator, atoms)  # the first calls compile
     (driver, always), (watcher, fifth) = screened(potential, 1), screened(potential, 2)
     seconds = {kind: [] for kind in calculators}
-    doubts = []
+    ratios = []
     for step, frame in enumerate(verlet(atoms, system.timestep_fs, driver, steps)):
         if step % 5 == 0:
             watcher.get_property("forces", frame)
         if step % every == every - 1:
             for kind in np.roll(list(calculators), step // every):
                 seconds[kind].append(timed(calculators[kind], frame))
-            doubts.append(doubt(potential, calculators["exact"].results))
+            ratios.append(uncertainty_ratio(potential, calculators["exact"].results))
     label = f"{foundation}, {name}, {len(system.large)} atoms"
-    print(f"# {label}: doubt over threshold of the timed frames, exact: {np.round(doubts, 2)}")
-    at_least(f"{label}: share of timed frames that are trusted", float(np.mean(np.array(doubts) <= 1)), 0.95)
+    print(f"# {label}: uncertainty over threshold of the timed frames, exact: {np.round(ratios, 2)}")
+    at_least(f"{label}: share of timed frames that are trusted", float(np.mean(np.array(ratios) <= 1)), 0.95)
     figures(label, {kind: np.array(values) for kind, values in seconds.items()}, always, fifth)
 
 
@@ -228,7 +228,7 @@ def figures(label: str, seconds: dict[str, np.ndarray], always: ForceScreen, fif
     """Print the ratios; a confirmed check costs its probe and the exact value's further passes."""
     ratio = {kind: float(np.median(values / seconds["bare"])) for kind, values in seconds.items()}
     plain, probe, exact = ratio["energy"], ratio["probe"], ratio["exact"]
-    # The first check is exact whatever comes: counted once per trajectory of the usual length, however few were run.
+    # The first check is always exact: counted once per trajectory of the usual length, however few were run.
     rates = [
         (screen.confirmations - 1) / (screen.checks - 1) + every / STEPS for screen, every in ((always, 1), (fifth, 5))
     ]
@@ -244,7 +244,7 @@ def figures(label: str, seconds: dict[str, np.ndarray], always: ForceScreen, fif
     at_most(f"{label}: exact force uncertainty over 8 bare calls", exact / 8, 0.75)
 
 
-def doubt(potential: CommitteePotential, exact: dict) -> float:
+def uncertainty_ratio(potential: CommitteePotential, exact: dict) -> float:
     """Largest uncertainty or latent distance of a frame in units of its threshold, from exact values."""
     calibration, distance = potential.calibration, exact[names.LATENT_DISTANCE]
     sigma = np.linalg.norm(exact[names.FORCES_UNCERTAINTY], axis=1)

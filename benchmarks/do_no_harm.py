@@ -1,4 +1,4 @@
-"""Trained at the lowest temperature only: what the correction does where it has never been.
+"""Effect of a correction, trained at the lowest temperature only, at higher temperatures.
 
     python benchmarks/do_no_harm.py [--system nacl|ethanol|distilled] [--quick]
 

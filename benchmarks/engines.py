@@ -1,10 +1,10 @@
-"""The same structures through every engine: what a label holds, what it costs, and how far forces differ.
+"""The same structures with every engine: content and cost of a label, and differences of the forces.
 
     python benchmarks/engines.py [--quick] [--structure Si] [--engine gpaw]
 
 Four rattled structures (8-atom Si and NaCl, 4-atom Al, a water molecule in a box of 8 Å), PBE where the engine has a
 functional, cutoffs and basis sets at which forces no longer move, one k-point mesh per structure for all engines, one
-core. ``--quick`` takes Al and water at lower settings: its differences say only that the engines run.
+core. ``--quick`` takes Al and water at lower settings: its differences only show that the engines run.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def water() -> Atoms:
 
 
 def boxed(atoms: Atoms) -> Atoms:
-    """The molecule as the engine sees it that knows periodic cells only."""
+    """Return the molecule in a periodic cell, for the engine that supports periodic cells only."""
     box = atoms.copy()
     box.set_cell(np.full(3, 8.0))
     box.center()

@@ -27,13 +27,13 @@ from al_loop.gate.bonding import BOND_FACTOR, Bonding
 
 
 def displaced(made: Run, change: Callable[[Atoms], None]) -> Run:
-    """Change the atoms, but not what the lane takes for intact."""
+    """Change the atoms, but not the reference structure of the check."""
     change(made.atoms)
     return made
 
 
 def overlapping(atoms: Atoms, temperature_K: float, timestep_fs: float, fraction: float) -> Run:
-    """The last atom lies where it is a fraction of its distance from the first."""
+    """Place the last atom at a fraction of its distance from the first."""
     atoms.positions[-1] = atoms.positions[0] + fraction * atoms.get_distance(0, -1, mic=True, vector=True)
     return run(atoms, temperature_K, timestep_fs)
 
@@ -51,13 +51,13 @@ def scaled(made: Run, factor: float) -> Run:
 
 
 def creeping(made: Run, factor: float) -> Run:
-    """A barostat gone mad: the cell is scaled a little at every step."""
+    """A faulty barostat: the cell is scaled a little at every step."""
     made.before = lambda _step: made.atoms.set_cell(made.atoms.cell * factor, scale_atoms=True)
     return made
 
 
 def torn(atoms: Atoms, leaving: list[int], timestep_fs: float = 0.5, temperature_K: float = 300) -> Run:
-    """Some atoms of a molecule are drawn away from the rest, slowly enough for the thermostat."""
+    """Some atoms of a molecule are pulled away from the rest, slowly enough for the thermostat."""
     made = run(atoms, temperature_K, timestep_fs)
     start = atoms.positions[leaving].mean(axis=0) - np.delete(atoms.positions, leaving, axis=0)[:6].mean(axis=0)
 
@@ -97,7 +97,7 @@ def leaking() -> Run:
 
 
 def sunk(atoms: Atoms, depth_eV: float, temperature_K: float, timestep_fs: float) -> Run:
-    """The repulsion is taken away."""
+    """A potential without repulsion."""
     atoms.calc = SumCalculator([atoms.calc, Hole(depth_eV)])
     return run(atoms, temperature_K, timestep_fs)
 
@@ -126,12 +126,12 @@ FAILURES: dict[str, Callable[[], Run]] = {
     "molecule without repulsion": lambda: sunk(with_calculator(molecule("CH3CH2OH"), xtb()), 60.0, 300, 0.5),
     "gas without repulsion": lambda: run(argon(4.0, Hole(4000.0)), 300, 5.0),
     "liquid without repulsion": lambda: sunk(liquid(), 60.0, 330, 0.5),
-    "metal, thermostat at 20000 K": lambda: run(copper(), 20000, 2.0, told_K=20000),
+    "metal, thermostat at 20000 K": lambda: run(copper(), 20000, 2.0, reported_K=20000),
     "metal, thermostat at 20000 K instead of 300 K": lambda: displaced(
-        run(copper(), 20000, 2.0, told_K=300), lambda atoms: atoms.set_momenta(0 * atoms.positions)
+        run(copper(), 20000, 2.0, reported_K=300), lambda atoms: atoms.set_momenta(0 * atoms.positions)
     ),
     "molecule, thermostat at 20000 K instead of 300 K": lambda: displaced(
-        run(with_calculator(molecule("CH3CH2OH"), xtb()), 20000, 0.5, told_K=300),
+        run(with_calculator(molecule("CH3CH2OH"), xtb()), 20000, 0.5, reported_K=300),
         lambda atoms: atoms.set_momenta(0 * atoms.positions),
     ),
     "torn: C-C of ethanol": lambda: torn(with_calculator(molecule("CH3CH2OH"), xtb()), [1, 2, 6, 7]),

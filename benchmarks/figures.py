@@ -5,7 +5,7 @@ import math
 
 
 def report(name: str, value: float, target: str, *, holds: bool) -> None:
-    """Print a figure with what it must reach; one that too few frames leave undefined is null and does not hold."""
+    """Print a figure with its target; a figure that is undefined with too few frames is null and does not hold."""
     known = round(value, 4) if math.isfinite(value) else None
     print(json.dumps({"name": name, "value": known, "target": target, "holds": bool(holds)}), flush=True)
 

@@ -1,10 +1,10 @@
-"""Whether the gate ranks frames by their largest error, and how soon it notices that a trajectory has left.
+"""Ranking of frames by the gate, and how soon it detects that a trajectory has left the tolerance.
 
     python benchmarks/gate.py [--system nacl|ethanol|distilled] [--quick]
 
-Ranking: five fits on 48 labels, as in ``uncertainty.py``, with the physics lane above all. Beside it stands what a
-judge would reach who knows the spread of each frame's errors exactly, but not the errors: the more alike the frames
-are, the more the largest error is chance. Leaving: see ``leaving.py``.
+Ranking: five fits on 48 labels, as in ``uncertainty.py``, with frames that the physics check rejects ranked first. For
+comparison: the result if the spread of each frame's errors were known exactly, but not the errors: for more similar
+frames the largest error is more random. Leaving: see ``leaving.py``.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def ranking(system: System, *, quick: bool) -> None:
         judge_halves(cells, found, rng, len(found.errors) // 2, broken)
         known.append(_ceiling(found, rng))
         print(
-            f"{system.name} seed {seed}: {len(found.errors)} held-out frames, physics speaks on {broken.sum()}",
+            f"{system.name} seed {seed}: {len(found.errors)} held-out frames, physics check rejects {broken.sum()}",
             flush=True,
         )
     print_table(cells)
@@ -91,14 +91,14 @@ def _alarms(name: str, journeys: list[Journey], tolerance: float) -> None:
     """The figures at one tolerance, in eV/Å."""
     halves = journeys[::2], journeys[1::2]
     chosen, product = Alarms([]), Alarms([])
-    for calibrating, asked in (halves, halves[::-1]):
+    for calibrating, test in (halves, halves[::-1]):
         calibration, threshold = calibrated(calibrating, tolerance)
-        add_alarms(chosen, asked, calibration, threshold, tolerance)
+        add_alarms(chosen, test, calibration, threshold, tolerance)
         if calibration.trust_threshold is not None:
-            add_alarms(product, asked, calibration, calibration.trust_threshold, tolerance)
+            add_alarms(product, test, calibration, calibration.trust_threshold, tolerance)
     print(f"{name}: tolerance {tolerance:.3f} eV/Å; steps to the alarm {sorted(chosen.delays)}")
-    promised = f"{sorted(product.delays)}, false alarms {_share(product):.1%}"
-    print(f"{name}: at the threshold of the promise {promised}")
+    result = f"{sorted(product.delays)}, false alarms {_share(product):.1%}"
+    print(f"{name}: at the threshold of the guarantee {result}")
     left = f"of {len(chosen.delays)} trajectories"
     at_most(f"{name}: steps from leaving the tolerance to the alarm, median {left}", _median(chosen), 20)
     at_most(f"{name}: false alarms on {chosen.within} looks within tolerance", _share(chosen), FALSE_ALARMS)

@@ -1,4 +1,4 @@
-"""Healthy runs of 1 ps, on which the physics lane must stay silent."""
+"""Healthy runs of 1 ps, on which the physics check must not raise an alarm."""
 
 from collections.abc import Callable
 
@@ -22,14 +22,14 @@ from scenarios import (
 )
 
 
-def turned_down() -> Run:
-    """A thermostat that goes from 1500 to 300 K at once."""
+def quenched() -> Run:
+    """A thermostat that is set from 1500 to 300 K at once."""
     made = run(copper(2, 3.68), 1500, 4.0)
 
     def before(step: int) -> None:
         if step == 50:
             made.dynamics.set_temperature(temperature_K=300)
-            made.told.append(300.0)
+            made.thermostat_K.append(300.0)
 
     made.before = before
     return made
@@ -41,7 +41,7 @@ HEALTHY: dict[str, Callable[[], Run]] = {
     "crystal near melting, barostat": lambda: run(copper(2, 3.66), 1300, 4.0, ensemble="npt"),
     "crystal that melts": lambda: run(copper(2, 3.75), 2500, 4.0),
     "crystal without thermostat": lambda: run(copper(2, 3.63), 600, 4.0, ensemble="nve"),
-    "quenched crystal": turned_down,
+    "quenched crystal": quenched,
     "slab": lambda: run(slab(), 600, 4.0),
     "ionic melt of 64 atoms, 1500 K": lambda: run(salt(6.2, 2), 1500, 4.0, ps=1.0),
     "ionic melt of 8 atoms, 1500 K": lambda: run(salt(6.2), 1500, 4.0),

@@ -3,9 +3,9 @@
     python benchmarks/idle_workers.py [--quick]
 
 A campaign on copper under SevenNet-0 with two workers and an engine that takes 20 s for a label and leaves the cores to
-others. When a request could be taken is when it was asked for; when a worker was busy stands in its log. A worker that
-has not started yet counts as idle. Also told: when a round asks for its first labels, as a share of the time in which
-it explores and selects.
+others. A request is available from its creation; the busy times of a worker are in its log. A worker that
+has not started yet counts as idle. Also printed: the time of a round's first label request, as a share of
+the time of exploring and selecting.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def main() -> None:
     chosen_s = [sum(s["seconds"] for n, s in one.items() if n.startswith(("explore", "select"))) for one in stages]
     first_s = [one["explore"]["seconds"] + one["select"]["seconds"] for one in stages]
     at_most("idle worker with work it could have taken, share of wall time", idle, 0.05)
-    at_most("first labels asked for, share of exploring and selecting", sum(first_s) / sum(chosen_s), 0.6)
+    at_most("first labels requested, share of exploring and selecting", sum(first_s) / sum(chosen_s), 0.6)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""How fast labelled frames get into a ledger: `al-loop import` without its comparison with the foundation.
+"""Speed of storing labelled frames in a ledger: `al-loop import` without its comparison with the foundation.
 
     python benchmarks/import_frames.py [FILE...] [--quick]
 
 Half of the frames are crystals of NaCl with 8 atoms, half molecules of ethyl methyl ether with 12, rattled; this script
 makes their labels with ASE's Lennard-Jones potential. Files that are given are imported instead, repeated with small
-moves of their atoms until there are enough frames (the labels are then those of the files, and mean nothing). The
+moves of their atoms until there are enough frames (the labels are then those of the files, and not physical). The
 ledger is a private server's with journalled writes. A figure counts seconds of the processor, of this process and of
-the server together: what one core that nobody else uses takes. On a machine that others use, wall time says little; it
-is told in lines with `#`. Memory is the peak of a process of its own.
+the server together: the time on one otherwise idle core. On a shared machine wall time is not meaningful; it
+is printed in lines with `#`. Memory is the peak of a process of its own.
 """
 
 import argparse
@@ -44,7 +44,7 @@ MORE_MB = 400  # besides what the libraries take
 
 
 def labelled(count: int) -> Iterator[Atoms]:
-    """Yield frames with their labels, no two of which are almost one."""
+    """Yield distinct frames with their labels."""
     rng = np.random.default_rng(0)
     bases = bulk("NaCl", "rocksalt", a=5.64, cubic=True), molecule("CH3CH2OCH3")
     potential = LennardJones(sigma=1.2, epsilon=0.01, rc=4.0)
@@ -58,7 +58,7 @@ def labelled(count: int) -> Iterator[Atoms]:
 
 
 def repeated(files: list[Path], count: int) -> Iterator[Atoms]:
-    """Yield the labelled frames of files, over and over, each time a little moved."""
+    """Yield the labelled frames of files repeatedly, each time slightly displaced."""
     found = [frame for frame in read_labelled(files).frames if np.isfinite(frame.forces_eV_per_A).all()]
     rng = np.random.default_rng(0)
     for frame in islice(cycle([frame for frame in found if np.isfinite(frame.energy_eV)]), count):
@@ -87,7 +87,7 @@ def campaign(folder: Path, elements: set[int]) -> Path:
 
 
 def of_server(folder: Path) -> float:
-    """Seconds of the processor that the private server of a folder has taken."""
+    """Return the CPU seconds of a folder's private server."""
     found = 0.0
     for process in psutil.process_iter(["cmdline", "cpu_times"]):
         if "mongod" in " ".join(process.info["cmdline"] or [])[:200] and str(folder) in str(process.info["cmdline"]):
@@ -96,7 +96,7 @@ def of_server(folder: Path) -> float:
 
 
 def measure(name: str, config_path: Path, file: Path, count: int) -> None:
-    """Report on one import into an empty ledger, and on the same again."""
+    """Measure an import into an empty ledger, and its repetition."""
     folder = config_path.parent / f"run-{file.name}"
     config = load_config(config_path).model_copy(update={"folder": folder})
     with open_ledger(StoreSettings(), folder, "import") as ledger:
@@ -113,7 +113,7 @@ def measure(name: str, config_path: Path, file: Path, count: int) -> None:
 
 
 def memory_MB(config: Path, file: Path) -> float:
-    """Peak memory of an import in a process of its own, MB, besides what its libraries take."""
+    """Return the peak memory of an import in a separate process, MB, without that of its libraries."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import import_frames as mine; from pathlib import Path;"
         "mine.import_once(Path(sys.argv[2]), Path(sys.argv[3])); small = mine.peak_MB();"
@@ -122,14 +122,14 @@ def memory_MB(config: Path, file: Path) -> float:
     few = file.with_name(f"few-{file.name}")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[: int(lines[0]) + 2]), encoding="utf-8")
-    words = [sys.executable, "-c", code, str(Path(__file__).parent), str(config), str(few), str(file)]
-    said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    print(f"# peak of the whole process: {float(said[1]):.0f} MB")
-    return float(said[0])
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(config), str(few), str(file)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    print(f"# peak of the whole process: {float(output[1]):.0f} MB")
+    return float(output[0])
 
 
 def peak_MB() -> float:
-    """Peak memory of this process, MB; the one of ``resource`` counts what the process that started it had."""
+    """Return the peak memory of this process, MB; that of ``resource`` includes the parent process."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

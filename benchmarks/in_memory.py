@@ -1,4 +1,4 @@
-"""Exploration that keeps its frames in memory, to compare with what a campaign stores."""
+"""Exploration that keeps its frames in memory, for comparison with a campaign's storage."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def explore(
     physics: PhysicsSettings,
     advance: Advance = show_nothing,
 ) -> list[Visit]:
-    """Run every trajectory to its end or to the first sign of broken physics, and keep its gated frames in memory.
+    """Run every trajectory to its end or to the first alarm of the physics check, and keep its gated frames in memory.
 
     Args:
         potential: the served model; its calibration decides what is trusted.
@@ -28,7 +28,7 @@ def explore(
 
     Returns:
         The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
-        lane, the discard threshold or a foundation that cannot answer stops ends with the frame it was stopped at.
+        lane, the discard threshold or a foundation that fails stops ends with the frame it was stopped at.
     """
     lockstep = Lockstep(potential, starts, settings, physics)
     visits: list[Visit] = []

@@ -1,4 +1,4 @@
-"""How many labels selection saves against drawing frames at random from the same exploratory MD.
+"""Labels saved by selection relative to random frames of the same exploratory MD.
 
     python benchmarks/label_efficiency.py [--chemistry nacl|silicon|methanol] [--equal-shares] [--quick]
 
@@ -49,7 +49,7 @@ def at_random(
 def most_uncertain(
     points: list[Descriptor], labelled: list[int], count: int, sigmas: Sigmas, rng: np.random.Generator
 ) -> list[int]:
-    """The frames with the largest uncertainty, however alike."""
+    """The frames with the largest uncertainty, without regard to diversity."""
     if sigmas is None:
         return at_random(points, labelled, count, sigmas, rng)
     return [int(i) for i in np.argsort(-sigmas) if i not in labelled][:count]
@@ -95,7 +95,7 @@ def curve(pool: Pool, strategy: Strategy, seed: int, budgets: Sequence[int]) -> 
 
 
 def curves(pool: Pool, cache: Path, budgets: Sequence[int], seeds: int) -> Curves:
-    """All curves of a chemistry; those that were measured before are read."""
+    """Return all curves of a chemistry; those measured before are read."""
     found: dict[str, list[float]] = json.loads(cache.read_text()) if cache.is_file() else {}
     measured: Curves = {}
     for name, strategy in STRATEGIES.items():
@@ -118,11 +118,11 @@ def halfway(foundation: float, measured: Curves) -> float:
 
 
 def labels_needed(errors: Sequence[float], foundation: float, goal: float, budgets: Sequence[int]) -> float:
-    """Where the curve reaches the goal: its logarithm, made monotonic and interpolated; no label is the foundation.
+    """Return the budget at which the curve reaches the goal, from its interpolated monotonic logarithm.
 
-    A curve can rise again: with many labels of cold frames the fade takes back what a few hot ones had taught. So a dip
-    is not taken for the goal: the curve is replaced by its best monotonic fit (isotonic regression). One that never
-    reaches the goal counts as the full budget.
+    At budget 0 the error is the foundation's. A curve may rise again: with many labels of cold frames the fade removes
+    the correction of a few hot ones. Therefore the curve is replaced by its isotonic regression. A curve that does not
+    reach the goal counts as the full budget.
     """
     labels = np.array([0, *budgets[: len(errors)]], dtype=float)
     values = isotonic_regression(np.log([foundation, *errors]), increasing=False).x

@@ -1,4 +1,4 @@
-"""What a label costs beside the engine's own time: the claim, the pyiron job, the isolation, the ledger.
+"""Overhead of a label beyond the engine's own time: the claim, the pyiron job, the isolation, the ledger.
 
     python benchmarks/label_overhead.py [--quick]
 
@@ -28,7 +28,7 @@ from al_loop.utils.event_log import EventLog
 from dft_interfaces.engines import build_engine
 
 LONG_S = 20.0
-QUICK_S = 3.0  # stands for the long label with --quick: its overhead is set against LONG_S all the same
+QUICK_S = 3.0  # replaces the long label with --quick; its overhead is still compared with LONG_S
 
 
 class WorkingEMT(EMT):
@@ -48,7 +48,7 @@ class WorkingEMT(EMT):
 def overhead_s(
     folder: Path, labels: int, *, seconds: float = 0.0, labels_per_job: int = 1, first_apart: bool = False
 ) -> float:
-    """Return wall time per label beside the engine's own, s.
+    """Return wall time per label beyond the engine's own, s.
 
     Args:
         folder: of the campaign; made.
@@ -68,10 +68,10 @@ def overhead_s(
         while "is ready" not in (folder / LOGS / "worker_000.log").read_text():
             time.sleep(0.1)
         if first_apart:
-            ask(ledger, 0, range(1), level)
+            request_labels(ledger, 0, range(1), level)
             wait_for_labels(ledger, pool, 0)
         begun = time.perf_counter()
-        ask(ledger, 1, range(1, labels + 1), level)
+        request_labels(ledger, 1, range(1, labels + 1), level)
         wait_for_labels(ledger, pool, 1)
         wall_s = time.perf_counter() - begun
         done = [frame for frame in ledger.labelled([Role.EXPLORE]) if frame.round == 1]
@@ -98,8 +98,8 @@ def campaign(folder: Path, seconds: float, labels_per_job: int) -> Config:
     )
 
 
-def ask(ledger: Ledger, round_: int, seeds: range, level: str) -> None:
-    """Ask for labels of copper, rattled differently by each seed."""
+def request_labels(ledger: Ledger, round_: int, seeds: range, level: str) -> None:
+    """Request labels of copper, rattled differently by each seed."""
     visits = []
     for seed in seeds:
         atoms = bulk("Cu", cubic=True)

@@ -1,4 +1,4 @@
-"""Fits on the benchmark's frames, and what they say of other frames, without touching the foundation again.
+"""Fits on the benchmark's frames and their predictions for other frames, without evaluating the foundation again.
 
 Forces of every member follow from cached features and tangents, as in training: five seeds cost five dense fits.
 """
@@ -28,7 +28,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a potential says of frames, per frame, and how wrong it is.
+    """A potential's uncertainties and errors on frames, per frame.
 
     Attributes:
         errors: (n,) norm of each atom's force error, eV/Å.
@@ -80,7 +80,7 @@ def fit(
     committee: CommitteeSettings | None = None,
     training: TrainingSettings | None = None,
 ) -> CommitteePotential:
-    """Train with the product's defaults unless told otherwise; the same fit is not made twice."""
+    """Train, by default with the default settings; identical fits are cached."""
     committee, training = committee or CommitteeSettings(), training or TrainingSettings()
     labelled = [frame.training for frame in frames]
     key = [training_hash(labelled), backbone.fingerprint, repr(committee), repr(training), str(seed), _sources()]
@@ -102,21 +102,23 @@ def fit(
 
 
 def _sources() -> str:
-    """SHA-256 of the files that a fit depends on."""
-    names = ("dense", "fade", "fitting", "heads", "latent", "losses", "reference_shifts", "training", "training_set")
+    """Return the SHA-256 of the files that a fit depends on."""
+    model = ("switching", "heads", "latent", "reference_shifts")
+    training = ("dense", "fitting", "losses", "train", "training_set")
+    names = [*(f"model/{name}.py" for name in model), *(f"training/{name}.py" for name in training)]
     folder = Path(committee_package.__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in names)).hexdigest()
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
 
 def tangents(backbone: Backbone, frames: Sequence[Frame]) -> list[Tangents]:
-    """The frames seen through the foundation, from the cache."""
+    """Return the foundation's evaluation of the frames, from the cache."""
     named = [(f.training.id, f.training.atoms) for f in frames]
-    tell = counting("frames whose tangents are known")
-    return cached_tangents(backbone, named, CACHE / "tangents", progress=tell)
+    report = counting("frames whose tangents are known")
+    return cached_tangents(backbone, named, CACHE / "tangents", progress=report)
 
 
 def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
-    """Errors, spreads and distances of frames, all in one dense product per frame."""
+    """Return errors, spreads and distances of frames, from one dense product per frame."""
     errors, sigmas, distances, components, foundation = [], [], [], [], []
     for frame, seen in zip(frames, tangents(potential.backbone, frames), strict=True):
         mean, members, distance = _forces(potential, frame, seen)
@@ -138,7 +140,8 @@ def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tupl
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    faded = heads.mean_value(leaf, heads.rows(numbers)) * switching_function(distance, settings.fade_onset, settings.fade_end)
+    fade = switching_function(distance, settings.fade_onset, settings.fade_end)
+    faded = heads.mean_value(leaf, heads.rows(numbers)) * fade
     mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
     with torch.no_grad():
         _, slopes = heads(leaf, heads.rows(numbers))

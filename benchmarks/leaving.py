@@ -1,7 +1,7 @@
-"""Trajectories that leave what the committee knows, each step's true error beside what the gate sees.
+"""Trajectories that leave the training distribution: true error and uncertainty at each step.
 
-The committee is trained at the lowest temperature only. Replicas start at home, from frames it has not seen, and are
-heated past the highest temperature under its own forces; the teacher says how wrong it is.
+The committee is trained at the lowest temperature only. Replicas start at home, from held-out frames, and are
+heated above the highest temperature under its own forces; the teacher gives the true error.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ AIMED_AT = 0.03  # on the trajectories that the threshold is chosen on, since it
 
 @dataclass
 class Journey:
-    """What was seen of one trajectory, look by look."""
+    """Errors and uncertainties of one trajectory at each check."""
 
     errors: list[Array]
     sigmas: list[Array]
@@ -38,16 +38,16 @@ class Journey:
         return largest(self.errors) > tolerance
 
     def signal(self, calibration: Calibration) -> Array:
-        """The gate's combined uncertainty (looks,), infinite where the physics lane speaks."""
+        """The gate's combined uncertainty (looks,), infinite where the physics check raises an alarm."""
         pairs = zip(self.sigmas, self.distances, strict=True)
-        seen = largest([calibration.uncertainty(sigma, distance) for sigma, distance in pairs])
-        return np.where(self.broken, np.inf, seen)
+        uncertainty = largest([calibration.uncertainty(sigma, distance) for sigma, distance in pairs])
+        return np.where(self.broken, np.inf, uncertainty)
 
 
 def heated(
     system: System, potential: CommitteePotential, teacher: Model, starts: Sequence[Frame], steps: int
 ) -> list[Journey]:
-    """Heat replicas in lockstep for so many steps; one on which the physics breaks stops there."""
+    """Heat replicas in lockstep; a replica stops at its first alarm of the physics check."""
     recipe = system.recipe
     cold, hot = recipe.temperatures_K[0], HOTTER * recipe.temperatures_K[-1]
     replicas = [
@@ -87,7 +87,7 @@ def _look(journey: Journey, replica: LangevinReplica, lane: PhysicsLane, predict
 
 @dataclass
 class Alarms:
-    """How alarms went: steps from leaving to alarm of each trajectory that left, and alarms on steps within."""
+    """Steps from leaving to alarm of each trajectory that left, and alarms on steps within the tolerance."""
 
     delays: list[float]
     false: int = 0
@@ -95,7 +95,7 @@ class Alarms:
 
 
 def calibrated(journeys: Sequence[Journey], tolerance: float) -> tuple[Calibration, float]:
-    """What the gate learns from journeys, and the threshold with the allowed share of false alarms among them."""
+    """Return the calibration on trajectories, and the threshold with the allowed share of false alarms among them."""
     joined = [[values for j in journeys for values in getattr(j, of)] for of in ("errors", "sigmas", "distances")]
     calibration = Calibration.fit(*joined, tolerance_eV_per_A=tolerance)
     inside = np.concatenate([j.signal(calibration)[~j.beyond(tolerance)] for j in journeys])
@@ -105,7 +105,7 @@ def calibrated(journeys: Sequence[Journey], tolerance: float) -> tuple[Calibrati
 def add_alarms(
     alarms: Alarms, journeys: Sequence[Journey], calibration: Calibration, threshold: float, tolerance: float
 ) -> None:
-    """Count on journeys that the threshold was not chosen on. An alarm that never comes is as late as can be."""
+    """Count on held-out trajectories. A missing alarm has an infinite delay."""
     for journey in journeys:
         beyond, alarm = journey.beyond(tolerance), journey.signal(calibration) > threshold
         alarms.within += int((~beyond).sum())

@@ -4,8 +4,8 @@
 
 Frames of 64 atoms with descriptors of 128 numbers are stored by `replace_visits`, as the stage explore does, on a
 private server with journalled writes. `status` is the whole command as a user types it: the start of python, the start
-of the private mongod on that ledger, the answer, and the stop of the server; the median of three. Processor time (of
-the command, of the process that stores) is told beside it: on a machine that others use, wall time says little.
+of the private mongod on that ledger, the query, and the stop of the server; the median of three. Processor time (of
+the command, of the process that stores) is printed too: on a shared machine wall time is not meaningful.
 """
 
 import argparse
@@ -42,7 +42,7 @@ VERDICTS = (
 
 
 def visits(count: int, round_: int) -> Iterator[Visit]:
-    """Yield visits of frames that no other round met."""
+    """Yield visits of frames that are distinct from those of other rounds."""
     rng = np.random.default_rng(round_)
     base = rng.uniform(0, 10, (ATOMS, 3))
     for step in range(count):
@@ -66,7 +66,7 @@ def visits(count: int, round_: int) -> Iterator[Visit]:
 
 
 def timed_store(ledger: Ledger, frames: int) -> tuple[float, float]:
-    """Seconds inside the ledger to store ten rounds, and of the processor; making the frames is not counted."""
+    """Return wall and CPU seconds inside the ledger to store ten rounds, without the creation of the frames."""
     seconds = of_processor = 0.0
     for round_ in range(ROUNDS):
         block = list(visits(frames // ROUNDS, round_))
@@ -80,7 +80,7 @@ def timed_store(ledger: Ledger, frames: int) -> tuple[float, float]:
 
 
 def timed_claims(ledger: Ledger) -> float:
-    """Claims a second of one worker."""
+    """Return the claims per second of one worker."""
     most = min(CLAIMS, ledger.open_requests())
     started = time.perf_counter()
     for _ in range(most):
@@ -89,7 +89,7 @@ def timed_claims(ledger: Ledger) -> float:
 
 
 def timed_candidates(ledger: Ledger) -> float:
-    """Seconds to read what the selection of one round needs."""
+    """Return the seconds to read the input of one round's selection."""
     started = time.perf_counter()
     ledger.candidates(ROUNDS - 1, Role.EXPLORE)
     return time.perf_counter() - started
@@ -110,7 +110,7 @@ def timed_status(config: Path) -> tuple[float, float]:
 
 
 def campaign(folder: Path) -> Path:
-    """Write a config whose campaign lives in ``folder/run``."""
+    """Write a config whose campaign folder is ``folder/run``."""
     write(folder / "copper.cif", bulk("Cu", cubic=True))
     config = {
         "name": "copper",

@@ -38,7 +38,7 @@ THREADS = 2
 
 
 def structures() -> list[Atoms]:
-    """16 of 8 to 16 atoms, all of elements that the distilled checkpoint knows."""
+    """16 of 8 to 16 atoms, all of elements that the distilled checkpoint covers."""
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     oxide = bulk("MgO", "rocksalt", a=4.25, cubic=True)
     silicon, copper = bulk("Si", cubic=True), bulk("Cu", cubic=True)
@@ -100,8 +100,8 @@ def measure(foundation: str, steps: int) -> None:
         f" after another, and so with one thread: {np.round(np.median(seconds, axis=0), 3)}; ratios of each block:"
         f" {np.round(seconds[:, 1] / seconds[:, 0], 2)}, {np.round(seconds[:, 2] / seconds[:, 0], 2)}"
     )
-    for column, words in ((1, ""), (2, " with one thread")):
-        name = f"{foundation}: steps per second of 16 replicas in lockstep over one after another{words}"
+    for column, suffix in ((1, ""), (2, " with one thread")):
+        name = f"{foundation}: steps per second of 16 replicas in lockstep over one after another{suffix}"
         at_least(name, float(np.median(seconds[:, column] / seconds[:, 0])), 1.4)
 
 

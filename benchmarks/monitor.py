@@ -1,14 +1,14 @@
-"""What monitoring costs: CPU time of dynamics with the monitor over that without, and memory over a million steps.
+"""Cost of monitoring: CPU time of dynamics with the monitor over that without, and memory over a million steps.
 
     python benchmarks/monitor.py [--steps N] [--repeats N] [--memory-steps N] [--only cost|memory] [--quick]
 
-Cost: 64 atoms of NaCl, K = 8, SevenNet-0, one thread; the committee of ``benchmarks/cost.py --quick``, which learnt
-from rattled cells, is made in a minute and trusts this dynamics. Two runs from the same start, one watched every 5
-steps with the screen, go on in turns, five steps each, so that a busy machine disturbs both alike. The runs are
+Cost: 64 atoms of NaCl, K = 8, SevenNet-0, one thread; the committee of ``benchmarks/cost.py --quick``, which is
+trained on rattled cells within a minute, trusts this dynamics. Two runs from the same start, one monitored every 5
+steps with the screen, alternate, five steps each, so that other load affects both equally. The runs are
 repeated; repeats compute the same, so that of each five steps the fastest repeat counts, in CPU seconds. The first
 check is exact; where fewer steps are run than a trajectory of 225 has, its price is spread over those. That both runs
 end at the same bits is checked. A run on a calculator of one's own costs one evaluation of the committee for each
-check, told in units of one step of dynamics on that committee without a monitor.
+check, given in units of one step of dynamics on that committee without a monitor.
 
 Memory: a million steps of four copper atoms on springs, watched by a SevenNet-0 committee; resident memory after a
 tenth of the steps, when everything is loaded and every buffer is full, and at the end.
@@ -66,7 +66,7 @@ def dynamics(potential: CommitteePotential, timestep_fs: float, begin: Atoms) ->
 
 
 def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
-    """Watched and not watched, in turns."""
+    """Measure monitored and unmonitored dynamics in turns."""
     system = systems()["nacl"]
     backbone = load_backbone(SEVENNET)
     potential = committee(backbone, "nacl", system, TOLERANCES_EV_PER_A["sevennet"], quick=True)
@@ -75,10 +75,10 @@ def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
         potential.predict([begin], "exact")  # the first calls compile
     blocks = np.full((2, repeats, steps // EVERY), np.nan)
     for repeat in range(repeats):
-        blocks[:, repeat], told, same = in_turns(potential, begin, system.timestep_fs, folder / f"{repeat}", steps)
+        blocks[:, repeat], summary, same = in_turns(potential, begin, system.timestep_fs, folder / f"{repeat}", steps)
         report("monitor: positions watched and not watched are the same bits", float(same), "== 1", holds=same)
-    print(f"# {steps} steps, {told['checks']} checks: {told['force_uncertainty_found']}, {repeats} repeats")
-    at_least("monitor: share of checks that are trusted", told["share_trusted"], 0.95)
+    print(f"# {steps} steps, {summary['checks']} checks: {summary['force_uncertainty_found']}, {repeats} repeats")
+    at_least("monitor: share of checks that are trusted", summary["share_trusted"], 0.95)
     watched, plain = blocks.min(axis=1)
     at_most("monitor: MD on the committee, watched every 5 steps over not watched", whole(watched) / whole(plain), 1.25)
     own(potential, begin, folder, looks)
@@ -87,7 +87,7 @@ def cost(folder: Path, *, steps: int, repeats: int, looks: int) -> None:
 def in_turns(
     potential: CommitteePotential, begin: Atoms, timestep_fs: float, folder: Path, steps: int
 ) -> tuple[np.ndarray, dict[str, Any], bool]:
-    """CPU seconds (2, blocks) of five steps each, watched and not; the monitor's summary; whether the bits agree."""
+    """Return CPU seconds (2, blocks) of five steps, monitored and not; the summary; whether positions agree bitwise."""
     watched, plain = dynamics(potential, timestep_fs, begin), dynamics(potential, timestep_fs, begin)
     monitor = ReliabilityMonitor(potential, watched, options(folder))
     watched.attach(monitor, interval=EVERY)
@@ -100,13 +100,13 @@ def in_turns(
 
 
 def whole(blocks: np.ndarray) -> float:
-    """Seconds of a trajectory of 225 steps: the first block, with the exact check, once, the others as they were."""
+    """Return the seconds of a trajectory of 225 steps: the first block, with the exact check, counts once."""
     count = max(STEPS // EVERY, len(blocks))
     return float(blocks[0] + blocks[1:].mean() * (count - 1))
 
 
 def own(potential: CommitteePotential, begin: Atoms, folder: Path, looks: int) -> None:
-    """A check beside a calculator that is not the committee."""
+    """Measure a check of dynamics on a calculator that is not the committee."""
     atoms = begin.copy()
     other = VelocityVerlet(atoms, 1.0 * units.fs)
     monitor = ReliabilityMonitor(potential, other, options(folder / "own"))
@@ -121,7 +121,7 @@ def own(potential: CommitteePotential, begin: Atoms, folder: Path, looks: int) -
 
 
 class Springs:
-    """Every atom on a spring of its own: what ASE's dynamics ask of a calculator, and nothing that costs time."""
+    """Harmonic springs, one per atom: the calculator methods that ASE's dynamics need, at negligible cost."""
 
     def __init__(self, rest: np.ndarray) -> None:
         self._rest = rest
@@ -138,7 +138,7 @@ class Springs:
 
 
 def memory(folder: Path, *, steps: int, checks: int) -> None:
-    """Resident memory of a long watched run."""
+    """Measure the resident memory of a long monitored run."""
     potential = tiny(folder)
     atoms = bulk("Cu", cubic=True)
     atoms.calc = Springs(atoms.positions.copy())
@@ -153,8 +153,8 @@ def memory(folder: Path, *, steps: int, checks: int) -> None:
         gc.collect()
         held.append(process.memory_info().rss / 2**20)
         print(f"# {dyn.nsteps} steps, {monitor.summary.checks} checks: {held[-1]:.1f} MiB", flush=True)
-    told = monitor.close()
-    print(f"# {told['verdicts']}, {told['force_uncertainty_found']}")
+    summary = monitor.close()
+    print(f"# {summary['verdicts']}, {summary['force_uncertainty_found']}")
     at_most(f"monitor: memory after {dyn.nsteps} steps over that after a tenth of them", held[-1] / held[0], 1.02)
 
 
@@ -182,12 +182,12 @@ def tiny(folder: Path) -> CommitteePotential:
         cache_folder=folder / "tangents",
         seed=0,
     )
-    answers = potential.predict([bare(atoms) for atoms in unseen], "exact")
+    predictions = potential.predict([bare(atoms) for atoms in unseen], "exact")
     return potential.with_calibration(
         Calibration.fit(
-            [np.linalg.norm(p.forces - a.get_forces(), axis=1) for p, a in zip(answers, unseen, strict=True)],
-            [p.atomic_force_uncertainty for p in answers],
-            [p.latent_distance for p in answers],
+            [np.linalg.norm(p.forces - a.get_forces(), axis=1) for p, a in zip(predictions, unseen, strict=True)],
+            [p.atomic_force_uncertainty for p in predictions],
+            [p.latent_distance for p in predictions],
             tolerance_eV_per_A=0.5,
             latent_quantile=1.0,
         )

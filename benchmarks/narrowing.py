@@ -1,12 +1,11 @@
-"""Orderings of copper and gold ranked by a committee: how often the true best is among what is sent to EMT.
+"""Orderings of copper and gold ranked by a committee: how often the true best is among the candidates sent to EMT.
 
     python benchmarks/narrowing.py [--quick]
 
 SevenNet-0 corrected towards EMT with 16 labels of rattled random orderings; 14 candidates of eight atoms, seven
-orderings in two slightly different cells each; six committees, each with labels of its own choice. Each is asked twice:
-with every candidate for itself, and with those merged that the ranking takes for one structure. A ranking's claim is
-about what it ranks: the true best are those among the structures that are left, and what merging loses is a figure of
-its own.
+orderings in two slightly different cells each; six committees, each with labels of its own choice. Each ranks twice:
+with every candidate on its own, and with duplicates merged. The claimed probability refers to the ranked structures:
+the true best are those among the structures that remain, and the loss by merging is a separate figure.
 """
 
 import argparse
@@ -33,7 +32,7 @@ from committee import CommitteeSettings, SevenNetSettings, TrainingFrame, Traini
 LABELS, LABEL_POOL, HELD_OUT = 16, 24, 12
 COMMITTEES = 6
 CONFIDENCE = 0.9
-SAME_A = {"each for itself": 1e-6, "alike ones merged": RankOptions().same_A}
+SAME_A = {"not merged": 1e-6, "duplicates merged": RankOptions().same_A}
 
 
 def ordering(gold: tuple[int, ...]) -> Atoms:
@@ -51,13 +50,13 @@ def displaced(atoms: Atoms, rng: np.random.Generator, strain: float, amplitude_A
 
 
 def random_ordering(seed: int) -> Atoms:
-    """What labels are made of."""
+    """Return a structure to be labelled."""
     rng = np.random.default_rng([8, seed])
     return displaced(ordering(tuple(rng.permutation(8)[:4])), rng, 0.02, 0.05)
 
 
 def candidates() -> list[Atoms]:
-    """Each ordering twice, slightly strained and rattled, so that they are close and none is another."""
+    """Each ordering twice, slightly strained and rattled, so that they are close but distinct."""
     rng = np.random.default_rng(1)
     kinds: list[Atoms] = []
     for gold in itertools.combinations(range(8), 4):
@@ -69,21 +68,21 @@ def candidates() -> list[Atoms]:
 
 def emt(atoms: Atoms) -> tuple[float, np.ndarray]:
     """Energy, eV, and forces, eV/Å."""
-    judged = atoms.copy()
-    judged.calc = EMT()
-    return judged.get_potential_energy(), judged.get_forces()
+    labelled_atoms = atoms.copy()
+    labelled_atoms.calc = EMT()
+    return labelled_atoms.get_potential_energy(), labelled_atoms.get_forces()
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What one committee sent.
+class Outcome:
+    """Candidates that one committee sends.
 
     Attributes:
         kept: share of the true best that is sent.
-        all_kept: all of them are.
-        claimed: probability of that, as the ranking has it.
+        all_kept: whether all of them are.
+        claimed: the ranking's probability of that.
         sent: share of the candidates that is sent.
-        lost_eV_per_atom: most that a merged candidate lies below the one it was merged with.
+        lost_eV_per_atom: largest energy of a kept candidate above one merged into it.
     """
 
     kept: float
@@ -93,7 +92,7 @@ class Asked:
     lost_eV_per_atom: float
 
 
-def judged(ranking: Ranking, true: np.ndarray, top: int) -> Asked:
+def compared(ranking: Ranking, true: np.ndarray, top: int) -> Outcome:
     """Compare a ranking with the true energies (candidates,), eV."""
     distinct = [one.candidate for one in ranking.candidates if one.same_as is None]
     best = set(sorted(distinct, key=lambda i: true[i])[:top])
@@ -103,7 +102,7 @@ def judged(ranking: Ranking, true: np.ndarray, top: int) -> Asked:
         for one in ranking.candidates
         if one.same_as is not None
     ]
-    return Asked(
+    return Outcome(
         kept=len(best & sent) / top,
         all_kept=best <= sent,
         claimed=ranking.compositions[0].probability_kept or 0.0,
@@ -122,7 +121,7 @@ def measure(*, quick: bool) -> None:
     ]
     held_out = [(atoms, emt(atoms)[0]) for atoms in (random_ordering(200 + i) for i in range(HELD_OUT))]
     training = TrainingSettings(epochs=40 if quick else 200, exact_up_to_atoms=1, sketch_directions=8)
-    found: dict[tuple[int, str], list[Asked]] = {(top, how): [] for top in (1, 3) for how in SAME_A}
+    found: dict[tuple[int, str], list[Outcome]] = {(top, how): [] for top in (1, 3) for how in SAME_A}
     with tempfile.TemporaryDirectory(prefix="narrowing-") as cache:
         for seed in range(1 if quick else COMMITTEES):
             chosen = np.random.default_rng([3, seed]).permutation(len(labels))[:LABELS]
@@ -135,25 +134,25 @@ def measure(*, quick: bool) -> None:
                 seed=seed,
                 progress=counting("frames whose tangents are known, then epochs"),
             )
-            for (top, how), asked in found.items():
+            for (top, how), outcomes in found.items():
                 options = RankOptions(top, CONFIDENCE, same_A=SAME_A[how])
                 ranking = rank_candidates(pool, potential, options, labelled=held_out)
-                asked.append(judged(ranking, true, top))
+                outcomes.append(compared(ranking, true, top))
                 print(
-                    f"committee {seed}, best {top}, {how}: {asked[-1].kept * top:.0f} of {top} among "
-                    f"{len(ranking.sent)} sent of {len(pool)}, claimed with {asked[-1].claimed:.2f}; spread x "
+                    f"committee {seed}, best {top}, {how}: {outcomes[-1].kept * top:.0f} of {top} among "
+                    f"{len(ranking.sent)} sent of {len(pool)}, claimed with {outcomes[-1].claimed:.2f}; spread x "
                     f"{ranking.scale.value:.2f}",
                     flush=True,
                 )
-    for (top, how), asked in found.items():
-        _figures(f"Cu-Au orderings, {how}, best {top}", asked)
-    lost = max(one.lost_eV_per_atom for asked in found.values() for one in asked)
+    for (top, how), outcomes in found.items():
+        _figures(f"Cu-Au orderings, {how}, best {top}", outcomes)
+    lost = max(one.lost_eV_per_atom for outcomes in found.values() for one in outcomes)
     at_most("Cu-Au orderings: eV per atom that merging loses at most", lost, SAME_ENERGY_EV_PER_ATOM)
 
 
-def _figures(name: str, asked: list[Asked]) -> None:
+def _figures(name: str, outcomes: list[Outcome]) -> None:
     kept, all_kept, claimed, share = (
-        float(np.mean([getattr(one, of) for one in asked])) for of in ("kept", "all_kept", "claimed", "sent")
+        float(np.mean([getattr(one, of) for one in outcomes])) for of in ("kept", "all_kept", "claimed", "sent")
     )
     at_least(f"{name}: share of the true best that is sent", kept, CONFIDENCE)
     at_most(f"{name}: claimed probability that all are sent, less how often they were", claimed - all_kept, 0.05)

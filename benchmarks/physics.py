@@ -1,8 +1,8 @@
-"""Whether the physics lane catches what is broken and leaves alone what is not.
+"""Detection of failures by the physics check, and its false alarms on healthy runs.
 
-    python benchmarks/physics.py [--quick] [--only WORD]
+    python benchmarks/physics.py [--quick] [--only TEXT]
 
-Healthy runs of 1 ps on which it must stay silent, failures that it must find within 50 steps of their onset. A full
+Healthy runs of 1 ps must give no alarm; failures must be detected within 50 steps of their onset. A full
 check every 10 steps and the cheap one at every step, as in exploration.
 """
 
@@ -25,7 +25,7 @@ SLOW = ("melt", "liquid", "salt")  # what SevenNet drives, left out of a quick r
 
 
 def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None]:
-    """Step of the onset, step of the alarm and what it said; None for what never came."""
+    """Return the step of the onset, the step of the alarm and its verdict; None for what did not occur."""
     lane = PhysicsLane(
         PhysicsSettings(**made.settings),
         made.start,
@@ -38,8 +38,8 @@ def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None
         if step:
             made.before(step)
             made.dynamics.run(1)
-        if made.told:
-            lane.temperature_K = made.told[-1]
+        if made.thermostat_K:
+            lane.temperature_K = made.thermostat_K[-1]
         if onset is None and (made.broken is None or made.broken()):
             onset = step
         look = lane.check if step % CHECK_EVERY == 0 else lane.check_step
@@ -55,7 +55,7 @@ def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="runs of 40 fs, none with SevenNet: shows that it runs")
-    parser.add_argument("--only", default="", help="scenarios whose name holds this word")
+    parser.add_argument("--only", default="", help="scenarios whose name contains this text")
     arguments = parser.parse_args()
 
     def chosen(scenarios: dict[str, Callable[[], Run]]) -> dict[str, Callable[[], Run]]:
@@ -63,7 +63,7 @@ def main() -> None:
         return {
             name: make
             for name, make in scenarios.items()
-            if arguments.only in name and not any(word in name for word in slow)
+            if arguments.only in name and not any(part in name for part in slow)
         }
 
     alarms = caught = 0
@@ -83,8 +83,8 @@ def main() -> None:
         onset, step, found = watch(made, made.steps)
         in_time = found is not None and onset is not None and step - onset <= IN_TIME
         caught += in_time
-        said = "not found" if found is None else f"step {step} (onset {onset}): {found.kind}, {found.reason}"
-        print(f"failure  {name}: {said}", flush=True)
+        result = "not found" if found is None else f"step {step} (onset {onset}): {found.kind}, {found.reason}"
+        print(f"failure  {name}: {result}", flush=True)
     at_least(f"failures caught within {IN_TIME} steps, of {len(failures)}", caught, len(failures))
     at_most(f"false alarms on {len(chosen(HEALTHY))} healthy runs", alarms, 0)
 

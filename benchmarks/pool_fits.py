@@ -1,4 +1,4 @@
-"""Fits on frames of a pool, and what they say of its other frames, all in memory: a fit costs about a second."""
+"""Fits on frames of a pool and their predictions for its other frames, in memory: a fit takes about a second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Fit:
 
 
 class Pool:
-    """One chemistry's frames with everything that the foundation says of them.
+    """One chemistry's frames with the foundation's energies, features and tangents.
 
     Attributes:
         frames: all of them.
@@ -47,17 +47,17 @@ class Pool:
         self.name = name
         self.frames: list[PoolFrame] = load_pool(name, quick=quick)
         named = [(frame.training.id, frame.training.atoms) for frame in self.frames]
-        tell = counting(f"frames of {name} whose tangents are known")
-        seen = cached_tangents(backbone, named, CACHE / "tangents", progress=tell)
+        report = counting(f"frames of {name} whose tangents are known")
+        entries = cached_tangents(backbone, named, CACHE / "tangents", progress=report)
         self.candidates = [i for i, frame in enumerate(self.frames) if not frame.held_out]
         self.held_out = [i for i, frame in enumerate(self.frames) if frame.held_out]
         self.numbers = self.frames[0].training.atoms.numbers
-        self.features = np.stack([entry.features for entry in seen])
-        self._set = TrainingSet([frame.training for frame in self.frames], seen)
+        self.features = np.stack([entry.features for entry in entries])
+        self._set = TrainingSet([frame.training for frame in self.frames], entries)
         self._elements = tuple(sorted(backbone.elements))
         moves = 3 * len(self.numbers)
-        self._tangents = torch.as_tensor(np.stack([entry.tangents[:moves].reshape(moves, -1) for entry in seen]))
-        self._foundation = np.stack([entry.forces for entry in seen]).astype(float)
+        self._tangents = torch.as_tensor(np.stack([entry.tangents[:moves].reshape(moves, -1) for entry in entries]))
+        self._foundation = np.stack([entry.forces for entry in entries]).astype(float)
         self._labels = np.stack([frame.training.forces_eV_per_A for frame in self.frames])
         self.conditions = np.array([frame.condition for frame in self.frames])
 
@@ -77,7 +77,7 @@ class Pool:
         return float(np.abs(self._foundation - self._labels)[self.held_out].mean())
 
     def fit(self, labelled: Sequence[int], seed: int) -> Fit:
-        """What ``committee.training.train.train`` does, without files."""
+        """Fit as in ``committee.training.train.train``, without files."""
         heads = ResidualHeads(COMMITTEE, self.features.shape[-1], self._elements, seed)
         part = self._set.part(labelled)
         shifts, latent = part.shifts(TRAINING), part.latent()

@@ -1,4 +1,4 @@
-"""Exploratory MD that selection is judged on, labelled once and kept in ``benchmarks/.cache/pools``.
+"""Exploratory MD for the evaluation of selection, labelled once and kept in ``benchmarks/.cache/pools``.
 
     python benchmarks/pools.py NAME [NAME ...]
 
@@ -47,7 +47,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Chemistry:
-    """How a pool is made; the first condition is the commonest, the last the rarest."""
+    """How a pool is made; the conditions are sorted from the most to the least frequent."""
 
     start: Callable[[], Atoms]
     conditions: tuple[Condition, Condition, Condition, Condition]
@@ -68,7 +68,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class PoolFrame:
-    """A labelled frame and where it comes from."""
+    """A labelled frame and its origin."""
 
     training: TrainingFrame
     condition: str
@@ -120,7 +120,7 @@ TUNED_ON = ("cuzr", "acetaldehyde")
 
 
 def load_pool(name: str, *, quick: bool = False) -> list[PoolFrame]:
-    """Read a chemistry's frames, making them if they are not in the cache."""
+    """Read a chemistry's frames; compute them if they are not in the cache."""
     if name == "nacl":
         return _from_systems(quick=quick)
     sizes = QUICK if quick else FULL if name in REPORTED else TUNING
@@ -183,9 +183,9 @@ def _explored(chemistry: Chemistry, trajectories: list[_Trajectory], sizes: Size
     forces = _forces(driver, [replica.atoms for replica in replicas])
     stride = sizes.frames // sizes.held_out_frames
     kept = []
-    steps, tell = chemistry.settling + sizes.frames * chemistry.interval, counting("steps of all trajectories")
+    steps, report = chemistry.settling + sizes.frames * chemistry.interval, counting("steps of all trajectories")
     for step in range(1, steps + 1):
-        tell(step, steps)
+        report(step, steps)
         for replica, force in zip(replicas, forces, strict=True):
             replica.move(force)
         forces = _forces(driver, [replica.atoms for replica in replicas])

@@ -1,4 +1,4 @@
-"""The quickstart, measured: how far the force error on held-out frames falls, and how long it takes.
+"""Measurement of the quickstart: reduction of the force error on held-out frames, and duration.
 
     python benchmarks/quickstart.py [--quick]
 
@@ -19,7 +19,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 
 def quick(config):
-    """The same campaign with less of everything."""
+    """Return the same campaign with smaller settings."""
     return config.model_copy(
         update={
             "rounds": 2,

@@ -1,4 +1,4 @@
-"""Training losses the plain way, through the foundation: what the dense fit must agree with.
+"""Training losses by evaluation through the foundation, the reference for the dense fit.
 
 Nothing is cached and nothing is written out by hand: forces and stress of every member are derivatives that autograd
 takes, and stay differentiable with respect to the heads. It costs a backward pass and its derivative per member, frame

@@ -1,4 +1,4 @@
-"""Runs whose physics is known: healthy ones on which nothing may be found, and failures with the step of their onset.
+"""Runs with known physics: healthy ones, which must give no alarm, and failures with the step of their onset.
 
 Potentials are real ones: EMT for metals, SevenNet-0 for the melt and the liquid, GFN2-xTB for molecules. A failure is
 made by what goes wrong in practice: a bad start, a barostat or thermostat gone mad, a hole in the potential.
@@ -29,24 +29,24 @@ Array = np.ndarray
 
 
 def _nothing(_step: int) -> None:
-    """The run is left alone."""
+    """Leave the run unchanged."""
 
 
 @dataclass
 class Run:
-    """A trajectory to be watched.
+    """A trajectory for the physics check.
 
     Attributes:
         atoms: with calculator and velocities; moved by ``dynamics``.
         dynamics: advances ``atoms`` by one step.
-        start: what the physics lane takes for intact.
-        temperature_K: what the lane is told of the thermostat, or of the velocities.
-        ensemble: what the lane is told.
-        timestep_fs: of the dynamics.
-        steps: how many are watched.
+        start: reference structure of the physics check.
+        temperature_K: temperature that the check receives, of the thermostat or the velocities.
+        ensemble: name of the ensemble that the check receives.
+        timestep_fs: time step of the dynamics.
+        steps: number of steps.
         before: called with the number of each step before it is made.
-        broken: whether the failure has set in, asked after each step; at once if not given.
-        settings: of the physics lane where they are not the defaults.
+        broken: whether the failure has occurred, called after each step; from the start if not given.
+        settings: settings of the physics check that differ from the defaults.
     """
 
     atoms: Atoms
@@ -59,7 +59,7 @@ class Run:
     before: Callable[[int], None] = _nothing
     broken: Callable[[], bool] | None = None
     settings: dict[str, float] = field(default_factory=dict)
-    told: list[float] = field(default_factory=list)
+    thermostat_K: list[float] = field(default_factory=list)
     failing: bool = False
 
 
@@ -72,10 +72,10 @@ def run(
     ps: float = 1.0,
     seed: int = 0,
     friction_per_ps: float = 5.0,
-    told_K: float | None = None,
+    reported_K: float | None = None,
     start: Atoms | None = None,
 ) -> Run:
-    """A run of ``atoms`` (with calculator) in an ensemble, velocities drawn unless they are there."""
+    """Return a run of ``atoms`` (with calculator) in an ensemble; velocities are drawn if missing."""
     start = atoms.copy() if start is None else start
     rng = np.random.default_rng(seed)
     if not atoms.has("momenta"):
@@ -92,8 +92,8 @@ def run(
     else:
         friction = friction_per_ps / (1e3 * units.fs)
         dynamics = Langevin(atoms, dt, temperature_K=temperature_K, friction=friction, rng=rng, fixcm=False)
-    told = temperature_K if told_K is None else told_K
-    return Run(atoms, dynamics, start, told, ensemble, timestep_fs, round(1e3 * ps / timestep_fs))
+    reported = temperature_K if reported_K is None else reported_K
+    return Run(atoms, dynamics, start, reported, ensemble, timestep_fs, round(1e3 * ps / timestep_fs))
 
 
 # Potentials
@@ -115,7 +115,7 @@ def xtb(charge: int = 0) -> Calculator:
 
 
 class Hole(Calculator):
-    """What is added to a potential to take its repulsion away: -depth exp(-r / width) for each pair of atoms."""
+    """A pair potential that cancels the repulsion of another: -depth exp(-r / width)."""
 
     implemented_properties = ("energy", "forces")
 
@@ -176,7 +176,7 @@ def salt(lattice_A: float = 5.9, repeats: int = 1) -> Atoms:
 
 
 def spread(names: list[str], spacing_A: float, *, seed: int = 0, periodic: bool) -> Atoms:
-    """Molecules on a cubic grid, each turned at random."""
+    """Molecules on a cubic grid, each with a random orientation."""
     rng = np.random.default_rng(seed)
     edge = int(np.ceil(len(names) ** (1 / 3)))
     places = np.array(list(np.ndindex(edge, edge, edge)))[: len(names)]
@@ -192,7 +192,7 @@ def spread(names: list[str], spacing_A: float, *, seed: int = 0, periodic: bool)
 
 
 def clusters(distance_A: float, speed_A_per_fs: float = 0.0) -> Atoms:
-    """Two icosahedra of 13 copper atoms with EMT, one flying at the other."""
+    """Two icosahedra of 13 copper atoms with EMT, one moving towards the other."""
     one = Icosahedron("Cu", 2)
     other = one.copy()
     other.positions += [distance_A, 0.3, 0.2]

@@ -1,4 +1,4 @@
-"""Seconds and memory of choosing among 10^5 frames of 64 atoms.
+"""Time and memory of selection among 10^5 frames of 64 atoms.
 
     python benchmarks/selection.py [--quick]
 

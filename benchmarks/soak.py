@@ -1,4 +1,4 @@
-"""Thousands of labels while workers are killed all the time: exactly one accepted label for each request.
+"""Thousands of labels while workers are killed continually: exactly one accepted label for each request.
 
     python benchmarks/soak.py [--quick] [--seed SEED]
 
@@ -37,14 +37,14 @@ WORKERS = 4
 
 
 class SoakEMT(EMT):
-    """EMT that notes each calculation it has ended."""
+    """EMT that records each finished calculation."""
 
     def __init__(self, count_file: str, **kwargs) -> None:
         super().__init__(**kwargs)
         self._count_file = count_file
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=("positions",)) -> None:
-        """Calculate, then note it."""
+        """Calculate, then record it."""
         super().calculate(atoms, list(properties), list(system_changes))
         with open(self._count_file, "a") as file:  # noqa: PTH123 - one short append, atomic
             file.write(f"{self.results['energy']!r}\n")
@@ -67,8 +67,8 @@ def campaign(folder: Path) -> Config:
     )
 
 
-def ask(ledger: Ledger, count: int, level: str) -> None:
-    """Ask for labels of copper, rattled differently each."""
+def request_labels(ledger: Ledger, count: int, level: str) -> None:
+    """Request labels of copper, rattled differently each."""
     visits = []
     for seed in range(count):
         atoms = bulk("Cu", cubic=True)
@@ -132,7 +132,7 @@ def main() -> None:
         over = threading.Event()
         begun = time.monotonic()
         with open_ledger(config.store, folder, config.name) as ledger:
-            ask(ledger, count, level)
+            request_labels(ledger, count, level)
             faults = [
                 threading.Thread(target=kill_now_and_then, args=(every_s, random.Random(arguments.seed), over, kills))
             ]

@@ -1,4 +1,4 @@
-"""The labelled frames that the figures rest on, made once and kept in ``benchmarks/.cache``.
+"""The labelled frames of the benchmarks, computed once and kept in ``benchmarks/.cache``.
 
     python benchmarks/systems.py [--system nacl|ethanol|distilled] [--quick] [--temperature K]
 
@@ -81,7 +81,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Frame:
-    """A labelled frame and where it comes from."""
+    """A labelled frame and its origin."""
 
     training: TrainingFrame
     temperature_K: int
@@ -176,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_systems(arguments: argparse.Namespace) -> list[System]:
-    """Return the systems asked for, or all whose foundation is there."""
+    """Return the chosen systems, or all whose foundation is present."""
     present = [name for name in SYSTEMS if name != "distilled" or DISTILLED.is_file()]
     return [SYSTEMS[name] for name in arguments.system or (["ethanol"] if arguments.quick else present)]
 
@@ -191,7 +191,7 @@ def measure_chosen(measure: Callable[..., None], description: str) -> None:
 
 
 def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, quick: bool = False) -> list[Frame]:
-    """Read a system's frames, making those that are not in the cache.
+    """Read a system's frames; compute those that are not in the cache.
 
     Args:
         system: which one.
@@ -261,9 +261,9 @@ def _make(path: Path, recipe: Recipe, temperature_K: int, sizes: Sizes) -> None:
     driver = recipe.driver()
     frames = []
     trajectories = max(2, sizes.trajectories // 3) if temperature_K == recipe.between_K else sizes.trajectories
-    tell = counting("trajectories")
+    report = counting("trajectories")
     for trajectory in range(trajectories):
-        tell(trajectory, trajectories)
+        report(trajectory, trajectories)
         for atoms, results in _trajectory(recipe, driver, temperature_K, trajectory, sizes):
             frames.append((trajectory, atoms, results))
     teacher = recipe.teacher() if recipe.teacher is not None else None

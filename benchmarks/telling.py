@@ -1,24 +1,24 @@
-"""What a script is making for the cache, so that a first run of several minutes is not silent."""
+"""Progress messages while a script fills the cache, since a first run takes several minutes."""
 
 import time
 from collections.abc import Callable
 
-SECONDS = 10.0  # between two lines about the same work
+SECONDS = 10.0  # between two lines of the same counter
 
 
 def making(what: str) -> None:
-    """Say what is not in the cache and is made now."""
+    """Print what is missing in the cache and computed now."""
     print(f"# not in benchmarks/.cache yet, making {what}", flush=True)
 
 
 def counting(what: str) -> Callable[[int, int], None]:
-    """Return a function of (done, in all) that says how far the work is, at most every 10 seconds."""
-    said = time.monotonic()
+    """Return a function of (done, total) that prints the progress, at most every 10 seconds."""
+    printed_s = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= SECONDS:
-            said = time.monotonic()
+    def report(done: int, total: int) -> None:
+        nonlocal printed_s
+        if time.monotonic() - printed_s >= SECONDS:
+            printed_s = time.monotonic()
             print(f"# {what}: {done} of {total}", flush=True)
 
-    return tell
+    return report

@@ -1,4 +1,4 @@
-"""What the cache of tangents is worth: epochs of the dense fit against epochs through the foundation.
+"""Benefit of cached tangents: epochs of the dense fit relative to epochs through the foundation.
 
     python benchmarks/training.py [--quick] [--foundation 7net-0] [--foundation distilled]
 
@@ -53,14 +53,14 @@ def frames_of(number: int) -> list[TrainingFrame]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """CPU time: with one thread it is the wall time of a machine that does nothing else."""
+    """Return the CPU time: with one thread it equals the wall time of an idle machine."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 class Comparison:
-    """Both ways to the gradient of one training set, timed in turn."""
+    """Time both ways to compute the gradient of one training set, in turn."""
 
     def __init__(self, backbone: Backbone, frames: list[TrainingFrame], folder: Path):
         self.backbone, self.frames, self.folder = backbone, frames, folder
@@ -82,7 +82,7 @@ class Comparison:
             cached_tangents(self.backbone, frames, Path(fresh), TRAINING)
 
     def dense_epoch(self) -> float:
-        """What one step of the fit does: centring, loss, gradient, update."""
+        """Execute one step of the fit: centring, loss, gradient, update."""
         optimizer = torch.optim.AdamW(self.heads.stack.parameters(), lr=0.0, weight_decay=0.0)
         loss = torch.zeros(())
         for _ in range(EPOCHS_AT_ONCE):

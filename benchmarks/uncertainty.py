@@ -1,10 +1,10 @@
-"""How well the uncertainty foretells the error, and whether what is promised holds.
+"""How well the uncertainty predicts the error, and whether the guarantee holds.
 
     python benchmarks/uncertainty.py [--system nacl|ethanol|distilled] [--quick]
 
 Five fits on 48 labels. Frames of the other trajectories are split at random, so that calibration and test frames are
-exchangeable: the score of spread and latent distance is weighed on one half and judged on the other, and the other way
-round, over several splits. So are coverage and promise.
+exchangeable: the score of spread and latent distance is fitted to one half and evaluated on the other, and vice
+versa, over several splits; coverage and guarantee likewise.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def measure(system: System, *, quick: bool) -> None:
 
 
 def _promises(found: Outcome, rng: np.random.Generator) -> np.ndarray:
-    """Over random splits: covered, tested, trusted and exceeding frames, and splits with a proven promise."""
+    """Over random splits: covered, tested, trusted and exceeding frames, and splits with a proven guarantee."""
     tolerance = float(np.quantile(found.worst, 0.7))
     totals = np.zeros(5)
     for _ in range(SPLITS):

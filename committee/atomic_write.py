@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never sees half of it."""
+"""Atomic writing of files: a reader never sees a partial file."""
 
 import uuid
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
-    """Yield the path of a new file beside ``path``, which takes the place of ``path`` once the block has ended."""
+    """Yield the path of a temporary file in the same folder, which replaces ``path`` when the block ends."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield part
@@ -20,6 +20,6 @@ def replacing_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` for writing; it takes the place of ``path`` once it is complete."""
+    """Open a temporary file in the same folder for writing; it replaces ``path`` once it is complete."""
     with replacing_path(path) as part, part.open("xb") as file:
         yield file

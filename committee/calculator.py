@@ -24,24 +24,23 @@ _JUMP_A = 1.0  # no atom moves so far in one step of molecular dynamics
 class CommitteeCalculator(Calculator):  # type: ignore[misc]
     """Energy, forces, stress and their standard deviations, under the names of ``committee.names``.
 
-    ASE's writers drop results they do not know: to save uncertainties, copy them into ``atoms.info`` and
-    ``atoms.arrays``.
+    ASE's writers drop unknown results: to save uncertainties, copy them into ``atoms.info`` and ``atoms.arrays``.
 
     With a screen the calculator follows one trajectory: each call with moved atoms is a step, every ``screen_every``-th
-    step is a check, and force uncertainties are among the results, exact, only where the screen asked for them.
-    Asking for one by name computes it at any time. Another system, or an atom that jumps, starts the screen anew.
+    step is a check, and the results hold (exact) force uncertainties only where the screen requires them. Requesting
+    a force uncertainty by name always computes it. Another system, or an atom that jumps, restarts the screen.
 
     Args:
         potential: the committee.
         uncertainty: ``energy`` (free), ``probe`` (one more backward pass, noisy) or ``exact`` (K - 1 more).
-        screen: watches the force uncertainty at the price of one more backward pass per check; its counters say how
-            often the exact value was needed. Only with ``energy``.
+        screen: monitors the force uncertainty at the cost of one more backward pass per check; its counters record
+            how often the exact value was needed. Only with ``energy``.
         screen_every: steps between checks.
         **kwargs: passed on to ASE's ``Calculator``.
 
     Attributes:
-        hold: keep the graph of the latest frame, so that a watcher can ask for its spread afterwards without another
-            evaluation (``held``). Results are the same, bit for bit.
+        hold: keep the graph of the latest frame, so that its spread can be computed afterwards without another
+            evaluation (``held``). The results are bitwise the same.
 
     Raises:
         ValueError: a screen together with ``probe`` or ``exact``, or ``screen_every`` below 1.
@@ -59,7 +58,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         **kwargs: Any,
     ):
         if screen is not None and uncertainty != "energy":
-            raise ValueError(f"a screen needs uncertainty='energy', received {uncertainty!r}, which leaves it no work")
+            raise ValueError(f"a screen needs uncertainty='energy', received {uncertainty!r}, which makes it redundant")
         if screen_every < 1:
             raise ValueError(f"screen_every must be at least 1 step, received {screen_every}")
         super().__init__(**kwargs)
@@ -74,7 +73,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: Path | str, backbone: Backbone | None = None, uncertainty: Uncertainty = "energy") -> Self:
-        """Open a checkpoint; see ``committee.checkpoint.load`` for when a backbone must be given."""
+        """Open a checkpoint; ``committee.checkpoint.load`` documents when a backbone must be given."""
         return cls(load(folder, backbone), uncertainty)
 
     def calculate(
@@ -83,16 +82,16 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         properties: Sequence[str] = (names.ENERGY,),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Predict ``atoms``. Stress is there for cells that are periodic in three directions only."""
+        """Predict ``atoms``. The stress is computed only for cells that are periodic in three directions."""
         super().calculate(atoms, list(properties), list(system_changes))
-        self._held = None  # frees its memory before the next evaluation takes its own
+        self._held = None  # frees its memory before the next evaluation allocates its own
         if self.screen is None:
             self.results = self._plain().results()
         else:
             self.results = self._screened(self.screen, _EXACT.intersection(properties), bool(system_changes))
 
     def held(self, atoms: Atoms) -> HeldPrediction | None:
-        """The latest answer with its graph, None where there is none for these atoms."""
+        """Return the latest prediction with its graph; None if there is none for these atoms."""
         return None if self._held is None or self.check_state(atoms) else self._held
 
     def _plain(self) -> Prediction:
@@ -101,13 +100,13 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
         self._held = self.potential.hold(self.atoms)
         return self._held.prediction
 
-    def _screened(self, screen: ForceScreen, named: set[str], moved: bool) -> dict[str, Any]:
-        """Results of the next step under the screen, or of the same step asked for something else."""
+    def _screened(self, screen: ForceScreen, exact_properties: set[str], moved: bool) -> dict[str, Any]:
+        """Return the results of the next step under the screen, or of the same step with other properties."""
         if not _follows(self._last, self.atoms):
             screen.restart()
             self._steps = 0
         due = moved and self._steps % self.screen_every == 0
-        if named:
+        if exact_properties:
             prediction = self.potential.predict([self.atoms], "exact")[0]
             screen.confirmed(prediction.atomic_force_uncertainty, _distances(prediction))
         elif due:
@@ -123,12 +122,12 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]
 
 
 def _distances(prediction: Prediction) -> NDArray[np.float64]:
-    known = prediction.latent_distance
-    return np.full(len(prediction.forces), UNKNOWN_DISTANCE) if known is None else known
+    distances = prediction.latent_distance
+    return np.full(len(prediction.forces), UNKNOWN_DISTANCE) if distances is None else distances
 
 
 def _follows(last: Atoms | None, atoms: Atoms) -> bool:
-    """Whether a frame continues a trajectory: the same atoms, each where it was or close by."""
+    """Whether a frame continues a trajectory: the same atoms, none displaced by more than ``_JUMP_A``."""
     if last is None or not np.array_equal(last.numbers, atoms.numbers):
         return False
     return bool(np.abs(atoms.positions - last.positions).max() < _JUMP_A)

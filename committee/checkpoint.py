@@ -1,4 +1,4 @@
-"""A committee on disk: tensors as safetensors, everything else as JSON. Loading executes no code."""
+"""Committee checkpoints: tensors as safetensors, everything else as JSON. Loading executes no code."""
 
 import hashlib
 import json
@@ -33,11 +33,11 @@ LATENT = ("elements_", "means_", "whiteners_", "scales_")
 
 
 def save(potential: CommitteePotential, folder: Path | str) -> None:
-    """Write a committee; what was there is replaced only once the new files are complete.
+    """Write a committee; existing files are replaced only once the new ones are complete.
 
     Args:
         potential: the committee; of the foundation only name and fingerprint are kept.
-        folder: where; created.
+        folder: the checkpoint's folder; it is created if missing.
 
     Raises:
         CheckpointError: the folder holds something else, or cannot be written.
@@ -50,13 +50,13 @@ def save(potential: CommitteePotential, folder: Path | str) -> None:
         _write(folder, {TENSORS: tensors, DESCRIPTION: text.encode()})
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {folder} cannot be written ({error.strerror}); what was there before is untouched. "
-            "Choose another folder, or make room."
+            f"The checkpoint {folder} cannot be written ({error.strerror}); earlier content is unchanged. "
+            "Choose another folder, or free some space."
         ) from error
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside the target and rename, so that a reader never sees half a checkpoint."""
+    """Write to a temporary folder and rename it, so that a reader never sees a partial checkpoint."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -69,15 +69,15 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePotential:
-    """Open a committee.
+    """Load a committee.
 
     Args:
-        folder: what ``save`` wrote.
-        backbone: the foundation it was trained on. If not given it is loaded by name, which is possible for
-            SevenNet models that the wheel ships; any other must be passed.
+        folder: a folder written by ``save``.
+        backbone: the foundation it was trained on. By default it is loaded by name, which is possible for SevenNet
+            models that the wheel ships; any other must be passed.
 
     Raises:
-        CheckpointError: missing, truncated, edited, of a newer version, or made on another foundation.
+        CheckpointError: missing, truncated, edited, of a newer version, or trained on another foundation.
     """
     folder = Path(folder)
     description, content = _read(folder)
@@ -102,10 +102,10 @@ def content_hash(folder: Path | str) -> str:
 
 
 def check_content(folder: Path | str, expected: str) -> None:
-    """Compare a checkpoint with what ``content_hash`` returned when it was written.
+    """Compare a checkpoint with the ``content_hash`` recorded when it was written.
 
     Raises:
-        CheckpointError: it is missing, or another one.
+        CheckpointError: the checkpoint is missing or differs.
     """
     found = content_hash(folder)
     if found != expected:
@@ -145,7 +145,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         temporary.rename(folder)
         return
     if not (folder / DESCRIPTION).is_file() and any(folder.iterdir()):
-        raise CheckpointError(f"{folder} holds something that is no committee checkpoint; choose another folder.")
+        raise CheckpointError(f"{folder} holds files other than a committee checkpoint; choose another folder.")
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
     folder.rename(old / folder.name)
     temporary.rename(folder)
@@ -186,29 +186,33 @@ def _require_readable(folder: Path, description: object) -> None:
 
 
 def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:
-    """Return the foundation the heads belong to, or say which one is needed."""
-    needed = description["backbone"]
-    backbone = backbone or _load_shipped(str(needed["name"]))
-    if backbone.fingerprint != needed["fingerprint"]:
+    """Return the foundation that the heads belong to.
+
+    Raises:
+        CheckpointError: it must be passed, or the passed one is another foundation.
+    """
+    expected = description["backbone"]
+    backbone = backbone or _load_shipped(str(expected["name"]))
+    if backbone.fingerprint != expected["fingerprint"]:
         raise CheckpointError(
-            f"These heads were trained on {needed['name']} (fingerprint {needed['fingerprint'][:12]}), received "
+            f"These heads were trained on {expected['name']} (fingerprint {expected['fingerprint'][:12]}), received "
             f"{backbone.name} ({backbone.fingerprint[:12]}); pass the foundation they were trained on."
         )
     return backbone
 
 
 def _load_shipped(name: str) -> Backbone:
-    """Load a foundation by the name of weights that come with a package.
+    """Load a foundation by the name of weights that a package ships.
 
-    Foundation checkpoints are pickles, and a pickle runs code: a path that a checkpoint names is opened only by a
-    user who passes it, and so is a file in the current folder that has the name of a shipped model.
+    Foundation checkpoints are pickles, and loading a pickle runs code: a path from a committee checkpoint is never
+    opened unless the user passes it, nor is a file in the current folder that has the name of a shipped model.
     """
     kind, _, rest = name.partition(":")
     model, _, fidelity = rest.partition("/")
     if kind == "sevennet" and is_shipped(model) and not Path(model).exists():
         return load_backbone(SevenNetSettings(kind="sevennet", model=model, fidelity=fidelity or None))
     raise CheckpointError(
-        f"These heads need the foundation {name}. Its weights are not opened on the word of a checkpoint, "
+        f"These heads need the foundation {name}. A committee checkpoint never causes its weights to be opened, "
         "since opening them runs code: load it yourself and pass it, load(folder, backbone=load_backbone(...))."
     )
 
@@ -235,8 +239,8 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
     )
 
 
-def _provenance(told: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**told, "periodic_directions": tuple(told["periodic_directions"])})
+def _provenance(values: Mapping[str, Any]) -> Provenance:
+    return Provenance(**{**values, "periodic_directions": tuple(values["periodic_directions"])})
 
 
 def _latent(tensors: Mapping[str, Tensor]) -> LatentDistance | None:

@@ -1,4 +1,4 @@
-"""Errors a user can act on: what was received, what was expected, what to do next."""
+"""Errors that state what was received, what was expected and what to do next."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,23 +7,23 @@ from typing import Self
 
 
 class CommitteeError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of every error that this package raises deliberately."""
 
 
 class RefusedFrameError(CommitteeError):
-    """A frame that there is no prediction for.
+    """A frame that cannot be predicted.
 
     Attributes:
         reason: why.
-        frame_index: position of the frame among those that were predicted together; the others are sound as far as
-            they were evaluated, so leave this one out and predict again. None if it is about no single one.
+        frame_index: position of the frame among those predicted together; the others may be valid, so leave this one
+            out and predict again. None if the error does not concern a single frame.
     """
 
     reason: str
     frame_index: int | None
 
     def later_by(self, frames: int) -> Self:
-        """Return the same error of a frame that is so many frames further on: a batch begins where another ended."""
+        """Return the same error with ``frame_index`` increased by the number of frames in earlier batches."""
         later = copy(self)
         later.frame_index = None if self.frame_index is None else self.frame_index + frames
         return later
@@ -31,7 +31,7 @@ class RefusedFrameError(CommitteeError):
 
 @contextmanager
 def frames_counted_from(start: int) -> Iterator[None]:
-    """Count the frame of an error from the first of all frames, where a batch begins at ``start``."""
+    """Add ``start``, the index of a batch's first frame, to the ``frame_index`` of an error raised inside."""
     try:
         yield
     except RefusedFrameError as error:
@@ -39,11 +39,11 @@ def frames_counted_from(start: int) -> Iterator[None]:
 
 
 class StructureError(RefusedFrameError, ValueError):
-    """A structure that no model could be asked about: empty, NaN positions, a flat periodic cell, overlapping atoms.
+    """The structure is invalid: empty, NaN positions, a flat periodic cell, overlapping atoms.
 
     Args:
         reason: what is wrong and what to do; with an index it continues "Frame 3 ...".
-        frame_index: position of the frame among those that were asked for together; None if it is about no single one.
+        frame_index: position of the frame among those predicted together; None if no single frame is concerned.
     """
 
     def __init__(self, reason: str, frame_index: int | None = None):
@@ -60,16 +60,16 @@ class UnknownElementError(StructureError):
 
 
 class FoundationError(CommitteeError):
-    """A foundation that is unknown, not installed, or whose weights are missing."""
+    """A foundation is unknown or not installed, or its weights are missing."""
 
 
-class FoundationAnswerError(RefusedFrameError):
-    """A foundation that failed on a structure, or answered with NaN.
+class FoundationEvaluationError(RefusedFrameError):
+    """The foundation failed on a structure, or returned NaN.
 
     Args:
-        foundation: which one, in words.
-        frame_index: position of the frame among those that were predicted together.
-        formula: of the frame.
+        foundation: a description of the foundation.
+        frame_index: position of the frame among those predicted together.
+        formula: chemical formula of the frame.
         reason: what went wrong, continuing "on this frame ...".
     """
 
@@ -85,8 +85,8 @@ class FoundationAnswerError(RefusedFrameError):
 
 
 class CheckpointError(CommitteeError):
-    """A committee checkpoint that is truncated, edited, or made for another foundation."""
+    """A committee checkpoint is truncated, edited, or belongs to another foundation."""
 
 
 class TrainingDataError(CommitteeError, ValueError):
-    """Labels that cannot be trained on."""
+    """The labels cannot be used for training."""

@@ -1,4 +1,4 @@
-"""A trained committee as a fairchem inference checkpoint."""
+"""Export of a trained committee as a fairchem inference checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,24 +22,24 @@ _HEADS, _METRIC = "heads.", "metric."
 def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
     """Write backbone, original head and committee as one file for ``load_predict_unit``.
 
-    ``FAIRChemCalculator`` on the file gives the committee's mean energy, forces and stress for the committee's task,
-    reference shifts included; other tasks answer as before. Uncertainties and calibration stay behind: they need
-    this package's own checkpoint. So do the energies of single atoms in vacuum, which fairchem keeps apart from
-    its checkpoints. Opening the file needs this package beside fairchem. It is a pickle, as fairchem's own.
+    ``FAIRChemCalculator`` on the file returns the committee's mean energy, forces and stress for the committee's task,
+    reference shifts included; other tasks are unchanged. Uncertainties and calibration are not exported: they need
+    this package's own checkpoint. Energies of isolated atoms are not exported either, since fairchem stores them apart
+    from its checkpoints. Opening the file needs this package and fairchem. It is a pickle, like fairchem's own.
 
     Args:
-        potential: a committee on a fairchem foundation, whose weights are where they were when it was opened.
-        path: of the file; what was there is replaced once the new file is complete.
+        potential: a committee on a fairchem foundation whose weights are still at the path they were opened from.
+        path: the file; an existing one is replaced once the new file is complete.
 
     Raises:
         CheckpointError: another kind of foundation, one whose head cannot be corrected, or a path that cannot be
             written.
-        FoundationError: the foundation's weights cannot be read any more.
+        FoundationError: the foundation's weights can no longer be read.
     """
     backbone = potential.backbone
     if not isinstance(backbone, FairchemBackbone):
         raise CheckpointError(
-            f"Only a committee on a fairchem foundation can be a fairchem checkpoint; this one stands on "
+            f"Only a committee on a fairchem foundation can be exported as a fairchem checkpoint; this one is based on "
             f"{backbone.name}. Share the folder that committee.save writes instead."
         )
     stored, fingerprint = read_stored(backbone.settings)
@@ -51,8 +51,8 @@ def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
         _write(_assemble(stored, potential, backbone), Path(path))
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {path} cannot be written ({error.strerror}); what was there before is untouched. "
-            "Choose another place, or make room."
+            f"The checkpoint {path} cannot be written ({error.strerror}); earlier content is unchanged. "
+            "Choose another path, or free some space."
         ) from error
 
 
@@ -73,14 +73,14 @@ def _assemble(stored: Any, potential: CommitteePotential, backbone: FairchemBack
 
 
 def _with_head(config: Mapping[str, Any], potential: CommitteePotential, backbone: FairchemBackbone) -> dict[str, Any]:
-    """Copy the model's config with the committee around the head that makes the energy."""
+    """Copy the model's config with the committee wrapped around the head that predicts the energy."""
     corrected: dict[str, Any] = plain(config)
     name = _energy_head(_instantiate(corrected))
     corrected["heads"][name] = {
         "module": IMPORT_PATH,
         "foundation": corrected["heads"][name],
         "task_name": backbone.settings.task_name,
-        # The priors cancel in the mean, and the mean is all that travels.
+        # The priors cancel in the mean, and only the mean is exported.
         "committee": {**potential.settings.model_dump(mode="json"), "prior_scale_eV": 0.0},
         "elements": list(potential.heads.elements),
         "known_elements": [] if potential.metric is None else list(potential.metric.elements),
@@ -90,19 +90,19 @@ def _with_head(config: Mapping[str, Any], potential: CommitteePotential, backbon
 
 
 def _energy_head(model: nn.Module) -> str:
-    """Name of the only head that makes an energy in the way that can be corrected."""
+    """Return the name of the only head whose energy block can be corrected."""
     heads = dict(model.get_submodule("output_heads").named_children())
     blocks = {
         name: sum(path.split(".")[-1] == ENERGY_BLOCK for path, _ in head.named_modules())
         for name, head in heads.items()
     }
-    able = [name for name, count in blocks.items() if count == 1]
-    if len(able) != 1:
+    correctable = [name for name, count in blocks.items() if count == 1]
+    if len(correctable) != 1:
         raise CheckpointError(
-            f"The foundation's heads {', '.join(heads)} hold {len(able)} MLP energy blocks; a committee can be "
-            "exported where there is exactly one. Share the folder that committee.save writes instead."
+            f"The foundation's heads {', '.join(heads)} hold {len(correctable)} MLP energy blocks; export needs "
+            "exactly one. Share the folder that committee.save writes instead."
         )
-    return able[0]
+    return correctable[0]
 
 
 def _instantiate(config: Mapping[str, Any]) -> nn.Module:
@@ -114,7 +114,7 @@ def _instantiate(config: Mapping[str, Any]) -> nn.Module:
 
 
 def _state(model: nn.Module, averaged: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
-    """Every tensor of the new model: the foundation's by their old names, the committee's from the potential."""
+    """Return every tensor of the new model: the foundation's by their old names, the committee's by their own."""
     committee = {f"{_HEADS}{name}": value for name, value in potential.heads.state_dict().items()}
     if potential.metric is not None:
         committee |= {f"{_METRIC}{name}": value for name, value in potential.metric.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What fails while something is read that others wrote becomes one error with its place and a remedy."""
+"""Any failure while foreign input is read becomes one error that names the place and a remedy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Final
 
 from committee.errors import CheckpointError, CommitteeError
 
-_CHARACTERS: Final = 300  # of what a reader said
+_MAX_CHARACTERS: Final = 300  # of a quoted error message
 
 
 @contextmanager
@@ -17,15 +17,15 @@ def reading(
     error: Callable[[str], Exception] = CheckpointError,
     passing: tuple[type[Exception], ...] = (CommitteeError,),
 ) -> Iterator[None]:
-    """Turn any failure within into one error; errors that are raised on purpose pass as they are.
+    """Convert any failure inside into one error; errors raised deliberately pass unchanged.
 
-    Keep what stands inside small: outside of it, an unexpected exception is a bug of ours and keeps its traceback.
+    Keep the block small: an unexpected exception outside it is a bug of this package and keeps its traceback.
 
     Args:
-        what: which file and which place in it, as the message begins.
+        what: the file and the place in it; the message begins with it.
         remedy: what to do next, a sentence without its full stop.
-        error: what is raised.
-        passing: what is raised on purpose.
+        error: makes the exception from the message.
+        passing: exception types that pass unchanged.
 
     Raises:
         error: "what cannot be read (why); remedy".
@@ -39,27 +39,27 @@ def reading(
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in a few words what a foreign reader met, in one line."""
+    """Summarise the failure of a foreign reader in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, UnicodeError):
         return "its text is not UTF-8"
     if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
+        return "it needs more memory than is available"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if isinstance(error, KeyError):
-        said = f"it lacks {said}"
-    shortened = said if len(said) <= _CHARACTERS else f"{said[:_CHARACTERS]}..."
+        message = f"it lacks {message}"
+    shortened = message if len(message) <= _MAX_CHARACTERS else f"{message[:_MAX_CHARACTERS]}..."
     return f"{type(error).__name__}: {shortened}" if shortened else type(error).__name__
 
 
 def is_file(path: Path | str) -> bool:
-    """Whether a path names a file, or what may not be looked at: opening that says why."""
+    """Whether a path names a file, or something unreadable, for which opening raises the reason."""
     try:
         return Path(path).is_file()
     except PermissionError:
         return True
-    except OSError:  # longer than any name of a file
+    except OSError:  # longer than any file name
         return False

@@ -20,7 +20,7 @@ STRESS_ENSEMBLE: Final = "stress_ensemble"  # (K, 6), eV/Å³
 
 SCREEN_BOUND: Final = "screen_bound"  # (n,), upper bound of force uncertainty over trust threshold, not exact
 
-LATENT_DISTANCE: Final = "latent_distance"  # (n,), 1 = typical of known frames
+LATENT_DISTANCE: Final = "latent_distance"  # (n,), 1 = typical of training frames
 
 RESULTS: Final = (
     ENERGY,
@@ -36,7 +36,7 @@ RESULTS: Final = (
     SCREEN_BOUND,
     LATENT_DISTANCE,
 )
-"""All of them."""
+"""All result keys."""
 
 CHARGE: Final = "charge"  # atoms.info key: total charge, e
 SPIN: Final = "spin"  # atoms.info key: spin multiplicity 2S + 1, as fairchem spells it

@@ -39,14 +39,14 @@ Uncertainty = Literal["energy", "probe", "exact"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a potential comes from.
+    """Origin of a potential: level of theory and training set.
 
     Attributes:
-        level_of_theory: what its energies mean.
+        level_of_theory: level of theory of its energies.
         training_hash: SHA-256 of the labels it was trained on; empty if untrained.
         training_frames: number of them.
-        periodic_directions: how many periodic directions the training frames had, in rising order; empty where it is
-            not known (untrained, or written by an earlier release).
+        periodic_directions: the numbers of periodic directions among the training frames, ascending; empty where they
+            are not known (untrained, or written by an earlier release).
     """
 
     level_of_theory: str
@@ -65,7 +65,7 @@ class CommitteePotential:
         latent: the fitted latent distance; None before the first training.
         shifts: reference shifts ε.
         provenance: level of theory and training set.
-        calibration: what the uncertainty means in eV/Å of true error; None until it was calibrated.
+        calibration: relates the uncertainty to the true error in eV/Å; None until the committee is calibrated.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class CommitteePotential:
 
     @classmethod
     def untrained(cls, backbone: Backbone, settings: CommitteeSettings | None = None, seed: int = 0) -> Self:
-        """Return a committee whose mean is the foundation's own number."""
+        """Return a committee whose mean equals the foundation's prediction."""
         settings = settings or CommitteeSettings()
         heads = ResidualHeads(settings, backbone.feature_size, tuple(sorted(backbone.elements)), seed)
         return cls(backbone, settings, heads, None, ReferenceShifts(), Provenance(backbone.level_of_theory))
@@ -118,13 +118,13 @@ class CommitteePotential:
                 estimates the force variance without bias but with noise (a screen); ``exact`` adds K - 1.
             foundation: also return the foundation's forces (one more backward pass).
             probes: number of probes to average.
-            seed: of the probes.
+            seed: random seed of the probes.
             batch_atoms: frames are evaluated together up to this many atoms.
 
         Raises:
-            StructureError: a structure that no model could be asked about; ``frame_index`` says which of ``frames``.
-            UnknownElementError: an element outside the foundation.
-            FoundationAnswerError: the foundation failed on a frame.
+            StructureError: a structure is invalid; ``frame_index`` is its position in ``frames``.
+            UnknownElementError: an element that the foundation does not cover.
+            FoundationEvaluationError: the foundation failed on a frame.
         """
         if uncertainty not in {"energy", "probe", "exact"}:
             raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
@@ -139,7 +139,7 @@ class CommitteePotential:
     def predict_each(
         self, frames: Sequence[Atoms], uncertainty: Uncertainty = "energy", *, foundation: bool = False
     ) -> list[Prediction | RefusedFrameError]:
-        """Predict frames of which some may be refused: those give the error that ``predict`` would raise.
+        """Predict frames of which some may be refused; for those, return the error that ``predict`` would raise.
 
         Args:
             frames: structures; they are not modified.
@@ -151,12 +151,12 @@ class CommitteePotential:
     def predict_screened(self, atoms: Atoms, screen: ForceScreen) -> Prediction:
         """Predict the next frame of a trajectory that a screen follows.
 
-        Its force and stress spreads are there, and exact, where the screen asked for them. They come from the same
+        The force and stress spreads are included, and exact, where the screen requires them. They come from the same
         evaluation as the mean and the probe.
 
         Args:
             atoms: the frame; not modified.
-            screen: of this trajectory; the frame counts as its next check.
+            screen: the screen of this trajectory; the frame counts as its next check.
 
         Raises:
             As ``predict``.
@@ -164,7 +164,7 @@ class CommitteePotential:
         return self.hold(atoms).screened(screen)
 
     def hold(self, atoms: Atoms) -> "HeldPrediction":
-        """Predict one frame and keep the graph, so that its spread can be asked for later at the price of the spread.
+        """Predict one frame and keep the graph, so that its spread can be computed later without another evaluation.
 
         Args:
             atoms: the frame; not modified.
@@ -175,7 +175,7 @@ class CommitteePotential:
         return HeldPrediction(self, atoms.copy(), self._evaluate([atoms], 0))
 
     def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
-        """Evaluate a batch; an error counts its frames from the first that was asked for, not from the batch's."""
+        """Evaluate a batch; the ``frame_index`` of an error refers to all frames of ``predict``, not to the batch."""
         with frames_counted_from(start):
             return self.backbone.evaluate(batch)
 
@@ -229,7 +229,7 @@ class CommitteePotential:
         spread: Spread,
         foundation_forces: Tensor | None,
     ) -> Prediction:
-        """Cut frame b out of the batch; energies are summed in float64, where 1e5 eV of shifts lose nothing."""
+        """Extract frame b from the batch; energies are summed in float64, since shifts reach 1e5 eV."""
         foundation_energy = float(evaluation.energy[b].detach())
         energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
         ensemble = energy + _array(correction.deviations[:, b])
@@ -252,18 +252,17 @@ class CommitteePotential:
 
 
 class HeldPrediction:
-    """One frame's answer whose graph is still there: the mean is known, the spread is computed when it is asked for.
+    """One frame's prediction with its graph: the mean is computed at once, the spread on request.
 
-    The mean is the same, bit for bit, as that of ``predict``. It takes the memory of one evaluation for as long as it
-    lives.
+    The mean is bitwise equal to that of ``predict``. The object keeps the memory of one evaluation while it exists.
 
     Args:
         potential: the committee.
         atoms: the frame.
-        evaluation: of this frame alone.
+        evaluation: the evaluation of this frame alone.
 
     Attributes:
-        prediction: the answer without force and stress spreads.
+        prediction: the prediction without force and stress spreads.
     """
 
     def __init__(self, potential: CommitteePotential, atoms: Atoms, evaluation: Evaluation) -> None:
@@ -275,11 +274,11 @@ class HeldPrediction:
         self.prediction = self._with(no_spread)
 
     def exact(self) -> Prediction:
-        """Return the answer with the exact spread: K - 1 backward passes."""
+        """Return the prediction with the exact spread: K - 1 backward passes."""
         return self._with(exact_spread)
 
     def screened(self, screen: ForceScreen) -> Prediction:
-        """Return the answer at the next check of a screen: one backward pass, and the exact spread if needed."""
+        """Return the prediction at the next check of a screen: one backward pass, and the exact spread if needed."""
         return self._with(screened_spread(screen))
 
     def _with(self, make_spread: MakeSpread) -> Prediction:
@@ -289,7 +288,7 @@ class HeldPrediction:
 
 
 def _has_stress(evaluation: Evaluation, b: int) -> bool:
-    """Whether frame b is periodic in three directions and its foundation gives a stress (a closed one may not)."""
+    """Whether frame b is periodic in three directions and its foundation provides a stress (a closed one may not)."""
     closed = evaluation.closed_stress
     return bool(torch.isfinite(evaluation.volumes[b])) and (closed is None or bool(torch.isfinite(closed[b]).all()))
 

@@ -15,16 +15,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the committee says of one frame of n atoms; names, shapes and units as in ``committee.names``.
+    """The committee's prediction for one frame of n atoms; names, shapes and units as in ``committee.names``.
 
-    The mean is what is served: foundation plus faded correction. The spread is that of the unfaded heads, since a
-    correction that was faded away is no reason to be sure: member k of an ensemble is the mean plus (unfaded member k
-    minus unfaded mean), so that mean and standard deviation (ddof 1) of an ensemble are the numbers reported.
+    The mean is the served prediction: foundation plus faded correction. The spread is that of the unfaded heads, since
+    fading a correction does not reduce the uncertainty: member k of an ensemble is the mean plus (unfaded member k
+    minus unfaded mean), so that mean and standard deviation (ddof 1) of an ensemble are the reported values.
 
     Attributes:
         energy: eV.
         forces: (n, 3) eV/Å.
-        stress: (6,) eV/Å³, None unless periodic in three directions and known to the foundation.
+        stress: (6,) eV/Å³, None unless periodic in three directions and provided by the foundation.
         latent_distance: (n,), None before the first training.
         energy_uncertainty: eV.
         energy_ensemble: (K,) eV.
@@ -34,7 +34,7 @@ class Prediction:
         stress_ensemble: (K, 6) eV/Å³, as the forces'.
         features: (n, D).
         foundation_energy: eV, without the reference shifts.
-        foundation_forces: (n, 3) eV/Å where they were asked for.
+        foundation_forces: (n, 3) eV/Å, None unless requested.
     """
 
     energy: float
@@ -59,12 +59,12 @@ class Prediction:
             ValueError: the prediction was made without force uncertainties.
         """
         if self.forces_uncertainty is None:
-            raise ValueError("No force uncertainty was asked for; predict with uncertainty='exact' or 'probe'.")
+            raise ValueError("The prediction has no force uncertainty; predict with uncertainty='exact' or 'probe'.")
         norms: Array = np.linalg.norm(self.forces_uncertainty, axis=1)
         return norms
 
     def results(self) -> dict[str, float | Array]:
-        """Everything that is there, under its name in ``committee.names``."""
+        """Return every available result under its name in ``committee.names``."""
         values = {name: getattr(self, name, None) for name in names.RESULTS} | {names.FREE_ENERGY: self.energy}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -72,28 +72,28 @@ class Prediction:
 def predict_each(
     predict: Callable[[Sequence[Atoms]], Sequence[Prediction]], frames: Sequence[Atoms]
 ) -> list[Prediction | RefusedFrameError]:
-    """Predict frames together; where one is refused, the others are predicted again without it.
+    """Predict frames together; if one is refused, predict the others again without it.
 
     Args:
-        predict: predicts all frames that it is given, or raises for one of them.
+        predict: predicts all given frames, or raises for one of them.
         frames: structures; they are not modified.
 
     Returns:
-        For each frame its prediction, or the error that says why there is none.
+        For each frame its prediction, or the error that explains why there is none.
 
     Raises:
-        RefusedFrameError: one that is about no single frame.
+        RefusedFrameError: an error that does not concern a single frame.
     """
-    found: dict[int, Prediction | RefusedFrameError] = {}
-    left = list(range(len(frames)))
-    while left:
+    results: dict[int, Prediction | RefusedFrameError] = {}
+    remaining = list(range(len(frames)))
+    while remaining:
         try:
-            predictions = predict([frames[index] for index in left])
+            predictions = predict([frames[index] for index in remaining])
         except RefusedFrameError as error:
             if error.frame_index is None:
                 raise
-            found[left.pop(error.frame_index)] = error
+            results[remaining.pop(error.frame_index)] = error
         else:
-            found.update(zip(left, predictions, strict=True))
-            left = []
-    return [found[index] for index in range(len(frames))]
+            results.update(zip(remaining, predictions, strict=True))
+            remaining = []
+    return [results[index] for index in range(len(frames))]

@@ -1,4 +1,4 @@
-"""What a user may set about the model. Each class is the documentation of its block in the YAML file."""
+"""Settings of the model. Each class documents its block in the YAML file."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from committee.foreign import is_file
 
 IMPORT_PATH = "import_path"
-_FILE_WORDS = ("model", "checkpoint", "potential", "weights", "path", "file")
+_FILE_NAME_PARTS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
 
 class Settings(BaseModel):
-    """Unknown keys are errors; settings do not change after they were read."""
+    """Unknown keys are errors; settings are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
@@ -34,7 +34,7 @@ class BaseFoundationSettings(Settings):
 
 
 class SevenNetSettings(BaseFoundationSettings):
-    """A SevenNet foundation: the weights come inside the ``sevenn`` wheel (GPL, an optional extra)."""
+    """A SevenNet foundation: the weights are part of the ``sevenn`` wheel (GPL, an optional extra)."""
 
     kind: Literal["sevennet"]
     model: str = "7net-0"
@@ -58,8 +58,8 @@ class FairchemSettings(BaseFoundationSettings):
     """The task, which fixes the level of theory: omat for crystals, omol for molecules."""
     merge_experts: bool = False
     """Merge the experts of a UMA model while all frames of a batch share composition, charge and spin, at twice the
-    memory. For one long trajectory of a small system, where mixing them again at each step is felt. Other batches,
-    and models without experts, are not affected."""
+    memory. For one long trajectory of a small system, where mixing them again at each step takes noticeable time.
+    Other batches, and models without experts, are not affected."""
 
     @property
     def mode(self) -> str | None:
@@ -72,9 +72,9 @@ OpenFoundationSettings = Annotated[SevenNetSettings | FairchemSettings, Field(di
 
 
 class CalculatorSettings(Settings):
-    """Any ASE calculator as the foundation's energy, forces and stress, with features from an open foundation.
+    """A foundation with energy, forces and stress from any ASE calculator and features from an open foundation.
 
-    The way to correct closed models (Matlantis PFP), and any other force field that ASE can call.
+    Use it to correct closed models (Matlantis PFP) and any other force field that ASE can call.
     """
 
     kind: Literal["calculator"]
@@ -85,11 +85,11 @@ class CalculatorSettings(Settings):
     first, at any depth and in lists too; without ``arguments`` the named object is passed as it is. So ASE's
     SumCalculator adds D3 to a foundation: ``configs/dispersion.yaml``."""
     features: OpenFoundationSettings
-    """The open foundation that gives the features: the heads see atoms through it."""
+    """The open foundation that provides the features, the input of the heads."""
     elements: tuple[str, ...] = ()
-    """Symbols of the elements that the calculator knows; by default those of the features."""
+    """Symbols of the elements that the calculator covers; by default those of the features."""
     level_of_theory: str = ""
-    """What the calculator's energies mean, in words, for the report."""
+    """Level of theory of the calculator's energies, for the report."""
 
     @model_validator(mode="after")
     def _elements_exist(self) -> "CalculatorSettings":
@@ -108,13 +108,13 @@ class CommitteeSettings(Settings):
     members: int = Field(8, ge=2, le=1024)
     """K. More members give a steadier uncertainty at a slightly higher price."""
     hidden_channels: int = Field(64, ge=1, le=4096)
-    """Width of each head's hidden layers; at 4096 the heads outweigh the foundation."""
+    """Width of each head's hidden layers; at 4096 the heads have more weights than the foundation."""
     prior_scale_eV: float = Field(0.0, ge=0, le=100)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
     fade_onset: float = Field(3.0, gt=0, le=1e9)
-    """Latent distance (1 = typical of known frames) at which the correction starts to fade out."""
+    """Latent distance (1 = typical of training frames) at which the correction starts to fade out."""
     fade_end: float = Field(9.0, gt=0, le=1e9)
-    """Latent distance beyond which only the foundation is left; 1e9 switches the fade off."""
+    """Latent distance beyond which the correction is zero; 1e9 switches the fade off."""
 
     @model_validator(mode="after")
     def _fade_ends_after_its_onset(self) -> "CommitteeSettings":
@@ -129,10 +129,10 @@ class TrainingSettings(Settings):
     epochs: int = Field(400, ge=1, le=10**6)
     """Full-batch AdamW steps, with a cosine schedule of the learning rate."""
     learning_rate: float = Field(5e-3, ge=1e-8, le=100)
-    """AdamW moves every weight by about this much in a step: below 1e-8 single precision notices nothing, at
-    100 nothing is left of what they were."""
+    """AdamW changes every weight by about this much in a step: below 1e-8 the change is lost in single precision, at
+    100 it overwrites the weights."""
     weight_decay: float = Field(1e-4, ge=0, le=1)
-    """Share of each weight that a step takes away, times the learning rate."""
+    """Each step reduces a weight by this share of it, times the learning rate."""
     energy_weight: float = Field(10.0, ge=0, le=1e6)
     """Weight of the squared error of the energy per atom (eV/atom)."""
     forces_weight: float = Field(1.0, ge=0, le=1e6)
@@ -142,45 +142,45 @@ class TrainingSettings(Settings):
     loss: Literal["squared", "huber", "likelihood"] = "squared"
     """squared: the default. huber: for labels of which a few may be wrong. likelihood: Gaussian negative
     log-likelihood of the forces under the committee's own mean and spread, over the second half of the epochs; with
-    48 labels it was no better calibrated on new frames than squared, whose members differ by their bootstrap."""
+    48 labels it was no better calibrated on new frames than squared, whose members differ by bootstrap."""
     huber_threshold_eV_per_A: float = Field(0.02, gt=0, le=1e4)
-    """Errors of a force component beyond this (eV/Å) count linearly instead of squared; a tenth of the number bounds
-    energies per atom (eV), the number itself stresses times 20 Å³. About the errors that good labels leave."""
+    """Errors of a force component beyond this (eV/Å) count linearly instead of squared; the threshold of energies per
+    atom (eV) is a tenth of it, that of stresses times 20 Å³ is equal to it. About the residual error on good labels."""
     likelihood_floor_eV_per_A: float = Field(0.01, ge=1e-6, le=1e4)
-    """Smallest standard deviation of a force component that the likelihood believes in: the noise of the labels."""
+    """Smallest standard deviation of a force component in the likelihood: the noise of the labels."""
     exact_up_to_atoms: int = Field(32, ge=1, le=1000)
-    """Frames of up to so many atoms keep their exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
-    32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames are sketched, which only the
+    """Frames of up to this many atoms keep exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
+    32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
     squared loss allows."""
     sketch_directions: int = Field(96, ge=1, le=10_000)
     """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
-    The computing time of a frame grows with the number of directions; so does what its forces teach."""
+    The computing time of a frame and the information from its forces grow with the number of directions."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
-    """Share of the frames, by whole trajectories, that is held back to stop early. 0 trains on everything: with a
-    few dozen labels each of them is worth more in the fit."""
+    """Share of the frames, by whole trajectories, held out for early stopping. 0 trains on all frames: with a few
+    dozen labels each is worth more in the fit."""
     patience_epochs: int = Field(100, ge=1, le=10**6)
-    """Stop after so many epochs without progress on the frames held back; the best heads are kept."""
+    """Stop after this many epochs without improvement on the held-out frames; the best heads are kept."""
 
 
 def resolve_path(model: str, base: Path) -> str:
-    """Return ``model`` as an absolute path if such a file exists beside the config, unchanged otherwise."""
+    """Return ``model`` as an absolute path if such a file exists in the config's folder, unchanged otherwise."""
     candidate = (base / model).expanduser()
     return str(candidate.resolve()) if is_file(candidate) else model
 
 
 def resolve_arguments(arguments: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Return a calculator's arguments with absolute paths where they name files beside the config."""
+    """Return a calculator's arguments with absolute paths where they name files in the config's folder."""
     return {key: _resolve_argument(key, value, base) for key, value in arguments.items()}
 
 
 def is_named_object(value: object) -> bool:
-    """Whether an argument stands for an object: ``{import_path: ...}``, with or without ``arguments``."""
+    """Whether an argument describes an object: ``{import_path: ...}``, with or without ``arguments``."""
     return isinstance(value, dict) and set(value) in ({IMPORT_PATH}, {IMPORT_PATH, "arguments"})
 
 
 def names_a_file(key: str) -> bool:
     """Whether an argument of this name is the path of a model, rather than of a log that changes with every call."""
-    return any(word in key.lower() for word in _FILE_WORDS) and key != IMPORT_PATH
+    return any(part in key.lower() for part in _FILE_NAME_PARTS) and key != IMPORT_PATH
 
 
 def _resolve_argument(key: str, value: Any, base: Path) -> Any:

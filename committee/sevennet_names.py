@@ -1,4 +1,4 @@
-"""Names of SevenNet's models: which come inside its wheel, which would have to be fetched. Imports nothing heavy."""
+"""Names of SevenNet's models: those shipped in its wheel and those to be downloaded. Imports nothing heavy."""
 
 from committee.foreign import is_file
 
@@ -10,14 +10,14 @@ SHIPPED = {
     "7net-l3i5": _MATERIALS_PROJECT,
     "7net-mf-0": "Materials Project settings, VASP, fidelity",
 }
-"""Checkpoints that the wheel ships, and what their energies mean."""
+"""Checkpoints that the wheel ships, and their levels of theory."""
 
 FETCHED = ("7net-omat", "7net-mf-ompa", "7net-omni", "7net-omni-i8", "7net-omni-i12")
-"""Names that SevenNet knows and whose weights it downloads from its releases."""
+"""Names of models whose weights SevenNet downloads from its releases."""
 
 
 def canonical(model: str) -> str:
-    """Return a model's one name among those that SevenNet understands (``SevenNet-0``, ``7net-0_11July2024``)."""
+    """Return the canonical name of a model that has several (``SevenNet-0``, ``7net-0_11July2024``)."""
     name = model.lower()
     if name.startswith("sevennet-"):
         name = "7net-" + name.removeprefix("sevennet-")
@@ -25,16 +25,16 @@ def canonical(model: str) -> str:
 
 
 def is_shipped(model: str) -> bool:
-    """Whether a name stands for weights inside the wheel; a file of that name in the current folder goes first."""
+    """Whether a name refers to weights in the wheel; a file of that name in the current folder takes precedence."""
     return not is_file(model) and canonical(model) in SHIPPED
 
 
 def why_unknown(model: str) -> str:
-    """Return one sentence on a name that is no file and not shipped: what it is, and what to do."""
+    """Explain in one sentence why a name is neither a file nor a shipped model, and what to do."""
     name = canonical(model)
     if name in FETCHED:
         return (
-            f"the weights of SevenNet's {model} are not in its wheel and are not fetched by themselves; fetch them "
+            f"the weights of SevenNet's {model} are not in its wheel and are not fetched automatically; fetch them "
             f"once with: python -c \"from sevenn.util import pretrained_name_to_path as f; print(f('{name}'))\" and "
             "give the path it prints as the model"
         )

@@ -1,4 +1,4 @@
-"""What every foundation refuses to be asked about, checked in one place."""
+"""Validation of structures before any foundation evaluates them."""
 
 from collections.abc import Sequence, Set
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from committee.errors import StructureError, UnknownElementError
 
 MIN_DISTANCE_A = 0.2
-"""Nuclei never come this close. Below it foundations answer with NaN, or with a number that means nothing
-(SevenNet-0 with 5e9 eV for Cu at 0.05 Å), and labelling engines refuse."""
+"""Nuclei never come this close. Below it foundations return NaN or a meaningless number (SevenNet-0: 5e9 eV for Cu at
+0.05 Å), and labelling engines refuse."""
 
 Array = NDArray[np.float64]
 
-_HALF_A_CELL = 0.5  # within it, two atoms have one shortest distance only, and no atom is near its own images
+_HALF_A_CELL = 0.5  # within it, two atoms have a unique shortest distance, and no atom is near its own images
 _SHORTEST_VECTOR_A = 1e-3
 _FLATTEST_CELL = 1e-6  # volume over the product of the lattice vectors' lengths
 
 
 def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
-    """Refuse frames that no model with these elements could answer for.
+    """Raise if a frame is invalid or holds an element that the foundation does not cover.
 
     Args:
         frames: B frames.
@@ -34,7 +34,7 @@ def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
         UnknownElementError: a frame holds an element outside ``elements``.
     """
     if len(frames) == 0:
-        raise StructureError("Got no frames; give at least one structure.")
+        raise StructureError("Received no frames; give at least one structure.")
     for index, atoms in enumerate(frames):
         _check_numbers(index, atoms)
         _check_cell(index, atoms)
@@ -49,7 +49,7 @@ def _check_numbers(index: int, atoms: Atoms) -> None:
     if len(bad):
         raise StructureError(
             f"has NaN or infinite positions at atoms {_shorten(bad)}; "
-            "expected finite numbers in Å. If it came from MD, the trajectory blew up before this frame.",
+            "expected finite numbers in Å. If it came from MD, the trajectory diverged before this frame.",
             index,
         )
     if not np.isfinite(atoms.cell.array).all():
@@ -64,7 +64,7 @@ def _check_cell(index: int, atoms: Atoms) -> None:
     if (lengths < _SHORTEST_VECTOR_A).any() or spanned < _FLATTEST_CELL * lengths.prod():
         raise StructureError(
             f"is periodic in {_directions(atoms)} but its cell {atoms.cell.array.tolist()} "
-            "spans no volume there; set pbc to False in those directions or give a cell.",
+            "spans no volume in these directions; set pbc to False in them or give a cell.",
             index,
         )
 
@@ -74,7 +74,7 @@ def _check_elements(index: int, atoms: Atoms, elements: Set[int]) -> None:
     if unknown:
         raise UnknownElementError(
             f"holds {', '.join(chemical_symbols[z] for z in unknown)}, which this foundation "
-            f"does not know. It knows {' '.join(chemical_symbols[z] for z in sorted(elements))}. "
+            f"does not cover. It covers {' '.join(chemical_symbols[z] for z in sorted(elements))}. "
             "Choose a foundation trained on all elements of the system.",
             index,
         )
@@ -85,7 +85,7 @@ def _check_distances(index: int, atoms: Atoms) -> None:
     if reach >= _HALF_A_CELL:
         shortest = float(np.linalg.norm(cell[atoms.pbc], axis=1).min())
         raise StructureError(
-            f"repeats itself every {shortest:.3g} Å, so that atoms sit on their own images; its cell is "
+            f"repeats every {shortest:.3g} Å, so that atoms overlap with their own images; its cell is "
             f"{atoms.cell.array.tolist()}. Give the cell in Å, or set pbc to False in that direction.",
             index,
         )
@@ -95,17 +95,17 @@ def _check_distances(index: int, atoms: Atoms) -> None:
     worst = int(np.argmin(distances))
     raise StructureError(
         f"has atoms {first[worst]} and {second[worst]} {distances[worst]:.3g} Å apart (periodic images included); no "
-        f"model answers below {MIN_DISTANCE_A} Å. Remove doubled atoms and check the cell; if the frame came from MD, "
-        "the trajectory broke before it.",
+        f"model is valid below {MIN_DISTANCE_A} Å. Remove duplicate atoms and check the cell; if the frame came from "
+        "MD, the trajectory diverged before it.",
         index,
     )
 
 
 def _reduced(atoms: Atoms) -> tuple[Array, Array, float]:
-    """A cell (3, 3) of the same lattice, its inverse, and the fraction of it that ``MIN_DISTANCE_A`` can span."""
+    """Return a cell (3, 3) of the same lattice, its inverse, and the fraction of it that ``MIN_DISTANCE_A`` spans."""
     cell: Array = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
     to_fractions, reach = _inverse(cell)
-    if reach >= _HALF_A_CELL:  # a lopsided cell, such as that of a vicinal surface
+    if reach >= _HALF_A_CELL:  # a strongly skewed cell, such as that of a vicinal surface
         cell = minkowski_reduce(cell, atoms.pbc)[0]
         to_fractions, reach = _inverse(cell)
     return cell, to_fractions, reach
@@ -119,14 +119,14 @@ def _inverse(cell: Array) -> tuple[Array, float]:
 def _overlaps(
     atoms: Atoms, cell: Array, to_fractions: Array, reach: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Pairs closer than ``MIN_DISTANCE_A``: indices (p,), (p,) and distances (p,) in Å.
+    """Return the pairs closer than ``MIN_DISTANCE_A``: indices (p,), (p,) and distances (p,) in Å.
 
-    A tree in fractional coordinates is 25 times faster than a neighbour list for 64 atoms, which counts in MD.
+    A tree in fractional coordinates is 25 times faster than a neighbour list for 64 atoms, which matters in MD.
     """
     fractions = atoms.positions @ to_fractions
     fractions[:, atoms.pbc] %= 1.0
-    fractions[:, atoms.pbc] %= 1.0  # what lies just below zero became one, which is outside the box
-    from scipy.spatial import cKDTree  # loads slowly, and not every command looks for pairs
+    fractions[:, atoms.pbc] %= 1.0  # values just below zero were rounded to one, which is outside the box
+    from scipy.spatial import cKDTree  # loads slowly, and not every command needs it
 
     pairs = cKDTree(fractions, boxsize=np.where(atoms.pbc, 1.0, 0.0)).query_pairs(reach, output_type="ndarray")
     apart = fractions[pairs[:, 0]] - fractions[pairs[:, 1]]

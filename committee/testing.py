@@ -1,4 +1,4 @@
-"""A shipped check that any foundation adapter keeps the ``Backbone`` contract.
+"""The contract test that every foundation adapter must pass (``Backbone``).
 
 A new adapter's whole test may be: ``check_backbone(load_my_backbone())``.
 """
@@ -26,24 +26,24 @@ def check_backbone(
     single_precision: bool = False,
     periodic_only: bool = False,
 ) -> None:
-    """Check everything that the committee takes for granted about a foundation.
+    """Check every property of a foundation that the committee relies on.
 
-    Names, shapes and dtypes; the caller's atoms are left alone; a batch answers as its frames one by one;
+    Names, shapes and dtypes; evaluation does not modify the caller's atoms; a batch equals its frames one by one;
     translation, rotation and permutation; a doubled cell; forces, stress and feature tangents against central
-    finite differences in float64; a lone atom; a molecule without a cell; what must be refused.
+    finite differences in float64; an isolated atom; a molecule without a cell; invalid structures raise.
 
     Args:
         backbone: the adapter, in any precision that it supports.
-        frames: small structures of elements it knows; by default a molecule, a crystal and a one-atom crystal.
+        frames: small structures of elements it covers; by default a molecule, a crystal and a one-atom crystal.
         rotation_tolerance: eV and eV/Å by which a rotated frame may differ; raise it for models that are
             invariant on a grid only.
-        single_precision: the foundation is a closed calculator that works in float32 whatever it is asked: its
-            energies and forces are compared to float32's digits, its features as ever.
-        periodic_only: the foundation cannot be asked about a frame without a cell; a lone atom and a molecule
+        single_precision: the foundation is a closed calculator that always works in float32: its energies and forces
+            are compared at float32 precision, its features as usual.
+        periodic_only: the foundation cannot evaluate a frame without a cell; the isolated atom and the molecule
             without a cell are then left out.
 
     Raises:
-        BackboneCheckError: the first broken promise, with the numbers.
+        BackboneCheckError: the first violation of the contract, with the numbers.
     """
     checks.check_identity(backbone)
     chosen = example_frames(backbone.elements) if frames is None else [atoms.copy() for atoms in frames]
@@ -67,19 +67,19 @@ def check_backbone(
 
 
 def example_frames(elements: Set[int]) -> list[Atoms]:
-    """Return a distorted molecule, a distorted sheared crystal and a one-atom crystal of known elements.
+    """Return a distorted molecule, a distorted sheared crystal and a one-atom crystal of given elements.
 
     Args:
-        elements: atomic numbers to build from; carbon, hydrogen, oxygen, sodium, chlorine and aluminium where
-            known, any others in their place where not.
+        elements: atomic numbers to build from; carbon, hydrogen, oxygen, sodium, chlorine and aluminium if
+            available, otherwise others in their place.
     """
     rng = np.random.default_rng(7)
     crystal = bulk("NaCl", "rocksalt", a=5.5)
     crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.04 * rng.normal(size=(3, 3))), scale_atoms=True)
     frames = [molecule("CH3OH"), crystal, bulk("Al", a=4.1)]
-    known = sorted(elements)
+    available = sorted(elements)
     for atoms in frames:
-        atoms.numbers = [z if z in elements else known[z % len(known)] for z in atoms.numbers]
+        atoms.numbers = [z if z in elements else available[z % len(available)] for z in atoms.numbers]
         atoms.info = {CHARGE: 0, SPIN: 1}
         if len(atoms) > 1:
             atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)

@@ -99,7 +99,7 @@ def compare_foundations(
         InputError: no frames with forces, no foundation, or one that gives no energy of an atom that is needed.
         FoundationError: a foundation that cannot be loaded.
         StructureError: a frame that a foundation cannot be asked about, for example for an unknown element.
-        FoundationAnswerError: a calculator that fails on a frame.
+        FoundationEvaluationError: a calculator that fails on a frame.
     """
     if not foundations:
         raise InputError("received no foundation to compare, expected at least one")

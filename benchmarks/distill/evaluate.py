@@ -1,4 +1,4 @@
-"""How good the student is: errors on held-out series, and MD that has to stay whole."""
+"""Evaluation of the student: errors on held-out series, and stability in MD."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -50,13 +50,13 @@ def _predict(backbone: FairchemBackbone, batch: Sequence[Example]) -> list[tuple
 
 
 def _errors(pairs: Sequence[tuple[Example, tuple[float, NDArray[np.float64]]]]) -> dict[str, Any]:
-    wanted = np.concatenate([example.forces_eV_per_A for example, _ in pairs])
+    labels = np.concatenate([example.forces_eV_per_A for example, _ in pairs])
     forces = np.concatenate([prediction[1] for _, prediction in pairs])
     energies = [abs(prediction[0] - example.energy_eV) / len(example.atoms) for example, prediction in pairs]
     return {
         "frames": len(pairs),
-        "forces_MAE_eV_per_A": float(np.abs(forces - wanted).mean()),
-        "mean_force_component_eV_per_A": float(np.abs(wanted).mean()),
+        "forces_MAE_eV_per_A": float(np.abs(forces - labels).mean()),
+        "mean_force_component_eV_per_A": float(np.abs(labels).mean()),
         "energy_MAE_eV_per_atom": float(np.mean(energies)),
     }
 
@@ -111,7 +111,7 @@ def _run_md(checkpoint: Path, task: str, name: str, picoseconds: float, seed: tu
 
 
 class _Bonds:
-    """Initial bonds of a system, and how far they were ever stretched."""
+    """Initial bonds of a system and their largest extension."""
 
     def __init__(self, atoms: Atoms):
         self._first, self._second, self._shift, distances = neighbor_list("ijSd", atoms, 4.0)

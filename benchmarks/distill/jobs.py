@@ -1,4 +1,4 @@
-"""Independent pieces of work on several processes, one thread each."""
+"""Independent jobs on several processes, one thread each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def run_jobs(jobs: Sequence[Callable[[], Result]], workers: int) -> Iterator[Result]:
-    """Yield every result in order; 1 worker works in this process."""
+    """Yield every result in order; 1 worker runs the jobs in this process."""
     if workers == 1:
         yield from map(_run, jobs)
         return
@@ -23,7 +23,7 @@ def run_jobs(jobs: Sequence[Callable[[], Result]], workers: int) -> Iterator[Res
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums over threads come in any order: with one thread a number repeats bit for bit."""
+    """Use one thread: sums over several have a random order and are not bitwise reproducible."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -42,7 +42,7 @@ class Example:
 
 @cache
 def crystal_teacher() -> Any:
-    """ASE calculator of SevenNet-0; its weights come in the ``sevenn`` wheel."""
+    """ASE calculator of SevenNet-0, whose weights are in the ``sevenn`` wheel."""
     from sevenn.calculator import SevenNetCalculator
 
     with warnings.catch_warnings():
@@ -51,7 +51,7 @@ def crystal_teacher() -> Any:
 
 
 def molecule_teacher(state: Molecule) -> Any:
-    """ASE calculator of GFN2-xTB, which knows charge and multiplicity, in this state."""
+    """ASE calculator of GFN2-xTB in a given charge and multiplicity."""
     from tblite.ase import TBLite
 
     return TBLite(method="GFN2-xTB", charge=state.charge, multiplicity=state.spin, verbosity=0)

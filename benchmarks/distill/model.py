@@ -59,7 +59,7 @@ MODEL_CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """What is taken off a task's labels before the model sees them.
+    """References subtracted from a task's labels before training.
 
     Attributes:
         references_eV: energy of each element, by atomic number.
@@ -84,7 +84,7 @@ class Scale:
 
 
 def build_model(seed: int) -> nn.Module:
-    """Return the student with random weights; the global random state is left alone."""
+    """Return the student with random weights; the global random state is unchanged."""
     import hydra
 
     with torch.random.fork_rng():
@@ -94,7 +94,7 @@ def build_model(seed: int) -> nn.Module:
 
 
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], scales: Mapping[str, Scale]) -> None:
-    """Write a fairchem inference checkpoint; what was there is replaced once the new file is complete.
+    """Write a fairchem inference checkpoint; an existing one is replaced once the new file is complete.
 
     Args:
         path: of the file.

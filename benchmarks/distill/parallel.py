@@ -22,11 +22,11 @@ Gradients = Callable[[Weights, Sequence[Shard]], tuple[Weights, float]]
 
 
 class ShardGradient:
-    """A model of its own that answers with gradients.
+    """A separate model that returns gradients.
 
     Args:
-        model: its weights do not matter.
-        loss: of the model over some frames.
+        model: its weights are overwritten.
+        loss: loss of the model over some frames.
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Sequence[int]], Tensor]):
@@ -55,7 +55,7 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 @contextmanager
 def gradients(workers: int, make: Callable[[], ShardGradient]) -> Iterator[Gradients]:
-    """Compute gradients with one thread per process; their number does not change the answer.
+    """Compute gradients with one thread per process; their number does not change the result.
 
     Args:
         workers: processes; 1 works in this one.
@@ -67,7 +67,7 @@ def gradients(workers: int, make: Callable[[], ShardGradient]) -> Iterator[Gradi
             yield lambda weights, shards: _mean([local(weights, shard) for shard in shards])
         else:
             with ProcessPoolExecutor(workers, get_context("spawn"), _start, (make,)) as pool:
-                yield lambda weights, shards: _mean(list(pool.map(_answer, [weights] * len(shards), shards)))
+                yield lambda weights, shards: _mean(list(pool.map(_gradient, [weights] * len(shards), shards)))
 
 
 _state: dict[str, ShardGradient] = {}
@@ -78,9 +78,9 @@ def _start(make: Callable[[], ShardGradient]) -> None:
     _state["here"] = make()
 
 
-def _answer(weights: Weights, shard: Shard) -> tuple[Weights, float]:
+def _gradient(weights: Weights, shard: Shard) -> tuple[Weights, float]:
     return _state["here"](weights, shard)
 
 
-def _mean(answers: list[tuple[Any, float]]) -> tuple[Weights, float]:
-    return np.mean([answer[0] for answer in answers], axis=0), float(np.mean([answer[1] for answer in answers]))
+def _mean(results: list[tuple[Any, float]]) -> tuple[Weights, float]:
+    return np.mean([result[0] for result in results], axis=0), float(np.mean([result[1] for result in results]))

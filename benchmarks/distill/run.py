@@ -1,4 +1,4 @@
-"""One distillation from nothing to a measured checkpoint."""
+"""A complete distillation, from sampling to the evaluated checkpoint."""
 
 import json
 import logging
@@ -86,7 +86,7 @@ def _of(examples: list[Example], task: str) -> list[Example]:
 
 
 def _errors(path: Path, held_out: list[Example]) -> dict[str, dict[str, Any]]:
-    """Errors by task; the checkpoint is opened as any user would."""
+    """Errors by task; the checkpoint is opened as a user opens it."""
     errors = {}
     for task in (OMAT, OMOL):
         backbone = load_fairchem(FairchemSettings(kind="fairchem", model=str(path), task_name=task))

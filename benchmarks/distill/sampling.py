@@ -32,7 +32,7 @@ Job = Callable[[], list[Example]]
 _LOG = logging.getLogger(__name__)
 _ROOM_K, _WARM_K = 300.0, 1000.0
 _FRICTION_PER_FS = 0.03
-_MELT_RATTLE = 0.12  # of the nearest neighbours' distance, each component: twice what Lindemann's rule asks for
+_MELT_RATTLE = 0.12  # of the nearest neighbours' distance, each component: twice what Lindemann's rule requires
 _FAILURES = (CalculationFailed, RuntimeError, FloatingPointError)
 
 
@@ -122,7 +122,7 @@ def _rattled(name: str, slab: bool, frames: int, seed: tuple[int, ...]) -> list[
 def _crystal_md(
     name: str, slab: bool, temperature_K: float, length: tuple[int, int], seed: tuple[int, ...]
 ) -> list[Example]:
-    """A trajectory of a crystal, its melt or its slab; a melt starts from sites that are past recognition."""
+    """A trajectory of a crystal, its melt or its slab; a melt starts from strongly displaced sites."""
     rng = np.random.default_rng(seed)
     crystal = CRYSTALS[name]
     melt = crystal.melts and temperature_K > crystal.melting_K

@@ -1,4 +1,4 @@
-"""How much is sampled and how long is trained."""
+"""Amount of sampling and training."""
 
 from dataclasses import dataclass
 
@@ -50,4 +50,4 @@ QUICK = DistillSettings(
     epochs=5,
     md_ps=0.1,
 )
-"""Everything once, in two minutes: to see that it works, not for its figures."""
+"""Minimal settings for a test of two minutes, not for its figures."""

@@ -1,4 +1,4 @@
-"""What the small model is taught: crystals, slabs cut from them, and molecules with charge and spin."""
+"""Training structures of the small model: crystals, slabs cut from them, and molecules with charge and spin."""
 
 from dataclasses import dataclass
 
@@ -87,7 +87,7 @@ CRYSTALS = {
     "MgO": Crystal("MgO", "rocksalt", 4.25, 3125, 3500),
     "MgS": Crystal("MgS", "rocksalt", 5.23, 2273, 2600),
 }
-"""Twelve elements, thirteen compositions: enough to tell every element's reference energy."""
+"""Twelve elements, thirteen compositions: enough to determine every element's reference energy."""
 
 SLABS = ("Al", "Cu", "Si", "NaCl", "MgO", "SiC")
 

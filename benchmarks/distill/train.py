@@ -96,7 +96,7 @@ def fit_student(
 
 
 def _shard_gradient(examples: list[Example], scales: Mapping[str, Scale]) -> ShardGradient:
-    """Made in the process that uses it: thousands of tensors would not pass between two."""
+    """Created in the process that uses it: thousands of tensors cannot be passed between processes."""
     return ShardGradient(build_model(0), _Loss(prepare(examples, scales)))
 
 
@@ -135,11 +135,11 @@ class _Loss:
         counts = torch.tensor([sample.n_atoms for sample in batch])
         energy_error = (energy - torch.tensor([sample.energy for sample in batch])) / counts
         force_error = forces - torch.cat([sample.forces for sample in batch])
-        wanted = torch.stack([sample.stress for sample in batch])
-        known = wanted[:, 0, 0].isfinite()
+        labels = torch.stack([sample.stress for sample in batch])
+        known = labels[:, 0, 0].isfinite()
         loss: Tensor = torch.linalg.vector_norm(force_error, dim=1).mean() + _ENERGY_WEIGHT * energy_error.abs().mean()
         if known.any():
-            loss = loss + _STRESS_WEIGHT * (stress[known] - wanted[known]).abs().mean()
+            loss = loss + _STRESS_WEIGHT * (stress[known] - labels[known]).abs().mean()
         return loss
 
 
@@ -147,10 +147,10 @@ def _outputs(model: nn.Module, batch: list[Sample]) -> tuple[Tensor, Tensor, Ten
     """Energy (B,), forces (N, 3), stress (B, 3, 3); a task's output is zero for the frames of the others."""
     from fairchem.core.datasets.atomic_data import atomicdata_list_to_batch
 
-    answers = model(atomicdata_list_to_batch([sample.data for sample in batch]))
+    outputs = model(atomicdata_list_to_batch([sample.data for sample in batch]))
 
     def total(prop: str) -> Tensor:
-        parts: list[Tensor] = [value[prop] for name, value in answers.items() if name.endswith(f"_{prop}")]
+        parts: list[Tensor] = [value[prop] for name, value in outputs.items() if name.endswith(f"_{prop}")]
         return torch.stack(parts).sum(0)
 
     return total("energy").float(), total("forces"), total("stress").view(-1, 3, 3).float()

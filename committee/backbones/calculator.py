@@ -1,4 +1,4 @@
-"""Any ASE calculator as a foundation, closed models included: its numbers, with features from an open model."""
+"""Any ASE calculator as a foundation, closed models included, with features from an open model."""
 
 import hashlib
 import inspect
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from committee.backbones.combined import forget, free_energy_eV, parts
 from committee.backbones.contract import Backbone, Evaluation
 from committee.backbones.named_objects import call, identity, resolve
-from committee.errors import FoundationAnswerError, FoundationError
+from committee.errors import FoundationError, FoundationEvaluationError
 from committee.foreign import reading
 from committee.settings import CalculatorSettings
 from committee.structures import check_structures
@@ -33,8 +33,8 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What the calculator says of one frame: energy in eV, forces (n, 3), stress (3, 3), NaN where it has none."""
+class _Results:
+    """The calculator's results for one frame: energy in eV, forces (n, 3), stress (3, 3), NaN if it has none."""
 
     energy: float
     forces: Array
@@ -45,13 +45,13 @@ class CalculatorBackbone:
     """Energy, forces and stress of an ASE calculator, in float64; features of an open foundation.
 
     The energy is the free energy where the calculator has one: forces are its derivative. Stress is NaN where the
-    calculator has none and for frames that are not periodic in three directions. The calculator sees the frames one
-    by one, as copies without constraints, wrapped into their cells, and is told each time that everything changed. All
-    this holds for each part of a sum of calculators too.
+    calculator has none and for frames that are not periodic in three directions. The calculator evaluates the frames
+    one by one, as copies without constraints, wrapped into their cells, each with ``all_changes``. The same applies to
+    each part of a sum of calculators.
 
     Args:
-        settings: what the user's config names.
-        calculator: it, made.
+        settings: the settings from the user's config.
+        calculator: the calculator that they describe.
         features: the open foundation.
     """
 
@@ -61,7 +61,7 @@ class CalculatorBackbone:
         self.elements = _elements(settings, features)
         self.cutoff_A = features.cutoff_A
         self.feature_size = features.feature_size
-        self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_words(settings.arguments)})"
+        self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_keywords(settings.arguments)})"
         self.dtype = features.dtype
         self._settings = settings
         self._calculator = calculator
@@ -73,17 +73,17 @@ class CalculatorBackbone:
         """See :class:`committee.backbones.contract.Backbone`.
 
         Raises:
-            FoundationAnswerError: the calculator fails on a frame, leaves something out, or answers with NaN.
+            FoundationEvaluationError: the calculator fails on a frame, lacks a result, or returns NaN.
         """
         check_structures(frames, self.elements)
-        answers = [self._ask(index, atoms) for index, atoms in enumerate(frames)]
-        seen = self._features.evaluate(frames)
-        device = seen.features.device
+        results = [self._calculate(index, atoms) for index, atoms in enumerate(frames)]
+        evaluation = self._features.evaluate(frames)
+        device = evaluation.features.device
         return replace(
-            seen,
-            energy=torch.tensor([answer.energy for answer in answers], dtype=torch.float64, device=device),
-            closed_forces=torch.from_numpy(np.concatenate([answer.forces for answer in answers])).to(device),
-            closed_stress=torch.from_numpy(np.stack([answer.stress for answer in answers])).to(device),
+            evaluation,
+            energy=torch.tensor([result.energy for result in results], dtype=torch.float64, device=device),
+            closed_forces=torch.from_numpy(np.concatenate([result.forces for result in results])).to(device),
+            closed_stress=torch.from_numpy(np.stack([result.stress for result in results])).to(device),
         )
 
     def to(self, dtype: torch.dtype) -> "CalculatorBackbone":
@@ -92,17 +92,17 @@ class CalculatorBackbone:
             return self
         return CalculatorBackbone(self._settings, self._calculator, self._features.to(dtype))
 
-    def _ask(self, index: int, atoms: Atoms) -> _Answer:
-        # Forces first: a sum asks its parts for one property after another, and with forces most know the energy too.
-        wanted = ["forces", "energy"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
+    def _calculate(self, index: int, atoms: Atoms) -> _Results:
+        # Forces first: a sum requests one property after another from its parts, and forces usually include the energy.
+        properties = ["forces", "energy"] + (["stress"] if self._stressed and atoms.pbc.all() else [])
         copied = atoms.copy()
-        copied.set_constraint()  # codes that read an input file would give fixed atoms no force
+        copied.set_constraint()  # codes that read an input file would set the forces on fixed atoms to zero
         copied.wrap()  # some servers refuse atoms far outside the cell, and trajectories drift
         try:
             with self._own_folders():
                 forget(self._calculator)
-                # One request for everything: asked one by one, some codes would run once for each property.
-                self._calculator.calculate(copied, wanted, list(all_changes))
+                # One call for all properties: some codes would run once for each property otherwise.
+                self._calculator.calculate(copied, properties, list(all_changes))
             results = dict(self._calculator.results)
             if "energy" in results:
                 results["free_energy"] = free_energy_eV(self._calculator)
@@ -113,38 +113,39 @@ class CalculatorBackbone:
                 f"it failed: {type(error).__name__}: {error}. "
                 "Leave the structure out, or choose a foundation that can evaluate it.",
             ) from error
-        missing = sorted(set(wanted) - set(results))
+        missing = sorted(set(properties) - set(results))
         if missing:
             raise self._error(index, atoms, f"it returned no {', '.join(missing)}.")
-        return self._checked(index, atoms, results, stressed="stress" in wanted)
+        return self._checked(index, atoms, results, stressed="stress" in properties)
 
-    def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Answer:
+    def _checked(self, index: int, atoms: Atoms, results: dict[str, Any], *, stressed: bool) -> _Results:
         remedy = "leave the structure out, or choose a foundation that can evaluate it"
-        with reading("what it returned", remedy, lambda said: self._error(index, atoms, f"{said}.")):
-            answer = _Answer(
+        with reading("its result", remedy, lambda message: self._error(index, atoms, f"{message}.")):
+            checked = _Results(
                 energy=float(results["free_energy"]),
                 forces=np.array(results["forces"], dtype=np.float64),
                 stress=_full_stress(results["stress"]) if stressed else np.full((3, 3), np.nan),
             )
-        if answer.forces.shape != (len(atoms), 3):
+        if checked.forces.shape != (len(atoms), 3):
             raise self._error(
-                index, atoms, f"it returned forces of shape {answer.forces.shape}, expected {len(atoms), 3}."
+                index, atoms, f"it returned forces of shape {checked.forces.shape}, expected {len(atoms), 3}."
             )
         bad = [
             name
             for name in ("energy", "forces", *(["stress"] if stressed else []))
-            if not np.isfinite(getattr(answer, name)).all()
+            if not np.isfinite(getattr(checked, name)).all()
         ]
         if bad:
             raise self._error(index, atoms, f"it returned NaN or infinite {', '.join(bad)}.")
-        return answer
+        return checked
 
-    def _error(self, index: int, atoms: Atoms, reason: str) -> FoundationAnswerError:
-        return FoundationAnswerError(f"the calculator {self._settings.import_path}", index, str(atoms.symbols), reason)
+    def _error(self, index: int, atoms: Atoms, reason: str) -> FoundationEvaluationError:
+        calculator = f"the calculator {self._settings.import_path}"
+        return FoundationEvaluationError(calculator, index, str(atoms.symbols), reason)
 
     @contextmanager
     def _own_folders(self) -> Iterator[None]:
-        """Give every code that writes files a folder of its own for one calculation."""
+        """Run every code that writes files in a temporary folder of its own."""
         with ExitStack() as stack:
             for writer in self._writers:
                 writer.directory = stack.enter_context(TemporaryDirectory(prefix="foundation-"))
@@ -152,13 +153,13 @@ class CalculatorBackbone:
 
 
 def _writes_into_the_current_folder(calculator: Any) -> bool:
-    """Whether a calculator calls a code that writes files, and no folder was named for them."""
+    """Whether a calculator calls a code that writes files and has no folder for them."""
     writes = isinstance(calculator, FileIOCalculator | GenericFileIOCalculator)
     return writes and Path(calculator.directory) == Path()
 
 
 def load_calculator(settings: CalculatorSettings, features: Backbone) -> CalculatorBackbone:
-    """Make the calculator that a user's own config names.
+    """Make the calculator of the user's own config.
 
     Raises:
         FoundationError: the path names no ASE calculator class, its library cannot be imported, it refuses its
@@ -169,15 +170,15 @@ def load_calculator(settings: CalculatorSettings, features: Backbone) -> Calcula
     if not (inspect.isclass(found) and issubclass(found, BaseCalculator)):
         raise FoundationError(
             f"foundation.import_path: {path} is {found!r}, expected a subclass of "
-            "ase.calculators.calculator.Calculator; what it is made from goes into arguments"
+            "ase.calculators.calculator.Calculator; its constructor's arguments go into arguments"
         )
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # some announce themselves
-        warnings.filterwarnings("ignore", message="No tensor product accelerator")  # SevenNet has none for processors
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():  # some print a banner
+        warnings.filterwarnings("ignore", message="No tensor product accelerator")  # SevenNet has none for CPUs
         calculator = call(path, found, settings.arguments)
     lacking = {"energy", "forces"} - set(calculator.implemented_properties)
     if lacking:
         raise FoundationError(
-            f"foundation.import_path: {path} has {sorted(calculator.implemented_properties)}, "
+            f"foundation.import_path: {path} provides {sorted(calculator.implemented_properties)}, "
             f"but a foundation needs {' and '.join(sorted(lacking))} too"
         )
     return CalculatorBackbone(settings, calculator, features)
@@ -197,16 +198,16 @@ def _elements(settings: CalculatorSettings, features: Backbone) -> frozenset[int
     unknown = [symbol for symbol in settings.elements if atomic_numbers[symbol] not in features.elements]
     if unknown:
         raise FoundationError(
-            f"foundation.elements: {', '.join(unknown)} not known to {features.name}, which the features come from; "
+            f"foundation.elements: {', '.join(unknown)} not covered by {features.name}, which provides the features; "
             "remove them or choose other features"
         )
     return chosen
 
 
 def _fingerprint(settings: CalculatorSettings, features: Backbone) -> str:
-    told = {"calculator": identity(settings.import_path, settings.arguments), "features": features.fingerprint}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    parts = {"calculator": identity(settings.import_path, settings.arguments), "features": features.fingerprint}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _words(arguments: dict[str, Any]) -> str:
+def _keywords(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in arguments.items())

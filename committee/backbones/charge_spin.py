@@ -1,4 +1,4 @@
-"""Charge and spin multiplicity, as fairchem's tasks take them."""
+"""Charge and spin multiplicity, as fairchem's tasks expect them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +17,16 @@ _MULTIPLICITIES = range(1, 101)
 def read_charge_spin(index: int, atoms: Atoms, task_name: str) -> tuple[int, int]:
     """Read total charge (e) and spin multiplicity 2S + 1 from ``atoms.info``.
 
-    The molecular task depends on both, so a silent default would be a wrong answer. The others were trained
-    without them (fairchem gives them 0 and 0), so anything but a neutral frame would be ignored silently.
+    The molecular task depends on both, so a default would silently give wrong results. The others were trained
+    without them (fairchem passes 0 and 0), so the charge and spin of a frame would be silently ignored.
 
     Args:
-        index: of the frame, for messages.
+        index: index of the frame, for messages.
         atoms: the frame.
         task_name: fairchem's task.
 
     Raises:
-        StructureError: missing or impossible for ``omol``; set for a task that knows neither.
+        StructureError: missing or impossible for ``omol``; set for a task that ignores both.
     """
     if task_name == _MOLECULES:
         return _require(index, atoms.info, CHARGE, _CHARGES), _require(index, atoms.info, SPIN, _MULTIPLICITIES)
@@ -34,7 +34,7 @@ def read_charge_spin(index: int, atoms: Atoms, task_name: str) -> tuple[int, int
         if atoms.info.get(key, 0) not in neutral:
             raise StructureError(
                 f"has atoms.info[{key!r}] = {atoms.info[key]!r}, but task {task_name} was trained on "
-                f"neutral frames and knows no {key}; remove it, or choose task_name: {_MOLECULES}.",
+                f"neutral frames and ignores {key}; remove it, or choose task_name: {_MOLECULES}.",
                 index,
             )
     return 0, 0

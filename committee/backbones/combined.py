@@ -1,16 +1,16 @@
-"""Calculators made of others, such as ASE's SumCalculator: what holds for each of their parts."""
+"""Combined calculators such as ASE's SumCalculator: operations on each of their parts."""
 
 from typing import Any
 
 
 def parts(calculator: Any) -> list[Any]:
-    """Return the calculators that a sum is made of, at any depth; the calculator itself if it is no sum."""
+    """Return the parts of a sum of calculators, at any depth; the calculator itself if it is no sum."""
     mixer = getattr(calculator, "mixer", None)
     return [calculator] if mixer is None else [part for inner in mixer.calcs for part in parts(inner)]
 
 
 def forget(calculator: Any) -> None:
-    """Make the parts of a sum calculate anew: they do not notice a charge or spin that changed in ``atoms.info``."""
+    """Clear the results of a sum's parts: they do not detect a changed charge or spin in ``atoms.info``."""
     mixer = getattr(calculator, "mixer", None)
     for part in () if mixer is None else mixer.calcs:
         part.atoms, part.results = None, {}
@@ -18,9 +18,9 @@ def forget(calculator: Any) -> None:
 
 
 def free_energy_eV(calculator: Any) -> float:
-    """Return the energy of the last calculation of which forces are the derivative.
+    """Return the energy of the last calculation whose derivative the forces are.
 
-    A sum has a free energy only if all of its parts say they have one; here the others count with their energy.
+    ASE's sum has a free energy only if all parts have one; here the energy replaces it for the other parts.
 
     Raises:
         KeyError: a part has no energy.

@@ -1,4 +1,4 @@
-"""The contract of a foundation model, and what one evaluation of it returns."""
+"""The contract of a foundation model, and the result of one evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The foundation's answer for a batch of B frames with N atoms in all, still attached to the graph.
+    """The foundation's evaluation of a batch of B frames with N atoms in total, attached to the graph.
 
     Attributes:
         positions: (N, 3) leaf, Å.
@@ -21,8 +21,8 @@ class Evaluation:
         atomic_numbers: (N,) int64.
         frame_index: (N,) int64, the frame each atom belongs to.
         volumes: (B,) Å³; NaN for a frame that is not periodic in three directions.
-        closed_forces: (N, 3) eV/Å of a foundation that gives no graph, else None.
-        closed_stress: (B, 3, 3) eV/Å³ of a foundation that gives no graph, NaN where it has none, else None.
+        closed_forces: (N, 3) eV/Å of a foundation without a graph, else None.
+        closed_stress: (B, 3, 3) eV/Å³ of a foundation without a graph, NaN where it has none, else None.
     """
 
     positions: Tensor
@@ -41,7 +41,7 @@ class Evaluation:
         return len(self.volumes)
 
     def derivatives(self, energy: Tensor, *, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
-        """Differentiate a scalar made of this evaluation.
+        """Differentiate a scalar function of this evaluation.
 
         Args:
             energy: scalar, eV; the sum over frames of any energy that depends on this evaluation.
@@ -56,7 +56,7 @@ class Evaluation:
         return -d_positions, d_strain / self.volumes[:, None, None]
 
     def foundation(self, *, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
-        """Forces (N, 3) and stress (B, 3, 3) of the foundation alone."""
+        """Return forces (N, 3) and stress (B, 3, 3) of the foundation alone."""
         if self.closed_forces is not None and self.closed_stress is not None:
             return self.closed_forces, self.closed_stress
         return self.derivatives(self.energy.sum(), retain_graph=retain_graph)
@@ -64,15 +64,15 @@ class Evaluation:
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A frozen foundation model: energies, and features that positions and strain can be traced through.
+    """A frozen foundation model: energies and features that are differentiable in positions and strain.
 
     Attributes:
-        name: how a user names it, for example ``sevennet:7net-0``.
-        fingerprint: SHA-256 of the weights and of everything else that changes the answer (task, fidelity).
+        name: library and model, for example ``sevennet:7net-0``.
+        fingerprint: SHA-256 of the weights and of everything else that changes the prediction (task, fidelity).
         elements: atomic numbers it was trained on.
         cutoff_A: neighbour cutoff, Å.
         feature_size: D.
-        level_of_theory: what its energies mean, in words.
+        level_of_theory: description of the level of theory of its energies.
         dtype: floating-point type of the evaluation.
     """
 

@@ -24,18 +24,18 @@ _LEVELS = {
     "odac": "PBE-D3(BJ), VASP, ODAC25 settings",
     "omc": "PBE-D3(0), VASP, OMC25 settings",
 }
-"""What a task's energies mean, as fairchem documents its data sets."""
+"""Level of theory of each task, as fairchem documents its data sets."""
 
 
 class FairchemBackbone:
     """A frozen fairchem model with the pretrained head, normaliser and element references of one task.
 
     Features are the l = 0 part of the node embedding, the input of the pretrained energy head. Energies are in
-    float64 whatever the precision of the model, as fairchem's own calculator returns them: totals of all
-    electrons would lose their last digits in float32.
+    float64 for every precision of the model, as in fairchem's own calculator: all-electron totals would lose their
+    last digits in float32.
 
     Attributes:
-        settings: how it was opened.
+        settings: the settings it was opened with.
         energy_task: fairchem's task of the energy: name, normaliser and element references.
     """
 
@@ -59,7 +59,7 @@ class FairchemBackbone:
         """See :class:`committee.backbones.contract.Backbone`.
 
         Raises:
-            StructureError: also for charge and spin that are missing or make no sense for the task.
+            StructureError: also for charge and spin that are missing or invalid for the task.
         """
         check_structures(frames, self.elements)
         leaves = make_leaves(frames, self.dtype, self._device)
@@ -78,12 +78,12 @@ class FairchemBackbone:
     def to(self, dtype: torch.dtype) -> "FairchemBackbone":
         """Return the same model in another precision.
 
-        The checkpoint is read again: tables that a model computes when it is built would keep the old digits.
+        The checkpoint is read again: tables that are computed at construction would keep the old precision.
         """
         return self if dtype == self.dtype else load_fairchem(self.settings, dtype)
 
     def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
-        """Fairchem's batch of the frames, with strained positions and cells that follow the leaves."""
+        """Return fairchem's batch of the frames, with strained positions and cells as functions of the leaves."""
         from fairchem.core.datasets.atomic_data import AtomicData, atomicdata_list_to_batch
 
         batch = atomicdata_list_to_batch(
@@ -98,28 +98,28 @@ class FairchemBackbone:
             ]
         ).to(self._device)
         strain = leaves.symmetric_strain
-        # Fairchem wraps atoms into the cell: keep its values and add a zero that carries the derivative.
+        # Fairchem wraps atoms into the cell: keep its values and add a zero with the derivative.
         positions = batch.pos + (leaves.positions - leaves.positions.detach())
         batch.pos = positions + torch.bmm(positions.unsqueeze(1), strain[leaves.frame_index]).squeeze(1)
         batch.cell = batch.cell + torch.bmm(batch.cell, strain)
         return batch
 
     def _forward(self, frames: Sequence[Atoms], batch: Any) -> tuple[Tensor, Tensor]:
-        """Energy (B,) and features (N, D); both come out of one pass, the features by way of a hook."""
-        seen: list[dict[str, Tensor]] = []
+        """Return energy (B,) and features (N, D) from one pass; a hook captures the features."""
+        captured: list[dict[str, Tensor]] = []
         model = self._model_for(frames, batch)
         backbone = model.get_submodule("backbone")
-        hook = backbone.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        hook = backbone.register_forward_hook(lambda _module, _inputs, output: captured.append(output))
         try:
             with torch.random.fork_rng():
-                torch.manual_seed(0)  # fairchem turns each edge's frame by a random angle: the last digits follow it
+                torch.manual_seed(0)  # fairchem rotates edge frames by random angles, which change the last digits
                 outputs = model(batch)
         finally:
             hook.remove()
         energy = self.energy_task.normalizer.denorm(outputs[self.energy_task.name]["energy"])
         if self.energy_task.element_references is not None:
             energy = self.energy_task.element_references.undo_refs(batch, energy)
-        return energy, seen[0]["node_embedding"].narrow(1, 0, 1).squeeze(1)
+        return energy, captured[0]["node_embedding"].narrow(1, 0, 1).squeeze(1)
 
     def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
         if self._merged is None:
@@ -128,7 +128,7 @@ class FairchemBackbone:
         return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self._device)))
 
     def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
-        """Take the energy of a single atom in vacuum from the reference table, as fairchem does."""
+        """Replace the energy of an isolated atom by that of the reference table, as fairchem does."""
         if self._lone_atoms is None:
             return energy
         table = self._lone_atoms
@@ -142,7 +142,7 @@ class FairchemBackbone:
 def load_fairchem(settings: FairchemSettings, dtype: torch.dtype = torch.float32) -> FairchemBackbone:
     """Load a registered model or a checkpoint file of fairchem.
 
-    A checkpoint is a pickle: opening a file that someone else made runs their code.
+    A checkpoint is a pickle: opening a file executes code of its author.
 
     Raises:
         FoundationError: the name is unknown, the weights cannot be fetched or read, the checkpoint lacks the
@@ -152,7 +152,7 @@ def load_fairchem(settings: FairchemSettings, dtype: torch.dtype = torch.float32
 
 
 def _bare(index: int, atoms: Atoms, task_name: str) -> Atoms:
-    """Copy only what the model is asked about; the cell is completed, and labels stay behind."""
+    """Copy only the model's inputs; the cell is completed, and labels are left out."""
     charge, spin = read_charge_spin(index, atoms, task_name)
     return Atoms(
         numbers=atoms.numbers,

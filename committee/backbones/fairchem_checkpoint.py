@@ -1,4 +1,4 @@
-"""Opening a fairchem checkpoint so that its energies and features stay differentiable."""
+"""Opening of fairchem checkpoints with differentiable energies and features."""
 
 import random
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from committee.settings import FairchemSettings
 
 @dataclass(frozen=True)
 class OpenCheckpoint:
-    """What the adapter needs of an opened checkpoint.
+    """The parts of an opened checkpoint that the adapter needs.
 
     Attributes:
         label: registered name or file name.
-        fingerprint: of weights, model config, tasks, task name and lone-atom energies.
+        fingerprint: SHA-256 of weights, model config, tasks, task name and isolated-atom energies.
         unit: fairchem's predict unit: frozen, on its device, without its own derivatives.
         escn: the eSCN-MD backbone inside it.
         energy_task: the task's energy, with normaliser and element references.
-        elements: elements of the task's element references, else all that the model has a place for.
-        lone_atoms: energies of single atoms in vacuum by element and charge, where fairchem looks them up;
-            None when they were not given or the model predicts them.
+        elements: elements of the task's element references, else all elements of the model's embedding.
+        lone_atoms: energies of isolated atoms by element and charge, where fairchem looks them up; None if there
+            are none or the model predicts them.
         dtype: precision of the model.
     """
 
@@ -77,10 +77,10 @@ def _opened(path: str, atom_references: Any, settings: FairchemSettings, dtype: 
 
 
 def read_stored(settings: FairchemSettings) -> tuple[Any, str]:
-    """Read a checkpoint's own content again.
+    """Read the content of a checkpoint again.
 
     Returns:
-        fairchem's ``MLIPInferenceCheckpoint`` and the fingerprint that a foundation opened from it has.
+        fairchem's ``MLIPInferenceCheckpoint`` and the fingerprint of a foundation opened from it.
 
     Raises:
         FoundationError: the weights cannot be fetched or read.
@@ -92,7 +92,7 @@ def read_stored(settings: FairchemSettings) -> tuple[Any, str]:
 
 
 def plain(config: Any) -> Any:
-    """Nested plain containers, whatever mixture of OmegaConf, tensors and arrays a checkpoint carries."""
+    """Convert any mixture of OmegaConf, tensors and arrays in a checkpoint to nested plain containers."""
     from omegaconf import DictConfig, ListConfig
 
     if isinstance(config, dict | DictConfig):
@@ -103,7 +103,7 @@ def plain(config: Any) -> Any:
 
 
 def _locate(model: str) -> tuple[str, Any]:
-    """Path of the weights, and the registered energies of single atoms if there are any."""
+    """Return the path of the weights, and the registered energies of isolated atoms if there are any."""
     from fairchem.core.calculate import pretrained_mlip
 
     if is_file(model):
@@ -128,8 +128,8 @@ def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[An
     from fairchem.core.units.mlip_unit import load_predict_unit
     from fairchem.core.units.mlip_unit.api.inference import InferenceSettings
 
-    # The preset "batch", except that recomputed activations would not survive a second derivative.
-    how = InferenceSettings(
+    # The preset "batch", except that recomputed activations do not allow a second derivative.
+    inference = InferenceSettings(
         base_precision_dtype=dtype,
         execution_mode="general",
         activation_checkpointing=False,
@@ -137,7 +137,7 @@ def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[An
     )
     stored = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     with random_state_kept():
-        unit = load_predict_unit(path, how, device=settings.device)
+        unit = load_predict_unit(path, inference, device=settings.device)
     return stored, unit
 
 
@@ -151,7 +151,7 @@ def _reading(path: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Restore the global random numbers, which fairchem seeds and draws from when it builds a model."""
+    """Restore the global random state, which fairchem seeds and uses when it builds a model."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - restored, not used
     with torch.random.fork_rng():
         yield
@@ -176,19 +176,19 @@ def _conserving_escn(unit: Any, model: str) -> Any:
     escn = unit.model.module.backbone
     if not isinstance(escn, eSCNMDBackbone):
         raise FoundationError(
-            f"fairchem checkpoint {model} holds a {type(escn).__name__}; features are known for eSCN-MD models only "
-            "(UMA, eSEN). Choose one of those."
+            f"fairchem checkpoint {model} holds a {type(escn).__name__}; only eSCN-MD models (UMA, eSEN) provide "
+            "features. Choose one of those."
         )
     if escn.regress_config.direct_forces:
         raise FoundationError(
             f"fairchem checkpoint {model} predicts forces directly: they are not the derivative of its energy, so no "
-            "correction of the energy could mend them. Choose the conserving variant of the model."
+            "correction of the energy can correct them. Choose the conserving variant of the model."
         )
     return escn
 
 
 def _elements(energy_task: Any, escn: Any) -> frozenset[int]:
-    """Elements whose fitted reference is not zero: a fit leaves zero for those absent from the data."""
+    """Return the elements whose fitted reference is not zero: it is zero for elements absent from the data."""
     if energy_task.element_references is None:
         return frozenset(range(1, escn.max_num_elements))
     references = energy_task.element_references.element_references[: escn.max_num_elements]
@@ -196,7 +196,7 @@ def _elements(energy_task: Any, escn: Any) -> frozenset[int]:
 
 
 def _lone_atoms(stored: Any, references: Any, task_name: str) -> dict[int, dict[int, float]] | None:
-    """Energies by element and charge, from tables that may or may not tell charges apart."""
+    """Return energies by element and charge, from tables with or without charges."""
     if stored.model_config.get("supports_single_atoms", False):
         return None
     if references is None or f"{task_name}_elem_refs" not in references:
@@ -208,13 +208,13 @@ def _lone_atoms(stored: Any, references: Any, task_name: str) -> dict[int, dict[
 
 
 def _fingerprint(stored: Any, settings: FairchemSettings, lone_atoms: dict[int, dict[int, float]] | None) -> str:
-    meaning = {
+    content = {
         "task_name": settings.task_name,
         "model_config": plain(stored.model_config),
         "tasks_config": plain(stored.tasks_config),
         "lone_atoms": lone_atoms,
     }
-    return fingerprint_weights(_weights(stored.ema_state_dict), meaning)
+    return fingerprint_weights(_weights(stored.ema_state_dict), content)
 
 
 def _weights(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

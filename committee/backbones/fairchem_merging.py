@@ -1,4 +1,4 @@
-"""Experts of a fairchem model merged into one, for as long as what they are mixed by does not change."""
+"""Merging of a fairchem model's experts for a constant composition, charge and spin."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _Mixture = tuple[tuple[int, ...], int, int]
 
 
 class MergedExperts:
-    """A mixture-of-experts model, and its merged form for the composition, charge and spin seen last.
+    """A mixture-of-experts model and its merged form for the latest composition, charge and spin.
 
     Args:
         unit: fairchem's predict unit, prepared for inference without merging.
@@ -30,11 +30,11 @@ class MergedExperts:
         self._merged: nn.Module | None = None
 
     def model_for(self, batch: Any, make_first: Callable[[], Any]) -> nn.Module:
-        """Return the merged model if all frames mix the experts alike, else the mixture itself.
+        """Return the merged model if all frames mix the experts in the same way, else the mixture itself.
 
         Args:
             batch: fairchem's batch of all frames.
-            make_first: returns fairchem's batch of the first frame alone; called only if there is something to merge.
+            make_first: returns fairchem's batch of the first frame alone; called only if the experts are merged.
         """
         mixture = _common_mixture(batch)
         if mixture is None:
@@ -60,9 +60,9 @@ def is_mixture(escn: Any) -> bool:
 
 
 def _common_mixture(batch: Any) -> _Mixture | None:
-    """Composition, charge and spin of every frame, None if they differ.
+    """Return composition, charge and spin of all frames, None if they differ.
 
-    Whole compositions are compared rather than ratios: one generation of UMA mixes by the number of atoms too.
+    Compositions are compared rather than element ratios: one generation of UMA mixes by the number of atoms too.
     """
     compositions = {tuple(sorted(numbers.tolist())) for numbers in batch.atomic_numbers.split(batch.natoms.tolist())}
     states = {(int(charge), int(spin)) for charge, spin in zip(batch.charge, batch.spin, strict=True)}
@@ -73,7 +73,7 @@ def _common_mixture(batch: Any) -> _Mixture | None:
 
 @contextmanager
 def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Tables that a model computes when it is built take the default precision."""
+    """Set the default precision, which tables that a model computes at construction use."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -1,4 +1,4 @@
-"""One identity for a foundation's answer, the same in every process and on every machine."""
+"""Fingerprint of a foundation's predictions, the same in every process and on every machine."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def fingerprint_weights(weights: Iterable[tuple[str, Tensor]], settings: Mapping[str, Any]) -> str:
-    """SHA-256 over weights in float32, and over what else changes the answer.
+    """Return the SHA-256 of weights in float32 and of the settings that change the prediction.
 
     Args:
         weights: names and tensors.
-        settings: task, fidelity and the like; anything JSON can say.
+        settings: task, fidelity and the like, JSON-serialisable.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(weights, key=lambda item: item[0]):

@@ -1,4 +1,4 @@
-"""Positions and strain as autograd leaves, and the edges that follow them."""
+"""Positions and strain as autograd leaves, and edge vectors as functions of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Leaves:
-    """What the foundation's answer is differentiated with respect to.
+    """The variables with respect to which the foundation's energy and features are differentiated.
 
     Attributes:
         positions: (N, 3) leaf, Å.
@@ -19,7 +19,7 @@ class Leaves:
         atomic_numbers: (N,) int64.
         frame_index: (N,) int64.
         volumes: (B,) Å³; NaN unless periodic in three directions.
-        counts: atoms of each frame.
+        counts: number of atoms of each frame.
     """
 
     positions: Tensor
@@ -36,7 +36,7 @@ class Leaves:
 
 
 def make_leaves(frames: Sequence[Atoms], dtype: torch.dtype, device: torch.device) -> Leaves:
-    """Copy a batch of frames into leaves; the frames are left alone."""
+    """Copy a batch of frames into leaves; the frames are not modified."""
     counts = [len(atoms) for atoms in frames]
     positions = torch.tensor(np.concatenate([atoms.positions for atoms in frames]), dtype=dtype)
     volumes = [atoms.cell.volume if atoms.pbc.all() else np.nan for atoms in frames]
@@ -54,12 +54,12 @@ def make_leaves(frames: Sequence[Atoms], dtype: torch.dtype, device: torch.devic
 def attach_edges(leaves: Leaves, source: Tensor, target: Tensor, vectors: Tensor) -> Tensor:
     """Make the edge vectors functions of the leaves without changing their values.
 
-    The values were computed in float64 from the frames, as the foundation's own calculator does; rebuilding
-    them from float32 positions would lose digits. Positions minus their own detached values are exactly zero,
-    so they carry the derivative only.
+    The values were computed in float64 from the frames, as in the foundation's own calculator; recomputing them from
+    float32 positions would lose digits. Positions minus their own detached values are exactly zero, so they add the
+    derivative only.
 
     Args:
-        leaves: of the batch.
+        leaves: leaves of the batch.
         source: (E,) index of the atom where an edge starts.
         target: (E,) index of the atom where it ends.
         vectors: (E, 3) from source to target, periodic images included, Å.
@@ -73,8 +73,8 @@ def attach_edges(leaves: Leaves, source: Tensor, target: Tensor, vectors: Tensor
     return edges + torch.bmm(edges.unsqueeze(1), strain).squeeze(1)
 
 
-def keep_attached(answer: Tensor, leaves: Leaves) -> Tensor:
-    """Return an answer that depends on no leaf (an atom without neighbours) as a constant function of them."""
-    if answer.requires_grad:
-        return answer
-    return answer + 0.0 * (leaves.positions.sum() + leaves.strain.sum())
+def keep_attached(values: Tensor, leaves: Leaves) -> Tensor:
+    """Return values that depend on no leaf (an atom without neighbours) as a constant function of the leaves."""
+    if values.requires_grad:
+        return values
+    return values + 0.0 * (leaves.positions.sum() + leaves.strain.sum())

@@ -1,4 +1,4 @@
-"""Objects that a user's own config names by import path: resolved, built, and told apart."""
+"""Objects named by import path in a user's own config: import, construction and identity."""
 
 import hashlib
 import importlib
@@ -14,10 +14,10 @@ from committee.settings import IMPORT_PATH, is_named_object, names_a_file
 
 
 def resolve(path: str) -> Any:
-    """Import what a dotted path names: a class, a function, or an attribute of one (``module.Enum.MEMBER``).
+    """Import the object at a dotted path: a class, a function, or an attribute of one (``module.Enum.MEMBER``).
 
     Raises:
-        FoundationError: it is no dotted path, its package cannot be imported, or it holds nothing of that name.
+        FoundationError: it is no dotted path, its package cannot be imported, or the name does not exist in it.
     """
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):  # noqa: PLR2004 - module and name
@@ -27,7 +27,7 @@ def resolve(path: str) -> Any:
     module, rest = _import_longest(path, parts)
     found: Any = module
     with reading(f"the import path {path}", "correct the path or install its package", FoundationError):
-        for name in rest:  # a module may make what it holds only when it is asked for it
+        for name in rest:  # a module may create its attributes on access
             if not hasattr(found, name):
                 raise FoundationError(
                     f"received the import path {path}, but {module.__name__} holds no {'.'.join(rest)}"
@@ -37,14 +37,14 @@ def resolve(path: str) -> Any:
 
 
 def _import_longest(path: str, parts: list[str]) -> tuple[Any, list[str]]:
-    """Import as much of the path as is a module; the rest are attributes."""
+    """Import the longest part of the path that is a module; the rest are attributes."""
     for end in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:end])
         try:
             return importlib.import_module(name), parts[end:]
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-                continue  # a class on the way is no module
+                continue  # this part of the path is a class, not a module
             raise _not_importable(path, error) from error
         except Exception as error:  # importing runs the module
             raise _not_importable(path, error) from error
@@ -58,7 +58,7 @@ def _not_importable(path: str, error: Exception) -> FoundationError:
 def build_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Build every ``{import_path: ..., arguments: {...}}`` among the arguments, innermost first.
 
-    Without ``arguments`` the named object is passed as it is: a member of an enumeration, a function, a class.
+    Without ``arguments`` the named object is passed unchanged: a member of an enumeration, a function, a class.
     """
     return {key: _build(value) for key, value in arguments.items()}
 
@@ -76,7 +76,7 @@ def call(path: str, found: Any, arguments: Mapping[str, Any]) -> Any:
     """Call a named object.
 
     Raises:
-        FoundationError: it cannot be called, does not take these arguments, or refuses them.
+        FoundationError: it cannot be called, or raises with these arguments.
     """
     if not callable(found):
         raise FoundationError(f"{path} is {found!r}, which cannot be called; leave out its arguments")
@@ -97,13 +97,13 @@ def _signature(found: Any) -> str:
 
 
 def identity(path: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides an object's answer: path, version of its library, arguments, contents of model files."""
-    told = {key: _argument_identity(key, value) for key, value in arguments.items()}
-    return {IMPORT_PATH: path, "version": _library_version(path), "arguments": told}
+    """Return all that determines an object's results: path, library version, arguments, hashes of model files."""
+    identities = {key: _argument_identity(key, value) for key, value in arguments.items()}
+    return {IMPORT_PATH: path, "version": _library_version(path), "arguments": identities}
 
 
 def _argument_identity(key: str, value: Any) -> Any:
-    """Replace the path of a model file by the hash of what it holds: retrained weights are another foundation."""
+    """Replace the path of a model file by the hash of its content: retrained weights are another foundation."""
     if is_named_object(value):
         return identity(value[IMPORT_PATH], value["arguments"]) if "arguments" in value else value
     if isinstance(value, dict):
@@ -116,13 +116,13 @@ def _argument_identity(key: str, value: Any) -> Any:
 
 
 def _library_version(path: str) -> dict[str, str]:
-    """Version of each distribution that provides the package; the source's hash where none does."""
+    """Return the version of each distribution that provides the package; the source's hash if there is none."""
     package = path.split(".", maxsplit=1)[0]
     versions = {}
     for name in packages_distributions().get(package, []):
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # metadata of a package that is being removed
+        except PackageNotFoundError:  # the package is being removed
             continue
     if versions:
         return versions
@@ -134,6 +134,6 @@ def _library_version(path: str) -> dict[str, str]:
 
 
 def _file_hash(path: Path) -> str:
-    remedy = "correct the path, or who may read the file"
+    remedy = "correct the path or the file's permissions"
     with reading(path, remedy, FoundationError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Boxes for neighbour searches in frames that are not periodic everywhere."""
+"""Periodic boxes for neighbour searches in frames that are not periodic in all directions."""
 
 import numpy as np
 from ase import Atoms
@@ -9,14 +9,14 @@ _FLATTEST_CELL = 1e-3
 
 
 def enclose(atoms: Atoms, cutoff: float) -> Atoms:
-    """Return a frame with the same neighbours whose neighbour list can be searched cheaply.
+    """Return a frame with the same neighbours whose neighbour search is cheap.
 
     SevenNet's graph builder puts atoms into a box along the Cartesian axes that grows with their distance
     from the origin: it runs out of memory for a molecule that drifted away, and fails for a slab whose
-    periodic vectors are not in the matching axes. Such frames get a periodic box with enough vacuum instead.
+    periodic vectors are not along the matching axes. Such frames get a periodic box with enough vacuum instead.
 
     Args:
-        atoms: a checked frame; never modified.
+        atoms: a valid frame; not modified.
         cutoff: neighbour cutoff, Å.
     """
     if atoms.pbc.all() or _is_easy(atoms):

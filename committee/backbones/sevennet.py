@@ -1,4 +1,4 @@
-"""SevenNet as a foundation: the weights come inside the ``sevenn`` wheel."""
+"""SevenNet as a foundation: the weights are part of the ``sevenn`` wheel."""
 
 import copy
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from committee.structures import check_structures
 
 
 class SevenNetBackbone:
-    """A frozen SevenNet model up to its atomic energies; its force module is never run.
+    """A frozen SevenNet model up to its atomic energies, without its force module.
 
     Features are the scalars after the last equivariant gate, the input of the model's own readout.
 
     Attributes:
-        concurrent: several threads may evaluate at once, and gain by it: nothing is kept between or during calls.
+        concurrent: several threads may evaluate at once, and faster so: calls share no state.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SevenNetBackbone:
         check_structures(frames, self.elements)
         leaves = make_leaves(frames, self.dtype, self._device)
         energies, features = self._forward(self._graph(frames, leaves))
-        # Summed frame by frame, as the calculator does: the bits then do not depend on the batch.
+        # Summed frame by frame, as in the calculator: the result is then bitwise independent of the batch.
         energy = torch.stack([part.sum() for part in energies.split(leaves.counts)])
         return Evaluation(
             positions=leaves.positions,
@@ -72,7 +72,7 @@ class SevenNetBackbone:
         return SevenNetBackbone(replace(self._checkpoint, model=model), self._device)
 
     def _graph(self, frames: Sequence[Atoms], leaves: Leaves) -> dict[str, Tensor]:
-        """SevenNet's own graph of each frame, joined."""
+        """Return SevenNet's own graphs of the frames, joined into one."""
         from sevenn import _keys as keys
         from sevenn.train.dataload import unlabeled_atoms_to_graph
 
@@ -97,7 +97,7 @@ class SevenNetBackbone:
         return graph
 
     def _forward(self, graph: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Atomic energies (N, 1) and features (N, D)."""
+        """Return atomic energies (N, 1) and features (N, D)."""
         from sevenn import _keys as keys
 
         features = None
@@ -105,7 +105,7 @@ class SevenNetBackbone:
             graph = module(graph)
             if name == self._last_gate:
                 features = graph[keys.NODE_FEATURE]
-            elif name.startswith("one"):  # SevenNet's one-hot modules always answer in float32
+            elif name.startswith("one"):  # SevenNet's one-hot modules always return float32
                 graph = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in graph.items()}
         return graph[keys.ATOMIC_ENERGY], torch.as_tensor(features)
 
@@ -113,7 +113,7 @@ class SevenNetBackbone:
 def load_sevennet(settings: SevenNetSettings, dtype: torch.dtype = torch.float32) -> SevenNetBackbone:
     """Load a checkpoint that the wheel ships, or one from a file.
 
-    A checkpoint is a pickle: opening a file that someone else made runs their code.
+    A checkpoint is a pickle: opening a file executes code of its author.
 
     Raises:
         FoundationError: ``sevenn`` is not installed, the name is unknown, the file cannot be read, or the

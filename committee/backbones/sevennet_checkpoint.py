@@ -1,4 +1,4 @@
-"""Opening a SevenNet checkpoint: which file, which fidelity, what its energies mean."""
+"""Opening of SevenNet checkpoints: file, fidelity and level of theory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +12,20 @@ from committee.foreign import is_file, reading
 from committee.settings import SevenNetSettings
 from committee.sevennet_names import SHIPPED, canonical, is_shipped, why_unknown
 
-_ANSWER_KEYS = ("cutoff", "cutoff_function", "radial_basis", "act_scalar", "act_gate", "act_radial")
-"""Parts of a checkpoint's config that change the answer and leave no trace in names or shapes of weights."""
-
+_FINGERPRINT_KEYS = ("cutoff", "cutoff_function", "radial_basis", "act_scalar", "act_gate", "act_radial")
+"""Entries of a checkpoint's config that change the prediction but not the names or shapes of the weights."""
 
 _REMEDY = "expected a SevenNet checkpoint: a file written by SevenNet's training or shipped with the sevenn package"
 
 
 @dataclass(frozen=True)
 class OpenSevenNet:
-    """What the adapter needs of an opened checkpoint.
+    """The parts of an opened checkpoint that the adapter needs.
 
     Attributes:
         model: SevenNet's sequence of modules up to the atomic energies, in float32.
         name: as in ``Backbone``.
-        fingerprint: of weights, functional form, elements and fidelity.
+        fingerprint: SHA-256 of weights, functional form, elements and fidelity.
         level_of_theory: as in ``Backbone``.
         modality: index of the fidelity; None where there is only one.
     """
@@ -56,12 +55,12 @@ def _opened(path: str, settings: SevenNetSettings) -> OpenSevenNet:
     model.delete_module_by_key("reduce_total_enegy")  # spelt so in SevenNet
     model.set_is_batch_data(True)
     label = Path(path).name if path == settings.model else canonical(settings.model)
-    answer = {key: config.get(key) for key in _ANSWER_KEYS}
-    answer |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
+    content = {key: config.get(key) for key in _FINGERPRINT_KEYS}
+    content |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
     return OpenSevenNet(
         model=model,
         name="sevennet:" + "/".join(filter(None, (label, settings.fidelity))),
-        fingerprint=fingerprint_weights(model.named_parameters(), answer),
+        fingerprint=fingerprint_weights(model.named_parameters(), content),
         level_of_theory=_describe(label, settings.fidelity),
         modality=modality,
     )
@@ -89,19 +88,19 @@ def _build(path: str) -> tuple[dict[str, Any], Any]:
 
 
 def _choose_fidelity(settings: SevenNetSettings, modal_map: dict[str, int] | None) -> int | None:
-    known = dict(modal_map or {})
-    if not known and settings.fidelity is None:
+    available = dict(modal_map or {})
+    if not available and settings.fidelity is None:
         return None
-    if not known:
+    if not available:
         raise FoundationError(
             f"SevenNet model {settings.model} has one fidelity only; leave out fidelity: {settings.fidelity}."
         )
-    if settings.fidelity not in known:
+    if settings.fidelity not in available:
         raise FoundationError(
-            f"SevenNet model {settings.model} holds the fidelities {', '.join(sorted(known))}, "
-            f"got fidelity: {settings.fidelity}; set fidelity to one of them."
+            f"SevenNet model {settings.model} holds the fidelities {', '.join(sorted(available))}, "
+            f"received fidelity: {settings.fidelity}; set fidelity to one of them."
         )
-    return known[settings.fidelity]
+    return available[settings.fidelity]
 
 
 def _describe(label: str, fidelity: str | None) -> str:

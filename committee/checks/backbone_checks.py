@@ -1,4 +1,4 @@
-"""The single promises that ``committee.testing.check_backbone`` checks, one function each."""
+"""The requirements that ``committee.testing.check_backbone`` checks, one function each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ _RELATIVE = 1e-5  # of a finite difference
 
 @dataclass(frozen=True)
 class Precision:
-    """How closely a foundation's own energies and forces can be compared; its features are always float64.
+    """Tolerances for a foundation's own energies and forces; its features are always float64.
 
     Attributes:
-        energy_eV: by which two energies of the same frame may differ.
-        forces_eV_per_A: by which two forces may.
-        step: of finite differences of the energy, Å or strain.
-        relative: error of a finite difference, relative.
+        energy_eV: tolerance of two energies of the same frame.
+        forces_eV_per_A: tolerance of two force components.
+        step: step of finite differences of the energy, Å or strain.
+        relative: relative error of a finite difference.
     """
 
     energy_eV: float
@@ -41,15 +41,15 @@ class Precision:
 
 DOUBLE = Precision(_ENERGY_EV, _FORCES_EV_A, _STEP, _RELATIVE)
 SINGLE = Precision(energy_eV=1e-4, forces_eV_per_A=1e-3, step=3e-3, relative=1e-2)
-"""Of a closed calculator that works in float32 whatever it is asked."""
+"""Tolerances for a closed calculator that always works in float32."""
 
 
 class BackboneCheckError(AssertionError):
-    """A backbone breaks the contract that the committee relies on."""
+    """A backbone violates the contract that the committee relies on."""
 
 
 def check_identity(backbone: Backbone) -> None:
-    """It says who it is, what it knows and how its answer is identified."""
+    """Check name, fingerprint, level of theory, elements, cutoff and feature size."""
     _require(isinstance(backbone, Backbone), f"{type(backbone).__name__} lacks a member of the Backbone protocol")
     _require(bool(backbone.name) and bool(backbone.level_of_theory), "name or level_of_theory is empty")
     digits = set("0123456789abcdef")
@@ -63,7 +63,7 @@ def check_identity(backbone: Backbone) -> None:
 
 
 def check_precision(backbone: Backbone, exact: Backbone) -> None:
-    """In float64 it is the same model."""
+    """Check that the model in float64 is the same model."""
     _require(exact.dtype == torch.float64, f"to(torch.float64) has dtype {exact.dtype}")
     _require(
         (exact.fingerprint, exact.elements, exact.feature_size, exact.cutoff_A)
@@ -73,7 +73,7 @@ def check_precision(backbone: Backbone, exact: Backbone) -> None:
 
 
 def check_shapes(backbone: Backbone, frames: Sequence[Atoms]) -> None:
-    """Every part of an evaluation has its shape and type, and the leaves are leaves."""
+    """Check the shapes and types of an evaluation, and that positions and strain are leaves of the graph."""
     evaluation = backbone.evaluate(frames)
     n, b, dtype = sum(len(atoms) for atoms in frames), len(frames), backbone.dtype
     expected = {"positions": (n, 3), "strain": (b, 3, 3), "features": (n, backbone.feature_size), "volumes": (b,)}
@@ -85,9 +85,9 @@ def check_shapes(backbone: Backbone, frames: Sequence[Atoms]) -> None:
     _require(all(t.is_leaf and t.requires_grad for t in leaves), "positions and strain must be leaves with gradients")
     _require(not evaluation.strain.any(), "strain must be zero")
     numbers = np.concatenate([atoms.numbers for atoms in frames])
-    owners = np.repeat(np.arange(b), [len(atoms) for atoms in frames])
+    frame_index = np.repeat(np.arange(b), [len(atoms) for atoms in frames])
     _require(np.array_equal(evaluation.atomic_numbers.cpu(), numbers), "atomic_numbers do not follow the frames")
-    _require(np.array_equal(evaluation.frame_index.cpu(), owners), "frame_index does not follow the frames")
+    _require(np.array_equal(evaluation.frame_index.cpu(), frame_index), "frame_index does not follow the frames")
     volumes = np.array([atoms.cell.volume if atoms.pbc.all() else np.nan for atoms in frames])
     _close("volumes", evaluation.volumes, volumes, 1e-3)
     forces, stress = evaluation.foundation()
@@ -98,7 +98,7 @@ def check_shapes(backbone: Backbone, frames: Sequence[Atoms]) -> None:
 
 
 def check_untouched(backbone: Backbone, frames: Sequence[Atoms]) -> None:
-    """The caller's atoms are as before."""
+    """Check that an evaluation does not modify the caller's atoms."""
     for atoms in frames:
         before, info, arrays = atoms.copy(), dict(atoms.info), {k: v.copy() for k, v in atoms.arrays.items()}
         backbone.evaluate([atoms])
@@ -112,7 +112,7 @@ def check_untouched(backbone: Backbone, frames: Sequence[Atoms]) -> None:
 
 
 def check_refusals(backbone: Backbone, atoms: Atoms) -> None:
-    """Structures that no model could be asked about are refused by name."""
+    """Check that invalid structures and unknown elements raise their errors."""
     broken = atoms.copy()
     broken.positions[0, 0] = np.nan
     flat = atoms.copy()
@@ -130,7 +130,7 @@ def check_refusals(backbone: Backbone, atoms: Atoms) -> None:
 
 
 def check_batch(backbone: Backbone, frames: Sequence[Atoms], precision: Precision = DOUBLE) -> None:
-    """A batch of mixed frames answers as the frames do one by one."""
+    """Check that a batch of mixed frames gives the same results as the frames one by one."""
     together = backbone.evaluate(frames)
     forces, stress = together.foundation()
     start = 0
@@ -145,7 +145,7 @@ def check_batch(backbone: Backbone, frames: Sequence[Atoms], precision: Precisio
 
 
 def check_lone_atom(backbone: Backbone, atoms: Atoms) -> None:
-    """An atom without neighbours has finite energy and features, no forces and no stress."""
+    """Check that an atom without neighbours has finite energy and features, zero forces and no stress."""
     lone = Atoms(numbers=atoms.numbers[:1], positions=atoms.positions[:1], info=atoms.info)
     evaluation = backbone.evaluate([lone])
     finite = evaluation.energy.isfinite().all() and evaluation.features.isfinite().all()
@@ -158,7 +158,7 @@ def check_lone_atom(backbone: Backbone, atoms: Atoms) -> None:
 
 
 def check_doubled_cell(backbone: Backbone, frames: Sequence[Atoms], precision: Precision = DOUBLE) -> None:
-    """Doubling a periodic cell doubles the energy and repeats the features."""
+    """Check that doubling a periodic cell doubles the energy and repeats the features."""
     for atoms in frames:
         if atoms.pbc.all():
             single, double = backbone.evaluate([atoms]), backbone.evaluate([atoms.repeat((1, 2, 1))])
@@ -169,7 +169,7 @@ def check_doubled_cell(backbone: Backbone, frames: Sequence[Atoms], precision: P
 def check_translation(
     backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
 ) -> None:
-    """Shifting all atoms changes nothing."""
+    """Check that results are invariant when all atoms are shifted."""
     moved = atoms.copy()
     moved.positions += rng.normal(scale=40.0, size=3)
     _same(backbone, "translation", atoms, moved, tolerance=precision.forces_eV_per_A)
@@ -178,24 +178,24 @@ def check_translation(
 def check_permutation(
     backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
 ) -> None:
-    """Reordering atoms reorders forces and features."""
+    """Check that reordering atoms reorders forces and features."""
     order = rng.permutation(len(atoms))
     _same(backbone, "permutation", atoms, atoms[order], order=order, tolerance=precision.forces_eV_per_A)
 
 
 def check_rotation(backbone: Backbone, atoms: Atoms, rng: np.random.Generator, tolerance: float) -> None:
-    """Rotating atoms and cell rotates the forces and nothing else."""
+    """Check that rotating atoms and cell rotates the forces and leaves energy and features unchanged."""
     matrix = Rotation.random(rng=rng).as_matrix()
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ matrix.T)
-    turned.positions = atoms.positions @ matrix.T
-    _same(backbone, "rotation", atoms, turned, matrix=matrix, tolerance=tolerance)
+    rotated = atoms.copy()
+    rotated.set_cell(atoms.cell.array @ matrix.T)
+    rotated.positions = atoms.positions @ matrix.T
+    _same(backbone, "rotation", atoms, rotated, matrix=matrix, tolerance=tolerance)
 
 
 def check_position_derivatives(
     backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
 ) -> None:
-    """Forces and feature tangents are derivatives along a random displacement of all atoms."""
+    """Check forces and feature tangents against finite differences along a random displacement of all atoms."""
     direction = rng.normal(size=(len(atoms), 3))
     direction /= np.linalg.norm(direction)
     evaluation = backbone.evaluate([atoms])
@@ -216,9 +216,9 @@ def check_position_derivatives(
 def check_strain_derivatives(
     backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
 ) -> None:
-    """Stress and feature tangents are derivatives along a random symmetric strain of atoms and cell.
+    """Check stress and feature tangents against finite differences along a random symmetric strain.
 
-    A closed foundation may have no stress; it is NaN then.
+    A closed foundation may have no stress; its stress is NaN then.
     """
     direction = rng.normal(size=(3, 3))
     direction = (direction + direction.T) / 2
@@ -243,7 +243,7 @@ def check_strain_derivatives(
 
 
 def _tangent(evaluation: Evaluation, leaf: Tensor, direction: Array) -> Tensor:
-    """∂h/∂leaf · direction (N, D), by differentiating a vector-Jacobian product, batched over two directions."""
+    """Return ∂h/∂leaf · direction (N, D): the derivative of a vector-Jacobian product, batched over two directions."""
     weights = torch.zeros_like(evaluation.features, requires_grad=True)
     (back,) = torch.autograd.grad((evaluation.features * weights).sum(), leaf, create_graph=True)
     vector = torch.as_tensor(direction, dtype=leaf.dtype, device=leaf.device)
@@ -256,7 +256,7 @@ def _tangent(evaluation: Evaluation, leaf: Tensor, direction: Array) -> Tensor:
 
 
 def _differences(backbone: Backbone, changed: Callable[[float], Atoms], energy_step: float) -> tuple[Array, Array]:
-    """Central differences of energy and features along a path of frames."""
+    """Return the central differences of energy and features along a path of frames."""
     up, down = (backbone.evaluate([changed(sign * _STEP)]) for sign in (1.0, -1.0))
     features = (_numpy(up.features) - _numpy(down.features)) / (2 * _STEP)
     if energy_step != _STEP:
@@ -289,12 +289,12 @@ def _numpy(values: Tensor | ArrayLike) -> Array:
 def _close(
     what: str, found: Tensor | ArrayLike, expected: Tensor | ArrayLike, tolerance: float, *, relative: bool = False
 ) -> None:
-    got, wanted = _numpy(found), _numpy(expected)
-    allowed = tolerance * (1 + np.abs(wanted).max()) if relative else tolerance
-    if not np.allclose(got, wanted, rtol=0, atol=allowed, equal_nan=True):
+    values, reference = _numpy(found), _numpy(expected)
+    allowed = tolerance * (1 + np.abs(reference).max()) if relative else tolerance
+    if not np.allclose(values, reference, rtol=0, atol=allowed, equal_nan=True):
         raise BackboneCheckError(
-            f"{what}: off by {np.abs(got - wanted).max():.3g} where {allowed:.3g} is allowed; "
-            f"found {got.ravel()[:3]}, expected {wanted.ravel()[:3]}"
+            f"{what}: off by {np.abs(values - reference).max():.3g} where {allowed:.3g} is allowed; "
+            f"found {values.ravel()[:3]}, expected {reference.ravel()[:3]}"
         )
 
 

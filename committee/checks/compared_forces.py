@@ -1,4 +1,4 @@
-"""Labelled forces beside the foundation's, made comparable."""
+"""Labelled forces and the foundation's forces of the same frames, made comparable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from committee.checks.unit_mismatch import MIN_FRAMES
 Array = NDArray[np.float64]
 
 PAIR = 2  # atoms
-MOSTLY = 0.9  # of the size of a force that must point along the bond for the force to be one of the bond
-_APART = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])  # forces that drive two atoms apart
+ALONG_BOND = 0.9  # share of a force's norm along the bond above which it counts as a bond force
+_APART = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])  # forces that push two atoms apart
 
 
 @dataclass(frozen=True)
 class ComparedForces:
-    """One frame of n atoms, labelled and as the foundation sees it.
+    """Labelled forces of one frame of n atoms and the foundation's.
 
     Attributes:
         atomic_numbers: (n,).
-        label: (n, 3) in what should be eV/Å.
+        label: (n, 3), expected in eV/Å.
         foundation: (n, 3) eV/Å.
         label_energy_eV: NaN if there is none.
         foundation_energy_eV: of the same frame.
@@ -38,40 +38,40 @@ class ComparedForces:
 
 
 def two_atom_axis(atoms: Atoms) -> Array | None:
-    """Return the vector (3,) from the first to the second atom of a molecule of two; None for everything else."""
+    """Return the vector (3,) from the first to the second atom of a diatomic molecule; None for other frames."""
     return np.asarray(atoms.positions[1] - atoms.positions[0]) if len(atoms) == PAIR and not atoms.pbc.any() else None
 
 
-def kinds_of(frames: Sequence[ComparedForces]) -> list[list[ComparedForces]]:
-    """Frames of the same atoms in the same order."""
-    kinds: dict[bytes, list[ComparedForces]] = {}
+def grouped_by_atoms(frames: Sequence[ComparedForces]) -> list[list[ComparedForces]]:
+    """Group frames with the same elements in the same order."""
+    groups: dict[bytes, list[ComparedForces]] = {}
     for frame in frames:
-        kinds.setdefault(np.asarray(frame.atomic_numbers, dtype=np.int64).tobytes(), []).append(frame)
-    return list(kinds.values())
+        groups.setdefault(np.asarray(frame.atomic_numbers, dtype=np.int64).tobytes(), []).append(frame)
+    return list(groups.values())
 
 
-def about_bond_length(frames: Sequence[ComparedForces]) -> list[ComparedForces]:
-    """Replace the forces of molecules of two atoms by what varies among the frames of a molecule.
+def without_median_bond_force(frames: Sequence[ComparedForces]) -> list[ComparedForces]:
+    """Subtract from the bond forces of each diatomic molecule their median over its frames.
 
-    They have one direction. Where the bond lengths of labels and foundation differ, forces between the two are of
-    opposite sign, and honest. Too few frames to see what varies say nothing; forces that do not point along the bond
-    are left as they are.
+    If the bond lengths of labels and foundation differ, correct forces at lengths in between have opposite signs: only
+    the variation is comparable. Molecules with too few frames are left out; forces that are not along the bond are
+    unchanged.
     """
     compared = [frame for frame in frames if not _is_along_axis(frame)]
-    for kind in kinds_of([frame for frame in frames if _is_along_axis(frame)]):
-        if len(kind) < MIN_FRAMES:
+    for group in grouped_by_atoms([frame for frame in frames if _is_along_axis(frame)]):
+        if len(group) < MIN_FRAMES:
             continue
-        pulls = np.array([[_along(f.label, f.axis), _along(f.foundation, f.axis)] for f in kind])
-        for frame, (label, foundation) in zip(kind, pulls - np.median(pulls, axis=0), strict=True):
+        pulls = np.array([[_along(f.label, f.axis), _along(f.foundation, f.axis)] for f in group])
+        for frame, (label, foundation) in zip(group, pulls - np.median(pulls, axis=0), strict=True):
             compared.append(replace(frame, label=label * _APART, foundation=foundation * _APART))
     return compared
 
 
 def _is_along_axis(frame: ComparedForces) -> bool:
     pull = abs(_along(frame.label, frame.axis)) * np.sqrt(2)
-    return frame.axis is not None and bool(pull >= MOSTLY * np.linalg.norm(frame.label))
+    return frame.axis is not None and bool(pull >= ALONG_BOND * np.linalg.norm(frame.label))
 
 
 def _along(forces: Array, axis: Array | None) -> float:
-    """Force that drives two atoms apart, eV/Å."""
+    """Return the force that pushes two atoms apart, eV/Å."""
     return float(np.vdot(forces[1] - forces[0], axis) / (2 * np.linalg.norm(axis))) if axis is not None else 0.0

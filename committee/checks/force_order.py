@@ -1,4 +1,4 @@
-"""Which atom each row of labelled forces belongs to, where it is not the one it stands at."""
+"""Detection of labelled forces whose rows are not in the order of the atoms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Indices = NDArray[np.int64]
 Pair = tuple[Indices, Array, Array]
 """Atomic numbers (n,), labelled forces (n, 3) and the foundation's (n, 3)."""
 
-FEWEST_ATOMS = 4  # with fewer some order brings any forces near any others
-BEYOND_CHANCE = 1 / 3  # of the distance to a cosine of 1 that chance leaves
+FEWEST_ATOMS = 4  # with fewer, some order makes any forces agree with any others
+BEYOND_CHANCE = 1 / 3  # largest 1 - cosine, in units of the value by chance
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class FoundOrder:
     """An order of atoms.
 
     Attributes:
-        description: in words.
-        agreement: median cosine of labels in this order and the foundation, on frames it was not fitted to.
+        description: the order, in one clause.
+        agreement: median cosine of labels in this order and the foundation, on held-out frames.
     """
 
     description: str
@@ -41,8 +41,8 @@ def _by_number(numbers: Indices) -> Indices:
 
 
 def _grouped(numbers: Indices) -> Indices:
-    seen = list(dict.fromkeys(numbers.tolist()))
-    return np.argsort([seen.index(z) for z in numbers.tolist()], kind="stable")
+    elements = list(dict.fromkeys(numbers.tolist()))
+    return np.argsort([elements.index(z) for z in numbers.tolist()], kind="stable")
 
 
 def _reversed(numbers: Indices) -> Indices:
@@ -58,35 +58,35 @@ NAMED: dict[str, Callable[[Indices], Indices]] = {
 
 
 def named_order(frames: Sequence[Pair]) -> FoundOrder | None:
-    """Return the usual order in which labels agree best with the foundation; None if all leave them as they are."""
+    """Return the common convention in which labels agree best with the foundation; None if none changes the order."""
     tried = []
     for name, order in NAMED.items():
         orders = [order(numbers) for numbers, _, _ in frames]
         if all((rows == np.arange(len(rows))).all() for rows in orders):
             continue
-        described = f"they are {name}, the structure is not" if order is not _reversed else f"they stand {name}"
-        tried.append(FoundOrder(described, _median_cosine(frames, orders)))
+        description = f"they are {name}" + (", the structure is not" if order is not _reversed else "")
+        tried.append(FoundOrder(description, _median_cosine(frames, orders)))
     return max(tried, key=lambda found: found.agreement, default=None)
 
 
 def common_order(frames: Sequence[Pair]) -> FoundOrder | None:
-    """Return the one order that brings labels of the same composition nearest to the foundation.
+    """Return the one order in which labels of the same composition agree best with the foundation.
 
-    It is fitted to every second frame and judged on the others, and the other way round: on frames it has seen the
-    best of n! orders agrees with anything.
+    The agreement is cross-validated between every second frame and the others: on the frames of its fit the best of
+    n! orders agrees with anything.
 
     Returns:
-        None where too few frames share a composition and an order of atoms.
+        The order; None where too few frames share a composition and an order of atoms.
     """
-    kinds: dict[bytes, list[Pair]] = {}
+    groups: dict[bytes, list[Pair]] = {}
     for frame in frames:
-        kinds.setdefault(np.asarray(frame[0], dtype=np.int64).tobytes(), []).append(frame)
-    largest = max(kinds.values(), key=len)
+        groups.setdefault(np.asarray(frame[0], dtype=np.int64).tobytes(), []).append(frame)
+    largest = max(groups.values(), key=len)
     if len(largest) < MIN_FRAMES:
         return None
     halves = largest[::2], largest[1::2]
     agreements = [
-        _median_cosine(judged, [_best_order(fitted)] * len(judged)) for fitted, judged in (halves, halves[::-1])
+        _median_cosine(held_out, [_best_order(fitted)] * len(held_out)) for fitted, held_out in (halves, halves[::-1])
     ]
     order = _best_order(largest)
     moved = [f"row {row} to atom {atom}" for row, atom in enumerate(order) if row != atom]
@@ -95,13 +95,13 @@ def common_order(frames: Sequence[Pair]) -> FoundOrder | None:
 
 
 def changing_order(frames: Sequence[Pair]) -> FoundOrder | None:
-    """Say whether an order of its own for each frame brings labels near the foundation.
+    """Determine whether labels agree with the foundation when each frame has an order of its own.
 
-    The best of n! orders agrees with much by chance. How much is seen from the same labels with their axes exchanged,
-    which have the same sizes and belong to no atom.
+    The best of n! orders agrees to some degree by chance. The same labels with their axes permuted, which have the
+    same norms and belong to no atom, measure how much.
 
     Returns:
-        None where it does not, or where frames have too few atoms to tell.
+        The finding; None where they do not agree, or where frames have too few atoms to decide.
     """
     large = [frame for frame in frames if len(frame[0]) >= FEWEST_ATOMS]
     if len(large) < MIN_FRAMES:
@@ -111,20 +111,20 @@ def changing_order(frames: Sequence[Pair]) -> FoundOrder | None:
 
 
 def fits_in_some_order(frames: Sequence[Pair]) -> float:
-    """Return how well labels agree with the foundation, each frame in its best order; 0 where chance would do as well.
+    """Return the agreement of labels with the foundation, each frame in its best order; 0 if chance explains it.
 
     Args:
         frames: of at least ``FEWEST_ATOMS`` atoms; with fewer, 0 is returned.
     """
     if any(len(numbers) < FEWEST_ATOMS for numbers, _, _ in frames):
         return 0.0
-    turned = [(numbers, label[:, [1, 2, 0]], foundation) for numbers, label, foundation in frames]
-    own, chance = (_median_cosine(tried, [_best_order([frame]) for frame in tried]) for tried in (frames, turned))
-    return own if own >= AGREEMENT and 1 - own <= BEYOND_CHANCE * (1 - chance) else 0.0
+    permuted = [(numbers, label[:, [1, 2, 0]], foundation) for numbers, label, foundation in frames]
+    agreement, chance = (_median_cosine(pairs, [_best_order([p]) for p in pairs]) for pairs in (frames, permuted))
+    return agreement if agreement >= AGREEMENT and 1 - agreement <= BEYOND_CHANCE * (1 - chance) else 0.0
 
 
 def _best_order(frames: Sequence[Pair]) -> Indices:
-    """For each row of the labels the atom it fits best, one to one."""
+    """Return for each row of the labels the atom that it fits best, one to one."""
     gain = sum(
         (label @ foundation.T) / (np.linalg.norm(label) * np.linalg.norm(foundation)) for _, label, foundation in frames
     )
@@ -133,6 +133,6 @@ def _best_order(frames: Sequence[Pair]) -> Indices:
 
 
 def _median_cosine(frames: Sequence[Pair], orders: Sequence[Indices]) -> float:
-    """Agreement when row k of the labels is given to atom ``order[k]``."""
+    """Return the agreement if row k of the labels belongs to atom ``order[k]``."""
     cosines = [cosine(label, foundation[order]) for (_, label, foundation), order in zip(frames, orders, strict=True)]
     return float(np.median(cosines))

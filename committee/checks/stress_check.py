@@ -1,4 +1,4 @@
-"""Labelled stress against the foundation's: unit, sign and order of components."""
+"""Comparison of labelled stress with the foundation's: unit, sign and order of components."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ STRESS_UNITS = {
     "Hartree/bohr³": Bohr**3 / Hartree,
     "Ry/bohr³": Bohr**3 / Ry,
 }
-"""Unit -> the number that stands for 1 eV/Å³ in it."""
+"""Unit -> 1 eV/Å³ in this unit."""
 
 ORDERS = {
     "xx yy zz xy yz zx, as VASP prints them": (0, 1, 2, 4, 5, 3),
     "xx yy zz xy xz yz": (0, 1, 2, 5, 4, 3),
     "xx xy xz yy yz zz": (0, 3, 5, 4, 2, 1),
 }
-"""Order of six components -> where each one of xx yy zz yz xz xy stands in it."""
+"""Order of six components -> positions of xx yy zz yz xz xy in it."""
 
-MENDED = 0.85  # cosine of shear components that another order must reach
-LEFT = 1 / 3  # of the distance to a cosine of 1 that it may leave
-FAR_FACTOR = 8.0  # no foundation whose stress varies alike is off by so much
-FAR_OUT = 10.0  # times the usual size of what varies: such frames, close contacts for example, do not decide
-SMALLEST_STRESS_EV_PER_A3 = 1e-3  # root mean square of the foundation's variation: below it zeros are no wonder
-SMALLEST_SHEAR_EV_PER_A3 = 1e-3  # root mean square of the foundation's, 0.16 GPa: below it no order can be told
+MIN_REORDERED_COSINE = 0.85  # of the shear components in another order
+MAX_REMAINDER = 1 / 3  # largest 1 - cosine in another order, relative to the given order
+FAR_FACTOR = 8.0  # no foundation whose stress correlates is wrong by this factor
+OUTLIER_FACTOR = 10.0  # frames whose variation is this many times the median, such as close contacts, are left out
+SMALLEST_STRESS_EV_PER_A3 = 1e-3  # root mean square of the foundation's variation; below it zero labels are plausible
+SMALLEST_SHEAR_EV_PER_A3 = 1e-3  # root mean square of the foundation's, 0.16 GPa; below it the order is undetermined
 
 
 @dataclass(frozen=True)
 class ComparedStress:
-    """One periodic frame, labelled and as the foundation sees it.
+    """Labelled stress of one periodic frame and the foundation's.
 
     Attributes:
-        label: (6,) in what should be eV/Å³ and ASE's order.
+        label: (6,), expected in eV/Å³ and ASE's order.
         foundation: (6,) eV/Å³.
-        volume_A3: of the cell.
-        system: what it is a frame of, for example its formula.
+        volume_A3: volume of the cell.
+        system: name of the system, for example its formula.
     """
 
     label: Array
@@ -53,13 +53,13 @@ class ComparedStress:
 
 
 def check_stress(frames: Sequence[ComparedStress]) -> str:
-    """Name what is wrong with labelled stress, in one sentence; empty if nothing is clear.
+    """Describe the error of labelled stress in one sentence; empty if none is identified.
 
-    What varies among the frames of a system is compared: an even pressure is a difference of equilibrium volumes, and
-    honest.
+    Only the variation among the frames of a system is compared: a constant pressure is a difference of equilibrium
+    volumes, and correct.
 
     Args:
-        frames: of one engine.
+        frames: labelled frames of one engine.
     """
     if len(frames) < MIN_FRAMES:
         return ""
@@ -71,7 +71,8 @@ def check_stress(frames: Sequence[ComparedStress]) -> str:
         label = label[:, ORDERS[order]]
     found = [f"the stress has its components in the order {order}, expected xx yy zz yz xz xy" if order else ""]
     systems = np.unique([frame.system for frame in frames], return_inverse=True)[1]
-    found += [_sign_and_unit(*_usual(_about_median(label, systems), _about_median(foundation, systems)), volumes)]
+    variations = _without_outliers(_about_median(label, systems), _about_median(foundation, systems))
+    found += [_sign_and_unit(*variations, volumes)]
     return "; ".join(filter(None, found))
 
 
@@ -81,10 +82,10 @@ def _about_median(stress: Array, systems: NDArray[np.int64]) -> Array:
     return np.asarray(stress - medians[systems])
 
 
-def _usual(label: Array, foundation: Array) -> tuple[Array, Array]:
-    """Leave out frames that are far out in the eyes of labels or foundation."""
-    sizes = [np.linalg.norm(stress, axis=1) for stress in (label, foundation)]
-    kept = np.all([size <= FAR_OUT * np.median(size[size > 0]) for size in sizes if size.any()], axis=0)
+def _without_outliers(label: Array, foundation: Array) -> tuple[Array, Array]:
+    """Leave out frames that are outliers of labels or foundation."""
+    norms = [np.linalg.norm(stress, axis=1) for stress in (label, foundation)]
+    kept = np.all([norm <= OUTLIER_FACTOR * np.median(norm[norm > 0]) for norm in norms if norm.any()], axis=0)
     kept = np.broadcast_to(kept, len(label))
     return label[kept], foundation[kept]
 
@@ -107,11 +108,11 @@ def _sign_and_unit(label: Array, foundation: Array, volumes: Array) -> str:
 
 
 def _order(label: Array, foundation: Array) -> str:
-    """Name the order in which shear components agree though they do not as they stand; empty if they do."""
+    """Return the order in which shear components agree although they disagree in the given one; empty if none does."""
     shear = slice(3, 6)
     if np.sqrt(np.mean(foundation[:, shear] ** 2)) < SMALLEST_SHEAR_EV_PER_A3:
         return ""
     tried = {name: abs(cosine(label[:, order][:, shear], foundation[:, shear])) for name, order in ORDERS.items()}
     best = max(tried, key=tried.__getitem__)
     given = abs(cosine(label[:, shear], foundation[:, shear]))
-    return best if tried[best] >= MENDED and 1 - tried[best] < LEFT * (1 - given) else ""
+    return best if tried[best] >= MIN_REORDERED_COSINE and 1 - tried[best] < MAX_REMAINDER * (1 - given) else ""

@@ -1,4 +1,4 @@
-"""Foundation plus faded committee: the pieces that every mode of prediction is made of."""
+"""The committee's faded correction and its deviations, common to all modes of prediction."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from committee.settings import CommitteeSettings
 
 @dataclass(frozen=True)
 class Correction:
-    """The committee's word on one evaluation of N atoms in B frames.
+    """The committee's correction of one evaluation of N atoms in B frames.
 
     Attributes:
         mean: (B,) faded mean correction, eV, part of the graph.
@@ -32,7 +32,7 @@ class Correction:
 def correct(
     evaluation: Evaluation, heads: ResidualHeads, metric: LatentMetric | None, settings: CommitteeSettings
 ) -> Correction:
-    """Evaluate the heads; priors cancel in the mean and count in the deviations."""
+    """Evaluate the heads; priors cancel in the mean and contribute to the deviations."""
     features, rows = evaluation.features, heads.rows(evaluation.atomic_numbers)
     mean = heads.mean_value(features, rows)
     distance = None
@@ -51,10 +51,10 @@ def correct(
 
 
 def pull_back(evaluation: Evaluation, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """Forces (M, N, 3) and stress (M, B, 3, 3) of M energies given by their slopes in the features (M, N, D).
+    """Return forces (M, N, 3) and stress (M, B, 3, 3) of M energies, given their slopes in the features (M, N, D).
 
-    One vector-Jacobian product each: batching them through a message-passing network is no faster on a CPU, and
-    takes M times the memory.
+    One vector-Jacobian product each: batching them through a message-passing network is no faster on a CPU and
+    needs M times the memory.
     """
     pulled = [
         torch.autograd.grad(

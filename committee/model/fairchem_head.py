@@ -1,7 +1,7 @@
-"""A trained committee as a head of fairchem: what an exported checkpoint names by its import path.
+"""A trained committee as an output head of fairchem.
 
-A checkpoint made by ``committee.export`` says ``committee.model.fairchem_head.CommitteeHead``; fairchem builds it, so
-that the file opens wherever this package is installed.
+A checkpoint from ``committee.export`` names ``committee.model.fairchem_head.CommitteeHead`` by its import path;
+fairchem builds it, so that the file opens wherever this package is installed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ ENERGY_BLOCK = "energy_block"
 class CommitteeHead(nn.Module):
     """The foundation's own head, with the committee's faded mean added to the energy of each atom.
 
-    The correction enters where the foundation's head sums over atoms, so that fairchem differentiates the sum: one
-    backward pass gives forces and stress of both. Frames of other tasks are left to the foundation.
+    The correction is added before the foundation's head sums over atoms, so that fairchem differentiates the sum: one
+    backward pass gives forces and stress of both. Frames of other tasks are not corrected.
 
     Args:
         backbone: fairchem's backbone.
         foundation: config of the foundation's head: its ``module`` and arguments.
         task_name: the task that the committee was trained on.
         committee: the committee's settings.
-        elements: atomic numbers that the heads have rows for.
+        elements: atomic numbers of the rows of the heads.
         known_elements: atomic numbers of the latent distance; empty for an untrained committee.
-        rmsd: by which the task's energies are divided inside the model.
+        rmsd: the divisor of the task's energies inside the model.
     """
 
     use_amp = False
@@ -68,20 +68,20 @@ class CommitteeHead(nn.Module):
         with torch.enable_grad():
             block.correction = self._correction(data, emb)
             try:
-                answers: dict[str, Any] = self.foundation_head(data, emb)
+                outputs: dict[str, Any] = self.foundation_head(data, emb)
             finally:
                 block.correction = None
-        return answers
+        return outputs
 
     def prepare_for_inference(self, data: Any, settings: Any) -> "CommitteeHead":
-        """Let the foundation's head merge its experts, if it has any."""
+        """Call the same method of the foundation's head, which merges its experts if it has any."""
         prepare = getattr(self.foundation_head, "prepare_for_inference", None)
         if prepare is not None:
             self.foundation_head = prepare(data, settings)
         return self
 
     def _correction(self, data: Any, emb: dict[str, Tensor]) -> Tensor:
-        """Faded mean of each atom (N,), in units of the model; zero in frames of other tasks."""
+        """Return the faded mean of each atom (N,), in units of the model; zero in frames of other tasks."""
         numbers = data["atomic_numbers"].long()
         features = emb["node_embedding"].narrow(1, 0, 1).squeeze(1)
         mean = self.heads.mean_value(features, self.heads.rows(numbers))
@@ -94,7 +94,7 @@ class CommitteeHead(nn.Module):
 
 
 class CorrectedEnergy(nn.Module):
-    """The block that makes atomic energies, plus a correction that is handed in before each pass."""
+    """The block that predicts atomic energies, plus a correction that is set before each pass."""
 
     def __init__(self, block: nn.Module):
         super().__init__()
@@ -102,16 +102,16 @@ class CorrectedEnergy(nn.Module):
         self.correction: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
-        """Atomic energies (N, 1)."""
+        """Return atomic energies (N, 1)."""
         energies: Tensor = self.foundation_block(features)
         return energies if self.correction is None else energies + self.correction.view_as(energies)
 
 
 def wrap_energy_block(head: nn.Module) -> str:
-    """Put the correction around the head's energy block and return the block's path within the head.
+    """Wrap the head's energy block with the correction and return the block's path within the head.
 
     Raises:
-        ValueError: the head makes its energy in another way.
+        ValueError: the head does not have exactly one energy block.
     """
     found: list[str] = [name for name, _ in head.named_modules() if name.split(".")[-1] == ENERGY_BLOCK]
     if len(found) != 1:
@@ -123,7 +123,7 @@ def wrap_energy_block(head: nn.Module) -> str:
 
 
 def _empty_metric(elements: Sequence[int], features: int) -> LatentMetric | None:
-    """A latent distance of the right shape, to be filled from the checkpoint."""
+    """Return a latent distance of the right shape, whose values the checkpoint provides."""
     if not elements:
         return None
     latent = LatentDistance()

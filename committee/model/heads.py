@@ -29,7 +29,7 @@ class HeadStack(nn.Module):
         self.w3 = nn.Parameter(torch.zeros(members, elements, hidden))
 
     def forward(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate every member and its slope; the slope is written out so that training needs one backward only.
+        """Evaluate every member and its slope; the slope is analytic so that training needs one backward pass only.
 
         Args:
             inputs: (N, D) standardised features.
@@ -49,9 +49,9 @@ class HeadStack(nn.Module):
 class ResidualHeads(nn.Module):
     """The committee's K corrections of an atom's energy, centred per element.
 
-    The last layers start at zero, so an untrained committee corrects nothing. The per-element constant of an
-    atomic energy is a gauge freedom that a fade would turn into false forces: it is subtracted (``center``),
-    and the reference shifts carry it. Fixed random priors p_k with Σ_k p_k = 0 give a spread before training.
+    The last layers start at zero, so the correction of an untrained committee is zero. The per-element constant of an
+    atomic energy is a gauge freedom that a fade would convert into spurious forces: it is subtracted (``center``)
+    and included in the reference shifts. Fixed random priors p_k with Σ_k p_k = 0 give a spread before training.
     """
 
     scale: Tensor
@@ -74,17 +74,17 @@ class ResidualHeads(nn.Module):
         self.register_buffer("row_of_element", rows)
 
     def rows(self, atomic_numbers: Tensor) -> Tensor:
-        """Row of each atom's element in the per-element tables."""
+        """Return the row of each atom's element in the per-element tables."""
         return self.row_of_element[atomic_numbers]
 
     def standardise_by(self, features: Tensor, rows: Tensor, settled: frozenset[int] = frozenset()) -> None:
         """Set mean and scale of the inputs from training atoms: features (N, D), element rows (N,).
 
-        Elements in ``settled`` (atomic numbers) keep theirs, since trained weights rest on them.
+        Elements in ``settled`` (atomic numbers) keep theirs, since trained weights depend on them.
 
-        The scale is the geometric mean of a feature's own spread and that of all features of the element: by its own
-        spread alone every feature counts alike, noise included, and the common one drowns all but the largest
-        (either costs 10 to 40 % of the force error with a few dozen labels).
+        The scale is the geometric mean of a feature's own spread and that of all features of the element: its own
+        spread alone gives noise the same weight as every other feature, and the common one suppresses all but the
+        largest features (either raises the force error by 10 to 40 % with a few dozen labels).
         """
         pooled = features.std(0, correction=0).clamp_min(1e-12)
         for row in rows.unique().tolist():
@@ -97,7 +97,7 @@ class ResidualHeads(nn.Module):
             self.scale[row] = (spread.clamp_min(1e-3 * common) * common).sqrt()
 
     def raw(self, features: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (K, N) before centring and slopes with respect to the unstandardised features (K, N, D)."""
+        """Return values (K, N) before centring, and slopes in the unstandardised features (K, N, D)."""
         inputs = (features - self.mean[rows]) / self.scale[rows]
         values, slopes = self.stack(inputs, rows)
         if self.prior is not None:
@@ -107,23 +107,23 @@ class ResidualHeads(nn.Module):
         return values, slopes / self.scale[rows]
 
     def forward(self, features: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Centred values δ_k (K, N) in eV and slopes ∂δ_k/∂h (K, N, D)."""
+        """Return centred values δ_k (K, N) in eV and slopes ∂δ_k/∂h (K, N, D)."""
         values, slopes = self.raw(features, rows)
         return values - self.centers[:, rows], slopes
 
     def mean_value(self, features: Tensor, rows: Tensor) -> Tensor:
-        """Mean over the members (N,), differentiable by autograd; the priors cancel and are left out."""
+        """Return the mean over the members (N,), differentiable by autograd; the priors cancel and are left out."""
         values: Tensor = self.stack((features - self.mean[rows]) / self.scale[rows], rows)[0]
         return values.mean(0) - self.centers.mean(0)[rows]
 
     def center(self, features: Tensor, rows: Tensor) -> None:
-        """Make the mean of each member's values over these atoms zero for each element."""
+        """Set the centres so that each member's mean over these atoms is zero for each element."""
         with torch.no_grad():
             self.centers.copy_(element_means(self.raw(features, rows)[0], rows, len(self.elements)))
 
 
 def element_means(values: Tensor, rows: Tensor, elements: int) -> Tensor:
-    """Mean over the atoms of each element: values (K, N), rows (N,) -> (K, elements); 0 where there is no atom."""
+    """Return the mean over the atoms of each element: values (K, N), rows (N,) -> (K, elements); 0 without atoms."""
     sums = values.new_zeros(len(values), elements).index_add(1, rows, values)
     return torch.div(sums, torch.bincount(rows, minlength=elements).clamp_min(1))
 

@@ -1,4 +1,4 @@
-"""How far an atom's features are from those of known frames: 1 = typical of known frames."""
+"""Distance of an atom's features from those of the training frames: 1 = typical of training frames."""
 
 from typing import Self
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from committee.errors import TrainingDataError
 
 _MATRIX = 2  # dimensions
-UNKNOWN_DISTANCE = 1e3  # an element without a single known atom: beyond every fade
+UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond every fade
 
 
 class LatentDistance(BaseEstimator):  # type: ignore[misc]
-    """Mahalanobis distance of an atom's features from the known atoms of its element.
+    """Mahalanobis distance of an atom's features from the training atoms of its element.
 
     d = |W_Z (h - μ_Z)| / (√D s_Z), where W_Z whitens by the Ledoit-Wolf covariance of the element's features and s_Z
-    is the median of the same distance for frames its covariance has not seen (K folds over groups): the covariance
-    of a few frames fits those frames far too well, so that a scale taken from them would call every new frame far.
+    is the median of the same distance on held-out frames (K folds over groups): the covariance of a few frames
+    overfits them, so that with a scale from the same frames every new frame would be distant.
 
     Args:
-        folds: number of folds over groups that set the scale.
+        folds: number of folds over groups for the scale.
 
     Attributes:
-        elements_: (Z,) atomic numbers of the known elements, ascending.
+        elements_: (Z,) atomic numbers of the training elements, ascending.
         means_: (Z, D).
         whiteners_: (Z, D, D), already divided by √D and by the scale.
         scales_: (Z,) the scale s_Z.
@@ -42,7 +42,7 @@ class LatentDistance(BaseEstimator):  # type: ignore[misc]
         atomic_numbers: NDArray[np.integer],
         groups: NDArray[np.integer],
     ) -> Self:
-        """Learn from known atoms.
+        """Fit mean, whitener and scale of each element to training atoms.
 
         Args:
             features: (N, D).
@@ -52,19 +52,19 @@ class LatentDistance(BaseEstimator):  # type: ignore[misc]
         Raises:
             TrainingDataError: no atoms, or features that are not finite.
         """
-        known: NDArray[np.float64] = np.asarray(features, dtype=np.float64)
-        if known.ndim != _MATRIX or len(known) == 0 or not np.isfinite(known).all():
-            raise TrainingDataError(f"Latent distance needs finite features (N, D), received shape {known.shape}.")
+        values: NDArray[np.float64] = np.asarray(features, dtype=np.float64)
+        if values.ndim != _MATRIX or len(values) == 0 or not np.isfinite(values).all():
+            raise TrainingDataError(f"Latent distance needs finite features (N, D), received shape {values.shape}.")
         self.elements_ = np.unique(atomic_numbers)
-        self.means_, whiteners = _metric(known, atomic_numbers, self.elements_)
-        self.scales_ = self._scales(known, atomic_numbers, np.asarray(groups))
+        self.means_, whiteners = _metric(values, atomic_numbers, self.elements_)
+        self.scales_ = self._scales(values, atomic_numbers, np.asarray(groups))
         self.whiteners_ = whiteners / self.scales_[:, None, None]
         return self
 
     def predict(self, features: NDArray[np.floating], atomic_numbers: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
-        asked: NDArray[np.float64] = np.asarray(features, dtype=np.float64)
-        return _distances(asked, np.asarray(atomic_numbers), self.elements_, self.means_, self.whiteners_)
+        """Return the distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
+        values: NDArray[np.float64] = np.asarray(features, dtype=np.float64)
+        return _distances(values, np.asarray(atomic_numbers), self.elements_, self.means_, self.whiteners_)
 
     def metric(self, dtype: torch.dtype = torch.float64) -> "LatentMetric":
         """Return the same distance as a differentiable module."""
@@ -73,15 +73,15 @@ class LatentDistance(BaseEstimator):  # type: ignore[misc]
     def _scales(
         self, features: NDArray[np.float64], atomic_numbers: NDArray[np.integer], groups: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        unseen = np.full(len(features), np.nan)
+        held_out = np.full(len(features), np.nan)
         n_groups = len(np.unique(groups))
         if n_groups > 1:
-            for known, new in GroupKFold(min(self.folds, n_groups)).split(features, groups=groups):
-                elements = np.unique(atomic_numbers[known])
-                means, whiteners = _metric(features[known], atomic_numbers[known], elements)
-                distances = _distances(features[new], atomic_numbers[new], elements, means, whiteners)
-                unseen[new] = np.where(np.isin(atomic_numbers[new], elements), distances, np.nan)
-        return _typical(unseen, atomic_numbers, self.elements_)
+            for train, test in GroupKFold(min(self.folds, n_groups)).split(features, groups=groups):
+                elements = np.unique(atomic_numbers[train])
+                means, whiteners = _metric(features[train], atomic_numbers[train], elements)
+                distances = _distances(features[test], atomic_numbers[test], elements, means, whiteners)
+                held_out[test] = np.where(np.isin(atomic_numbers[test], elements), distances, np.nan)
+        return _typical(held_out, atomic_numbers, self.elements_)
 
 
 class LatentMetric(nn.Module):
@@ -97,12 +97,12 @@ class LatentMetric(nn.Module):
         self.register_buffer("whiteners", torch.as_tensor(fitted.whiteners_, dtype=dtype))
 
     def forward(self, features: Tensor, atomic_numbers: Tensor) -> Tensor:
-        """Distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
+        """Return the distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
         distance = features.new_full((len(features),), UNKNOWN_DISTANCE)
         for element, mean, whitener in zip(self.elements, self.means, self.whiteners, strict=True):
             mine = torch.nonzero(atomic_numbers == element).flatten()
             whitened = (features[mine] - mean) @ whitener
-            # The root has no slope at zero: a floor far below any distance keeps the derivative finite.
+            # The square root is not differentiable at zero: a floor far below any distance keeps the gradient finite.
             distance = distance.index_copy(0, mine, (whitened.square().sum(-1) + 1e-12).sqrt())
         return distance
 
@@ -110,7 +110,7 @@ class LatentMetric(nn.Module):
 def _metric(
     features: NDArray[np.float64], atomic_numbers: NDArray[np.integer], elements: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (Z, D) and whitener (Z, D, D), divided by √D, of each element."""
+    """Return mean (Z, D) and whitener (Z, D, D), divided by √D, of each element."""
     dimension = features.shape[1]
     means = np.stack([features[atomic_numbers == z].mean(0) for z in elements])
     centred = features - means[np.searchsorted(elements, atomic_numbers)]
@@ -118,14 +118,14 @@ def _metric(
     whiteners = np.empty((len(elements), dimension, dimension))
     for row, z in enumerate(elements):
         mine = centred[atomic_numbers == z]
-        # One atom has no covariance: the spread of all elements stands in for it.
+        # One atom has no covariance: that of all elements is used instead.
         values, vectors = np.linalg.eigh(_covariance(mine if len(mine) > 1 else centred))
         whiteners[row] = vectors / np.sqrt(np.maximum(values, floor) * dimension)
     return means, whiteners
 
 
 def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance (D, D) of atoms (N, D); a single atom in all has none."""
+    """Return the covariance (D, D) of atoms (N, D); zero for a single atom."""
     if len(centred) == 1:
         return np.zeros((centred.shape[1], centred.shape[1]))
     covariance: NDArray[np.float64] = LedoitWolf(assume_centered=True).fit(centred).covariance_
@@ -147,12 +147,12 @@ def _distances(
 
 
 def _typical(
-    unseen: NDArray[np.float64], atomic_numbers: NDArray[np.integer], elements: NDArray[np.integer]
+    held_out: NDArray[np.float64], atomic_numbers: NDArray[np.integer], elements: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Median unseen distance of each element; elements without one borrow the largest of the others, or 1."""
+    """Return the median held-out distance of each element; without one, the largest of the other elements, or 1."""
     medians = np.full(len(elements), np.nan)
     for row, z in enumerate(elements):
-        mine = unseen[atomic_numbers == z]
+        mine = held_out[atomic_numbers == z]
         mine = mine[np.isfinite(mine)]
         medians[row] = np.median(mine) if len(mine) else np.nan
     fallback = np.nanmax(medians) if np.isfinite(medians).any() else 1.0

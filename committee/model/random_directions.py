@@ -1,4 +1,4 @@
-"""Along which displacements a frame's tangents are taken: every coordinate, or a few random directions."""
+"""Directions of a frame's tangents: every coordinate, or a few random displacements."""
 
 import hashlib
 
@@ -10,19 +10,19 @@ from committee.settings import TrainingSettings
 
 
 def is_exact(n_atoms: int, settings: TrainingSettings) -> bool:
-    """Whether every coordinate of a frame gets its tangent; so many directions cost as much as all of them."""
+    """Whether the tangents of a frame cover every coordinate, also if random directions would cost as much."""
     return n_atoms <= settings.exact_up_to_atoms or settings.sketch_directions >= 3 * n_atoms
 
 
 def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArray[np.float32]:
-    """Random Gaussian displacements (m, n, 3) of a frame; none, (0, n, 3), where tangents are exact.
+    """Draw Gaussian displacements (m, n, 3) of a frame; none, (0, n, 3), where tangents are exact.
 
     For an error e of the forces and v ~ N(0, 1) the mean of (e·v)² is |e|²: a few directions give the squared loss
-    without bias, and no other loss. The directions belong to the structure, so that a retraining finds the same.
+    without bias, and no other loss. The directions depend only on the structure, so that a retraining uses the same.
 
     Args:
         atoms: the frame of n atoms.
-        structure: its hash, the seed.
+        structure: hash of the structure, the random seed.
         settings: threshold and number of directions.
     """
     n_atoms = len(atoms)

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from committee.errors import TrainingDataError
 
 RANK_TOLERANCE = 1e-10  # relative; compositions are integers, so true zeros are far below
-UNKNOWN_REACH = 1e3  # how much further than a known element one without a prior moves
+NO_PRIOR_SCALE = 1e3  # scale of the shift of an element without a prior, relative to one with a prior
 
 
 @dataclass(frozen=True)
 class ReferenceShifts:
-    """ε of E = E_foundation + Σ_i ε(Z_i), and how well it is known.
+    """ε of E = E_foundation + Σ_i ε(Z_i), and how well the data determine it.
 
     Attributes:
         eV_per_atom: atomic number -> shift, eV; an element that is not listed has shift 0.
-        undetermined: symbols of elements whose single shifts the data cannot tell apart.
-        residual_spread_eV_per_atom: standard deviation over frames of what the shifts leave, eV/atom.
+        undetermined: symbols of elements whose individual shifts the data do not determine.
+        residual_spread_eV_per_atom: standard deviation over frames of the residuals, eV/atom.
     """
 
     eV_per_atom: Mapping[int, float] = field(default_factory=dict)
@@ -36,15 +36,15 @@ class ReferenceShifts:
     ) -> "ReferenceShifts":
         """Fit by minimum-norm least squares.
 
-        A ridge would leave whole eV per atom when two codes differ by 500 eV per atom; the solution nearest to the
-        prior is exact wherever the compositions determine the sum, and the prior decides only what they leave open.
+        A ridge penalty would leave errors of eV per atom when two codes differ by 500 eV per atom; the solution
+        closest to the prior is exact wherever the compositions determine the sum, and the prior decides only the rest.
 
         Args:
-            atomic_numbers: of each of B frames, (n_b,).
+            atomic_numbers: atomic numbers of each of B frames, (n_b,).
             differences_eV: (B,) label minus foundation, total energies.
-            prior_eV: atomic number -> shift, eV, for example from isolated atoms; 0 by default, which splits evenly
-                what the compositions leave open. Where it knows some elements only, the others take what these leave.
-                Elements that no frame holds keep theirs.
+            prior_eV: atomic number -> shift, eV, for example from isolated atoms; 0 by default, which divides the
+                undetermined part evenly. If it has some elements only, the others receive the undetermined part.
+                Elements absent from all frames keep their prior.
 
         Raises:
             TrainingDataError: no frame, or a difference that is not finite.
@@ -61,9 +61,9 @@ class ReferenceShifts:
         counts = np.array([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], dtype=float)
         prior = dict(prior_eV or {})
         start = np.array([prior.get(int(z), 0.0) for z in elements])
-        reach = np.array([1.0 if not prior or int(z) in prior else UNKNOWN_REACH for z in elements])
-        moves = reach * np.linalg.lstsq(counts * reach, differences - counts @ start, rcond=RANK_TOLERANCE)[0]
-        shifts = start + moves
+        scale = np.array([1.0 if not prior or int(z) in prior else NO_PRIOR_SCALE for z in elements])
+        changes = scale * np.linalg.lstsq(counts * scale, differences - counts @ start, rcond=RANK_TOLERANCE)[0]
+        shifts = start + changes
         residuals = (differences - counts @ shifts) / counts.sum(1)
         return cls(
             {**prior, **{int(z): float(shift) for z, shift in zip(elements, shifts, strict=True)}},
@@ -72,38 +72,38 @@ class ReferenceShifts:
         )
 
     @staticmethod
-    def determined(atomic_numbers: Sequence[NDArray[np.integer]], asked: NDArray[np.integer]) -> bool:
+    def determined(atomic_numbers: Sequence[NDArray[np.integer]], composition: NDArray[np.integer]) -> bool:
         """Whether energies of some compositions determine the sum of the shifts of another one.
 
         Args:
-            atomic_numbers: of each of B frames with an energy.
-            asked: of the frame whose sum is asked for.
+            atomic_numbers: atomic numbers of each of B frames with an energy.
+            composition: atomic numbers of the other frame, (n,).
         """
         if not atomic_numbers:
             return False
-        elements = np.unique(np.concatenate([asked, *atomic_numbers]))
+        elements = np.unique(np.concatenate([composition, *atomic_numbers]))
         rows = np.unique([[np.sum(numbers == z) for z in elements] for numbers in atomic_numbers], axis=0)
-        extended = np.vstack([rows, [np.sum(asked == z) for z in elements]])
+        extended = np.vstack([rows, [np.sum(composition == z) for z in elements]])
         return bool(np.linalg.matrix_rank(extended) == np.linalg.matrix_rank(rows))
 
     def total_eV(self, atomic_numbers: NDArray[np.integer]) -> float:
-        """Σ_i ε(Z_i) of one frame, eV."""
+        """Return Σ_i ε(Z_i) of one frame, eV."""
         return float(sum(self.eV_per_atom.get(int(z), 0.0) for z in atomic_numbers))
 
     @property
     def warning(self) -> str:
-        """What a user should know about elements that the data cannot tell apart; empty if all is determined."""
+        """A warning about elements whose shifts the data do not determine; empty if there are none."""
         if not self.undetermined:
             return ""
         return (
-            f"The labels do not tell the reference shifts of {', '.join(self.undetermined)} apart: energies are right "
-            "for the compositions trained on and unknown by a constant for others. "
+            f"The labels do not determine the reference shifts of {', '.join(self.undetermined)} separately: energies "
+            "are correct for the training compositions and undetermined by a constant for others. "
             "Label a frame of another composition."
         )
 
 
 def _undetermined(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """True for each element whose unit vector has a part in the null space of the composition matrix."""
+    """Return True for each element whose unit vector has a component in the null space of the composition matrix."""
     _, values, directions = np.linalg.svd(counts, full_matrices=True)
     rank = int(np.sum(values > RANK_TOLERANCE * values.max()))
     return np.asarray(np.square(directions[rank:]).sum(0) > RANK_TOLERANCE)

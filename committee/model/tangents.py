@@ -1,4 +1,4 @@
-"""What retraining needs of the foundation, computed once per labelled frame and kept on disk."""
+"""The foundation's energy, features and feature tangents of each labelled frame, computed once and cached on disk."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -29,15 +29,15 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 @dataclass(frozen=True)
 class Tangents:
-    """One frame seen through the foundation.
+    """The foundation's evaluation of one frame.
 
     Attributes:
-        structure: SHA-256 of the structure, so that an id that was given to another one is noticed.
+        structure: SHA-256 of the structure, which detects an id that is reused for another one.
         energy: () foundation energy, eV, float64.
         forces: (n, 3) eV/Å.
-        stress: (6,) eV/Å³; NaN unless periodic in three directions and known to the foundation.
+        stress: (6,) eV/Å³; NaN unless periodic in three directions and provided by the foundation.
         features: (n, D) h.
-        sketch: (m, n, 3) the random displacements that stand for the 3n coordinates; (0, n, 3) where all of them do.
+        sketch: (m, n, 3) random displacements used instead of the 3n coordinates; (0, n, 3) if all coordinates are.
         tangents: (M, n, D) ∂h along M directions: 3n coordinates or m sketched displacements (1/Å), then 6 strains if
             periodic in three directions.
         volume: () Å³; NaN unless periodic in three directions.
@@ -65,16 +65,16 @@ def cached_tangents(
     settings: TrainingSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Tangents]:
-    """Read each frame's tangents from the cache, computing (in batches) and storing those that are not there.
+    """Read each frame's tangents from the cache; compute (in batches) and store missing ones.
 
-    An entry counts as there if it belongs to the same structure and holds the directions that the settings ask for.
+    A cached entry is used if it belongs to the same structure and has the directions that the settings require.
 
     Args:
         backbone: the frozen foundation.
         frames: (id, structure) pairs; ids are file names.
-        folder: the cache; files lie under ``folder/<backbone fingerprint>/<id>.npz``.
-        settings: which frames are sketched, and how.
-        progress: called with (frames done, frames in all).
+        folder: the cache; files are at ``folder/<backbone fingerprint>/<id>.npz``.
+        settings: threshold and number of random directions.
+        progress: called with (frames done, number of frames).
     """
     settings = settings or TrainingSettings()
     for name, _ in frames:
@@ -107,12 +107,12 @@ def compute_tangents(
 ) -> list[Tangents]:
     """Evaluate B frames of n atoms and one periodicity together.
 
-    Direction j moves every frame at once; frames do not see each other, so one product serves all.
+    Direction j displaces all frames at once; frames do not interact, so one product gives the tangents of all.
 
     Args:
         backbone: the frozen foundation.
         frames: B structures.
-        sketches: (B, m, n, 3) displacements of each frame; with none of them (m = 0) every coordinate is moved.
+        sketches: (B, m, n, 3) displacements of each frame; without any (m = 0) every coordinate is displaced.
     """
     n_frames, n_atoms = len(frames), len(frames[0])
     if sketches is None:
@@ -137,7 +137,7 @@ def compute_tangents(
 
 
 def structure_hash(atoms: Atoms) -> str:
-    """SHA-256 of all that the foundation's answer depends on, in this order of atoms."""
+    """Return the SHA-256 of all inputs of the foundation, in this order of atoms."""
     digest = hashlib.sha256()
     for array in (atoms.numbers.astype("<i8"), atoms.positions.astype("<f8"), np.asarray(atoms.cell.array, "<f8")):
         digest.update(array.tobytes())
@@ -146,10 +146,10 @@ def structure_hash(atoms: Atoms) -> str:
 
 
 def _directional_derivatives(evaluation: Evaluation, sketches: NDArray[np.float32]) -> Tensor:
-    """∂h along every direction, (M, N, D), by differentiating u -> Σ u·∂h/∂x (linear in u) once more.
+    """Return ∂h along every direction, (M, N, D), by differentiating u -> Σ u·∂h/∂x (linear in u) once more.
 
-    One direction after another: batching frames keeps a core busy, while batching directions as well only takes
-    memory (measured on SevenNet-0, two to three times slower).
+    Directions are evaluated one by one: batches of frames already use a core fully, and batches of directions need
+    more memory and were two to three times slower (measured on SevenNet-0).
     """
     probe = torch.zeros_like(evaluation.features, requires_grad=True)
     pulled = torch.autograd.grad(
@@ -165,7 +165,7 @@ def _directional_derivatives(evaluation: Evaluation, sketches: NDArray[np.float3
 
 
 def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    """Displacements, then unit strains: (M, N, 3) and (M, B, 3, 3)."""
+    """Return displacements, then unit strains: (M, N, 3) and (M, B, 3, 3)."""
     n_frames, _, n_atoms, _ = sketches.shape
     moves = torch.as_tensor(sketches).to(evaluation.positions).transpose(0, 1)
     if len(moves) == 0:
@@ -175,12 +175,12 @@ def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[
     strains = evaluation.strain.new_zeros(len(moves) + n_strains, n_frames, 3, 3)
     for j, (row, column) in enumerate(VOIGT[:n_strains]):
         strains[len(moves) + j, :, row, column] = 1
-    still = moves.new_zeros(n_strains, *moves.shape[1:])
-    return torch.cat([moves, still]).reshape(-1, n_frames * n_atoms, 3), strains
+    no_moves = moves.new_zeros(n_strains, *moves.shape[1:])
+    return torch.cat([moves, no_moves]).reshape(-1, n_frames * n_atoms, 3), strains
 
 
 def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
-    """Split into batches of frames of one size (so of one number of directions) and periodicity, of bounded size."""
+    """Split into batches of bounded size with frames of one size (and number of directions) and periodicity."""
     kinds: dict[tuple[int, bool], list[int]] = {}
     for i in indices:
         kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
@@ -201,7 +201,7 @@ def _write(path: Path, tangents: Tangents) -> None:
 
 
 def _read(path: Path, structure: str, sketch: NDArray[np.float32]) -> Tangents | None:
-    """Return the stored entry, or None if there is none, it is damaged, or of another structure or sketch."""
+    """Return the stored entry; None if it is missing, damaged, or of another structure or sketch."""
     try:
         # Opened here, since numpy leaves the file open when it turns out to be no archive.
         with (

@@ -1,4 +1,4 @@
-"""Labels of several levels of theory in one training set: each level loses reference shifts of its own."""
+"""Labels of several levels of theory in one training set: each level's own reference shifts are subtracted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from committee.training.training_frame import TrainingFrame
 
 @dataclass(frozen=True)
 class AlignedLevels:
-    """Frames that may train one committee.
+    """Frames that can train one committee.
 
     Attributes:
-        frames: those of the main level as they were; the others with energies on the foundation's zero.
+        frames: those of the main level unchanged; the others with energies on the foundation's zero.
         shifts: level of theory -> its reference shifts against the foundation, for every level but the main one.
     """
 
@@ -29,20 +29,20 @@ def align_levels(
     main_level: str,
     priors_eV: Mapping[str, Mapping[int, float]] | None = None,
 ) -> AlignedLevels:
-    """Put the energies of other levels than the main one on the foundation's zero.
+    """Shift the energies of all levels but the main one to the foundation's zero.
 
-    One least-squares problem with columns for each level and element: levels share no column, so it falls apart into
-    one fit for each. Forces and stress have no zero and stay. What is learnt of other levels is how energies differ
-    within a level; the committee serves the zero of the main level alone.
+    The least-squares problem has columns for each level and element: levels share no column, so it separates into
+    one fit per level. Forces and stress have no zero and are unchanged. The committee learns energy differences within
+    the other levels and predicts energies on the zero of the main level.
 
     Args:
-        frames: B labelled frames, each naming its level.
+        frames: B labelled frames, each with its level.
         foundation_energies_eV: (B,) the foundation's total energies of the same frames.
-        main_level: the level whose energies are served.
+        main_level: the level whose energies are predicted.
         priors_eV: level of theory -> prior of its shifts, as for ``ReferenceShifts.fit``.
 
     Raises:
-        TrainingDataError: energies that are not finite in the foundation.
+        TrainingDataError: the foundation's energies are not finite.
     """
     aligned = list(frames)
     shifts = {}
@@ -61,9 +61,9 @@ def _shifts(
     chosen: Sequence[int],
     prior_eV: Mapping[int, float],
 ) -> ReferenceShifts:
-    known = [i for i in chosen if np.isfinite(frames[i].energy_eV)]
-    if not known:
+    labelled = [i for i in chosen if np.isfinite(frames[i].energy_eV)]
+    if not labelled:
         return ReferenceShifts(dict(prior_eV))
-    numbers: list[NDArray[np.int64]] = [frames[i].atoms.numbers for i in known]
-    differences = np.array([frames[i].energy_eV - foundation_energies_eV[i] for i in known])
+    numbers: list[NDArray[np.int64]] = [frames[i].atoms.numbers for i in labelled]
+    differences = np.array([frames[i].energy_eV - foundation_energies_eV[i] for i in labelled])
     return ReferenceShifts.fit(numbers, differences, prior_eV)

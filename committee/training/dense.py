@@ -1,4 +1,4 @@
-"""The training set as tensors: everything a fit needs, and nothing of the foundation."""
+"""The training set as tensors: all inputs of a fit, which does not evaluate the foundation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """What the committee must add to the foundation for one frame; 0 where there is no label.
+    """The correction that the committee must add to the foundation for one frame; 0 without a label.
 
     Attributes:
         energy_eV: label minus foundation minus reference shifts; NaN without a label.
-        slopes: (M,) derivative of the missing energy along the frame's directions, times ``scales``.
-        scales: (M,) 1 for displacements; for strains what makes a slope a stress times ``STRESS_SCALE``.
+        slopes: (M,) derivative of the energy correction along the frame's directions, times ``scales``.
+        scales: (M,) 1 for displacements; for strains the factor from a slope to a stress times ``STRESS_SCALE``.
         weights: (M,) weight of each squared error of a slope, 0 without a label.
     """
 
@@ -37,7 +37,7 @@ class Target:
     @classmethod
     def of(
         cls,
-        seen: Tangents,
+        tangents: Tangents,
         energy_eV: float,
         forces: Array | None,
         stress: Array | None,
@@ -45,35 +45,35 @@ class Target:
     ) -> "Target":
         """Express a label's forces and stress as slopes of the energy: -F along displacements, V σ along strains.
 
-        A stress that the foundation has none of (a closed one may not) cannot be corrected and gets no weight.
+        Where the foundation has no stress (a closed one may not), the stress cannot be corrected and gets no weight.
         """
-        n_moves, n_directions = seen.n_moves, len(seen.tangents)
+        n_moves, n_directions = tangents.n_moves, len(tangents.tangents)
         slopes, scales, weights = np.zeros(n_directions), np.ones(n_directions), np.zeros(n_directions)
         if forces is not None:
-            missing = seen.forces - forces
-            along = np.einsum("mnc,nc->m", seen.sketch, missing) if len(seen.sketch) else missing.ravel()
-            slopes[:n_moves] = along
+            residuals = tangents.forces - forces
+            sketch = tangents.sketch
+            slopes[:n_moves] = np.einsum("mnc,nc->m", sketch, residuals) if len(sketch) else residuals.ravel()
             # The sum of squares over m random directions is m times that over the components.
-            weights[:n_moves] = settings.forces_weight / missing.size / max(len(seen.sketch), 1)
+            weights[:n_moves] = settings.forces_weight / residuals.size / max(len(sketch), 1)
         if n_directions > n_moves:
-            scales[n_moves:] = STRESS_SCALE / float(seen.volume)
-            if stress is not None and np.isfinite(seen.stress).all():
-                slopes[n_moves:] = STRESS_SCALE * (stress - seen.stress)
+            scales[n_moves:] = STRESS_SCALE / float(tangents.volume)
+            if stress is not None and np.isfinite(tangents.stress).all():
+                slopes[n_moves:] = STRESS_SCALE * (stress - tangents.stress)
                 weights[n_moves:] = settings.stress_weight / 6
         return cls(energy_eV, slopes, scales, weights)
 
 
 @dataclass(frozen=True)
 class Block:
-    """B frames of one shape (n atoms, M directions of which the first are displacements).
+    """B frames of one shape (n atoms, M directions, displacements first).
 
     Attributes:
         frames: (B,) index of each frame.
         atoms: (B n,) index of each atom.
         tangents: (B, M, n D) scaled derivative of the features along each direction.
-        fade_slopes: (B, M, n) scaled derivative of the fade along each direction, or None where it is zero throughout.
-        slopes: (B, M) target, 0 where there is none.
-        weights: (B, M), 0 where there is no target.
+        fade_slopes: (B, M, n) scaled derivative of the fade along each direction, or None where all are zero.
+        slopes: (B, M) target, 0 without a label.
+        weights: (B, M), 0 without a label.
         n_moves: number of displacements.
     """
 
@@ -96,7 +96,7 @@ class DenseData:
         frame_index: (N,).
         sizes: (B,) number of atoms.
         fades: (N,) factor of each atom's correction.
-        energies: (B,) target, eV, 0 where there is none.
+        energies: (B,) target, eV, 0 without a label.
         energy_weights: (B,) weight of the squared error of the energy per atom.
         blocks: the frames again, grouped by shape.
     """
@@ -111,7 +111,7 @@ class DenseData:
     blocks: tuple[Block, ...]
 
     def errors(self, heads: ResidualHeads) -> Errors:
-        """Return each member's errors; centring is part of the prediction."""
+        """Return each member's errors; the prediction includes centring."""
         values, slopes = heads(self.features, self.rows)
         energies = values.new_zeros(len(values), len(self.energies)).index_add(1, self.frame_index, values * self.fades)
         faded = slopes * self.fades[:, None]
@@ -123,7 +123,7 @@ class DenseData:
 
 
 def _along(block: Block, faded_slopes: Tensor, values: Tensor) -> Tensor:
-    """Derivative of each member's faded correction along each direction of the block, (K, B, M)."""
+    """Return the derivative of each member's faded correction along each direction of the block, (K, B, M)."""
     n_frames, members = len(block.frames), len(values)
     slopes = faded_slopes[:, block.atoms].reshape(members, n_frames, -1).transpose(0, 1)
     along = torch.bmm(slopes, block.tangents.transpose(1, 2))
@@ -134,7 +134,7 @@ def _along(block: Block, faded_slopes: Tensor, values: Tensor) -> Tensor:
 
 
 def dense_data(
-    seen: Sequence[Tangents],
+    tangents: Sequence[Tangents],
     atomic_numbers: Sequence[NDArray[np.int64]],
     targets: Sequence[Target],
     heads: ResidualHeads,
@@ -142,10 +142,10 @@ def dense_data(
     committee: CommitteeSettings,
     training: TrainingSettings,
 ) -> DenseData:
-    """Collect a training set: the fade is a fixed number here, since the latent distance is fitted before the heads."""
-    features = torch.as_tensor(np.concatenate([entry.features for entry in seen]))
+    """Assemble the tensors; the fades are constants, since the latent distance is fitted before the heads."""
+    features = torch.as_tensor(np.concatenate([entry.features for entry in tangents]))
     numbers = torch.as_tensor(np.concatenate(list(atomic_numbers)))
-    sizes = torch.tensor([len(entry.features) for entry in seen])
+    sizes = torch.tensor([len(entry.features) for entry in tangents])
     leaf = features.double().requires_grad_()
     fades = switching_function(metric(leaf, numbers), committee.fade_onset, committee.fade_end)
     fade_gradients = torch.autograd.grad(fades.sum(), leaf)[0].float()
@@ -154,18 +154,20 @@ def dense_data(
     return DenseData(
         features=features,
         rows=heads.rows(numbers),
-        frame_index=torch.repeat_interleave(torch.arange(len(seen)), sizes),
+        frame_index=torch.repeat_interleave(torch.arange(len(tangents)), sizes),
         sizes=sizes,
         fades=fades.detach().float(),
         energies=energies.nan_to_num(),
         energy_weights=training.energy_weight * torch.isfinite(energies).float(),
-        blocks=tuple(_blocks(seen, targets, starts, fade_gradients)),
+        blocks=tuple(_blocks(tangents, targets, starts, fade_gradients)),
     )
 
 
-def _blocks(seen: Sequence[Tangents], targets: Sequence[Target], starts: Tensor, fade_gradients: Tensor) -> list[Block]:
+def _blocks(
+    entries: Sequence[Tangents], targets: Sequence[Target], starts: Tensor, fade_gradients: Tensor
+) -> list[Block]:
     shapes: dict[tuple[tuple[int, ...], int], list[int]] = {}
-    for i, entry in enumerate(seen):
+    for i, entry in enumerate(entries):
         shapes.setdefault((entry.tangents.shape, entry.n_moves), []).append(i)
     blocks = []
     for ((directions, n_atoms, _), n_moves), frames in shapes.items():
@@ -175,7 +177,7 @@ def _blocks(seen: Sequence[Tangents], targets: Sequence[Target], starts: Tensor,
             torch.as_tensor(np.stack([getattr(targets[i], name) for i in frames]), dtype=torch.float32)
             for name in ("slopes", "scales", "weights")
         )
-        tangents = torch.as_tensor(np.stack([seen[i].tangents for i in frames])) * scales[:, :, None, None]
+        tangents = torch.as_tensor(np.stack([entries[i].tangents for i in frames])) * scales[:, :, None, None]
         gradients = fade_gradients[atoms].reshape(len(frames), 1, n_atoms, -1)
         blocks.append(
             Block(

@@ -1,4 +1,4 @@
-"""The dense fit: full-batch AdamW on all members at once."""
+"""Fit of the heads: full-batch AdamW on all members at once."""
 
 import logging
 import math
@@ -22,26 +22,26 @@ Score = Callable[[ResidualHeads], float]
 
 
 def bootstrap_weights(members: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Bayesian bootstrap: each member sees every frame with its own exponential weight, (K, B), mean 1 per member.
+    """Draw Bayesian bootstrap weights: exponential, one per member and frame, (K, B), mean 1 per member.
 
-    Rubin, Ann. Stat. 9, 130 (1981). Unlike drawing frames with replacement it never leaves a member without the
-    only frame of its kind, which matters with a handful of labels.
+    Rubin, Ann. Stat. 9, 130 (1981). Unlike drawing frames with replacement it never omits the only frame of its
+    kind for a member, which matters with few labels.
     """
     weights = -torch.rand(members, frames, generator=generator).clamp_min(1e-12).log()
     return weights / weights.mean(1, keepdim=True)
 
 
 def training_loss(errors: Errors, weights: Tensor, settings: TrainingSettings, *, likelihood: bool) -> Tensor:
-    """Sum over the members of the mean over frames; weights (K, B) are the bootstrap's."""
+    """Return the sum over members of the mean loss over frames; weights (K, B) are the bootstrap's."""
     if likelihood:
-        # The forces' likelihood is one number for all members: the bootstrap has nothing to tell apart there.
+        # All members share the likelihood of the forces, so bootstrap weights do not apply to it.
         return likelihood_losses(errors, settings).mean(1).sum()
     return (weights * member_losses(errors, settings)).mean(1).sum()
 
 
 @dataclass
 class _Best:
-    """The heads that served the frames held back best."""
+    """The heads with the best score on the held-out frames."""
 
     score: float = math.inf
     epoch: int = 0
@@ -68,9 +68,9 @@ def fit_heads(
         heads: in float32.
         data: the training set.
         settings: epochs, rates and weights.
-        seed: of the bootstrap weights.
-        score: of frames held back, lower is better: the heads with the best one are kept, and the fit stops early.
-        state: where the fit is saved now and then, and from where it goes on.
+        seed: random seed of the bootstrap weights.
+        score: score on held-out frames, lower is better: the best heads are kept, and the fit stops early.
+        state: file in which the fit is saved periodically and from which it resumes.
         progress: called with (epochs done, epochs).
     """
     weights = bootstrap_weights(len(heads.centers), len(data.energies), torch.Generator().manual_seed(seed))
@@ -90,7 +90,7 @@ def fit_heads(
         if score is not None and epoch - best.epoch >= settings.patience_epochs:
             break
     if best.weights:
-        _LOG.info("best on the frames held back after %d of %d epochs", best.epoch, settings.epochs)
+        _LOG.info("best score on the held-out frames after %d of %d epochs", best.epoch, settings.epochs)
         heads.stack.load_state_dict(best.weights)
     heads.center(data.features, data.rows)
 
@@ -108,7 +108,7 @@ def _step(
         group["lr"] = rate
     heads.center(data.features, data.rows)
     optimizer.zero_grad()
-    # Members that all start at zero have no spread: it must grow from the squared loss before it can be judged.
+    # Members that all start at zero have no spread, which the likelihood needs: the squared loss builds it up first.
     likelihood = settings.loss == "likelihood" and 2 * epoch > settings.epochs
     training_loss(data.errors(heads), weights, settings, likelihood=likelihood).backward()
     optimizer.step()

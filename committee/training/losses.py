@@ -1,4 +1,4 @@
-"""What an error costs: its square, Huber's bounded slope, or the likelihood of the label under the committee."""
+"""Losses: squared error, Huber, or the Gaussian likelihood of the forces under the committee."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from committee.settings import TrainingSettings
 
-STRESS_SCALE = 20.0  # Å³; stress costs forces: a scale of 100 raised their error by half and mended stress no further
-ENERGY_SHARE = 0.1  # Å; good labels leave a tenth of the forces' error in the energy per atom, bad ones no less
+STRESS_SCALE = 20.0  # Å³; a scale of 100 raised the force error by half and did not lower that of the stress
+ENERGY_SHARE = 0.1  # Å; the error of the energy per atom over that of a force component, on good labels; larger on bad
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class DirectionErrors:
         frames: (b,) index of each frame.
         values: (K, b, M) force components or projections in eV/Å, then stress components times ``STRESS_SCALE`` in eV.
         weights: (b, M) weight of each squared error, 0 where there is no label.
-        n_moves: how many of the M directions are forces.
+        n_moves: number of the M directions that are displacements.
     """
 
     frames: Tensor
@@ -36,7 +36,7 @@ class Errors:
     Attributes:
         energies: (K, B) eV per atom.
         energy_weights: (B,) weight of each squared error, 0 where there is no label.
-        directions: forces and stress, each frame in one of the entries.
+        directions: errors of forces and stress, each frame in one of the entries.
     """
 
     energies: Tensor
@@ -44,7 +44,7 @@ class Errors:
     directions: Sequence[DirectionErrors]
 
     def of_mean(self) -> "Errors":
-        """Errors of the committee's mean, as those of one member."""
+        """Return the errors of the committee's mean, as those of one member."""
         directions = [
             DirectionErrors(d.frames, d.values.mean(0, keepdim=True), d.weights, d.n_moves) for d in self.directions
         ]
@@ -52,17 +52,17 @@ class Errors:
 
 
 def member_losses(errors: Errors, settings: TrainingSettings) -> Tensor:
-    """Weighted cost of each member's errors on each frame, (K, B)."""
+    """Return the weighted loss of each member on each frame, (K, B)."""
     threshold = settings.huber_threshold_eV_per_A
     losses = errors.energy_weights * penalty(errors.energies, settings, ENERGY_SHARE * threshold)
     for direction in errors.directions:
-        costs = (direction.weights * penalty(direction.values, settings, threshold)).sum(-1)
-        losses = losses.index_add(1, direction.frames, costs)
+        terms = (direction.weights * penalty(direction.values, settings, threshold)).sum(-1)
+        losses = losses.index_add(1, direction.frames, terms)
     return losses
 
 
 def penalty(errors: Tensor, settings: TrainingSettings, threshold: float) -> Tensor:
-    """Return the square, or for Huber's loss the square up to the threshold and its tangent beyond."""
+    """Return the square, or for Huber's loss the square up to the threshold and its tangent above."""
     squares = errors.square()
     if settings.loss != "huber":
         return squares
@@ -70,26 +70,26 @@ def penalty(errors: Tensor, settings: TrainingSettings, threshold: float) -> Ten
 
 
 def likelihood_losses(errors: Errors, settings: TrainingSettings) -> Tensor:
-    """Cost of each frame (K, B) with the forces as a Gaussian negative log-likelihood of the whole committee.
+    """Return the loss of each frame (K, B) with a Gaussian negative log-likelihood of the forces of the committee.
 
-    Each force component is taken as normal around the committee's mean with the members' variance plus a floor, the
-    loss of "How to train a shallow ensemble" (Schäfer et al., arXiv:2602.15747). Times twice the floor squared it is
+    Each force component is normal around the committee's mean with the members' variance plus a floor, the loss of
+    "How to train a shallow ensemble" (Schäfer et al., arXiv:2602.15747). Scaled by twice the floor squared it equals
     the squared error of the mean where the members agree, so that the weights keep their meaning. All members share
-    the forces' cost; energies and stress stay squares of each member's errors.
+    the loss of the forces; those of energies and stress are the squares of each member's errors.
     """
     losses = errors.energy_weights * errors.energies.square()
     for direction in errors.directions:
         split = direction.n_moves
-        costs = (direction.weights[:, split:] * direction.values[..., split:].square()).sum(-1)
+        terms = (direction.weights[:, split:] * direction.values[..., split:].square()).sum(-1)
         if split:
             nll = _scaled_likelihood(direction.values[..., :split], settings.likelihood_floor_eV_per_A**2)
-            costs = costs + (direction.weights[:, :split] * nll).sum(-1)
-        losses = losses.index_add(1, direction.frames, costs)
+            terms = terms + (direction.weights[:, :split] * nll).sum(-1)
+        losses = losses.index_add(1, direction.frames, terms)
     return losses
 
 
 def _scaled_likelihood(forces: Tensor, floor: float) -> Tensor:
-    """Twice the floor (eV²/Å²) times the negative log-likelihood of errors (K, b, M), up to a constant: (b, M)."""
+    """Return 2 × floor (eV²/Å²) × the negative log-likelihood of errors (K, b, M), up to a constant: (b, M)."""
     variance = forces.var(0) + floor
     return floor * (forces.mean(0).square() / variance + torch.log(variance / floor))
 
@@ -97,7 +97,7 @@ def _scaled_likelihood(forces: Tensor, floor: float) -> Tensor:
 def errors_of_frame(
     index: int, forces: Tensor | None, stress: Tensor | None, settings: TrainingSettings
 ) -> list[DirectionErrors]:
-    """Full errors of one frame of n atoms: forces (K, n, 3) in eV/Å, stress (K, 6) in eV/Å³, None without a label."""
+    """Wrap the errors of one frame of n atoms: forces (K, n, 3) in eV/Å, stress (K, 6) in eV/Å³, None without label."""
     moves = forces.flatten(1) if forces is not None else None
     parts = [part for part in (moves, None if stress is None else STRESS_SCALE * stress) if part is not None]
     if not parts:

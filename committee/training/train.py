@@ -1,4 +1,4 @@
-"""Training: reference shifts, latent distance, then a dense fit of the heads that never touches the foundation."""
+"""Training: reference shifts, latent distance, then a fit of the heads that does not evaluate the foundation."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from committee.training.validation import held_back_score, split_by_group
 
 __all__ = ["TrainingFrame", "train", "training_hash"]
 
-_FIT_VERSION = 2  # part of a saved state's key: raise it when the same inputs give another fit
+_FIT_VERSION = 2  # part of a saved state's key: increase it when the same inputs give another fit
 
 
 def train(
@@ -42,41 +42,40 @@ def train(
     warm_start: CommitteePotential | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CommitteePotential:
-    """Train a committee; deterministic under the seed on one machine.
+    """Train a committee; deterministic for a given seed on one machine.
 
-    A training that was interrupted goes on where it was when it is asked for again with the same inputs, and ends
-    with the same heads.
+    An interrupted training resumes when it is called again with the same inputs, and gives the same heads.
 
     Args:
         backbone: the frozen foundation.
         frames: labelled frames.
-        committee: the heads.
-        training: the fit.
-        cache_folder: where tangents are kept between trainings, and a training's state until it ends.
-        seed: of the heads, of the bootstrap weights and of the choice of trajectories held back.
-        level_of_theory: of the labels, in words; what the frames say, or else the foundation's own, if not given.
-        prior_shifts_eV: reference shift of each element where the labels leave it open, by atomic number; 0 by default.
+        committee: settings of the heads.
+        training: settings of the fit.
+        cache_folder: folder of the cached tangents, and of a training's state until it ends.
+        seed: random seed of the heads, of the bootstrap weights and of the choice of held-out trajectories.
+        level_of_theory: that of the labels; by default the one stated by the frames, or else the foundation's.
+        prior_shifts_eV: atomic number -> shift of elements that the labels do not determine; 0 by default.
         warm_start: start from the heads of this committee (same foundation and settings) instead of fresh ones.
         progress: called with (done, total): frames while tangents are computed, then epochs.
 
     Raises:
-        TrainingDataError: no frames, labels that are not finite or do not fit their structure, ids that repeat,
+        TrainingDataError: no frames, labels that are not finite or do not match their structure, repeated ids,
             labels of several levels of theory that were not aligned, or of another one than the warm start's, or
             frames too large for any but the squared loss.
-        StructureError: a structure that no model could be asked about.
+        StructureError: a structure is invalid.
     """
     check_frames(frames, backbone.elements)
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, level, warm_start)
     state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
-    seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], cache_folder, training, progress)
-    labelled = TrainingSet(frames, seen)
+    structures = [(frame.id, frame.atoms) for frame in frames]
+    labelled = TrainingSet(frames, cached_tangents(backbone, structures, cache_folder, training, progress))
     groups = [frame.independent_group for frame in frames]
-    kept, held = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
-    # Nothing of the fit, latent distance and scale of the inputs included, knows the frames held back.
-    shifts, latent = kept.shifts(training, prior_eV=prior_shifts_eV), kept.latent()
-    data = kept.dense(heads, shifts, latent, committee, training)
+    fitted, held_out = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
+    # The held-out frames enter no part of the fit, including the latent distance and the scale of the inputs.
+    shifts, latent = fitted.shifts(training, prior_eV=prior_shifts_eV), fitted.latent()
+    data = fitted.dense(heads, shifts, latent, committee, training)
     heads.standardise_by(data.features, data.rows, _settled(warm_start))
 
     def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
@@ -85,7 +84,7 @@ def train(
         return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
 
     score = held_back_score(
-        held.judged_beside(kept),
+        held_out.comparable_with(fitted),
         lambda part: part.dense(heads, shifts, latent, committee, training),
         lambda heads: potential(heads, shifts),
         training,
@@ -103,8 +102,8 @@ def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> 
         if not is_exact(len(frame.atoms), training):
             raise TrainingDataError(
                 f"Frame {frame.id} has {len(frame.atoms)} atoms; above exact_up_to_atoms = "
-                f"{training.exact_up_to_atoms} forces are known along random directions only, which give the squared "
-                f"loss and not loss = {training.loss!r}. Raise exact_up_to_atoms (memory grows with its square) or "
+                f"{training.exact_up_to_atoms} forces are projected on random directions, which allow the squared loss "
+                f"but not loss = {training.loss!r}. Raise exact_up_to_atoms (memory grows with its square) or "
                 "set loss to squared."
             )
 
@@ -120,18 +119,18 @@ def _heads(
             f"A warm start needs the same foundation and committee settings; it was made on {warm_start.backbone.name} "
             f"with {warm_start.settings}. Train without warm_start."
         )
-    learnt = warm_start.provenance
-    if learnt.training_frames and learnt.level_of_theory != level:
+    provenance = warm_start.provenance
+    if provenance.training_frames and provenance.level_of_theory != level:
         raise TrainingDataError(
-            f"The warm start learnt from labels of {learnt.level_of_theory!r}, and these are {level!r}: another energy "
-            "surface. Train without warm_start, or name the level of theory as it was named then."
+            f"The warm start was trained on labels of {provenance.level_of_theory!r}, received labels of {level!r}: "
+            "another energy surface. Train without warm_start, or use the same name for the level of theory."
         )
     heads.load_state_dict(warm_start.heads.state_dict())
     return heads
 
 
 def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
-    """Elements whose inputs keep their mean and scale."""
+    """Return the elements whose inputs keep their mean and scale."""
     if warm_start is None or warm_start.latent is None:
         return frozenset()
     return frozenset(int(z) for z in warm_start.latent.elements_)
@@ -146,7 +145,7 @@ def _key(
     heads: ResidualHeads,
     prior_shifts_eV: Mapping[int, float] | None,
 ) -> str:
-    """SHA-256 of all that a fit depends on, the order of the frames included."""
+    """Return the SHA-256 of all inputs of a fit, including the order of the frames."""
     digest = hashlib.sha256(f"{_FIT_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
     digest.update((committee.model_dump_json() + training.model_dump_json()).encode())
     for frame in frames:

@@ -1,4 +1,4 @@
-"""A labelled frame, and what labels are refused."""
+"""Labelled frames and their validation."""
 
 import hashlib
 import re
@@ -22,14 +22,14 @@ class TrainingFrame:
     """A labelled frame of n atoms.
 
     Attributes:
-        id: names the frame's file in the cache of tangents.
+        id: the name of the frame's file in the cache of tangents.
         atoms: the structure.
-        energy_eV: total energy of the labelling code; NaN if there is none.
+        energy_eV: total energy from the labelling code; NaN if there is none.
         forces_eV_per_A: (n, 3), or None.
         stress_eV_per_A3: (6,) in ASE's order, or None.
-        group: what the frame shares with others that are not independent of it, for example its trajectory.
-        level_of_theory: what the label means, in words; empty if it is not stated.
-        aligned: the energy counts from the foundation's zero: its level's own reference shifts were taken out
+        group: name shared by frames that are not independent, for example that of their trajectory.
+        level_of_theory: level of theory of the label; empty if it is not stated.
+        aligned: the energy is on the foundation's zero: its level's own reference shifts were subtracted
             (``committee.training.aligned_levels``). Such frames may be of another level than the rest.
     """
 
@@ -44,21 +44,21 @@ class TrainingFrame:
 
     @property
     def has_label(self) -> bool:
-        """Whether there is anything to learn: an energy, forces or a stress."""
+        """Whether the frame has an energy, forces or a stress."""
         return not np.isnan(self.energy_eV) or not (self.forces_eV_per_A is None and self.stress_eV_per_A3 is None)
 
     @property
     def independent_group(self) -> str:
-        """The group, or the frame itself where none is named."""
+        """The group, or the frame's id if no group is given."""
         return self.group or self.id
 
     def energy_above(self, shifts: ReferenceShifts) -> float:
-        """Energy on the foundation's zero, eV, where ``shifts`` are those of the training set's main level."""
+        """Return the energy on the foundation's zero, eV; ``shifts`` are those of the training set's main level."""
         return self.energy_eV if self.aligned else self.energy_eV - shifts.total_eV(self.atoms.numbers)
 
 
 def label_hash(frame: TrainingFrame) -> str:
-    """SHA-256 of a structure and its labels."""
+    """Return the SHA-256 of a structure and its labels."""
     digest = hashlib.sha256(structure_hash(frame.atoms).encode())
     for label in (frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3):
         digest.update(b"none" if label is None else np.asarray(label, dtype="<f8").tobytes())
@@ -66,12 +66,12 @@ def label_hash(frame: TrainingFrame) -> str:
 
 
 def training_hash(frames: Sequence[TrainingFrame]) -> str:
-    """SHA-256 of structures and labels, whatever their order."""
+    """Return the SHA-256 of structures and labels, independent of their order."""
     return hashlib.sha256("".join(sorted(map(label_hash, frames))).encode()).hexdigest()
 
 
 def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
-    """Refuse a training set that nothing good could come of, before anything is computed or written.
+    """Validate a training set before anything is computed or written.
 
     Args:
         frames: labelled frames.
@@ -79,13 +79,13 @@ def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
 
     Raises:
         TrainingDataError: no frames, ids that repeat or cannot name a file, a frame without any label, labels that are
-            not finite or do not fit their structure, labels of more than one level of theory that were not aligned.
-        StructureError: a structure that no model could be asked about; it names the frame by its id.
+            not finite or do not match their structure, labels of several levels of theory that were not aligned.
+        StructureError: a structure is invalid; the message names the frame by its id.
     """
     if not frames:
         raise TrainingDataError("Training needs at least one labelled frame, received none.")
     if len({frame.id for frame in frames}) != len(frames):
-        raise TrainingDataError("Training frames need ids of their own; some repeat.")
+        raise TrainingDataError("Training frames need unique ids; some repeat.")
     for frame in frames:
         _check_frame(frame)
         _check_structure(frame, elements)
@@ -93,7 +93,7 @@ def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
 
 
 def common_level_of_theory(frames: Sequence[TrainingFrame]) -> str | None:
-    """Return the level of theory whose energies are served, as the frames name it; None if none does."""
+    """Return the level of theory that the frames not aligned state; None if none does."""
     return next((frame.level_of_theory for frame in frames if frame.level_of_theory and not frame.aligned), None)
 
 
@@ -125,7 +125,7 @@ def _check_structure(frame: TrainingFrame, elements: Set[int]) -> None:
 
 
 def _check_level(frames: Sequence[TrainingFrame]) -> None:
-    """One energy surface at a time: the difference of two would be learnt as if it were physics."""
+    """Refuse several energy surfaces: the committee would learn their difference as if it were physical."""
     stated = [frame for frame in frames if frame.level_of_theory and not frame.aligned]
     first = {frame.level_of_theory: frame.id for frame in reversed(stated)}
     if len(first) > 1:

@@ -1,4 +1,4 @@
-"""Labelled frames together with what the foundation says of them."""
+"""Labelled frames with the foundation's energies, features and tangents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from committee.training.losses import ENERGY_SHARE
 from committee.training.training_frame import TrainingFrame
 
 Array = NDArray[np.float64]
-_WIDENINGS = tuple(2.0**k for k in range(9, -1, -1) for _ in range(5))  # a narrow cut alone creeps
+_WIDENINGS = tuple(2.0**k for k in range(9, -1, -1) for _ in range(5))  # a narrow cut alone converges slowly
 
 
 @dataclass(frozen=True)
@@ -27,34 +27,34 @@ class TrainingSet:
 
     Attributes:
         frames: the labels.
-        seen: the same frames through the foundation.
+        tangents: the foundation's evaluation of the same frames.
     """
 
     frames: Sequence[TrainingFrame]
-    seen: Sequence[Tangents]
+    tangents: Sequence[Tangents]
 
     def part(self, indices: Sequence[int]) -> "TrainingSet":
-        """Some of the frames."""
-        return TrainingSet([self.frames[i] for i in indices], [self.seen[i] for i in indices])
+        """Return the frames at these indices."""
+        return TrainingSet([self.frames[i] for i in indices], [self.tangents[i] for i in indices])
 
-    def judged_beside(self, fitted: "TrainingSet") -> "TrainingSet":
-        """What of frames held back can be judged beside those that are fitted.
+    def comparable_with(self, fitted: "TrainingSet") -> "TrainingSet":
+        """Return the held-out labels that a fit to other frames can predict.
 
-        An energy says something only where the energies that are fitted determine the reference shifts of its
-        composition: what is left of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
+        An energy is comparable only where the fitted energies determine the reference shifts of its composition: the
+        error of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
 
         Args:
             fitted: the frames that shifts and heads are fitted to.
         """
-        known = [f.atoms.numbers for f in fitted.frames if np.isfinite(f.energy_eV) and not f.aligned]
+        compositions = [f.atoms.numbers for f in fitted.frames if np.isfinite(f.energy_eV) and not f.aligned]
         frames = [
             frame
-            if frame.aligned or ReferenceShifts.determined(known, frame.atoms.numbers)
+            if frame.aligned or ReferenceShifts.determined(compositions, frame.atoms.numbers)
             else replace(frame, energy_eV=np.nan)
             for frame in self.frames
         ]
-        judged = TrainingSet(frames, self.seen)
-        return judged.part([i for i, frame in enumerate(frames) if frame.has_label])
+        comparable = TrainingSet(frames, self.tangents)
+        return comparable.part([i for i, frame in enumerate(frames) if frame.has_label])
 
     def shifts(
         self,
@@ -62,29 +62,29 @@ class TrainingSet:
         corrections_eV: Array | None = None,
         prior_eV: Mapping[int, float] | None = None,
     ) -> ReferenceShifts:
-        """Reference shifts of the main level's frames that have an energy; the prior, or none, if no frame has one.
+        """Fit reference shifts to the main level's frames that have an energy; without any, return the prior.
 
-        With Huber's loss a wrong energy does not draw the shifts along either.
+        With Huber's loss the fit of the shifts is robust against wrong energies too.
 
         Args:
             training: the loss.
-            corrections_eV: (B,) what the heads add to each frame.
+            corrections_eV: (B,) the heads' correction of each frame.
             prior_eV: as for ``ReferenceShifts.fit``.
         """
         chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV) and not frame.aligned]
         if not chosen:
             return ReferenceShifts(dict(prior_eV or {}))
-        known = np.array([float(entry.energy) for entry in self.seen])
+        predicted = np.array([float(entry.energy) for entry in self.tangents])
         if corrections_eV is not None:
-            known = known + corrections_eV
-        differences = np.array([self.frames[i].energy_eV - known[i] for i in chosen])
+            predicted = predicted + corrections_eV
+        differences = np.array([self.frames[i].energy_eV - predicted[i] for i in chosen])
         numbers = [self.frames[i].atoms.numbers for i in chosen]
         if training.loss == "huber":
             differences = _without_outliers(numbers, differences, ENERGY_SHARE * training.huber_threshold_eV_per_A)
         return ReferenceShifts.fit(numbers, differences, prior_eV)
 
     def latent(self) -> LatentDistance:
-        """Latent distance from these frames."""
+        """Fit the latent distance to these frames."""
         numbers = {group: i for i, group in enumerate(sorted({frame.independent_group for frame in self.frames}))}
         groups = [np.full(len(frame.atoms), numbers[frame.independent_group]) for frame in self.frames]
         return LatentDistance().fit(self._features(), self._numbers(), np.concatenate(groups))
@@ -100,19 +100,19 @@ class TrainingSet:
         """Return the tensors of a fit."""
         targets = [
             Target.of(
-                seen,
-                frame.energy_above(shifts) - float(seen.energy),
+                entry,
+                frame.energy_above(shifts) - float(entry.energy),
                 frame.forces_eV_per_A,
                 frame.stress_eV_per_A3,
                 training,
             )
-            for frame, seen in zip(self.frames, self.seen, strict=True)
+            for frame, entry in zip(self.frames, self.tangents, strict=True)
         ]
         numbers = [frame.atoms.numbers for frame in self.frames]
-        return dense_data(self.seen, numbers, targets, heads, latent.metric(), committee, training)
+        return dense_data(self.tangents, numbers, targets, heads, latent.metric(), committee, training)
 
     def corrections_eV(self, heads: ResidualHeads, latent: LatentDistance, committee: CommitteeSettings) -> Array:
-        """Faded mean correction of each frame, (B,)."""
+        """Return the faded mean correction of each frame, (B,)."""
         features, numbers = torch.as_tensor(self._features()), torch.as_tensor(self._numbers())
         with torch.no_grad():
             fades = switching_function(
@@ -123,16 +123,17 @@ class TrainingSet:
         return np.array([part.sum() for part in np.split(values, ends[:-1])])
 
     def _features(self) -> NDArray[np.float32]:
-        return np.concatenate([entry.features for entry in self.seen])
+        return np.concatenate([entry.features for entry in self.tangents])
 
     def _numbers(self) -> NDArray[np.int64]:
         return np.concatenate([frame.atoms.numbers for frame in self.frames])
 
 
 def _without_outliers(numbers: Sequence[NDArray[np.int64]], differences_eV: Array, threshold_eV: float) -> Array:
-    """Huber's own iteration: what a fit leaves beyond the threshold (per atom) is cut off, and the fit done again.
+    """Clip the residuals of a fit to the threshold (per atom) and repeat the fit, which is Huber's iteration.
 
-    The cut starts wide and narrows, and each round leaves the outliers about their share of the frames as pull.
+    The threshold starts wide and narrows: each iteration reduces an outlier's influence to about its share of the
+    frames.
     """
     sizes = np.array([len(z) for z in numbers])
     clipped = differences_eV

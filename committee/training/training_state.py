@@ -1,4 +1,4 @@
-"""A training on disk between two epochs, so that one that was killed goes on where it was."""
+"""Training state on disk, from which an interrupted training resumes."""
 
 import hashlib
 import json
@@ -23,15 +23,15 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a fit stands. Its random numbers are drawn before the first epoch, so there is no generator to keep.
+    """State of a fit. All random numbers are drawn before the first epoch, so no generator is saved.
 
     Attributes:
         epoch: epochs done.
-        weights: of the heads.
-        moments: of the optimiser, ``<weight>.<name>``.
-        best: weights with the best score so far, empty if nothing was scored.
+        weights: weights of the heads.
+        moments: tensors of the optimiser, ``<weight>.<name>``.
+        best: weights with the best score so far, empty if none was computed.
         best_score: their score.
-        best_epoch: when that was.
+        best_epoch: their epoch.
     """
 
     epoch: int
@@ -46,8 +46,8 @@ class StateFile:
     """One training's state in a safetensors file.
 
     Args:
-        folder: where it is kept.
-        key: a hash of all that the training depends on; the state of another is not used.
+        folder: the file's folder.
+        key: a hash of all inputs of the training; the state of another training is not used.
     """
 
     def __init__(self, folder: Path, key: str):
@@ -55,7 +55,7 @@ class StateFile:
         self._key = key
 
     def read(self) -> TrainingState | None:
-        """Return the saved state of this training; None, and a line in the log, for any other."""
+        """Return the saved state of this training; log and return None if there is none that can be used."""
         if not self.path.exists():
             return None
         try:
@@ -65,9 +65,9 @@ class StateFile:
             _LOG.warning("%s", error)
             return None
         if state is None:
-            _LOG.info("%s is of another training (data, settings or seed); starting at epoch 0", self.path)
+            _LOG.info("%s belongs to another training (data, settings or seed); starting at epoch 0", self.path)
         else:
-            _LOG.info("going on from epoch %d of %s", state.epoch, self.path)
+            _LOG.info("resuming from epoch %d of %s", state.epoch, self.path)
         return state
 
     def _read(self) -> TrainingState | None:
@@ -86,7 +86,7 @@ class StateFile:
         )
 
     def write(self, state: TrainingState) -> None:
-        """Replace what was there."""
+        """Write the state; an earlier one is replaced."""
         tensors = {
             f"{part}/{name}": tensor.detach().contiguous()
             for part in ("weights", "moments", "best")
@@ -103,7 +103,7 @@ class StateFile:
             file.write(save(tensors, metadata={"about": json.dumps(about)}))
 
     def remove(self) -> None:
-        """Forget the training, once it has ended."""
+        """Delete the file once the training has ended."""
         self.path.unlink(missing_ok=True)
 
 
@@ -114,7 +114,7 @@ def moments_of(optimizer: torch.optim.Optimizer, names: list[str]) -> Tensors:
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, names: list[str], moments: Tensors) -> None:
-    """Put them back."""
+    """Load tensors that ``moments_of`` returned into the optimiser."""
     state = optimizer.state_dict()
     for path, tensor in moments.items():
         weight, _, name = path.rpartition(".")
@@ -127,7 +127,7 @@ def _part(tensors: Tensors, part: str) -> Tensors:
 
 
 def _digest(tensors: Tensors) -> str:
-    """SHA-256 of names and numbers: safetensors itself does not notice a digit that changed on the disk."""
+    """Return the SHA-256 of names and numbers: safetensors itself does not detect corrupted numbers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Frames held back from a fit: which ones, and what the committee's mean costs on them."""
+"""Held-out frames of a fit: their choice and the loss of the committee's mean on them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,21 +20,21 @@ _LOG = logging.getLogger(__name__)
 
 
 def split_by_group(groups: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split B frames into those to fit and those held back, never cutting through a group.
+    """Split B frames into fitted and held-out ones without dividing a group.
 
-    Groups are drawn at random until they hold the fraction asked for; the last group is never taken.
+    Groups are drawn at random until they hold the requested fraction; the last group is never drawn.
 
     Args:
         groups: (B,) the group of each frame.
-        fraction: share of the frames to hold back; with 0, or a single group, none is.
-        seed: of the draw.
+        fraction: share of the frames to hold out; with 0, or a single group, none is held out.
+        seed: random seed of the draw.
 
     Returns:
-        indices to fit and indices held back.
+        indices of the fitted frames and of the held-out frames.
     """
     names = sorted(set(groups))
     if fraction > 0 and len(names) == 1:
-        _LOG.warning("All frames belong to one trajectory: none can be held back, training without early stopping.")
+        _LOG.warning("All frames belong to one trajectory: none can be held out, training without early stopping.")
     order = np.random.default_rng(seed).permutation(len(names))[:-1]
     held: set[str] = set()
     for i in order:
@@ -51,47 +51,47 @@ def held_back_score(
     potential: Callable[[ResidualHeads], CommitteePotential],
     settings: TrainingSettings,
 ) -> Score | None:
-    """Cost of the committee's mean on frames held back, by their full forces; None without any, and without labels.
+    """Return the loss of the committee's mean on held-out frames, with their full forces; None without such frames.
 
-    Exact tangents hold the full forces. A sketch does not: those frames are asked of the potential itself.
+    Exact tangents hold the full forces. Random directions do not: the potential itself predicts those frames.
 
     Args:
-        held: the frames.
-        dense: makes tensors of a part of them.
-        potential: makes a potential of heads, which it may change.
+        held: the held-out frames with labels.
+        dense: makes the tensors of some of them.
+        potential: makes a potential from heads, which it may change.
         settings: the loss.
     """
     if not held.frames:
         return None
-    exact = held.part([i for i, entry in enumerate(held.seen) if len(entry.sketch) == 0])
-    sketched = held.part([i for i, entry in enumerate(held.seen) if len(entry.sketch)])
+    exact = held.part([i for i, entry in enumerate(held.tangents) if len(entry.sketch) == 0])
+    sketched = held.part([i for i, entry in enumerate(held.tangents) if len(entry.sketch)])
     data = dense(exact) if exact.frames else None
 
     def score(heads: ResidualHeads) -> float:
-        cost = 0.0
+        loss = 0.0
         if data is not None:
             with torch.no_grad():
-                cost += float(member_losses(data.errors(heads).of_mean(), settings).sum())
+                loss += float(member_losses(data.errors(heads).of_mean(), settings).sum())
         if sketched.frames:
             errors = _full_errors(potential(deepcopy(heads)), sketched.frames, settings)
-            cost += float(member_losses(errors, settings).sum())
-        return cost / len(held.frames)
+            loss += float(member_losses(errors, settings).sum())
+        return loss / len(held.frames)
 
     return score
 
 
 def _full_errors(potential: CommitteePotential, frames: Sequence[TrainingFrame], settings: TrainingSettings) -> Errors:
     energies, directions = [], []
-    for i, (frame, found) in enumerate(zip(frames, potential.predict([f.atoms for f in frames]), strict=True)):
-        answered = found.energy - potential.shifts.total_eV(frame.atoms.numbers)
-        energies.append((answered - frame.energy_above(potential.shifts)) / len(frame.atoms))
+    for i, (frame, prediction) in enumerate(zip(frames, potential.predict([f.atoms for f in frames]), strict=True)):
+        unshifted = prediction.energy - potential.shifts.total_eV(frame.atoms.numbers)
+        energies.append((unshifted - frame.energy_above(potential.shifts)) / len(frame.atoms))
         forces, stress = frame.forces_eV_per_A, frame.stress_eV_per_A3
         directions += errors_of_frame(
             i,
-            None if forces is None else torch.as_tensor(found.forces - forces)[None],
-            None if stress is None or found.stress is None else torch.as_tensor(found.stress - stress)[None],
+            None if forces is None else torch.as_tensor(prediction.forces - forces)[None],
+            None if stress is None or prediction.stress is None else torch.as_tensor(prediction.stress - stress)[None],
             settings,
         )
-    missing = torch.tensor(energies, dtype=torch.float64)
-    weights = settings.energy_weight * torch.isfinite(missing).double()
-    return Errors(missing.nan_to_num()[None], weights, directions)
+    energy_errors = torch.tensor(energies, dtype=torch.float64)
+    weights = settings.energy_weight * torch.isfinite(energy_errors).double()
+    return Errors(energy_errors.nan_to_num()[None], weights, directions)

@@ -1,6 +1,6 @@
-"""What the committee's uncertainty means in eV/Å of true error, and when a frame may be trusted.
+"""Calibration of the committee's uncertainty against true force errors, and the trust threshold.
 
-The unit is the frame: atoms of one frame are not exchangeable. Frames must be ones the fit has not seen.
+The unit is the frame: atoms of one frame are not exchangeable. Calibration frames must not be training frames.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Coverage:
-    """How the calibration did on frames it has not seen.
+    """Coverage of a calibration on held-out frames.
 
     Attributes:
         frames: number of frames.
@@ -49,17 +49,17 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds on the combined uncertainty of spread and latent distance, from frames the fit has not seen.
+    """Thresholds on the combined uncertainty of spread and latent distance, from held-out frames.
 
     Attributes:
         tolerance_eV_per_A: largest force error on any atom that the user accepts.
-        confidence: how often it must hold for trusted frames.
+        confidence: required fraction of trusted frames within the tolerance.
         frames: number of calibration frames.
         spread_power: b of the combined uncertainty u = τ (σ/τ)^b max(d, 1)^c, τ the tolerance.
-        distance_power: c; 0 while frames are too few to say anything, when u is the spread.
+        distance_power: c; 0 while there are too few frames to fit it, in which case u is the spread.
         quantile: conformal quantile of max_i e_i / u_i; None with too few frames.
-        trust_threshold: largest max_i u_i (eV/Å) of a trusted frame; None until it is known.
-        discard_threshold: max_i u_i (eV/Å) beyond which a frame is not worth a label; None until it is known.
+        trust_threshold: largest max_i u_i (eV/Å) of a trusted frame; None while it cannot be determined.
+        discard_threshold: max_i u_i (eV/Å) above which a frame is not worth a label; None likewise.
         latent_threshold: largest latent distance of a trusted frame.
         promise_proven: the upper bound of P(largest error > tolerance | trusted) is at most 1 - confidence.
         trusted: calibration frames below the trust threshold.
@@ -100,12 +100,12 @@ class Calibration:
             sigmas: per frame, (n,) norm of the three standard deviations of each atom's force, eV/Å.
             latent: per frame, (n,) latent distance.
             tolerance_eV_per_A: largest acceptable error.
-            confidence: how often it must hold.
-            latent_quantile: of the frames' largest latent distance.
-            discard_factor: predicted error in units of the tolerance that makes a frame not worth a label.
+            confidence: required fraction of trusted frames within the tolerance.
+            latent_quantile: quantile of the frames' largest latent distance.
+            discard_factor: predicted error, in units of the tolerance, above which a frame is not worth a label.
 
         Raises:
-            TrainingDataError: lengths that differ, or numbers that are not finite.
+            TrainingDataError: lengths differ, or numbers are not finite.
         """
         _check(errors, sigmas, latent)
         score = Score(tolerance_eV_per_A)
@@ -113,12 +113,12 @@ class Calibration:
             score = Score.fit(errors, sigmas, latent, tolerance_eV_per_A)
         uncertainties = [score(sigma, distance) for sigma, distance in zip(sigmas, latent, strict=True)]
         quantile = conformal_quantile(_ratios(errors, uncertainties), confidence)
-        worst, doubt = largest(errors), largest(uncertainties)
-        threshold = proven_threshold(doubt, worst > tolerance_eV_per_A, confidence)
+        worst, frame_uncertainty = largest(errors), largest(uncertainties)
+        threshold = proven_threshold(frame_uncertainty, worst > tolerance_eV_per_A, confidence)
         proven = threshold is not None
         if threshold is None and quantile is not None:
             threshold = tolerance_eV_per_A / quantile
-        trusted = doubt <= threshold if threshold is not None else np.zeros(len(doubt), dtype=bool)
+        trusted = frame_uncertainty <= threshold if threshold is not None else np.zeros(len(worst), dtype=bool)
         exceeding = int(np.sum(trusted & (worst > tolerance_eV_per_A)))
         return cls(
             tolerance_eV_per_A=tolerance_eV_per_A,
@@ -137,7 +137,7 @@ class Calibration:
         )
 
     def uncertainty(self, sigma: Array, latent: Array) -> Array:
-        """Combined uncertainty (n,) in eV/Å, which the thresholds are about.
+        """Return the combined uncertainty (n,) in eV/Å, to which the thresholds apply.
 
         Args:
             sigma: (n,) norm of each atom's force spread, eV/Å.
@@ -146,7 +146,7 @@ class Calibration:
         return Score(self.tolerance_eV_per_A, self.spread_power, self.distance_power)(sigma, latent)
 
     def trusts(self, sigmas: Sequence[Array], latent: Sequence[Array]) -> NDArray[np.bool_]:
-        """Whether each frame is below the trust threshold and no further away than the calibration frames, (frames,).
+        """Whether each frame is below the trust threshold and the latent threshold, (frames,).
 
         Args:
             sigmas: per frame, (n,) eV/Å.
@@ -154,11 +154,11 @@ class Calibration:
         """
         if self.trust_threshold is None or self.latent_threshold is None:
             return np.zeros(len(sigmas), dtype=bool)
-        doubt = largest(self._uncertainties(sigmas, latent))
-        return (doubt <= self.trust_threshold) & (largest(latent) <= self.latent_threshold)
+        frame_uncertainty = largest(self._uncertainties(sigmas, latent))
+        return (frame_uncertainty <= self.trust_threshold) & (largest(latent) <= self.latent_threshold)
 
     def coverage(self, errors: Sequence[Array], sigmas: Sequence[Array], latent: Sequence[Array]) -> Coverage:
-        """Count, on frames that neither fit nor calibration has seen, how often the calibration held.
+        """Count covered and trusted frames among frames outside training and calibration.
 
         Args:
             errors: per frame, (n,) eV/Å.
@@ -176,7 +176,7 @@ class Calibration:
 
     @property
     def summary(self) -> str:
-        """The promise in one readable sentence, with the number of frames it rests on."""
+        """The guarantee in one sentence, with the number of frames that support it."""
         if self.quantile is None:
             needed = frames_needed(self.confidence)
             return f"not enough labels yet: {self.frames} calibration frames, at least {needed} are needed"
@@ -187,17 +187,17 @@ class Calibration:
         if self.promise_proven:
             return f"proven at {self.confidence:.0%}: {counts}"
         return (
-            f"not proven at {self.confidence:.0%}: {counts}; the threshold rests on the marginal coverage of "
+            f"not proven at {self.confidence:.0%}: {counts}; the threshold is based on the marginal coverage of "
             f"{self.frames} frames, a proof needs at least {frames_to_prove(self.confidence)} trusted ones"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return JSON-serialisable values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` gave.
+        """Make a calibration from the values that ``to_dict`` returned.
 
         Raises:
             CheckpointError: keys are missing or unknown.
@@ -214,7 +214,7 @@ class Calibration:
 
 
 def _discard(tolerance: float, quantile: float | None, threshold: float | None, factor: float) -> float | None:
-    """Uncertainty whose predicted error (quantile × itself) is ``factor`` tolerances, and above the trust threshold."""
+    """Return the uncertainty whose predicted error (quantile × u) is ``factor`` tolerances, at least the threshold."""
     if quantile is None or threshold is None:
         return None
     return max(factor * tolerance / quantile, threshold)

@@ -1,4 +1,4 @@
-"""Statistics of a promise: conformal quantile, bound of a rate, and the largest threshold that can be proven."""
+"""Statistics of the guarantee: conformal quantile, bound of a rate, and the largest threshold that can be proven."""
 
 from math import ceil, log
 
@@ -6,42 +6,42 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-BOUND_CONFIDENCE = 0.95  # of the one-sided upper bound on the error rate among trusted frames
+BOUND_CONFIDENCE = 0.95  # confidence of the one-sided upper bound on the error rate among trusted frames
 
 Array = NDArray[np.float64]
 
 
 def frames_needed(confidence: float) -> int:
-    """Smallest number of frames with a conformal quantile: 9 for 90 %."""
+    """Return the smallest number of frames with a conformal quantile: 9 for 90 %."""
     return ceil(_tidy(1 / (1 - confidence))) - 1
 
 
 def frames_to_prove(confidence: float) -> int:
-    """Smallest number of trusted frames, none exceeding, that prove the promise: 29 for 90 %."""
+    """Return the smallest number of trusted frames, none exceeding, that prove the guarantee: 29 for 90 %."""
     return ceil(log(1 - BOUND_CONFIDENCE) / log(confidence))
 
 
 def conformal_quantile(scores: Array, confidence: float) -> float | None:
-    """Split-conformal quantile: the ⌈(n + 1) confidence⌉-th smallest score, None if there are not that many."""
+    """Return the split-conformal quantile: the ⌈(n + 1) confidence⌉-th smallest score, None with too few scores."""
     rank = ceil(_tidy((len(scores) + 1) * confidence))
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else None
 
 
 def clopper_pearson_upper(events: int, trials: int) -> float:
-    """One-sided 95 % upper bound of a binomial rate; 1 without trials."""
+    """Return the one-sided 95 % upper bound of a binomial rate; 1 without trials."""
     return 1.0 if events >= trials else float(beta.ppf(BOUND_CONFIDENCE, events + 1, trials - events))
 
 
 def proven_threshold(uncertainty: Array, exceeds: NDArray[np.bool_], confidence: float) -> float | None:
-    """Largest uncertainty up to which the bound on the error rate is at most 1 - confidence, None if there is none.
+    """Return the largest uncertainty up to which the bound on the error rate is at most 1 - confidence, or None.
 
-    Thresholds are tried in ascending order from the first that could pass, and the first failure ends the walk:
-    in a fixed sequence each test may use the whole 5 % (choosing the best of all thresholds afterwards may not).
+    Thresholds are tested in ascending order from the first that could pass, up to the first failure: in a fixed
+    sequence each test may use the whole 5 % (a choice of the best of all thresholds afterwards may not).
 
     Args:
-        uncertainty: (frames,) any number that grows with doubt.
+        uncertainty: (frames,) any measure of uncertainty.
         exceeds: (frames,) whether the frame's largest error is above the tolerance.
-        confidence: that is promised.
+        confidence: guaranteed fraction of trusted frames within the tolerance.
     """
     order = np.argsort(uncertainty, kind="stable")
     uncertainty, events = uncertainty[order], np.cumsum(exceeds[order])
@@ -56,5 +56,5 @@ def proven_threshold(uncertainty: Array, exceeds: NDArray[np.bool_], confidence:
 
 
 def _tidy(value: float) -> float:
-    """Remove the float noise that would lift 9.000000000000002 to 10 frames."""
+    """Remove the rounding error that would raise 9.000000000000002 to 10 frames."""
     return round(value, 9)

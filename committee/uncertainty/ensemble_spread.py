@@ -1,4 +1,4 @@
-"""The committee's spread of forces and stress: every member's exactly, or estimated by random probes."""
+"""The committee's spread of forces and stress: exact from all members, or estimated from random probes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from committee.uncertainty.screen import ForceScreen
 
 @dataclass(frozen=True)
 class Spread:
-    """Force and stress spreads of a batch of N atoms in B frames, as far as they were asked for.
+    """Force and stress spreads of a batch of N atoms in B frames; None where they were not computed.
 
     Attributes:
         forces_std: (N, 3) eV/Å.
         stress_std: (B, 3, 3) eV/Å³.
-        forces: (K, N, 3) eV/Å, each member's.
-        stress: (K, B, 3, 3) eV/Å³, each member's.
+        forces: (K, N, 3) eV/Å, forces of each member.
+        stress: (K, B, 3, 3) eV/Å³, stress of each member.
     """
 
     forces_std: Tensor | None = None
@@ -32,16 +32,16 @@ class Spread:
 
 
 MakeSpread = Callable[[Evaluation, Correction, Tensor, Tensor], Spread]
-"""Evaluation, correction, mean forces (N, 3) and mean stress (B, 3, 3) to their spread."""
+"""Maps evaluation, correction, mean forces (N, 3) and mean stress (B, 3, 3) to their spread."""
 
 
 def no_spread(_evaluation: Evaluation, _correction: Correction, _forces: Tensor, _stress: Tensor) -> Spread:
-    """Return nothing: the energy's spread needs no derivative."""
+    """Return an empty spread: the spread of the energy needs no derivative."""
     return Spread()
 
 
 def exact_spread(evaluation: Evaluation, correction: Correction, forces: Tensor, stress: Tensor) -> Spread:
-    """Every member's forces from K - 1 products, since the deviations sum to zero."""
+    """Compute every member's forces from K - 1 products, since the deviations sum to zero."""
     pulled_forces, pulled_stress = pull_back(evaluation, correction.deviation_slopes[:-1])
     member_forces = forces + torch.cat([pulled_forces, -pulled_forces.sum(0, keepdim=True)])
     member_stress = stress + torch.cat([pulled_stress, -pulled_stress.sum(0, keepdim=True)])
@@ -61,7 +61,7 @@ def probed_spread(probes: int, generator: torch.Generator) -> MakeSpread:
 
 
 def screened_spread(screen: ForceScreen) -> MakeSpread:
-    """Probe one frame, and give its exact spread where the screen cannot vouch for it."""
+    """Probe one frame and compute its exact spread where the screen requires it."""
 
     def spread(evaluation: Evaluation, correction: Correction, forces: Tensor, stress: Tensor) -> Spread:
         distance = _distance(correction, len(forces))
@@ -79,12 +79,12 @@ def screened_spread(screen: ForceScreen) -> MakeSpread:
 
 
 def _distance(correction: Correction, n_atoms: int) -> NDArray[np.float64]:
-    """Latent distance (n,); that of an unknown atom before the first training."""
+    """Return the latent distance (n,); ``UNKNOWN_DISTANCE`` before the first training."""
     if correction.distance is None:
         return np.full(n_atoms, UNKNOWN_DISTANCE)
     return correction.distance.detach().double().cpu().numpy()
 
 
 def _mix(correction: Correction, weights: Tensor) -> Tensor:
-    """Slopes (P, N, D) of weighted sums of the deviations, weights (P, K)."""
+    """Return the slopes (P, N, D) of weighted sums of the deviations, weights (P, K)."""
     return torch.einsum("pk,knd->pnd", weights.to(correction.deviation_slopes), correction.deviation_slopes)

@@ -1,16 +1,16 @@
-"""The screen: is every atom's force uncertainty below the trust threshold, at the price of one backward pass?
+"""The screen: test whether every atom's force uncertainty is below the trust threshold, with one backward pass.
 
 A probe g = Σ_k v_k (F_k - F̄) / √(K - 1), v ~ N(0, 1), gives every atom a random vector g_i ~ N(0, Σ_i), where Σ_i is
-the committee's covariance of that atom's force, and E|g_i|² = tr Σ_i = σ_i², the square of the spread that
-verdicts rest on. One probe is noisy: with a single direction of disagreement (rank one) |g_i|²/σ_i² is a chi-square
-number with one degree of freedom. The screen therefore adds the squares of the last m checks and asks for quantiles.
+the committee's covariance of that atom's force, and E|g_i|² = tr Σ_i = σ_i², the square of the spread that the gate
+uses. One probe is noisy: with a single direction of disagreement (rank one) |g_i|²/σ_i² is a chi-square number with
+one degree of freedom. The screen therefore sums the squares of the last m checks and compares them with quantiles.
 
-Why a plain chi-square quantile is enough. A sum of m independent |g_i|², each with tr Σ_i ≥ T², is a sum of squared
+Why a plain chi-square quantile is sufficient: a sum of m independent |g_i|², each with tr Σ_i ≥ T², is a sum of squared
 normal numbers whose weights add up to at least T² for every check (a T that differs between checks is divided out).
-Far below its mean such a sum is likeliest to be small, and far above it to be large, when each check's weight lies in
-one direction, that is when Σ_i has rank one: the distribution function is Schur-convex in the weights there (Székely
+The probability of a sum far below its mean, and of one far above it, is largest when each check's weight is in one
+direction, that is when Σ_i has rank one: the distribution function is Schur-convex in the weights there (Székely
 and Bakirov, Probab. Theory Relat. Fields 126 (2003) 184; Roosta-Khorasani and Székely, arXiv:1601.04731). So
-P(sum ≤ T² χ²_m(β)) ≤ β whatever K and the shapes of Σ_i, which may change from check to check.
+P(sum ≤ T² χ²_m(β)) ≤ β for every K and all shapes of Σ_i, which may change from check to check.
 """
 
 from collections import deque
@@ -27,44 +27,44 @@ from committee.uncertainty.score import FLOOR
 
 Array = NDArray[np.float64]
 Threshold = Callable[[Array], Array]
-"""Latent distances (n,) to the largest trusted spread T_i of each atom (n,), eV/Å; 0: none, inf: any."""
+"""Maps latent distances (n,) to the largest trusted spread T_i of each atom (n,), eV/Å; 0: none, inf: any."""
 
 
 class ForceScreen:
-    """Decide at each check of a trajectory whether the exact force uncertainty has to be computed.
+    """Decide at each check of a trajectory whether the exact force uncertainty must be computed.
 
-    It has to be
+    It must be computed
 
-    - at the first check, and after an exact value above the threshold: nothing is known, or nothing good;
+    - at the first check, and after an exact value above the threshold;
     - at any check where the squares since the last exact value are too large for an atom at the threshold
       (quantile 1 - false_alarm_probability / n of chi-square, for the largest of n atoms);
     - once the window is full, wherever its sum is not too small for an atom at the threshold (quantile
-      miss_probability of chi-square): the uncertainty cannot be ruled out to be above.
+      miss_probability of chi-square): an uncertainty above the threshold cannot be excluded.
 
-    After an exact value the window starts anew, so that a trusted trajectory costs at most one exact value per window,
-    however close to the threshold it runs; below √(χ²_m(β)/m) of it, less the noise, there is none at all (three
-    quarters of the threshold with the default window, in practice half).
+    An exact value clears the window, so that a trusted trajectory costs at most one exact value per window, however
+    close to the threshold it is; below √(χ²_m(β)/m) of it, less the noise, none is needed (three quarters of the
+    threshold with the default window, in practice half).
 
-    Promise: an atom whose spread is above its threshold at each of ``window`` successive checks is confirmed by an
-    exact value within them with probability 1 - miss_probability or more. The number of atoms does not weaken this: the
-    one atom is enough. Nothing is promised of an excursion that lasts for fewer checks; the farther it goes above the
-    threshold, the sooner it is found. The checks must be those of one trajectory, evenly spaced or not, and the
+    Guarantee: an atom whose spread is above its threshold at each of ``window`` successive checks is confirmed by an
+    exact value within them with probability 1 - miss_probability or more. This does not depend on the number of atoms:
+    one such atom is sufficient. There is no guarantee for an excursion of fewer checks; the higher it is above the
+    threshold, the sooner it is detected. The checks must belong to one trajectory, evenly spaced or not, and the
     trajectory must not depend on the probes.
 
     Args:
         trust_threshold_eV_per_A: T, of σ_i = √tr Σ_i, the norm of an atom's three standard deviations; or a function
             of the latent distances, see ``from_calibration``.
-        window: m, number of checks that are added up. Longer: fewer exact values, a later answer.
+        window: m, number of checks in the sum. Longer: fewer exact values, later detection.
         miss_probability: β.
         false_alarm_probability: of an exact value at a check before the window is full, with no atom above T.
-        seed: of the probes.
+        seed: random seed of the probes.
 
     Attributes:
         checks: number of checks so far.
         confirmations: number of those that needed the exact value.
 
     Raises:
-        ValueError: a threshold that is not positive, no window, or a probability outside (0, 0.5].
+        ValueError: the threshold is not positive, the window is empty, or a probability is outside (0, 0.5].
     """
 
     def __init__(
@@ -89,29 +89,29 @@ class ForceScreen:
 
     @classmethod
     def from_calibration(cls, calibration: Calibration | None, **settings: Any) -> Self:
-        """Make a screen for what the calibration trusts.
+        """Make a screen with the trust threshold of a calibration.
 
         The combined uncertainty u_i = τ (σ_i/τ)^b max(d_i, 1)^c is below the trust threshold u where the spread σ_i is
-        below T_i = τ (u / (τ max(d_i, 1)^c))^(1/b). The latent distance d_i is known at every step, so the threshold
-        follows it.
+        below T_i = τ (u / (τ max(d_i, 1)^c))^(1/b). The latent distance d_i is computed at every step, and T_i
+        with it.
 
         Args:
             calibration: of the committee.
             **settings: as for the class.
 
         Raises:
-            ValueError: the calibration knows no trust threshold yet.
+            ValueError: the calibration has no trust threshold.
         """
         if calibration is None or calibration.trust_threshold is None:
             raise ValueError(
-                "A screen needs a calibrated committee, received one without a trust threshold: calibrate on frames "
-                "that the fit has not seen, or give ForceScreen a threshold in eV/Å."
+                "A screen needs a calibrated committee, received one without a trust threshold: calibrate on held-out "
+                "frames, or give ForceScreen a threshold in eV/Å."
             )
         return cls(_calibrated(calibration, calibration.trust_threshold), **settings)
 
     @property
     def needs_exact(self) -> bool:
-        """Whether the next check needs the exact value whatever a probe says, so that none need be made."""
+        """Whether the next check needs the exact value in any case, so that no probe is needed."""
         return not self._trusted
 
     def draw(self, members: int) -> Array:
@@ -120,7 +120,7 @@ class ForceScreen:
         return weights
 
     def check(self, squares: Array, latent_distance: Array) -> bool:
-        """Take one probe of the current frame; return whether the exact value is needed.
+        """Add one probe of the current frame; return whether the exact value is needed.
 
         Args:
             squares: (n,) |g_i|² of each atom, eV²/Å². NaN needs the exact value.
@@ -136,11 +136,11 @@ class ForceScreen:
             )
         self._squares.append(_relative(squares, self._threshold(latent_distance) ** 2))
         passed = self._trusted and bool(np.all(self._sums() <= self._limit(len(squares))))
-        self.checks += passed  # one that did not pass is counted when it is confirmed
+        self.checks += passed  # a check that did not pass is counted in ``confirmed``
         return not passed
 
     def confirmed(self, sigma: Array, latent_distance: Array) -> None:
-        """Take the exact value of the current frame, which ends a check: the window starts anew.
+        """Record the exact value of the current frame, which ends a check and clears the window.
 
         Args:
             sigma: (n,) exact spread of each atom's force, eV/Å.
@@ -152,7 +152,7 @@ class ForceScreen:
         self._trusted = bool(np.all(sigma <= self._threshold(latent_distance)))
 
     def restart(self) -> None:
-        """Forget the trajectory: the next check is the first of another one."""
+        """Clear the state: the next check is the first of another trajectory."""
         self._squares.clear()
         self._trusted = False
 
@@ -160,7 +160,7 @@ class ForceScreen:
     def relative_bound(self) -> Array | None:
         """(n,) upper confidence bound (1 - miss_probability) of each atom's spread in units of its threshold.
 
-        Of the root mean square over the window; None until the window is full. Below 1 wherever the screen passes.
+        It bounds the root mean square over the window; None until the window is full. Below 1 if the screen passes.
         """
         if len(self._squares) < self.window:
             return None
@@ -172,10 +172,10 @@ class ForceScreen:
         return sums
 
     def _limit(self, n_atoms: int) -> float:
-        """Sum of squares, in units of the thresholds, up to which no exact value is needed."""
-        held = len(self._squares)
-        tail = self.miss_probability if held == self.window else 1 - self.false_alarm_probability / n_atoms
-        return _quantile(tail, held)
+        """Return the sum of squares, in units of the thresholds, up to which no exact value is needed."""
+        n_checks = len(self._squares)
+        tail = self.miss_probability if n_checks == self.window else 1 - self.false_alarm_probability / n_atoms
+        return _quantile(tail, n_checks)
 
 
 @cache
@@ -184,7 +184,7 @@ def _quantile(probability: float, degrees_of_freedom: int) -> float:
 
 
 def _relative(values: Array, units: Array) -> Array:
-    """Values in units that may be zero (infinitely many then) or infinite (none)."""
+    """Return values divided by units that may be zero (result: infinity) or infinite (result: zero)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         relative: Array = np.where(units > 0, np.asarray(values, dtype=np.float64) / units, np.inf)
     return relative
@@ -205,12 +205,12 @@ def _calibrated(calibration: Calibration, trust_threshold: float) -> Threshold:
     tolerance, power = calibration.tolerance_eV_per_A, calibration.spread_power
 
     def largest_spread(latent_distance: Array) -> Array:
-        """T_i where the smallest spread that counts is trusted, 0 elsewhere."""
-        smallest = np.full(len(latent_distance), FLOOR * tolerance)
-        left = trust_threshold / calibration.uncertainty(smallest, latent_distance)
+        """Return T_i where a spread at the floor is trusted, 0 elsewhere."""
+        floor = np.full(len(latent_distance), FLOOR * tolerance)
+        margin = trust_threshold / calibration.uncertainty(floor, latent_distance)
         with np.errstate(over="ignore", divide="ignore"):
-            spread = smallest * np.where(left >= 1, left, 1.0) ** np.divide(1.0, power)
-        return np.where(left >= 1, spread if power else np.inf, 0.0)
+            spread = floor * np.where(margin >= 1, margin, 1.0) ** np.divide(1.0, power)
+        return np.where(margin >= 1, spread if power else np.inf, 0.0)
 
     return largest_spread
 

@@ -25,7 +25,7 @@ from al_loop.tools.preflight.findings import print_findings
 from al_loop.tools.preflight.level_of_theory import level_differences
 from al_loop.tools.preflight.load_config import load_config
 from committee.backbones import load_backbone
-from committee.errors import FoundationAnswerError, StructureError, TrainingDataError
+from committee.errors import FoundationEvaluationError, StructureError, TrainingDataError
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.training.train import TrainingFrame
@@ -247,7 +247,7 @@ def test_a_foundation_without_an_answer_for_one_atom_is_named(backbone):
         name = "silent"
 
         def evaluate(self, frames):
-            raise FoundationAnswerError("silent", 0, "H", "it has no neighbours.")
+            raise FoundationEvaluationError("silent", 0, "H", "it has no neighbours.")
 
     with pytest.raises(InputError, match=r"silent gives no energy of a single H atom: .* no neighbours"):
         isolated_atom_shifts({"H": -13.6}, Silent())
@@ -258,7 +258,7 @@ def test_isolated_atoms_that_the_foundation_cannot_answer_do_not_stop_a_campaign
 
     def lonely(frames):
         if len(frames[0]) == 1:
-            raise FoundationAnswerError("lonely", 0, "C", "it has no neighbours.")
+            raise FoundationEvaluationError("lonely", 0, "C", "it has no neighbours.")
         return evaluate(frames)
 
     monkeypatch.setattr(backbone, "evaluate", lonely)

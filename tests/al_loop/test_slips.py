@@ -74,7 +74,7 @@ SLIPS = {
     "the stress has the wrong sign": scaled(stress=-1),
     "the stress is in GPa": scaled(stress=1 / units.GPa),
     "the stress is in bar": scaled(stress=1e4 / units.GPa),
-    "they stand in reversed order": ordered(lambda forces: forces[::-1]),
+    "they are in reversed order": ordered(lambda forces: forces[::-1]),
     "the forces belong to other atoms": ordered(lambda forces: np.roll(forces, 1, axis=0)),
 }
 

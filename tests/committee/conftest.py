@@ -1,4 +1,4 @@
-"""A small analytic foundation in float64: fast enough for finite differences, periodic cells and molecules alike."""
+"""A small analytic foundation in float64: fast enough for finite differences, for periodic cells and molecules."""
 
 import hashlib
 from collections.abc import Sequence
@@ -118,7 +118,7 @@ def settings() -> CommitteeSettings:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, settings: CommitteeSettings):
-    """A committee trained on molecules and strained crystals, whose fade acts on frames rattled harder."""
+    """A committee trained on molecules and strained crystals, whose fade is active on strongly rattled frames."""
     structures = [methanol(i) for i in range(10)] + [crystal(i, strain=0.01 * (i % 3 - 1)) for i in range(10)]
     folder: Path = tmp_path_factory.mktemp("tangents")
     return train(

@@ -1,4 +1,4 @@
-"""What nobody can answer is refused by every public way in: one typed error, and nothing left on disk."""
+"""Invalid input is refused by every public function with one typed error, and nothing is left on disk."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -52,12 +52,12 @@ BAD = {
     "doubled atoms": (doubled, StructureError, r"0 Å apart.*Remove doubled atoms"),
     "atoms at 0.05 Å": (nearly_doubled, StructureError, r"0.05 Å apart.*Remove doubled atoms"),
 }
-bad = pytest.mark.parametrize(("make", "error", "words"), BAD.values(), ids=BAD)
+bad = pytest.mark.parametrize(("make", "error", "message"), BAD.values(), ids=BAD)
 
 
 @pytest.fixture
 def strict(backbone: Any) -> Backbone:
-    """The analytic foundation with the check that every adapter makes."""
+    """The analytic foundation with the structure check of every adapter."""
 
     class Strict(type(backbone)):  # type: ignore[misc]
         def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
@@ -75,10 +75,14 @@ def potential(strict: Backbone, settings: CommitteeSettings) -> CommitteePotenti
 @bad
 @pytest.mark.parametrize("uncertainty", ["energy", "probe", "exact"])
 def test_predict_refuses(
-    make: Callable[[], Atoms], error: type[StructureError], words: str, uncertainty: Any, potential: CommitteePotential
+    make: Callable[[], Atoms],
+    error: type[StructureError],
+    message: str,
+    uncertainty: Any,
+    potential: CommitteePotential,
 ) -> None:
     sound = molecule("CH3OH")
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         potential.predict([sound, sound, make(), sound], uncertainty, batch_atoms=2 * len(sound))
     assert caught.value.frame_index == 2
     assert str(caught.value).startswith("Frame 2 ")
@@ -86,13 +90,13 @@ def test_predict_refuses(
 
 @bad
 def test_calculator_refuses_and_answers_again(
-    make: Callable[[], Atoms], error: type[StructureError], words: str, potential: CommitteePotential
+    make: Callable[[], Atoms], error: type[StructureError], message: str, potential: CommitteePotential
 ) -> None:
     sound, broken = molecule("CH3OH"), make()
     calculator = CommitteeCalculator(potential)
     sound.calc = broken.calc = calculator
     before = sound.get_potential_energy()
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         broken.get_forces()
     assert calculator.results == {}
     assert sound.get_potential_energy() == before
@@ -102,7 +106,7 @@ def test_calculator_refuses_and_answers_again(
 def test_train_refuses_and_writes_nothing(
     make: Callable[[], Atoms],
     error: type[StructureError],
-    words: str,
+    message: str,
     strict: Backbone,
     settings: CommitteeSettings,
     make_frames: Any,
@@ -110,14 +114,14 @@ def test_train_refuses_and_writes_nothing(
 ) -> None:
     atoms = make()
     frames = [*make_frames([molecule("CH3OH")]), TrainingFrame("broken", atoms, -1.0, np.zeros((len(atoms), 3)))]
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         train_on(strict, frames, settings, tmp_path / "cache")
     assert "Frame broken " in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("atoms", [Atoms("Na"), Atoms("Na", cell=[9, 9, 9], pbc=True)], ids=["vacuum", "cell"])
-def test_a_lone_atom_is_answered_and_trained_on(
+def test_an_isolated_atom_is_predicted_and_trained_on(
     atoms: Atoms, strict: Backbone, settings: CommitteeSettings, make_frames: Any, tmp_path: Path
 ) -> None:
     frames = make_frames([molecule("CH3OH"), bulk("NaCl", "rocksalt", a=4.2), atoms])
@@ -130,7 +134,7 @@ def test_a_lone_atom_is_answered_and_trained_on(
 
 
 @pytest.mark.parametrize("atoms", [Atoms("Na"), Atoms("Na", cell=[9, 9, 9], pbc=True)], ids=["vacuum", "cell"])
-def test_nothing_but_a_lone_atom(
+def test_training_on_an_isolated_atom_alone(
     atoms: Atoms, strict: Backbone, settings: CommitteeSettings, make_frames: Any, tmp_path: Path
 ) -> None:
     frames = make_frames([atoms])
@@ -146,7 +150,7 @@ def test_one_head_is_no_committee() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"forces_eV_per_A": np.zeros((5, 3))}, r"forces of shape \(5, 3\), expected \(6, 3\)"),
         ({"forces_eV_per_A": np.full((6, 3), np.nan)}, "forces with NaN.*leave the label out"),
@@ -159,7 +163,7 @@ def test_one_head_is_no_committee() -> None:
 )
 def test_labels_that_cannot_be_trained_on(
     change: dict[str, Any],
-    words: str,
+    message: str,
     strict: Backbone,
     settings: CommitteeSettings,
     make_frames: Any,
@@ -167,7 +171,7 @@ def test_labels_that_cannot_be_trained_on(
 ) -> None:
     sound = [replace(frame, level_of_theory="PBE") for frame in make_frames([molecule("CH3OH"), molecule("CH3OH")])]
     frames = [sound[0], replace(sound[1], **change)]
-    with pytest.raises(TrainingDataError, match=words):
+    with pytest.raises(TrainingDataError, match=message):
         train_on(strict, frames, settings, tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []
 

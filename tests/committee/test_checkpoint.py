@@ -181,7 +181,7 @@ def test_a_number_changed_by_hand_is_noticed(trained, backbone, tmp_path, change
 
 
 def edit(folder, change, *, seal=True):
-    """Change a description as somebody would who knows how it is sealed."""
+    """Change a description and recompute its checksum."""
     path = folder / DESCRIPTION
     description = json.loads(path.read_text())
     change(description)

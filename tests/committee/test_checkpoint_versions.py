@@ -24,7 +24,7 @@ EXPECTED = "expected.json"
 
 
 def write_example(backbone: Any, frames: Any, folder: Path, cache_folder: Path) -> None:
-    """A small trained and calibrated committee, and what it answers."""
+    """A small trained and calibrated committee, and its predictions."""
     trained = train(
         backbone,
         frames[:3],
@@ -39,12 +39,12 @@ def write_example(backbone: Any, frames: Any, folder: Path, cache_folder: Path) 
     )
     save(potential, folder)
     (prediction,) = potential.predict([frames[3].atoms], "exact")
-    answer = {
+    expected = {
         "energy": prediction.energy,
         "forces": prediction.forces.tolist(),
         "forces_uncertainty": prediction.forces_uncertainty.tolist(),
     }
-    (folder / EXPECTED).write_text(json.dumps(answer))
+    (folder / EXPECTED).write_text(json.dumps(expected))
 
 
 @pytest.mark.parametrize("version", [*UPGRADES, SCHEMA_VERSION])

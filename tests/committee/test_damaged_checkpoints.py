@@ -1,4 +1,4 @@
-"""Whatever a checkpoint's files were made into, one error says which file, why, and what to do."""
+"""For every damage of a checkpoint one error names the file, the reason and the remedy."""
 
 import json
 import os
@@ -23,7 +23,7 @@ FILES = (DESCRIPTION, TENSORS)
 
 
 def as_nobody(script: str, *arguments: Path) -> str:
-    """What a script prints that runs as a user whom permissions hold for."""
+    """Run a script as a user without root permissions and return its output."""
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
     command = [*prefix, sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -101,7 +101,7 @@ def test_other_than_a_file(model, backbone, name, make):
     ],
 )
 def test_sealed_nonsense(model, backbone, change):
-    """As somebody would write it who knows how a description is sealed."""
+    """Write a description with a valid checksum."""
     description = json.loads((model / DESCRIPTION).read_text())
     change(description)
     (model / DESCRIPTION).write_text(json.dumps(sealed(description)))
@@ -137,7 +137,7 @@ for path in map(Path, sys.argv[1:]):
 
 
 def test_what_may_not_be_read(trained):
-    """A file, and a folder that may not be looked into."""
+    """A file, and a folder without read permission."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         root.chmod(0o755)
@@ -173,7 +173,7 @@ def test_a_name_that_is_no_name_of_a_file(tmp_path, length):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "message"),
     [
         ("def f(:", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError"),
@@ -182,11 +182,11 @@ def test_a_name_that_is_no_name_of_a_file(tmp_path, length):
         ("\udcff", "SyntaxError"),
     ],
 )
-def test_a_module_that_does_not_import(tmp_path, monkeypatch, source, words):
+def test_a_module_that_does_not_import(tmp_path, monkeypatch, source, message):
     name = f"odd_{abs(hash(source))}"
     (tmp_path / f"{name}.py").write_bytes(source.encode(errors="surrogateescape"))
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(FoundationError, match=rf"{name}\.Thing cannot be (imported|read) \(.*{words}"):
+    with pytest.raises(FoundationError, match=rf"{name}\.Thing cannot be (imported|read) \(.*{message}"):
         resolve(f"{name}.Thing")
 
 

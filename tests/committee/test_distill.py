@@ -60,7 +60,7 @@ def load(task: str, path: Path = FOLDER / CHECKPOINT) -> FairchemBackbone:
 
 
 def taught_frames(task: str) -> list[Atoms]:
-    """Frames of elements that the model knows."""
+    """Frames of elements that the model covers."""
     if task == OMOL:
         frames = [MOLECULES[name].build() for name in ("CH3OH", "OH-", "NH3+")]
     else:
@@ -94,7 +94,7 @@ def test_answers_as_its_own_calculator(task: str) -> None:
 
 
 def test_charge_and_spin_were_learnt() -> None:
-    """The cation of water lies several eV above the molecule, as in the teacher; spin alone matters too."""
+    """The cation of water is several eV above the molecule, as in the teacher; spin alone has an effect too."""
     frames = [molecule("H2O") for _ in range(3)]
     for atoms, (charge, spin) in zip(frames, ((0, 1), (1, 2), (0, 3)), strict=True):
         atoms.info = {"charge": charge, "spin": spin}
@@ -110,7 +110,7 @@ def test_figures_of_the_recipe(recipe: dict[str, Any]) -> None:
 
 
 def test_figures_hold_on_fresh_frames(recipe: dict[str, Any]) -> None:
-    """Other random numbers, and few frames: the error may be somewhat larger, never of another size."""
+    """With other random numbers and few frames the error may be slightly larger, not of another order of magnitude."""
     frames = sample(FEW, recipe["seed"] + 1000, workers=1)
     for task in (OMAT, OMOL):
         fresh = [example for example in frames.held_out if example.task == task]

@@ -56,7 +56,7 @@ def test_nothing_is_held_back_by_default():
 
 
 def test_a_hopeless_fit_stops_early_and_returns_the_best_heads(backbone, frames, tmp_path):
-    """With a learning rate far too high nothing beats the foundation itself, which is where the heads started."""
+    """With a learning rate far too high the best heads are the initial ones, which equal the foundation."""
     epochs = []
     settings = {"learning_rate": 30.0, "epochs": 200, "patience_epochs": 20, "validation_fraction": 0.3}
     potential = fit(backbone, frames, tmp_path, lambda done, _: epochs.append(done), **settings)
@@ -66,7 +66,7 @@ def test_a_hopeless_fit_stops_early_and_returns_the_best_heads(backbone, frames,
 
 
 def test_frames_held_back_leave_no_trace_but_in_the_shifts(backbone, frames, tmp_path):
-    """Other forces and other structures there: the same latent distance, the same scale of the inputs."""
+    """Other held-out forces and structures leave the latent distance and the scale of the inputs unchanged."""
     settings = {"epochs": 20, "validation_fraction": 0.3, "patience_epochs": 1000}
     _, held = split_by_group([frame.group for frame in frames], 0.3, 0)
     changed = list(frames)
@@ -91,7 +91,7 @@ def test_an_element_that_is_only_held_back_keeps_its_reference_shift(backbone, f
 
 
 def test_sketched_frames_are_judged_by_their_full_forces(backbone, frames, tmp_path):
-    """Exact or sketched, the score at the start is the same number: the foundation's own cost."""
+    """With exact tangents or random directions the initial score is the same: the foundation's own loss."""
     from committee.training.fitting import fit_heads
 
     scores = []

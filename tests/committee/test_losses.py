@@ -53,7 +53,7 @@ def test_huber_is_the_square_and_then_its_tangent():
 
 
 def test_likelihood_is_the_normal_densitys():
-    """Up to the constant and the factor that its docstring names."""
+    """Equal up to the constant and the factor in its docstring."""
     settings = TrainingSettings(loss="likelihood", likelihood_floor_eV_per_A=0.05)
     forces = torch.randn(5, 1, 12, generator=torch.Generator().manual_seed(0)) * 0.3
     weights = torch.full((1, 12), 1 / 12)
@@ -81,7 +81,7 @@ def test_every_loss_mends_the_foundation(backbone, frames, held_out, tmp_path, l
 
 
 def test_huber_bears_a_wrong_label(backbone, frames, held_out, tmp_path):
-    """A calculation that ended in another state: wrong by 3 eV per atom and by several eV/Å."""
+    """A calculation that converged to another state: wrong by 3 eV per atom and by several eV/Å."""
     wrong = replace(
         frames[7],
         energy_eV=frames[7].energy_eV + 24.0,

@@ -1,4 +1,4 @@
-"""What a label lacks has no weight: parts of labels teach what whole ones do, and nothing else."""
+"""Missing parts of a label have no weight: partial labels give the same terms of the loss as whole ones."""
 
 from dataclasses import replace
 
@@ -62,14 +62,14 @@ def perturbed_heads(backbone):
 
 
 def frame_losses(backbone, frames, folder, training, whole):
-    """Each member's cost of each frame, (K, B), and the gradient of their sum; shifts and distance of ``whole``."""
-    seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, training)
+    """Each member's loss on each frame, (K, B), and the gradient of their sum; shifts and distance of ``whole``."""
+    entries = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, training)
     of_whole = TrainingSet(whole, cached_tangents(backbone, [(f.id, f.atoms) for f in whole], folder, training))
     heads = perturbed_heads(backbone)
     shifts, latent = of_whole.shifts(training), of_whole.latent()
-    data = TrainingSet(frames, seen).dense(heads, shifts, latent, COMMITTEE, training)
-    judged = likelihood_losses if training.loss == "likelihood" else member_losses
-    losses = judged(data.errors(heads), training)
+    data = TrainingSet(frames, entries).dense(heads, shifts, latent, COMMITTEE, training)
+    loss = likelihood_losses if training.loss == "likelihood" else member_losses
+    losses = loss(data.errors(heads), training)
     losses.sum().backward()
     return losses.detach(), torch.cat([parameter.grad.flatten() for parameter in heads.stack.parameters()])
 
@@ -86,12 +86,12 @@ def test_the_parts_of_a_label_cost_what_the_whole_does(backbone, frames, tmp_pat
 
 
 def test_what_is_masked_cannot_matter(backbone, frames, tmp_path):
-    """Of a frame without forces no force error reaches the loss, however the heads stand; the same for energies."""
+    """A frame without forces adds no force error to the loss, for any heads; the same for energies."""
     for part, of_energy in ((energy_only, True), (forces_only, False)):
         given = [part(frame) for frame in frames]
-        seen = cached_tangents(backbone, [(f.id, f.atoms) for f in given], tmp_path)
+        entries = cached_tangents(backbone, [(f.id, f.atoms) for f in given], tmp_path)
         heads = perturbed_heads(backbone)
-        made = TrainingSet(given, seen)
+        made = TrainingSet(given, entries)
         training = TrainingSettings()
         data = made.dense(heads, made.shifts(training), made.latent(), COMMITTEE, training)
         assert bool(data.energy_weights.any()) is of_energy
@@ -107,7 +107,7 @@ def test_what_is_masked_cannot_matter(backbone, frames, tmp_path):
             assert float(quiet) == float(noisy)
 
 
-def test_energies_of_some_frames_and_forces_of_others_teach_both(backbone, frames, held_out, tmp_path):
+def test_energies_of_some_frames_and_forces_of_others_lower_both_errors(backbone, frames, held_out, tmp_path):
     before = errors(CommitteePotential.untrained(backbone), held_out)
     split = [energy_only(frame) if i % 3 == 0 else forces_only(frame) for i, frame in enumerate(frames)]
     forces, energies = errors(fit(backbone, split, tmp_path), held_out)
@@ -122,14 +122,14 @@ def test_energies_alone_can_be_trained_on(backbone, frames, held_out, tmp_path):
     assert np.isfinite(potential.predict([held_out[0].atoms], "exact")[0].forces_uncertainty).all()
 
 
-def test_an_energy_held_back_counts_only_where_the_fit_knows_its_zero(frames):
-    """Its zero is 500 eV per atom away: it would outweigh all forces."""
+def test_a_held_out_energy_counts_only_where_the_fit_determines_its_zero(frames):
+    """Its zero differs by 500 eV per atom: it would outweigh all forces."""
     methanol, crystals = frames[:6], frames[6:]
     for kept, expected in (([forces_only(f) for f in methanol], [False, False]), (methanol, [True, False])):
         held = [energy_only(methanol[0]), energy_only(crystals[0])]
         sets = [TrainingSet(part, [None] * len(part)) for part in (held, kept)]
-        judged = sets[0].judged_beside(sets[1])
-        assert [frame.id in {f.id for f in judged.frames} for frame in held] == expected
+        comparable = sets[0].comparable_with(sets[1])
+        assert [frame.id in {f.id for f in comparable.frames} for frame in held] == expected
 
 
 def held_groups(frames, training, seed):
@@ -137,11 +137,11 @@ def held_groups(frames, training, seed):
     return {frames[i].group for i in held}
 
 
-def seed_that_holds(frames, training, wanted):
-    return next(seed for seed in range(100) if wanted(held_groups(frames, training, seed)))
+def seed_that_holds(frames, training, condition):
+    return next(seed for seed in range(100) if condition(held_groups(frames, training, seed)))
 
 
-def test_frames_held_back_without_any_label_that_counts_do_not_stop_the_fit(backbone, frames, tmp_path):
+def test_held_out_frames_without_comparable_labels_do_not_stop_the_fit(backbone, frames, tmp_path):
     given = [replace(forces_only(frame), group="methanol") for frame in frames[:6]]
     given += [replace(energy_only(frame), group="crystals") for frame in frames[6:]]
     training = TrainingSettings(epochs=40, validation_fraction=0.3, patience_epochs=1)

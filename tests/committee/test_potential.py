@@ -1,4 +1,4 @@
-"""The committee's answer: the foundation's bits untrained, derivatives of its mean, and a spread that adds up."""
+"""The prediction: untrained it equals the foundation, forces are derivatives, the spread is consistent."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import make_supercell
 
-from committee.errors import FoundationAnswerError
+from committee.errors import FoundationEvaluationError
 from committee.model.correction import correct
 from committee.model.switching import switching_function
 from committee.model.tangents import VOIGT
@@ -21,7 +21,7 @@ def structures(make_crystal, make_methanol) -> list[Atoms]:
 
 @pytest.fixture
 def faded(trained, structures) -> CommitteePotential:
-    """The trained committee with a fade that is in full swing on the test structures."""
+    """The trained committee with the test structures inside the fade."""
     distances = np.concatenate([p.latent_distance for p in trained.predict(structures)])
     settings = trained.settings.model_copy(
         update={"fade_onset": float(distances.min() / 2), "fade_end": float(distances.max() * 1.2)}
@@ -225,20 +225,20 @@ def test_unknown_mode_is_refused(trained, structures):
 
 
 def test_a_frame_that_the_foundation_fails_on_is_named_whatever_the_batch(trained, structures, monkeypatch):
-    """The index counts from the first frame asked for; without that frame the others are answered."""
-    answer = trained.backbone.evaluate
+    """The index refers to all frames of the call; without that frame the others are predicted."""
+    original = trained.backbone.evaluate
 
     def evaluate(frames):
         for index, atoms in enumerate(frames):
             if np.abs(atoms.positions).max() > 1e4:
-                raise FoundationAnswerError("a model of finite reach", index, str(atoms.symbols), "it failed.")
-        return answer(frames)
+                raise FoundationEvaluationError("a model of finite reach", index, str(atoms.symbols), "it failed.")
+        return original(frames)
 
     monkeypatch.setattr(trained.backbone, "evaluate", evaluate)
     frames = [atoms.copy() for atoms in structures]
     frames[2].positions += 1e5
     for batch_atoms in (1, 16, 256):
-        with pytest.raises(FoundationAnswerError, match=r"on frame 2 \(COH4\) it failed") as caught:
+        with pytest.raises(FoundationEvaluationError, match=r"on frame 2 \(COH4\) it failed") as caught:
             trained.predict(frames, batch_atoms=batch_atoms)
         assert caught.value.frame_index == 2
     del frames[2]

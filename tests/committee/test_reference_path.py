@@ -42,7 +42,7 @@ def small_cells():
 
 @pytest.fixture(scope="session")
 def sevennet_latent(sevennet):
-    """Fitted on more frames than are trained on: three atoms have no covariance that float32 could be judged with."""
+    """Fit to more frames than are trained on: the covariance of three atoms is too ill-conditioned for float32."""
     structures = small_cells()
     evaluation = sevennet.evaluate(structures)
     groups = evaluation.frame_index.numpy()
@@ -51,7 +51,7 @@ def sevennet_latent(sevennet):
 
 @pytest.fixture(scope="session")
 def sevennet_frames():
-    """Labels are made up."""
+    """Labels are artificial."""
     structures, generator = small_cells(), np.random.default_rng(1)
     return [
         TrainingFrame(
@@ -66,7 +66,7 @@ def sevennet_frames():
 
 
 def masked(frames):
-    """The first frame of each kind without energy, the second without forces, none with everything."""
+    """The first frame of each kind lacks the energy, the second the forces; none is complete."""
     n = len(frames)
     return [
         replace(

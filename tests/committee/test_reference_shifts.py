@@ -85,7 +85,7 @@ def test_elements_without_a_prior_take_what_those_with_one_leave():
 
 
 @pytest.mark.parametrize(
-    ("known", "asked", "determined"),
+    ("known", "composition", "determined"),
     [
         ([], "CH4", False),
         (["CH4"], "CH4", True),
@@ -94,8 +94,8 @@ def test_elements_without_a_prior_take_what_those_with_one_leave():
         (["CH4", "C2H6"], "CH3OH", False),
     ],
 )
-def test_which_sums_of_shifts_are_determined(known, asked, determined):
-    assert ReferenceShifts.determined(numbers(known), numbers([asked])[0]) is determined
+def test_which_sums_of_shifts_are_determined(known, composition, determined):
+    assert ReferenceShifts.determined(numbers(known), numbers([composition])[0]) is determined
 
 
 def level_frames(level, names, shifts, energies, rng):
@@ -140,7 +140,7 @@ def test_a_committee_learns_from_two_levels_and_serves_the_zero_of_the_main_one(
     energies = [float(backbone.evaluate([frame.atoms]).energy[0].detach()) for frame in [*main, *other]]
     given = align_levels([*main, *other], energies, "main").frames
     training = TrainingSettings(epochs=150, validation_fraction=0.2)
-    learn = partial(train, backbone, committee=settings, training=training, seed=1)  # two levels held back too
+    learn = partial(train, backbone, committee=settings, training=training, seed=1)  # two levels held out too
     both = learn(given, cache_folder=tmp_path / "both")
     alone = learn(main, cache_folder=tmp_path / "alone")
     assert both.provenance.level_of_theory == "main"

@@ -17,7 +17,7 @@ SETTINGS = TrainingSettings(epochs=70, validation_fraction=0.3, patience_epochs=
 
 
 class InterruptedTrainingError(Exception):
-    """What a user's Ctrl-C is to a training."""
+    """The exception of a user's Ctrl-C during training."""
 
 
 def kill_at(epoch):

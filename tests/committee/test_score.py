@@ -8,7 +8,7 @@ TOLERANCE = 0.1
 
 
 def lanes(frames: int, spread_power: float, distance_power: float, seed: int = 0, noise: float = 0.1):
-    """Frames of four atoms whose errors follow known powers of both lanes, far above the floors."""
+    """Frames of four atoms whose errors follow known powers of spread and distance, far above the floors."""
     rng = np.random.default_rng(seed)
     sigmas = [rng.lognormal(-1.0, 0.8) * np.ones(4) for _ in range(frames)]
     latent = [rng.lognormal(2.5, 0.6) * np.ones(4) for _ in range(frames)]

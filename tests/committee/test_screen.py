@@ -1,4 +1,4 @@
-"""The screen: misses as seldom as it says, asks seldom where there is nothing to find, and rests on exact values."""
+"""The screen: its miss rate, its false-alarm rate, and exact values at confirmations."""
 
 from dataclasses import fields
 
@@ -23,7 +23,7 @@ def probe(rng: np.random.Generator, deviations: np.ndarray) -> np.ndarray:
 
 
 class Screen(ForceScreen):
-    """With latent distances of 1 where they do not matter."""
+    """Check with latent distances of 1."""
 
     def check(self, squares, latent_distance=None):
         return super().check(squares, np.ones(len(squares)) if latent_distance is None else latent_distance)
@@ -49,7 +49,7 @@ def at_threshold(kind: str, rng: np.random.Generator, step: int, n_atoms: int = 
 @pytest.mark.parametrize("kind", ["one direction", "many directions", "changing"])
 @pytest.mark.parametrize(("window", "miss"), [(40, 0.01), (20, 0.05)])
 def test_an_atom_above_the_threshold_is_missed_as_seldom_as_stated(kind, window, miss):
-    """At the threshold itself, the worst case, with the whole window to look at it; noise of the count: 4 sigma."""
+    """At the threshold itself, the worst case, over the whole window; statistical noise of the count: 4 sigma."""
     rng = np.random.default_rng(1)
     trials, missed = 400, 0
     for _ in range(trials):
@@ -60,7 +60,7 @@ def test_an_atom_above_the_threshold_is_missed_as_seldom_as_stated(kind, window,
             for step in range(window)
         )
     assert missed <= trials * miss + 4 * np.sqrt(trials * miss)
-    if kind == "one direction":  # there the quantile is exact: it may not be more careful than it says either
+    if kind == "one direction":  # there the quantile is exact: the miss rate must not be lower either
         assert missed >= trials * miss - 4 * np.sqrt(trials * miss)
 
 
@@ -90,7 +90,7 @@ def test_far_excursions_are_found_early():
 
 
 def run(rng: np.random.Generator, screen: Screen, sigma: float, checks: int, n_atoms: int = 64) -> int:
-    """Number of exact values over so many checks at this uncertainty."""
+    """Count exact values over several checks at this uncertainty."""
     before = screen.confirmations
     for _ in range(checks):
         if screen.check(probe(rng, factors(rng, np.full(n_atoms, sigma), 3))):
@@ -171,7 +171,7 @@ def calibration(**changes) -> Calibration:
 
 @pytest.mark.parametrize("powers", [(1.0, 0.0), (0.6, 0.3), (1.3, 1.0), (0.0, 0.5)])
 def test_threshold_of_a_calibration_is_where_its_combined_uncertainty_stands(powers):
-    """For each atom the screen trusts a spread exactly where the calibration does."""
+    """For each atom the screen trusts a spread if and only if the calibration does."""
     known = calibration(spread_power=powers[0], distance_power=powers[1], trust_threshold=0.08 if powers[0] else 0.2)
     rng = np.random.default_rng(8)
     sigma, latent = rng.uniform(0.0, 0.3, 300), rng.uniform(0.05, 9.0, 300)
@@ -184,7 +184,7 @@ def test_threshold_of_a_calibration_is_where_its_combined_uncertainty_stands(pow
 
 
 def test_threshold_follows_the_latent_distance_between_checks():
-    """The same probes pass near the known frames and do not pass far from them."""
+    """The same probes pass near the training frames and fail far from them."""
     screen = Screen.from_calibration(calibration(spread_power=1.0, distance_power=1.0), window=10)
     near, far = np.ones(2), np.array([1.0, 60.0])
     screen.confirmed(np.zeros(2))
@@ -209,7 +209,7 @@ def test_probes_follow_their_seed_and_have_the_right_size():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"trust_threshold_eV_per_A": 0.0}, "positive number, received 0.0"),
         ({"trust_threshold_eV_per_A": float("nan")}, "positive number, received nan"),
@@ -217,8 +217,8 @@ def test_probes_follow_their_seed_and_have_the_right_size():
         ({"trust_threshold_eV_per_A": 1.0, "miss_probability": 0.0}, "miss_probability"),
     ],
 )
-def test_settings_without_meaning_are_refused(arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_invalid_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         ForceScreen(**arguments)
 
 
@@ -242,18 +242,18 @@ def test_trusted_frames_of_a_committee_are_left_alone(trained, make_crystal):
     atoms = make_crystal(70)
     exact = trained.predict([frame.copy() for frame in frames(atoms.copy(), 32)], "exact")
     screen = ForceScreen(2.5 * max(p.atomic_force_uncertainty.max() for p in exact), seed=1)
-    answers = [trained.predict_screened(frame, screen) for frame in frames(atoms, 60)]
-    exact = [step for step, answer in enumerate(answers) if answer.forces_uncertainty is not None]
+    predictions = [trained.predict_screened(frame, screen) for frame in frames(atoms, 60)]
+    exact = [step for step, prediction in enumerate(predictions) if prediction.forces_uncertainty is not None]
     assert exact == [0]
     assert (screen.checks, screen.confirmations) == (60, 1)
     assert screen.relative_bound.max() < 1
     mean = trained.predict([atoms])[0]
-    assert answers[-1].energy == pytest.approx(mean.energy, abs=1e-9)
-    np.testing.assert_allclose(answers[-1].forces, mean.forces, atol=1e-9)
+    assert predictions[-1].energy == pytest.approx(mean.energy, abs=1e-9)
+    np.testing.assert_allclose(predictions[-1].forces, mean.forces, atol=1e-9)
 
 
 def test_planted_frames_above_the_threshold_are_found_and_measured_exactly(trained, make_crystal):
-    """After a trusted beginning the same atoms are rattled beyond the threshold: found in time, then exact."""
+    """After trusted steps the same atoms are rattled beyond the threshold: detected in time, then exact."""
     quiet, loud = make_crystal(71, amplitude=0.02), make_crystal(71, amplitude=0.2)
     low, high = (trained.predict([a], "exact")[0].atomic_force_uncertainty.max() for a in (quiet, loud))
     threshold = 0.999 * high
@@ -263,10 +263,10 @@ def test_planted_frames_above_the_threshold_are_found_and_measured_exactly(train
         screen = ForceScreen(threshold, seed=seed, window=20)
         for _ in range(8):
             trained.predict_screened(quiet, screen)
-        answers = [trained.predict_screened(loud, screen) for _ in range(20)]
-        first = next((i for i, answer in enumerate(answers) if answer.forces_uncertainty is not None), None)
+        predictions = [trained.predict_screened(loud, screen) for _ in range(20)]
+        first = next((i for i, prediction in enumerate(predictions) if prediction.forces_uncertainty is not None), None)
         found.append(first)
         if first is not None:
-            assert all(answer.forces_uncertainty is not None for answer in answers[first:])
-            assert answers[first].atomic_force_uncertainty.max() == pytest.approx(high, rel=1e-9)
+            assert all(prediction.forces_uncertainty is not None for prediction in predictions[first:])
+            assert predictions[first].atomic_force_uncertainty.max() == pytest.approx(high, rel=1e-9)
     assert found.count(None) <= 1

@@ -73,12 +73,12 @@ def test_changed_settings_never_reuse_the_other_kind(backbone, make_crystal, tmp
     exact = TrainingSettings()
     for settings, directions in ((exact, 30), (SKETCHED, 18), (exact, 30)):
         calls = backbone.calls
-        seen = cached_tangents(backbone, frames, tmp_path, settings)[0]
+        entry = cached_tangents(backbone, frames, tmp_path, settings)[0]
         assert backbone.calls == calls + 1
-        assert len(seen.tangents) == directions
+        assert len(entry.tangents) == directions
         again = cached_tangents(backbone, frames, tmp_path, settings)[0]
         assert backbone.calls == calls + 1
-        np.testing.assert_array_equal(seen.sketch, again.sketch)
+        np.testing.assert_array_equal(entry.sketch, again.sketch)
 
 
 @pytest.mark.parametrize("loss", ["huber", "likelihood"])

@@ -8,28 +8,28 @@ from committee.model.tangents import VOIGT, cached_tangents, compute_tangents, s
 
 def test_tangents_are_finite_differences_of_the_features(backbone, make_crystal, make_methanol):
     for atoms in (make_crystal(1), make_methanol(2)):
-        seen = compute_tangents(backbone, [atoms])[0]
-        assert len(seen.tangents) == 3 * len(atoms) + 6 * bool(atoms.pbc.all())
+        entry = compute_tangents(backbone, [atoms])[0]
+        assert len(entry.tangents) == 3 * len(atoms) + 6 * bool(atoms.pbc.all())
         for i, axis in ((0, 1), (3, 2)):
             difference = _difference(backbone, partial(_moved, atoms, i, axis))
-            np.testing.assert_allclose(seen.tangents[3 * i + axis], difference, atol=2e-6)
+            np.testing.assert_allclose(entry.tangents[3 * i + axis], difference, atol=2e-6)
 
 
 def test_strain_tangents_are_finite_differences(backbone, make_crystal):
     atoms = make_crystal(1)
-    seen = compute_tangents(backbone, [atoms])[0]
+    entry = compute_tangents(backbone, [atoms])[0]
     for j, (row, column) in enumerate(VOIGT):
         difference = _difference(backbone, partial(_strained, atoms, row, column))
-        np.testing.assert_allclose(seen.tangents[3 * len(atoms) + j], difference, atol=2e-6)
+        np.testing.assert_allclose(entry.tangents[3 * len(atoms) + j], difference, atol=2e-6)
 
 
 def test_frames_of_one_batch_do_not_mix(backbone, make_methanol):
     frames = [make_methanol(i) for i in range(3)]
-    for atoms, seen in zip(frames, compute_tangents(backbone, frames), strict=True):
+    for atoms, entry in zip(frames, compute_tangents(backbone, frames), strict=True):
         alone = compute_tangents(backbone, [atoms])[0]
-        np.testing.assert_allclose(seen.tangents, alone.tangents, atol=1e-7)
-        np.testing.assert_allclose(seen.forces, alone.forces, atol=1e-6)
-        assert float(seen.energy) == pytest.approx(float(alone.energy))
+        np.testing.assert_allclose(entry.tangents, alone.tangents, atol=1e-7)
+        np.testing.assert_allclose(entry.forces, alone.forces, atol=1e-6)
+        assert float(entry.energy) == pytest.approx(float(alone.energy))
 
 
 def test_cache_spares_the_foundation(backbone, make_crystal, make_methanol, tmp_path):

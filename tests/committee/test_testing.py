@@ -1,4 +1,4 @@
-"""The shipped check must fail for backbones that break the contract, each for its own reason."""
+"""The shipped check must fail for backbones that violate the contract, with the right message."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ class PairBackbone:
     feature_size = 2
     level_of_theory = "Gaussians"
 
-    def __init__(self, dtype: torch.dtype = torch.float32, change: Change = lambda _frames, answer: answer) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32, change: Change = lambda _, evaluation: evaluation) -> None:
         self.dtype = dtype
         self.change = change
 
@@ -52,16 +52,16 @@ class PairBackbone:
             features.append(torch.stack([near.sum((0, 2)), (near * squared).sum((0, 2))], dim=1))
         h = torch.cat(features)
         energy = torch.stack([f.square().sum() for f in h.split(leaves.counts)])
-        answer = Evaluation(
+        evaluation = Evaluation(
             leaves.positions, leaves.strain, energy, h, leaves.atomic_numbers, leaves.frame_index, leaves.volumes
         )
-        return self.change(frames, answer)
+        return self.change(frames, evaluation)
 
 
 def _add_to_energy(extra: Callable[[Atoms, torch.Tensor], torch.Tensor]) -> Change:
-    def change(frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-        parts = [extra(atoms, answer.positions[answer.frame_index == i]) for i, atoms in enumerate(frames)]
-        return replace(answer, energy=answer.energy + torch.stack(parts))
+    def change(frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+        parts = [extra(atoms, evaluation.positions[evaluation.frame_index == i]) for i, atoms in enumerate(frames)]
+        return replace(evaluation, energy=evaluation.energy + torch.stack(parts))
 
     return change
 
@@ -79,36 +79,36 @@ _knows_the_order = _add_to_energy(
 _counts_cells = _add_to_energy(lambda atoms, positions: 0.0 * positions.sum() + 0.01 * bool(atoms.pbc.all()))
 
 
-def _batch_dependent(frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    return replace(answer, energy=answer.energy + 1e-3 * len(frames))
+def _batch_dependent(frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, energy=evaluation.energy + 1e-3 * len(frames))
 
 
-def _detached(_frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    constant = answer.features.detach() + 0.0 * (answer.positions.sum() + answer.strain.sum())
-    return replace(answer, features=constant)
+def _detached(_frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    constant = evaluation.features.detach() + 0.0 * (evaluation.positions.sum() + evaluation.strain.sum())
+    return replace(evaluation, features=constant)
 
 
-def _wrong_forces(_frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    forces, stress = answer.derivatives(answer.energy.sum(), retain_graph=True)
-    return replace(answer, closed_forces=1.01 * forces, closed_stress=stress)
+def _wrong_forces(_frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    forces, stress = evaluation.derivatives(evaluation.energy.sum(), retain_graph=True)
+    return replace(evaluation, closed_forces=1.01 * forces, closed_stress=stress)
 
 
-def _wrong_stress(_frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    forces, stress = answer.derivatives(answer.energy.sum(), retain_graph=True)
-    return replace(answer, closed_forces=forces, closed_stress=-stress)
+def _wrong_stress(_frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    forces, stress = evaluation.derivatives(evaluation.energy.sum(), retain_graph=True)
+    return replace(evaluation, closed_forces=forces, closed_stress=-stress)
 
 
-def _writes_info(frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    frames[0].info["seen"] = True
-    return answer
+def _writes_info(frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    frames[0].info["changed"] = True
+    return evaluation
 
 
-def _nan_energy(_frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    return replace(answer, energy=answer.energy * torch.nan)
+def _nan_energy(_frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, energy=evaluation.energy * torch.nan)
 
 
-def _volume_everywhere(_frames: Sequence[Atoms], answer: Evaluation) -> Evaluation:
-    return replace(answer, volumes=torch.ones_like(answer.volumes))
+def _volume_everywhere(_frames: Sequence[Atoms], evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, volumes=torch.ones_like(evaluation.volumes))
 
 
 def test_a_sound_backbone_passes() -> None:
@@ -117,7 +117,7 @@ def test_a_sound_backbone_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (_pulls_atoms, "forces on a lone atom"),
         (_knows_the_origin, "after translation"),
@@ -133,13 +133,13 @@ def test_a_sound_backbone_passes() -> None:
         (_volume_everywhere, "volumes"),
     ],
 )
-def test_each_broken_promise_is_noticed(change: Change, words: str) -> None:
-    with pytest.raises(BackboneCheckError, match=words):
+def test_each_violation_is_detected(change: Change, message: str) -> None:
+    with pytest.raises(BackboneCheckError, match=message):
         check_backbone(PairBackbone(change=change))
 
 
 @pytest.mark.parametrize(
-    ("attribute", "value", "words"),
+    ("attribute", "value", "message"),
     [
         ("fingerprint", "abc", "SHA-256"),
         ("elements", frozenset(), "atomic numbers"),
@@ -148,10 +148,10 @@ def test_each_broken_promise_is_noticed(change: Change, words: str) -> None:
         ("level_of_theory", "", "level_of_theory"),
     ],
 )
-def test_wrong_identity(attribute: str, value: Any, words: str) -> None:
+def test_wrong_identity(attribute: str, value: Any, message: str) -> None:
     backbone = PairBackbone()
     setattr(backbone, attribute, value)
-    with pytest.raises(BackboneCheckError, match=words):
+    with pytest.raises(BackboneCheckError, match=message):
         check_backbone(backbone)
 
 

@@ -242,7 +242,7 @@ def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationP
             if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
         ]
     )
-    mismatches = [f"{who} do not fit the foundation: {wrong}." for wrong in (forces.slip, stress) if wrong]
+    mismatches = [f"{who} do not fit the foundation: {wrong}." for wrong in (forces.mismatch, stress) if wrong]
     return forces.sentence(who), mismatches
 
 

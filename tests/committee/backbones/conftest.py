@@ -1,4 +1,4 @@
-"""Real foundations: SevenNet's weights come in its wheel, fairchem's are made here with random weights."""
+"""Real foundations: SevenNet's weights are in its wheel, fairchem checkpoints are made here with random weights."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ NORMALIZATION = f"{CORE}.modules.normalization"
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """SevenNet's scatters do not repeat bit for bit on several threads, in its own calculator neither."""
+    """SevenNet's scatter operations are not bitwise reproducible on several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def varied_frames() -> list[Atoms]:
-    """A molecule, a crystal, a one-atom crystal and a slab with a vacuum."""
+    """A molecule, a crystal, a one-atom crystal and a slab with vacuum."""
     rng = np.random.default_rng(3)
     methanol = molecule("CH3OH")
     crystal = bulk("NaCl", "rocksalt", a=5.6, cubic=True)

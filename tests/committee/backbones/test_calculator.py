@@ -24,7 +24,7 @@ from committee import (
     train,
 )
 from committee.backbones.calculator import CalculatorBackbone
-from committee.errors import CheckpointError, FoundationAnswerError, FoundationError, UnknownElementError
+from committee.errors import CheckpointError, FoundationError, FoundationEvaluationError, UnknownElementError
 from committee.testing import check_backbone, example_frames
 from committee.uncertainty.calibration import Calibration
 
@@ -77,7 +77,7 @@ def methanol(seed: int) -> Atoms:
 
 
 def test_chgnet_keeps_the_contract(chgnet: CalculatorBackbone) -> None:
-    """CHGNet answers for crystals only, in float32, and its graph builder wants a few atoms in the cell."""
+    """CHGNet supports crystals only, in float32, and its graph builder needs several atoms in the cell."""
     _, crystal, metal = example_frames(chgnet.elements)
     check_backbone(chgnet, [crystal.repeat((2, 1, 1)), metal], single_precision=True, periodic_only=True)
 
@@ -119,7 +119,7 @@ def labels(model: str, frames: list[Atoms], first: int = 0) -> list[TrainingFram
 
 
 def mae(potential: CommitteePotential, frames: list[TrainingFrame]) -> tuple[float, float]:
-    """Force error of the foundation and of what is served, eV/Å."""
+    """Force errors of the foundation and of the committee, eV/Å."""
     predictions = potential.predict([frame.atoms for frame in frames], foundation=True)
     pairs = [(p, frame.forces_eV_per_A) for p, frame in zip(predictions, frames, strict=True)]
     return (
@@ -147,7 +147,7 @@ def test_training_corrects_a_closed_foundation(trained: CommitteePotential) -> N
 
 
 def test_forces_and_stress_of_the_correction_are_its_derivatives(trained: CommitteePotential) -> None:
-    """Of what was added to the calculator, in float64, where float32 of the calculator itself would drown it."""
+    """Check derivatives of the correction in float64; the calculator's float32 noise would mask them."""
     potential = CommitteePotential(
         trained.backbone.to(torch.float64),
         trained.settings,
@@ -163,8 +163,8 @@ def test_forces_and_stress_of_the_correction_are_its_derivatives(trained: Commit
         return potential.predict([frame], foundation=True)[0]
 
     def energy(frame: Atoms) -> float:
-        answer = added(frame)
-        return answer.energy - answer.foundation_energy
+        prediction = added(frame)
+        return prediction.energy - prediction.foundation_energy
 
     def moved(sign: int) -> Atoms:
         frame = atoms.copy()
@@ -238,7 +238,7 @@ def test_xtb_is_corrected_and_calibrated_on_molecules(xtb: CalculatorBackbone, t
 
 
 def test_without_stress_nothing_is_said_or_trained_about_it(tmp_path: Path) -> None:
-    """xTB in the style of a calculator whose stress is missing: the labels' stress gets no weight."""
+    """xTB without its stress: the labels' stress gets no weight."""
     backbone = load_backbone(settings(EMT))
     backbone._stressed = False
     frames = []
@@ -261,7 +261,7 @@ def test_without_stress_nothing_is_said_or_trained_about_it(tmp_path: Path) -> N
 
 
 def test_nested_arguments_are_built_first(tmp_path: Path) -> None:
-    """As Matlantis PFP is made: a calculator of an estimator of plain values and of a named member."""
+    """As in Matlantis PFP: a calculator with an estimator built from plain values and an enumeration member."""
     import chgnet
 
     weights = next(Path(chgnet.__file__).parent.glob("pretrained/0.3.0/*.tar"))
@@ -310,7 +310,7 @@ def test_the_fingerprint_tells_arguments_and_features_apart(xtb: CalculatorBackb
 
 
 @pytest.mark.parametrize(
-    ("import_path", "arguments", "words"),
+    ("import_path", "arguments", "message"),
     [
         ("EMT", {}, "expected module and name"),
         ("no_such_package.Thing", {}, "cannot be imported.*install its package"),
@@ -323,13 +323,13 @@ def test_the_fingerprint_tells_arguments_and_features_apart(xtb: CalculatorBackb
         ("ase.calculators.calculator.Calculator", {}, "needs energy and forces"),
     ],
 )
-def test_what_names_no_calculator_is_refused(import_path: str, arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(FoundationError, match=words):
+def test_an_import_path_of_no_calculator_is_refused(import_path: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(FoundationError, match=message):
         load_backbone(settings(import_path, arguments))
 
 
 def test_elements_outside_the_features_are_refused() -> None:
-    with pytest.raises(FoundationError, match=r"foundation\.elements: Og not known to sevennet:7net-0"):
+    with pytest.raises(FoundationError, match=r"foundation\.elements: Og not covered by sevennet:7net-0"):
         load_backbone(settings(EMT, elements=("Al", "Og")))
     with pytest.raises(ValueError, match="symbols such as Na, received Natrium"):
         settings(EMT, elements=("Natrium",))
@@ -342,18 +342,18 @@ def test_elements_may_be_fewer_than_the_features(emt: CalculatorBackbone) -> Non
 
 
 def test_a_calculator_that_fails_is_named(xtb: CalculatorBackbone, chgnet: CalculatorBackbone) -> None:
-    with pytest.raises(FoundationAnswerError, match=rf"{EMT}; on frame 1 \(NaCl\) it failed: NotImplementedError"):
+    with pytest.raises(FoundationEvaluationError, match=rf"{EMT}; on frame 1 \(NaCl\) it failed: NotImplementedError"):
         load_backbone(settings(EMT)).evaluate([bulk("Cu"), bulk("NaCl", "rocksalt", a=5.6)])
-    with pytest.raises(FoundationAnswerError, match=rf"{CHGNET}; on frame 0 \(CO?.*it failed"):
+    with pytest.raises(FoundationEvaluationError, match=rf"{CHGNET}; on frame 0 \(CO?.*it failed"):
         chgnet.evaluate([methanol(0)])
     beyond_gfn2 = Atoms("U2", [[0, 0, 0], [0, 0, 2.4]])
-    with pytest.raises(FoundationAnswerError, match=TBLITE):
+    with pytest.raises(FoundationEvaluationError, match=TBLITE):
         xtb.evaluate([beyond_gfn2])
 
 
 def test_nan_is_named() -> None:
     backbone = load_backbone(settings("ase.calculators.lj.LennardJones", {"epsilon": float("nan"), "rc": 4.0}))
-    with pytest.raises(FoundationAnswerError, match="NaN or infinite energy, forces"):
+    with pytest.raises(FoundationEvaluationError, match="NaN or infinite energy, forces"):
         backbone.evaluate([molecule("CO")])
 
 

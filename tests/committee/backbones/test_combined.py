@@ -1,4 +1,4 @@
-"""A sum of calculators as a foundation: D3 added to SevenNet-0, and what holds for each part of a sum."""
+"""A sum of calculators as a foundation: D3 added to SevenNet-0, and properties of each part of a sum."""
 
 import sys
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_it_is_sevennet_and_d3_for_crystals_and_molecules(with_d3: CalculatorBac
 
 
 class Smeared(Calculator):
-    """Its forces derive from the free energy; its energy follows a charge that ASE does not look at."""
+    """Its forces derive from the free energy; its energy depends on a charge that ASE does not compare."""
 
     implemented_properties = ("energy", "free_energy", "forces", "stress")
 
@@ -75,16 +75,16 @@ class Smeared(Calculator):
 
 
 class Program(FileIOCalculator):
-    """A code that leaves a file in the folder in which it runs."""
+    """A code that writes a file into its working folder."""
 
     implemented_properties = ("energy", "forces", "stress")
 
-    def __init__(self, word: str, **kwargs: Any) -> None:
-        super().__init__(command=f"{sys.executable} -c \"open('{word}', 'x')\"", **kwargs)
-        self.word = word
+    def __init__(self, output_file: str, **kwargs: Any) -> None:
+        super().__init__(command=f"{sys.executable} -c \"open('{output_file}', 'x')\"", **kwargs)
+        self.output_file = output_file
 
     def read_results(self) -> None:
-        assert [file.name for file in Path(self.directory).iterdir()] == [self.word]
+        assert [file.name for file in Path(self.directory).iterdir()] == [self.output_file]
         self.results = {"energy": 2.0, "forces": np.zeros((len(self.atoms), 3)), "stress": np.zeros(6)}
 
 
@@ -104,9 +104,11 @@ def own(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("importable")
-def test_every_part_of_a_sum_is_asked_anew_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_part_of_a_sum_is_recalculated_in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    chosen = made_of(own("Smeared"), made_of(own("Smeared"), own("Program", word="a"), own("Program", word="b")))
+    chosen = made_of(
+        own("Smeared"), made_of(own("Smeared"), own("Program", output_file="a"), own("Program", output_file="b"))
+    )
     backbone = load_backbone(CalculatorSettings(kind="calculator", features=SEVENNET, **chosen))
     neutral, ion = molecule("H2O"), molecule("H2O")
     ion.info["charge"] = 1

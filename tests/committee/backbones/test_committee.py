@@ -1,4 +1,4 @@
-"""A committee on each real foundation, in double precision and with the fade in full swing: its derivatives add up."""
+"""A committee on each real foundation, in double precision and inside the fade: its derivatives are consistent."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def crystal(seed: int) -> Atoms:
 
 @pytest.fixture(scope="module", params=["sevennet", "fairchem"])
 def potential(request: pytest.FixtureRequest) -> CommitteePotential:
-    """Heads that disagree and a fade that acts, as after a training; no training is needed to differentiate them."""
+    """Heads that disagree and an active fade, as after training; differentiation needs no training."""
     if request.param == "sevennet":
         settings = SevenNetSettings(kind="sevennet")
     else:
@@ -105,8 +105,8 @@ def test_probes_are_mixtures_of_the_members_deviations(potential: CommitteePoten
         screen.confirmed(np.zeros(8), exact.latent_distance)
     deviations = exact.forces_ensemble - exact.forces
     expected = np.square(np.tensordot(two.draw(3), deviations, 1)).sum(-1)
-    seen: list[np.ndarray] = []
+    recorded: list[np.ndarray] = []
     take = one.check
-    one.check = lambda squares, latent: bool(seen.append(squares)) or take(squares, latent)
+    one.check = lambda squares, latent: bool(recorded.append(squares)) or take(squares, latent)
     assert potential.predict_screened(atoms, one).forces_uncertainty is None
-    np.testing.assert_allclose(seen[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(recorded[0], expected, rtol=1e-6)

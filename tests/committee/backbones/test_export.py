@@ -44,7 +44,7 @@ def salt(task: str, seed: int, size: int = 1) -> Atoms:
 
 
 def trained(path: Path, task: str, cache: Path, prior_eV: float = 0.0) -> CommitteePotential:
-    """A committee whose labels are a thousand eV off and stiffer than the foundation."""
+    """A committee trained on labels that are shifted by a thousand eV and stiffer than the foundation."""
     backbone = load(path, task)
     frames = []
     for seed in range(3):
@@ -70,13 +70,13 @@ def fairchem_calculator(path: Path, task: str) -> Any:
 
 
 def assert_same(potential: CommitteePotential, calculator: Any, atoms: Atoms) -> None:
-    wanted = potential.predict([atoms])[0]
-    asked = atoms.copy()
-    asked.calc = calculator
-    assert abs(asked.get_potential_energy() - wanted.energy) / len(atoms) < 1e-5
-    np.testing.assert_allclose(asked.get_forces(), wanted.forces, rtol=0, atol=1e-5)
-    if wanted.stress is not None:
-        np.testing.assert_allclose(asked.get_stress(), wanted.stress, rtol=0, atol=1e-6)
+    expected = potential.predict([atoms])[0]
+    structure = atoms.copy()
+    structure.calc = calculator
+    assert abs(structure.get_potential_energy() - expected.energy) / len(atoms) < 1e-5
+    np.testing.assert_allclose(structure.get_forces(), expected.forces, rtol=0, atol=1e-5)
+    if expected.stress is not None:
+        np.testing.assert_allclose(structure.get_stress(), expected.stress, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("checkpoint", ["dense_checkpoint", "experts_checkpoint"])
@@ -118,9 +118,9 @@ def test_fairchem_opens_it_in_a_process_that_knows_nothing_of_us(dense_checkpoin
     atoms = salt("omat", 7)
     atoms.write(tmp_path / "salt.xyz", format="extxyz")
     arguments = [sys.executable, "-c", FRESH_PROCESS, str(tmp_path / "committee.pt"), str(tmp_path / "salt.xyz")]
-    answer = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    energy = float(next(line for line in answer.stdout.splitlines() if line.startswith("energy")).split()[1])
+    completed = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    energy = float(next(line for line in completed.stdout.splitlines() if line.startswith("energy")).split()[1])
     assert abs(energy - potential.predict([atoms])[0].energy) / len(atoms) < 1e-5
 
 
@@ -133,7 +133,7 @@ def test_another_task_answers_as_before(dense_checkpoint: Path, tmp_path: Path) 
 
 
 def test_faded_far_from_the_labels(dense_checkpoint: Path, tmp_path: Path) -> None:
-    """The latent distance travels too: elsewhere only the foundation and its shifts are left."""
+    """The latent distance is exported: far from the training frames only foundation and shifts remain."""
     potential = trained(dense_checkpoint, "omat", tmp_path / "cache")
     export_fairchem(potential, tmp_path / "committee.pt")
     atoms = salt("omat", 3)

@@ -63,7 +63,7 @@ def test_charge_and_spin_change_the_answer(dense_checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "info", "words"),
+    ("task", "info", "message"),
     [
         ("omol", {}, "no charge"),
         ("omol", {"charge": 0}, "no spin"),
@@ -76,12 +76,12 @@ def test_charge_and_spin_change_the_answer(dense_checkpoint: Path) -> None:
     ],
 )
 def test_charge_and_spin_are_never_guessed(
-    task: str, info: dict[str, float], words: str, dense_checkpoint: Path
+    task: str, info: dict[str, float], message: str, dense_checkpoint: Path
 ) -> None:
     good, bad = molecule("H2O"), molecule("H2O")
     good.info = {"charge": 0, "spin": 1}
     bad.info = dict(info)
-    with pytest.raises(StructureError, match=words) as caught:
+    with pytest.raises(StructureError, match=message) as caught:
         load(dense_checkpoint, task).evaluate([good, bad])
     assert "Frame 1" in str(caught.value)
 
@@ -160,7 +160,7 @@ def test_gated_weights_explain_themselves(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(FoundationError) as caught:
         load("uma-s-1p2p1")
     message = str(caught.value)
-    assert all(word in message for word in ("HF_TOKEN", "https://huggingface.co/facebook/UMA", "path", "licence"))
+    assert all(part in message for part in ("HF_TOKEN", "https://huggingface.co/facebook/UMA", "path", "licence"))
 
 
 def test_task_that_the_checkpoint_lacks(dense_checkpoint: Path) -> None:
@@ -198,10 +198,10 @@ def test_merged_experts_answer_as_the_mixture(task: str, info: dict[str, int], e
     if task == "omol":
         charged.info = {"charge": 1, "spin": 2}
     for frames in (salts, [*salts, water], [water], [water, charged], [charged], salts):
-        wanted, found = mixture.evaluate(frames), merging.evaluate(frames)
-        torch.testing.assert_close(found.energy, wanted.energy, rtol=0, atol=1e-9)
-        torch.testing.assert_close(found.features, wanted.features, rtol=0, atol=1e-9)
-        for one, other in zip(found.foundation(), wanted.foundation(), strict=True):
+        expected, found = mixture.evaluate(frames), merging.evaluate(frames)
+        torch.testing.assert_close(found.energy, expected.energy, rtol=0, atol=1e-9)
+        torch.testing.assert_close(found.features, expected.features, rtol=0, atol=1e-9)
+        for one, other in zip(found.foundation(), expected.foundation(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-9, equal_nan=True)
     assert torch.equal(torch.random.get_rng_state(), before)
 

@@ -113,8 +113,8 @@ def test_tension_is_positive_and_stress_is_that_of_a_stretched_cell(backbone: Se
 def test_weights_are_frozen(backbone: SevenNetBackbone) -> None:
     evaluation = backbone.evaluate([molecule("H2O")])
     assert evaluation.features.requires_grad
-    seen = {id(leaf) for leaf in _leaves(evaluation.energy.grad_fn)}
-    assert seen == {id(evaluation.positions), id(evaluation.strain)}
+    leaves = {id(leaf) for leaf in _leaves(evaluation.energy.grad_fn)}
+    assert leaves == {id(evaluation.positions), id(evaluation.strain)}
 
 
 def test_fidelities_are_different_models() -> None:
@@ -140,7 +140,7 @@ def test_fingerprint_is_the_same_in_another_process_and_for_a_copy(backbone: Sev
 
 
 @pytest.mark.parametrize(
-    ("model", "fidelity", "words"),
+    ("model", "fidelity", "parts"),
     [
         ("7net-9", None, ["7net-9", "7net-0", "7net-l3i5", "7net-mf-0", "path"]),
         ("7net-mf-0", None, ["PBE", "R2SCAN", "fidelity"]),
@@ -148,10 +148,10 @@ def test_fingerprint_is_the_same_in_another_process_and_for_a_copy(backbone: Sev
         ("7net-0", "PBE", ["one fidelity", "leave out"]),
     ],
 )
-def test_wrong_names_are_explained(model: str, fidelity: str | None, words: list[str]) -> None:
+def test_wrong_names_are_explained(model: str, fidelity: str | None, parts: list[str]) -> None:
     with pytest.raises(FoundationError) as caught:
         load(model, fidelity)
-    assert all(word in str(caught.value) for word in words)
+    assert all(part in str(caught.value) for part in parts)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04]\x94."])
