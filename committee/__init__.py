@@ -29,7 +29,10 @@ Without a calculator, and for a whole batch:
     >>> prediction.energy == prediction.foundation_energy
     True
 
-``check_backbone(backbone)`` is the whole test of an adapter to another foundation: it raises the first broken promise.
+``check_backbone`` is the whole test of an adapter to another foundation: it raises the first broken promise.
+
+    >>> atoms.rattle(0.1, seed=0)
+    >>> committee.check_backbone(backbone, [atoms])
 """
 
 from importlib import import_module

@@ -51,7 +51,6 @@ def rank(
     from al_loop.tools.single_steps.rank import rank as rank_candidates
     from al_loop.tools.single_steps.rank import ranked_file
 
-    output = ranked_file(candidates, output)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         ranking = rank_candidates(
             candidates,
@@ -75,7 +74,7 @@ def rank(
         typer.echo(json.dumps(ranking.as_dict(), allow_nan=False))
     else:
         print_ranking(ranking)
-        typer.echo(f"Wrote {output}.")
+        typer.echo(f"Wrote {ranked_file(candidates, output)}.")
 
 
 @app.command()
@@ -100,7 +99,6 @@ def barrier(
     from al_loop.tools.single_steps.barrier import barrier as find_barrier
     from al_loop.tools.single_steps.barrier import path_file
 
-    output = path_file(initial, final, output)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         found = find_barrier(
             initial,
@@ -122,7 +120,7 @@ def barrier(
         typer.echo(json.dumps(found.as_dict(), allow_nan=False))
     else:
         print_barrier(found)
-        typer.echo(f"Wrote {output}.")
+        typer.echo(f"Wrote {path_file(initial, final, output)}.")
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from ase import Atoms
 
@@ -16,7 +17,7 @@ from committee.backbones import load_backbone
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction
 
-Structures = str | Path | Atoms | Sequence[str | Path | Atoms]
+Structures: TypeAlias = str | Path | Atoms | Sequence[str | Path | Atoms]
 """Files or structures in memory, one or several."""
 
 

@@ -23,7 +23,7 @@ from al_loop.tools.validation.run import ValidationRun
 from al_loop.utils.campaign_folder import VALIDATION_NAME
 from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import Paths, as_paths, check_target, writing
-from al_loop.utils.progress import Progress, SilentProgress, show_nothing
+from al_loop.utils.progress import Advance, Progress, SilentProgress, show_nothing
 
 KEPT = "validation-kept"  # by content hashes: validations of one folder share it
 ReferenceArgument = EngineArgument | Sequence[str | Path]
@@ -96,7 +96,7 @@ def validate(
     engine = _engine(reference, files, campaign)
     kept, shown = to.with_name(KEPT), progress or SilentProgress()
     with ExitStack() as opened:
-        advance = show_nothing
+        advance: Advance = show_nothing
         if engine is not None:
             advance = opened.enter_context(shown.stage("labels", unit="of the reference"))
         keys = given_keys(energy_key, forces_key, stress_key)
