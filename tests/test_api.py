@@ -2,12 +2,15 @@
 
 import doctest
 import importlib
+import logging
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc100
@@ -15,6 +18,11 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.io import write
 from campaigns import DISTILLED, make_campaign
+
+from al_loop import compare, label, predict, validate
+from al_loop.errors import InputError
+from committee import CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings, load, load_backbone, train
+from dft_interfaces.settings import ASECalculatorSettings
 
 PACKAGES = ("al_loop", "committee", "dft_interfaces")
 EXAMPLES = (
@@ -34,6 +42,7 @@ EXAMPLES = (
     "committee",
     "dft_interfaces",
 )
+DISTILLED_SETTINGS = FairchemSettings.model_validate(DISTILLED)
 EMT_ENGINE = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
 # What a user of the API is told to import; further names of the packages are settings and results.
 PROMISED = {
@@ -138,6 +147,87 @@ def test_the_reference_lists_the_public_names_and_no_others() -> None:
     listed = re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert set(listed) == {f"{package}.{name}" for package in PACKAGES for name in public(package).__all__}
+
+
+def test_predictions_leave_atoms_alone_and_read_charge_and_spin(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared)
+    potential = load("model", load_backbone(DISTILLED_SETTINGS))
+    (atoms,) = rattled(1, 400)
+    atoms.info = {"charge": np.int64(0), "multiplicity": 1}
+    before = atoms.copy()
+
+    first, *files = predict([atoms, "structures.extxyz"], potential)
+
+    assert atoms == before
+    assert atoms.info == before.info
+    assert (len(files), first.forces_uncertainty is not None) == (3, True)
+    atoms.info = {"charge": 0.5}
+    with pytest.raises(InputError, match=r"structure 0: received charge=0.5"):
+        predict(atoms, potential)
+    with pytest.raises(InputError, match="no structures"):
+        predict([], potential)
+    with pytest.raises(InputError, match="there is no such folder; name a checkpoint's folder"):
+        predict(before, "no-model")
+    with pytest.raises(InputError, match="expected sevennet:MODEL"):
+        predict(before, "sevenet:7net-0")
+
+
+def test_settings_serve_as_well_as_files(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    engine = ASECalculatorSettings.model_validate(EMT_ENGINE)
+    assert label(folder / "structures.extxyz", engine, tmp_path / "a.extxyz").written == 3
+    assert compare([folder / "labelled.extxyz"], [DISTILLED_SETTINGS]).frames == 8
+    validation = validate("emt", "copper.cif", engine, checks=["relaxation"], output=tmp_path / "v.json")
+    assert validation.checks == ("relaxation",)
+
+
+def test_checks_are_named_or_given_settings(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    output = tmp_path / "v.json"
+    for checks, told in (
+        ("relaxaton", "unknown check 'relaxaton' .did you mean 'relaxation'"),
+        (",", "received ',', expected names"),
+        ([], "expected names"),
+        ({"surfaces": {"thicknes_A": 15}}, "surfaces has no setting 'thicknes_A' .did you mean 'thickness_A'"),
+    ):
+        with pytest.raises(InputError, match=told):
+            validate("emt", "copper.cif", "engine.yaml", checks=checks, output=output)
+        assert not output.exists()
+    three = validate("emt", "copper.cif", "engine.yaml", checks={"relaxation": {"steps": 3}}, output=output)
+    assert three.checks == ("relaxation",)
+
+
+def test_what_is_left_out_of_files_is_logged_and_returned(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("labelled", "suspects"):
+        shutil.copy(folder / f"{name}.extxyz", tmp_path)
+    with caplog.at_level(logging.WARNING, "al_loop"):
+        comparison = compare(tmp_path, [DISTILLED_SETTINGS])
+    (note,) = comparison.notes
+    assert "suspects.extxyz: passed over" in note
+    assert note in caplog.messages
+
+
+def test_a_committee_is_trained_by_default_settings_and_keeps_no_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    backbone = load_backbone(DISTILLED_SETTINGS)
+    frames = [
+        TrainingFrame(str(i), atoms, atoms.info["REF_energy"], atoms.arrays["REF_forces"])
+        for i, atoms in enumerate(rattled(3, 0, labelled=True))
+    ]
+    few = TrainingSettings(epochs=5)
+    plain = train(backbone, frames, training=few)
+    assert list(tmp_path.iterdir()) == []
+    kept = train(backbone, frames, committee=CommitteeSettings(), training=few, cache_folder=tmp_path / "kept", seed=0)
+    assert list((tmp_path / "kept").iterdir()) != []
+    (a,), (b,) = (potential.predict([frames[0].atoms], "exact") for potential in (plain, kept))
+    assert a.energy == b.energy
+    np.testing.assert_array_equal(a.forces_uncertainty, b.forces_uncertainty)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
