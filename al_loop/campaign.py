@@ -1,7 +1,7 @@
 """A campaign in a folder: the same call starts it, resumes it, and returns the reports of a finished one."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -28,10 +28,15 @@ from al_loop.ledger.watch import Watch
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
+from al_loop.report.status import campaign_status, write_campaign_report
 from al_loop.rounds import Rounds
 from al_loop.stages.evaluate.stopping import STOPPED, stopped_early
 from al_loop.stages.label.resources import check_resources, check_stage_queues
 from al_loop.structures.systems import load_structures, structure_notes
+from al_loop.tools.exchange.campaign_files import export_frames, import_labels
+from al_loop.tools.exchange.exporting import What
+from al_loop.tools.exchange.importing import Imported
+from al_loop.tools.exchange.served import export_served
 from al_loop.tools.open_model import served_checkpoint
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements, systems_with_paths
 from al_loop.tools.preflight.label_cost import LabelCost, label_cost
@@ -42,6 +47,7 @@ from al_loop.utils.campaign_folder import locked_folder, told_if_unwritable
 from al_loop.utils.content_hash import content_id, frame_id
 from al_loop.utils.event_log import LOG_NAME, EventLog
 from al_loop.utils.folder_check import Remains, check_files
+from al_loop.utils.paths import Paths, as_paths
 from al_loop.utils.progress import LoggedProgress, Progress, SilentProgress
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
@@ -96,6 +102,19 @@ class Campaign:
 
     Attributes:
         stopped_early: after ``run``, the criterion of ``stop`` that ended the campaign before its last round, or empty.
+
+    Examples:
+        >>> from al_loop import Campaign
+        >>> campaign = Campaign.from_file("campaign.yaml")
+        >>> for report in campaign.iter_rounds():  # or campaign.run(), which returns a list
+        ...     print(report.round, report.labels, report.promoted)
+        0 5 True
+        >>> campaign.status()["state"]
+        'finished'
+        >>> campaign.served_model().name, campaign.report().name
+        ('round-000', 'report.html')
+        >>> campaign.export("labels.extxyz", roles=["test"])
+        4
     """
 
     def __init__(self, config: Config, progress: Progress | None = None) -> None:
@@ -163,6 +182,106 @@ class Campaign:
                 is not the promoted one.
         """
         return served_checkpoint(self.config)
+
+    def status(self) -> dict[str, Any]:
+        """Return how far the campaign is, as ``al-loop status --json`` prints it; it may be running.
+
+        Returns:
+            See ``al_loop.report.status.campaign_status``.
+
+        Raises:
+            InputError: no campaign was ever started in the folder.
+        """
+        return campaign_status(self.config)
+
+    def report(self) -> Path:
+        """Write ``report.html`` into the folder, as ``al-loop report`` does, and return its path.
+
+        Raises:
+            InputError: no campaign was ever started in the folder, or the folder cannot be written.
+        """
+        return write_campaign_report(self.config)
+
+    def export(
+        self,
+        to: Path | str,
+        what: What = "labels",
+        *,
+        rounds: Collection[int] | None = None,
+        roles: Collection[str] | None = None,
+    ) -> int:
+        """Write labels and frames with where they come from, as ``al-loop export --to`` does.
+
+        Args:
+            to: a file .extxyz, .xyz or .aselmdb, which appears once it is complete; what was there is replaced.
+            what: accepted ``labels``, gated frames without labels (``visits``), or ``all``.
+            rounds: of these only.
+            roles: of these only, such as ``test``.
+
+        Returns:
+            How many frames were written.
+
+        Raises:
+            InputError: no campaign, another ending, a place that cannot be written, no such role, or no such frames.
+        """
+        return export_frames(self.config, Path(to), what, rounds=rounds, roles=roles)
+
+    def export_checkpoint(self, path: Path | str) -> None:
+        """Write the served committee as a fairchem checkpoint, as ``al-loop export --checkpoint`` does.
+
+        Args:
+            path: of the file; it opens with ``load_predict_unit`` where al-loop is installed.
+
+        Raises:
+            InputError: no campaign, nothing is served yet, a foundation that is not fairchem's, or a file that cannot
+                be written.
+        """
+        export_served(self.config, Path(path))
+
+    def import_labels(
+        self,
+        files: Paths,
+        *,
+        level: str | None = None,
+        energy_key: str | None = None,
+        forces_key: str | None = None,
+        stress_key: str | None = None,
+        check: bool = True,
+    ) -> Imported:
+        """Take labels and suspect frames of files into the campaign, as ``al-loop import`` does: all, or none.
+
+        Args:
+            files: DFT outputs, extxyz, aselmdb, ASE databases: files, folders, patterns such as ``runs/**/OUTCAR``.
+            level: of the labels where a file does not say it: a fingerprint, or ``engine`` for that of
+                ``label.engine``.
+            energy_key: name of the energies, eV; given together with ``forces_key``. By default ``REF_energy``, or
+                ASE's own energy.
+            forces_key: name of the forces, eV/Å.
+            stress_key: name of the stresses, eV/Å³.
+            check: compare some labels with the foundation first.
+
+        Returns:
+            How many labels and suspects the files hold, and how many were new; the next round takes them.
+
+        Raises:
+            InputError: no campaign, or anything in the files that cannot be used; nothing was stored.
+            CampaignError: the server refused something; nothing was stored.
+
+        Examples:
+            >>> from al_loop import Campaign
+            >>> done = Campaign.from_file("campaign.yaml").import_labels("labelled.extxyz", level="engine")
+            >>> done.labels, done.labels_new, done.suspects
+            (8, 8, 0)
+        """
+        return import_labels(
+            self.config,
+            as_paths(files),
+            level=level,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            stress_key=stress_key,
+            check=check,
+        )
 
     def _prepare(self) -> _Prepared:
         torch.set_num_threads(self.config.threads)

@@ -1,4 +1,39 @@
-"""A calibrated committee of residual heads on one frozen foundation potential."""
+"""A calibrated committee of residual heads on one frozen foundation potential.
+
+From labelled frames to an ASE calculator and a checkpoint (eV, Å, eV/Å, eV/Å³):
+
+    >>> from ase.build import bulk
+    >>> from ase.io import read
+    >>> import committee
+    >>> from committee import CommitteeCalculator, CommitteeSettings, FairchemSettings, TrainingFrame, TrainingSettings
+    >>> settings = FairchemSettings(kind="fairchem", model="distilled.pt", task_name="omat")
+    >>> backbone = committee.load_backbone(settings)
+    >>> frames = [
+    ...     TrainingFrame(str(i), atoms, atoms.info["REF_energy"], atoms.arrays["REF_forces"], atoms.info["REF_stress"])
+    ...     for i, atoms in enumerate(read("labelled.extxyz", ":"))
+    ... ]
+    >>> potential = committee.train(
+    ...     backbone, frames, committee=CommitteeSettings(members=4), training=TrainingSettings(epochs=20)
+    ... )
+    >>> committee.save(potential, "heads")
+    >>> atoms = bulk("Cu", cubic=True)
+    >>> atoms.calc = CommitteeCalculator.load("heads", backbone, uncertainty="exact")
+    >>> atoms.get_forces().shape, atoms.calc.results["forces_uncertainty"].shape
+    ((4, 3), (4, 3))
+    >>> committee.export_fairchem(potential, "committee.pt")  # for fairchem's load_predict_unit
+
+Without a calculator, and for a whole batch:
+
+    >>> from committee import CommitteePotential
+    >>> (prediction,) = CommitteePotential.untrained(backbone).predict([bulk("Cu")])
+    >>> prediction.energy == prediction.foundation_energy
+    True
+
+``check_backbone`` is the whole test of an adapter to another foundation: it raises the first broken promise.
+
+    >>> atoms.rattle(0.1, seed=0)
+    >>> committee.check_backbone(backbone, [atoms])
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

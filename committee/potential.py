@@ -158,8 +158,7 @@ class CommitteePotential:
             atoms: the frame; not modified.
             screen: the screen of this trajectory; the frame counts as its next check.
 
-        Raises:
-            As ``predict``.
+        It raises what ``predict`` raises.
         """
         return self.hold(atoms).screened(screen)
 
@@ -169,8 +168,7 @@ class CommitteePotential:
         Args:
             atoms: the frame; not modified.
 
-        Raises:
-            As ``predict``.
+        It raises what ``predict`` raises.
         """
         return HeldPrediction(self, atoms.copy(), self._evaluate([atoms], 0))
 

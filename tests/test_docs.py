@@ -273,12 +273,15 @@ def test_the_reference_names_what_exists() -> None:
 
 
 def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")],
-        check=True,
+    built = subprocess.run(  # not --quiet, which would not count warnings either
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )
+    assert built.returncode == 0, built.stderr
     reference = (tmp_path / "site/reference/settings.html").read_text()
     assert "The largest force error on any atom that you accept." in reference
     loaded = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//")

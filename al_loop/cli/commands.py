@@ -91,9 +91,10 @@ def run(
 @guarded
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show how far a campaign is; it may be running."""
-    from al_loop.cli.status import campaign_status, print_status
+    from al_loop.cli.status import print_status
     from al_loop.config.file import read_config
     from al_loop.errors import InputError
+    from al_loop.report.status import campaign_status
     from al_loop.tools.preflight.load_config import load_config
 
     try:
@@ -111,7 +112,7 @@ def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
 @guarded
 def report(config_path: ConfigFile) -> None:
     """Write the report of a campaign: one HTML file in its folder."""
-    from al_loop.cli.status import write_campaign_report
+    from al_loop.report.status import write_campaign_report
     from al_loop.tools.preflight.load_config import load_config
 
     typer.echo(f"Report: {write_campaign_report(load_config(config_path))}")
@@ -151,30 +152,34 @@ def predict(
     """Compare foundations on your own labelled frames and say which to start from."""
     from dataclasses import asdict
 
-    from al_loop.files.labelled import read_labelled
-    from al_loop.files.labels.isolated_atoms import atom_energies
-    from al_loop.files.labels.names import given_keys
-    from al_loop.tools.foundation_argument import parse_foundation
-
-    chosen = [parse_foundation(text, device) for text in foundation]
-    labelled = read_labelled(frames, given_keys(energy_key, forces_key, stress_key))
-    print_notes(labelled.notes)
     from al_loop.cli.comparison_table import print_comparison
-    from al_loop.tools.compare_foundations import compare_foundations
+    from al_loop.tools.single_steps.compare import compare
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        atoms_eV = atom_energies(labelled.isolated_atoms).energies_eV
-        comparison = compare_foundations(labelled.frames, chosen, atom_energies_eV=atoms_eV)
+        comparison = compare(
+            frames,
+            foundation,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            stress_key=stress_key,
+            device=device,
+            notify=print_note,
+        )
     if as_json:
-        typer.echo(json.dumps({**asdict(comparison), "notes": labelled.notes}, allow_nan=False))
+        typer.echo(json.dumps(asdict(comparison), allow_nan=False))
     else:
         print_comparison(comparison)
 
 
-def print_notes(notes: Iterable[str]) -> None:
+def print_note(note: str) -> None:
     """Say what was left out or set apart of labelled files, on standard error, which no JSON is read from."""
+    typer.echo(note, err=True)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print several notes."""
     for note in notes:
-        typer.echo(note, err=True)
+        print_note(note)
 
 
 @app.command("isolated-atoms")

@@ -28,33 +28,22 @@ def export_command(
 ) -> None:
     """Write labels and frames with where they come from, or the served committee for fairchem."""
     from al_loop.errors import InputError
-    from al_loop.ledger.identity import existing_campaign
     from al_loop.tools.preflight.load_config import load_config
 
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
     config = load_config(config_path)
-    from al_loop.utils.paths import check_target
-
     if checkpoint is not None:
-        check_target("--checkpoint", checkpoint)
         from al_loop.tools.exchange.served import export_served
 
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
             export_served(config, checkpoint)
         typer.echo(f"Wrote {checkpoint}; it opens with fairchem's load_predict_unit where al-loop is installed.")
         return
+    from al_loop.tools.exchange.campaign_files import export_frames
+
     assert to is not None  # noqa: S101 - one of the two
-    from al_loop.tools.exchange.exporting import export_file, file_kind, named_roles
-
-    roles = named_roles(role)
-
-    file_kind(to)  # refused before the database is opened
-    check_target("--to", to)
-    if to.exists():
-        raise InputError(f"--to: {to} exists and is left as it is; choose another name")
-    with existing_campaign(config, read_only=True) as ledger:
-        count = export_file(ledger, to, what, round_, roles)
+    count = export_frames(config, to, what, rounds=round_, roles=role)
     typer.echo(f"Wrote {count} frames to {to}.")
 
 
@@ -73,30 +62,20 @@ def import_command(
     check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
 ) -> None:
     """Take labels and suspect frames of files into a campaign: all of them, or none."""
-    from al_loop.errors import InputError
-    from al_loop.files.labels.names import given_keys
-    from al_loop.ledger.identity import existing_campaign
-    from al_loop.tools.exchange.served import campaign_level, foundation_check
+    from al_loop.tools.exchange.campaign_files import import_labels
     from al_loop.tools.preflight.load_config import load_config
 
-    given = [name for name in (energy_key, forces_key, stress_key) if name]
-    if given and not (energy_key and forces_key):
-        raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
     config = load_config(config_path)
-    from al_loop.ledger.import_log import unfinished_imports
-    from al_loop.tools.exchange.importing import import_file
-
-    with existing_campaign(config) as ledger, warnings.catch_warnings(action="ignore", category=UserWarning):
-        done = import_file(
-            ledger,
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
+        done = import_labels(
             config,
             files,
-            campaign_level=campaign_level(ledger, config),
             level=level,
-            keys=given_keys(energy_key, forces_key, stress_key),
-            check=foundation_check(config) if check else None,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            stress_key=stress_key,
+            check=check,
         )
-        others = unfinished_imports(ledger)
     print_notes(done.notes)
     for name in done.completes:
         typer.echo(f"An earlier import of {name} had not ended; this one completes it.")
@@ -110,7 +89,7 @@ def import_command(
             "and label (atoms.info, atoms.arrays) was not taken, what was stored first stays.",
             err=True,
         )
-    for other in others:
+    for other in done.unfinished:
         typer.echo(f"Besides, {other}.", err=True)
 
 

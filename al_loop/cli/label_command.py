@@ -1,4 +1,4 @@
-"""``al-loop label``: a thin function over ``al_loop.tools.label_file``."""
+"""``al-loop label``: ``al_loop.label`` on the command line."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,11 @@ def label(
     """Label structures with an engine on this machine, outside any campaign; run again it goes on."""
     from dataclasses import asdict
 
-    from al_loop.cli.worker_options import label_settings
-    from al_loop.tools.label_file import label_structures
+    from al_loop.tools.single_steps.label import label as label_structures
     from al_loop.utils.progress import terminal_progress
 
-    settings = label_settings(engine)
     with terminal_progress(quiet=as_json).stage("labels", unit="structures") as advance:
-        done = label_structures(structures, settings, to, advance)
+        done = label_structures(structures, engine, to, advance=advance)
     if as_json:
         typer.echo(json.dumps(asdict(done), allow_nan=False))
         return

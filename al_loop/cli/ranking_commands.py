@@ -1,18 +1,15 @@
-"""``al-loop rank`` and ``al-loop barrier``: thin functions over ``al_loop.tools.ranking``."""
+"""``al-loop rank`` and ``al-loop barrier``: ``al_loop.rank`` and ``al_loop.barrier`` on the command line."""
 
 import json
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from al_loop.cli.commands import AsJson, app, print_notes
+from al_loop.cli.commands import AsJson, app, print_note
 from al_loop.cli.errors import guarded
-
-if TYPE_CHECKING:
-    from al_loop.tools.ranking.inputs import RankingInputs
 
 Model = Annotated[
     Path | None, typer.Option(help="Folder of a committee's checkpoint; by default what --config's campaign serves.")
@@ -50,32 +47,34 @@ def rank(
     as_json: AsJson = False,
 ) -> None:
     """Rank candidates by the committee; the best, and what it cannot tell from them, go to DFT."""
-    from al_loop.errors import InputError
-    from al_loop.tools.ranking.settings import RankOptions, RelaxOptions
-
-    if dft_steps < 0 or (dft_steps > 0 and config_path is None):
-        raise InputError(f"--dft-steps: received {dft_steps}; it takes a number above 0, and --config for the engine")
-    relaxing = RelaxOptions(fmax, steps, cell, optimizer) if relax or cell else None
-    options = RankOptions(top=top, confidence=confidence, relax=relaxing)
-    from al_loop.utils.paths import check_source, check_target
-
-    check_source(f"CANDIDATES {candidates}", candidates, "name a file with candidate structures")
-    output = output or candidates.with_name(f"{candidates.stem}-ranked.extxyz")
-    from al_loop.files.structures import read_structures
-
-    check_target("--output", output, [candidates])
-    read_structures(candidates)  # refused before a model is loaded
     from al_loop.cli.ranking_tables import print_ranking
-    from al_loop.tools.ranking.run import rank_file
+    from al_loop.tools.single_steps.rank import rank as rank_candidates
+    from al_loop.tools.single_steps.rank import ranked_file
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        bench = _opened(model, config_path, foundation, labelled)
-        ranking = rank_file(candidates, bench, output, options, dft_steps=dft_steps, advance=_say)
+        ranking = rank_candidates(
+            candidates,
+            model,
+            config=config_path,
+            foundation=foundation,
+            relax=relax,
+            cell=cell,
+            optimizer=optimizer,
+            force_tolerance_eV_per_A=fmax,
+            steps=steps,
+            top=top,
+            confidence=confidence,
+            labelled=labelled,
+            dft_steps=dft_steps,
+            output=output,
+            advance=_say,
+            notify=print_note,
+        )
     if as_json:
         typer.echo(json.dumps(ranking.as_dict(), allow_nan=False))
     else:
         print_ranking(ranking)
-        typer.echo(f"Wrote {output}.")
+        typer.echo(f"Wrote {ranked_file(candidates, output)}.")
 
 
 @app.command()
@@ -96,41 +95,32 @@ def barrier(
     as_json: AsJson = False,
 ) -> None:
     """Find the barrier between two structures (climbing-image NEB); what the gate doubts goes to DFT."""
-    from al_loop.tools.ranking.settings import BarrierOptions, RelaxOptions
-
-    options = BarrierOptions(images, confidence, fmax, steps, relax=RelaxOptions() if relax_ends else None)
-    from al_loop.utils.paths import check_source, check_target
-
-    for name, end in (("INITIAL", initial), ("FINAL", final)):
-        check_source(f"{name} {end}", end, "name a file with a structure")
-    output = output or initial.with_name(f"{initial.stem}-{final.stem}-path.extxyz")
-    from al_loop.tools.ranking.path_ends import read_ends
-
-    check_target("--output", output, [initial, final])
-    read_ends(initial, final)  # refused before a model is loaded
     from al_loop.cli.ranking_tables import print_barrier
-    from al_loop.tools.ranking.run import barrier_of_files
+    from al_loop.tools.single_steps.barrier import barrier as find_barrier
+    from al_loop.tools.single_steps.barrier import path_file
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
-        bench = _opened(model, config_path, foundation, labelled)
-        found = barrier_of_files(initial, final, bench, output, options, advance=_say)
+        found = find_barrier(
+            initial,
+            final,
+            model,
+            config=config_path,
+            foundation=foundation,
+            images=images,
+            force_tolerance_eV_per_A=fmax,
+            steps=steps,
+            relax_ends=relax_ends,
+            confidence=confidence,
+            labelled=labelled,
+            output=output,
+            advance=_say,
+            notify=print_note,
+        )
     if as_json:
         typer.echo(json.dumps(found.as_dict(), allow_nan=False))
     else:
         print_barrier(found)
-        typer.echo(f"Wrote {output}.")
-
-
-def _opened(
-    model: Path | None, config_path: Path | None, foundation: str | None, labelled: Path | None
-) -> "RankingInputs":
-    from al_loop.tools.preflight.load_config import load_config
-    from al_loop.tools.ranking.inputs import open_ranking_inputs
-
-    config = load_config(config_path) if config_path is not None else None
-    opened = open_ranking_inputs(model, config, foundation, labelled)
-    print_notes(opened.notes)
-    return opened
+        typer.echo(f"Wrote {path_file(initial, final, output)}.")
 
 
 def _say(text: str) -> None:

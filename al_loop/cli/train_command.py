@@ -1,18 +1,14 @@
-"""``al-loop train``: a thin function over ``al_loop.tools.train_file``."""
+"""``al-loop train``: ``al_loop.train`` on the command line."""
 
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from al_loop.cli.commands import LABELLED, AsJson, EnergyKey, ForcesKey, StressKey, app, print_notes
 from al_loop.cli.errors import guarded
-
-if TYPE_CHECKING:
-    from al_loop.files.labels.names import LabelKeys
-    from al_loop.tools.train_file import Recipe
 
 
 @app.command()
@@ -40,28 +36,27 @@ def train(
     """Train a committee on labelled frames, outside any campaign; run again it goes on."""
     from dataclasses import asdict
 
-    from al_loop.errors import InputError
-
-    if tolerance is not None and not tolerance > 0:
-        raise InputError(f"--tolerance: received {tolerance:g}, expected a force error above 0 in eV/Å")
-    from al_loop.files.sources import find_sources
-    from al_loop.utils.paths import check_target_folder
-
-    check_target_folder("--to", to)
-    find_sources([*labelled, *(calibrate or [])])  # refused before a model is loaded
-    from al_loop.files.labels.names import given_keys
-    from al_loop.tools.foundation_argument import parse_foundation
-
-    chosen = parse_foundation(foundation)
-    recipe = _recipe(foundation, tolerance, level, given_keys(energy_key, forces_key, stress_key), seed, check=check)
-    from al_loop.tools.train_file import train_on_files
+    from al_loop.tools.single_steps.train import train as train_committee
     from al_loop.utils.progress import terminal_progress
 
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
         terminal_progress(quiet=as_json).stage("training", unit="frames and epochs") as advance,
     ):
-        done = train_on_files(labelled, chosen, to, recipe, calibration_files=calibrate or (), advance=advance)
+        done = train_committee(
+            labelled,
+            foundation,
+            to,
+            calibrate=calibrate or (),
+            tolerance_eV_per_A=tolerance,
+            level=level,
+            seed=seed,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            stress_key=stress_key,
+            check=check,
+            advance=advance,
+        )
     print_notes(done.notes)
     if as_json:
         typer.echo(json.dumps(asdict(done), allow_nan=False))
@@ -76,20 +71,3 @@ def train(
             f"Force MAE on frames not trained on: {done.force_mae_eV_per_A:.4f} eV/Å, "
             f"the foundation's {done.force_mae_foundation_eV_per_A:.4f}. {done.calibration}"
         )
-
-
-def _recipe(
-    foundation: str, tolerance: float | None, level: str, keys: "LabelKeys | None", seed: int, *, check: bool
-) -> "Recipe":
-    from al_loop.config.gate_settings import GateSettings
-    from al_loop.tools.preflight.load_config import load_config
-    from al_loop.tools.train_file import Recipe
-    from committee.settings import CommitteeSettings, TrainingSettings
-
-    committee, training, gate = CommitteeSettings(), TrainingSettings(), GateSettings()
-    if foundation.endswith((".yaml", ".yml")):
-        config = load_config(Path(foundation))
-        committee, training, gate = config.committee, config.train, config.gate
-    if tolerance is not None:
-        gate = gate.model_copy(update={"force_tolerance_eV_per_A": tolerance})
-    return Recipe(committee, training, gate, keys, level, seed, check)

@@ -1,20 +1,14 @@
-"""What ``al-loop worker`` and ``al-loop label`` are given: a campaign's config, or a database, a name, an engine."""
+"""What ``al-loop worker`` is given: a campaign's config, or a database, a name, an engine."""
 
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from al_loop.config import Config
-from al_loop.config.file import absolute_label
-from al_loop.config.problems import explain
-from al_loop.config.settings import LabelSettings, StoreSettings
-from al_loop.config.strict_yaml import read_yaml
+from al_loop.config.settings import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger.store import shared_server
 from al_loop.tools.preflight.load_config import load_config
+from al_loop.tools.single_steps.engine_argument import label_block
 from al_loop.tools.workers.remote_worker import RemoteWorker, worker_name
-from al_loop.utils.foreign_input import reading
 
 
 def worker_settings(
@@ -62,35 +56,3 @@ def _store(uri: str | None, uri_file: Path | None, config: Config | None) -> Sto
             "A campaign's private server cannot be reached from elsewhere"
         )
     return StoreSettings(uri=address)
-
-
-def label_settings(path: Path) -> LabelSettings:
-    """Read how labels are made from a campaign's config, a label block, or the block of an engine alone.
-
-    Raises:
-        InputError: none of these, or one that is not valid.
-    """
-    data: dict[str, Any] = read_yaml(path)
-    return load_config(path).label if "label" in data and len(data) > 1 else label_block(path)
-
-
-def label_block(path: Path) -> LabelSettings:
-    """Read a label block, or the block of an engine alone.
-
-    Raises:
-        InputError: neither, or one that is not valid.
-    """
-    data: dict[str, Any] = read_yaml(path)
-    data = data["label"] if set(data) == {"label"} and isinstance(data["label"], dict) else data
-    block = data if isinstance(data.get("engine"), dict) else {"engine": data}
-    with reading(path, "correct the values in it"):
-        try:
-            return absolute_label(_LabelBlock.model_validate({"label": block}).label, path.parent)
-        except ValidationError as error:
-            raise InputError(f"{path}: {'; '.join(explain(error, {'label': block}))}") from error
-
-
-class _LabelBlock(BaseModel):
-    """A label block at its place in a config, so that a message names its keys as a config does."""
-
-    label: LabelSettings

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from al_loop.errors import InputError
+from al_loop.utils.campaign_folder import VALIDATION_NAME
 from al_loop.utils.foreign_input import reading
 
-VALIDATION_NAME = "validation.json"
 _MOST_BYTES, _MOST_ROWS, _MOST_DEPTH = 2_000_000, 400, 6
 
 

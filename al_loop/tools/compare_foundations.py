@@ -67,6 +67,7 @@ class Comparison:
         labels: how many frames have which.
         energies_above: what was taken out of the energies: a shift for each element fitted to these frames, or, where
             so few frames would leave no error behind, the isolated atoms of labels and foundation.
+        notes: what was merged, set apart or left out of the files, in sentences.
     """
 
     frames: int
@@ -77,6 +78,7 @@ class Comparison:
     reason: str
     labels: LabelCounts
     energies_above: Literal["fitted shifts", "isolated atoms"] = "fitted shifts"
+    notes: tuple[str, ...] = ()
 
 
 def compare_foundations(

@@ -16,27 +16,34 @@ from committee.settings import (
 )
 
 Foundation = FoundationSettings
+FoundationArgument = str | Path | Foundation
+"""A word as on the command line, a campaign's YAML file, or settings."""
+
 FORMS = "sevennet:MODEL, sevennet:MODEL:FIDELITY, fairchem:MODEL:TASK, or the YAML file of a campaign"
 _TASKS: tuple[str, ...] = get_args(FairchemSettings.model_fields["task_name"].annotation)
 
 
-def parse_foundation(text: str, device: Literal["cpu", "cuda"] = "cpu") -> Foundation:
+def parse_foundation(foundation: FoundationArgument, device: Literal["cpu", "cuda"] = "cpu") -> Foundation:
     """Read ``sevennet:7net-0``, ``sevennet:7net-mf-0:PBE``, ``fairchem:/path.pt:omat`` or a campaign's YAML file.
 
-    From a campaign's file the ``foundation`` block is taken, which is how a calculator is named.
+    From a campaign's file the ``foundation`` block is taken, which is how a calculator is named; settings are returned
+    as they are.
 
     Raises:
         InputError: none of these, an unknown model or task, or a campaign's file that is not valid.
     """
+    if not isinstance(foundation, str | Path):
+        return foundation
+    text = str(foundation)
     if text.endswith((".yaml", ".yml")):
         from al_loop.config.file import read_config
 
-        foundation = read_config(Path(text)).foundation
-        dotted, model = open_model(foundation)
+        named = read_config(Path(text)).foundation
+        dotted, model = open_model(named)
         unknown = unknown_model(model)
         if unknown is not None:
             raise InputError(f"{text}: {dotted}.model: {unknown}")
-        return foundation
+        return named
     kind, _, rest = text.partition(":")
     with reading(f"--foundation: {text!r}", f"expected {FORMS}"):
         if kind == "sevennet" and rest:

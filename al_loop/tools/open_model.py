@@ -7,7 +7,7 @@ from pathlib import Path
 from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.ledger.identity import check_folder, existing_campaign
-from al_loop.tools.foundation_argument import Foundation, parse_foundation
+from al_loop.tools.foundation_argument import Foundation, FoundationArgument, parse_foundation
 from al_loop.utils.campaign_folder import MODELS, inside
 from al_loop.utils.foreign_input import reading
 from committee.backbones import load_backbone
@@ -33,7 +33,7 @@ class OpenedModel:
     physics: PhysicsSettings
 
 
-def open_model(model: Path, foundation: str | None = None) -> OpenedModel:
+def open_model(model: Path, foundation: FoundationArgument | None = None) -> OpenedModel:
     """Open a model.
 
     Args:

@@ -15,6 +15,7 @@ RUNNING_NAME = "campaign.running"  # locked as well: a check whether a campaign 
 LEDGER = "ledger"  # of the private server
 MODELS = "models"  # checkpoints, one for each round
 LOGS = "logs"  # of the workers
+VALIDATION_NAME = "validation.json"  # of the last ``al-loop validate``
 _DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR)
 
 

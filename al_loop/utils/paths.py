@@ -2,12 +2,20 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from al_loop.errors import InputError
 from al_loop.utils.foreign_input import reading, reason_of
+
+Paths = str | Path | Sequence[str | Path]
+"""One file, folder or pattern, or several."""
+
+
+def as_paths(given: Paths) -> list[Path]:
+    """Return one path or several as a list."""
+    return [Path(given)] if isinstance(given, str | Path) else [Path(path) for path in given]
 
 
 def check_source(named: str, path: Path, remedy: str) -> None:

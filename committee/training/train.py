@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from committee.backbones.contract import Backbone
 from committee.errors import TrainingDataError
@@ -33,10 +35,10 @@ def train(
     backbone: Backbone,
     frames: Sequence[TrainingFrame],
     *,
-    committee: CommitteeSettings,
-    training: TrainingSettings,
-    cache_folder: Path,
-    seed: int,
+    committee: CommitteeSettings | None = None,
+    training: TrainingSettings | None = None,
+    cache_folder: Path | str | None = None,
+    seed: int = 0,
     level_of_theory: str | None = None,
     prior_shifts_eV: Mapping[int, float] | None = None,
     warm_start: CommitteePotential | None = None,
@@ -49,9 +51,9 @@ def train(
     Args:
         backbone: the frozen foundation.
         frames: labelled frames.
-        committee: settings of the heads.
-        training: settings of the fit.
-        cache_folder: folder of the cached tangents, and of a training's state until it ends.
+        committee: settings of the heads; ``CommitteeSettings()`` by default.
+        training: settings of the fit; ``TrainingSettings()`` by default.
+        cache_folder: folder of cached tangents, and of a training's state until it ends; a temporary one by default.
         seed: random seed of the heads, of the bootstrap weights and of the choice of held-out trajectories.
         level_of_theory: that of the labels; by default the one stated by the frames, or else the foundation's.
         prior_shifts_eV: atomic number -> shift of elements that the labels do not determine; 0 by default.
@@ -64,6 +66,33 @@ def train(
             frames too large for any but the squared loss.
         StructureError: a structure is invalid.
     """
+    with nullcontext(cache_folder) if cache_folder is not None else TemporaryDirectory(prefix="tangents-") as folder:
+        return _trained(
+            backbone,
+            frames,
+            committee or CommitteeSettings(),
+            training or TrainingSettings(),
+            Path(folder),
+            seed,
+            level_of_theory,
+            prior_shifts_eV,
+            warm_start,
+            progress,
+        )
+
+
+def _trained(
+    backbone: Backbone,
+    frames: Sequence[TrainingFrame],
+    committee: CommitteeSettings,
+    training: TrainingSettings,
+    cache_folder: Path,
+    seed: int,
+    level_of_theory: str | None,
+    prior_shifts_eV: Mapping[int, float] | None,
+    warm_start: CommitteePotential | None,
+    progress: Callable[[int, int], None] | None,
+) -> CommitteePotential:
     check_frames(frames, backbone.elements)
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory

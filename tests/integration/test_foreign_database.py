@@ -9,7 +9,6 @@ import pytest
 from test_ledger_lost import begin, config
 from unwilling_servers import PASSWORD, GuardedServer, listening, of_version, relay, silent
 
-from al_loop.cli.status import campaign_status
 from al_loop.config import StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.ledger import connection, open_ledger
@@ -17,6 +16,7 @@ from al_loop.ledger.connection import connected
 from al_loop.ledger.identity import existing_campaign
 from al_loop.ledger.store import shared_server
 from al_loop.records import Role
+from al_loop.report.status import campaign_status
 
 USER, SECRET = "chemist", "battery-staple"
 HOST = f"mongodb://{USER}:{SECRET}@127.0.0.1:1/db"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from al_loop.cli.status import campaign_status, is_running
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
+from al_loop.report.status import campaign_status, is_running
 from al_loop.utils.campaign_folder import locked_folder
 
 ROUNDS = 60

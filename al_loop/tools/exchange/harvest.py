@@ -62,6 +62,14 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
     Raises:
         InputError: no such campaign, or not one reason for each frame.
         DatabaseLostError: the server went away; handing the same frames in again is right.
+
+    Examples:
+        >>> from al_loop import harvest
+        >>> from ase.io import read
+        >>> frames = read("suspects.extxyz", ":")
+        >>> done = harvest("campaign.yaml", frames, ["a bond broke"] * len(frames), source="production/run-7")
+        >>> done.new, done.known, done.left_out
+        (3, 0, {})
     """
     if len(frames) != len(reasons):
         raise InputError(f"harvest: received {len(frames)} frames and {len(reasons)} reasons, expected one for each")

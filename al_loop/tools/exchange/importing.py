@@ -41,6 +41,7 @@ class Imported:
         completes: names of files whose earlier import had been cut off.
         entries_left: frames that the campaign's database knew with other own entries, which stay as they were.
         notes: what was merged, left out, set apart or passed over, in sentences for the user.
+        unfinished: other imports into the campaign that have not ended, in sentences for the user.
     """
 
     labels: int
@@ -50,6 +51,7 @@ class Imported:
     completes: tuple[str, ...] = ()
     entries_left: int = 0
     notes: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
 
 def import_file(

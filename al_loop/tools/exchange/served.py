@@ -7,6 +7,7 @@ from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.record import Record
 from al_loop.ledger import Ledger
+from al_loop.utils.paths import check_target
 
 
 def campaign_level(ledger: Ledger, config: Config) -> str:
@@ -56,9 +57,10 @@ def export_served(config: Config, path: Path) -> None:
     """Write the committee that a campaign serves as a fairchem checkpoint.
 
     Raises:
-        InputError: no campaign, or nothing is served yet.
-        CheckpointError: the foundation is not fairchem's, or the file cannot be written.
+        InputError: no campaign, nothing is served yet, a foundation that is not fairchem's, or a file that cannot be
+            written.
     """
+    check_target("--checkpoint", path)
     from al_loop.tools.open_model import open_served
     from committee.errors import CheckpointError
     from committee.export import export_fairchem

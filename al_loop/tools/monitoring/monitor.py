@@ -11,6 +11,7 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.applicability import check_suitable
 from al_loop.gate.physics import PhysicsLane
+from al_loop.tools.foundation_argument import FoundationArgument
 from al_loop.tools.monitoring.calculator_source import own_answer
 from al_loop.tools.monitoring.check import Check
 from al_loop.tools.monitoring.observed_dynamics import Watched
@@ -31,9 +32,6 @@ _logger = logging.getLogger("al_loop")
 class ReliabilityMonitor:
     """Judges a running dynamics by the campaign's gate. It trains nothing and changes nothing of the trajectory.
 
-        monitor = ReliabilityMonitor.load("model", dynamics)
-        dynamics.attach(monitor, interval=5)
-
     Positions are the same, bit for bit, with it and without: it draws from no global generator, and it never asks the
     dynamics' calculator for anything that would be computed anew.
 
@@ -51,6 +49,21 @@ class ReliabilityMonitor:
 
     Raises:
         InputError: the structure is not one for this model, a reference of other atoms, or no campaign to harvest for.
+
+    Examples:
+        >>> from al_loop import ReliabilityMonitor
+        >>> from ase.io import read
+        >>> from ase.md.verlet import VelocityVerlet
+        >>> from committee import CommitteeCalculator
+        >>> atoms = read("copper.cif")
+        >>> dynamics = VelocityVerlet(atoms, timestep=0.1)
+        >>> with ReliabilityMonitor.load("model", dynamics, foundation="fairchem:distilled.pt:omat") as monitor:
+        ...     atoms.calc = CommitteeCalculator(monitor.potential)
+        ...     dynamics.attach(monitor, interval=5)
+        ...     dynamics.run(10)
+        True
+        >>> monitor.as_dict()["checks"]
+        3
     """
 
     def __init__(
@@ -87,7 +100,7 @@ class ReliabilityMonitor:
         model: CommitteePotential | Path | str,
         dynamics: Any,
         *,
-        foundation: str | None = None,
+        foundation: FoundationArgument | None = None,
         physics: PhysicsSettings | None = None,
         reference: Atoms | None = None,
         temperature_K: float | None = None,

@@ -8,7 +8,7 @@ from al_loop.config.problems import explain
 from al_loop.errors import InputError
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path | str) -> Config:
     """Read, validate and cross-check a config file; nothing is written anywhere.
 
     Returns:
@@ -17,6 +17,12 @@ def load_config(path: Path) -> Config:
 
     Raises:
         InputError: one message that lists everything that is wrong.
+
+    Examples:
+        >>> from al_loop import Config, load_config
+        >>> config = load_config("campaign.yaml")
+        >>> isinstance(config, Config), config.name, config.gate.force_tolerance_eV_per_A
+        (True, 'copper', 0.15)
     """
     from al_loop.tools.preflight.checks import cross_check  # builds structures: ase.io, scipy
 

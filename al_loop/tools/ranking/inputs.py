@@ -14,7 +14,7 @@ from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.ledger.identity import check_folder, existing_campaign
 from al_loop.records import Role
 from al_loop.stages.label.direct import Labeller
-from al_loop.tools.foundation_argument import parse_foundation
+from al_loop.tools.foundation_argument import FoundationArgument, parse_foundation
 from al_loop.tools.open_model import open_checkpoint, open_served
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
@@ -52,7 +52,7 @@ class RankingInputs:
 def open_ranking_inputs(
     model: Path | None = None,
     config: Config | None = None,
-    foundation: str | None = None,
+    foundation: FoundationArgument | None = None,
     labelled: Path | None = None,
 ) -> RankingInputs:
     """Open a checkpoint and what is known of its errors.

@@ -5,12 +5,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from al_loop.config.keys import nearest
 from al_loop.config.validation_settings import ValidationSettings
+from al_loop.errors import InputError
 from al_loop.tools.validation import (
     defects,
     dimers,
@@ -76,16 +79,37 @@ CHECKS: tuple[NamedCheck, ...] = (
 )
 
 
-def chosen_checks(names: Sequence[str], settings: ValidationSettings, *, with_an_engine: bool) -> list[NamedCheck]:
+def chosen_checks(
+    names: Sequence[str],
+    settings: ValidationSettings,
+    *,
+    with_an_engine: bool,
+    given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> list[NamedCheck]:
     """Return the checks to make, with the settings of the config.
 
     Args:
         names: those asked for; none for all that are affordable.
         settings: the config's block.
         with_an_engine: the reference pays for each calculation.
+        given: settings by the name of a check, which take precedence over the config's.
+
+    Raises:
+        InputError: a setting that a check does not have.
     """
     chosen = [c for c in CHECKS if c.name in names] or [c for c in CHECKS if c.with_an_engine or not with_an_engine]
-    return [_with_settings(check, settings) for check in chosen]
+    return [_with_given(_with_settings(check, settings), given.get(check.name, {})) for check in chosen]
+
+
+def _with_given(check: NamedCheck, given: Mapping[str, Any]) -> NamedCheck:
+    parameters = inspect.signature(check.function).parameters.values()
+    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"checks: {check.name} has no setting {name!r}{nearest(name, known)}; valid: {', '.join(known)}"
+            )
+    return replace(check, settings={**check.settings, **given}) if given else check
 
 
 def _with_settings(check: NamedCheck, settings: ValidationSettings) -> NamedCheck:

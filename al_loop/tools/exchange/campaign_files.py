@@ -1,0 +1,82 @@
+"""A campaign's labels and frames, out to files and in from files: what ``al-loop export`` and ``import`` do."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from al_loop.config import Config
+from al_loop.errors import InputError
+from al_loop.files.labels.names import given_keys
+from al_loop.ledger.identity import existing_campaign
+from al_loop.ledger.import_log import unfinished_imports
+from al_loop.tools.exchange.exporting import What, export_file, file_kind, named_roles
+from al_loop.tools.exchange.importing import Imported, import_file
+from al_loop.tools.exchange.served import campaign_level, foundation_check
+from al_loop.utils.paths import check_target
+
+
+def export_frames(
+    config: Config,
+    to: Path,
+    what: What = "labels",
+    *,
+    rounds: Collection[int] | None = None,
+    roles: Collection[str] | None = None,
+) -> int:
+    """Write a campaign's frames to a file, which appears once it is complete; return how many were written.
+
+    Args:
+        config: of the campaign.
+        to: a file .extxyz, .xyz or .aselmdb; what was there is replaced.
+        what: accepted labels, the gate's visits without labels, or both.
+        rounds: of these only.
+        roles: names of roles; of these only.
+
+    Raises:
+        InputError: no campaign, another ending, a place that cannot be written, no such role, or no such frames.
+    """
+    chosen = named_roles(roles)
+    file_kind(to)  # refused before the database is opened
+    check_target("--to", to)
+    with existing_campaign(config, read_only=True) as ledger:
+        return export_file(ledger, to, what, rounds, chosen)
+
+
+def import_labels(
+    config: Config,
+    files: Sequence[Path],
+    *,
+    level: str | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    check: bool = True,
+) -> Imported:
+    """Take labels and suspect frames of files into a campaign: all of them, or none.
+
+    Args:
+        config: of the campaign.
+        files: files, folders and patterns, see ``find_sources``.
+        level: of the labels where a file does not say it: a fingerprint, or ``engine`` for that of ``label.engine``.
+        energy_key: name of the energies, eV; given together with ``forces_key``.
+        forces_key: name of the forces, eV/Å.
+        stress_key: name of the stresses, eV/Å³.
+        check: compare some labels with the foundation first.
+
+    Raises:
+        InputError: no campaign, or anything in the files that cannot be used; nothing was stored.
+        CampaignError: the server refused something; nothing was stored.
+    """
+    if (energy_key or forces_key or stress_key) and not (energy_key and forces_key):
+        raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
+    with existing_campaign(config) as ledger:
+        done = import_file(
+            ledger,
+            config,
+            files,
+            campaign_level=campaign_level(ledger, config),
+            level=level,
+            keys=given_keys(energy_key, forces_key, stress_key),
+            check=foundation_check(config) if check else None,
+        )
+        return replace(done, unfinished=tuple(map(str, unfinished_imports(ledger))))

@@ -1,0 +1,1 @@
+"""Single steps beside a campaign, one function a file: label, train, predict, compare, validate, rank, barrier."""
