@@ -1,4 +1,4 @@
-"""How far a campaign is, and its report: reading only."""
+"""Progress of a campaign, and its report; the ledger is only read."""
 
 import fcntl
 from pathlib import Path
@@ -25,8 +25,8 @@ def campaign_status(config: Config) -> dict[str, Any]:
         ``campaign``, ``folder``, ``state`` (``finished``, ``running`` or ``stopped``), ``stopped_early`` (which
         criterion of ``stop`` ended it before its last round, or None), ``rounds`` (finished rounds, see
         ``round_json.as_dict``), ``in_progress`` (the open round, its finished stages and its frames without a
-        label to train on, see ``quarantined_as_dict``; or None) and ``unfinished_imports`` (files of which the campaign
-        may hold a part only).
+        label to train on, see ``quarantined_as_dict``; or None) and ``unfinished_imports`` (files that the campaign
+        may hold only in part).
 
     Raises:
         InputError: no campaign was ever started in the config's folder.
@@ -70,7 +70,7 @@ def write_campaign_report(config: Config) -> Path:
 
 
 def print_status(status: dict[str, Any], console: "Console | None" = None) -> None:
-    """Print what ``campaign_status`` returned for a person."""
+    """Print the result of ``campaign_status`` as tables."""
     from rich.console import Console
 
     from al_loop.cli.round_table import print_round, quarantine_table
@@ -78,8 +78,8 @@ def print_status(status: dict[str, Any], console: "Console | None" = None) -> No
     console = console or Console()
     for report in status["rounds"]:
         print_round(from_dict(report), console)
-    done, asked = len(status["rounds"]), status["rounds_asked_for"]
-    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {asked} rounds done", highlight=False)
+    done, planned = len(status["rounds"]), status["rounds_asked_for"]
+    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {planned} rounds done", highlight=False)
     if status["stopped_early"]:
         console.print(f"stopped early: {status['stopped_early']}", highlight=False, markup=False)
     open_round = status["in_progress"]
@@ -94,7 +94,7 @@ def print_status(status: dict[str, Any], console: "Console | None" = None) -> No
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process runs the campaign of a folder; its own lock is not touched by asking."""
+    """Whether a process runs the campaign of a folder; its lock is not disturbed."""
     try:
         with (folder / RUNNING_NAME).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

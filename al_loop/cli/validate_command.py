@@ -29,47 +29,47 @@ def validate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A checkpoint's folder, a campaign's YAML (what it serves), or a foundation: sevennet:7net-0, ...",
+            help="Folder of a checkpoint, a campaign's YAML (its served model), or a foundation: sevennet:7net-0, ...",
         ),
     ],
     structures: Annotated[
-        list[Path], typer.Argument(metavar="STRUCTURES...", help="Files that ASE reads, such as silicon.cif.")
+        list[Path], typer.Argument(metavar="STRUCTURES...", help="Structure files that ASE reads, such as silicon.cif.")
     ],
     reference: Annotated[
         list[Path] | None,
         typer.Option(
-            help="YAML of an engine, a validation-reference.json, or labelled frames as for predict, "
+            help="YAML file of an engine, a validation-reference.json, or labelled frames as for predict; "
             "repeatable. By default the engine of --config."
         ),
     ] = None,
     foundation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare this too: sevennet:MODEL, fairchem:MODEL:TASK, emt, calculator:IMPORT.PATH, or a YAML. "
-            "Repeat to compare."
+            help="Further model to compare: sevennet:MODEL, fairchem:MODEL:TASK, emt, calculator:IMPORT.PATH, or a "
+            "YAML file; repeatable."
         ),
     ] = None,
     config_path: Annotated[
         Path | None,
-        typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: its tolerances, its folder, its engine."),
+        typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: gives tolerances, folder and engine."),
     ] = None,
     checks: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas, or all: relaxation, equation-of-state, elasticity, defects, surfaces, "
-            "interfaces, dimers, molecular-dynamics. By default all, with an engine as reference the first two."
+            help="Comma-separated names, or all: relaxation, equation-of-state, elasticity, defects, surfaces, "
+            "interfaces, dimers, molecular-dynamics. By default all; with an engine as reference, the first two."
         ),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     output: Annotated[
-        Path | None, typer.Option(help="Result, .json; by default validation.json in --config's folder, or here.")
+        Path | None, typer.Option(help="Output, .json; by default validation.json in the campaign's folder, or here.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only: no progress bars, no tables.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
+    """Compare a model with a reference on physical properties. Exits with 3 if the model fails."""
     from al_loop.files.labels.names import given_keys
     from al_loop.tools.preflight.load_config import load_config
     from al_loop.tools.validation.inputs import named_structures
@@ -78,7 +78,7 @@ def validate(
     config_file = config_path or (Path(model) if model.endswith(YAML) else None)
     config = None if config_file is None else load_config(config_file)
     to = _output(output, config)
-    named_structures(structures)  # refused before a model is loaded
+    named_structures(structures)  # raises before a model is loaded
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
         keys = given_keys(energy_key, forces_key, stress_key)
         done = _run(
@@ -123,8 +123,8 @@ def _run(
     progress = terminal_progress(quiet=quiet)
     with ExitStack() as opened:
         shown = progress.stage("labels", unit="of the reference") if label is not None else nullcontext(_ignore)
-        told = opened.enter_context(shown)
-        held = opened.enter_context(closing(open_reference(reference, label, kept, told, keys)))
+        advance = opened.enter_context(shown)
+        held = opened.enter_context(closing(open_reference(reference, label, kept, advance, keys)))
         if isinstance(held, DatasetReference):
             print_notes(held.notes)
         if isinstance(held, EngineReference):
@@ -143,7 +143,7 @@ def _run(
 
 
 def _names(text: str | None) -> list[str]:
-    """Names of checks; none for those made by default."""
+    """Names of checks; empty for the default checks."""
     if text is None:
         return []
     from al_loop.config.keys import nearest
@@ -156,12 +156,12 @@ def _names(text: str | None) -> list[str]:
             guess = nearest(name, CHECK_NAMES)
             raise InputError(f"--checks: unknown check {name!r}{guess}; valid: all, {', '.join(CHECK_NAMES)}")
     if not names:
-        raise InputError(f"--checks: received {text!r}, expected names with commas: {', '.join(CHECK_NAMES)}")
+        raise InputError(f"--checks: received {text!r}, expected comma-separated names: {', '.join(CHECK_NAMES)}")
     return names
 
 
 def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | None":
-    """The engine of the reference, if it is one."""
+    """The engine settings, if the reference is an engine."""
     if not reference:
         return None if config is None else config.label
     engines = [path for path in reference if path.suffix in YAML]
@@ -171,7 +171,7 @@ def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | 
         from al_loop.errors import InputError
 
         raise InputError(
-            f"--reference: received {engines[0]}, an engine, and {len(reference) - 1} more; give one of them"
+            f"--reference: received the engine {engines[0]} and {len(reference) - 1} more; give only one engine"
         )
     from al_loop.cli.worker_options import label_settings
 
@@ -179,7 +179,7 @@ def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | 
 
 
 def _output(output: Path | None, config: "Config | None") -> Path:
-    """Where the result goes; the folder of a campaign is made, any other has to be there."""
+    """Path of the result; a campaign's folder is created, any other must exist."""
     from al_loop.errors import InputError
     from al_loop.report.validation import VALIDATION_NAME
     from al_loop.utils.paths import check_target, writing
@@ -199,4 +199,4 @@ def _output(output: Path | None, config: "Config | None") -> Path:
 
 
 def _ignore(_count: int) -> None:
-    """Nobody watches."""
+    """Show no progress."""

@@ -264,7 +264,7 @@ def test_an_import_that_was_killed_is_told_and_completed(
         assert told in said("status", str(tmp_path / "c.yaml"))
         other = many_labelled(tmp_path / "other.extxyz", 2)
         assert told in said("import", str(tmp_path / "c.yaml"), str(other), "--level", "engine", "--no-check")
-        assert "had not ended; this one completes it" in said(*words)
+        assert "was interrupted; this one completes it" in said(*words)
         status = json.loads(said("status", str(tmp_path / "c.yaml"), "--json"))
         assert status["unfinished_imports"] == []
         assert (ledger.waiting().labels, ledger.waiting().suspects) == (count, 1)

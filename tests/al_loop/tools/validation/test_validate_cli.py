@@ -202,7 +202,7 @@ def test_a_campaign_gives_engine_tolerances_and_folder_before_it_has_run(folder:
         (["emt", "fcc.extxyz", "--reference", "broken.json"], "broken.json cannot be read (JSON"),
         (["emt", "fcc.extxyz", "--reference", "fcc.extxyz"], "no frame has forces"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", "elasticty"], "did you mean 'elasticity'?"),
-        (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", ","], "expected names with commas"),
+        (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", ","], "expected comma-separated names"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--output", "x.txt"], "ends in .json"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--output", "no/x.json"], "does not exist"),
         (["nowhere", "fcc.extxyz", "--reference", "engine.yaml"], "MODEL: received 'nowhere', expected"),
