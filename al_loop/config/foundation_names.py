@@ -1,4 +1,4 @@
-"""Names of foundation models, known without importing a foundation's library."""
+"""Names of foundation models, without importing their libraries."""
 
 import json
 from importlib.util import find_spec
@@ -14,14 +14,14 @@ from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, wh
 def open_model(
     foundation: SevenNetSettings | FairchemSettings | CalculatorSettings,
 ) -> tuple[str, SevenNetSettings | FairchemSettings]:
-    """Where in the config the model with open weights stands, and its settings: a calculator has one for features."""
+    """Return the config key and settings of the model that gives features: of a calculator, its ``features``."""
     if isinstance(foundation, CalculatorSettings):
         return "foundation.features", foundation.features
     return "foundation", foundation
 
 
 def foundation_name(foundation: SevenNetSettings | FairchemSettings | CalculatorSettings) -> str:
-    """How messages call a foundation."""
+    """Return the name of a foundation for messages."""
     return foundation.import_path if isinstance(foundation, CalculatorSettings) else foundation.model
 
 
@@ -41,7 +41,7 @@ def with_absolute_paths(
 
 
 def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
-    """Return one sentence on a model that is neither a file nor a name with known weights; None if it is one."""
+    """Return a message if a model is neither a file nor a name with known weights, else None."""
     model = settings.model
     if is_file(model):
         return None
@@ -49,13 +49,13 @@ def unknown_model(settings: SevenNetSettings | FairchemSettings) -> str | None:
         guess = "" if canonical(model) in FETCHED else nearest(model, tuple(SHIPPED))
         return None if is_shipped(model) else f"{why_unknown(model)}{guess}"
     names = tuple(_fairchem_registry())
-    if not names or model.lower() in names:  # nothing can be said where fairchem is not installed
+    if not names or model.lower() in names:  # names are unknown if fairchem is not installed
         return None
     return f"{model!r} is neither a file nor a fairchem model{nearest(model, names)}; known names: {', '.join(names)}"
 
 
 def weights_at_hand(model: str) -> bool:
-    """Whether the weights of a fairchem model are on this machine: a checkpoint file, or fetched before."""
+    """Whether the weights of a fairchem model are on this machine, as a file or in the download cache."""
     if is_file(model):
         return True
     from huggingface_hub import try_to_load_from_cache
@@ -69,7 +69,7 @@ def weights_at_hand(model: str) -> bool:
 
 
 def _fairchem_registry() -> dict[str, dict[str, Any]]:
-    """Registered models, from the file that fairchem itself reads (importing fairchem takes seconds)."""
+    """Registered models, from fairchem's own file (importing fairchem takes seconds)."""
     spec = find_spec("fairchem")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         registry = Path(folder) / "core" / "calculate" / "pretrained_models.json"
