@@ -35,7 +35,7 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
     Raises:
         InputError: a field without default is missing, or a value is of another kind.
     """
-    with reading("a round's report", "restore the ledger from a backup: the report in it is damaged"):
+    with reading("a round's report", "the report in the ledger is damaged; restore the ledger from a backup"):
         known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
         time = known.get("time_to_suspect")
         return RoundReport(

@@ -37,7 +37,7 @@ def validation_tables(folder: Path) -> list[Table]:
     if not path.exists():
         return []
     try:
-        with reading(path, "let `al-loop validate` write it again"):
+        with reading(path, "write it again with `al-loop validate`"):
             if path.stat().st_size > _MOST_BYTES:
                 return [Table(VALIDATION_NAME, ["not shown"], [[f"larger than {_MOST_BYTES} bytes"]])]
             return list(_tables(json.loads(path.read_bytes()), "", 0))

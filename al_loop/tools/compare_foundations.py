@@ -107,8 +107,8 @@ def compare_foundations(
     known = np.isfinite(forces).all(axis=1) if len(forces) else np.zeros(0, dtype=bool)
     if not known.any():
         raise InputError(
-            f"no frame has forces among the {len(frames)} that were read, and foundations are ranked by them; give "
-            "frames with forces besides, or say under which name they stand with --forces-key"
+            f"none of the {len(frames)} frames has forces, which rank the foundations; give frames with forces, "
+            "or name their key with --forces-key"
         )
     needed = _needed_atoms(frames, atom_energies_eV or {})
     scores = []
@@ -124,8 +124,8 @@ def compare_foundations(
     mean_force = float(np.abs(forces[known]).mean())
     if ranked[0].force_mae_eV_per_A >= mean_force:
         reason += (
-            f"; but predicting no forces at all would be as good ({mean_force:.3f} eV/Å): check the units of the labels"
-            " and that they belong to these structures"
+            f"; but predicting zero forces would be as accurate ({mean_force:.3f} eV/Å): check the units of the labels"
+            " and whether they belong to these structures"
         )
     return Comparison(
         frames=len(frames),

@@ -68,7 +68,7 @@ def label_structures(
     failed = {index: failure_in_words(label) for index, label in enumerate(labels) if label.energy_eV is None}
     if len(failed) == len(labels):
         raise CampaignError(
-            f"{structures}: none of {len(labels)} structures has a label; the first ended by {failed[0]}"
+            f"{structures}: none of {len(labels)}structures has a label; the first failed with {failed[0]}"
         )
     told: dict[str, Any] = {
         "engine": settings.engine.engine,

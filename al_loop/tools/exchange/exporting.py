@@ -53,7 +53,7 @@ def export_file(
         if count == 0:
             raise InputError(
                 f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
-                "roles; nothing was written. See al-loop status for what it has"
+                "roles; nothing was written. al-loop status shows what it has"
             )
         with part.open("rb") as file:
             os.fsync(file.fileno())

@@ -66,7 +66,7 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
     if len(frames) != len(reasons):
         raise InputError(f"harvest: received {len(frames)} frames and {len(reasons)} reasons, expected one for each")
     if not source.strip():
-        raise InputError("harvest: received no source, expected where the frames were met, such as production/run-7")
+        raise InputError("harvest: received no source, expected the origin of the frames, such as production/run-7")
     with _ledger(campaign) as (ledger, config):
         return _harvested(ledger, campaign_elements(ledger, config), frames, reasons, source)
 

@@ -64,9 +64,7 @@ class FileContents:
         looked_up = ({ids[frame.where]: frame for frame in block} for block in chunks(kept, LOOKED_UP))
         known: int = sum(_known(ledger, level, block) for block in looked_up)
         if known:
-            notes.append(
-                f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign already."
-            )
+            notes.append(f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign.")
         return Repeats({where: frame for where, frame in merged.items() if frame is not given[where]}, tuple(notes))
 
     def atoms(self, ledger: Ledger, config: Config, level: str, elements: Set[int]) -> AtomEnergies:

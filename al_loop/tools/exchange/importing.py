@@ -146,7 +146,7 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
                 spool.append(_prepared(ledger, frame, len(read.contents.labelled) - 1))
         read.counts[source] = labels, suspects
         if _state(source) != state:
-            raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")
+            raise InputError(f"{source.path} changed while it was read; nothing was imported. Import it again")
     return read
 
 

@@ -84,7 +84,7 @@ class Alarms:
         return stored
 
     def _stopped(self, check: Check, *, stored: bool) -> str:
-        where = f"is the last of {self._options.snapshots}" if stored else "could not be stored"
+        where = f"is the last of {self._options.snapshots}" if stored else "could not be saved"
         return (
             f"stopped at step {check.step}: {check.verdict.reason}. The frame {where}; look at it, label frames like "
             "it (--harvest), or raise patience if a single doubtful frame is no reason."

@@ -74,11 +74,13 @@ class Harvester:
             came = harvest(self._campaign, self._frames, self._reasons, self._source)
         except Exception as error:  # noqa: BLE001 - whatever a database says, the dynamics goes on
             told = mask_uri(str(error) or type(error).__name__)
-            _logger.warning("the campaign %s does not take frames now, they wait: %s", self._campaign, told)
+            _logger.warning(
+                "the campaign %s does not accept frames now; they are kept until it does: %s", self._campaign, told
+            )
             return
         self.handed += came.new
         for index, why in came.left_out.items():
-            _logger.warning("the campaign did not take the frame of %s: %s", self._reasons[index], why)
+            _logger.warning("the campaign did not accept the frame of %s: %s", self._reasons[index], why)
         self._frames, self._reasons = [], []
 
 

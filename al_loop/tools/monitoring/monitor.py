@@ -23,7 +23,7 @@ from committee import names
 from committee.potential import CommitteePotential
 
 TOLD_EVERY = 100  # checks between two summaries in the log
-UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only broken physics raises an alarm"
+UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only the physics check raises alarms"
 
 _logger = logging.getLogger("al_loop")
 

@@ -93,7 +93,7 @@ class TrajectoryGate:
             if judged.check.alarm and judged.check.looked is UncertaintySource.SCREENED:
                 judged = self._judged(atoms, moment, physics, ask(True))
         except RefusedFrameError as error:
-            verdict = physics or not_computable(f"the model has no answer: {error.reason}")
+            verdict = physics or not_computable(f"the model has no prediction: {error.reason}")
             return GatedPrediction(_check(atoms, moment, verdict, UncertaintySource.NOT), None, None)
         return judged
 

@@ -80,7 +80,7 @@ def _same_names(config: Config) -> Iterator[str]:
     counts = Counter(name for _, system in systems_with_paths(config) for name in _names(system))
     for name, count in counts.items():
         if count > 1:
-            yield f"systems: {count} structures are called {name!r}; give each its own 'name'"
+            yield f"systems: {count} structures have the name {name!r}; give each its own 'name'"
 
 
 def _names(system: SystemSettings) -> list[str]:
@@ -102,7 +102,7 @@ def _orderings(config: Config) -> Iterator[str]:
     if explore.check_every > explore.steps:
         yield (
             f"explore.check_every: received {explore.check_every}, must be at most explore.steps ({explore.steps}):"
-            " no frame would ever be looked at"
+            " no frame would be checked"
         )
     if physics.uncomputable_distance_factor >= physics.min_distance_factor:
         yield (

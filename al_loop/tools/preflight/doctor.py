@@ -72,7 +72,7 @@ def check_campaign(config: Config) -> list[str]:
     notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
-        notes.append(f"Elements were not checked: the weights of {weights.model} are fetched at the first run.")
+        notes.append(f"Elements were not checked: the weights of {weights.model} are downloaded at the first run.")
         return notes
     from committee.backbones import load_backbone
 
@@ -234,11 +234,11 @@ def _broken(subject: str, error: Exception) -> Finding:
 
 def _gated(subject: str) -> Finding:
     if os.environ.get("HF_TOKEN"):
-        return Finding(subject, True, "weights are fetched at the first run (HF_TOKEN is set)")
+        return Finding(subject, True, "weights are downloaded at the first run (HF_TOKEN is set)")
     return Finding(
         subject,
         False,
-        "weights are neither on this machine nor is HF_TOKEN set",
+        "weights are not on this machine and HF_TOKEN is not set",
         "accept the licence on the model's Hugging Face page and set HF_TOKEN; or give the path of a checkpoint",
     )
 
@@ -248,4 +248,4 @@ def _folder(config: Config) -> Finding:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return Finding("folder", True, f"{folder} can be written")
-    return Finding("folder", False, f"{nearest} cannot be written", "set 'folder' to a place where you may write")
+    return Finding("folder", False, f"{nearest} is not writable", "set 'folder' to a writable path")

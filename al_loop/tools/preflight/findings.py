@@ -48,7 +48,7 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
         table.add_row(mark, escape(finding.subject), text)
     console.print(table, highlight=False)
     blocking = [finding.subject for finding in findings if finding.blocks]
-    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there."
+    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is available."
     console.print(verdict, markup=False, highlight=False)
 
 

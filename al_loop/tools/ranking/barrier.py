@@ -132,11 +132,11 @@ def _difference_std(one: Prediction, other: Prediction) -> float:
 def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
     """Mark the ends, the highest image with its neighbours, and what the gate doubts and DFT can still answer for."""
     reasons: dict[int, list[str]] = {i: [] for i in range(len(images))}
-    reasons[0].append("the barrier counts from here")
-    reasons[len(images) - 1].append("the reverse barrier counts from here")
+    reasons[0].append("initial state of the barrier")
+    reasons[len(images) - 1].append("final state, reference of the reverse barrier")
     reasons[saddle].append("the highest image")
     for neighbour in (saddle - 1, saddle + 1):
-        reasons[neighbour].append("beside the highest image")
+        reasons[neighbour].append("next to the highest image")
     for i, image in enumerate(images):
         if not image.trusted and image.judged.verdict.lane is not Lane.UNCALIBRATED and image.computable:
             reasons[i].append(f"suspect: {image.judged.verdict.lane.value.replace('_', ' ')}")

@@ -19,15 +19,15 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
     """
     if not barrier.converged:
         yield (
-            f"the band is not relaxed: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give it "
-            "more (--steps)."
+            f"the NEB is not converged: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give "
+            "it more (--steps)."
         )
     saddle = barrier.images[barrier.saddle]
     verdict = saddle.judged.verdict
     if not saddle.trusted and verdict.lane is not Lane.UNCALIBRATED:
         yield (
             f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "
-            "DFT has looked at it."
+            "DFT confirms it."
         )
     if barrier.forward_eV <= max(0.0, barrier.reaction_eV):
         yield "no image lies above both ends: there is no barrier besides the reaction energy, or the images miss it."

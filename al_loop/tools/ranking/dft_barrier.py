@@ -57,7 +57,7 @@ def _beside_the_highest(barrier: Barrier) -> list[int]:
 
 def _marked(images: Sequence[PathImage], wanted: Sequence[int]) -> tuple[PathImage, ...]:
     return tuple(
-        replace(image, sent=True, reason="beside the highest image of DFT") if image.image in wanted else image
+        replace(image, sent=True, reason="next to the highest image of DFT") if image.image in wanted else image
         for image in images
     )
 
@@ -69,7 +69,7 @@ def _notes(barrier: Barrier) -> list[str]:
         if image.labelled is not None and image.labelled.energy_eV is None
     ]
     if barrier.dft_saddle is None:
-        return [*notes, "there is no barrier from DFT: it takes labels of the initial end and of an image."]
+        return [*notes, "there is no barrier from DFT: it needs labels of the initial structure and of an image."]
     if barrier.dft_saddle != barrier.saddle:
         notes.append(
             f"the highest image by DFT is {barrier.dft_saddle}, by the committee {barrier.saddle}: the paths differ. "

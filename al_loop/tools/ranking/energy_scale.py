@@ -101,10 +101,10 @@ class EnergyScale:
             expected = np.sqrt(chi2.ppf(calibration.confidence ** (1 / len(sigma)), 3) / 3)
             ratios.append(calibration.quantile * larger / expected)
         value = max(1.0, float(np.median(ratios)))
-        return cls(value, "borrowed from the calibration of the forces")
+        return cls(value, "taken from the calibration of the forces")
 
 
-UNCALIBRATED = EnergyScale(1.0, "which nothing has calibrated")
+UNCALIBRATED = EnergyScale(1.0, "not calibrated")
 
 
 def energy_scale(

@@ -23,7 +23,7 @@ def check_trained(potential: CommitteePotential) -> None:
         InputError: it was never trained and has no priors.
     """
     if potential.provenance.training_frames == 0 and potential.settings.prior_scale_eV == 0:
-        raise InputError("the members of this committee agree in everything: it was never trained; train it first")
+        raise InputError("all members of this committee agree exactly, so it was never trained; train it first")
 
 
 def judge_all(

@@ -122,7 +122,7 @@ def _placed(
     """Say whether a candidate may have a rank, and if not why."""
     verdict = judged.verdict
     if relaxation is not None and relaxation.broken:
-        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation broke: {relaxation.broken}"
+        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation failed: {relaxation.broken}"
     elif not judged.sound or verdict.kind is VerdictKind.DISCARD:
         standing, reason = CandidateStatus.UNPHYSICAL, verdict.reason
     elif relaxation is not None and not relaxation.converged:
@@ -154,7 +154,7 @@ def _ranked(
         if close is not None:
             gap = energies.mean[i] - energies.mean[close]
             told.append(
-                f"not told apart from candidate {comparable[close].candidate}: {gap:+.3f} ± "
+                f"not distinguishable from candidate {comparable[close].candidate}: {gap:+.3f} ± "
                 f"{energies.difference_std(close, i):.3f} eV"
             )
         ranked.append(

@@ -163,7 +163,7 @@ def _rows(
     own = {model: {q.name: q for q in answer.quantities} for model, answer in models.items()}
     for name in dict.fromkeys([*known, *(name for quantities in own.values() for name in quantities)]):
         any_of = known.get(name) or next(quantities[name] for quantities in own.values() if name in quantities)
-        lacking = replace(any_of, value=None, note=reference.failure or "the reference does not have it")
+        lacking = replace(any_of, value=None, note=reference.failure or "not in the reference")
         quantity = known.get(name, lacking)
         value, why = quantity.value, ""
         if is_relative(quantity):
@@ -212,9 +212,12 @@ def _relative_value(quantity: Quantity, anchors: Mapping[Key, str | None]) -> tu
     if quantity.value is None:
         return None, quantity.note or "the reference has no value"
     if anchor is None:
-        return quantity.value, "energies of two codes have no common zero; give a second structure of this composition"
+        return (
+            quantity.value,
+            "energies of two codes have no common reference; give a second structure of this composition",
+        )
     if anchor == quantity.structure:
-        return quantity.value, "the reference's lowest, from which the others count"
+        return quantity.value, "the reference's lowest structure, the zero of the others"
     return quantity.value, ""
 
 
@@ -243,7 +246,7 @@ def _from_anchors(answers: Mapping[Key, Answer], anchors: Mapping[Key, str | Non
             return quantity
         zero = zeros.get((quantity.check, quantity.order_group))
         if zero is None:
-            return replace(quantity, value=None, note=f"no energy of {anchor}, from which the others count")
+            return replace(quantity, value=None, note=f"no energy of {anchor}, the zero of the others")
         return replace(quantity, value=quantity.value - zero)
 
     return {key: replace(answer, quantities=tuple(map(moved, answer.quantities))) for key, answer in answers.items()}

@@ -163,7 +163,7 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
         super().calculate(atoms, list(properties), list(system_changes))
         found = self._frames.get(frame_id(self.atoms))
         if found is None:
-            raise NoAnswerError("the labelled frames do not hold a structure that the check asks for")
+            raise NoAnswerError("the labelled frames lack a structure that the check needs")
         known: dict[str, Any] = {
             "energy": found.energy_eV,
             "forces": found.forces_eV_per_A[matching_order(found.atoms, self.atoms)],

@@ -64,7 +64,7 @@ class _Curve:
         """
         known = np.isfinite(self.energy_eV)
         if known.mean() < LEAST_ANSWERED:
-            raise NoAnswerError(f"{known.sum()} of {len(known)} points were answered; {self.missing}")
+            raise NoAnswerError(f"{known.sum()} of {len(known)}points have a value; {self.missing}")
         distance, energy = self.distance_A[known], self.energy_eV[known]
         curve = CubicHermiteSpline(distance, energy, -self.repulsion_eV_per_A[known])
         level = curve.derivative().roots(extrapolate=False)
@@ -84,7 +84,7 @@ class _Curve:
             NoAnswerError: no minimum, or no energy there.
         """
         if not np.isfinite(self.energy_eV[-1]):
-            raise NoAnswerError(f"no energy of the atoms apart; {self.missing}")
+            raise NoAnswerError(f"no energy of the separated atoms; {self.missing}")
         return float(self.energy_eV[-1]) - self.bottom()[1]
 
     def repelling_share(self) -> float:

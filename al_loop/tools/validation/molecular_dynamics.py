@@ -115,11 +115,11 @@ class _Run:
         def closest() -> float:
             shortest = min(seen.closest for seen in made)
             if not np.isfinite(shortest):
-                raise NoAnswerError(self._wrong or "no two atoms came near each other")
+                raise NoAnswerError(self._wrong or "no two atoms came close to each other")
             return shortest
 
         time_ps = sum(seen.done for seen in made) * self._conditions.timestep_fs / 1e3
-        note = self._wrong or f"nothing wrong in {time_ps:.2f} ps"
+        note = self._wrong or f"no failure in {time_ps:.2f} ps"
         return [
             self._measured("stays whole (1 yes, 0 no)", "", stays_whole, note),
             self._measured("shortest distance over covalent radii", "", closest, self._wrong),

@@ -22,7 +22,7 @@ from dft_interfaces.files.atomic_write import write_whole
 SCHEMA = 1
 KIND = "al-loop validation reference"
 REFERENCE_NAME = "validation-reference.json"
-_NAME_IT = f"name a whole {REFERENCE_NAME} that al-loop validate wrote"
+_NAME_IT = f"name a complete {REFERENCE_NAME} written by al-loop validate"
 
 
 class Reference(Protocol):
@@ -118,7 +118,7 @@ class StoredReference:
         if known is None:
             return Answer(failure=f"the stored reference holds no {check.name} of this structure ({structure})")
         if settings != check.fingerprint:
-            return Answer(failure=f"the stored reference made {check.name} with other settings")
+            return Answer(failure=f"the stored reference has {check.name} with other settings")
         return known
 
     def close(self) -> None:
@@ -153,7 +153,9 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
 def _read(path: Path) -> Mapping[str, Any]:
     data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
+        raise InputError(f"reference {path}: not a reference; name a {REFERENCE_NAME} written by al-loop validate")
     if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):
-        raise InputError(f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it again")
+        raise InputError(
+            f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it with al-loop validate"
+        )
     return data

@@ -100,7 +100,7 @@ def minimum(
                 optimizer, atoms, lane, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
             )
         except BrokenStructureError as error:
-            raise NoAnswerError(f"the structure broke while it relaxed: {error}") from error
+            raise NoAnswerError(f"the relaxation failed: {error}") from error
         energy, _ = energy_and_forces_of(atoms)
     if not converged:
         left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())

@@ -40,7 +40,7 @@ class Validation:
         """Who is nearest, in one sentence."""
         nearest = self.comparison.nearest
         if nearest is None:
-            return "Nothing could be compared: the reference answers none of the checks."
+            return "Nothing could be compared: the reference has no values for these checks."
         told = ", ".join(
             f"{name} {distance:.2f}"
             for name in self.comparison.models

@@ -109,6 +109,6 @@ class ValidationRun:
             write_reference(self.reference_output, self.reference, self._said)
         except OSError as error:
             raise CampaignError(
-                f"{self.output} cannot be written ({error.strerror or error}); make room and run the same command "
-                "again: what was calculated is kept"
+                f"{self.output} cannot be written ({error.strerror or error}); free space and run the same command "
+                "again: finished calculations are kept"
             ) from error

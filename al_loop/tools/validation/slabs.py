@@ -21,7 +21,7 @@ SAME_PLACE_A = 0.1
 STRAIN = 1e-3  # lengths that agree within it are equal
 Array = NDArray[np.float64]
 SAME_SHAPE = 1e-4
-NO_SYMMETRY = "the structure has no symmetry, so that no slab of it has two equal faces"
+NO_SYMMETRY = "the structure has no symmetry, so no slab has two equal faces"
 NO_EQUAL_FACES = "no stoichiometric slab has two equal faces here: its faces are polar, or differ"
 
 

@@ -64,7 +64,7 @@ class LabelLeases:
         shares = Counter(holder.worker for holder in silent)
         if not [h for h in silent if self._ledger.take_back(h, count_attempt=shares[h.worker] == 1)]:
             return None
-        logger.info("%d requests came back: their workers have shown no sign of life", len(silent))
+        logger.info("%d requests were returned to the queue: their workers sent no heartbeat", len(silent))
         return self._waiting()
 
     def _waiting(self) -> ClaimedRequest | None:

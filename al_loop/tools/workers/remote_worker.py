@@ -97,7 +97,7 @@ def run_outside(settings: RemoteWorker) -> None:
             code = process.wait()
         except KeyboardInterrupt:
             interrupted = True
-            _say("leaving after the current calculation; Ctrl-C once more gives its request back at once")
+            _say("exiting after the current calculation; press Ctrl-C again to return its request and exit now")
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             code = process.wait()
@@ -105,13 +105,13 @@ def run_outside(settings: RemoteWorker) -> None:
         _end(process)
         code = ENDED
     if code == BAD_INPUT:
-        raise InputError("the worker has calculated nothing (see above)")
+        raise InputError("the worker calculated nothing (see above)")
     if code != 0:
         _give_back(settings, count_attempt=not interrupted)
     if interrupted:
         raise KeyboardInterrupt
     if code != 0:
-        raise CampaignError(f"the worker's process ended with exit code {code}; its request was given back")
+        raise CampaignError(f"the worker's process ended with exit code {code}; its request was returned to the queue")
 
 
 def started_campaign(ledger: Ledger) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _serve(settings: RemoteWorker, leave: threading.Event) -> None:
             _say(f"{name} is ready for campaign {settings.campaign}: {runner.engine.engine}, level {runner.level}")
             with LabelLeases(ledger, name, runner.level, label.lease_s) as claims:
                 done = work(claims, runner, label.labels_per_job, leave, Until(settings.labels, settings.idle_s))
-            _say(f"{name} has left after {done} labels")
+            _say(f"{name}has exited after {done} labels")
 
 
 def _say(text: Any) -> None:

@@ -13,7 +13,7 @@ _logger = logging.getLogger("al_loop")
 
 
 class SilentHolders:
-    """Names workers that this campaign has not started and that show no sign of life.
+    """Log workers that this campaign did not start and that send no heartbeat.
 
     Args:
         ledger: where their signs of life are.
@@ -40,8 +40,8 @@ class SilentHolders:
             if name not in self._named:
                 self._named.add(name)
                 _logger.warning(
-                    "worker %s, which this campaign has not started, holds %d request%s and has shown no sign of life "
-                    "for %g s (label.lease_s). Another worker that is free takes over; without one, end it on its "
+                    "worker %s, which this campaign did not start, holds %d request%s and has sent no heartbeat "
+                    "for %g s (label.lease_s). A free worker takes over; if there is none, kill it on its "
                     "machine and start `al-loop worker` again, there or elsewhere.",
                     name,
                     held,

@@ -83,7 +83,7 @@ def work(
         if not (taken or ended):
             leave.wait(IDLE_S)
     if len(claims):
-        logger.info("left with %d requests in the queue", len(claims))
+        logger.info("exited with %d requests in the queue", len(claims))
     return done
 
 
@@ -121,7 +121,7 @@ def configure_log() -> None:
 def _only_one(folder: Path, name: str, lease_s: float) -> Iterator[None]:
     """Wait for a worker of this name that a killed campaign left behind: it leaves after its current calculation.
 
-    One that was stopped (SIGSTOP) would never leave: it is killed after a lease, with what it had started.
+    A stopped one (SIGSTOP) would never exit: it is killed after a lease, with its child processes.
     """
     with (folder / f"{name}.lock").open("a+") as lock:
         stopped_s = 0.0
@@ -129,7 +129,7 @@ def _only_one(folder: Path, name: str, lease_s: float) -> Iterator[None]:
             time.sleep(IDLE_S)
             stopped_s = stopped_s + IDLE_S if _is_stopped(lock) else 0.0
             if stopped_s >= lease_s:
-                logger.warning("the worker of this name before is stopped and was killed, with what it had started")
+                logger.warning("the earlier worker of this name was stopped; it was killed with its child processes")
                 kill_with_all_below(_holder_of(lock))
         lock.truncate(0)
         lock.write(f"{os.getpid()} {start_of(os.getpid())}")

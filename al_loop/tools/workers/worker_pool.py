@@ -86,7 +86,7 @@ class WorkerPool:
             if not _ended(self._workers[name], deadline):
                 self._kill(name)
                 _logger.warning(
-                    "%s did not end within %g s of being asked to and was killed, with what it had started; a request "
+                    "%s did not exit within %g s and was killed with its child processes; a request "
                     "it held goes to another worker, or to the next start.",
                     name,
                     GRACE_S,
@@ -104,8 +104,8 @@ class WorkerPool:
         for name in self._signs.silent():
             if self._workers[name].poll() is None:
                 _logger.warning(
-                    "%s has shown no sign of life for %g s (label.lease_s): it stands still. It was killed with all it "
-                    "had started, and another one starts; what it was calculating is calculated again.",
+                    "%s has sent no heartbeat for %g s (label.lease_s): it was killed with its child processes and "
+                    "is replaced; its calculation is repeated.",
                     name,
                     self._config.label.lease_s,
                 )
@@ -120,7 +120,7 @@ class WorkerPool:
             if self._starts[name] > RESTARTS:
                 raise CampaignError(
                     f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
-                    f"{_tail(self._log(name))}\nMend the cause and run the same command again; nothing is lost."
+                    f"{_tail(self._log(name))}\nFix the cause and run the same command again; nothing is lost."
                 )
             self._start(name)
 

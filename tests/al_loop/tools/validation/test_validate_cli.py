@@ -166,7 +166,7 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     scaled_bcc, at_rest = rows["equation-of-state", "bcc", "whole check"], rows["relaxation", "fcc", "whole check"]
     assert scaled_bcc["emt: verdict"] == at_rest["emt: verdict"] == "not compared"
     assert "0 evenly scaled copies of bcc, and 5 are needed" in scaled_bcc["note"]
-    assert "do not hold a structure that the check asks for" in at_rest["note"]
+    assert "lack a structure that the check needs" in at_rest["note"]
     assert rows["frames", "labelled frames", "energy error"]["emt"] == pytest.approx(0, abs=1e-6)
     force = rows["frames", "labelled frames", "force error"]
     soft = "counting_calculators.SoftEMT"
