@@ -119,14 +119,14 @@ def _texts(path: Path) -> Iterator[bytes]:
             while head := reader.stdout.read(8):
                 text = reader.stdout.read(struct.unpack("<Q", head)[0]) if len(head) == 8 else b"!cut off"  # noqa: PLR2004
                 if text.startswith(b"!"):
-                    raise InputError(f"{path} is no aselmdb file: {text[1:300].decode(errors='replace')}")
+                    raise InputError(f"{path} is not an aselmdb file: {text[1:300].decode(errors='replace')}")
                 yield text
         finally:
             reader.kill()
             reader.stdout.close()
             code = reader.wait()
     if code != 0 and reader.returncode not in (0, -9):
-        raise InputError(f"{path} is no aselmdb file: reading it ended with exit code {code}; it may be cut off")
+        raise InputError(f"{path} is not an aselmdb file: reading it ended with exit code {code}; it may be cut off")
 
 
 def _array(values: dict[str, Any]) -> Any:

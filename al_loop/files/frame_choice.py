@@ -24,7 +24,7 @@ def chosen_numbers(count: int, frames: Frames | None) -> list[int]:
     numbers = list(range(count))[index] if isinstance(index, slice) else [index + count if index < 0 else index]
     if not numbers or not 0 <= numbers[0] < count:
         raise InputError(
-            f"received {frames!r}, but the file holds {count} frames (0 to {count - 1}); choose among them"
+            f"received {frames!r}, but the file holds {count} frames (0 to {count - 1}); choose from these"
         )
     return numbers
 

@@ -53,7 +53,7 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
         elif source.named or len(sources.files) == 1:
             raise InputError(_without_labels(source, keys, found))
         elif found:
-            notes.append(f"{source.path}: passed over, because no frame in it has an energy or forces.")
+            notes.append(f"{source.path}: skipped, because no frame in it has an energy or forces.")
     if not frames:
         raise InputError(f"no labels in any of {len(sources.files)} files. {' '.join(notes)}")
     notes += check_levels([frame for frame in frames if has_label(frame)])
@@ -89,7 +89,7 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
     if not output.labels:
         if source.named:
             raise InputError(no_labels(source.path, source.kind, output))
-        notes.append(f"{no_labels(source.path, source.kind, output)}. It was passed over.")
+        notes.append(f"{no_labels(source.path, source.kind, output)}. It was skipped.")
         return
     notes += output.notes(source.path)
     for step in output.labels:
@@ -191,11 +191,11 @@ def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
     beside = f"differ by up to {1000 * largest_eV:.3g} meV/atom"
     if named:
         return (
-            f"{path}: energy is used as named. free_energy, of which the forces are the derivative, and it {beside}; "
-            "take that with --energy-key free_energy."
+            f"{path}: energy is used as requested, but forces are derivatives of free_energy, and the two {beside}; "
+            "read the latter with --energy-key free_energy."
         )
     return (
-        f"{path}: the energy is free_energy, of which the forces are the derivative; energy, at zero smearing, and it "
+        f"{path}: free_energy is used, of which the forces are the derivative; it and energy (at zero smearing) "
         f"{beside}."
     )
 
@@ -221,8 +221,8 @@ def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys)
     ):
         if not found and any(is_one(name.lower()) for name in names):
             raise InputError(
-                f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; say "
-                f"which with {option} (of the whole frame, in {'eV/Å' if what == 'forces' else 'eV'})"
+                f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; name "
+                f"the key with {option} (of the whole frame, in {'eV/Å' if what == 'forces' else 'eV'})"
             )
 
 

@@ -36,12 +36,12 @@ def check_levels(frames: Sequence["LabelledAtoms"]) -> list[str]:
                 words.setdefault(name, {}).setdefault(value, frame.where)
     if len(fingerprints) > 1:
         raise InputError(
-            f"labels of {len(fingerprints)} levels of theory stand in one set: {_listed(fingerprints)}; expected one. "
+            f"labels of {len(fingerprints)} levels of theory are in one set: {_listed(fingerprints)}; expected one. "
             "Give the frames of one level; those of another join a campaign as align.other_labels"
         )
     return [
-        f"Frames state different words under {name}: {_listed(found)}. They are used as labels of one level of theory; "
-        "leave those of another one out."
+        f"Frames state different values of {name}: {_listed(found)}. They are used as labels of one level of theory; "
+        "leave out those of another level."
         for name, found in words.items()
         if len(found) > 1
     ]

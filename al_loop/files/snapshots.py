@@ -37,7 +37,7 @@ class SnapshotFile:
             _append(self._path, text.encode())
         except OSError as error:
             _logger.warning(
-                "a frame could not be stored in %s (%s); the run goes on: make room or mend the permissions",
+                "a frame could not be stored in %s (%s); the run goes on: free space or fix the permissions",
                 self._path,
                 error.strerror or error,
             )

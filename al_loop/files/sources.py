@@ -111,7 +111,7 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 
 def _kind(path: Path) -> str | None:
     """The format of a file that was found and not named; one that cannot be looked at may hold labels."""
-    with reading(path, "repair it or move it elsewhere, or name the files that are meant"):
+    with reading(path, "repair it or move it elsewhere, or name the files to read"):
         return recognised(path)
 
 

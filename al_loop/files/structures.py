@@ -150,7 +150,9 @@ def _refuse_cut(path: Path) -> None:
                 return  # for ASE to say
             left = int(word[:18]) + 1
     if left > 1:
-        raise InputError(f"structure file {path} ends {left} lines before what its counts of atoms say; is it whole?")
+        raise InputError(
+            f"structure file {path} is {left} lines shorter than its atom counts require; check that it is complete"
+        )
 
 
 def _check_format(named: str, path: Path) -> None:

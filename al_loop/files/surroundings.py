@@ -51,13 +51,13 @@ class Surroundings:
             return
         if atoms.pbc.any() and tuple(atoms.pbc) != given:
             raise InputError(
-                f"{where} is periodic in {_directions(atoms.pbc)}, and --pbc says {_directions(given)}; leave --pbc "
+                f"{where} is periodic in {_directions(atoms.pbc)}, and --pbc states {_directions(given)}; leave --pbc "
                 "out, or correct the file"
             )
         missing = [name for name, vector, periodic in zip("abc", atoms.cell.array, given, strict=True)
                    if periodic and not vector.any()]  # fmt: skip
         if missing:
-            raise InputError(f"{where} has no cell vector {' and '.join(missing)}, and --pbc asks for one; give --cell")
+            raise InputError(f"{where} has no cell vector {' and '.join(missing)}, which --pbc needs; give --cell")
         atoms.pbc = given
 
     def _check_cell(self, atoms: Atoms, where: str) -> None:

@@ -22,8 +22,8 @@ from al_loop.utils.paths import check_source
 LAMMPS = "lammps-dump-text"
 LAMMPS_BINARY = "lammps-dump-binary"
 XDATCAR = "vasp-xdatcar"
-_SAY_TYPES = "say which elements they are: --species Na,Cl"
-_REMEDY = "check that it is complete and that its numbers are numbers"
+_SAY_TYPES = "name the elements: --species Na,Cl"
+_REMEDY = "check that it is complete and that its numbers are valid"
 _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
 """LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""

@@ -93,8 +93,8 @@ class _Merging:
         if self.contradictions:
             raise InputError(
                 f"{listed(self.contradictions)}. Expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of "
-                "one geometry: remove the wrong one. Labels of two levels of theory never stand in one set; where "
-                "they differ in charge or spin, let the frames state it (charge, spin)"
+                "one geometry: remove the wrong one. Labels of two levels of theory must be in separate sets; if "
+                "they differ in charge or spin, state it in the frames (charge, spin)"
             )
         notes = []
         if self.repeated:
@@ -112,7 +112,7 @@ class _Merging:
         if self.doubtful:
             notes.append(
                 f"{len(self.doubtful)} {'pair' if len(self.doubtful) == 1 else 'pairs'} of frames are almost the same "
-                f"geometry with labels that their distance does not explain; both frames are used, look at them: "
+                f"geometry, but their labels differ more than their distance explains; both are used, check them: "
                 f"{listed(self.doubtful)}."
             )
         return list(self.kept.values()), notes

@@ -190,7 +190,7 @@ def _taken_note(energies_eV: Mapping[str, float], unstated: Sequence[str]) -> st
         return ""
     spin = ""
     if any(ground_multiplicity(chemical_symbols.index(symbol)) != 1 for symbol in unstated):
-        spin = " No spin is stated: they are taken to be spin-polarised, in the ground state."
+        spin = " No spin is stated: they are assumed to be spin-polarised, in the ground state."
     return (
         f"Energies of isolated atoms were taken for {in_words(energies_eV)}; those frames are not trained on or "
         f"compared.{spin}"

@@ -98,8 +98,8 @@ def unread_stress(held: set[str], keys: LabelKeys) -> str:
     if not found:
         return ""
     return (
-        f"{', '.join(found)} was not read, because no frame has {keys.stress}; name a stress in eV/Å³ with "
-        "--stress-key, and write a virial in eV as a stress: minus the virial over the volume of the cell."
+        f"{', '.join(found)} was not read, because no frame has {keys.stress}; give the key of a stress in eV/Å³ with "
+        "--stress-key, and convert a virial in eV to a stress: minus the virial over the cell volume."
     )
 
 

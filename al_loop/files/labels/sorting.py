@@ -25,8 +25,8 @@ def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
     kept, notes = without_repeats([frame for frame in together if has_label(frame)])
     if isolated and not kept:
         raise InputError(
-            f"{isolated[0].where}{f' and {len(isolated) - 1} more' if len(isolated) > 1 else ''}: nothing but isolated "
-            "atoms, whose energies are those of the elements; give labelled frames of molecules or crystals besides"
+            f"{isolated[0].where}{f' and {len(isolated) - 1} more' if len(isolated) > 1 else ''}: only isolated "
+            "atoms, which only give element energies; add labelled frames of molecules or crystals"
         )
     if bare:
         one = len(bare) == 1

@@ -140,13 +140,13 @@ def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, is
         return Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
     if not (has_energy or has_forces):
         if known.get("level_of_theory") is not None:
-            raise InputError(f"{where} says it is labelled and has no energy and no forces")
+            raise InputError(f"{where} states a level of theory, but has no energy and no forces")
         return None
     if not (has_energy and has_forces):
         raise InputError(
             f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'}; a "
             "label of a campaign needs both (their names are those of --energy-key and --forces-key). Leave the frame "
-            "out, or give the file as align.other_labels or to al-loop train, where what a frame lacks has no weight "
+            "out, or give the file as align.other_labels or to al-loop train, where missing parts have no weight "
             "in the fit"
         )
     label = Label(

@@ -94,7 +94,7 @@ def test_stresses_and_virials_that_are_not_read_are_said(tmp_path: Path, name: s
     write(tmp_path / "a.xyz", frames(**{name: np.eye(3)}))
     (note,) = read_labelled(tmp_path / "a.xyz").notes
     assert f"{name} was not read, because no frame has REF_stress" in note
-    assert "minus the virial over the volume" in note
+    assert "minus the virial over the cell volume" in note
     write(tmp_path / "a.xyz", frames(**{name: np.eye(3), "REF_stress": np.zeros(6)}))
     assert read_labelled(tmp_path / "a.xyz").notes == ()
 
