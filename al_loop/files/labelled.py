@@ -1,4 +1,4 @@
-"""Labelled frames: of DFT outputs, of files of frames, of folders and patterns of both."""
+"""Read labelled frames from DFT outputs and files of frames, given as files, folders or patterns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -69,8 +69,8 @@ def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) ->
 
     Args:
         source: the file.
-        keys: names of the labels, if the user gave them; of no account in outputs of codes.
-        notes: gets a sentence for everything that a user should know, at the latest after the last frame.
+        keys: keys of the labels, if the user gave them; not used for outputs of codes.
+        notes: notes for the user are appended, at the latest after the last frame.
 
     Raises:
         InputError: a file that cannot be read, one that the user named and that holds no labels, a label of the wrong
@@ -134,7 +134,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
 
 
 def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> LabelledAtoms:
-    """The labels of one frame, in which some may lack."""
+    """The labels of one frame; some may be missing."""
     energy = _label(where, atoms, keys.energy, ((),))
     forces = _label(where, atoms, keys.forces, ((len(atoms), 3),))
     stress = _label(where, atoms, keys.stress, ((6,), (3, 3), (9,)))
@@ -173,7 +173,7 @@ def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ..
 
 
 def _find(atoms: Atoms, key: str) -> Any:
-    """A label that ASE's reader left among info and arrays, or moved into a calculator because it knows its name."""
+    """Find a label in info or arrays, or in the calculator to which ASE's reader moved it."""
     for place in (atoms.info, atoms.arrays, getattr(atoms.calc, "results", {})):
         if key in place:
             return place[key]
@@ -201,7 +201,7 @@ def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
 
 
 def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
-    """A label may lack in a whole file, but not because it stands there under another name."""
+    """Raise if a label is missing in the whole file, but present under another key."""
     names = {name for frame in frames for name in _names(frame.atoms)}
     for found, what, key, option, is_one in (
         (

@@ -21,12 +21,12 @@ _NONE: Final = ("none", "no")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a user says of the surroundings of structures.
+    """Cell and periodicity given by the user.
 
     Attributes:
-        cell: (3, 3) Å, rows are vectors; None where nothing is said.
+        cell: (3, 3) Å, rows are vectors; None if not given.
         vectors: the cell was given as vectors, so that its orientation counts too.
-        pbc: (3,) truth values; None where nothing is said: a cell that is given is periodic in all directions.
+        pbc: (3,) booleans; None if not given: a given cell is periodic in all directions.
     """
 
     cell: NDArray[np.float64] | None = None

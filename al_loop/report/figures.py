@@ -1,4 +1,4 @@
-"""Figures over rounds. Each takes plain data and returns a PNG, or None where there is nothing to show."""
+"""Figures over rounds. Each takes plain data and returns a PNG, or None without data."""
 
 from collections.abc import Sequence
 

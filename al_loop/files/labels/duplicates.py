@@ -1,4 +1,4 @@
-"""One geometry, one label: equal labels of a geometry are merged and said, different ones are refused."""
+"""Duplicate geometries: equal labels are merged with a note, different labels are refused."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,18 +22,18 @@ NAMED: Final = 3
 def without_repeats(
     frames: Sequence[LabelledAtoms], ids: Sequence[str] | None = None
 ) -> tuple[list[LabelledAtoms], list[str]]:
-    """Take each geometry once, with everything that its labels say.
+    """Return each geometry once, with the merged parts of its labels.
 
     Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
     it (1e-4 Å) from its partner: in another order, another periodic image, or shifted as a whole where not periodic.
     Charge, spin multiplicity and initial magnetic moments are part of it.
 
     Args:
-        frames: with labels, some of which may lack.
-        ids: the ``frame_id`` of each, where somebody has calculated them already.
+        frames: labelled frames; parts of labels may be missing.
+        ids: the ``frame_id`` of each, if already known.
 
     Returns:
-        The frames, each geometry as it stands first, and sentences on what was merged and what is doubtful.
+        The frames, the first of each geometry, and notes on merged and doubtful ones.
 
     Raises:
         InputError: labels of one geometry that differ by more than 1 meV/atom, 5 meV/Å or 0.1 GPa.
@@ -64,7 +64,7 @@ def without_repeats(
 
 
 class _Merging:
-    """What is known of each geometry so far, and what is to be said."""
+    """The geometries so far, and the notes on them."""
 
     def __init__(self) -> None:
         self.kept: dict[int, LabelledAtoms] = {}
@@ -74,7 +74,7 @@ class _Merging:
         self.doubtful: list[str] = []
 
     def same(self, place: int, other: LabelledAtoms, order: np.ndarray, apart: str) -> None:
-        """Note another label of a geometry, and take from it what the first one lacks."""
+        """Merge another label of a geometry into the first one."""
         one = self.kept[place]
         if apart:
             self.contradictions.append(f"{one.where} and {other.where} are the same geometry with {apart}")
@@ -119,7 +119,7 @@ class _Merging:
 
 
 def listed(found: Sequence[str]) -> str:
-    """Name the first few in a sentence and count the others."""
+    """Return the first few as text, and the number of others."""
     more = len(found) - NAMED
     return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
 

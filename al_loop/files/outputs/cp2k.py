@@ -1,4 +1,4 @@
-"""CP2K's output: single points from the output alone, trajectories with the ``-pos-1.xyz`` file beside it."""
+"""CP2K's output: single points from the output alone, trajectories with the ``-pos-1.xyz`` file in its folder."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ _ANOTHER_OUTPUT: Final = "their energies are not in this output"
 
 @dataclass(frozen=True)
 class _Block:
-    """One energy, and what the output says before and behind it."""
+    """One energy, and the text of the output before and after it."""
 
     energy_Ha: float
     before: str
@@ -48,7 +48,7 @@ class _Block:
 
 
 def steps(path: Path) -> Iterator[IonicStep]:
-    """Yield the structures whose energies stand in an output, with the charge and the multiplicity that it states.
+    """Yield the structures of an output that have energies, with charge and multiplicity.
 
     The energy is that of FORCE_EVAL, which holds the electronic entropy where electrons are smeared.
 

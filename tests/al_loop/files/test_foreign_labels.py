@@ -132,5 +132,5 @@ def test_labels_of_two_levels_that_al_loop_made_are_refused(tmp_path: Path) -> N
 def test_words_for_two_levels_are_said(tmp_path: Path) -> None:
     write(tmp_path / "a.xyz", [*frames(1, functional="PBE"), *frames(2, functional="B3LYP")[1:]])
     (note,) = read_labelled(tmp_path / "a.xyz").notes
-    assert "different words under functional: PBE" in note
+    assert "different values of functional: PBE" in note
     assert "a.xyz, frame 1" in note
