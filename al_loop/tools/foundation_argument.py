@@ -1,4 +1,4 @@
-"""Foundations named in one word on the command line."""
+"""Foundation models as named on the command line."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ _TASKS: tuple[str, ...] = get_args(FairchemSettings.model_fields["task_name"].an
 def parse_foundation(text: str, device: Literal["cpu", "cuda"] = "cpu") -> Foundation:
     """Read ``sevennet:7net-0``, ``sevennet:7net-mf-0:PBE``, ``fairchem:/path.pt:omat`` or a campaign's YAML file.
 
-    From a campaign's file the ``foundation`` block is taken, which is how a calculator is named.
+    A campaign's file gives its ``foundation`` block; this is the only way to name a calculator.
 
     Raises:
         InputError: none of these, an unknown model or task, or a campaign's file that is not valid.
@@ -41,7 +41,7 @@ def parse_foundation(text: str, device: Literal["cpu", "cuda"] = "cpu") -> Found
 
 
 def title(foundation: Foundation) -> str:
-    """How a table calls a foundation: as it is named on the command line."""
+    """Return the name of a foundation for tables, as on the command line."""
     if isinstance(foundation, CalculatorSettings):
         return f"calculator:{foundation.import_path}"
     choice = foundation.task_name if isinstance(foundation, FairchemSettings) else foundation.fidelity

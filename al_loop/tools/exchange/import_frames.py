@@ -1,4 +1,4 @@
-"""The frames of a file to import, one after the other, each checked for what a campaign can use."""
+"""Read the frames of a file to import one by one, and check that the campaign can use each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Frame:
 
     Attributes:
         where: file and number of the frame.
-        record: what it holds.
+        record: structure, label and provenance.
         visit: as the ledger keeps it.
         isolated: an isolated atom, which is never stored as a frame.
     """
@@ -69,7 +69,7 @@ class Checks:
     stated: str | None
 
     def structure(self, where: str, atoms: Atoms, *, isolated: bool) -> None:
-        """Refuse a structure that no model or engine could take.
+        """Raise for an invalid structure.
 
         Raises:
             InputError: naming the frame.
@@ -113,7 +113,7 @@ def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes
         source: the file.
         keys: names of the labels, if the user gave them.
         checks: what the frames must agree with.
-        notes: gets a sentence for everything that a user should know.
+        notes: notes for the user are appended.
 
     Raises:
         InputError: a frame that cannot be read, or that the campaign cannot use.
@@ -166,7 +166,7 @@ def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, is
 
 
 def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
-    """Moments that were calculated, not those to start from."""
+    """Calculated moments, not initial ones."""
     places = (atoms.arrays.get(MAGMOMS), atoms.arrays.get("magmoms"), getattr(atoms.calc, "results", {}).get("magmoms"))
     found = next((moments for moments in places if moments is not None), None)
     return None if found is None else np.asarray(found, float)
@@ -178,7 +178,7 @@ def _cost(known: dict[str, Any]) -> float:
 
 
 def _trajectory(trajectory: str, known: dict[str, Any]) -> str:
-    """Which trajectory a frame belongs to: neighbours in time are held back from a fit together."""
+    """The trajectory of a frame: neighbours in time are held back from a fit together."""
     former = known.get("trajectory")
     return f"{trajectory}/{former[:_NAME_CHARACTERS]}" if isinstance(former, str) else trajectory
 

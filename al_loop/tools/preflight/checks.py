@@ -1,4 +1,4 @@
-"""Checks that concern more than one key of the config, or what the config points at."""
+"""Checks of several config keys together, and of the files that the config names."""
 
 import os
 from collections import Counter
@@ -230,7 +230,7 @@ def _of_each(problems: Iterable[Iterator[str]]) -> list[str]:
 def _variants(
     dotted: str, system: SystemSettings, config: Config, cell: Atoms, structure: LoadedStructure
 ) -> Iterator[str]:
-    """Build everything that is explored; the engine is asked about each, about the file's own cell without repeats."""
+    """Build every explored structure, and check each with the engine (the file's own cell without repeats)."""
     built, problems = built_structures(dotted, system, structure)
     yield from problems
     for where, atoms in built:
@@ -243,7 +243,7 @@ def _statements(
 ) -> Iterator[str]:
     """Charge and spin against the electrons, and against a fairchem task.
 
-    A task depends on both, or was trained without them: neither may be guessed or ignored.
+    A task depends on both or was trained without them, so neither may be guessed or ignored.
     """
     yield from _electrons(dotted, system, structure, atoms)
     where, foundation = open_model(config.foundation)

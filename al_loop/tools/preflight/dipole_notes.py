@@ -1,4 +1,4 @@
-"""What check-config says about slabs with a dipole: a correction that would help, or one that does not act."""
+"""Notes of check-config on slabs with a dipole: a correction that would help, or one without effect."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What is installed and reachable, and how to mend what is not."""
+"""Check what is installed and reachable, and how to fix problems."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
 
 
 def diagnose(config: Config | None = None) -> list[Finding]:
-    """Look at everything; with a config, what that campaign needs decides what is needed."""
+    """Check everything; with a config, the needs of that campaign decide what is required."""
     findings = [_python(), *_packages(config), *_database(config), _compiler(), _espresso()]
     if config is not None:
         engine = _engine(config)
@@ -179,13 +179,13 @@ def _engine(config: Config) -> Finding:
 
 
 def _cost(config: Config) -> Finding:
-    """What the labels will cost; asked only where the engine can be built."""
+    """Cost of the labels, if the engine can be built."""
     cost = label_cost(config, build_engine(config.label.engine))
     return Finding("labels", True, str(cost), note=bool(cost.too_long))
 
 
 def _size(config: Config) -> Finding:
-    """What exploring takes, beside what this machine has."""
+    """Size of the exploration, compared with this machine."""
     size = campaign_size(config)
     try:
         check_machine(config, size)
@@ -195,7 +195,7 @@ def _size(config: Config) -> Finding:
 
 
 def _level(config: Config) -> Finding:
-    """How the engine's level of theory differs from the foundation's; asked only where the engine can be built."""
+    """Difference of the engine's level of theory from the foundation's, if the engine can be built."""
     sentences = level_differences(config, build_engine(config.label.engine).level_of_theory)
     text = "\n".join(sentences) or "the labels are of the foundation's level"
     return Finding("level of theory", True, text, note=bool(sentences))
@@ -222,7 +222,7 @@ def _foundation(config: Config) -> Finding:
 
 
 def _ask_once(config: Config, backbone: "Backbone") -> None:
-    """Evaluate the first structure: a closed model may want a licence, a server or a cell."""
+    """Evaluate the first structure: a closed model may need a licence, a server or a cell."""
     from al_loop.structures.systems import load_structures
 
     backbone.evaluate([load_structures(config.systems[0])[0].atoms])

@@ -1,4 +1,4 @@
-"""What the user should know of a barrier besides the number."""
+"""Notes for the user on a barrier."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ DIP_EV = 0.02  # a minimum on the way counts from this depth
 
 
 def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[str]:
-    """Say what the barrier rests on and what it does not cover.
+    """Yield notes on what the barrier is based on and what it does not include.
 
     Args:
         barrier: as the committee has it.

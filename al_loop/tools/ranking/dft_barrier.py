@@ -1,4 +1,4 @@
-"""The images of a path that DFT must look at, labelled; more of them until its maximum is bracketed."""
+"""Label the selected images of a path with DFT, and more until the maximum is bracketed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from al_loop.tools.ranking.dft_relax import Labelled
 
 
 def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:
-    """Calculate with DFT what a barrier sends there.
+    """Label the selected images of a barrier with DFT.
 
     Where the highest labelled image has a neighbour without a label, that one is labelled too: the barrier from DFT is
     the highest of its images, not of those that happened to be chosen.
@@ -47,7 +47,7 @@ def _above(image: PathImage, zero_eV: float | None) -> float | None:
 
 
 def _beside_the_highest(barrier: Barrier) -> list[int]:
-    """Neighbours of the highest labelled image that were not asked for yet."""
+    """Neighbours of the highest labelled image without a label."""
     highest = barrier.dft_saddle
     if highest is None:
         return []

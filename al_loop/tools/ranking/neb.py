@@ -55,7 +55,7 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         options: number of images, tolerance, steps.
 
     Raises:
-        GuardStop: an image became one that the model cannot answer for.
+        GuardStop: the model's prediction of an image failed.
         InputError: constraints that a band cannot follow.
     """
     images = [initial.copy() for _ in range(options.images + 1)] + [final.copy()]

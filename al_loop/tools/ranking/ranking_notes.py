@@ -1,4 +1,4 @@
-"""What the user should know of a ranking besides the numbers."""
+"""Notes for the user on a ranking."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ def ranking_notes(
     scale: EnergyScale,
     top: int,
 ) -> tuple[str, ...]:
-    """Say what the ranking rests on and what it does not cover.
+    """Yield notes on what the ranking is based on and what it does not include.
 
     Args:
         candidates: of all compositions.
@@ -31,7 +31,7 @@ def ranking_notes(
 
 
 def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iterator[str]:
-    """Say what is not calibrated.
+    """Yield notes on missing calibration.
 
     Args:
         potential: the model.
