@@ -1,7 +1,7 @@
 """Group structures by composition; energies are compared within one composition only.
 
 Between compositions only formation energies can be ranked, which need the energies of the elements or of competing
-phases; a total energy says nothing there.
+phases; total energies cannot be compared.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Check ``molecular-dynamics``: does matter stay matter, how are its atoms arranged, and how dense is it?"""
+"""Check ``molecular-dynamics``: stability, radial distribution and density in short runs."""
 
 from collections.abc import Callable
 from functools import cache
@@ -79,7 +79,7 @@ def molecular_dynamics(
 
 
 class _Run:
-    """One structure under one calculator, stretch by stretch, and what is measured of them."""
+    """The parts of a run of one structure with one calculator, and the measured quantities."""
 
     def __init__(self, structure: str, start: Atoms, calculator: Calculator, conditions: Conditions) -> None:
         self._structure, self._start = structure, start
@@ -92,7 +92,7 @@ class _Run:
         self._note = f"{len(start)} atoms, {conditions.temperature_K:g} K"
 
     def go_on(self, ensemble: Ensemble, steps: int) -> ShortMD:
-        """The next stretch; none after one that went wrong."""
+        """Run the next part, unless an earlier one failed."""
         if self._wrong:
             return ShortMD(steps, wrong=self._wrong)
         if ensemble == "npt" and self._no_npt:
@@ -102,7 +102,7 @@ class _Run:
         return seen
 
     def whole(self, *stretches: ShortMD) -> list[Quantity]:
-        """Whether matter stayed whole, and how close two atoms came."""
+        """Stability, and the shortest distance."""
         made = [seen for seen in stretches if not (self._no_npt and seen.wrong == self._no_npt)]
 
         def stays_whole() -> float:

@@ -1,4 +1,4 @@
-"""A worker that knows no more of a campaign than its database: started by a person, on whatever machine.
+"""A worker that the user starts on any machine, which only knows the campaign's database.
 
 Two processes, as with the campaign's own workers: the one that the terminal talks to, and one in a session of its own
 that calculates (``python -m al_loop.tools.workers.remote_worker``), whose settings come through standard input and
@@ -37,7 +37,7 @@ GRACE_S: Final = 10.0
 
 
 class RemoteWorker(Settings):
-    """What the calculating process is told."""
+    """Settings of the calculating process."""
 
     campaign: str
     """Name of the campaign."""
@@ -76,9 +76,9 @@ def run_outside(settings: RemoteWorker) -> None:
     """Run the calculating process until it is done, or until Ctrl-C; a second Ctrl-C does not wait for the calculation.
 
     Raises:
-        InputError: the calculating process refused; it has said why.
+        InputError: the calculating process refused, with its own message.
         CampaignError: it died.
-        KeyboardInterrupt: it was asked to leave and has left.
+        KeyboardInterrupt: it exited after Ctrl-C.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     process = subprocess.Popen(
@@ -130,7 +130,7 @@ def started_campaign(ledger: Ledger) -> dict[str, Any]:
 
 
 def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> None:
-    """Refuse to calculate at another level of theory than the campaign asks for.
+    """Raise if the worker's level of theory differs from the campaign's.
 
     Raises:
         InputError: its level is another one.
@@ -154,7 +154,7 @@ def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> 
 
 
 def note_versions(ledger: Ledger, name: str) -> None:
-    """Write down once which versions a worker calculates with; exported labels carry them."""
+    """Record the worker's software versions once; exported labels contain them."""
     versions = installed_versions()
     known = [event.data for event in ledger.events() if event.kind == WORKER]
     if not any(data.get("versions") == versions for data in known):

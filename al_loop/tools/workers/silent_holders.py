@@ -1,4 +1,4 @@
-"""Workers elsewhere that hold requests of the campaign and have fallen silent: said once, with what to do."""
+"""Workers elsewhere that hold requests of the campaign but send no heartbeat: each is logged once."""
 
 import logging
 import time
@@ -16,8 +16,8 @@ class SilentHolders:
     """Log workers that this campaign did not start and that send no heartbeat.
 
     Args:
-        ledger: where their signs of life are.
-        lease_s: how long a worker may show none, s.
+        ledger: with their heartbeats.
+        lease_s: time without a heartbeat, s, after which a worker is logged.
         own: whether the campaign has started a worker of this name: those it watches and replaces itself.
     """
 
@@ -30,7 +30,7 @@ class SilentHolders:
         self._named: set[str] = set()
 
     def look(self) -> None:
-        """Ask the ledger a few times in each lease."""
+        """Check the ledger a few times in each lease."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._lease_s / 8

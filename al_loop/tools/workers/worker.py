@@ -36,13 +36,13 @@ IDLE_S = 0.25
 
 
 def label_folder(campaign_folder: Path) -> Path:
-    """Where jobs and finished results of a campaign live."""
+    """Folders of jobs and finished results of a campaign."""
     return campaign_folder / "dft"
 
 
 @dataclass(frozen=True)
 class Until:
-    """When a worker leaves by itself.
+    """When a worker exits by itself.
 
     Attributes:
         labels: after so many; never by default.
@@ -56,7 +56,7 @@ class Until:
 def work(
     claims: LabelLeases, runner: LabelRunner, labels_per_job: int, leave: threading.Event, until: Until | None = None
 ) -> int:
-    """Label until told to leave.
+    """Label until signalled to exit.
 
     A calculation in this process that has begun is finished first; jobs in a queue stay there, and the next start
     finds them again.
@@ -88,7 +88,7 @@ def work(
 
 
 def label_runner(config: Config, name: str) -> LabelRunner:
-    """Return what calculates the labels of a campaign, as its configuration says."""
+    """Return the calculator of labels that a campaign's configuration describes."""
     return runner_for(config.label, label_folder(config.folder), name)
 
 
@@ -100,7 +100,7 @@ def runner_for(label: LabelSettings, folder: Path, name: str) -> LabelRunner:
 
 
 def leave_at_end_of_input(leave: threading.Event) -> None:
-    """Tell a worker to leave when whoever started it closes its standard input, or dies."""
+    """Signal a worker to exit when the process that started it closes its standard input, or dies."""
 
     def wait() -> None:
         # Not through sys.stdin, whose lock this thread would hold while the interpreter shuts down.
