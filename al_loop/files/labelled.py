@@ -125,7 +125,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
     if labels and keys is None and chosen is RESULTS and not held.own_results:
         notes.append(
             f"{source.path}: holds no REF_energy and REF_forces; the labels are the calculator's results energy and "
-            "forces, of which the file does not say whether they converged."
+            "forces, which the file does not state to be converged."
         )
     if unread := unread_stress(held.names, chosen):
         notes.append(f"{source.path}: {unread}")
@@ -233,7 +233,7 @@ def _without_labels(source: Source, keys: LabelKeys | None, frames: list[Labelle
     wanted = keys or LabelKeys()
     return (
         f"{source.path}: no frame has forces under the name {wanted.forces!r} or an energy under {wanted.energy!r}; "
-        f"the first holds {held}; say which with --forces-key and --energy-key, or make labels with al-loop label"
+        f"the first holds {held}; name the keys with --forces-key and --energy-key, or label with al-loop label"
     )
 
 

@@ -55,7 +55,7 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
     if len(atoms) == 1:
         what = f"repeats its atom every {nearest_image_A(atoms):.3g} Å, a crystal"
     raise InputError(
-        f"{where} says {CONFIG_TYPE}={atoms.info[CONFIG_TYPE]} and {what}; expected one atom without periodic images "
+        f"{where} states {CONFIG_TYPE}={atoms.info[CONFIG_TYPE]} and {what}; expected one atom without periodic images "
         f"or in a box of more than {_alone_A(atoms):.3g} Å. Correct the {CONFIG_TYPE}, or the cell and pbc"
     )
 

@@ -94,8 +94,8 @@ class Checks:
         found = known.get("level_of_theory", self.stated)
         if found is None:
             raise InputError(
-                f"{where} has a label without a level of theory. If it was made as label.engine of "
-                f"the config says, add --level engine (that is --level {self.campaign_level})"
+                f"{where} has a label without a level of theory. If it was calculated with label.engine of "
+                f"the config, add --level engine (that is --level {self.campaign_level})"
             )
         if found != self.campaign_level:
             raise InputError(

@@ -59,8 +59,8 @@ class Harvester:
         self._hand_over()
         if self._frames:
             _logger.warning(
-                "%d frames were not handed over to %s; they are in the file of snapshots: give that to al-loop import "
-                "once the campaign answers",
+                "%d frames were not added to %s; they are in the file of snapshots: import it with al-loop import "
+                "once the campaign is reachable",
                 len(self._frames),
                 self._campaign,
             )

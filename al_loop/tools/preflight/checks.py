@@ -122,7 +122,7 @@ def _stop(config: Config) -> Iterator[str]:
     held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * apart
     if budget is not None and budget <= held_out:
         yield (
-            f"stop.labels: received {budget}, but hold_out alone asks for {held_out} labels, and none would be left to"
+            f"stop.labels: received {budget}, but hold_out alone needs {held_out} labels, and none would be left to"
             " train on; raise it, or lower hold_out.test_frames and hold_out.calibration_frames"
         )
 
@@ -181,9 +181,9 @@ def _validation(config: Config) -> Iterator[str]:
         return
     if missing:
         yield (
-            f"promote.validation: no candidate could pass: {config.promote.validation.reference} does not answer "
+            f"promote.validation: no candidate could pass: {config.promote.validation.reference} has no values for "
             f"{'; '.join(missing)}. Make it with al-loop validate for these structures, at the config's validation "
-            "settings, or take the check out"
+            "settings, or remove the check"
         )
 
 

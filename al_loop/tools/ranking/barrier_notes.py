@@ -30,7 +30,7 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
             "DFT confirms it."
         )
     if barrier.forward_eV <= max(0.0, barrier.reaction_eV):
-        yield "no image lies above both ends: there is no barrier besides the reaction energy, or the images miss it."
+        yield "no image lies above both ends: there is no barrier above the reaction energy, or the images miss it."
     dips = _dips(barrier)
     if dips:
         yield (

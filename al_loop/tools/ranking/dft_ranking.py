@@ -73,7 +73,7 @@ def _surprises(labelled: Sequence[RankedCandidate], ranking: Ranking) -> list[st
         return []
     told = (
         f"DFT has the difference between candidates {judged[0].candidate} and {judged[worst].candidate} of "
-        f"{judged[0].composition} {off:.3f} eV away from the committee's, which was sure to {std:.3f} eV: the "
+        f"{judged[0].composition} {off:.3f} eV away from the committee's, whose uncertainty is {std:.3f} eV: the "
         "uncertainty is too small here. Train on these labels, or rank again with --labelled."
     )
     return [told]

@@ -147,7 +147,7 @@ def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> 
     ]
     raise InputError(
         f"--engine: this worker's engine calculates level of theory {runner.level}, and campaign {ledger.campaign} "
-        f"asks for {level['fingerprint']} ({level.get('summary', 'no summary')}); levels never mix. "
+        f"needs {level['fingerprint']} ({level.get('summary', 'no summary')}); levels never mix. "
         f"{'Settings that differ: ' + '; '.join(differing) if differing else 'The settings are the same'}. Give the "
         "label.engine block of the campaign's config, with the same pseudopotentials and versions"
     )
