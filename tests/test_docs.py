@@ -283,7 +283,7 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     )
     assert built.returncode == 0, built.stderr
     reference = (tmp_path / "site/reference/settings.html").read_text()
-    assert "The largest force error on any atom that you accept." in reference
+    assert "Largest force error on any atom that you accept." in reference
     loaded = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//")
     for page in (tmp_path / "site").rglob("*.html"):
         assert not loaded.search(page.read_text()), page.name

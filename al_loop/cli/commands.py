@@ -1,4 +1,4 @@
-"""The command line. Each command is a thin function over Python; heavy libraries load inside the commands."""
+"""The command line. Each command is a thin function; heavy libraries are imported inside the commands."""
 
 import json
 import logging
@@ -14,19 +14,19 @@ import typer
 from al_loop.cli.errors import guarded, logged_to
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The campaign's YAML file.")]
-LABELLED = "DFT outputs, extxyz, aselmdb, ASE databases; files, folders, patterns such as 'runs/**/OUTCAR'."
+LABELLED = "DFT outputs, extxyz, aselmdb or ASE databases: files, folders or patterns such as 'runs/**/OUTCAR'."
 EnergyKey = Annotated[
-    str | None, typer.Option(help="Name of the energies, eV; by default REF_energy, or ASE's own energy.")
+    str | None, typer.Option(help="Key of the energies (eV) in the files; by default REF_energy, else ASE's energy.")
 ]
-ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces, eV/Å; by default as for the energies.")]
-StressKey = Annotated[str | None, typer.Option(help="Name of the stresses, eV/Å³; by default as for the energies.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+ForcesKey = Annotated[str | None, typer.Option(help="Key of the forces (eV/Å); by default REF_forces, else ASE's.")]
+StressKey = Annotated[str | None, typer.Option(help="Key of the stresses (eV/Å³); by default REF_stress, else ASE's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 app = typer.Typer(
     name="al-loop",
     help="Active learning for machine-learned interatomic potentials.",
     epilog="Start with: al-loop template molecule --output my.yaml. "
-    "Exit codes: 0 done, 2 bad input, 3 stopped by a guard or a failed validation, 1 anything else.",
+    "Exit codes: 0 success, 2 invalid input, 3 stopped by a safety check or a failed validation, 1 any other error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,18 +45,18 @@ def main() -> None:
 @guarded
 def run(
     config_path: ConfigFile,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each round.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only: no progress bars, no tables.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per round.")] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Stay, and run a further round when enough harvested frames or labels came in."),
+        typer.Option("--watch", help="Keep running; start a round when enough new frames or labels arrive."),
     ] = False,
     go_on_here: Annotated[
         bool,
-        typer.Option("--go-on-here", help="Go on in this folder, although it is a copy or an older state of another."),
+        typer.Option("--go-on-here", help="Continue even if this folder is a copy or an older state of another one."),
     ] = False,
 ) -> None:
-    """Start a campaign, or resume it: the same command after a crash or Ctrl-C."""
+    """Start or resume a campaign. After a crash or Ctrl-C, run the same command again."""
     from al_loop.tools.preflight.load_config import load_config
     from al_loop.utils.event_log import LOG_NAME
 
@@ -90,7 +90,7 @@ def run(
 @app.command()
 @guarded
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
-    """Show how far a campaign is; it may be running."""
+    """Show the progress of a campaign, also while it runs."""
     from al_loop.cli.status import print_status
     from al_loop.config.file import read_config
     from al_loop.errors import InputError
@@ -100,7 +100,7 @@ def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     try:
         found = campaign_status(read_config(config_path))
     except InputError:
-        load_config(config_path)  # one that could never have been started says why
+        load_config(config_path)  # raises the config's own error, if it has one
         raise
     if as_json:
         typer.echo(json.dumps(found, allow_nan=False))
@@ -111,7 +111,7 @@ def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
 @app.command()
 @guarded
 def report(config_path: ConfigFile) -> None:
-    """Write the report of a campaign: one HTML file in its folder."""
+    """Write the HTML report of a campaign into its folder."""
     from al_loop.report.status import write_campaign_report
     from al_loop.tools.preflight.load_config import load_config
 
@@ -121,7 +121,7 @@ def report(config_path: ConfigFile) -> None:
 @app.command("check-config")
 @guarded
 def check_config(config_path: ConfigFile) -> None:
-    """Check a config, its structures, its engine and its foundation; nothing is written."""
+    """Check a config: list every error, write nothing. Covers its structures, engine and foundation model."""
     from al_loop.structures.systems import structure_count, structure_notes
     from al_loop.tools.preflight.doctor import check_campaign
     from al_loop.tools.preflight.load_config import load_config
@@ -141,15 +141,15 @@ def predict(
     frames: Annotated[list[Path], typer.Argument(metavar="FRAMES...", help=LABELLED)],
     foundation: Annotated[
         list[str],
-        typer.Option(help="sevennet:MODEL[:FIDELITY], fairchem:MODEL:TASK, or a campaign's YAML. Repeat to compare."),
+        typer.Option(help="sevennet:MODEL[:FIDELITY], fairchem:MODEL:TASK, or a campaign's YAML; repeat to compare."),
     ],
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where models named by a word run.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device; a campaign's YAML sets its own.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Compare foundations on your own labelled frames and say which to start from."""
+    """Compare foundation models on your labelled frames. Prints their errors and recommends one."""
     from dataclasses import asdict
 
     from al_loop.cli.comparison_table import print_comparison
@@ -172,7 +172,7 @@ def predict(
 
 
 def print_note(note: str) -> None:
-    """Say what was left out or set apart of labelled files, on standard error, which no JSON is read from."""
+    """Print what was left out of labelled files to standard error, since standard output may be JSON."""
     typer.echo(note, err=True)
 
 
@@ -185,7 +185,7 @@ def print_notes(notes: Iterable[str]) -> None:
 @app.command("isolated-atoms")
 @guarded
 def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
-    """Calculate a single atom of each element with the config's engine: energies for align.isolated_atoms_eV."""
+    """Calculate isolated-atom energies with the config's engine. Prints the setting align.isolated_atoms_eV."""
     from al_loop.tools.isolated_atoms import isolated_atom_energies_eV
     from al_loop.tools.preflight.load_config import load_config
 
@@ -201,9 +201,9 @@ def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
 @guarded
 def template(
     kind: Annotated[str, typer.Argument(help="molecule, crystal, or full (every setting).")] = "molecule",
-    output: Annotated[Path | None, typer.Option(help="Write here; by default to standard output.")] = None,
+    output: Annotated[Path | None, typer.Option(help="New file; by default standard output.")] = None,
 ) -> None:
-    """Give a config to start from."""
+    """Write a starter config."""
     from al_loop.config.template import template_text, write_template
 
     if output is None:
@@ -215,7 +215,7 @@ def template(
 @app.command()
 @guarded
 def schema() -> None:
-    """Print the JSON schema of a config, for editors."""
+    """Print the JSON schema of configs, for editors."""
     from al_loop.config.file import config_schema
 
     typer.echo(json.dumps(config_schema(), indent=2))
@@ -224,9 +224,11 @@ def schema() -> None:
 @app.command()
 @guarded
 def doctor(
-    config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Check what this needs.")] = None,
+    config_path: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Check what this config needs.")
+    ] = None,
 ) -> None:
-    """Show what is installed and reachable, and how to mend what is not."""
+    """Check the installation, and show how to fix problems."""
     from al_loop.tools.preflight.doctor import diagnose
     from al_loop.tools.preflight.findings import print_findings
     from al_loop.tools.preflight.load_config import load_config

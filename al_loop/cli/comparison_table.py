@@ -7,7 +7,7 @@ from al_loop.tools.compare_foundations import Comparison
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print one line for each foundation, the best first, and which to start from."""
+    """Print one line per foundation, the best first, and the recommended one."""
     console = console or Console()
     of_which = f" ({comparison.labels})" if comparison.labels.partial else ""
     console.print(
@@ -37,10 +37,10 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             _number(score.seconds_per_atom, 1000, 2),
         )
     console.print(table, highlight=False, markup=False)
-    above = "after each element's reference shift"
+    above = "after fitting one shift per element"
     if comparison.energies_above == "isolated atoms":
-        above = "above the isolated atoms of labels and foundation, since these frames are too few to fit shifts"
-    console.print(f"Mean absolute errors, untrained; energies {above}.", highlight=False)
+        above = "relative to isolated atoms, since there are too few frames to fit shifts"
+    console.print(f"Mean absolute errors without training; energies {above}.", highlight=False)
     console.print(f"Start from {comparison.start_from}: {comparison.reason}.", highlight=False, markup=False)
 
 

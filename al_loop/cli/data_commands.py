@@ -14,19 +14,21 @@ from al_loop.cli.errors import guarded
 @guarded
 def export_command(
     config_path: ConfigFile,
-    to: Annotated[Path | None, typer.Option("--to", help="A new .extxyz, .xyz or .aselmdb file.")] = None,
-    what: Annotated[Literal["labels", "visits", "all"], typer.Option(help="Accepted labels, gated frames, both.")] = (
-        "labels"
-    ),
-    round_: Annotated[
-        list[int] | None, typer.Option("--round", min=-1, max=1_000_000, help="Of this round only; may be repeated.")
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File for frames: .extxyz, .xyz or .aselmdb; replaced if it exists.")
     ] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Of this role only, such as test; may be repeated.")] = None,
+    what: Annotated[
+        Literal["labels", "visits", "all"], typer.Option(help="Accepted labels, gated frames, or both.")
+    ] = ("labels"),
+    round_: Annotated[
+        list[int] | None, typer.Option("--round", min=-1, max=1_000_000, help="Frames of this round only; repeatable.")
+    ] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Frames of this role only, e.g. test; repeatable.")] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Write the served committee as a fairchem checkpoint, a file.")
+        Path | None, typer.Option(help="New file for the served committee, as a fairchem checkpoint.")
     ] = None,
 ) -> None:
-    """Write labels and frames with where they come from, or the served committee for fairchem."""
+    """Export labels and frames, or the served committee. Frames are written with their provenance."""
     from al_loop.errors import InputError
     from al_loop.tools.preflight.load_config import load_config
 
@@ -59,9 +61,9 @@ def import_command(
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
+    check: Annotated[bool, typer.Option(help="First compare some labels with the foundation model.")] = True,
 ) -> None:
-    """Take labels and suspect frames of files into a campaign: all of them, or none."""
+    """Import labelled and suspect frames into a campaign. Either every frame is imported or none."""
     from al_loop.tools.exchange.campaign_files import import_labels
     from al_loop.tools.preflight.load_config import load_config
 
@@ -78,19 +80,19 @@ def import_command(
         )
     print_notes(done.notes)
     for name in done.completes:
-        typer.echo(f"An earlier import of {name} had not ended; this one completes it.")
+        typer.echo(f"An earlier import of {name} was interrupted; this one completes it.")
     typer.echo(
         f"{done.labels} labels, {done.labels_new} of them new; {done.suspects} frames without a label, "
-        f"{done.suspects_new} of them new suspects. The next round takes them."
+        f"{done.suspects_new} of them new suspects. The next round uses them."
     )
     if done.entries_left:
         typer.echo(
-            f"{done.entries_left} of these frames were stored before: what this file says of them besides structure "
-            "and label (atoms.info, atoms.arrays) was not taken, what was stored first stays.",
+            f"{done.entries_left} of these frames were already stored: their other data in this file (atoms.info, "
+            "atoms.arrays) was not imported, the stored data is kept.",
             err=True,
         )
     for other in done.unfinished:
-        typer.echo(f"Besides, {other}.", err=True)
+        typer.echo(f"Note: {other}.", err=True)
 
 
 @app.command()
@@ -98,16 +100,16 @@ def import_command(
 def worker(
     config_path: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The campaign's YAML file.")] = None,
     uri: Annotated[str | None, typer.Option(help="MongoDB URI without user and password.")] = None,
-    uri_file: Annotated[Path | None, typer.Option(help="File that holds the URI; only you may read it.")] = None,
+    uri_file: Annotated[Path | None, typer.Option(help="File that holds the URI, readable by you only.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Name of the campaign.")] = None,
-    engine: Annotated[Path | None, typer.Option(help="YAML file: a config's label block, or its engine.")] = None,
+    engine: Annotated[Path | None, typer.Option(help="YAML file: a label block or an engine block.")] = None,
     folder: Annotated[Path, typer.Option(help="Scratch folder of this worker on this machine.")] = Path(
         "al-loop-worker"
     ),
-    labels: Annotated[int | None, typer.Option(min=1, help="Leave after so many labels.")] = None,
-    idle_exit: Annotated[float | None, typer.Option(min=0.1, help="Leave after so many seconds without work.")] = None,
+    labels: Annotated[int | None, typer.Option(min=1, help="Exit after this many labels.")] = None,
+    idle_exit: Annotated[float | None, typer.Option(min=0.1, help="Exit after this many seconds without work.")] = None,
 ) -> None:
-    """Label for a campaign that runs elsewhere; the URI may come from MONGODB_URI."""
+    """Label frames for a campaign that runs elsewhere. The URI may also come from MONGODB_URI."""
     from al_loop.cli.worker_options import worker_settings
     from al_loop.tools.workers.remote_worker import run_outside
 

@@ -1,4 +1,4 @@
-"""From errors to exit codes: 0 done, 2 bad input, 3 stopped by a guard, 130 interrupted, 1 anything else."""
+"""Exit codes of errors: 0 success, 2 invalid input, 3 stopped by a safety check, 130 interrupted, 1 any other."""
 
 import errno
 import functools
@@ -32,13 +32,13 @@ BAD_INPUT = (
 ON_PURPOSE = (CampaignError, CommitteeError, DFTInterfaceError)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a quota, a limit of the size of files
 _NO_ROOM = (
-    "Nothing more can be written. Make room (df, quota, ulimit -f), then run the same command: it goes on where this "
-    "one stopped, and nothing that was finished is lost."
+    "The disk or quota is full, or a file-size limit is reached (df, quota, ulimit -f). Free space, then run the same "
+    "command again: it resumes, and no finished work is lost."
 )
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code that the command line promises for this error."""
+    """Return the exit code of the command line for this error."""
     if isinstance(error, BAD_INPUT):
         return 2
     if isinstance(error, GuardStop):
@@ -47,7 +47,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Make a command end with one readable message and the right exit code."""
+    """Make a command end with one readable message and the matching exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -67,7 +67,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def print_any_name() -> None:
-    """Let standard output and error show any name of a file: what they cannot encode is shown as its code."""
+    """Let standard output and error print any file name: characters they cannot encode are escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -75,7 +75,7 @@ def print_any_name() -> None:
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Write the traceback of an unexpected error into the campaign's log and tell where it is.
+    """Write the traceback of an unexpected error into the campaign's log and print the path of the log.
 
     Args:
         path: the log; without its folder the traceback goes to standard error.
@@ -85,7 +85,7 @@ def logged_to(path: Path) -> Iterator[None]:
     except (typer.Exit, *BAD_INPUT, GuardStop):
         raise
     except KeyboardInterrupt:
-        _say("Interrupted. Nothing that was finished is lost: the same command resumes the campaign.")
+        _say("Interrupted. No finished work is lost: the same command resumes the campaign.")
         raise typer.Exit(130) from None
     except Exception as error:
         if not path.parent.is_dir():

@@ -13,14 +13,12 @@ from al_loop.cli.errors import guarded
 @app.command()
 @guarded
 def label(
-    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES", help="Any file of structures that ASE reads.")],
-    engine: Annotated[
-        Path, typer.Option(help="YAML file: a campaign, a config's label block, or the block of its engine.")
-    ],
-    to: Annotated[Path, typer.Option(help="Labelled frames, .extxyz; finished labels are kept in <to>-labels.")],
+    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES", help="Structure file that ASE reads.")],
+    engine: Annotated[Path, typer.Option(help="YAML file: a campaign's config, a label block or an engine block.")],
+    to: Annotated[Path, typer.Option(help="Output, .extxyz; finished labels are also kept in the folder <to>-labels.")],
     as_json: AsJson = False,
 ) -> None:
-    """Label structures with an engine on this machine, outside any campaign; run again it goes on."""
+    """Label structures with an engine, without a campaign. Runs on this machine; run again to resume."""
     from dataclasses import asdict
 
     from al_loop.tools.single_steps.label import label as label_structures
@@ -33,4 +31,4 @@ def label(
         return
     typer.echo(f"Wrote {done.written} label(s) to {to}: {done.level_of_theory}, {done.cost_s:.1f} s.")
     for index, reason in done.failed.items():
-        typer.echo(f"  structure {index} has no label, {reason}")
+        typer.echo(f"  structure {index} has no label: {reason}")

@@ -27,64 +27,68 @@ MDEnsemble = Literal["nve", "langevin", "bussi", "npt"]
 @app.command()
 @guarded
 def monitor(
-    model: Annotated[Path, typer.Option(help="A checkpoint's folder, or a campaign's YAML: what it serves.")],
+    model: Annotated[Path, typer.Option(help="Folder of a checkpoint, or a campaign's YAML (its served model).")],
     structure: Annotated[
-        Path | None, typer.Argument(metavar="[STRUCTURE]", help="Run MD from here with the model, and watch it.")
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="Initial structure of MD that is run and monitored.")
     ] = None,
     trajectory: Annotated[
-        Path | None, typer.Option(help="Judge a finished trajectory instead: LAMMPS dump, extxyz, XDATCAR, OUTCAR, ...")
+        Path | None, typer.Option(help="Check a finished trajectory instead: LAMMPS dump, extxyz, XDATCAR, OUTCAR, ...")
     ] = None,
-    foundation: Annotated[str | None, typer.Option(help="Foundation under a checkpoint, as for predict.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the thermostat, K. For MD by default 300.")] = None,
+    foundation: Annotated[str | None, typer.Option(help="Foundation of a checkpoint, as for predict.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of the thermostat, K; by default 300 for MD.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="MD steps.")] = 1000,
     timestep: Annotated[
-        float | None, typer.Option(help="Of MD, by default 0.5, or between two frames of a trajectory, fs.")
+        float | None, typer.Option(help="MD time step (by default 0.5), or time between frames of a trajectory, fs.")
     ] = None,
-    ensemble: Annotated[MDEnsemble, typer.Option(help="As explore.ensemble.")] = "langevin",
-    pressure: Annotated[float, typer.Option(help="Of npt, GPa.")] = 0.0,
-    every: Annotated[int | None, typer.Option(help="Steps, or frames, between checks: 5 for MD, 1 for frames.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the dynamics and of the screen.")] = 0,
+    ensemble: Annotated[MDEnsemble, typer.Option(help="MD ensemble, as explore.ensemble.")] = "langevin",
+    pressure: Annotated[float, typer.Option(help="Pressure of npt, GPa.")] = 0.0,
+    every: Annotated[
+        int | None, typer.Option(help="MD steps (default 5) or trajectory frames (default 1) between checks.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the dynamics and of the screen.")] = 0,
     on_alarm: Annotated[
         list[str] | None,
-        typer.Option(help="warn, snapshot, stop (exit 3); repeat to combine. By default warn and snapshot."),
+        typer.Option(help="warn, snapshot or stop (exit 3); repeat to combine. By default warn and snapshot."),
     ] = None,
-    patience: Annotated[int, typer.Option(help="Untrusted checks in a row before stop acts.")] = 1,
+    patience: Annotated[int, typer.Option(help="Consecutive untrusted checks before stop ends the run.")] = 1,
     harvest: Annotated[
-        Path | None, typer.Option(help="Hand frames of alarms to this campaign: its YAML or its folder.")
+        Path | None, typer.Option(help="Add the frames of alarms to this campaign: its YAML or folder.")
     ] = None,
     exact: Annotated[
-        bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or the screen (MD).")
+        bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or a fast screen (MD).")
     ] = None,
     charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, where the file states none: task omol needs it.")
+        int | None, typer.Option(help="Total charge, e, if the file states none; task omol needs it.")
     ] = None,
     spin: Annotated[
-        int | None, typer.Option(min=1, help="Spin multiplicity, 1 for a closed shell; as --charge.")
+        int | None, typer.Option(min=1, help="Spin multiplicity (1: closed shell), if the file states none.")
     ] = None,
     cell: Annotated[
         str | None,
-        typer.Option(help="Of files that have none: lengths, lengths and angles, or nine components of vectors, Å."),
+        typer.Option(help="Cell, if the file has none: lengths, lengths and angles, or nine vector components, Å."),
     ] = None,
     pbc: Annotated[
-        str | None, typer.Option(help="Periodicity of files that have none: TTF, xy or none; with --cell alone TTT.")
+        str | None, typer.Option(help="Periodicity, if the file has none: TTF, xy or none; with --cell alone TTT.")
     ] = None,
     species: Annotated[
         str | None,
-        typer.Option(help="Elements of LAMMPS types or of an XDATCAR's species (Na,Cl), or of labels (OW=O,CA=C)."),
+        typer.Option(help="Elements of LAMMPS types or XDATCAR species (Na,Cl), or of atom labels (OW=O,CA=C)."),
     ] = None,
-    lammps_units: Annotated[str, typer.Option(help="Of a dump that does not name them.")] = "metal",
-    file_format: Annotated[str | None, typer.Option("--format", help="ASE's name of the trajectory's format.")] = None,
+    lammps_units: Annotated[str, typer.Option(help="Units of a LAMMPS dump that does not state them.")] = "metal",
+    file_format: Annotated[str | None, typer.Option("--format", help="ASE format name of the trajectory.")] = None,
     any_periodicity: Annotated[
-        bool, typer.Option("--any-periodicity", help="Accept another periodicity than trained on.")
+        bool, typer.Option("--any-periodicity", help="Accept a periodicity that the model was not trained on.")
     ] = False,
-    log: Annotated[Path, typer.Option(help="JSON lines, one for each check; appended.")] = Path("monitor.jsonl"),
-    snapshots: Annotated[Path, typer.Option(help="Frames of alarms as extended XYZ; appended.")] = Path(
+    log: Annotated[Path, typer.Option(help="JSON lines, one per check; appended.")] = Path("monitor.jsonl"),
+    snapshots: Annotated[Path, typer.Option(help="Frames of alarms, extended XYZ; appended.")] = Path(
         "monitor-alarms.extxyz"
     ),
-    md_trajectory: Annotated[Path | None, typer.Option(help="Write the MD here (.traj).")] = None,
+    md_trajectory: Annotated[Path | None, typer.Option(help="Output: MD trajectory (.traj).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a running or finished trajectory by the campaign's gate; nothing is trained or changed."""
+    """Monitor MD, or check a finished trajectory, with the gate. The model and the campaign are not changed."""
     from al_loop.files.readers.element_labels import species_of
     from al_loop.files.surroundings import surroundings_of
     from al_loop.tools.monitoring.settings import MonitorOptions, checked_actions
@@ -114,22 +118,22 @@ def monitor(
     from al_loop.tools.open_model import open_model
 
     with (
-        _told_where(log),
+        _log_named_on_interrupt(log),
         warnings.catch_warnings(action="ignore", category=UserWarning),
     ):  # libraries on their own code
         opened = open_model(model, foundation)
         if trajectory is not None:
             read = read_frames(trajectory, symbols, file_format, lammps_units, surroundings)
             frames = _stated(read, state, trajectory)
-            told = _judge(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
+            summary = _check_frames(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
         else:
             (atoms,) = _stated([read_structure(Path(str(structure)))], state, Path(str(structure)))
             surroundings.put_round(atoms, str(structure))
-            told = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
+            summary = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
     if as_json:
-        typer.echo(json.dumps(told, allow_nan=False))
+        typer.echo(json.dumps(summary, allow_nan=False))
     else:
-        _print(told, options)
+        _print(summary, options)
 
 
 def _check_input(
@@ -140,20 +144,20 @@ def _check_input(
     written: Mapping[str, Path],
     ensemble: MDEnsemble,
 ) -> None:
-    """Refuse before a model is loaded."""
+    """Raise for invalid input before a model is loaded."""
     from al_loop.errors import InputError
     from al_loop.files.structures import choose_frames
     from al_loop.frames.constraints.policy import check_followed, motion_of
     from al_loop.utils.paths import check_source, check_target
 
     if (structure is None) == (trajectory is None):
-        raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to judge a finished one")
+        raise InputError("expected either STRUCTURE, to run MD from, or --trajectory FILE, to check a finished one")
     if trajectory is not None:
         check_source(str(trajectory), trajectory, "name a trajectory")
     if structure is not None:
         chosen = choose_frames(structure)
         if chosen.note:
-            typer.echo(f"{chosen.note}; write the one that is meant to a file of its own.", err=True)
+            typer.echo(f"{chosen.note}; for another one, write it to a separate file.", err=True)
         (atoms,) = _stated(chosen.frames, state, structure)
         surroundings.put_round(atoms, str(structure))
         check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
@@ -162,8 +166,8 @@ def _check_input(
 
 
 @contextmanager
-def _told_where(log: Path) -> Iterator[None]:
-    """Say on Ctrl-C what is left of the run."""
+def _log_named_on_interrupt(log: Path) -> Iterator[None]:
+    """On Ctrl-C, print where the summary so far is."""
     try:
         yield
     except KeyboardInterrupt:
@@ -173,15 +177,15 @@ def _told_where(log: Path) -> Iterator[None]:
 
 
 def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> "Iterator[Atoms]":
-    """Frames with the charge and spin of the options, where their file states none; one that differs is an error."""
+    """Frames with the charge and spin of the options, if their file states none; a different value is an error."""
     from al_loop.errors import InputError
 
     for number, atoms in enumerate(frames):
         for key, value in state.items():
             if atoms.info.get(key, value) != value:
                 raise InputError(
-                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number} of those "
-                    "read); remove the option or correct the file"
+                    f"--{key}: received {value}, but {path} states {key}={atoms.info[key]} (frame {number}, counted "
+                    "from 0 as read); remove the option or correct the file"
                 )
         atoms.info = {**state, **atoms.info}
         yield atoms
@@ -259,7 +263,7 @@ def _run(
     return watch.as_dict()
 
 
-def _judge(
+def _check_frames(
     opened: "OpenedModel",
     options: "MonitorOptions",
     frames: "Iterator[Atoms]",
@@ -271,7 +275,7 @@ def _judge(
     from al_loop.tools.monitoring.trajectory import monitor_trajectory
     from al_loop.utils.progress import terminal_progress
 
-    with terminal_progress().stage("judged frames", unit="frames") as advance:
+    with terminal_progress().stage("checked frames", unit="frames") as advance:
         return monitor_trajectory(
             opened.potential,
             frames,
@@ -285,28 +289,30 @@ def _judge(
         )
 
 
-def _print(told: Mapping[str, Any], options: "MonitorOptions") -> None:
-    lanes = ", ".join(f"{lane} {count}" for lane, count in told["alarms_by_lane"].items())
-    typer.echo(f"Trusted: {told['share_trusted']:.1%} of {told['checks']} checks.")
-    if told["uncalibrated"]:
-        typer.echo(f"Uncalibrated: {told['uncalibrated']} checks; the model has too few calibration labels.")
-    typer.echo(f"Alarms: {told['alarms']}" + (f" ({lanes}) in {told['episodes']} episode(s)." if lanes else "."))
-    for episode in told["latest_episodes"][-5:]:
+def _print(summary: Mapping[str, Any], options: "MonitorOptions") -> None:
+    checks = ", ".join(f"{name} {count}" for name, count in summary["alarms_by_lane"].items())
+    typer.echo(f"Trusted: {summary['share_trusted']:.1%} of {summary['checks']} checks.")
+    if summary["uncalibrated"]:
+        typer.echo(f"Uncalibrated: {summary['uncalibrated']} checks; the model has too few calibration labels.")
+    typer.echo(
+        f"Alarms: {summary['alarms']}" + (f" ({checks}) in {summary['episodes']} episode(s)." if checks else ".")
+    )
+    for episode in summary["latest_episodes"][-5:]:
         typer.echo(f"  steps {episode['first_step']} to {episode['last_step']}: {episode['reason']}")
-    for atom in told["worst_atoms"]:
+    for atom in summary["worst_atoms"]:
         largest = atom["largest_uncertainty_over_threshold"]
-        typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} thresholds")
-    trusted = told["last_trusted_step"]
-    typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}{_ago(told)}.")
-    if told["stored"]:
-        typer.echo(f"Frames of alarms: {told['stored']} in {options.snapshots}.")
-    if "handed_over" in told:
-        typer.echo(f"Handed to the campaign: {told['handed_over']} new frame(s).")
-    typer.echo(f"Each check: {options.log}.")
+        typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} x threshold")
+    trusted = summary["last_trusted_step"]
+    typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}{_ago(summary)}.")
+    if summary["stored"]:
+        typer.echo(f"Frames of alarms: {summary['stored']}, written to {options.snapshots}.")
+    if "handed_over" in summary:
+        typer.echo(f"Added to the campaign: {summary['handed_over']} new frame(s).")
+    typer.echo(f"Log of all checks: {options.log}.")
 
 
-def _ago(told: Mapping[str, Any]) -> str:
-    steps, time_ps = told["since_trusted_steps"], told["since_trusted_ps"]
+def _ago(summary: Mapping[str, Any]) -> str:
+    steps, time_ps = summary["since_trusted_steps"], summary["since_trusted_ps"]
     if not steps:
-        return ", the last one"
-    return f", {steps} before the last one" + ("" if time_ps is None else f" ({time_ps:g} ps)")
+        return ", the last one checked"
+    return f", {steps} steps before the last one checked" + ("" if time_ps is None else f" ({time_ps:g} ps)")

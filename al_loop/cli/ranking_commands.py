@@ -12,19 +12,19 @@ from al_loop.cli.commands import AsJson, app, print_note
 from al_loop.cli.errors import guarded
 
 Model = Annotated[
-    Path | None, typer.Option(help="Folder of a committee's checkpoint; by default what --config's campaign serves.")
+    Path | None, typer.Option(help="Folder of a committee checkpoint; by default the model that --config serves.")
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: its engine labels what is sent.")
+    Path | None, typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: its engine labels with DFT.")
 ]
 FoundationOption = Annotated[
-    str | None, typer.Option(help="Foundation under the checkpoint, as for predict; by default that of --config.")
+    str | None, typer.Option(help="Foundation of the checkpoint, as for predict; by default that of --config.")
 ]
 LabelledOption = Annotated[
-    Path | None, typer.Option(help="Labelled frames (REF_energy, REF_forces) the model has not seen: calibrate.")
+    Path | None, typer.Option(help="Calibration frames: labelled (REF_energy, REF_forces), not trained on.")
 ]
-OutputOption = Annotated[Path | None, typer.Option(help="Result as extended XYZ; by default beside the input.")]
-Confidence = Annotated[float, typer.Option(help="One-sided: when a candidate counts as worse than another.")]
+OutputOption = Annotated[Path | None, typer.Option(help="Output, extended XYZ; by default beside the input.")]
+Confidence = Annotated[float, typer.Option(help="One-sided confidence of comparisons and error bars.")]
 
 
 @app.command()
@@ -36,17 +36,17 @@ def rank(
     foundation: FoundationOption = None,
     relax: Annotated[bool, typer.Option("--relax", help="Relax each candidate with the committee first.")] = False,
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cells as well (implies --relax).")] = False,
-    optimizer: Annotated[Literal["fire", "lbfgs"], typer.Option(help="For --relax.")] = "fire",
-    fmax: Annotated[float, typer.Option(help="Largest force that --relax leaves, eV/Å.")] = 0.03,
-    steps: Annotated[int, typer.Option(help="Steps of --relax at most.")] = 300,
-    top: Annotated[int, typer.Option(help="How many of each composition you want.")] = 3,
+    optimizer: Annotated[Literal["fire", "lbfgs"], typer.Option(help="Optimizer of --relax.")] = "fire",
+    fmax: Annotated[float, typer.Option(help="Force convergence of --relax, eV/Å.")] = 0.03,
+    steps: Annotated[int, typer.Option(help="Maximum steps of --relax.")] = 300,
+    top: Annotated[int, typer.Option(help="Number of best candidates to find for each composition.")] = 3,
     confidence: Confidence = 0.9,
     labelled: LabelledOption = None,
-    dft_steps: Annotated[int, typer.Option(help="Steps of a relaxation with DFT of what is sent (--config).")] = 0,
+    dft_steps: Annotated[int, typer.Option(help="DFT relaxation steps of selected candidates (--config).")] = 0,
     output: OutputOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rank candidates by the committee; the best, and what it cannot tell from them, go to DFT."""
+    """Rank candidate structures by committee energy. The best, and those within its error bars, go to DFT."""
     from al_loop.cli.ranking_tables import print_ranking
     from al_loop.tools.single_steps.rank import rank as rank_candidates
     from al_loop.tools.single_steps.rank import ranked_file
@@ -80,21 +80,21 @@ def rank(
 @app.command()
 @guarded
 def barrier(
-    initial: Annotated[Path, typer.Argument(metavar="INITIAL", help="Where the path begins.")],
-    final: Annotated[Path, typer.Argument(metavar="FINAL", help="Where it ends: the same atoms in the same order.")],
+    initial: Annotated[Path, typer.Argument(metavar="INITIAL", help="Initial structure.")],
+    final: Annotated[Path, typer.Argument(metavar="FINAL", help="Final structure: the same atoms in the same order.")],
     model: Model = None,
     config_path: ConfigOption = None,
     foundation: FoundationOption = None,
-    images: Annotated[int, typer.Option(help="Between the two ends.")] = 7,
-    fmax: Annotated[float, typer.Option(help="Largest force across the path that is left, eV/Å.")] = 0.05,
-    steps: Annotated[int, typer.Option(help="Steps of the band at most.")] = 300,
-    relax_ends: Annotated[bool, typer.Option(help="Relax both ends with the committee first.")] = True,
+    images: Annotated[int, typer.Option(help="Number of images between the end points.")] = 7,
+    fmax: Annotated[float, typer.Option(help="Convergence of the NEB force, eV/Å.")] = 0.05,
+    steps: Annotated[int, typer.Option(help="Maximum steps of the NEB.")] = 300,
+    relax_ends: Annotated[bool, typer.Option(help="Relax both end points with the committee first.")] = True,
     confidence: Confidence = 0.9,
     labelled: LabelledOption = None,
     output: OutputOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the barrier between two structures (climbing-image NEB); what the gate doubts goes to DFT."""
+    """Find a reaction barrier by climbing-image NEB. Images that the gate does not trust go to DFT."""
     from al_loop.cli.ranking_tables import print_barrier
     from al_loop.tools.single_steps.barrier import barrier as find_barrier
     from al_loop.tools.single_steps.barrier import path_file
@@ -124,6 +124,6 @@ def barrier(
 
 
 def _say(text: str) -> None:
-    """Tell how far a long command is, where somebody watches."""
+    """Print progress where standard error is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"{text}\n")

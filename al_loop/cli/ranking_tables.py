@@ -10,14 +10,14 @@ from al_loop.tools.ranking.ranking_results import CandidateStatus, CompositionSu
 
 
 def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
-    """Print one table for each composition, what stands apart, and what the user should know."""
+    """Print one table per composition, the candidates that are not ranked, and notes."""
     console = console or Console()
     for composition in ranking.compositions:
         mine = [one for one in ranking.candidates if one.composition == composition.name]
         _print_composition(console, composition, [one for one in mine if one.rank is not None], ranking)
     apart = [one for one in ranking.candidates if one.standing is not CandidateStatus.RANKED]
     if apart:
-        _say(console, "\nApart:")
+        _say(console, "\nNot ranked reliably:")
         for one in apart:
             rank = "" if one.rank is None else f", rank {one.rank} is a guess"
             why = one.reason if one.rank is None else one.judged.verdict.reason
@@ -27,7 +27,7 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
 
 
 def print_barrier(barrier: Barrier, console: Console | None = None) -> None:
-    """Print the barrier in a sentence, the images in a table, and what the user should know."""
+    """Print the images as a table, the barrier as a sentence, and notes."""
     console = console or Console()
     table = Table(box=None, pad_edge=False)
     for heading in ("image", "path\nÅ", "committee\neV", "std\neV", "DFT\neV", "gate"):
@@ -48,7 +48,7 @@ def print_barrier(barrier: Barrier, console: Console | None = None) -> None:
     trusted = "" if barrier.saddle_trusted else "; its saddle image is not trusted"
     _say(
         console,
-        f"Barrier {barrier.forward_eV:.3f} ± {barrier.half_width_eV:.3f} eV ({interval:.0%}){trusted}. Backwards "
+        f"Barrier {barrier.forward_eV:.3f} ± {barrier.half_width_eV:.3f} eV ({interval:.0%}){trusted}. Reverse barrier "
         f"{barrier.reverse_eV:.3f} eV, reaction energy {barrier.reaction_eV:.3f} eV.",
     )
     if barrier.dft_forward_eV is not None:
@@ -61,7 +61,7 @@ def _print_composition(
     console: Console, composition: CompositionSummary, ranked: Sequence[RankedCandidate], ranking: Ranking
 ) -> None:
     kept = composition.probability_kept
-    chance = "" if kept is None else f", which hold the true best {ranking.options.top} with {kept:.0%}"
+    chance = "" if kept is None else f"; these contain the true best {ranking.options.top} with {kept:.0%} probability"
     _say(
         console,
         f"\n{composition.name}: {composition.candidates} candidates, {composition.ranked} ranked, {composition.sent} "

@@ -1,4 +1,4 @@
-"""What a round prints on the terminal."""
+"""The summary of a round on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def print_round(report: RoundReport, console: Console) -> None:
 
 
 def round_panel(report: RoundReport) -> RenderableType:
-    """Return everything a user wants to know about a round, as one renderable."""
+    """Return the summary of a round as one renderable."""
     parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report), *_lanes(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
@@ -46,10 +46,10 @@ def _facts(report: RoundReport) -> Table:
 
 
 def _criteria(report: RoundReport) -> list[Table]:
-    """What the candidate was judged by; nothing where no candidate was."""
+    """The promotion criteria of the candidate model; empty if no candidate was trained."""
     if not report.criteria:
         return []
-    table = _table("criteria of promotion")
+    table = _table("promotion criteria")
     for heading in ("criterion", "", "measured"):
         table.add_column(heading)
     for criterion in report.criteria:
@@ -70,8 +70,8 @@ def _coverage(report: RoundReport) -> str:
 
 def _verdicts(report: RoundReport) -> Table:
     kinds = [kind.value for kind in VerdictKind]
-    table = _table("verdicts")
-    table.add_column("lane")
+    table = _table("verdicts, by the check that decided")
+    table.add_column("check")
     for kind in kinds:
         table.add_column(kind, justify="right")
     for lane, counts in sorted(report.verdicts_by_lane.items()):
@@ -83,12 +83,12 @@ def _verdicts(report: RoundReport) -> Table:
 
 
 def _lanes(report: RoundReport) -> list[Table]:
-    """What each lane says by itself, also of frames that another one decided."""
+    """Verdicts of each check on its own, also on frames that another check decided."""
     if not report.lanes:
         return []
     kinds = [kind.value for kind in VerdictKind]
-    table = _table("each lane by itself")
-    table.add_column("lane")
+    table = _table("each check on its own")
+    table.add_column("check")
     for kind in kinds:
         table.add_column(kind, justify="right")
     for lane, counts in report.lanes.items():
@@ -126,7 +126,7 @@ def _table(title: str) -> Table:
 
 
 def quarantine_table(frames: Sequence[Mapping[str, Any]]) -> Table:
-    """Return frames that gave no label, as ``al_loop.stages.label.quarantine.quarantined_as_dict`` describes them."""
+    """Return a table of frames without a label, as ``stages.label.quarantine.quarantined_as_dict`` describes them."""
     table = _table("quarantined: no label to train on")
     for heading in ("frame", "failure", "tries", "reason"):
         table.add_column(heading, justify="right" if heading == "tries" else "left")

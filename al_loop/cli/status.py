@@ -1,4 +1,4 @@
-"""What ``al-loop status`` prints."""
+"""Progress of a campaign, and its report; the ledger is only read."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_status(status: dict[str, Any], console: "Console | None" = None) -> None:
-    """Print what ``campaign_status`` returned for a person."""
+    """Print the result of ``campaign_status`` as tables."""
     from rich.console import Console
 
     from al_loop.cli.round_table import print_round, quarantine_table
@@ -17,8 +17,8 @@ def print_status(status: dict[str, Any], console: "Console | None" = None) -> No
     console = console or Console()
     for report in status["rounds"]:
         print_round(from_dict(report), console)
-    done, asked = len(status["rounds"]), status["rounds_asked_for"]
-    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {asked} rounds done", highlight=False)
+    done, planned = len(status["rounds"]), status["rounds_asked_for"]
+    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {planned} rounds done", highlight=False)
     if status["stopped_early"]:
         console.print(f"stopped early: {status['stopped_early']}", highlight=False, markup=False)
     open_round = status["in_progress"]

@@ -17,23 +17,23 @@ def train(
     labelled: Annotated[list[Path], typer.Argument(metavar="LABELLED...", help=LABELLED)],
     foundation: Annotated[
         str,
-        typer.Option(help="As for predict; of a campaign's YAML its committee, train and gate blocks are used too."),
+        typer.Option(help="As for predict; a campaign's YAML also gives its committee, train and gate blocks."),
     ],
-    to: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    to: Annotated[Path, typer.Option(help="Output: folder of the checkpoint.")],
     calibrate: Annotated[
         list[Path] | None,
-        typer.Option(help="Labelled frames of other trajectories, repeatable; without any no frame is ever trusted."),
+        typer.Option(help="Labelled frames of other trajectories; repeatable. Without any, no frame is trusted."),
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest acceptable force error, eV/Å.")] = None,
-    level: Annotated[str, typer.Option(help="Level of theory of the labels, in words.")] = "not stated",
-    seed: Annotated[int, typer.Option(help="Of the heads.", min=0, max=2**32 - 1)] = 0,
+    level: Annotated[str, typer.Option(help="Level of theory of the labels, as free text.")] = "not stated",
+    seed: Annotated[int, typer.Option(help="Random seed of the committee heads.", min=0, max=2**32 - 1)] = 0,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
-    check: Annotated[bool, typer.Option(help="Compare some labels with the foundation first.")] = True,
+    check: Annotated[bool, typer.Option(help="Leave out labels far from the foundation model.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Train a committee on labelled frames, outside any campaign; run again it goes on."""
+    """Train a committee on labelled frames, without a campaign. Run again to resume."""
     from dataclasses import asdict
 
     from al_loop.tools.single_steps.train import train as train_committee
@@ -64,10 +64,10 @@ def train(
     of_which = f" ({done.labels})" if done.labels.partial else ""
     typer.echo(f"Trained on {done.frames} frames{of_which}; the checkpoint is {to}.")
     if done.left_out:
-        told = "\n".join(f"  {sentence}" for sentence in done.left_out)
-        typer.echo(f"Left out as outliers among the labels: {len(done.left_out)} (--no-check keeps them)\n{told}")
+        listed = "\n".join(f"  {sentence}" for sentence in done.left_out)
+        typer.echo(f"Labels left out as outliers: {len(done.left_out)} (--no-check keeps them)\n{listed}")
     if done.force_mae_eV_per_A is not None:
         typer.echo(
             f"Force MAE on frames not trained on: {done.force_mae_eV_per_A:.4f} eV/Å, "
-            f"the foundation's {done.force_mae_foundation_eV_per_A:.4f}. {done.calibration}"
+            f"of the foundation {done.force_mae_foundation_eV_per_A:.4f}. {done.calibration}"
         )

@@ -20,47 +20,47 @@ def validate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A checkpoint's folder, a campaign's YAML (what it serves), or a foundation: sevennet:7net-0, ...",
+            help="Folder of a checkpoint, a campaign's YAML (its served model), or a foundation: sevennet:7net-0, ...",
         ),
     ],
     structures: Annotated[
-        list[Path], typer.Argument(metavar="STRUCTURES...", help="Files that ASE reads, such as silicon.cif.")
+        list[Path], typer.Argument(metavar="STRUCTURES...", help="Structure files that ASE reads, such as silicon.cif.")
     ],
     reference: Annotated[
         list[Path] | None,
         typer.Option(
-            help="YAML of an engine, a validation-reference.json, or labelled frames as for predict, "
+            help="YAML file of an engine, a validation-reference.json, or labelled frames as for predict; "
             "repeatable. By default the engine of --config."
         ),
     ] = None,
     foundation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare this too: sevennet:MODEL, fairchem:MODEL:TASK, emt, calculator:IMPORT.PATH, or a YAML. "
-            "Repeat to compare."
+            help="Further model to compare: sevennet:MODEL, fairchem:MODEL:TASK, emt, calculator:IMPORT.PATH, or a "
+            "YAML file; repeatable."
         ),
     ] = None,
     config_path: Annotated[
         Path | None,
-        typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: its tolerances, its folder, its engine."),
+        typer.Option("--config", metavar="CONFIG", help="A campaign's YAML: gives tolerances, folder and engine."),
     ] = None,
     checks: Annotated[
         str | None,
         typer.Option(
-            help="Names with commas, or all: relaxation, equation-of-state, elasticity, defects, surfaces, "
-            "interfaces, dimers, molecular-dynamics. By default all, with an engine as reference the first two."
+            help="Comma-separated names, or all: relaxation, equation-of-state, elasticity, defects, surfaces, "
+            "interfaces, dimers, molecular-dynamics. By default all; with an engine as reference, the first two."
         ),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     output: Annotated[
-        Path | None, typer.Option(help="Result, .json; by default validation.json in --config's folder, or here.")
+        Path | None, typer.Option(help="Output, .json; by default validation.json in the campaign's folder, or here.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bars and no tables, errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only: no progress bars, no tables.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare model, foundations and a reference on the physics of structures; exit 3 if the model fails."""
+    """Compare a model with a reference on physical properties. Exits with 3 if the model fails."""
     from al_loop.tools.single_steps.check_names import named_checks
     from al_loop.tools.single_steps.validate import campaign_of, result_file
     from al_loop.tools.single_steps.validate import validate as validate_model

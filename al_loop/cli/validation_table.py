@@ -13,7 +13,7 @@ MARKS = {Verdict.PASS: "[green]ok[/]", Verdict.FAIL: "[bold red]fail[/]", Verdic
 
 
 def print_validation(validation: Validation, console: Console | None = None) -> None:
-    """Print quantities and orders, model beside reference, and who is nearest."""
+    """Print quantities and orderings of models and reference, and which model is closest."""
     console = console or Console()
     comparison = validation.comparison
     console.print(f"Reference: {validation.reference}", highlight=False, markup=False)
@@ -48,23 +48,23 @@ def _print_orders(validation: Validation, console: Console) -> None:
     for order in validation.comparison.orders:
         console.print(f"{order.check}, order of {order.group}: {order.order}", highlight=False, markup=False)
         for name, judged in order.judged.items():
-            told = judged.note if judged.value is None else f"{judged.value:.0f} of {order.pairs} pairs wrong"
+            result = judged.note if judged.value is None else f"{judged.value:.0f} of {order.pairs} pairs wrong"
             note = f" ({judged.note})" if judged.value and judged.note else ""
-            console.print(f"  {MARKS[judged.verdict]} {escape(f'{name}: {told}{note}')}", highlight=False)
+            console.print(f"  {MARKS[judged.verdict]} {escape(f'{name}: {result}{note}')}", highlight=False)
 
 
 def _print_notes(validation: Validation, console: Console) -> None:
-    """Say once why something has no value, is not compared, or fails for a reason that the numbers do not show."""
-    told: dict[str, None] = {}
+    """Print each reason once: why a value is missing or not compared, or why it fails beyond what numbers show."""
+    lines: dict[str, None] = {}
     for row in validation.comparison.rows:
         where = f"{row.quantity.check}, {row.quantity.structure}, {row.quantity.name}"
         if row.quantity.value is None and row.quantity.note:
-            told[f"{where}: the reference: {row.quantity.note}"] = None
+            lines[f"{where}: the reference: {row.quantity.note}"] = None
         for name, judged in row.judged.items():
             if judged.note and judged.verdict is not Verdict.PASS and judged.note != row.quantity.note:
                 who = "" if judged.verdict is Verdict.NOT_COMPARED else f"{name}: "
-                told[f"{where}: {who}{judged.note}"] = None
-    for line in told:
+                lines[f"{where}: {who}{judged.note}"] = None
+    for line in lines:
         console.print(f"  {line}", highlight=False, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""What ``al-loop worker`` is given: a campaign's config, or a database, a name, an engine."""
+"""Settings of ``al-loop worker`` and ``al-loop label``, from a campaign's config or from single options."""
 
 from pathlib import Path
 
@@ -20,10 +20,10 @@ def worker_settings(
     engine: Path | None,
     folder: Path,
 ) -> RemoteWorker:
-    """Put the settings of an outside worker together.
+    """Return the settings of a remote worker.
 
     Raises:
-        InputError: something is missing, given twice, or cannot be read; or a URI with credentials in the arguments.
+        InputError: an option is missing, given twice or unreadable, or the URI on the command line holds credentials.
     """
     config = None if config_path is None else load_config(config_path)
     name = campaign or (config and config.name)
@@ -45,14 +45,14 @@ def _store(uri: str | None, uri_file: Path | None, config: Config | None) -> Sto
         raise InputError("received both --uri and --uri-file; give one of them")
     if uri is not None and ("@" in uri or "password" in uri.lower() or "token" in uri.lower()):
         raise InputError(
-            "--uri: received a URI with user or password. Arguments of a process can be read by everybody on the "
-            "machine: put the URI into MONGODB_URI, or into a file that only you can read and name it by --uri-file"
+            "--uri: received a URI with user or password. Every user of the machine can read the arguments of a "
+            "process: put the URI into MONGODB_URI, or into a file that only you can read, given as --uri-file"
         )
     given = StoreSettings(uri=uri, uri_file=uri_file)
     address = shared_server(given) or (config and shared_server(config.store))
     if not address:
         raise InputError(
             "no database: give --uri (without user and password), --uri-file, MONGODB_URI, or a config with store.uri. "
-            "A campaign's private server cannot be reached from elsewhere"
+            "A campaign's private server cannot be reached from other machines"
         )
     return StoreSettings(uri=address)

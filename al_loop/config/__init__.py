@@ -1,4 +1,4 @@
-"""A campaign's YAML file: what may stand in it, how it is read, and what is said when it is wrong."""
+"""A campaign's YAML file: its settings, how it is read, and the messages for invalid configs."""
 
 from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
 from al_loop.config.gate_settings import GateSettings, PhysicsSettings

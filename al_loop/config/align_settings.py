@@ -1,4 +1,4 @@
-"""The ``align`` block: the engine's level of theory against the foundation's and against labels made elsewhere."""
+"""The ``align`` block: aligns labels of the engine, and of other levels of theory, with the foundation model."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,44 +16,45 @@ class OtherLabelsSettings(Settings):
 
     file: Path | tuple[Path, ...]
     """Labelled frames: DFT outputs, extxyz, aselmdb or ASE databases, as files, folders or patterns such as
-    ``runs/**/OUTCAR``, one or a list of them; relative to the config file. Frames may lack energies or forces; isolated
-    atoms are taken as the elements' energies at this level."""
+    ``runs/**/OUTCAR``, one or a list of them; relative to the config file. Frames may lack energies or forces. Isolated
+    atoms among them give the reference energies of the elements at this level."""
     level: str = Field(min_length=1)
-    """Their level of theory in words, for example "PBE, VASP, OMat24 settings". Files of one level share one zero."""
+    """Their level of theory as free text, for example "PBE, VASP, OMat24 settings". Files of one level share one energy
+    reference."""
     align: Literal["shifts"]
-    """How their energies meet those of the engine. shifts: a constant for each element, fitted against the foundation
-    for each level; forces and stress are used as they are. Say it only where the functionals are the same or close."""
+    """How their energies are aligned with the engine's. shifts: one constant per element, fitted against the foundation
+    for each level; forces and stress are used unchanged. Use it only if the functionals are the same or close."""
     energy_key: str | None = None
-    """Name of the energies (eV) in extxyz and databases; by default REF_energy, or else ASE's own results."""
+    """Key of the energies (eV) in extxyz files and databases; by default REF_energy, else ASE's own results."""
     forces_key: str | None = None
-    """Name of the forces (eV/Å); by default as for the energies."""
+    """Key of the forces (eV/Å); by default REF_forces, else ASE's own results."""
     stress_key: str | None = None
-    """Name of the stresses (eV/Å³); by default as for the energies."""
+    """Key of the stresses (eV/Å³); by default REF_stress, else ASE's own results."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """What ``file`` names."""
+        """The paths in ``file``, as a tuple."""
         return (self.file,) if isinstance(self.file, Path) else self.file
 
 
 class AlignSettings(Settings):
-    """Labels against the foundation, before they are trained on."""
+    """Comparison of labels with the foundation model before training."""
 
     accept_residual_spread_eV_per_atom: float = Field(0.3, gt=0)
-    """What a constant for each element may leave of label minus foundation, a standard deviation over frames. Beyond
-    it the campaign stops before the first training: either something is wrong with the labels, or the foundation is
-    far off and you confirm it by raising this."""
+    """Largest accepted standard deviation over frames of label minus foundation energy, after fitting one constant per
+    element. Above it the campaign stops before the first training: either the labels are wrong, or the foundation is
+    inaccurate here and you confirm that by raising this value."""
     on_slip: Literal["stop", "leave_out", "warn"] = "stop"
-    """What to do when energies, forces or stress look like a slip of unit, sign or order. leave_out goes on without
-    labels that an engine gave which has changed meanwhile, once it is mended; where all labels look slipped it stops
-    too. warn trains on them."""
+    """What to do when energies, forces or stresses look like a mismatch of unit, sign or atom order. leave_out
+    continues without labels of an engine that was corrected since; if all labels are affected it stops too. warn trains
+    on them."""
     isolated_atoms_eV: dict[str, float] = Field(default_factory=dict)
-    """The engine's energy of a single atom of each element, eV, in the ground state's multiplicity. They decide only
-    what the labels leave open: the energies of compositions unlike those trained on, as good as the foundation's own
-    single atoms (poor in models of crystals: expect errors of eV per atom, instead of hundreds between codes). Isolated
-    atoms in imported files fill in elements that are not named here."""
+    """The engine's energy of an isolated atom of each element, eV, in its ground-state multiplicity. They are used only
+    where the labels do not determine an element's reference: for compositions unlike those trained on. The result is as
+    good as the foundation's own isolated atoms (models of crystals: errors of eV per atom, instead of hundreds between
+    codes). Isolated atoms in imported files are used for elements not named here."""
     other_labels: tuple[OtherLabelsSettings, ...] = ()
-    """Labelled frames of other levels of theory; without this block levels never mix."""
+    """Labelled frames of other levels of theory; without this block, levels are never mixed."""
 
     @model_validator(mode="after")
     def _elements_exist(self) -> "AlignSettings":
@@ -65,6 +66,6 @@ class AlignSettings(Settings):
             if abs(energy) > largest:
                 raise ValueError(
                     f"isolated_atoms_eV: received {energy:.3g} eV for {symbol}, expected at most {largest:.2g} eV in "
-                    "size, twice what all its electrons have and some"
+                    "size (about twice its total electronic energy)"
                 )
         return self

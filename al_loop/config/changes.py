@@ -1,4 +1,4 @@
-"""What differs between the settings a campaign was started with and those it is to go on with."""
+"""Differences between the settings that a campaign was started with and its present ones."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ _LONGEST = 40  # letters of a value that is quoted
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that is not what it was.
+    """One changed setting.
 
     Attributes:
         key: dotted path, for example ``systems[0].ensemble``.
-        then: value when the campaign was started; None too where there was none.
-        now: value now.
-        unknown_then: there was no such setting.
+        then: value when the campaign was started, or None if it was not set.
+        now: present value.
+        unknown_then: the setting was not stored.
         unknown_now: this release has no such setting.
     """
 
@@ -27,28 +27,27 @@ class Change:
     unknown_now: bool = False
 
     def __str__(self) -> str:
-        if "arguments" in self.key.split("."):  # of a user's own calculator, which may hold a token
+        if "arguments" in self.key.split("."):  # a calculator's arguments may hold a token
             return self.key
         if self.unknown_now:
-            return f"{self.key} ({_quoted(self.then)} then, unknown to this release)"
+            return f"{self.key} (was {_quoted(self.then)}, unknown to this release)"
         if self.unknown_then:
-            return f"{self.key} (not set then, {_quoted(self.now)} now)"
+            return f"{self.key} (was not set, is {_quoted(self.now)})"
         if isinstance(self.then, (dict, list)) or isinstance(self.now, (dict, list)):
             return self.key
-        return f"{self.key} ({_quoted(self.then)} then, {_quoted(self.now)} now)"
+        return f"{self.key} (was {_quoted(self.then)}, is {_quoted(self.now)})"
 
 
 def changes(then: Any, now: Any, chosen: Any, key: str = "") -> Iterator[Change]:
-    """Yield what differs between two configurations, as plain JSON.
+    """Yield the differences between two configurations given as plain JSON.
 
-    A release may bring new settings: one that the stored configuration lacks and that has its default now is no
-    change, since the campaign was run as the default runs it.
+    A setting that the stored configuration lacks and that now has its default is no change.
 
     Args:
-        then: as it was stored, by this release or an earlier one.
-        now: all settings.
+        then: the stored settings.
+        now: all present settings.
         chosen: those of ``now`` that differ from their defaults.
-        key: path so far.
+        key: dotted path of ``then`` and ``now``.
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         picked = chosen if isinstance(chosen, Mapping) else {}
@@ -74,7 +73,7 @@ def changes(then: Any, now: Any, chosen: Any, key: str = "") -> Iterator[Change]
 
 
 def _new(now: Any, chosen: Any, key: str) -> Iterator[Change]:
-    """A setting that was not stored: changed where it is not at its default."""
+    """Yield a setting that was not stored, unless it has its default."""
     if chosen is _UNSET:
         return
     if isinstance(now, Mapping) and isinstance(chosen, Mapping) and chosen:

@@ -1,4 +1,4 @@
-"""The ways a trajectory may move."""
+"""Names of the ensembles of exploration."""
 
 from typing import Literal
 

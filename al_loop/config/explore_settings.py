@@ -1,4 +1,4 @@
-"""How trajectories explore, and the held-out ones."""
+"""The ``explore`` and ``hold_out`` blocks: exploration and held-out frames."""
 
 from pydantic import Field, model_validator
 
@@ -12,44 +12,44 @@ class ExploreSettings(Settings):
     """Exploratory molecular dynamics, or relaxations, under the served model."""
 
     temperatures_K: tuple[float, ...] = Field(min_length=1)
-    """One set of trajectories for each temperature. Explore hotter than you will produce."""
+    """Temperatures of exploration, each with its own trajectories. Explore hotter than your production runs."""
     ensemble: Ensemble = "langevin"
-    """langevin or bussi (NVT), npt (crystals and liquids at pressure_GPa, the cell keeps its shape), nve (the
-    temperature is that of the first velocities), or relax (to the nearest minimum, whatever the temperatures)."""
+    """langevin or bussi (NVT), npt (crystals and liquids at pressure_GPa, isotropic cell changes), nve (temperatures_K
+    sets the initial velocities), or relax (to the nearest minimum; temperatures_K has no effect)."""
     timestep_fs: float = Field(0.5, ge=1e-3, le=10)
-    """Below 0.001 fs nothing moves: a bond to hydrogen vibrates in 9 fs. Above 10 fs no atom's motion is resolved."""
+    """MD time step. A bond to hydrogen vibrates with a period of 9 fs; above 10 fs no atomic motion is resolved."""
     steps: int = Field(200, ge=1, le=10**9)
-    """MD steps of each trajectory and round; 10⁹ are a microsecond, longer than any model's dynamics that was seen."""
+    """MD steps of each trajectory in each round, at most 10⁹ (about a microsecond)."""
     check_every: int = Field(10, ge=1, le=10**9)
-    """Steps between two frames that are gated and may be labelled."""
+    """Steps between frames that the gate checks and that may be labelled."""
     friction_per_ps: float = Field(20.0, gt=0, le=1e4)
-    """Of the Langevin thermostat, that of npt included. At 10⁴ velocities are forgotten within 0.1 fs."""
+    """Friction of the Langevin thermostat, also for npt. At 10⁴ velocities decorrelate within 0.1 fs."""
     bussi_relaxation_fs: float = Field(100.0, ge=1e-3, le=1e9)
-    """Time in which Bussi's thermostat acts: from the shortest time step to a microsecond."""
+    """Relaxation time of the Bussi thermostat."""
     barostat_relaxation_fs: float = Field(500.0, ge=1e-3, le=1e9)
-    """Time in which the volume of npt follows; at least 50 time steps, at most a microsecond."""
+    """Relaxation time of the barostat of npt; at least 50 time steps."""
     ramp_to_K: float | None = Field(None, gt=0, le=1e5)
-    """Heat or cool each trajectory evenly from its temperature to this one."""
+    """Heat or cool each trajectory linearly from its temperature to this one."""
     pressure_GPa: float = Field(0.0, ge=-1e3, le=1e4)
-    """Of npt, and of relaxations with their cell: from a tension that tears every crystal to what no label may have."""
+    """Pressure of npt, and of relaxations with relax_cell; negative values are tension."""
     ramp_to_GPa: float | None = Field(None, ge=-1e3, le=1e4)
-    """Compress or release each npt trajectory evenly from pressure_GPa to this pressure."""
+    """Change the pressure of each npt trajectory linearly from pressure_GPa to this value."""
     relax_cell: bool = False
     """Relaxations change the cell as well."""
     relaxed_below_eV_per_A: float = Field(0.03, ge=1e-5)
-    """A relaxation ends at the first gated frame with no larger force; single precision resolves no less than 1e-5."""
+    """A relaxation ends at the first gated frame whose largest force is below this; single precision allows 1e-5."""
     replicas: int = Field(1, ge=1, le=100_000)
-    """Trajectories for each structure, variant, strain and temperature; each has a file of its own."""
+    """Trajectories for each structure, variant, strain and temperature, each in its own file."""
     rattle_A: float = Field(0.05, ge=0, le=1)
-    """Random displacement of the starting positions, a standard deviation; at 1 Å atoms lie on top of each other."""
+    """Standard deviation of random displacements of the starting positions; at 1 Å atoms overlap."""
     batches: int | None = Field(None, ge=1, le=1000)
-    """A round explores in so many batches: the labels of one are calculated while the next is explored. By default at
-    most 4, of at least 2 trajectories and 4 labels each. On a GPU that few trajectories leave idle, 1 may be faster."""
+    """Number of batches of a round: the labels of one are calculated while the next is explored. By default at most 4,
+    of at least 2 trajectories and 4 labels each. On a GPU that few trajectories leave idle, 1 may be faster."""
     from_failures: float = Field(0.0, ge=0, le=1)
-    """Share of a later round's trajectories that start, with fresh velocities, from the last sound frame before
-    theirs was stopped in the round before; the others start from the structures again."""
-    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not tell one exploration apart
-    """A cluster's queue instead of the campaign's own process: one job for each exploration."""
+    """Share of a later round's trajectories that restart, with new velocities, from the last valid frame of a
+    trajectory that was stopped in the previous round; the others start from the structures again."""
+    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not change the exploration
+    """Run each exploration as one job of a cluster's queue instead of in the campaign's own process."""
 
     @model_validator(mode="after")
     def _temperatures_are_physical(self) -> "ExploreSettings":
@@ -60,13 +60,13 @@ class ExploreSettings(Settings):
 
 
 class HoldOutSettings(Settings):
-    """Frames that are labelled once and never trained on, from independent trajectories at the same conditions."""
+    """Frames of independent trajectories at the same conditions that are labelled once and never trained on."""
 
     test_frames: int = Field(16, ge=2, le=100_000)
-    """Frames that measure the error, in equal shares over structures, strains and temperatures."""
+    """Test frames, in equal shares over structures, strains and temperatures."""
     calibration_frames: int = Field(16, ge=2, le=100_000)
-    """Frames that calibrate the gate: at least 9 for a confidence of 90 %; a proof of it needs 29 trusted ones."""
+    """Frames that calibrate the gate: at least 9 for a confidence of 90 %, at least 29 trusted ones to prove it."""
     never_trained: tuple[SystemSettings, ...] = ()
-    """Molecules or conformers that no training frame comes from; reported apart."""
+    """Molecules or conformers that no training frame comes from; their errors are reported separately."""
     never_trained_frames: int = Field(6, ge=1, le=100_000)
-    """Frames of each of them."""
+    """Frames of each structure in never_trained."""

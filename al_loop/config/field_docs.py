@@ -1,7 +1,7 @@
-"""What the docstring below each field says, read from the source when somebody asks.
+"""The docstring below each settings field, read from the source on demand.
 
-Pydantic would do it while the classes are made (``use_attribute_docstrings``), for every command that reads a config:
-half a second, for texts that only the schema and messages about wrong keys show.
+Pydantic's ``use_attribute_docstrings`` would take half a second in every command that reads a config, for texts that
+only the schema and some messages show.
 """
 
 import ast
@@ -17,7 +17,7 @@ Docs = dict[str, str]
 
 
 def field_docs(model: type[BaseModel]) -> Docs:
-    """Return field -> text of a settings class, those of its bases included; empty where there is no source."""
+    """Return field -> docstring of a settings class and its bases; empty if the source is not available."""
     docs: Docs = {}
     for base in reversed(model.__mro__):
         docs |= _docs_in(base.__module__).get(base.__qualname__, {})
@@ -38,7 +38,7 @@ class DescribedSchema(GenerateJsonSchema):
 
 @cache
 def _docs_in(module: str) -> dict[str, Docs]:
-    """Class -> field -> text of all classes at the top of a module."""
+    """Class -> field -> docstring of all top-level classes of a module."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (OSError, TypeError):  # built in, or shipped without source

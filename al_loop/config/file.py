@@ -1,4 +1,4 @@
-"""Reading a campaign's config: every problem of the file at once, each with its cause and its remedy."""
+"""Read and validate a campaign's config; one error lists all problems of the file."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +21,13 @@ Step = TypeVar("Step", LabelSettings, ExploreSettings, TrainSettings)
 
 
 def read_config(path: Path) -> Config:
-    """Read and validate a config file without a look at what it points at: enough to find its campaign.
+    """Read and validate a config file, without checking the files that it names.
 
     Returns:
         The config, as ``load_config`` returns it.
 
     Raises:
-        InputError: one message that lists every key and value that is wrong.
+        InputError: one message that lists every invalid key and value.
     """
     path = Path(path)
     config, data = validated_config(path)
@@ -37,7 +37,7 @@ def read_config(path: Path) -> Config:
 
 
 def validated_config(path: Path) -> tuple[Config, Any]:
-    """The config with absolute paths, and what stands in the file."""
+    """Return the config with absolute paths, and the parsed YAML."""
     data = read_yaml(path)
     if problems := list(impossible_paths(data)):
         raise InputError(problems_message(path, problems))
@@ -49,7 +49,7 @@ def validated_config(path: Path) -> tuple[Config, Any]:
 
 
 def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of a config file, for editors that check while one types."""
+    """Return the JSON schema of a config file, for editors."""
     from al_loop.config.field_docs import DescribedSchema
 
     return Config.model_json_schema(schema_generator=DescribedSchema)
@@ -64,7 +64,7 @@ def problems_message(path: Path, problems: list[str]) -> str:
 
 
 def unusable_path(error: OSError) -> str:
-    """Return what is wrong with a path that a config names."""
+    """Return a message for a path in a config that cannot be used."""
     return f"a path in it cannot be used: {error.strerror or error} ({show(error.filename)}); correct it"
 
 
@@ -104,12 +104,12 @@ def _with_absolute_queue(step: Step, base: Path) -> Step:
 
 
 def absolute_label(label: LabelSettings, base: Path) -> LabelSettings:
-    """Resolve the paths of a label block from the folder of its file."""
+    """Resolve the paths of a label block relative to the folder of its file."""
     return _with_absolute_engine(_with_absolute_queue(label, base), base)
 
 
 def _with_absolute_engine(label: LabelSettings, base: Path) -> LabelSettings:
-    """Resolve the folders that an engine's settings name, such as its pseudopotentials."""
+    """Resolve the folders in an engine's settings, such as its pseudopotentials."""
     paths = {key: (base / value.expanduser()).resolve() for key, value in label.engine if isinstance(value, Path)}
     return label.model_copy(update={"engine": label.engine.model_copy(update=paths)})
 

@@ -1,4 +1,4 @@
-"""Names of foundation models, known without importing a foundation's library."""
+"""Names of foundation models, without importing their libraries."""
 
 import json
 from importlib.util import find_spec
@@ -20,14 +20,14 @@ from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, wh
 
 
 def open_model(foundation: FoundationSettings) -> tuple[str, OpenFoundationSettings]:
-    """Where in the config the model with open weights stands, and its settings: a calculator has one for features."""
+    """Return the config key and settings of the model that gives features: of a calculator, its ``features``."""
     if isinstance(foundation, CalculatorSettings):
         return "foundation.features", foundation.features
     return "foundation", foundation
 
 
 def foundation_name(foundation: FoundationSettings) -> str:
-    """How messages call a foundation."""
+    """Return the name of a foundation for messages."""
     return foundation.import_path if isinstance(foundation, CalculatorSettings) else foundation.model
 
 
@@ -58,13 +58,13 @@ def unknown_model(settings: OpenFoundationSettings) -> str | None:
     if not isinstance(settings, FairchemSettings):
         return None
     names = tuple(_fairchem_registry())
-    if not names or model.lower() in names:  # nothing can be said where fairchem is not installed
+    if not names or model.lower() in names:  # names are unknown if fairchem is not installed
         return None
     return f"{model!r} is neither a file nor a fairchem model{nearest(model, names)}; known names: {', '.join(names)}"
 
 
 def weights_at_hand(model: str) -> bool:
-    """Whether the weights of a fairchem model are on this machine: a checkpoint file, or fetched before."""
+    """Whether the weights of a fairchem model are on this machine, as a file or in the download cache."""
     if is_file(model):
         return True
     from huggingface_hub import try_to_load_from_cache
@@ -78,7 +78,7 @@ def weights_at_hand(model: str) -> bool:
 
 
 def _fairchem_registry() -> dict[str, dict[str, Any]]:
-    """Registered models, from the file that fairchem itself reads (importing fairchem takes seconds)."""
+    """Registered models, from fairchem's own file (importing fairchem takes seconds)."""
     spec = find_spec("fairchem")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         registry = Path(folder) / "core" / "calculate" / "pretrained_models.json"

@@ -1,4 +1,4 @@
-"""An index or a slice of frames, as a config states it."""
+"""The index or slice of frames in a config."""
 
 import re
 from typing import Final
@@ -11,10 +11,10 @@ _SLICE: Final = re.compile(r"\s*(-?\d{1,9})?\s*:\s*(-?\d{1,9})?\s*(?::\s*(-?\d{1
 
 
 def parse_frames(frames: Frames) -> int | slice:
-    """Return the index or slice that is meant.
+    """Return an index or a slice.
 
     Raises:
-        ValueError: neither.
+        ValueError: the text is neither.
     """
     if isinstance(frames, int):
         return frames

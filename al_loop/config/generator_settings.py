@@ -1,4 +1,4 @@
-"""Generators: what is made of a file's structure before a trajectory starts from it."""
+"""Generators: modify the structure of a file before a trajectory starts from it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,30 +8,30 @@ from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from committee.settings import Settings
 
-SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was meant
+SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # a value beyond them is probably a percentage
 
 
 def _known_symbol(symbol: str) -> str:
     if symbol not in chemical_symbols[1:]:
-        raise ValueError(f"{symbol!r} is no chemical symbol, expected one such as Cu")
+        raise ValueError(f"{symbol!r} is not a chemical symbol, expected one such as Cu")
     return symbol
 
 
 def _a_plane(miller: tuple[int, int, int]) -> tuple[int, int, int]:
     if not any(miller):
-        raise ValueError("0 0 0 is no plane; give three whole numbers, for example [1, 1, 1]")
+        raise ValueError("received 0 0 0, expected Miller indices of a plane, for example [1, 1, 1]")
     return miller
 
 
 Miller = Annotated[tuple[int, int, int], AfterValidator(_a_plane)]
 Repeat = Annotated[int, Field(ge=1, le=100_000)]
 Symbol = Annotated[str, AfterValidator(_known_symbol)]
-# A stored configuration names the file: a campaign's folder may be moved with its structures.
+# A stored configuration holds the file name only: a campaign's folder may be moved with its structures.
 StructureFile = Annotated[Path, PlainSerializer(lambda path: path.name, return_type=str, when_used="json")]
 
 
 class RattleSettings(Settings):
-    """Displace every atom at random, besides explore.rattle_A."""
+    """Displace every atom at random, in addition to explore.rattle_A."""
 
     kind: Literal["rattle"]
     displacement_A: float = Field(gt=0, le=1)
@@ -43,16 +43,16 @@ class StrainSettings(Settings):
 
     kind: Literal["strain"]
     isotropic: float = Field(0.0, gt=SMALLEST_STRAIN, lt=LARGEST_STRAIN)
-    """The same in all directions, a fraction."""
+    """Isotropic strain, a fraction."""
     components: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    """xx, yy, zz, yz, xz, xy of the symmetric strain, added to it: shear is the last three."""
+    """Components xx, yy, zz, yz, xz, xy of a symmetric strain, added to isotropic; the last three are shear."""
 
     @model_validator(mode="after")
     def _is_a_deformation(self) -> "StrainSettings":
         if any(not SMALLEST_STRAIN < value < LARGEST_STRAIN for value in self.components):
             raise ValueError(f"components must lie between -0.5 and 1 (0.03 is 3 %), received {list(self.components)}")
         if self.isotropic == 0 and not any(self.components):
-            raise ValueError("isotropic or components is missing: nothing would be strained")
+            raise ValueError("received no strain, expected isotropic or components to be non-zero")
         return self
 
 
@@ -61,11 +61,11 @@ class SupercellSettings(Settings):
 
     kind: Literal["supercell"]
     repeats: tuple[Repeat, Repeat, Repeat]
-    """Along each lattice vector."""
+    """Repeats along each lattice vector."""
 
 
 class VacancySettings(Settings):
-    """Take atoms away at random, other ones in each trajectory."""
+    """Remove random atoms, different ones in each trajectory."""
 
     kind: Literal["vacancy"]
     element: Symbol
@@ -73,7 +73,7 @@ class VacancySettings(Settings):
 
 
 class SubstitutionSettings(Settings):
-    """Exchange atoms at random for those of another element, other ones in each trajectory."""
+    """Replace random atoms by another element, different ones in each trajectory."""
 
     kind: Literal["substitution"]
     element: Symbol
@@ -83,7 +83,7 @@ class SubstitutionSettings(Settings):
     @model_validator(mode="after")
     def _exchanges_something(self) -> "SubstitutionSettings":
         if self.element == self.by:
-            raise ValueError(f"element and by are both {self.by}: nothing would be exchanged")
+            raise ValueError(f"element and by are both {self.by}, expected two different elements")
         return self
 
 
@@ -93,27 +93,27 @@ class SurfaceSettings(Settings):
     kind: Literal["surface"]
     miller: Miller
     layers: int = Field(ge=1)
-    """Repeats of the cell that is cut, along the normal."""
+    """Number of layers along the normal, in units of the repeated cell."""
     fixed_layers: int = Field(0, ge=0)
-    """So many of the layers, the lowest ones, are fixed; the same layers that ``layers`` counts."""
+    """Number of bottom layers whose atoms are fixed, counted as ``layers``."""
     vacuum_A: float = Field(8.0, gt=0, le=1000)
-    """On each side."""
+    """Vacuum on each side of the slab."""
     repeats: tuple[Repeat, Repeat] = (1, 1)
-    """In the plane."""
+    """Repeats in the plane."""
     periodic: bool = True
-    """Repeat across the vacuum too, as plane-wave codes need it."""
+    """Periodic across the vacuum too, as plane-wave codes need."""
 
     @model_validator(mode="after")
     def _something_moves(self) -> "SurfaceSettings":
         if self.fixed_layers >= self.layers:
             raise ValueError(
-                f"fixed_layers: received {self.fixed_layers} of {self.layers} layers, expected fewer: none would move"
+                f"fixed_layers: received {self.fixed_layers} of {self.layers} layers, expected fewer, so that some move"
             )
         return self
 
 
 class InterfaceSettings(Settings):
-    """Put another slab on this one (``ase.build.stack``); it takes on this one's lattice in the plane."""
+    """Stack another slab on this one (``ase.build.stack``), strained to this one's in-plane lattice."""
 
     kind: Literal["interface"]
     file: StructureFile
@@ -121,25 +121,25 @@ class InterfaceSettings(Settings):
     miller: Miller | None = None
     """Cut the other slab along this plane; by default the file holds a slab."""
     layers: int = Field(2, ge=1)
-    """Of the slab that is cut."""
+    """Number of layers of the other slab, if it is cut."""
     repeats: tuple[Repeat, Repeat] = (1, 1)
-    """Of the other slab in the plane, so that both match."""
+    """In-plane repeats of the other slab, so that both lattices match."""
     gap_A: float = Field(2.5, gt=0, le=10)
-    """Between the outermost atoms of both, at the interface and, without vacuum, at its periodic image."""
+    """Distance between the outermost atoms of both slabs, also across the periodic boundary if vacuum_A is 0."""
     vacuum_A: float = Field(0.0, ge=0, le=1000)
-    """Above the second slab."""
+    """Vacuum above the second slab."""
     max_mismatch: float = Field(0.1, gt=0, le=0.5)
-    """Largest deformation of the other slab's lattice vectors, a fraction."""
+    """Largest strain of the other slab's lattice vectors, a fraction."""
 
 
 class BoxSettings(Settings):
-    """Put a molecule, or several copies of it at random places and orientations, in a cubic box."""
+    """Put one or more copies of a molecule, at random positions and orientations, in a cubic box."""
 
     kind: Literal["box"]
     edge_A: float = Field(gt=0, le=1000)
     copies: int = Field(1, ge=1, le=100_000)
     min_distance_A: float = Field(2.0, gt=0)
-    """Between atoms of different copies."""
+    """Minimum distance between atoms of different copies."""
     periodic: bool = True
 
 
@@ -148,25 +148,24 @@ class AdsorbateSettings(Settings):
 
     kind: Literal["adsorbate"]
     molecule: str | None = None
-    """Its name in ASE's g2 collection, such as CO or CH3OH, or the symbol of a single atom."""
+    """Name in ASE's g2 collection, such as CO or CH3OH, or the symbol of a single atom."""
     file: StructureFile | None = None
-    """Or a file with the molecule, relative to the config file."""
+    """File of the molecule instead, relative to the config file."""
     height_A: float = Field(gt=0, le=6)
-    """Of the anchor above the slab's highest atom."""
+    """Height of the anchor atom above the slab's highest atom."""
     position: tuple[float, float] | None = None
-    """In the plane, as fractions of the cell; by default above the highest atom."""
+    """In-plane position, as fractions of the cell; by default above the highest atom."""
     anchor: int = Field(0, ge=0)
-    """Index of the molecule's atom that is put there; the rest keeps the molecule's orientation, turned so that it
-    points away from the surface."""
+    """Index of the molecule's atom at this position; the molecule is oriented to point away from the surface."""
 
     @model_validator(mode="after")
     def _one_molecule_on_the_surface(self) -> "AdsorbateSettings":
         if (self.molecule is None) == (self.file is None):
-            raise ValueError("give either molecule, a name, or file, not both or neither")
+            raise ValueError("give either molecule (a name) or file, not both or neither")
         if self.position is not None and not all(0 <= value < 1 for value in self.position):
             raise ValueError(
-                f"position is off the surface: received {list(self.position)}, expected two fractions of the cell from"
-                " 0 up to 1"
+                f"position is outside the cell: received {list(self.position)}, expected two fractions of the cell,"
+                " at least 0 and below 1"
             )
         return self
 

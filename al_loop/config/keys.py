@@ -1,4 +1,4 @@
-"""Which keys a config may hold where: the settings classes seen as a tree of dotted paths."""
+"""The valid keys of a config: the settings classes as a tree of dotted paths."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ class Place:
     """A place in the config.
 
     Attributes:
-        dotted: the path as a user reads it, for example ``systems[0].file``.
-        models: the settings classes that may stand here; empty for a plain value.
-        owner: the settings class whose field leads here, None at the top and below free-form values.
-        name: of that field.
+        dotted: the path as users read it, for example ``systems[0].file``.
+        models: the settings classes that are valid here; empty for a plain value.
+        owner: the settings class with the field of this place; None at the top and below free-form values.
+        name: name of that field.
     """
 
     dotted: str
@@ -32,12 +32,12 @@ class Place:
 
     @property
     def field(self) -> FieldInfo | None:
-        """The field that leads here."""
+        """The field of this place."""
         return self.owner.model_fields[self.name] if self.owner else None
 
     @property
     def keys(self) -> list[str]:
-        """Valid keys of the block that stands here."""
+        """Valid keys of the block at this place."""
         return sorted({name for model in self.models for name in model.model_fields})
 
     @property
@@ -48,7 +48,7 @@ class Place:
 
 
 def place_at(location: Location) -> Place:
-    """Follow a pydantic error location; the tag of a discriminated union is no part of the user's path."""
+    """Follow a pydantic error location, leaving out tags of discriminated unions."""
     place = Place("", (Config,))
     for part in location:
         place = _step(place, part)
@@ -77,7 +77,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    """Values that single the class out among its siblings (``kind: sevennet``, ``engine: pyscf``)."""
+    """Discriminator values of a settings class (``kind: sevennet``, ``engine: pyscf``)."""
     for name in ("kind", "engine"):
         if name in model.model_fields:
             return tuple(str(value) for value in get_args(model.model_fields[name].annotation))
@@ -85,7 +85,7 @@ def _tags(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def suggest(key: str, place: Place) -> str:
-    """Say which key was probably meant where ``key`` is unknown."""
+    """Return a hint on an unknown key: a similar key, or the valid keys."""
     elsewhere = sorted(dotted for dotted in _all_keys() if dotted.rsplit(".", 1)[-1] == key)
     if elsewhere:
         return f"it belongs elsewhere: '{elsewhere[0]}'"
@@ -98,7 +98,7 @@ def suggest(key: str, place: Place) -> str:
 
 
 def nearest(word: str, valid: Sequence[str]) -> str:
-    """Return `` (did you mean 'x'?)``, or nothing where no valid word is near."""
+    """Return `` (did you mean 'x'?)``, or an empty text if no valid word is similar."""
     close = difflib.get_close_matches(word.lower(), valid, n=1, cutoff=0.7)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

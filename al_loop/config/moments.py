@@ -1,4 +1,4 @@
-"""Initial magnetic moments as the config states them."""
+"""Initial magnetic moments in a config."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,14 @@ Moments = dict[str, float] | tuple[float, ...]
 
 
 def set_moments(atoms: Atoms, moments: Mapping[str, float] | Sequence[float] | None) -> None:
-    """Give a structure the initial magnetic moments of its system; without any it keeps those of its file.
+    """Set the initial magnetic moments of a structure; with None it keeps those of its file.
 
     Args:
-        atoms: the structure as its file holds it, changed in place.
-        moments: µB, by element (all others get none) or for each atom in the file's order.
+        atoms: the structure, changed in place.
+        moments: µB, by element (0 for all others) or for each atom in the file's order.
 
     Raises:
-        InputError: an element that is not there, or another number of moments than atoms.
+        InputError: the structure lacks an element, or the number of moments differs from the number of atoms.
     """
     if moments is None:
         return
@@ -40,5 +40,5 @@ def set_moments(atoms: Atoms, moments: Mapping[str, float] | Sequence[float] | N
 
 
 def _set(atoms: Atoms, moments: Sequence[float]) -> None:
-    atoms.set_initial_magnetic_moments(None)  # ASE does not let numbers take the place of vectors
+    atoms.set_initial_magnetic_moments(None)  # ASE does not replace vectors by numbers
     atoms.set_initial_magnetic_moments(np.array(moments))

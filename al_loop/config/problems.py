@@ -1,4 +1,4 @@
-"""A validation error in words a chemist can act on: what was received, what was expected, what to do."""
+"""Readable messages for validation errors: what was received, what was expected, what to do."""
 
 import re
 from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ _UNITS = {  # endings of key names, longest first
 }
 _NUMBER_WITH_UNIT = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-zÅµ/^°%][^\s]*)\s*$")
 _MAPPING_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
-_WORDS = {
+_EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "float_parsing": "a number",
@@ -36,18 +36,18 @@ _WORDS = {
 
 
 def explain(error: ValidationError | None, data: object) -> list[str]:
-    """Return one sentence for each thing that is wrong with ``data``, whose validation gave ``error``."""
+    """Return one sentence per problem of ``data``, whose validation raised ``error``."""
     misread = dict(misread_values(data))
     details = error.errors(include_url=False) if error else []
     broken = {tuple(detail["loc"]) for detail in details}
-    told = [
-        _explain_one(detail) for detail in details if not _is_echo(detail, broken) and not _is_told(detail, misread)
+    explained = [
+        _explain_one(detail) for detail in details if not _is_echo(detail, broken) and not _is_misread(detail, misread)
     ]
-    return told + list(misread.values())
+    return explained + list(misread.values())
 
 
-def _is_told(detail: Any, misread: Collection[str]) -> bool:
-    """Whether a misread value, which is told apart, is the reason of this error."""
+def _is_misread(detail: Any, misread: Collection[str]) -> bool:
+    """Whether a misread value, which has its own message, causes this error."""
     dotted = place_at(detail["loc"]).dotted
     if detail["type"] == "value_error":
         return any(place.startswith(dotted) for place in misread)
@@ -55,7 +55,7 @@ def _is_told(detail: Any, misread: Collection[str]) -> bool:
 
 
 def _is_echo(detail: Any, broken: set[Any]) -> bool:
-    """Whether pydantic calls a list too short only because it threw out the items it complained about."""
+    """Whether pydantic reports a list as too short only because it dropped its invalid items."""
     location = tuple(detail["loc"])
     return (
         detail["type"] == "too_short"
@@ -69,8 +69,8 @@ def _explain_one(detail: Any) -> str:
     kind: str = detail["type"]
     if kind in _MAPPING_EXPECTED:
         return _not_a_block(place, detail["input"])
-    if kind in _WORDS:
-        return _wrong_type(place, detail["input"], _WORDS[kind])
+    if kind in _EXPECTED:
+        return _wrong_type(place, detail["input"], _EXPECTED[kind])
     explained = _EXPLANATIONS.get(kind)
     return explained(place, detail) if explained else f"{place.dotted or 'config'}: {detail['msg']}{_received(detail)}"
 
@@ -102,17 +102,17 @@ def _value_error(place: Place, detail: Any) -> str:
 
 
 _FOR_ANY_OTHER = {
-    "ase": ". Any other code (ORCA, CP2K, FHI-aims) is engine ase with its ASE calculator",
-    "calculator": ". UMA and eSEN are kind fairchem; any other model (MACE, PFP) is kind calculator",
+    "ase": ". For any other code (ORCA, CP2K, FHI-aims) use engine: ase with its ASE calculator",
+    "calculator": ". For UMA and eSEN use kind: fairchem; for any other model (MACE, PFP) use kind: calculator",
 }
-"""What to write for what has no name of its own, by the last of the names."""
+"""Hints on names that are not listed, by the last valid name."""
 
 
 def _unknown_tag(place: Place, detail: Any) -> str:
     key, tag = detail["ctx"]["discriminator"].strip("'"), detail["ctx"]["tag"]
     valid = [name.strip(" '") for name in detail["ctx"]["expected_tags"].split(",")]
-    told = f"{place.dotted}.{key}: unknown {key} {tag!r}{nearest(tag, valid)}; valid: {', '.join(valid)}"
-    return told + _FOR_ANY_OTHER.get(valid[-1], "")
+    message = f"{place.dotted}.{key}: unknown {key} {tag!r}{nearest(tag, valid)}; valid: {', '.join(valid)}"
+    return message + _FOR_ANY_OTHER.get(valid[-1], "")
 
 
 def _no_tag(place: Place, detail: Any) -> str:
@@ -174,8 +174,8 @@ def _without_unit(place: Place) -> str:
     key = re.sub(r"\[\d+\]$", "", place.dotted).rsplit(".", 1)[-1]
     unit = next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), None)
     if unit is None:
-        return "the number goes without unit"
-    return f"the number goes without unit (the key's name says it: {unit})"
+        return "give the number without a unit"
+    return f"give the number without a unit (the key's name states it: {unit})"
 
 
 def _not_a_block(place: Place, value: object) -> str:

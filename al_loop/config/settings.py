@@ -1,4 +1,4 @@
-"""The campaign's configuration. Each class is the documentation of its block in the YAML file."""
+"""The settings of a campaign. Each class documents its block of the YAML file."""
 
 from pathlib import Path
 
@@ -17,64 +17,64 @@ from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings
 
 
 class OutlierSettings(Settings):
-    """When a converged label is not believed: it is far from the model and from how the other labels differ from it.
+    """When a converged label is an outlier: far from the model, and unlike the deviations of the other labels.
 
-    Generous on purpose: a suspect frame is labelled because the model errs there. What this finds is the energy of
-    another system, an electronic state far from the ground state, or a stress in another unit.
+    The limits are wide, since a suspect frame is labelled because the model errs there. They find the energy of another
+    system, an electronic state far from the ground state, or a stress in another unit.
     """
 
     energy_eV_per_atom: float = Field(0.5, gt=0)
-    """Deviation of the energy after reference shifts; the mean force error times 1 Å is allowed besides."""
+    """Limit of the energy deviation after reference shifts, in addition to the mean force error times 1 Å."""
     forces_eV_per_A: float = Field(100.0, gt=0)
-    """Deviation of the forces, a mean over the atoms of the frame. Two codes differed by 50 eV/Å where atoms met at
-    half their bond length, with good reason."""
+    """Limit of the force deviation, a mean over the atoms of the frame. Correct labels of two codes differed by 50 eV/Å
+    where atoms were at half their bond length."""
     stress_eV_per_A3: float = Field(0.05, gt=0)
-    """Deviation of a stress component, 8 GPa; the virial of the force errors at 1 Å and the size of the model's own
-    stress are allowed besides. A stress in GPa or kbar among others in eV/Å³ is far beyond."""
+    """Limit of the deviation of a stress component (8 GPa), in addition to the virial of the force errors at 1 Å and
+    the model's own stress. A stress in GPa or kbar among others in eV/Å³ is far beyond it."""
     spreads: float = Field(10.0, gt=0)
-    """All must also exceed so many robust standard deviations of all labels."""
+    """An outlier must also exceed this many robust standard deviations of all labels."""
 
 
 class LabelSettings(Settings):
-    """How labels are made."""
+    """How labels are calculated."""
 
     engine: EngineSettings
     workers: int = Field(2, ge=0, le=1024)
-    """Worker processes on this machine; fewer are started where workers times engine.cores exceed its cores. With 0 the
-    campaign waits for ``al-loop worker`` elsewhere."""
+    """Worker processes on this machine; fewer are started if workers times engine.cores exceeds its cores. With 0 the
+    campaign waits for ``al-loop worker`` on other machines."""
     labels_per_job: int = Field(1, ge=1, le=1000)
-    """Labels that share one job: more than one for labels of a few seconds. A job that dies loses only the rest."""
+    """Labels per job; use more than one for labels of a few seconds. A job that dies loses only unfinished labels."""
     queue: QueueSettings | None = None
-    """A cluster's queue instead of this machine."""
+    """Calculate labels on a cluster's queue instead of this machine."""
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
     outliers: OutlierSettings = OutlierSettings()
     quorum: float = Field(1.0, gt=0, le=1)
-    """A round goes on as soon as this share of its labels has ended, of those to train on and of each kind held out.
-    The others enter a later round; the last round waits for all."""
+    """A round continues as soon as this share of its labels is finished, of training frames and of each kind of
+    held-out frames. The others join a later round; the last round waits for all."""
     lease_s: float = Field(60.0, gt=1, le=7 * 86_400)
-    """A worker that shows no sign of life for this long, a week at most, loses its request; one of the campaign's own
-    is killed with all it started, and replaced. A thread gives the signs, so that a calculation may take longer."""
+    """A worker without a heartbeat for this long loses its request; one of the campaign's own is killed with its
+    child processes and replaced. Heartbeats come from a thread, so calculations may take longer."""
     max_failed_fraction: float = Field(0.5, ge=0, le=1)
     """The campaign stops when more than this share of a round's labels fail."""
 
 
 class WatchSettings(Settings):
-    """What starts a further round of ``al-loop run --watch``: one of the two is enough."""
+    """When ``al-loop run --watch`` starts a further round: at either number."""
 
     suspects: int = Field(12, ge=1, le=10_000)
-    """Suspect frames that were harvested elsewhere; more than 10,000 never wait."""
+    """Number of new suspect frames harvested from monitored runs or imported; at most 10,000 are kept."""
     labels: int = Field(12, ge=1, le=10**6)
-    """Labels that were imported."""
+    """Number of new imported labels."""
     every_s: float = Field(5.0, ge=0.1, le=3600)
-    """Time between two looks."""
+    """Time between checks of the database."""
 
 
 class TrainSettings(TrainingSettings):
-    """The dense fit of the heads on cached features and tangents, and where it runs."""
+    """The fit of the heads on cached features and tangents, and where it runs."""
 
-    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not tell one fit apart
-    """A cluster's queue instead of the campaign's own process: one job fits, and asks the foundation before."""
+    queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not change the fit
+    """Run each training, with its foundation evaluations, as one job of a cluster's queue."""
 
 
 class StoreSettings(Settings):
@@ -83,7 +83,7 @@ class StoreSettings(Settings):
     uri: str | None = Field(None, repr=False)
     """MongoDB URI of your own server. Without one (and without MONGODB_URI) the campaign starts a private server."""
     uri_file: Path | None = None
-    """A file that holds the URI, readable by you alone (chmod 600), so that no password stands in the config."""
+    """A file that holds the URI, readable by you only (chmod 600), so that the config holds no password."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "StoreSettings":
@@ -92,8 +92,7 @@ class StoreSettings(Settings):
         return self
 
     wait_s: float = Field(300.0, ge=0, le=7 * 86_400)
-    """How long, a week at most, campaign and workers wait for a database that has gone away before they end; nothing is
-    lost then."""
+    """How long campaign and workers wait for a lost database before they exit (at most a week); nothing is lost."""
 
 
 class Config(Settings):
@@ -102,12 +101,13 @@ class Config(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """Name of the campaign: letters, digits, - and _."""
     folder: Path
-    """Where everything is written, relative to the current folder."""
+    """Folder for all output, relative to the current folder."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Random seed of the campaign."""
     rounds: int = Field(3, ge=1, le=10_000)
-    """The most rounds that are run, each with a training from scratch on all labels so far."""
+    """Largest number of rounds; each trains from scratch on all labels so far."""
     threads: int = Field(1, ge=1, le=1024)
-    """Threads of the model's evaluation. One is fastest for small cells while workers label on the other cores."""
+    """CPU threads of model evaluations. One is fastest for small cells while workers label on the other cores."""
     foundation: FoundationSettings
     committee: CommitteeSettings = CommitteeSettings()
     systems: tuple[SystemSettings, ...] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""YAML as people expect it: no duplicate keys, ``3e-3`` is a number, and no code is ever executed."""
+"""Strict YAML: duplicate keys are errors, ``3e-3`` is a number, and no code is ever executed."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _OTHER_BASE = re.compile(r"^[-+]?(?:0[0-7_]+$|[0-9][0-9_]*:)")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, made strict about duplicate keys and generous about exponents."""
+    """The safe loader, which also refuses duplicate keys and reads exponents without a decimal point."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -56,7 +56,7 @@ def _refuse_odd_integers(node: yaml.Node) -> None:
         )
 
 
-# PyYAML follows YAML 1.1, where an exponent without a decimal point makes a string.
+# PyYAML follows YAML 1.1, where a number with an exponent but no decimal point is a string.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
@@ -66,7 +66,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        InputError: no such file, a folder, not readable, not YAML, a duplicate key, or not a mapping.
+        InputError: the file is missing, unreadable, a folder, not YAML, not a mapping, or has a duplicate key.
     """
     text = _read_text(path)
     try:
@@ -90,24 +90,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _refuse_bombs(root: yaml.Node | None) -> None:
-    """Refuse a few lines whose aliases stand for more values than any config holds, or for themselves.
+    """Refuse aliases that expand to more values than any config holds, or to themselves.
 
     Raises:
-        YAMLError: they do.
+        YAMLError: the file has such aliases.
     """
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
         if id(node) in sizes:
             return sizes[id(node)]
-        sizes[id(node)] = MOST_VALUES + 1  # for whoever meets it inside of itself
+        sizes[id(node)] = MOST_VALUES + 1  # the size if the node contains itself
         inner = node.value if isinstance(node, yaml.CollectionNode) else []
         pairs = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
         sizes[id(node)] = min(1 + sum(map(size, pairs)), MOST_VALUES + 1)
         return sizes[id(node)]
 
     if root is not None and size(root) > MOST_VALUES:
-        raise yaml.YAMLError(f"Circular aliases, or aliases that stand for more than {MOST_VALUES} values")
+        raise yaml.YAMLError(f"Circular aliases, or aliases that expand to more than {MOST_VALUES} values")
 
 
 def _read_text(path: Path) -> str:

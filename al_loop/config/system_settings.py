@@ -13,35 +13,35 @@ from committee.settings import Settings
 
 
 class SystemSettings(Settings):
-    """One starting structure, and what is made of it."""
+    """One starting structure, and how it is modified."""
 
     file: Path
     """Any file that ``ase.io.read`` opens, relative to the config file."""
     name: str = ""
-    """How the report calls it; the file's stem by default."""
+    """Name in the report; by default the stem of the file name."""
     frames: Frames | None = None
-    """Which of several frames of the file: an index such as 0 or -1, or a slice such as "2:8" or "::10", of which each
-    frame is a structure of its own. By default the last one, and check-config says how many there are."""
+    """Which frames of a file with several: an index such as 0 or -1, or a slice such as "2:8" or "::10", each frame of
+    which becomes one structure. By default the last frame; check-config shows how many there are."""
     ordered: int | None = Field(None, ge=1, le=100)
-    """Makes so many ordered cells of a disordered CIF (partial occupancies) through pymatgen, each a structure of its
-    own. ``supercell`` is applied before, and has to give whole atoms; those with the lowest electrostatic energy come
-    first where oxidation states can be guessed."""
+    """Number of ordered cells to make from a disordered CIF (partial occupancies) with pymatgen, each a structure.
+    ``supercell`` is applied first and must give whole atoms. Cells of lowest electrostatic energy come first if
+    oxidation states can be guessed."""
     charge: int | None = None
-    """Total charge of what is explored, e. By default what the file states, and 0 if it states none."""
+    """Total charge, e. By default the charge in the file, else 0."""
     spin_multiplicity: int | None = Field(None, ge=1)
-    """2S + 1. By default what the file states, or else the lowest that the electron count allows."""
+    """Spin multiplicity 2S + 1. By default that in the file, else the lowest that the electron count allows."""
     initial_magnetic_moments: Moments | None = None
-    """Where a spin-polarised calculation starts, µB: by element, for example {Fe: 2.2}, or one for each atom of the
-    file, for example [2.2, -2.2] for an antiferromagnet. By default those of the file, if it has any."""
+    """Initial magnetic moments of spin-polarised calculations, µB: by element, for example {Fe: 2.2}, or one for each
+    atom of the file, for example [2.2, -2.2] for an antiferromagnet. By default those in the file, if any."""
     supercell: tuple[int, int, int] = (1, 1, 1)
+    """Repeats along each lattice vector."""
     strains: tuple[float, ...] = (0.0,)
-    """Isotropic strains of the cell that exploration starts from, for example [-0.03, 0, 0.03]."""
+    """Isotropic strains of the cell at the start of exploration, for example [-0.03, 0, 0.03]."""
     variants: tuple[tuple[GeneratorSettings, ...], ...] = Field(((),), min_length=1)
-    """What exploration starts from instead: each entry is a list of generators that are applied in turn to the
-    structure, [] for the structure as it is. Generators: rattle, strain, supercell, vacancy, substitution, surface,
-    interface, box, adsorbate."""
+    """Starting structures made from this one: each entry is a list of generators applied in order, [] for the structure
+    itself. Generators: rattle, strain, supercell, vacancy, substitution, surface, interface, box, adsorbate."""
     ensemble: Ensemble | None = None
-    """explore.ensemble by default; for a molecule beside crystals at constant pressure, say."""
+    """Ensemble of this structure, if not explore.ensemble, for example for a molecule among crystals at npt."""
 
     @field_validator("frames")
     @classmethod
@@ -59,7 +59,7 @@ class SystemSettings(Settings):
         return data
 
     def relative_to(self, base: Path) -> "SystemSettings":
-        """The same with all files resolved from a folder."""
+        """Return a copy whose file paths are resolved relative to a folder."""
         variants = tuple(tuple(_resolved(generator, base) for generator in variant) for variant in self.variants)
         return self.model_copy(update={"file": (base / self.file.expanduser()).resolve(), "variants": variants})
 

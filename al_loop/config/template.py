@@ -1,4 +1,4 @@
-"""Configs to start from."""
+"""Starter configs."""
 
 import os
 from importlib.resources import files
@@ -18,7 +18,7 @@ def template_text(kind: str) -> str:
         InputError: no such template.
     """
     if kind not in KINDS:
-        raise InputError(f"no template {kind!r}{nearest(kind, KINDS)}; there are: {', '.join(KINDS)}")
+        raise InputError(f"unknown template {kind!r}{nearest(kind, KINDS)}; valid: {', '.join(KINDS)}")
     return (files("al_loop.config") / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
 
 
@@ -31,7 +31,7 @@ def write_template(kind: str, path: Path) -> Path:
     text = template_text(kind)
     with writing("--output", path):
         if os.path.lexists(path):
-            raise InputError(f"{path} exists already and is left alone; choose another name")
+            raise InputError(f"{path} exists already and was not changed; choose another name")
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     return path

@@ -1,4 +1,4 @@
-"""How a model is compared with a reference by ``al-loop validate``, and when a campaign asks for it."""
+"""How ``al-loop validate`` compares a model with a reference, and validation as a promotion criterion."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,56 +14,56 @@ CHECK_NAMES: tuple[str, ...] = get_args(CheckName)
 
 
 class ToleranceSettings(Settings):
-    """How far a model may be from the reference. A number without a unit is a share of the reference's value."""
+    """Largest deviations of a model from the reference. Numbers without a unit are fractions of the reference value."""
 
     lattice_constant: float = Field(0.02, gt=0)
-    """Of a, b and c."""
+    """Lattice constants a, b and c."""
     cell_angle_deg: float = Field(1.0, gt=0)
-    """Of the largest change of an angle between lattice vectors."""
+    """Largest change of an angle between lattice vectors."""
     volume: float = Field(0.03, gt=0)
-    """Of volumes and densities."""
+    """Volumes and densities."""
     bond_length: float = Field(0.02, gt=0)
-    """Of bond lengths, and of the place of the first peak of g(r)."""
+    """Bond lengths, and the position of the first peak of g(r)."""
     energy_difference_eV_per_atom: float = Field(0.02, gt=0)
-    """Of the energy of a structure above the reference's lowest one of the same composition."""
+    """Energy of a structure relative to the reference's lowest one of the same composition."""
     bulk_modulus: float = Field(0.2, gt=0)
-    """Of the equation of state."""
+    """Bulk modulus of the equation of state."""
     elastic_constant: float = Field(0.25, gt=0)
-    """Of elastic constants and moduli."""
+    """Elastic constants and moduli."""
     elastic_constant_GPa: float = Field(10.0, gt=0)
-    """Elastic constants may deviate by so much too, where that is more: a share of a small constant means little."""
+    """Absolute tolerance of elastic constants; the larger of the two applies, since some constants are near zero."""
     defect_energy: float = Field(0.2, gt=0)
-    """Of the energies of vacancies, substitutions and exchanges."""
+    """Energies of vacancies, substitutions and exchanges."""
     defect_energy_eV: float = Field(0.2, gt=0)
-    """Defect energies may deviate by so much too, where that is more."""
+    """Absolute tolerance of defect energies; the larger of the two applies."""
     surface_energy: float = Field(0.2, gt=0)
-    """Of surfaces and interfaces."""
+    """Energies of surfaces and interfaces."""
     coordination: float = Field(0.1, gt=0)
-    """Of the number of neighbours in molecular dynamics."""
+    """Coordination numbers in molecular dynamics."""
     dimer_distance: float = Field(0.05, gt=0)
-    """Of where a dimer comes to rest."""
+    """Equilibrium distance of a dimer."""
     dimer_depth: float = Field(0.3, gt=0)
-    """Of how deep its well is: two atoms alone are far from what most models were trained on."""
+    """Well depth of a dimer, which is far from the training data of most models."""
     frame_energy_eV_per_atom: float = Field(0.01, gt=0)
-    """Of labelled frames as the reference: mean absolute error of energy differences within one composition."""
+    """Mean absolute error of energy differences within one composition, if labelled frames are the reference."""
     frame_force_eV_per_A: float = Field(0.1, gt=0)
-    """The same of a force component."""
+    """Mean absolute error of a force component of these frames."""
     frame_stress_eV_per_A3: float = Field(0.005, gt=0)
-    """The same of a stress component; 0.005 eV/Å³ are 0.8 GPa."""
+    """Mean absolute error of a stress component of these frames; 0.005 eV/Å³ are 0.8 GPa."""
     other: float = Field(0.2, gt=0)
-    """Of what is not named above."""
+    """Any other quantity."""
     tie: float = Field(0.25, ge=0)
-    """Two values of the reference have an order if they are further apart than this share of their tolerance; an
-    elastic constant has a sign if it is further from zero."""
+    """The order of two reference values is compared if they differ by more than this fraction of their tolerance; the
+    sign of an elastic constant, if it differs from zero by more."""
 
 
 class ValidationSettings(Settings):
-    """``al-loop validate``: which checks, and how far from the reference is too far."""
+    """``al-loop validate``: which checks are run, and the tolerances."""
 
     checks: tuple[CheckName, ...] = ()
-    """Which checks are made; none named: all, or for an engine as reference those that need few calculations."""
+    """Checks to run. By default all; with an engine as reference, those that need few calculations."""
     force_tolerance_eV_per_A: float = Field(0.01, gt=0)
-    """Largest force that relaxations leave."""
+    """Force convergence of relaxations."""
     tolerances: ToleranceSettings = ToleranceSettings()
 
 
@@ -71,8 +71,8 @@ class ValidationGateSettings(Settings):
     """A validation that a candidate model must pass before it is served."""
 
     structures: tuple[Path, ...] = Field(min_length=1)
-    """Files of structures, relative to the config file: those that the reference was asked about."""
+    """Structure files, relative to the config file: the structures of the reference."""
     reference: Path
-    """The quantities of a reference, as ``al-loop validate`` wrote them into ``validation-reference.json``."""
+    """Reference quantities: the ``validation-reference.json`` that ``al-loop validate`` wrote."""
     checks: tuple[CheckName, ...] = Field(("relaxation", "equation-of-state"), min_length=1)
-    """Which checks must pass. The candidate answers them in each round."""
+    """Checks that must pass; the candidate model is checked in each round."""

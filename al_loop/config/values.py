@@ -1,4 +1,4 @@
-"""Values of a config as a user wrote them, and those that would be taken for something else."""
+"""Values of a config as the user wrote them, and values that would be misread."""
 
 import math
 import os
@@ -21,7 +21,7 @@ def show(value: object) -> str:
 
 
 def misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Find what pydantic would silently accept: true or false for a number, infinite numbers, NaN."""
+    """Yield (key, message) of values that pydantic accepts silently: booleans for numbers, infinity, NaN."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from misread_values(value, (*location, str(key)))
@@ -36,7 +36,7 @@ def misread_values(data: object, location: tuple[int | str, ...] = ()) -> Iterat
 
 
 def impossible_paths(data: object, dotted: str = "") -> Iterator[str]:
-    """Say which texts can be no path: with a character that none can hold, or in the home of an unknown user."""
+    """Yield messages on texts that cannot be paths: invalid characters, or the home of an unknown user."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from impossible_paths(value, f"{dotted}.{key}" if dotted else str(key))
@@ -44,11 +44,11 @@ def impossible_paths(data: object, dotted: str = "") -> Iterator[str]:
         for index, value in enumerate(data):
             yield from impossible_paths(value, f"{dotted}[{index}]")
     elif isinstance(data, str) and "\0" in data:
-        yield f"{dotted}: received {show(data)}, which holds a NUL character; no path can"
+        yield f"{dotted}: received {show(data)}, which holds a NUL character; remove it"
     elif isinstance(data, str) and not _is_text(data):
-        yield f"{dotted}: received {show(data)}, which holds half of a character; write the text anew"
+        yield f"{dotted}: received {show(data)}, which holds an incomplete Unicode character; type the text again"
     elif isinstance(data, str) and data.startswith("~") and str(_home(data)).startswith("~"):
-        yield f"{dotted}: received {show(data)}, but there is no such user; write the whole path"
+        yield f"{dotted}: received {show(data)}, but there is no such user; write the full path"
 
 
 def _is_text(text: str) -> bool:

@@ -1,1 +1,1 @@
-"""Every format in which structures, labels and trajectories come in and go out."""
+"""Readers and writers of all file formats of structures, labels and trajectories."""

@@ -1,4 +1,4 @@
-"""aselmdb files as fairchem reads and writes them; nothing in them is executed."""
+"""Read and write aselmdb files in fairchem's format; nothing in them is executed."""
 
 import json
 import struct
@@ -40,7 +40,7 @@ def write_rows(path: Path, records: Iterable[Record]) -> int:
     """Write a new file: labels as ordinary calculator results; ``charge``, ``spin``, provenance and own in ``data``.
 
     Returns:
-        How many frames were written.
+        Number of frames written.
     """
     from ase.db import connect
 
@@ -55,10 +55,10 @@ def write_rows(path: Path, records: Iterable[Record]) -> int:
 
 
 def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
-    """Yield each structure, its results and what its row says besides in ``info`` and ``arrays``, and its provenance.
+    """Yield each structure, with results and all other data of its row in ``info`` and ``arrays``, and its provenance.
 
     Raises:
-        InputError: not an aselmdb file, or a row that is no structure.
+        InputError: the file is not an aselmdb file, or a row is not a structure.
     """
     rows = (_frame(json.loads(text, object_hook=_array)) for text in _texts(path))
     return each_read(rows, lambda index: f"{path}, frame {index}", "write the file again")
@@ -77,7 +77,7 @@ def _with_results(record: Record) -> Atoms:
 
 
 def _data(record: Record) -> dict[str, Any]:
-    """What a row holds besides structure and results; what JSON as ASE reads it would change stands as text."""
+    """Entries of a row other than structure and results; those that ASE's JSON would change, as text."""
     kept = {key: record.atoms.info[key] for key in KEPT if record.atoms.info.get(key) is not None}
     own = {key: value for key, value in record.entries.info.items() if _says_all(key, value)}
     hidden = {key: value for key, value in record.entries.info.items() if key not in own}
@@ -92,7 +92,7 @@ def _data(record: Record) -> dict[str, Any]:
 
 
 def _is_column(record: Record, name: object) -> bool:
-    """Tell whether rows have a place of their own for an array."""
+    """Whether rows have a column for an array."""
     if name not in COLUMNS or name not in record.entries.arrays:
         return False
     kind, width = COLUMNS[str(name)]
@@ -101,7 +101,7 @@ def _is_column(record: Record, name: object) -> bool:
 
 
 def _says_all(key: object, value: Any) -> bool:
-    """Tell whether ASE, and ``frames``, read an entry as it is."""
+    """Whether ASE and ``frames`` read an entry unchanged."""
     if not is_plain_key(key) or key in KEPT:
         return False
     try:
@@ -119,18 +119,18 @@ def _texts(path: Path) -> Iterator[bytes]:
             while head := reader.stdout.read(8):
                 text = reader.stdout.read(struct.unpack("<Q", head)[0]) if len(head) == 8 else b"!cut off"  # noqa: PLR2004
                 if text.startswith(b"!"):
-                    raise InputError(f"{path} is no aselmdb file: {text[1:300].decode(errors='replace')}")
+                    raise InputError(f"{path} is not an aselmdb file: {text[1:300].decode(errors='replace')}")
                 yield text
         finally:
             reader.kill()
             reader.stdout.close()
             code = reader.wait()
     if code != 0 and reader.returncode not in (0, -9):
-        raise InputError(f"{path} is no aselmdb file: reading it ended with exit code {code}; it may be cut off")
+        raise InputError(f"{path} is not an aselmdb file: reading it ended with exit code {code}; it may be cut off")
 
 
 def _array(values: dict[str, Any]) -> Any:
-    """Arrays as ASE's JSON spells them; everything else stays what JSON makes of it."""
+    """Encode arrays as ASE's JSON does; other values are left to JSON."""
     if "__ndarray__" not in values:
         return values
     shape, kind, flat = values["__ndarray__"]

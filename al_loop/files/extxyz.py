@@ -1,4 +1,4 @@
-"""Records as extended XYZ, and frames of such files one by one.
+"""Write records as extended XYZ, and read frames of such files one by one.
 
 Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magmoms``, so that no reader moves them into
 a calculator; where a frame comes from stands under one key that holds JSON.
@@ -23,10 +23,10 @@ MAX_ATOMS: Final = 300_000
 
 
 def write_frame(file: TextIO, record: Record) -> None:
-    """Write one frame behind the others.
+    """Append one frame.
 
     Raises:
-        InputError: an entry that no file can hold.
+        InputError: an entry that the format cannot hold.
     """
     label = record.label
     info: dict[str, Any] = {}
@@ -64,5 +64,5 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
 
 
 def _floats(values: Any) -> Any:
-    """Float64 where a label may hold integers, which a file would give back as such."""
+    """Convert to float64, since integers in a label would be read back as integers."""
     return None if values is None else np.asarray(values, dtype=np.float64)[()]

@@ -1,4 +1,4 @@
-"""Which of several frames of a file are meant."""
+"""Selection of frames of a file."""
 
 from functools import lru_cache
 from itertools import islice
@@ -13,10 +13,10 @@ MOST_SHOWN: Final = 12
 
 
 def chosen_numbers(count: int, frames: Frames | None) -> list[int]:
-    """Return the numbers, from 0, of the chosen ones of so many frames; without a choice that of the last.
+    """Return the indices, from 0, of the selected frames; without a selection that of the last frame.
 
     Raises:
-        InputError: none of them is chosen.
+        InputError: no frame is selected.
     """
     if frames is None:
         return [count - 1]
@@ -24,13 +24,13 @@ def chosen_numbers(count: int, frames: Frames | None) -> list[int]:
     numbers = list(range(count))[index] if isinstance(index, slice) else [index + count if index < 0 else index]
     if not numbers or not 0 <= numbers[0] < count:
         raise InputError(
-            f"received {frames!r}, but the file holds {count} frames (0 to {count - 1}); choose among them"
+            f"received {frames!r}, but the file holds {count} frames (0 to {count - 1}); choose from these"
         )
     return numbers
 
 
 def frame_count(path: Path) -> int:
-    """Return how many frames a file holds.
+    """Return the number of frames in a file.
 
     Raises:
         Exception: whatever ASE's reader raises.
@@ -40,7 +40,7 @@ def frame_count(path: Path) -> int:
 
 
 def listed(numbers: list[int]) -> str:
-    """Numbers of frames in words."""
+    """Return a readable list of frame numbers."""
     shown = ", ".join(map(str, numbers[:MOST_SHOWN]))
     return shown if len(numbers) <= MOST_SHOWN else f"{shown}, ... ({len(numbers)} in all)"
 
@@ -60,7 +60,7 @@ def _count(path: Path, _modified_ns: int, _size: int) -> int:
 
 
 def _count_xyz(path: Path) -> int | None:
-    """By the numbers of atoms alone; None where they do not lead from frame to frame, for ASE to say."""
+    """Count by the numbers of atoms alone; None if they are inconsistent, which ASE then reports."""
     count = 0
     with path.open("rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""Labelled frames: of DFT outputs, of files of frames, of folders and patterns of both."""
+"""Read labelled frames from DFT outputs and files of frames, given as files, folders or patterns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
         elif source.named or len(sources.files) == 1:
             raise InputError(_without_labels(source, keys, found))
         elif found:
-            notes.append(f"{source.path}: passed over, because no frame in it has an energy or forces.")
+            notes.append(f"{source.path}: skipped, because no frame in it has an energy or forces.")
     if not frames:
         raise InputError(f"no labels in any of {len(sources.files)} files. {' '.join(notes)}")
     notes += check_levels([frame for frame in frames if has_label(frame)])
@@ -70,8 +70,8 @@ def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) ->
 
     Args:
         source: the file.
-        keys: names of the labels, if the user gave them; of no account in outputs of codes.
-        notes: gets a sentence for everything that a user should know, at the latest after the last frame.
+        keys: keys of the labels, if the user gave them; not used for outputs of codes.
+        notes: notes for the user are appended, at the latest after the last frame.
 
     Raises:
         InputError: a file that cannot be read, one that the user named and that holds no labels, a label of the wrong
@@ -90,7 +90,7 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
     if not output.labels:
         if source.named:
             raise InputError(no_labels(source.path, source.kind, output))
-        notes.append(f"{no_labels(source.path, source.kind, output)}. It was passed over.")
+        notes.append(f"{no_labels(source.path, source.kind, output)}. It was skipped.")
         return
     notes += output.notes(source.path)
     for step in output.labels:
@@ -127,7 +127,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
     if labels and keys is None and chosen is RESULTS and not held.own_results:
         notes.append(
             f"{source.path}: holds no REF_energy and REF_forces; the labels are the calculator's results energy and "
-            "forces, of which the file does not say whether they converged."
+            "forces, which the file does not state to be converged."
         )
     if unread := unread_stress(held.names, chosen):
         notes.append(f"{source.path}: {unread}")
@@ -141,7 +141,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
 
 
 def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> LabelledAtoms:
-    """The labels of one frame, in which some may lack."""
+    """The labels of one frame; some may be missing."""
     energy = _label(where, atoms, keys.energy, ((),))
     forces = _label(where, atoms, keys.forces, ((len(atoms), 3),))
     stress = _label(where, atoms, keys.stress, ((6,), (3, 3), (9,)))
@@ -182,7 +182,7 @@ def _label(where: str, atoms: Atoms, key: str, shapes: tuple[tuple[int, ...], ..
 
 
 def _find(atoms: Atoms, key: str) -> Any:
-    """A label that ASE's reader left among info and arrays, or moved into a calculator because it knows its name."""
+    """Find a label in info or arrays, or in the calculator to which ASE's reader moved it."""
     for place in (atoms.info, atoms.arrays, getattr(atoms.calc, "results", {})):
         if key in place:
             return place[key]
@@ -202,17 +202,17 @@ def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
     beside = f"differ by up to {1000 * largest_eV:.3g} meV/atom"
     if named:
         return (
-            f"{path}: energy is used as named. free_energy, of which the forces are the derivative, and it {beside}; "
-            "take that with --energy-key free_energy."
+            f"{path}: energy is used as requested, but forces are derivatives of free_energy, and the two {beside}; "
+            "read the latter with --energy-key free_energy."
         )
     return (
-        f"{path}: the energy is free_energy, of which the forces are the derivative; energy, at zero smearing, and it "
+        f"{path}: free_energy is used, of which the forces are the derivative; it and energy (at zero smearing) "
         f"{beside}."
     )
 
 
 def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
-    """A label may lack in a whole file, but not because it stands there under another name."""
+    """Raise if a label is missing in the whole file, but present under another key."""
     names = {name for frame in frames for name in _names(frame.atoms)}
     for found, what, key, option, is_one in (
         (
@@ -232,8 +232,8 @@ def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys)
     ):
         if not found and any(is_one(name.lower()) for name in names):
             raise InputError(
-                f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; say "
-                f"which with {option} (of the whole frame, in {'eV/Å' if what == 'forces' else 'eV'})"
+                f"{path}: no frame has {what} under the name {key!r}; the frames hold {', '.join(sorted(names))}; name "
+                f"the key with {option} (of the whole frame, in {'eV/Å' if what == 'forces' else 'eV'})"
             )
 
 
@@ -244,7 +244,7 @@ def _without_labels(source: Source, keys: LabelKeys | None, frames: list[Labelle
     wanted = keys or LabelKeys()
     return (
         f"{source.path}: no frame has forces under the name {wanted.forces!r} or an energy under {wanted.energy!r}; "
-        f"the first holds {held}; say which with --forces-key and --energy-key, or make labels with al-loop label"
+        f"the first holds {held}; name the keys with --forces-key and --energy-key, or label with al-loop label"
     )
 
 

@@ -1,4 +1,4 @@
-"""Labels of two levels of theory in what is meant to be one set, as far as the frames say of which they are."""
+"""Detect labels of several levels of theory in one set, as far as the frames state their level."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -14,13 +14,13 @@ _WORDS: Final = frozenset({LEVEL, "theory", "functional", "xc", "xc_functional",
 
 
 def check_levels(frames: Sequence["LabelledAtoms"]) -> list[str]:
-    """Make sure that labels made by al-loop are of one level of theory, and say where words of others differ.
+    """Check that labels made by al-loop have one level of theory, and report differing statements of others.
 
     Args:
         frames: with labels, of all files that are one set.
 
     Returns:
-        One sentence for each name under which frames state different words.
+        One sentence for each key with different values.
 
     Raises:
         InputError: fingerprints of two levels, with a frame of each.
@@ -36,12 +36,12 @@ def check_levels(frames: Sequence["LabelledAtoms"]) -> list[str]:
                 words.setdefault(name, {}).setdefault(value, frame.where)
     if len(fingerprints) > 1:
         raise InputError(
-            f"labels of {len(fingerprints)} levels of theory stand in one set: {_listed(fingerprints)}; expected one. "
+            f"labels of {len(fingerprints)} levels of theory are in one set: {_listed(fingerprints)}; expected one. "
             "Give the frames of one level; those of another join a campaign as align.other_labels"
         )
     return [
-        f"Frames state different words under {name}: {_listed(found)}. They are used as labels of one level of theory; "
-        "leave those of another one out."
+        f"Frames state different values of {name}: {_listed(found)}. They are used as labels of one level of theory; "
+        "leave out those of another level."
         for name, found in words.items()
         if len(found) > 1
     ]

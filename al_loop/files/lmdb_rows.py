@@ -1,7 +1,7 @@
 """``python -I lmdb_rows.py FILE``: the rows of an aselmdb file as JSON, each behind its length (8 bytes).
 
-A process of its own: LMDB maps the file into memory, and one that was cut off or made up ends the process that reads
-it. The rows are compressed JSON; what is not, or is larger than ``LARGEST``, is an error, and nothing is executed.
+It runs as a separate process: LMDB maps the file into memory, and a damaged file can crash the process that reads it.
+The rows are compressed JSON; anything else, or more than ``LARGEST``, is an error, and nothing is executed.
 """
 
 import json

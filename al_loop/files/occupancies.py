@@ -1,4 +1,4 @@
-"""Disorder that a file states: partly occupied sites, and atoms that share one."""
+"""Detect disorder in a file: partially occupied sites, and atoms that share a site."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Site:
 def refuse_partial_occupancies(atoms: Atoms, where: str) -> None:
     """Refuse a frame whose per-atom occupancies, as PDB files have them, are partial.
 
-    A column of zeros only, which programs write that know none, states nothing.
+    A column of zeros only, which some programs write, counts as not stated.
 
     Raises:
         InputError: naming the atoms.
@@ -61,7 +61,7 @@ def refuse_partial_occupancies(atoms: Atoms, where: str) -> None:
 def cif_disorder(path: Path) -> list[str]:
     """Return what makes the structures of a CIF disordered, one entry for each site or pair of sites.
 
-    ASE keeps one atom of several that share a site, and drops the others without a word; hence the file's own list.
+    ASE keeps one of several atoms that share a site, and silently drops the others; hence the file's own list.
     """
     from ase.io.cif import parse_cif
 
@@ -75,7 +75,7 @@ def cif_disorder(path: Path) -> list[str]:
 
 
 def refuse_disorder(path: Path) -> None:
-    """Refuse a CIF with partial occupancies or atoms that share a site; other files are let through.
+    """Raise for a CIF with partial occupancies or atoms that share a site; other files pass.
 
     Raises:
         InputError: naming the sites.
@@ -89,7 +89,7 @@ def refuse_disorder(path: Path) -> None:
 
 
 def _disorder_of(sites: list[Site], copies: list[NDArray[np.float64]], cell: NDArray[np.float64]) -> list[str]:
-    """Sites at one place are one site; a full one holds one element with occupancies that add up to 1."""
+    """Merge sites at one position; a full site holds one element with occupancies that add up to 1."""
     found: list[str] = []
     left = list(range(len(sites)))
     while left:

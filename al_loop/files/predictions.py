@@ -1,4 +1,4 @@
-"""The committee's predictions on a frame that is written to a file, under the names that the field uses."""
+"""Write the committee's predictions of a frame to a file, under the field's usual keys."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from committee.prediction import Prediction
 
 @dataclass
 class StatedFrame:
-    """A frame with what al-loop states of it.
+    """A frame with al-loop's predictions.
 
     Attributes:
         atoms: the structure; own entries of its ``info`` and ``arrays`` are written beside what is stated.
@@ -39,7 +39,7 @@ class StatedFrame:
             self.arrays[names.LATENT_DISTANCE] = prediction.latent_distance
 
     def text(self) -> tuple[str, list[str]]:
-        """Return the frame as extended XYZ, and the names of own entries that no file can hold: they are left out.
+        """Return the frame as extended XYZ, and the names of entries that the format cannot hold, which are left out.
 
         Raises:
             InputError: entries that are too many for a file.

@@ -1,4 +1,4 @@
-"""One frame in a file: the structure, its label if it has one, and where both come from."""
+"""One frame in a file: structure, label if any, and provenance."""
 
 import json
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ class Record:
 
 
 def as_remark(provenance: Mapping[str, Any]) -> str:
-    """Return the remark of an imported label, which keeps where it came from."""
+    """Return the remark of an imported label, which holds its provenance."""
     return _REMARK + json.dumps(provenance)
 
 
 def origin(label: Label) -> dict[str, Any] | None:
-    """Where an imported label came from, None for one that was calculated here."""
+    """Return the provenance of an imported label, None for one that was calculated here."""
     if label.status is not LabelStatus.CONVERGED or not label.message.startswith(_REMARK):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Frames of alarms as extended XYZ: a frame is there as a whole or not at all."""
+"""Write frames of alarms as extended XYZ; each is written completely or not at all."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ _logger = logging.getLogger("al_loop")
 
 
 class SnapshotFile:
-    """Appends frames to a file; one that cannot be written (full disk) is warned of and never stops a run.
+    """Appends frames to a file; a failure (full disk) is logged and never stops a run.
 
     Args:
         path: the file; made with the first frame.
@@ -26,7 +26,7 @@ class SnapshotFile:
         self.stored = 0
 
     def add(self, frame: StatedFrame) -> bool:
-        """Append a frame and return whether it was stored; what was cut off by a full disk is taken away again."""
+        """Append a frame and return whether it was stored; an incomplete frame is removed again."""
         try:
             text, left_out = frame.text()
         except InputError as error:
@@ -37,7 +37,7 @@ class SnapshotFile:
             _append(self._path, text.encode())
         except OSError as error:
             _logger.warning(
-                "a frame could not be stored in %s (%s); the run goes on: make room or mend the permissions",
+                "a frame could not be stored in %s (%s); the run goes on: free space or fix the permissions",
                 self._path,
                 error.strerror or error,
             )

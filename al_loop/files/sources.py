@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, patterns) to the files with labels in it."""
+"""Find labelled files from given files, folders and patterns."""
 
 import glob
 import os
@@ -33,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """The files with labels among what a user named, and sentences on files that were passed over."""
+    """The labelled files, and notes on files that were skipped."""
 
     files: list[Source]
     notes: list[str]
@@ -118,8 +118,8 @@ def _unreadable(error: OSError) -> None:
 
 
 def _kind(path: Path) -> str | None:
-    """The format of a file that was found and not named; one that cannot be looked at may hold labels."""
-    with reading(path, "repair it or move it elsewhere, or name the files that are meant"):
+    """Return the format of a file found in a folder or pattern; an unreadable one may hold labels, so it raises."""
+    with reading(path, "repair it or move it elsewhere, or name the files to read"):
         return recognised(path)
 
 
@@ -142,7 +142,7 @@ def _one_per_run(sources: list[Source]) -> Sources:
 
 
 def trajectory_name(source: Source) -> str:
-    """Return what tells the frames of a file from those of others: its name, with the folder for outputs of codes."""
+    """Return a name that identifies the frames of a file: the file name, with the folder for outputs of codes."""
     stem = Path(plain_name(source.path)).stem
     generic = source.kind in {"vasprun", "vasp-outcar", "espresso", "cp2k", "orca", "aims", "gpaw"}
     return f"{printable(source.path.resolve().parent.name)}/{stem}" if generic else printable(source.path.stem)

@@ -1,4 +1,4 @@
-"""What a file states of a structure beside its atoms, in the product's own terms: charge, spin, masses, moments."""
+"""Charge, spin, masses and moments that a file states, converted to al-loop's conventions."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,7 +31,7 @@ _BARE_DEUTERON_U, DEUTERIUM_U = 2.01355, 2.014101778  # ASE's reader of cif take
 
 
 def as_stated(atoms: Atoms, where: str) -> Atoms:
-    """Bring what a frame states into the product's terms; the frame is changed and returned.
+    """Convert charge, spin, masses and moments of a frame; the frame is changed and returned.
 
     Afterwards ``atoms.info["charge"]`` (e) and ``atoms.info["spin"]`` (2S + 1) are plain ``int`` and stand under no
     other name, masses (u) are those of a column ``masses`` or ``mass``, and initial magnetic moments are (n,) or
@@ -62,13 +62,13 @@ def as_stated(atoms: Atoms, where: str) -> Atoms:
 
 
 def spin_remedy(electrons: int) -> str:
-    """Say which multiplicities a number of electrons can have, and which other conventions are no multiplicity."""
+    """Return a hint on the possible multiplicities of a number of electrons."""
     kind = "an odd" if lowest_multiplicity(electrons) == 1 else "an even"
     return f"use {kind} number up to {electrons + 1} (2S + 1, not S and not the number of unpaired electrons)"
 
 
 def _check_numbers(atoms: Atoms, where: str) -> None:
-    """Refuse atomic numbers that no element has; 0, an atom without an element, is for the caller to judge."""
+    """Raise for impossible atomic numbers; the caller handles 0, an atom without an element."""
     wrong = atoms.numbers[(atoms.numbers < 0) | (atoms.numbers > _HEAVIEST_Z)]
     if len(wrong):
         raise InputError(f"{where}: received the atomic number {wrong[0]}, expected 1 to {_HEAVIEST_Z}; correct it")
@@ -103,7 +103,7 @@ def _whole(name: str, value: Any, key: str, where: str) -> int:
 
 
 def _check_electrons(atoms: Atoms, where: str) -> None:
-    """Check a stated charge, and the multiplicity beside it; without a charge in the file the config may state one."""
+    """Check a stated charge and multiplicity; without a charge in the file the config may state one."""
     charge, multiplicity = atoms.info.get("charge"), atoms.info.get("spin")
     if charge is None:
         return

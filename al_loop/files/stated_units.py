@@ -1,4 +1,4 @@
-"""Units that a frame states under a name of its own: nothing is converted, so that others than eV and Å are refused."""
+"""Units that a frame states: nothing is converted, so units other than eV and Å are refused."""
 
 import re
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ _OTHER_SETS: Final = frozenset({"real", "electron", "si", "cgs", "atomic"})  # o
 
 
 def refuse_other_units(info: Mapping[Any, Any], where: str, *, labels: bool) -> None:
-    """Refuse a frame that states another unit than eV, Å and what is made of them.
+    """Raise for a frame that states units other than eV, Å and their combinations.
 
     Args:
-        info: what the frame says besides its structure, such as ``energy_unit``.
+        info: the frame's entries, such as ``energy_unit``.
         where: file and frame, for messages.
         labels: units of energies, forces and stresses count; otherwise those of lengths alone.
 

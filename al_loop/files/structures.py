@@ -25,13 +25,13 @@ _UNREADABLE: Final = "check that it is complete and that its ending names its fo
 
 @dataclass(frozen=True)
 class ChosenFrames:
-    """What is used of a file.
+    """The selected frames of a file.
 
     Attributes:
         path: the file.
-        count: how many frames it holds.
+        count: number of frames in the file.
         numbers: of the frames that are used, from 0.
-        frames: they themselves, without calculators; what the file states of them as ``as_stated`` says.
+        frames: the frames, without calculators; charge, spin, masses and moments as ``as_stated``.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class ChosenFrames:
 
     @property
     def note(self) -> str:
-        """Which frames are used, in words; empty for a file of one frame."""
+        """A note on the frames that are used; empty for a file of one frame."""
         if self.count == 1:
             return ""
         if len(self.numbers) > 1:
@@ -63,7 +63,7 @@ def choose_frames(path: Path, frames: Frames | None = None) -> ChosenFrames:
     Raises:
         InputError: no such file, a folder, a file that ASE cannot read, a choice of no frame, no atoms, a disordered
             structure, a statement that cannot be (see ``as_stated``), numbers beyond ``dft_interfaces.bounds``, or a
-            structure that no model could be asked about (see ``check_structures``).
+            structure that is invalid (see ``check_structures``).
     """
     named = f"structure file {path}"
     check_source(named, path, "name a file that ase.io.read opens; paths in a config are relative to it")
@@ -138,7 +138,7 @@ def _numbered(path: Path, count: int, numbers: list[int]) -> Iterator[Atoms]:
 
 
 def _refuse_cut(path: Path) -> None:
-    """Refuse a file of frames that is shorter than it says: ASE would look for every line that is missing."""
+    """Raise for a file that is shorter than it states: ASE would search for every missing line."""
     left = 0
     with path.open("rb") as file:
         for line in file:
@@ -147,10 +147,12 @@ def _refuse_cut(path: Path) -> None:
                 continue
             word = line.strip()
             if not word.isdigit():
-                return  # for ASE to say
+                return  # ASE reports it
             left = int(word[:18]) + 1
     if left > 1:
-        raise InputError(f"structure file {path} ends {left} lines before what its counts of atoms say; is it whole?")
+        raise InputError(
+            f"structure file {path} is {left} lines shorter than its atom counts require; check that it is complete"
+        )
 
 
 def _check_format(named: str, path: Path) -> None:

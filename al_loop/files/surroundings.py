@@ -21,12 +21,12 @@ _NONE: Final = ("none", "no")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a user says of the surroundings of structures.
+    """Cell and periodicity given by the user.
 
     Attributes:
-        cell: (3, 3) Å, rows are vectors; None where nothing is said.
+        cell: (3, 3) Å, rows are vectors; None if not given.
         vectors: the cell was given as vectors, so that its orientation counts too.
-        pbc: (3,) truth values; None where nothing is said: a cell that is given is periodic in all directions.
+        pbc: (3,) booleans; None if not given: a given cell is periodic in all directions.
     """
 
     cell: NDArray[np.float64] | None = None
@@ -51,13 +51,13 @@ class Surroundings:
             return
         if atoms.pbc.any() and tuple(atoms.pbc) != given:
             raise InputError(
-                f"{where} is periodic in {_directions(atoms.pbc)}, and --pbc says {_directions(given)}; leave --pbc "
+                f"{where} is periodic in {_directions(atoms.pbc)}, and --pbc states {_directions(given)}; leave --pbc "
                 "out, or correct the file"
             )
         missing = [name for name, vector, periodic in zip("abc", atoms.cell.array, given, strict=True)
                    if periodic and not vector.any()]  # fmt: skip
         if missing:
-            raise InputError(f"{where} has no cell vector {' and '.join(missing)}, and --pbc asks for one; give --cell")
+            raise InputError(f"{where} has no cell vector {' and '.join(missing)}, which --pbc needs; give --cell")
         atoms.pbc = given
 
     def _check_cell(self, atoms: Atoms, where: str) -> None:

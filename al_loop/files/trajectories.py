@@ -22,8 +22,8 @@ from al_loop.utils.paths import check_source
 LAMMPS = "lammps-dump-text"
 LAMMPS_BINARY = "lammps-dump-binary"
 XDATCAR = "vasp-xdatcar"
-_SAY_TYPES = "say which elements they are: --species Na,Cl"
-_REMEDY = "check that it is complete and that its numbers are numbers"
+_SAY_TYPES = "name the elements: --species Na,Cl"
+_REMEDY = "check that it is complete and that its numbers are valid"
 _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
 """LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""
@@ -176,7 +176,7 @@ def _whole(items: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _name_elements(items: dict[str, list[str]], names: Mapping[str, str], where: str) -> list[str]:
-    """Put symbols in place of the labels in a column ``element``, if there is one; return them in the order of ids."""
+    """Replace labels by symbols in the column ``element``, if there is one; return them in the order of ids."""
     title = next(name for name in items if name.startswith("ATOMS"))
     columns = title.split()[1:]
     if "element" not in columns:
@@ -192,7 +192,7 @@ def _name_elements(items: dict[str, list[str]], names: Mapping[str, str], where:
 
 
 def _types(path: Path, species: Species) -> list[str]:
-    """The symbols of LAMMPS types 1, 2, ..., as the user names them in their order or one by one (1=Na,2=Cl)."""
+    """Symbols of LAMMPS types 1, 2, ..., given in order or one by one (1=Na,2=Cl)."""
     if species.order:
         return list(species.order)
     numbers = sorted(int(label) for label in species.names if label.isdecimal())
@@ -208,7 +208,7 @@ def _known_units(name: str) -> str:
 
 
 def _check_types(path: Path, species: Sequence[str]) -> None:
-    """Refuse LAMMPS types whose elements nobody tells: the reader would take type 1 for hydrogen."""
+    """Raise for LAMMPS types without elements: the reader would treat type 1 as hydrogen."""
     from ase.io.formats import open_with_compression
 
     with open_with_compression(str(path), "r") as file:

@@ -1,4 +1,4 @@
-"""What the physics lane objected to, with the numbers taken out so that like counts with like."""
+"""Failures of the physics check, grouped by their reason without its numbers."""
 
 import re
 from collections import Counter
@@ -12,14 +12,14 @@ _NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 @dataclass(frozen=True)
 class PhysicsAlarm:
-    """One kind of objection in one round.
+    """One kind of failure in one round.
 
     Attributes:
         round: the round.
         kind: ``suspect`` or ``discard``.
         reason: with # in place of each number.
-        example: one reason as it was given.
-        frames: how many.
+        example: one full reason.
+        frames: number of frames.
     """
 
     round: int
@@ -30,7 +30,7 @@ class PhysicsAlarm:
 
 
 def physics_alarms(ledger: Ledger) -> list[PhysicsAlarm]:
-    """Return the objections of all rounds, the most frequent of each round first."""
+    """Return the failures of all rounds, the most frequent of each round first."""
     return [alarm for round_ in ledger.rounds() for alarm in _of_round(ledger, round_)]
 
 

@@ -1,4 +1,4 @@
-"""What the labels of each round cost, and why some gave none."""
+"""The cost of the labels of each round, and the reasons of failed ones."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Figures over rounds. Each takes plain data and returns a PNG, or None where there is nothing to show."""
+"""Figures over rounds. Each takes plain data and returns a PNG, or None without data."""
 
 from collections.abc import Sequence
 
@@ -64,13 +64,13 @@ def learning_curve(
 
 
 def verdict_bars(rounds: Sequence[RoundReport]) -> bytes | None:
-    """Stacked verdict counts by lane for each round; discarded frames are hatched."""
+    """Stacked verdict counts by check for each round; discarded frames are hatched."""
     if not any(report.frames for report in rounds):
         return None
     x = np.arange(len(rounds))
     floor = np.zeros(len(rounds))
     shown: dict[str, Patch] = {}
-    with axes("Verdicts by lane") as panel:
+    with axes("Verdicts by check") as panel:
         for lane, (name, colour) in LANES.items():
             for kind in ("trusted", "suspect", "discard"):
                 heights = np.array([r.verdicts_by_lane.get(lane, {}).get(kind, 0) for r in rounds], dtype=float)

@@ -1,4 +1,4 @@
-"""Which committee followed which: what each round trained, and what became of it."""
+"""The sequence of committees: what each round trained, and whether it was served."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Descent:
     Attributes:
         model_id: content hash.
         round: the round that trained it.
-        labels: it was trained on, None where that was not noted.
-        fate: served from when until when, or rejected and what stayed in its place.
-        served: it is the one that is served now.
+        labels: number of training labels, None if not recorded.
+        fate: the rounds in which it was served, or rejected and the model that was kept.
+        served: it is the currently served model.
         reason: why it was promoted or not.
     """
 
@@ -29,7 +29,7 @@ class Descent:
 
 
 def lineage(models: Sequence[ModelRecord], rounds: Sequence[RoundReport]) -> list[Descent]:
-    """Return all committees in the order of the rounds, the foundation that they rest on left out."""
+    """Return all committees in the order of the rounds, without the foundation."""
     reasons = {report.round: report.promotion_reason for report in rounds}
     promoted = sorted((m for m in models if m.served_since is not None), key=lambda m: m.served_since or 0)
     latest = promoted[-1].model_id if promoted else None
@@ -50,7 +50,7 @@ def _fate(model: ModelRecord, promoted: Sequence[ModelRecord], *, decided: bool)
     if model.served_since is None:
         before = [m for m in promoted if (m.served_since or 0) <= model.round]
         stays = f"the model of round {before[-1].round}" if before else "the foundation"
-        return f"rejected; {stays} stays" if decided else "not judged yet"
+        return f"rejected; {stays} stays" if decided else "not evaluated yet"
     after = [m for m in promoted if (m.served_since or 0) > model.served_since]
     until = f", replaced in round {after[0].served_since}" if after else ", served now"
     return f"promoted in round {model.served_since}{until}"

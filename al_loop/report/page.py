@@ -40,12 +40,12 @@ class ReportData:
         evaluations: arrays over the held-out frames by round (``al_loop.stages.evaluate.errors.Evaluation.arrays``).
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
-        chosen: frames that rounds asked labels for.
-        costs: of the labels, by round.
+        chosen: frames that were selected for labels.
+        costs: cost of the labels, by round.
         models: all trained committees.
-        alarms: what the physics lane objected to.
+        alarms: failures of the physics check.
         validation: tables of a validation, if there was one.
-        open_round: a round that has begun and is not finished, with its finished stages; empty without one.
+        open_round: the unfinished round with its finished stages; empty without one.
     """
 
     config: dict[str, Any]
@@ -81,13 +81,13 @@ def gather(ledger: Ledger, folder: Path) -> ReportData:
 
 
 def _open_round(ledger: Ledger) -> str:
-    """The round that is not finished, in words."""
+    """A sentence on the unfinished round."""
     unfinished = [(n, stages) for n, stages in ledger.progress(REPORT_STAGE).items() if REPORT_STAGE not in stages]
     return "".join(f"round {n} is open; finished stages: {', '.join(stages)}" for n, stages in unfinished[-1:])
 
 
 def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[int, dict[str, Any]]:
-    """Arrays of the last round that has any: a round without held-out labels has none."""
+    """Arrays of the last round with held-out labels."""
     for report in reversed(rounds):
         arrays = ledger.get_arrays(f"evaluation/{report.round}")
         if arrays:
@@ -104,13 +104,13 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
 
 def _stopped(data: ReportData) -> str:
-    """Which criterion ended the campaign after its last finished round; empty if it went on."""
+    """The criterion that ended the campaign after its last finished round; empty if none did."""
     last = data.rounds[-1].round if data.rounds else None
     return next((e.message for e in reversed(data.events) if e.kind == STOPPED and e.round == last), "")
 
 
 def render_report(data: ReportData) -> str:
-    """Return the report as HTML without references to anything outside of it."""
+    """Return the report as self-contained HTML."""
     environment = Environment(
         loader=PackageLoader("al_loop.report"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Stress parity, and whether the uncertainty is as large as the errors are."""
+"""Stress parity, and calibration of the uncertainty."""
 
 from typing import Any
 

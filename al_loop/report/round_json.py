@@ -16,7 +16,7 @@ def as_dict(report: RoundReport) -> dict[str, Any]:
     """Return the JSON of one round in ``al-loop status --json``.
 
     Besides the fields of RoundReport: ``force_mae_foundation`` and ``force_mae_served`` (eV/Å, held-out frames;
-    None before they are labelled). Numbers that are not finite become None, which JSON can say.
+    None before they are labelled). Non-finite numbers become None.
     """
     held_out = report.held_out
     flat = {
@@ -35,7 +35,7 @@ def from_dict(data: dict[str, Any]) -> RoundReport:
     Raises:
         InputError: a field without default is missing, or a value is of another kind.
     """
-    with reading("a round's report", "restore the ledger from a backup: the report in it is damaged"):
+    with reading("a round's report", "the report in the ledger is damaged; restore the ledger from a backup"):
         known = {field.name: data[field.name] for field in fields(RoundReport) if field.name in data}
         time = known.get("time_to_suspect")
         return RoundReport(
@@ -54,7 +54,7 @@ def finished_rounds(ledger: Ledger) -> list[RoundReport]:
 
 
 def reports_in(progress: Mapping[int, Mapping[str, dict[str, Any] | None]]) -> list[RoundReport]:
-    """Return the reports in what ``Ledger.progress`` returned for the stage ``report``."""
+    """Return the reports from the result of ``Ledger.progress`` for the stage ``report``."""
     reports = (stages.get(REPORT_STAGE) for stages in progress.values())
     return [from_dict(report) for report in reports if report is not None]
 
@@ -68,7 +68,7 @@ def _figures(data: dict[str, Any] | None) -> ErrorFigures | None:
 
 
 def jsonable(value: Any) -> Any:
-    """Return ``value`` made of what JSON can say: numpy numbers become Python's, numbers that are not finite None."""
+    """Return ``value`` as valid JSON data: numpy numbers become Python's, non-finite numbers None."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

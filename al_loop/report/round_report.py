@@ -1,4 +1,4 @@
-"""A round's figures on held-out frames, and the whole report of a round."""
+"""Errors of a round on held-out frames, and the complete report of a round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,11 +40,11 @@ def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | N
 
 @dataclass(frozen=True)
 class Gated:
-    """What the gate said of the frames that a round explored.
+    """The gate's verdicts on the explored frames of a round.
 
     Attributes:
-        by_lane: lane that decided -> kind -> count.
-        lanes: lane -> kind -> count of what each lane said by itself.
+        by_lane: deciding check -> kind -> count.
+        lanes: check -> kind -> count of the verdicts of each check on its own.
         verdicts: trajectory, step and verdict of every frame.
     """
 
@@ -61,13 +61,13 @@ def round_report(
     stages: Mapping[str, Mapping[str, Any]],
     seconds: Mapping[str, float],
 ) -> RoundReport:
-    """Put a finished round together.
+    """Return the report of a finished round.
 
     Args:
         config: the campaign.
         round_: the round.
-        gated: what the gate said.
-        ended: every outcome of the round's labels.
+        gated: the gate's verdicts.
+        ended: all finished labels of the round, failed ones included.
         stages: results of its stages, by name.
         seconds: wall time by stage.
     """
@@ -100,7 +100,7 @@ def round_report(
 
 
 def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]) -> dict[str, Any]:
-    """How often the calibrated bound held on test frames, and how often the tolerance among trusted ones."""
+    """Coverage of the calibrated bound on test frames, and of the tolerance among trusted ones."""
     if calibration is None or not test.any():
         return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}
     counted = calibration.coverage(*_per_frame(evaluation, test))
@@ -125,7 +125,7 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
 
 
 def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[_Values, _Values, _Values]:
-    """Errors, spreads and latent distances of the atoms of the chosen frames."""
+    """Errors, uncertainties and latent distances of the atoms of selected frames."""
 
     def of(values: _Values) -> _Values:
         return [values[i] for i in np.flatnonzero(chosen)]

@@ -1,4 +1,4 @@
-"""Figures over held-out frames. Each takes plain data and returns a PNG, or None where there is nothing to show."""
+"""Figures over held-out frames. Each takes plain data and returns a PNG, or None without data."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def _parity(title: str, quantity: str, unit: str, dft: NDArray[Any], models: dic
 
 
 def uncertainty_against_error(evaluation: Arrays, tolerance: float, threshold: float | None) -> bytes | None:
-    """Largest force error of each held-out frame against the uncertainty that the gate judges it by.
+    """Largest force error of each held-out frame against the uncertainty that the gate uses.
 
     Args:
         evaluation: arrays of the served model.

@@ -1,4 +1,4 @@
-"""Frames that were chosen for a label: why, how uncertain each atom was, and how wrong the model turned out to be."""
+"""Frames selected for labels: the reason, the uncertainty of each atom, and the error of the model."""
 
 import math
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ChosenFrame:
-    """One frame that a round asked a label for, as the model saw it that chose it.
+    """One frame selected for a label, with the predictions of the selecting model.
 
     Attributes:
         frame_id: content hash.
-        round: the round that chose it.
+        round: the round that selected it.
         reason: ``audit``, ``unphysical``, ``farthest point`` or ``representative``.
         said: the gate's verdict with its reason.
         atoms: the structure, n atoms.
         uncertainty: (n,) force uncertainty of each atom in eV/Å, NaN where there is none.
         forces_served: (n, 3) eV/Å.
         forces_foundation: (n, 3) eV/Å, NaN where there are none.
-        label: its outcome, None while it is waited for.
+        label: the label or failure, None until it is finished.
     """
 
     frame_id: str
@@ -52,7 +52,7 @@ class AuditError:
 
     Attributes:
         round: the round.
-        frames: how many frames with a label the figures rest on.
+        frames: number of labelled frames.
         foundation: mean absolute error of the force components, eV/Å.
         served: the same of the model that was served when they were drawn.
     """
@@ -64,11 +64,11 @@ class AuditError:
 
 
 def chosen_frames(ledger: Ledger, ended: Sequence[LabelledFrame]) -> list[ChosenFrame]:
-    """Read the chosen frames of all rounds, in the order of the rounds.
+    """Read the selected frames of all rounds, in the order of the rounds.
 
     Args:
         ledger: of the campaign.
-        ended: frames with an outcome, failures included.
+        ended: frames with a finished label, failures included.
     """
     labels = {frame.frame_id: frame.label for frame in ended if frame.role is Role.EXPLORE}
     found: list[ChosenFrame] = []
@@ -97,7 +97,7 @@ def _frames(
 
 
 def audit_errors(frames: Sequence[ChosenFrame]) -> list[AuditError]:
-    """Return the errors on each round's random audit; a round without a labelled one is left out."""
+    """Return the errors on each round's random audit; rounds without labelled audit frames are left out."""
     errors = []
     for round_ in sorted({frame.round for frame in frames}):
         audited = [f for f in frames if f.round == round_ and f.reason == AUDIT and _forces(f) is not None]
@@ -116,7 +116,7 @@ def _forces(frame: ChosenFrame) -> Array | None:
 
 
 def for_viewer(frames: Sequence[ChosenFrame]) -> list[dict[str, Any]]:
-    """Return what the page's viewer draws, newest round first, as plain JSON; bounded in frames and atoms."""
+    """Return the data of the page's viewer, newest round first, as plain JSON; bounded in frames and atoms."""
     shown: list[dict[str, Any]] = []
     atoms = 0
     for frame in sorted(frames, key=lambda frame: -frame.round):

@@ -1,4 +1,4 @@
-"""The look of the report's figures, and how a figure becomes part of a page."""
+"""The style of the report's figures, and their embedding in the page."""
 
 import base64
 from collections.abc import Iterator

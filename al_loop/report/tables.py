@@ -1,4 +1,4 @@
-"""What the report derives from its data: figures, totals and intervals."""
+"""Figures, totals and intervals derived from the data of a report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def figures_of(
     evaluations: Mapping[int, dict[str, Any]],
     audit: Sequence[AuditError] = (),
 ) -> dict[str, bytes | None]:
-    """Return every figure as a PNG, None where there is nothing to show yet."""
+    """Return every figure as a PNG, None without data."""
     figures = {
         "learning_forces": learning_curve(rounds, "force_mae", "Forces against DFT", "eV/Å", audit=audit),
         "learning_energy": learning_curve(rounds, "energy_mae", "Energy against DFT", "meV/atom", 1000.0),

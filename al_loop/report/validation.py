@@ -1,4 +1,4 @@
-"""Reads what a validation left in the campaign's folder, whatever its shape: it is shown, never relied on."""
+"""Tables of a ``validation.json`` in the campaign's folder, for display only, whatever its shape."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Table:
     """Rows of text under a title.
 
     Attributes:
-        title: where in the file it stands.
+        title: its place in the file.
         columns: names.
         rows: one text for each column.
     """
@@ -29,15 +29,15 @@ class Table:
 
 
 def validation_tables(folder: Path) -> list[Table]:
-    """Return the tables of ``validation.json``: each list of records becomes one, and what stands beside them another.
+    """Return the tables of ``validation.json``: one for each list of records, and one for all other values.
 
-    No file gives no tables; one that cannot be read, a table that says so.
+    Without a file there are no tables; an unreadable file gives a table with the error.
     """
     path = folder / VALIDATION_NAME
     if not path.exists():
         return []
     try:
-        with reading(path, "let `al-loop validate` write it again"):
+        with reading(path, "write it again with `al-loop validate`"):
             if path.stat().st_size > _MOST_BYTES:
                 return [Table(VALIDATION_NAME, ["not shown"], [[f"larger than {_MOST_BYTES} bytes"]])]
             return list(_tables(json.loads(path.read_bytes()), "", 0))

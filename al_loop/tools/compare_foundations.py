@@ -1,4 +1,4 @@
-"""Which foundation to start from: several of them on the user's own labelled frames."""
+"""Compare foundation models on labelled frames, and recommend one."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ MUCH_FASTER = 1.5
 
 @dataclass(frozen=True)
 class FoundationScore:
-    """One foundation on the labelled frames, untrained; None where the labels do not allow a figure.
+    """Errors of one untrained foundation on the labelled frames; None where labels are missing.
 
     Attributes:
-        foundation: as it was named.
-        level_of_theory: what its energies mean.
+        foundation: name as on the command line.
+        level_of_theory: of its energies.
         force_mae_eV_per_A: over all components.
         energy_mae_eV_per_atom: after the reference shifts of each element were fitted out.
         stress_mae_eV_per_A3: over the frames where both have a stress.
@@ -59,8 +59,8 @@ class Comparison:
 
     Attributes:
         frames: number of frames.
-        atoms: number of atoms in all.
-        mean_force_eV_per_A: mean absolute component of the labelled forces, the error of predicting none.
+        atoms: total number of atoms.
+        mean_force_eV_per_A: mean absolute component of the labelled forces, the error of predicting zero.
         scores: one for each foundation.
         start_from: the foundation to start from.
         reason: why, in a sentence.
@@ -94,7 +94,7 @@ def compare_foundations(
         frames: labelled frames, see ``read_labelled``.
         foundations: settings, see ``parse_foundation``.
         advance: called with the name of each foundation before it is evaluated.
-        atom_energies_eV: of isolated atoms at the level of the labels, by symbol; they count where the labels are too
+        atom_energies_eV: of isolated atoms at the level of the labels, by symbol; used if the labels are too
             few to fit a shift for each element.
 
     Raises:
@@ -109,8 +109,8 @@ def compare_foundations(
     known = np.isfinite(forces).all(axis=1) if len(forces) else np.zeros(0, dtype=bool)
     if not known.any():
         raise InputError(
-            f"no frame has forces among the {len(frames)} that were read, and foundations are ranked by them; give "
-            "frames with forces besides, or say under which name they stand with --forces-key"
+            f"none of the {len(frames)} frames has forces, which rank the foundations; give frames with forces, "
+            "or name their key with --forces-key"
         )
     needed = _needed_atoms(frames, atom_energies_eV or {})
     scores = []
@@ -126,8 +126,8 @@ def compare_foundations(
     mean_force = float(np.abs(forces[known]).mean())
     if ranked[0].force_mae_eV_per_A >= mean_force:
         reason += (
-            f"; but predicting no forces at all would be as good ({mean_force:.3f} eV/Å): check the units of the labels"
-            " and that they belong to these structures"
+            f"; but predicting zero forces would be as accurate ({mean_force:.3f} eV/Å): check the units of the labels"
+            " and whether they belong to these structures"
         )
     return Comparison(
         frames=len(frames),
@@ -143,7 +143,7 @@ def compare_foundations(
 
 @dataclass(frozen=True)
 class _Answers:
-    """Energies (f,) eV, forces (N, 3), stresses (f, 6) in NaN where there is none, and seconds for all of it."""
+    """Energies (f,) eV, forces (N, 3), stresses (f, 6), NaN if there is none, and the wall time."""
 
     energies: Array
     forces: Array
@@ -217,7 +217,7 @@ def _energy_mae(energies: Array, frames: Sequence[LabelledAtoms], atom_shifts_eV
 
 
 def _needed_atoms(frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str, float]) -> dict[str, float]:
-    """Isolated atoms of all elements, where the energies are too few to fit shifts; else none."""
+    """Isolated-atom energies of all elements if there are too few frames to fit shifts, else none."""
     numbers = [frame.atoms.numbers for frame in frames if np.isfinite(frame.energy_eV)]
     symbols = {chemical_symbols[z] for row in numbers for z in row}
     if not numbers or _shifts_can_be_fitted(numbers) or not symbols <= atom_energies_eV.keys():
@@ -226,7 +226,7 @@ def _needed_atoms(frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str
 
 
 def _shifts_can_be_fitted(numbers: Sequence[NDArray[np.integer]]) -> bool:
-    """Whether a fit leaves anything of the errors."""
+    """Whether there are more frames than independent compositions."""
     return len(numbers) > _independent_compositions(numbers)
 
 

@@ -1,4 +1,4 @@
-"""Foundations named in one word on the command line."""
+"""Foundation models as named on the command line."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -54,7 +54,7 @@ def parse_foundation(foundation: FoundationArgument, device: Literal["cpu", "cud
 
 
 def title(foundation: Foundation) -> str:
-    """How a table calls a foundation: as it is named on the command line."""
+    """Return the name of a foundation for tables, as on the command line."""
     if isinstance(foundation, CalculatorSettings):
         return f"calculator:{foundation.import_path}"
     return ":".join(filter(None, (foundation.kind, foundation_name(foundation), foundation.mode)))

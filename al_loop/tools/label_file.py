@@ -1,4 +1,4 @@
-"""Labels for the structures of a file, outside any campaign: ``al-loop label``."""
+"""Label the structures of a file without a campaign: ``al-loop label``."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,13 +25,13 @@ from committee.atomic_write import replacing_path
 
 @dataclass(frozen=True)
 class LabelledStructures:
-    """What came of a file of structures.
+    """Result of labelling a file.
 
     Attributes:
         written: number of labels in the file.
         level_of_theory: of the labels, in words.
         cost_s: wall time of all calculations.
-        failed: reasons, by the index of the structure in its file.
+        failed: index of the structure in its file -> reason.
     """
 
     written: int
@@ -45,15 +45,15 @@ def label_structures(
 ) -> LabelledStructures:
     """Label each structure of a file with an engine, on this machine, and write the labels as extended XYZ.
 
-    Finished labels are kept in ``<to>-labels`` beside the result: the same call goes on where it was interrupted.
-    What ``al-loop import`` and ``al-loop train`` read is written: energy, forces and stress under ``REF_`` names. Own
-    entries of a structure's ``info`` and ``arrays`` stay with it; results and labels that stood there do not.
+    Finished labels are kept in ``<to>-labels``: the same call resumes after an interruption.
+    The output has the keys that ``al-loop import`` and ``al-loop train`` read (``REF_``). The user's own
+    entries of ``info`` and ``arrays`` are kept; earlier results and labels are not.
 
     Args:
         structures: any file of structures that ASE reads, or .aselmdb; ``charge`` and ``spin`` in its ``info``.
         settings: engine, limits, retries and workers.
-        to: the result, which appears once it is complete; structures without a label are left out.
-        advance: called with the number of structures that ended.
+        to: the output, which appears once it is complete; structures without a label are left out.
+        advance: called with the number of finished structures.
 
     Raises:
         InputError: a file that cannot be read or written, elements that the engine does not know, or a queue.
@@ -68,7 +68,7 @@ def label_structures(
     failed = {index: failure_in_words(label) for index, label in enumerate(labels) if label.energy_eV is None}
     if len(failed) == len(labels):
         raise CampaignError(
-            f"{structures}: none of {len(labels)} structures has a label; the first ended by {failed[0]}"
+            f"{structures}: none of {len(labels)}structures has a label; the first failed with {failed[0]}"
         )
     told: dict[str, Any] = {
         "engine": settings.engine.engine,
@@ -85,7 +85,7 @@ def label_structures(
 
 
 def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
-    """Structures and their own entries, which must be such that the result can hold them."""
+    """Structures and their own entries, checked to be representable in the output."""
     frames, entries = [], []
     check_source(str(structures), structures, "name a file of structures")
     rows = structures.suffix == ".aselmdb"

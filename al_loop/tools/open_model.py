@@ -1,4 +1,4 @@
-"""A model to work with beside the loop: a checkpoint, or what a campaign serves."""
+"""Open a model: a checkpoint, or the served model of a campaign."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _NOT_BY_NAME = "load it yourself"  # in the message about a foundation whose wei
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A committee and what counts as sound physics for it.
+    """A committee and the limits of its physics check.
 
     Attributes:
         potential: the committee.

@@ -1,4 +1,4 @@
-"""A committee from files of labelled frames, outside any campaign: ``al-loop train``."""
+"""Train a committee on files of labelled frames without a campaign: ``al-loop train``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,16 +41,16 @@ _Placed = dict[str, tuple[str, TrainingFrame]]  # id of a frame -> its place in 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a committee is made of labelled frames.
+    """Settings of a training on labelled frames.
 
     Attributes:
         committee: the heads.
         training: the fit.
         gate: tolerance and confidence of a calibration.
         keys: names of the labels in files of frames; None for the usual ones, see ``keys_of``.
-        level_of_theory: of the labels, in words.
+        level_of_theory: of the labels, as free text.
         seed: of the heads and of the bootstrap.
-        check: refuse labels whose unit, sign or order does not fit the foundation, and leave outliers out.
+        check: raise for labels with a wrong unit, sign or order, and leave outliers out.
     """
 
     committee: CommitteeSettings
@@ -64,12 +64,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
         frames: number of training frames.
-        labels: how many of them have which; what a frame lacks has no weight in the fit.
-        notes: what was merged, set apart or left out of the files, in sentences.
+        labels: number of frames by their labels; missing parts have no weight in the fit.
+        notes: sentences on frames that were merged, separated or left out.
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
         force_mae_foundation_eV_per_A: the foundation's own on the same frames.
         calibration: in one sentence; empty without calibration frames.
@@ -96,16 +96,16 @@ def train_on_files(
 ) -> Trained:
     """Train a committee on labelled frames and write its checkpoint; outliers among the labels are left out.
 
-    Features and tangents are kept in ``<to>-tangents``: the same call goes on where it was interrupted, and a later
+    Features and tangents are kept in ``<to>-tangents``: the same call resumes after an interruption, and a later
     one with more frames computes only the new ones.
 
     Args:
         labelled: frames with energies, forces or both: files, folders and patterns, see ``find_sources``; isolated
             atoms among them are the elements' energies.
-        foundation: what the committee stands on.
+        foundation: of the committee.
         to: the checkpoint's folder; another checkpoint there is replaced once the new one is complete.
         recipe: everything else.
-        calibration_files: labelled frames of other trajectories; without them nothing is ever trusted.
+        calibration_files: labelled frames of other trajectories; without them no frame is trusted.
         advance: called with the number of frames and epochs that are done.
 
     Raises:
@@ -172,7 +172,7 @@ def _named(paths: Path | Sequence[Path]) -> str:
 
 
 def _to_calibrate(paths: Sequence[Path], recipe: Recipe) -> tuple[_Placed, tuple[str, ...]]:
-    """Frames with forces, which are what a calibration is about, and what is to be said of the others."""
+    """Frames with forces, which a calibration needs, and a note on the others."""
     read = read_labelled(paths, recipe.keys)
     frames = _frames(read, recipe)
     held = {name: placed for name, placed in frames.items() if placed[1].forces_eV_per_A is not None}
@@ -203,7 +203,7 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
 
 
 def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> list[str]:
-    """Take out the labels that are far from the foundation and from how the others differ from it, and name them."""
+    """Leave out outliers among the labels, and list them."""
     ids, compared = [], []
     for name, (_, frame) in placed.items():
         (answer,) = foundation_predictions(backbone, [frame.atoms])

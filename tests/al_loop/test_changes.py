@@ -48,9 +48,9 @@ def test_a_setting_that_an_earlier_release_did_not_have_is_no_change_at_its_defa
 
 
 def test_a_setting_that_an_earlier_release_did_not_have_counts_where_it_is_set():
-    assert told(lambda stored: stored["train"].pop("epochs")) == ["train.epochs (not set then, 50 now)"]
-    assert told(lambda stored: stored.pop("train")) == ["train.epochs (not set then, 50 now)"]
-    assert told(lambda stored: stored["systems"][1].pop("ensemble")) == ["systems[1].ensemble (not set then, npt now)"]
+    assert told(lambda stored: stored["train"].pop("epochs")) == ["train.epochs (was not set, is 50)"]
+    assert told(lambda stored: stored.pop("train")) == ["train.epochs (was not set, is 50)"]
+    assert told(lambda stored: stored["systems"][1].pop("ensemble")) == ["systems[1].ensemble (was not set, is npt)"]
     assert told(lambda stored: stored["label"]["engine"].pop("arguments")) == ["label.engine.arguments.a"]
 
 
@@ -62,15 +62,15 @@ def test_a_setting_that_a_release_removed_is_named():
 
     assert told(older) == [
         "label.engine.arguments.b",
-        "magic ({'on': True} then, unknown to this release)",
-        "select.wishes (3 then, unknown to this release)",
+        "magic (was {'on': True}, unknown to this release)",
+        "select.wishes (was 3, unknown to this release)",
     ]
 
 
 def test_other_values_are_told_with_both():
     assert told(lambda stored: None, train={"epochs": 60, "loss": "huber"}) == [
-        "train.epochs (50 then, 60 now)",
-        "train.loss (squared then, huber now)",
+        "train.epochs (was 50, is 60)",
+        "train.loss (was squared, is huber)",
     ]
     assert told(lambda stored: None, systems=SETTINGS["systems"][:1]) == ["systems"]
     assert told(lambda stored: None, explore={"temperatures_K": [300, 400]}) == ["explore.temperatures_K"]

@@ -328,7 +328,7 @@ def test_a_server_that_does_not_answer(config_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("number", NO_ROOM)
-def test_no_room_is_an_error_that_a_person_can_mend(
+def test_no_room_is_an_error_that_a_person_can_fix(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended, logged_to(tmp_path / LOG_NAME):
@@ -336,7 +336,7 @@ def test_no_room_is_an_error_that_a_person_can_mend(
     assert ended.value.exit_code == 1
     said = capsys.readouterr().err
     assert f"{os.strerror(number)}: 'frames.traj'" in said
-    assert "Make room (df, quota, ulimit -f), then run the same command" in said
+    assert "Free space, then run the same command" in said
 
 
 def test_a_log_of_another_time_does_not_disturb(started: Config, config_path: Path) -> None:

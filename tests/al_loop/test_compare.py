@@ -251,7 +251,7 @@ def test_labels_of_other_structures_are_noticed(labelled: Path, tmp_path: Path) 
 
     code, out, _ = invoke(rewrite(labelled, tmp_path, shuffle), "--foundation", "sevennet:7net-0")
     assert code == 0
-    assert "predicting no forces at all would be as good" in " ".join(out.split())
+    assert "predicting zero forces would be as accurate" in " ".join(out.split())
 
 
 def test_names_go_there_and_back() -> None:

@@ -25,13 +25,13 @@ def refused(tmp_path, text):
 def test_a_code_without_an_engine_of_its_own_goes_by_ase(tmp_path) -> None:
     told = refused(tmp_path, WHOLE.replace("FOUNDATION", "sevennet").replace("ENGINE", "orca"))
     assert "unknown engine 'orca'" in told
-    assert "is engine ase with its ASE calculator" in told
+    assert "use engine: ase with its ASE calculator" in told
 
 
 def test_uma_is_kind_fairchem(tmp_path) -> None:
     told = refused(tmp_path, WHOLE.replace("FOUNDATION", "uma").replace("ENGINE", "pyscf"))
     assert "unknown kind 'uma'" in told
-    assert "UMA and eSEN are kind fairchem" in told
+    assert "For UMA and eSEN use kind: fairchem" in told
 
 
 def test_a_missing_block_points_to_the_template(tmp_path) -> None:

@@ -62,7 +62,7 @@ def test_without_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
-    assert "Everything needed is there." in result.stdout
+    assert "Everything needed is available." in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,7 +179,7 @@ def test_the_table_tells_optional_from_needed() -> None:
     lines = [Finding("gpaw", False, "not installed", "pip install gpaw", needed=False), Finding("ase", True, "3.29")]
     print_findings(lines, Console(file=output, width=100))
     assert "optional" in output.getvalue()
-    assert "Everything needed is there." in output.getvalue()
+    assert "Everything needed is available." in output.getvalue()
     print_findings([Finding("[torch]", False, "not installed", "pip install torch")], Console(file=output, width=100))
     assert "Needed and missing: [torch]" in output.getvalue()
 

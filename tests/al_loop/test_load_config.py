@@ -87,9 +87,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "missing block": ({"explore": DELETE}, ["explore: missing"]),
     "missing name": ({"name": DELETE}, ["name: missing", "Name of the campaign"]),
     "name with a slash": ({"name": "a/b"}, ["name: received 'a/b'", "letters, digits"]),
-    "unit on a list": ({"explore.temperatures_K": "300 K"}, ["temperatures_K", "'300 K'", "without unit", "[300]"]),
+    "unit on a list": ({"explore.temperatures_K": "300 K"}, ["temperatures_K", "'300 K'", "without a unit", "[300]"]),
     "unit in a list": ({"explore.temperatures_K": ["300 K"]}, ["temperatures_K[0]", "'300 K'", "write 300"]),
-    "unit on a number": ({"explore.timestep_fs": "0.5 fs"}, ["timestep_fs", "without unit", "fs", "write 0.5"]),
+    "unit on a number": ({"explore.timestep_fs": "0.5 fs"}, ["timestep_fs", "without a unit", "fs", "write 0.5"]),
     "number for a list": ({"explore.temperatures_K": 300}, ["expected a list, for example [300]", "received 300"]),
     "no temperatures": ({"explore.temperatures_K": []}, ["temperatures_K: received []", "at least one"]),
     "text for a number": ({"explore.steps": "many"}, ["explore.steps: expected a whole number", "'many'"]),
@@ -525,7 +525,9 @@ def test_the_schema_describes_every_block() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
     assert schema["properties"].keys() == Config.model_fields.keys()
-    assert schema["$defs"]["ExploreSettings"]["properties"]["temperatures_K"]["description"].startswith("One set")
+    assert schema["$defs"]["ExploreSettings"]["properties"]["temperatures_K"]["description"].startswith(
+        "Temperatures of exploration"
+    )
     assert schema["$defs"]["GPAWSettings"]["properties"]["cores"]["description"].startswith("Cores of one")  # inherited
 
 

@@ -165,7 +165,7 @@ def test_the_report_and_the_terminal_count_each_lane_by_itself(report_data: Repo
     console = Console(width=160, record=True, file=io.StringIO())
     print_round(report, console)
     shown = console.export_text()
-    assert "each lane by itself" in shown
+    assert "each check on its own" in shown
     assert re.search(r"latent distance +79 +31 +0", shown)
     print_round(dataclasses.replace(report, lanes={}), console)  # of an earlier version
-    assert "each lane by itself" not in console.export_text()
+    assert "each check on its own" not in console.export_text()

@@ -26,7 +26,7 @@ def test_each_model_says_what_became_of_it(report_data: ReportData) -> None:
         "rejected; the model of round 1 stays",
         "promoted in round 3, served now",
     ]
-    assert lineage(models[:1], [])[0].fate == "not judged yet"
+    assert lineage(models[:1], [])[0].fate == "not evaluated yet"
 
 
 def test_the_audit_counts_labelled_frames_that_were_drawn_for_it(report_data: ReportData) -> None:

@@ -196,7 +196,7 @@ def test_outputs_of_a_code_are_imported_together_or_not_at_all(ledgers, config, 
         (tmp_path / "runs" / name / "OUTCAR").write_text(text)
     bare = write_bare(tmp_path / "bare.extxyz", steps[4].atoms)
     given = [tmp_path / "runs", bare]
-    with pytest.raises(InputError, match=r"runs/a/OUTCAR, step 1 has a label, and nothing says of which level"):
+    with pytest.raises(InputError, match=r"runs/a/OUTCAR, step 1 has a label, and without a level of theory"):
         import_file(second, config, given, campaign_level=LEVEL)
     (tmp_path / "runs" / "b" / "OUTCAR").write_text(outcar(calculated(1), [True]))
     with pytest.raises(InputError, match=r"runs/b/OUTCAR, step 1 .*Au.*Nothing was imported"):
@@ -264,7 +264,7 @@ def test_an_import_that_was_killed_is_told_and_completed(
         assert told in said("status", str(tmp_path / "c.yaml"))
         other = many_labelled(tmp_path / "other.extxyz", 2)
         assert told in said("import", str(tmp_path / "c.yaml"), str(other), "--level", "engine", "--no-check")
-        assert "had not ended; this one completes it" in said(*words)
+        assert "was interrupted; this one completes it" in said(*words)
         status = json.loads(said("status", str(tmp_path / "c.yaml"), "--json"))
         assert status["unfinished_imports"] == []
         assert (ledger.waiting().labels, ledger.waiting().suspects) == (count, 1)
@@ -347,7 +347,7 @@ def test_isolated_atoms_are_imported_as_energies_and_never_as_frames(ledgers, co
     assert taken.align.isolated_atoms_eV == {"Cu": 3.7, "Ag": 2.0}
     assert "3.7 eV and an imported file 3.51 eV: the config's is used" in remarks[0]
     assert with_imported_atoms(config, {"Cu": 3.51})[0].align.isolated_atoms_eV == {"Cu": 3.51}
-    with pytest.raises(InputError, match="nothing says of which level"):
+    with pytest.raises(InputError, match="without a level of theory"):
         import_file(second, config, path, campaign_level=LEVEL)
 
 

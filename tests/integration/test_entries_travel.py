@@ -135,7 +135,7 @@ def test_what_a_file_says_survives_every_step(
     assert "campaign" not in read(again, 0).info["al_loop"]
     said = al_loop("import", config, exported, "--no-check")
     assert "0 of them new" in said
-    assert "stored before" not in said
+    assert "already stored" not in said
     edited = read(first, ":")
     for atoms in edited:
         atoms.info["id"] = 8

@@ -152,7 +152,7 @@ def test_fault_worker_frozen(small_campaign, undisturbed):
     wait(process, campaign)
     survived(campaign, undisturbed, again=1)
     said = " ".join((campaign.config.parent / "output.txt").read_text().split())
-    assert "worker_000 has shown no sign of life for 5 s" in said
+    assert "worker_000 has sent no heartbeat for 5 s" in said
     record("worker_frozen", trials=1, ends="the campaign kills it, starts another one and goes on")
 
 

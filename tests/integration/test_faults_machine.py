@@ -51,7 +51,7 @@ def test_fault_files_may_not_grow(small_campaign, undisturbed):
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, said
     # Whether a trajectory or the database is first to hit the limit is chance.
-    assert "lost its database" in said or "Nothing more can be written" in said
+    assert "lost its database" in said or "The disk or quota is full" in said
     assert "then run the same command" in said
     assert "Traceback" not in said
     campaign.finish()

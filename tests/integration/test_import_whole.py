@@ -198,7 +198,7 @@ def test_a_label_that_contradicts_the_ledger_or_a_file_that_changes_stores_nothi
     frames = importing.checked_frames
     with monkeypatch.context() as patch:
         patch.setattr(importing, "checked_frames", grows)
-        with pytest.raises(InputError, match="was changed while it was read"):
+        with pytest.raises(InputError, match="changed while it was read"):
             taken(ledger, config, path)
     assert dump(ledger) == before
     assert taken(ledger, config, path).labels_new == 2

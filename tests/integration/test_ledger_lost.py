@@ -118,7 +118,7 @@ def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path:
 def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings, tmp_path: Path) -> None:
     begin(config(tmp_path / "run", store, "/old/place/model.pth"))
     begin(config(tmp_path / "run", store, "/new/place/model.pth"))
-    with pytest.raises(InputError, match=r"foundation_fingerprint \(aaaa.* then, bbbb.* now\)"):
+    with pytest.raises(InputError, match=r"foundation_fingerprint \(was aaaa.*, is bbbb.*\)"):
         begin(config(tmp_path / "run", store, "/old/place/model.pth"), weights="b" * 64)
     with pytest.raises(InputError, match=r"other settings: explore\.temperatures_K\. Set them back"):
         begin(config(tmp_path / "run", store, "/new/place/model.pth", temperature_K=400.0))
@@ -136,7 +136,7 @@ def test_a_campaign_of_an_earlier_release_goes_on_at_the_defaults_of_what_is_new
         start_campaign(ledger, campaign, older)
     begin(campaign)
     changed = campaign.model_copy(update={"gate": campaign.gate.model_copy(update={"latent_quantile": 0.5})})
-    with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(not set then, 0\.5 now\)\. Set"):
+    with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(was not set, is 0\.5\)\. Set"):
         begin(changed)
 
 
@@ -146,7 +146,7 @@ def test_a_setting_that_a_release_removed_is_named(store: StoreSettings, tmp_pat
     older["select"]["wishes"] = 3
     with open_ledger(store, campaign.folder, campaign.name) as ledger:
         start_campaign(ledger, campaign, older)
-    words = r"select\.wishes \(3 then, unknown to this release\).* with the release that started it"
+    words = r"select\.wishes \(was 3, unknown to this release\).* with the release that started it"
     with pytest.raises(InputError, match=words):
         begin(campaign)
 

@@ -134,7 +134,7 @@ def test_ctrl_c_twice_gives_the_request_back_at_once(site: Site) -> None:
     site.wait_until(site.claimed_by)
     process.send_signal(signal.SIGINT)
     line = ""
-    while "leaving after the current calculation" not in line:
+    while "exiting after the current calculation" not in line:
         line = process.stderr.readline()
         assert line
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""How many frames have which labels."""
+"""Number of frames by the labels that they have."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Frames by what their labels hold, stress or not.
+    """Number of frames by the parts of their labels; stress is not counted.
 
     Attributes:
         both: with energy and forces.

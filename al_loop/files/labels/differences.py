@@ -1,4 +1,4 @@
-"""How two labels of one geometry, or of two that are almost one, differ: in words, where they differ too much."""
+"""Differences between two labels of equal or nearly equal geometries, as a message if they are too large."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +22,7 @@ ROUNDING: Final = 1e-6  # of a limit, so that what is on it is not above it
 
 @dataclass(frozen=True)
 class Allowed:
-    """How far two labels may be apart."""
+    """Largest accepted differences between two labels."""
 
     energy_eV_per_atom: float
     force_eV_per_A: float
@@ -37,13 +37,13 @@ NEARLY: Final = Allowed(5e-3, 25e-3, np.inf)
 
 
 def difference(one: LabelledAtoms, other: LabelledAtoms, order: NDArray[np.int64], allowed: Allowed = EQUAL) -> str:
-    """Say by how much two labels differ; empty where no part that both have differs by more than is allowed.
+    """Return a message on the difference of two labels; empty if all common parts agree within the limits.
 
     Args:
         one: of n atoms.
         other: the same atoms.
         order: (n,) indices that put the atoms of the other in the order of the first.
-        allowed: how far they may be apart.
+        allowed: largest accepted differences.
     """
     said = []
     edge = 1 + ROUNDING
@@ -62,7 +62,7 @@ def difference(one: LabelledAtoms, other: LabelledAtoms, order: NDArray[np.int64
 
 
 def explained(one: LabelledAtoms, other: LabelledAtoms, pair: NearPair, base: Allowed) -> Allowed:
-    """What labels of two geometries that are almost one may differ by: their distance times forces and stiffness.
+    """Return the accepted difference of labels of two close geometries: their distance times forces and stiffness.
 
     A force is taken to change by no more than the stiffest bonds or close contacts have it, and the energy by force
     times move, to the second order.
@@ -71,7 +71,7 @@ def explained(one: LabelledAtoms, other: LabelledAtoms, pair: NearPair, base: Al
         one: the first of the pair.
         other: the second.
         pair: their distance.
-        base: what is allowed without any distance.
+        base: accepted differences at zero distance.
     """
     forces = np.fmax(_sizes(one.forces_eV_per_A), _sizes(other.forces_eV_per_A[pair.order]))
     forces = np.where(np.isfinite(forces), forces, LARGEST_UNKNOWN_FORCE_EV_PER_A)

@@ -1,4 +1,4 @@
-"""One geometry, one label: equal labels of a geometry are merged and said, different ones are refused."""
+"""Duplicate geometries: equal labels are merged with a note, different labels are refused."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,18 +22,18 @@ NAMED: Final = 3
 def without_repeats(
     frames: Sequence[LabelledAtoms], ids: Sequence[str] | None = None
 ) -> tuple[list[LabelledAtoms], list[str]]:
-    """Take each geometry once, with everything that its labels say.
+    """Return each geometry once, with the merged parts of its labels.
 
     Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
     it (1e-4 Å) from its partner: in another order, another periodic image, or shifted as a whole where not periodic.
     Charge, spin multiplicity and initial magnetic moments are part of it.
 
     Args:
-        frames: with labels, some of which may lack.
-        ids: the ``frame_id`` of each, where somebody has calculated them already.
+        frames: labelled frames; parts of labels may be missing.
+        ids: the ``frame_id`` of each, if already known.
 
     Returns:
-        The frames, each geometry as it stands first, and sentences on what was merged and what is doubtful.
+        The frames, the first of each geometry, and notes on merged and doubtful ones.
 
     Raises:
         InputError: labels of one geometry that differ by more than 1 meV/atom, 5 meV/Å or 0.1 GPa.
@@ -64,7 +64,7 @@ def without_repeats(
 
 
 class _Merging:
-    """What is known of each geometry so far, and what is to be said."""
+    """The geometries so far, and the notes on them."""
 
     def __init__(self) -> None:
         self.kept: dict[int, LabelledAtoms] = {}
@@ -74,7 +74,7 @@ class _Merging:
         self.doubtful: list[str] = []
 
     def same(self, place: int, other: LabelledAtoms, order: np.ndarray, apart: str) -> None:
-        """Note another label of a geometry, and take from it what the first one lacks."""
+        """Merge another label of a geometry into the first one."""
         one = self.kept[place]
         if apart:
             self.contradictions.append(f"{one.where} and {other.where} are the same geometry with {apart}")
@@ -93,8 +93,8 @@ class _Merging:
         if self.contradictions:
             raise InputError(
                 f"{listed(self.contradictions)}. Expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of "
-                "one geometry: remove the wrong one. Labels of two levels of theory never stand in one set; where "
-                "they differ in charge or spin, let the frames state it (charge, spin)"
+                "one geometry: remove the wrong one. Labels of two levels of theory must be in separate sets; if "
+                "they differ in charge or spin, state it in the frames (charge, spin)"
             )
         notes = []
         if self.repeated:
@@ -112,14 +112,14 @@ class _Merging:
         if self.doubtful:
             notes.append(
                 f"{len(self.doubtful)} {'pair' if len(self.doubtful) == 1 else 'pairs'} of frames are almost the same "
-                f"geometry with labels that their distance does not explain; both frames are used, look at them: "
+                f"geometry, but their labels differ more than their distance explains; both are used, check them: "
                 f"{listed(self.doubtful)}."
             )
         return list(self.kept.values()), notes
 
 
 def listed(found: Sequence[str]) -> str:
-    """Name the first few in a sentence and count the others."""
+    """Return the first few as text, and the number of others."""
     more = len(found) - NAMED
     return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
 

@@ -1,4 +1,4 @@
-"""Isolated atoms among labelled frames: their energies are those of the elements, and they are no frames."""
+"""Isolated atoms among labelled frames: they give reference energies of elements, and are not trained on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class AtomEnergies:
     Attributes:
         energies_eV: by symbol.
         where: symbol -> the frame that the energy was read from.
-        notes: what was taken and what was not, in sentences.
+        notes: sentences on atoms that were used and left out.
     """
 
     energies_eV: Mapping[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class AtomEnergies:
 
 
 def is_isolated_atom(atoms: Atoms, where: str) -> bool:
-    """Whether a frame is one atom that nothing is near, its own periodic images neither.
+    """Whether a frame is a single atom without near periodic images.
 
     A cell of one atom whose image is near is a crystal.
 
@@ -46,7 +46,7 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
         where: file and frame, for messages.
 
     Raises:
-        InputError: the frame says ``config_type=IsolatedAtom`` and is something else.
+        InputError: the frame states ``config_type=IsolatedAtom`` but is not an isolated atom.
     """
     alone = len(atoms) == 1 and nearest_image_A(atoms) > _alone_A(atoms)
     if not _says_isolated(atoms) or alone:
@@ -55,13 +55,13 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
     if len(atoms) == 1:
         what = f"repeats its atom every {nearest_image_A(atoms):.3g} Å, a crystal"
     raise InputError(
-        f"{where} says {CONFIG_TYPE}={atoms.info[CONFIG_TYPE]} and {what}; expected one atom without periodic images "
+        f"{where} states {CONFIG_TYPE}={atoms.info[CONFIG_TYPE]} and {what}; expected one atom without periodic images "
         f"or in a box of more than {_alone_A(atoms):.3g} Å. Correct the {CONFIG_TYPE}, or the cell and pbc"
     )
 
 
 def is_bare_nucleus(atoms: Atoms, where: str) -> bool:
-    """Whether a frame is an isolated atom without electrons, as H⁺ is: no engine's structure, and no element's energy.
+    """Whether a frame is an isolated bare nucleus, such as H⁺, which gives no reference energy.
 
     Args:
         atoms: as they were read, ``charge`` in ``info``.
@@ -89,7 +89,7 @@ def nearest_image_A(atoms: Atoms) -> float:
 
 
 def atom_energies(frames: Sequence[LabelledAtoms]) -> AtomEnergies:
-    """Take the energy of each element from frames that are isolated atoms.
+    """Return the energy of each element from frames that are isolated atoms.
 
     Where frames state charge and spin, the neutral atom in the multiplicity of its ground state counts; what is
     stated to be another state does not. A frame that states no spin is taken to be in its ground state.
@@ -121,7 +121,7 @@ def atom_energies(frames: Sequence[LabelledAtoms]) -> AtomEnergies:
 
 
 def in_words(energies_eV: Mapping[str, float]) -> str:
-    """Symbols with their energies, for a sentence."""
+    """Return symbols with their energies as text."""
     return ", ".join(f"{symbol} ({energy:.6g} eV)" for symbol, energy in energies_eV.items())
 
 
@@ -147,7 +147,7 @@ def require_equal(one: Mapping[str, float], other: Mapping[str, float], who_one:
 
 
 def _settle(one: LabelledAtoms, other: LabelledAtoms) -> None:
-    """Return where the first is known better: it states its spin, the other does not."""
+    """Whether the first atom states its spin and the other does not."""
     stated = [frame.atoms.info.get("spin") is not None for frame in (one, other)]
     if stated[0] and not stated[1]:
         return
@@ -168,7 +168,7 @@ def _alone_A(atoms: Atoms) -> float:
 
 
 def _other_state(atoms: Atoms) -> str:
-    """How the stated charge or spin differ from the neutral ground state; empty if they do not."""
+    """Return how the stated charge or spin differs from the neutral ground state; empty if it does not."""
     charge, spin = atoms.info.get("charge") or 0, atoms.info.get("spin")
     if charge != 0:
         return f"charge {charge:+g}"
@@ -190,7 +190,7 @@ def _taken_note(energies_eV: Mapping[str, float], unstated: Sequence[str]) -> st
         return ""
     spin = ""
     if any(ground_multiplicity(chemical_symbols.index(symbol)) != 1 for symbol in unstated):
-        spin = " No spin is stated: they are taken to be spin-polarised, in the ground state."
+        spin = " No spin is stated: they are assumed to be spin-polarised, in the ground state."
     return (
         f"Energies of isolated atoms were taken for {in_words(energies_eV)}; those frames are not trained on or "
         f"compared.{spin}"

@@ -1,4 +1,4 @@
-"""Labelled frames as they were read: the one record of files."""
+"""Records of labelled frames that were read from files."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ class LabelledAtoms:
         forces_eV_per_A: (n, 3), NaN if there are none.
         stress_eV_per_A3: (6,), NaN if there is none.
         where: file and number of the frame or step in it, for messages.
-        provenance: what the file says of where the frame comes from, as ``al-loop export`` writes it.
+        provenance: origin of the frame, as ``al-loop export`` writes it.
     """
 
     atoms: Atoms
@@ -33,12 +33,12 @@ class LabelledAtoms:
 
 @dataclass(frozen=True)
 class LabelledFrames:
-    """What labelled files hold.
+    """The contents of labelled files.
 
     Attributes:
         frames: with their labels, some of which may lack; never an isolated atom.
         isolated_atoms: frames of one atom, whose energies are those of the elements.
-        notes: what was merged, left out or set apart, in sentences for the user.
+        notes: sentences on frames that were merged, left out or separated.
     """
 
     frames: list[LabelledAtoms]
@@ -47,5 +47,5 @@ class LabelledFrames:
 
 
 def has_label(frame: LabelledAtoms) -> bool:
-    """Whether there is anything to learn from a frame."""
+    """Whether a frame has an energy or forces."""
     return bool(np.isfinite(frame.energy_eV) or np.isfinite(frame.forces_eV_per_A).all())

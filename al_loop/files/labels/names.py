@@ -1,4 +1,4 @@
-"""Under which names a file of frames holds its labels, when the user does not say."""
+"""The keys of labels in a file of frames, given or found."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from committee import names
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Under which names the labels stand in ``atoms.info`` and ``atoms.arrays``, or else in the calculator's results.
+    """Keys of the labels in ``atoms.info`` and ``atoms.arrays``, or in the calculator's results.
 
     Attributes:
         energy: total energy, eV.
@@ -41,7 +41,7 @@ _STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def given_keys(energy: str | None, forces: str | None, stress: str | None) -> LabelKeys | None:
-    """Return the names that a user gave, with the usual ones for the rest; None if none was given."""
+    """Return the given keys, with defaults for the rest; None if none was given."""
     if not (energy or forces or stress):
         return None
     usual = LabelKeys()
@@ -51,14 +51,14 @@ def given_keys(energy: str | None, forces: str | None, stress: str | None) -> La
 def keys_of(path: Path, held: set[str]) -> LabelKeys:
     """Return the names of a file's labels: ``REF_...`` if any frame has them, else ASE's own results.
 
-    Results beside an uncertainty are predictions of a model, and never labels.
+    Results with an uncertainty are predictions of a model, and never labels.
 
     Args:
         path: of the file, for messages.
         held: names of everything that its frames hold.
 
     Raises:
-        InputError: an energy and forces stand under other names.
+        InputError: the file has an energy and forces under other keys.
     """
     usual = LabelKeys()
     if held & {usual.energy, usual.forces}:
@@ -77,17 +77,17 @@ def keys_of(path: Path, held: set[str]) -> LabelKeys:
 
 
 def looks_like_energy(name: str) -> bool:
-    """Whether a name in lower case is one under which total energies, or energies per atom, stand somewhere."""
+    """Whether a lower-case name is a usual key of total energies or energies per atom."""
     return bool(_ENERGY.fullmatch(name))
 
 
 def looks_like_forces(name: str) -> bool:
-    """Whether a name in lower case is one under which forces stand somewhere."""
+    """Whether a lower-case name is a usual key of forces."""
     return "force" in name or "grad" in name or name in {"f", "frc"} or name.endswith("_frc")
 
 
 def unread_stress(held: set[str], keys: LabelKeys) -> str:
-    """Say that a file holds stresses or virials under other names than the one that is read; empty if it does not.
+    """Return a note on stresses or virials under other keys than the one that is read; empty without any.
 
     Args:
         held: names of everything that its frames hold.
@@ -99,8 +99,8 @@ def unread_stress(held: set[str], keys: LabelKeys) -> str:
     if not found:
         return ""
     return (
-        f"{', '.join(found)} was not read, because no frame has {keys.stress}; name a stress in eV/Å³ with "
-        "--stress-key, and write a virial in eV as a stress: minus the virial over the volume of the cell."
+        f"{', '.join(found)} was not read, because no frame has {keys.stress}; give the key of a stress in eV/Å³ with "
+        "--stress-key, and convert a virial in eV to a stress: minus the virial over the cell volume."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which structures of a set are almost the same one, whatever the order of their atoms and the cell they lie in."""
+"""Find nearly equal structures in a set, regardless of atom order and periodic images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Labelled frames as they were read, sorted: frames, isolated atoms, and what is neither."""
+"""Sort labelled frames into training frames, isolated atoms and unlabelled frames."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,13 @@ from al_loop.files.labels.labelled_frames import LabelledAtoms, LabelledFrames, 
 
 
 def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
-    """Take each geometry once, set isolated atoms apart, and leave out frames that have no label.
+    """Merge duplicates, separate isolated atoms, and leave out frames without a label.
 
     Args:
         frames: of all files that belong together.
 
     Raises:
-        InputError: labels that contradict each other, a frame that is no isolated atom and says so, or nothing but
-            isolated atoms.
+        InputError: contradicting labels, a frame that wrongly states to be an isolated atom, or only isolated atoms.
     """
     lone = [is_isolated_atom(frame.atoms, frame.where) for frame in frames]
     isolated = [frame for frame, alone in zip(frames, lone, strict=True) if alone]
@@ -25,8 +24,8 @@ def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
     kept, notes = without_repeats([frame for frame in together if has_label(frame)])
     if isolated and not kept:
         raise InputError(
-            f"{isolated[0].where}{f' and {len(isolated) - 1} more' if len(isolated) > 1 else ''}: nothing but isolated "
-            "atoms, whose energies are those of the elements; give labelled frames of molecules or crystals besides"
+            f"{isolated[0].where}{f' and {len(isolated) - 1} more' if len(isolated) > 1 else ''}: only isolated "
+            "atoms, which only give element energies; add labelled frames of molecules or crystals"
         )
     if bare:
         one = len(bare) == 1

@@ -1,4 +1,4 @@
-"""Forces that a constraint has set to zero before they were written: zeros, and no labels."""
+"""Detect forces that a constraint set to zero before they were written, which are not labels."""
 
 import numpy as np
 from ase import Atoms

@@ -1,4 +1,4 @@
-"""Outputs of DFT codes, ionic step by ionic step: what is a label, and why the rest is none."""
+"""Read outputs of DFT codes step by step: the labels, and the reason why a step is not one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -38,12 +38,12 @@ _READERS: Final[dict[str, Callable[[Path], Iterator[IonicStep]]]] = {
 
 @dataclass(frozen=True)
 class Output:
-    """What an output holds.
+    """The contents of an output.
 
     Attributes:
         labels: the ionic steps that are labels; all have forces, or none has.
-        left_out: why steps were left out -> their numbers.
-        steps: how many there are in all.
+        left_out: reason -> numbers of the steps left out.
+        steps: total number of steps.
     """
 
     labels: list[IonicStep]
@@ -59,7 +59,7 @@ class Output:
 
 
 def read_output(path: Path, kind: str) -> Output:
-    """Read an output and judge each step.
+    """Read an output and decide for each step whether it is a label.
 
     Args:
         path: of the file.
@@ -118,7 +118,7 @@ def _plain(atoms: Atoms) -> Atoms:
 
 
 def _listed(numbers: list[int]) -> str:
-    """Numbers with neighbours drawn together: 1-3, 7."""
+    """Return numbers as text, with ranges: 1-3, 7."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:

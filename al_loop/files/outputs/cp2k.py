@@ -1,4 +1,4 @@
-"""CP2K's output: single points from the output alone, trajectories with the ``-pos-1.xyz`` file beside it."""
+"""CP2K's output: single points from the output alone, trajectories with the ``-pos-1.xyz`` file in its folder."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ _ANOTHER_OUTPUT: Final = "their energies are not in this output"
 
 @dataclass(frozen=True)
 class _Block:
-    """One energy, and what the output says before and behind it."""
+    """One energy, and the text of the output before and after it."""
 
     energy_Ha: float
     before: str
@@ -48,7 +48,7 @@ class _Block:
 
 
 def steps(path: Path) -> Iterator[IonicStep]:
-    """Yield the structures whose energies stand in an output, with the charge and the multiplicity that it states.
+    """Yield the structures of an output that have energies, with charge and multiplicity.
 
     The energy is that of FORCE_EVAL, which holds the electronic entropy where electrons are smeared.
 
@@ -82,8 +82,8 @@ def _single_points(blocks: list[_Block], path: Path, text: str) -> Iterator[Ioni
         found = cp2k_tables.structure(block.before)
         if found is None:
             raise OutputError(
-                f"its energy {number} has no coordinates: they stand in {_project(text)}-pos-1.xyz, which is not "
-                f"beside it; copy that file, and {_project(text)}-frc-1.xyz, into {path.parent}"
+                f"its energy {number} has no coordinates: {_project(text)}-pos-1.xyz, which holds them, is not "
+                f"in its folder; copy that file, and {_project(text)}-frc-1.xyz, into {path.parent}"
             )
         cell = _cell_of(block.before, cell)
         yield _step(number, _atoms(*found, cell, text), block, None)
@@ -131,7 +131,7 @@ def _cell_of(text: str, default: Array | None = None) -> Array:
     found = cp2k_tables.cell(text)
     found = default if found is None else found
     if found is None:
-        raise OutputError("it does not say its cell (CELL| Vector a, b, c); run CP2K with PRINT_LEVEL MEDIUM")
+        raise OutputError("it does not print its cell (CELL| Vector a, b, c); run CP2K with PRINT_LEVEL MEDIUM")
     return found
 
 
@@ -142,7 +142,7 @@ def _cells(path: Path, text: str) -> Callable[[int], Array]:
         return found.__getitem__
     if _VARIABLE_CELL.search(text):
         raise OutputError(
-            f"its cell varies, and {_project(text)}-1.cell with the cells is not beside it; copy it there"
+            f"its cell varies, and {_project(text)}-1.cell with the cells is not in its folder; copy it there"
         )
     cell = _cell_of(text)
     return lambda _: cell

@@ -25,7 +25,7 @@ class IonicStep:
             step has none.
         forces_eV_per_A: (n, 3), None if the step has none.
         stress_eV_per_A3: (6,) in ASE's order and sign, None if the step has none.
-        left_out: why the step is no label, as a clause; empty for a label.
+        left_out: why the step is not a label, as a clause; empty for a label.
     """
 
     number: int
@@ -37,4 +37,4 @@ class IonicStep:
 
 
 class OutputError(Exception):
-    """An output that cannot be used; its text says why, and what to do where that is known."""
+    """An output cannot be used; the message gives the reason and, if known, the remedy."""

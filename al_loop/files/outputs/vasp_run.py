@@ -1,4 +1,4 @@
-"""Which files in a folder are of one run of VASP."""
+"""Find the files of one VASP run in a folder."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from al_loop.files.text.open_text import plain_name
 
 
 def run_tag(path: Path) -> str | None:
-    """Return what tells the runs in a folder apart (``OUTCAR.1`` and ``vasprun.xml.1``), None for other files."""
+    """Return the part of a file name that identifies its run (``OUTCAR.1``, ``vasprun.xml.1``), else None."""
     name = plain_name(path)
     if "OUTCAR" in name:
         return name.replace("OUTCAR", "", 1)

@@ -25,7 +25,7 @@ def steps(path: Path, outcar: Path | None = None) -> Iterator[IonicStep]:
 
     Args:
         path: the file.
-        outcar: OUTCAR of the same run, which says in words whether a step converged; without it a step whose
+        outcar: OUTCAR of the same run, which states whether a step converged; without it a step whose
             electronic loop used up NELM counts as unconverged.
     """
     run = _Run(vasp_outcar.loops(outcar) if outcar is not None else [])
@@ -51,7 +51,7 @@ def steps(path: Path, outcar: Path | None = None) -> Iterator[IonicStep]:
 
 
 class _Run:
-    """What the beginning of the file says, and where in the run the reading stands."""
+    """The header of the file, and the state of the reader."""
 
     def __init__(self, loops: list[tuple[float, bool]]) -> None:
         self.atoms: Atoms | None = None
@@ -64,7 +64,7 @@ class _Run:
         self._calculated = 0
 
     def note(self, element: Any) -> None:
-        """Take up a part that stands before the ionic steps."""
+        """Read a part before the ionic steps."""
         name, text = element.get("name"), (element.text or "").strip()
         if element.tag == "i" and name == "NELM" and text.isdigit():
             self._nelm = int(text)

@@ -16,7 +16,7 @@ def check_last_row(last: str, others: Sequence[str]) -> None:
     """
     words, before = last.split(), [row.split() for row in others]
     if before and len(words) < min(map(len, before)):
-        raise ValueError(f"it is cut off: its last row has {len(words)} words, and the others {len(before[0])}")
+        raise ValueError(f"it is cut off: its last row has {len(words)} columns, and the others {len(before[0])}")
     if not words or last[-1:].isspace():
         return
     place = len(words) - 1
@@ -24,7 +24,7 @@ def check_last_row(last: str, others: Sequence[str]) -> None:
     if decimals and _decimals(words[-1]) < 2 * min(decimals) - max(decimals):
         raise ValueError(
             f"it seems cut off: its last number is {words[-1]}, without a line end and shorter than the others of its "
-            "column; if it is whole, put a line end behind it"
+            "column; if it is complete, add a line end"
         )
 
 

@@ -101,7 +101,7 @@ def elements_of(labels: Sequence[str], names: Mapping[str, str], where: str, opt
     if doubtful:
         told = ", ".join(f"{label} ({' or '.join(found) or 'no element'})" for label, found in doubtful.items())
         example = ",".join(f"{label}={found[-1] if found else 'Symbol'}" for label, found in doubtful.items())
-        raise InputError(f"{where}: labels that do not say which elements they mean: {told}; give {option} {example}")
+        raise InputError(f"{where}: labels that do not name an element: {told}; give {option} {example}")
     return [known[label][0] for label in labels]
 
 

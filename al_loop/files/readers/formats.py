@@ -99,14 +99,14 @@ def _refusal(path: Path) -> str:
         return f"{path} holds no labels; give {beside or 'vasprun.xml or OUTCAR'} of the same run instead"
     if Path(name).suffix == ".xyz" and _is_cp2k_trajectory(path):
         return (
-            f"{path} is a trajectory of CP2K, which does not say whether a step converged; give CP2K's output of the "
+            f"{path} is a trajectory of CP2K, which does not state whether a step converged; give CP2K's output of the "
             "same run, and leave the trajectory beside it"
         )
     head = first_bytes(path, _PEEK)
     for code, sign in _UNJUDGED:
         if re.search(sign, head, re.MULTILINE):
             return (
-                f"{path} is the output of {code}, in which al-loop cannot tell whether the electronic steps converged. "
+                f"{path} is the output of {code}, in which al-loop cannot see whether the electronic steps converged. "
                 "Give the converged ones as extended XYZ with REF_energy (of which the forces are the derivative) and "
                 "REF_forces"
             )

@@ -86,7 +86,7 @@ def _species(path: Path, names: list[str], counts: list[str], species: Species) 
         return list(species.order)
     if not names:
         raise InputError(
-            f"{path} does not name its species, it has {', '.join(counts)} atoms of each; say which elements they are "
+            f"{path} does not name its species, it has {', '.join(counts)} atoms of each; name the elements "
             "in this order: --species Na,Cl"
         )
     if len(names) != len(counts):
@@ -105,7 +105,9 @@ def _frame(header: _Header, rows: list[str], *, cartesian: bool) -> Atoms:
     check_last_row(rows[-1], rows[:-1])
     if not all(_is_row(row) for row in rows):
         wrong = next(row for row in rows if not _is_row(row))
-        raise ValueError(f"it has {wrong.strip()[:60]!r} in place of three coordinates; was a run cut off there?")
+        raise ValueError(
+            f"it has {wrong.strip()[:60]!r} in place of three coordinates; the run may have been cut off there"
+        )
     places = np.array([[float(word) for word in row.split()[:_LEAST]] for row in rows])
     atoms = Atoms(plain_symbols(header.symbols), cell=header.cell, pbc=True)
     if cartesian:

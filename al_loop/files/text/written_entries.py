@@ -78,8 +78,8 @@ def _by_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _check_order(atoms: Atoms, beside: Mapping[str, Any], where: str, what: str) -> None:
     if beside.get("atoms") != str(atoms.symbols):
         raise InputError(
-            f"{where}: its atoms are {atoms.symbols}, and {ENTRIES} notes {what} of {beside.get('atoms')}; the atoms "
-            f"were removed or reordered after al-loop had written them. Remove the entry {ENTRIES}, or take the file "
+            f"{where}: its atoms are {atoms.symbols}, but {ENTRIES} holds {what} of {beside.get('atoms')}; the atoms "
+            f"were removed or reordered after al-loop wrote them. Remove the entry {ENTRIES}, or use the file "
             "as al-loop wrote it"
         )
 

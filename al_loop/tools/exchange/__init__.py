@@ -1,1 +1,1 @@
-"""Labels and frames into a campaign and out of it."""
+"""Import and export of labels and frames of a campaign."""

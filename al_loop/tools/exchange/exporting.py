@@ -1,4 +1,4 @@
-"""A campaign's labels and visits as a file, with where each of them comes from."""
+"""Export a campaign's labels and gated frames to a file, with their provenance."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -31,13 +31,13 @@ def export_file(
 
     Args:
         ledger: of the campaign.
-        path: of the file; what was there is replaced.
+        path: of the file; an existing one is replaced.
         what: accepted labels, the gate's visits without labels, or both.
-        rounds: of these only; all by default, with what no round has taken yet (-1).
+        rounds: of these only; by default all, and frames that no round has used yet (-1).
         roles: of these only.
 
     Returns:
-        How many frames were written.
+        Number of frames written.
 
     Raises:
         InputError: another ending, a folder that is not there or not writable, or no such frames.
@@ -53,7 +53,7 @@ def export_file(
         if count == 0:
             raise InputError(
                 f"the campaign {ledger.campaign} has no {'frames' if what == 'all' else what} of these rounds and "
-                "roles; nothing was written. See al-loop status for what it has"
+                "roles; nothing was written. al-loop status shows what it has"
             )
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -61,7 +61,7 @@ def export_file(
 
 
 def file_kind(path: Path) -> Literal["extxyz", "aselmdb"]:
-    """Which format a file has, by its ending.
+    """Return the format of a file by its ending.
 
     Raises:
         InputError: neither.
@@ -98,7 +98,7 @@ def _write_extxyz(path: Path, records: Iterator[Record]) -> int:
 def _records(
     ledger: Ledger, what: What, rounds: Collection[int] | None, roles: Collection[Role] | None
 ) -> Iterator[Record]:
-    """Labels first, then visits whose frames have none; one block at a time is in memory."""
+    """Yield labels, then gated frames without a label; one block at a time is in memory."""
     every = (-1, *ledger.rounds()) if rounds is None else sorted(set(rounds))
     common = _common(ledger)
     labelled: set[str] = set()
@@ -158,7 +158,7 @@ def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: 
 
 
 def _gate(visit: Visit) -> dict[str, Any]:
-    """What the gate said, and how sure the model was."""
+    """The verdict of the gate, and the uncertainty of the model."""
     verdict = visit.verdict
     return {
         "step": visit.step,
@@ -175,7 +175,7 @@ def _gate(visit: Visit) -> dict[str, Any]:
 
 
 def _common(ledger: Ledger) -> dict[str, Any]:
-    """What all frames of a campaign share."""
+    """Provenance common to all frames of a campaign."""
     stored = ledger.campaign_config() or {}
     versions: dict[str, list[str]] = {}
     for event in ledger.events():

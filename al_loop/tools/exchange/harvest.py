@@ -1,4 +1,4 @@
-"""Suspect frames from other processes into a campaign, running or stopped: they wake its next round.
+"""Add suspect frames from other processes to a campaign, running or stopped.
 
 ``harvest`` is what a production monitor calls; ``al-loop run --watch`` takes what it brought.
 """
@@ -29,7 +29,7 @@ from dft_interfaces.bounds import structure_excess
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 HARVEST_LIMIT: Final = 10_000
-"""Suspects that may wait for a round; a monitor that cries at every step must not fill the disk."""
+"""Largest number of suspect frames that wait for a round, so that a monitor cannot fill the disk."""
 
 _REASON_CHARACTERS: Final = 500
 _SOURCE_CHARACTERS: Final = 200
@@ -37,12 +37,12 @@ _SOURCE_CHARACTERS: Final = 200
 
 @dataclass(frozen=True)
 class Harvested:
-    """What came of the frames that were handed in.
+    """Result of a harvest.
 
     Attributes:
-        new: how many wait for the next round now that did not before.
-        known: how many were handed in before, or twice.
-        left_out: index -> why a frame was not taken: no engine could calculate it, or too many are waiting.
+        new: number of frames that were added for the next round.
+        known: number of frames that were already stored, or repeated.
+        left_out: index -> reason: no engine could calculate the frame, or too many are waiting.
     """
 
     new: int
@@ -51,13 +51,13 @@ class Harvested:
 
 
 def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Sequence[str], source: str) -> Harvested:
-    """Hand suspect frames into a campaign's ledger; the same frame twice is one.
+    """Add suspect frames to a campaign's ledger; duplicates are stored once.
 
     Args:
         campaign: its configuration or the YAML file of it, or its folder (private servers, and MONGODB_URI).
         frames: structures, ``charge`` and ``spin`` in ``atoms.info``; nothing else of them is kept.
         reasons: why each of them is suspect.
-        source: where they were met, for example ``production/run-7``.
+        source: origin of the frames, for example ``production/run-7``.
 
     Raises:
         InputError: no such campaign, or not one reason for each frame.
@@ -74,13 +74,13 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
     if len(frames) != len(reasons):
         raise InputError(f"harvest: received {len(frames)} frames and {len(reasons)} reasons, expected one for each")
     if not source.strip():
-        raise InputError("harvest: received no source, expected where the frames were met, such as production/run-7")
+        raise InputError("harvest: received no source, expected the origin of the frames, such as production/run-7")
     with _ledger(campaign) as (ledger, config):
         return _harvested(ledger, campaign_elements(ledger, config), frames, reasons, source)
 
 
 def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEntries = NO_ENTRIES) -> Visit:
-    """Return a suspect that was met outside the rounds; its place among others is its content alone."""
+    """Return a suspect frame from outside the rounds, identified by its content alone."""
     return Visit(
         frame_id=frame_id(atoms),
         atoms=atoms,
@@ -95,7 +95,7 @@ def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEn
 
 
 def campaign_elements(ledger: Ledger, config: Config | None) -> frozenset[int]:
-    """Atomic numbers of everything that a campaign explores: others its foundation or engine may not know."""
+    """Atomic numbers that a campaign explores; its foundation or engine may not support others."""
     if config is not None:
         from al_loop.structures.systems import system_symbols
         from al_loop.tools.preflight.checks import systems_with_paths

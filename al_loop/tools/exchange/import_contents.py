@@ -1,4 +1,4 @@
-"""What a file to import holds as a whole: frames that repeat each other or the ledger, and isolated atoms."""
+"""Contents of files to import: frames that repeat each other or the ledger, and isolated atoms."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -23,11 +23,11 @@ LOOKED_UP = 500  # labels of the ledger that are in memory at a time
 
 @dataclass(frozen=True)
 class Repeats:
-    """What becomes of frames that repeat others.
+    """Treatment of repeated frames.
 
     Attributes:
-        merged: frame -> what it is stored with instead, None where it is not stored at all.
-        notes: what to say of it.
+        merged: frame -> the merged frame to store instead, None if it is not stored.
+        notes: sentences for the user.
     """
 
     merged: Mapping[str, LabelledAtoms | None] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class FileContents:
-    """What files hold, all labels of theirs in memory.
+    """Contents of files, with all labels in memory.
 
     Attributes:
         labelled: frames to train on.
@@ -64,9 +64,7 @@ class FileContents:
         looked_up = ({ids[frame.where]: frame for frame in block} for block in chunks(kept, LOOKED_UP))
         known: int = sum(_known(ledger, level, block) for block in looked_up)
         if known:
-            notes.append(
-                f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign already."
-            )
+            notes.append(f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign.")
         return Repeats({where: frame for where, frame in merged.items() if frame is not given[where]}, tuple(notes))
 
     def atoms(self, ledger: Ledger, config: Config, level: str, elements: Set[int]) -> AtomEnergies:

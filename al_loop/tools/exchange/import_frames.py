@@ -1,4 +1,4 @@
-"""The frames of a file to import, one after the other, each checked for what a campaign can use."""
+"""Read the frames of a file to import one by one, and check that the campaign can use each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Frame:
 
     Attributes:
         where: file and number of the frame.
-        record: what it holds.
+        record: structure, label and provenance.
         visit: as the ledger keeps it.
         isolated: an isolated atom, which is never stored as a frame.
     """
@@ -69,7 +69,7 @@ class Checks:
     stated: str | None
 
     def structure(self, where: str, atoms: Atoms, *, isolated: bool) -> None:
-        """Refuse a structure that no model or engine could take.
+        """Raise for an invalid structure.
 
         Raises:
             InputError: naming the frame.
@@ -94,8 +94,8 @@ class Checks:
         found = known.get("level_of_theory", self.stated)
         if found is None:
             raise InputError(
-                f"{where} has a label, and nothing says of which level of theory. If it was made as label.engine of "
-                f"the config says, add --level engine (that is --level {self.campaign_level})"
+                f"{where} has a label without a level of theory. If it was calculated with label.engine of "
+                f"the config, add --level engine (that is --level {self.campaign_level})"
             )
         if found != self.campaign_level:
             raise InputError(
@@ -113,7 +113,7 @@ def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes
         source: the file.
         keys: names of the labels, if the user gave them.
         checks: what the frames must agree with.
-        notes: gets a sentence for everything that a user should know.
+        notes: notes for the user are appended.
 
     Raises:
         InputError: a frame that cannot be read, or that the campaign cannot use.
@@ -140,13 +140,13 @@ def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, is
         return Label(LabelStatus.CONVERGED, checks.level(where, known), found.energy_eV)
     if not (has_energy or has_forces):
         if known.get("level_of_theory") is not None:
-            raise InputError(f"{where} says it is labelled and has no energy and no forces")
+            raise InputError(f"{where} states a level of theory, but has no energy and no forces")
         return None
     if not (has_energy and has_forces):
         raise InputError(
             f"{where} has {'an energy' if has_energy else 'forces'} and no {'forces' if has_energy else 'energy'}; a "
             "label of a campaign needs both (their names are those of --energy-key and --forces-key). Leave the frame "
-            "out, or give the file as align.other_labels or to al-loop train, where what a frame lacks has no weight "
+            "out, or give the file as align.other_labels or to al-loop train, where missing parts have no weight "
             "in the fit"
         )
     label = Label(
@@ -166,7 +166,7 @@ def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, is
 
 
 def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
-    """Moments that were calculated, not those to start from."""
+    """Calculated moments, not initial ones."""
     places = (atoms.arrays.get(MAGMOMS), atoms.arrays.get("magmoms"), getattr(atoms.calc, "results", {}).get("magmoms"))
     found = next((moments for moments in places if moments is not None), None)
     return None if found is None else np.asarray(found, float)
@@ -178,7 +178,7 @@ def _cost(known: dict[str, Any]) -> float:
 
 
 def _trajectory(trajectory: str, known: dict[str, Any]) -> str:
-    """Which trajectory a frame belongs to: neighbours in time are held back from a fit together."""
+    """The trajectory of a frame: neighbours in time are held back from a fit together."""
     former = known.get("trajectory")
     return f"{trajectory}/{former[:_NAME_CHARACTERS]}" if isinstance(former, str) else trajectory
 

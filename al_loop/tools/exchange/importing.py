@@ -1,4 +1,4 @@
-"""Labels and frames from files into a campaign: all of them, or none and one message."""
+"""Import labels and frames from files into a campaign: either all of them or none."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,15 +31,15 @@ NOTHING: Final = "othing was imported"
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of some files.
+    """Result of an import.
 
     Attributes:
         labels: frames in them that have a label.
         labels_new: of them, those that the campaign did not have.
         suspects: frames without a label.
         suspects_new: of them, those that were not harvested before.
-        completes: names of files whose earlier import had been cut off.
-        entries_left: frames that the campaign's database knew with other own entries, which stay as they were.
+        completes: names of files whose earlier import was interrupted.
+        entries_left: number of frames already stored with other entries, which are kept.
         notes: what was merged, left out, set apart or passed over, in sentences for the user.
         unfinished: other imports into the campaign that have not ended, in sentences for the user.
     """
@@ -64,19 +64,19 @@ def import_file(
     keys: LabelKeys | None = None,
     check: Callable[[Sequence[Record]], None] | None = None,
 ) -> Imported:
-    """Read files once: every document is built, checked and kept in a temporary file before the first is stored.
+    """Import files: every document is built, checked and written to a temporary file before the first is stored.
 
-    Should the server refuse one, what this call has stored is removed again. One that was killed is told by
-    ``unfinished_imports``, and the same call completes it: what is stored is found again and changes nothing.
+    If the server refuses one, everything stored by this call is removed again. A killed import is listed by
+    ``unfinished_imports``, and the same call completes it.
 
     Args:
         ledger: of the campaign.
         config: its configuration, for the elements it knows.
         paths: files, folders and patterns, see ``find_sources``.
         campaign_level: fingerprint of the campaign's level of theory.
-        level: of the labels where the file does not say it: a fingerprint, or ``engine``.
+        level: of the labels, if the file does not state it: a fingerprint, or ``engine``.
         keys: names of the labels in files of frames; by default see ``keys_of``.
-        check: looks at some of the labels before anything is stored, and raises if they are wrong.
+        check: called with a sample of the labels before anything is stored; raises if they are wrong.
 
     Raises:
         InputError: anything in the files that cannot be used; nothing was stored.
@@ -97,12 +97,12 @@ def import_file(
 
 @dataclass(frozen=True)
 class _Read:
-    """What files hold.
+    """Contents of the files.
 
     Attributes:
         counts: file -> how many frames in it have a label and have none.
         content: file -> SHA-256 of what stands in it.
-        contents: what is compared with each other and with the ledger.
+        contents: frames to compare with each other and with the ledger.
         sample: a few labels, drawn at random.
         notes: sentences for the user.
     """
@@ -116,7 +116,7 @@ class _Read:
 
 @contextmanager
 def _or_nothing() -> Iterator[None]:
-    """Say of every error that nothing was imported."""
+    """Add to every error that nothing was imported."""
     try:
         yield
     except InputError as error:
@@ -153,12 +153,12 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
             )
         read.counts[source] = labels, suspects
         if _state(source) != state:
-            raise InputError(f"{source.path} was changed while it was read; nothing was imported. Import it again")
+            raise InputError(f"{source.path} changed while it was read; nothing was imported. Import it again")
     return read
 
 
 def _noted(frame: Frame, read: _Read, rng: np.random.Generator) -> bool:
-    """Note what of a frame is compared with others; False for an isolated atom, which is not stored."""
+    """Record a frame for comparisons; False for an isolated atom, which is not stored."""
     contents, label = read.contents, frame.record.label
     if label is None:
         contents.suspects.add(frame.visit.frame_id)
@@ -188,7 +188,7 @@ def _prepared(ledger: Ledger, frame: Frame, order: int) -> Prepared:
 
 
 def _state(source: Source) -> tuple[int, int] | None:
-    """When the file was changed, and its size; None where it is not there."""
+    """Modification time and size of a file; None if it does not exist."""
     try:
         found = source.path.stat()
     except OSError:
@@ -213,7 +213,7 @@ def _check_counts(ledger: Ledger, read: _Read) -> None:
 
 
 def _once(items: Iterator[Prepared] | Spool, repeats: Repeats) -> Iterator[Prepared]:
-    """Of repeated frames the one to store, with what the others say."""
+    """The frame to store for repeated frames, with the merged label."""
     for item in items:
         if item.where not in repeats.merged:
             yield item

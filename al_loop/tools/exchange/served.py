@@ -1,4 +1,4 @@
-"""What a campaign serves and compares with: its level of theory, its foundation, its committee."""
+"""A campaign's level of theory, foundation check and served committee."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def campaign_level(ledger: Ledger, config: Config) -> str:
 
 
 def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
-    """Return what compares labels with the foundation: slips of unit, sign and order are refused."""
+    """Return a check of labels against the foundation that raises for wrong units, signs or atom orders."""
 
     def check(sample: Sequence[Record]) -> None:
         from al_loop.stages.train.alignment import label_slips

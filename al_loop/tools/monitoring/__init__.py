@@ -1,4 +1,4 @@
-"""MONITOR: the campaign's gate beside a production run; it reads, and changes nothing."""
+"""Monitor production runs with the campaign's gate; nothing is changed."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

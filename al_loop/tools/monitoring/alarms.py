@@ -1,4 +1,4 @@
-"""What is done about frames that are not trusted."""
+"""Actions on frames that are not trusted."""
 
 import logging
 
@@ -24,13 +24,13 @@ class MonitorStop(GuardStop):
 
 
 class Alarms:
-    """Acts on alarms; within one episode at checks 1, 2, 4, 8, ..., so that a run that went astray fills no disk.
+    """Acts on alarms; within one episode at checks 1, 2, 4, 8, ..., so that a failed run does not fill the disk.
 
     Args:
         options: what to do.
-        harvester: hands frames to a campaign, None for none.
+        harvester: adds frames to a campaign, None for none.
 
-    What cannot be stored or handed over (full disk, ledger away) is warned of, and the run goes on.
+    Failures to store or harvest a frame (full disk, lost ledger) are logged, and the run continues.
     """
 
     def __init__(self, options: MonitorOptions, harvester: Harvester | None) -> None:
@@ -44,11 +44,11 @@ class Alarms:
         return self._snapshots.stored
 
     def act(self, atoms: Atoms, judged: GatedPrediction, summary: Summary) -> None:
-        """Warn of, store and hand over a frame, and stop, as far as it is wanted.
+        """Log, store and harvest a frame, and stop, according to the options.
 
         Args:
             atoms: the frame; not modified.
-            judged: what the gate said of it.
+            judged: its gated prediction.
             summary: it has counted the frame.
 
         Raises:
@@ -66,7 +66,7 @@ class Alarms:
             raise MonitorStop(self._stopped(check, stored=stored))
 
     def close(self) -> None:
-        """Hand over what is still held."""
+        """Harvest the frames that are still held."""
         if self._harvester is not None:
             self._harvester.close()
 
@@ -84,7 +84,7 @@ class Alarms:
         return stored
 
     def _stopped(self, check: Check, *, stored: bool) -> str:
-        where = f"is the last of {self._options.snapshots}" if stored else "could not be stored"
+        where = f"is the last of {self._options.snapshots}" if stored else "could not be saved"
         return (
             f"stopped at step {check.step}: {check.verdict.reason}. The frame {where}; look at it, label frames like "
             "it (--harvest), or raise patience if a single doubtful frame is no reason."
@@ -92,7 +92,7 @@ class Alarms:
 
 
 def snapshot(atoms: Atoms, judged: GatedPrediction) -> StatedFrame:
-    """A frame with the gate's and the committee's numbers, per-atom uncertainties as arrays."""
+    """Return a frame with the verdict and predictions, per-atom uncertainties as arrays."""
     check, answer = judged.check, judged.prediction
     frame = StatedFrame(atoms)
     frame.info |= {"step": check.step, "verdict": check.verdict.kind.value, "lane": check.verdict.lane.value}

@@ -1,4 +1,4 @@
-"""Where the committee's answer for a frame comes from: the dynamics' own calculator if it is this committee."""
+"""Predictions of the committee for a frame, reused from the dynamics' calculator if it is this committee."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from committee.uncertainty.screen import ForceScreen
 
 
 class Answers:
-    """Asks the committee about frames of one trajectory, with as little work as possible.
+    """Predicts the frames of one trajectory with as few evaluations as possible.
 
-    Dynamics that runs on a ``CommitteeCalculator`` of the same model has evaluated the frame already: its answer and
+    Dynamics that runs on a ``CommitteeCalculator`` of the same model has evaluated the frame: its prediction and
     graph are used, and a check costs one backward pass. Any other dynamics costs one evaluation for each check.
 
     Args:
         potential: the committee.
-        screen: vouches for frames, or says that the exact value is needed; None for the exact value always.
-        exact: whether force uncertainties mean anything; without, none is computed.
+        screen: accepts frames, or requests the exact value; None for the exact value always.
+        exact: whether force uncertainties are calibrated; if not, none is computed.
 
     Attributes:
-        evaluations: how often the committee was evaluated by the monitor itself.
+        evaluations: number of committee evaluations by the monitor itself.
     """
 
     def __init__(self, potential: CommitteePotential, screen: ForceScreen | None, *, exact: bool) -> None:
@@ -46,12 +46,12 @@ class Answers:
         return ours
 
     def restart(self) -> None:
-        """Another system follows."""
+        """Reset for another system."""
         if self._screen is not None:
             self._screen.restart()
 
     def ask(self, atoms: Atoms) -> Ask:
-        """Return what gives the answer for a frame."""
+        """Return a function that predicts a frame."""
         found: list[HeldPrediction] = []
 
         def answer(exact: bool) -> Prediction:
@@ -74,7 +74,7 @@ class Answers:
 
 
 def own_answer(atoms: Atoms) -> dict[str, Any]:
-    """Results that the dynamics' calculator has at hand for these atoms; nothing is computed."""
+    """Cached results of the dynamics' calculator for these atoms; nothing is computed."""
     calculator = atoms.calc
     results = getattr(calculator, "results", None)
     if not results or calculator.calculation_required(atoms, [names.ENERGY, names.FORCES]):
@@ -83,7 +83,7 @@ def own_answer(atoms: Atoms) -> dict[str, Any]:
 
 
 def same_model(one: CommitteePotential, other: CommitteePotential) -> bool:
-    """Whether two potentials give the same answers."""
+    """Whether two potentials give the same predictions."""
     if one is other:
         return True
     if one.backbone.fingerprint != other.backbone.fingerprint or one.settings != other.settings:

@@ -1,4 +1,4 @@
-"""One look at one frame: what was seen, what the gate said."""
+"""One check of one frame: its numbers and verdict."""
 
 import math
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Check:
     Attributes:
         step: of the dynamics; number of the frame in a finished trajectory.
         time_ps: since the dynamics began, None where it has no time.
-        verdict: the gate's word.
+        verdict: of the gate.
         looked: how the force uncertainty was found.
         force_uncertainty_eV_per_A: largest of the frame where it is exact, else None.
         latent_distance: largest of the frame.
-        energy_eV: potential energy of what runs the dynamics, or of the committee.
+        energy_eV: potential energy of the dynamics' calculator, or of the committee.
         temperature_K: kinetic.
     """
 
@@ -49,12 +49,12 @@ class Check:
 
     @property
     def uncalibrated(self) -> bool:
-        """Whether nothing is known of the model's errors, which is no alarm: it is told once."""
+        """Whether the model is not calibrated, which is no alarm and is reported once."""
         return self.verdict.lane is Lane.UNCALIBRATED
 
     @property
     def alarm(self) -> bool:
-        """Whether something is to be done about the frame."""
+        """Whether the frame raises an alarm."""
         return not (self.trusted or self.uncalibrated)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,5 +76,5 @@ class Check:
 
 
 def finite(value: float | None) -> float | None:
-    """The number, None where there is none that JSON could hold."""
+    """Return the number, None if it is not finite."""
     return None if value is None or not math.isfinite(value) else round(float(value), 6)

@@ -1,4 +1,4 @@
-"""Frames of alarms on their way to a campaign's ledger."""
+"""Add frames of alarms to a campaign's ledger."""
 
 import logging
 from pathlib import Path
@@ -17,14 +17,14 @@ _logger = logging.getLogger("al_loop")
 
 
 class Harvester:
-    """Collects frames and hands them over, ten at a time and at the end.
+    """Collects frames and adds them to the ledger, ten at a time and at the end.
 
     A ledger that is away ends no production run: the frames wait for the next ten, and what is left at the end is
     warned of.
 
     Args:
         campaign: its config file or its folder.
-        source: where the frames come from, in words.
+        source: origin of the frames, as free text.
 
     Attributes:
         handed: number of frames that wait in the ledger.
@@ -42,7 +42,7 @@ class Harvester:
         self._reasons: list[str] = []
 
     def add(self, atoms: Atoms, check: Check) -> None:
-        """Take a frame; one that no calculation could be done on is left out."""
+        """Collect a frame; one that cannot be calculated is left out."""
         if check.verdict.reason.startswith("not computable"):
             return
         frame = atoms.copy()
@@ -55,12 +55,12 @@ class Harvester:
             del self._frames[0], self._reasons[0]
 
     def close(self) -> None:
-        """Hand over what is held."""
+        """Add the collected frames to the ledger."""
         self._hand_over()
         if self._frames:
             _logger.warning(
-                "%d frames were not handed over to %s; they are in the file of snapshots: give that to al-loop import "
-                "once the campaign answers",
+                "%d frames were not added to %s; they are in the file of snapshots: import it with al-loop import "
+                "once the campaign is reachable",
                 len(self._frames),
                 self._campaign,
             )
@@ -74,16 +74,18 @@ class Harvester:
             came = harvest(self._campaign, self._frames, self._reasons, self._source)
         except Exception as error:  # noqa: BLE001 - whatever a database says, the dynamics goes on
             told = mask_uri(str(error) or type(error).__name__)
-            _logger.warning("the campaign %s does not take frames now, they wait: %s", self._campaign, told)
+            _logger.warning(
+                "the campaign %s does not accept frames now; they are kept until it does: %s", self._campaign, told
+            )
             return
         self.handed += came.new
         for index, why in came.left_out.items():
-            _logger.warning("the campaign did not take the frame of %s: %s", self._reasons[index], why)
+            _logger.warning("the campaign did not accept the frame of %s: %s", self._reasons[index], why)
         self._frames, self._reasons = [], []
 
 
 def _check(campaign: Path) -> None:
-    """Refuse what can be no campaign before anything runs."""
+    """Raise if the path cannot be a campaign, before anything runs."""
     from al_loop.tools.preflight.load_config import load_config
 
     remedy = "name a campaign's YAML file or its folder"

@@ -1,4 +1,4 @@
-"""The monitor: attach it to an ASE dynamics, and every so many steps the gate judges the frame."""
+"""A monitor that is attached to an ASE dynamics and applies the gate at regular steps."""
 
 import logging
 from pathlib import Path
@@ -24,13 +24,13 @@ from committee import names
 from committee.potential import CommitteePotential
 
 TOLD_EVERY = 100  # checks between two summaries in the log
-UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only broken physics raises an alarm"
+UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only the physics check raises alarms"
 
 _logger = logging.getLogger("al_loop")
 
 
 class ReliabilityMonitor:
-    """Judges a running dynamics by the campaign's gate. It trains nothing and changes nothing of the trajectory.
+    """Applies the campaign's gate to a running dynamics. It trains nothing and does not change the trajectory.
 
     Positions are the same, bit for bit, with it and without: it draws from no global generator, and it never asks the
     dynamics' calculator for anything that would be computed anew.
@@ -106,7 +106,7 @@ class ReliabilityMonitor:
         temperature_K: float | None = None,
         **options: Any,
     ) -> Self:
-        """Open a model and watch a dynamics.
+        """Open a model and monitor a dynamics.
 
         Args:
             model: a checkpoint's folder, a campaign's YAML (its served model and physics), or an open committee.
@@ -134,7 +134,7 @@ class ReliabilityMonitor:
 
     @property
     def summary(self) -> Summary:
-        """What the run came to so far."""
+        """Summary of the run so far."""
         return self._session.summary
 
     @property
@@ -144,7 +144,7 @@ class ReliabilityMonitor:
 
     @property
     def evaluations(self) -> int:
-        """How often the monitor had to evaluate the committee itself."""
+        """Number of committee evaluations by the monitor itself."""
         return self._session.answers.evaluations
 
     @property
@@ -153,7 +153,7 @@ class ReliabilityMonitor:
         return self._session.stored
 
     def __call__(self) -> None:
-        """Check the frame that the dynamics is at.
+        """Check the present frame of the dynamics.
 
         Raises:
             MonitorStop: an alarm that the options let end the run.
@@ -174,7 +174,7 @@ class ReliabilityMonitor:
             self._session.log_summary()
 
     def close(self) -> dict[str, Any]:
-        """Hand over what is held for a campaign, write the summary into the log unless it ends with it, return it."""
+        """Harvest the collected frames, write the summary into the log unless it ends with it, and return it."""
         return self._session.close()
 
     def __enter__(self) -> Self:
@@ -195,7 +195,7 @@ class ReliabilityMonitor:
         self._session.begin(formula=formula, promise=promise)
 
     def _judge_of(self, atoms: Atoms) -> TrajectoryGate:
-        """The judge of this trajectory; another one where atoms came or went, or were exchanged."""
+        """The gate of this trajectory; a new one if the atoms changed."""
         if self._judge is None or not np.array_equal(self._numbers, atoms.numbers):
             if self._judge is not None:
                 self._session.answers.restart()

@@ -1,4 +1,4 @@
-"""What a monitor reads off the dynamics that it is attached to."""
+"""Read steps, time and thermostat of an ASE dynamics."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ class Watched:
         return float(max([1, *found])) * (self._timestep_fs() or 1.0)
 
     def temperature_K(self) -> float:
-        """That of the thermostat; of the velocities where there is none."""
+        """Temperature of the thermostat; without one, of the velocities."""
         if self._temperature_K is not None:
             return self._temperature_K
         told = self._thermostat_K()

@@ -1,4 +1,4 @@
-"""Checks of one run or file after another: counted, logged, and acted on where they raise an alarm."""
+"""Count and log the checks of a run or file, and act on alarms."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from committee.uncertainty.screen import ForceScreen
 
 
 class MonitoringSession:
-    """What a monitored dynamics and a monitored file have in common.
+    """The part common to monitored dynamics and monitored files.
 
     Args:
         potential: the committee.
@@ -24,9 +24,9 @@ class MonitoringSession:
         name: of what is monitored, for the campaign that frames are harvested for.
 
     Attributes:
-        calibrated: whether force uncertainties mean anything.
+        calibrated: whether force uncertainties are calibrated.
         answers: the committee's predictions.
-        summary: what the checks came to so far.
+        summary: of the checks so far.
 
     Raises:
         InputError: no campaign to harvest for.
@@ -77,7 +77,7 @@ class MonitoringSession:
         return told
 
     def close(self) -> dict[str, Any]:
-        """Hand over what is held for a campaign; return the summary, which is logged."""
+        """Harvest the collected frames; log and return the summary."""
         self._alarms.close()
         return self.log_summary()
 

@@ -1,4 +1,4 @@
-"""How a monitor watches and what it does on an alarm."""
+"""Settings of a monitor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class MonitorOptions:
     """Settings of a monitor.
 
     Attributes:
-        on_alarm: what is done when a frame is not trusted: ``warn`` (in the log of Python), ``snapshot`` (the frame
-            into ``snapshots``), ``stop`` (end the run once the frame is stored; implies ``snapshot``). Empty: log only.
-        harvest: a campaign's config, or its folder: frames of alarms are handed to its ledger, to be labelled.
+        on_alarm: actions if a frame is not trusted: ``warn`` (in Python's log), ``snapshot`` (write the frame
+            to ``snapshots``), ``stop`` (end the run once the frame is stored; implies ``snapshot``). Empty: log only.
+        harvest: a campaign's config, or its folder: frames of alarms are added to its ledger, to be labelled.
         log: JSON lines, one for each check, appended; None for none.
         snapshots: extended XYZ, appended.
-        patience: untrusted checks in a row before ``stop`` acts; broken physics and what the gate discards stop at
-            once. A calibrated gate doubts a few frames of every healthy run.
-        exact: the exact force uncertainty at every check. By default a screen vouches for most of them: see
+        patience: consecutive untrusted checks before ``stop`` acts; unphysical and discarded frames stop at
+            once. A calibrated gate flags a few frames of every stable run.
+        exact: compute the exact force uncertainty at every check. By default a screen accepts most frames: see
             ``committee.uncertainty.screen.ForceScreen``.
         window: checks that the screen adds up.
         seed: of the screen's probes.
-        any_periodicity: watch structures that are periodic in another number of directions than the model was
+        any_periodicity: accept structures that are periodic in another number of directions than the model was
             trained on.
 
     Raises:
@@ -60,7 +60,7 @@ def checked_actions(actions: Sequence[str]) -> tuple[OnAlarm, ...]:
     """Return the actions if each is one.
 
     Raises:
-        InputError: an unknown action, or a single word.
+        InputError: an unknown action, or a string instead of a list.
     """
     if isinstance(actions, str) or any(action not in ON_ALARM for action in actions):
         told = actions if isinstance(actions, str) else ", ".join(map(str, actions))

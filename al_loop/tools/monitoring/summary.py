@@ -1,4 +1,4 @@
-"""What a run came to so far; it takes the same memory after ten checks as after a million."""
+"""Summary of a run so far, in constant memory."""
 
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ WORST = 5
 
 @dataclass
 class Episode:
-    """Checks in a row that were not trusted.
+    """Consecutive untrusted checks.
 
     Attributes:
         first_step: where it began.
         last_step: its last check so far.
         checks: number of them.
-        lane: which lane spoke first.
+        lane: the check that failed first.
         reason: its first reason.
     """
 
@@ -43,11 +43,11 @@ class Summary:
     Attributes:
         checks: number of them.
         verdicts: count of each kind.
-        lanes: alarms by the lane that spoke.
+        lanes: number of alarms by the check that failed.
         looked: how the force uncertainties were found.
         last_trusted: the last check that was trusted, None before the first.
         last: the last check.
-        in_a_row: untrusted checks up to now.
+        in_a_row: consecutive untrusted checks up to now.
     """
 
     def __init__(self) -> None:
@@ -97,12 +97,12 @@ class Summary:
 
     @property
     def share_trusted(self) -> float:
-        """Share of the checks, which is that of the time where they are evenly spaced."""
+        """Fraction of trusted checks."""
         return self.verdicts["trusted"] / self.checks if self.checks else 0.0
 
     @property
     def episode(self) -> Episode | None:
-        """The latest time that was not trusted."""
+        """The latest episode of untrusted checks."""
         return self._episodes[-1] if self._episodes else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Summary:
         }
 
     def worst_atoms(self) -> list[dict[str, Any]]:
-        """The atoms that alarms were about most often, then those of the largest uncertainty."""
+        """The atoms with most alarms, then those with the largest uncertainty."""
         order = np.lexsort((-self._doubt, -self._named))
         worst = [int(i) for i in order[:WORST] if self._named[i] or self._doubt[i] > 1]
         return [

@@ -1,4 +1,4 @@
-"""The gate over a finished trajectory, from any code."""
+"""Apply the gate to a finished trajectory of any code."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,10 +32,10 @@ def monitor_trajectory(
     every: int = 1,
     advance: Advance = show_nothing,
 ) -> dict[str, Any]:
-    """Judge the frames of a finished trajectory, one at a time; none is kept.
+    """Check the frames of a finished trajectory, one at a time; none is kept in memory.
 
-    The energies that the file holds are judged, the committee's where it holds none. Where the atoms or the periodicity
-    change, another trajectory begins.
+    Energies are taken from the file, or else from the committee. Where the atoms or the periodicity
+    change, a new trajectory begins.
 
     Args:
         potential: the committee.
@@ -44,9 +44,9 @@ def monitor_trajectory(
         name: of the trajectory, for messages.
         physics: limits of the physics lane.
         temperature_K: of its thermostat; by default that of the first frame's velocities.
-        between_frames_fs: time between two frames, if times are wanted and the file does not tell them.
-        every: judge each so many-th frame.
-        advance: called with 1 after each judged frame.
+        between_frames_fs: time between two frames, if the file does not state times.
+        every: check every n-th frame.
+        advance: called with 1 after each checked frame.
 
     Returns:
         The summary.
@@ -71,7 +71,7 @@ def monitor_trajectory(
 
 
 class _Trajectory:
-    """The judge of the frames that belong together; another one where the atoms or the periodicity change."""
+    """The gate of consecutive frames; a new one where the atoms or the periodicity change."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class _Trajectory:
         self._start = Atoms()
 
     def judge_of(self, atoms: Atoms, index: int, answers: Answers) -> TrajectoryGate:
-        """The judge of a frame, begun anew with it where it is not of the last one's trajectory."""
+        """The gate for a frame; a new one if the frame begins another trajectory."""
         start = self._start
         same = np.array_equal(start.numbers, atoms.numbers) and np.array_equal(start.pbc, atoms.pbc)
         if self._judge is None or not same:

@@ -1,4 +1,4 @@
-"""The gate over one trajectory: physics first, then what the committee says of the frame."""
+"""The gate for one trajectory: the physics check first, then the committee's prediction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from committee.uncertainty.calibration import Calibration
 
 Array = NDArray[np.float64]
 Ask = Callable[[bool], Prediction]
-"""The committee's answer for a frame: with exact force uncertainties if True, else as far as they are needed."""
+"""Predicts a frame: with exact force uncertainties if True, else only as far as needed."""
 
 
 @dataclass(frozen=True)
 class GatedPrediction:
-    """A check with the committee's answer.
+    """A check with the committee's prediction.
 
     Attributes:
-        check: what is logged.
-        prediction: of the committee; None where it was not asked or had no answer.
+        check: the logged numbers and verdict.
+        prediction: of the committee; None if it was not evaluated or failed.
         uncertainty_ratio: (n,) combined uncertainty in units of the trust threshold, None where it is not exact.
     """
 
@@ -38,12 +38,12 @@ class GatedPrediction:
 
 @dataclass(frozen=True)
 class FrameContext:
-    """When a frame was, and what the dynamics' own calculator says of it.
+    """Step and time of a frame, and the results of the dynamics' own calculator.
 
     Attributes:
         step: of the dynamics.
         time_ps: None where it has no time.
-        energy_eV: potential energy, None if it is to be the committee's.
+        energy_eV: potential energy, None to use the committee's.
         forces: (n, 3) eV/Å, None as above.
     """
 
@@ -54,11 +54,11 @@ class FrameContext:
 
 
 class TrajectoryGate:
-    """Judges the frames of one trajectory.
+    """Applies the gate to the frames of one trajectory.
 
     Args:
         calibration: of the committee.
-        lane: physics, begun at the trajectory's own start.
+        lane: physics check, relative to the trajectory's start.
     """
 
     def __init__(self, calibration: Calibration | None, lane: PhysicsLane) -> None:
@@ -67,17 +67,17 @@ class TrajectoryGate:
 
     @property
     def calibrated(self) -> bool:
-        """Whether force uncertainties mean anything."""
+        """Whether force uncertainties are calibrated."""
         calibration = self._gate.calibration
         return calibration is not None and calibration.trust_threshold is not None
 
     def judge(self, atoms: Atoms, moment: FrameContext, ask: Ask) -> GatedPrediction:
-        """Judge a frame.
+        """Check a frame.
 
         Args:
             atoms: the frame; not modified.
-            moment: when it was.
-            ask: gives the committee's answer; asked for the exact one where another lane than the force uncertainty
+            moment: its step, time and results.
+            ask: gives the committee's prediction; exact where another check than the force uncertainty
                 raises an alarm, since such a frame is stored. Not called for numbers that are not finite.
         """
         broken = _not_finite(atoms)
@@ -93,7 +93,7 @@ class TrajectoryGate:
             if judged.check.alarm and judged.check.looked is UncertaintySource.SCREENED:
                 judged = self._judged(atoms, moment, physics, ask(True))
         except RefusedFrameError as error:
-            verdict = physics or not_computable(f"the model has no answer: {error.reason}")
+            verdict = physics or not_computable(f"the model has no prediction: {error.reason}")
             return GatedPrediction(_check(atoms, moment, verdict, UncertaintySource.NOT), None, None)
         return judged
 

@@ -1,1 +1,1 @@
-"""What is checked and estimated before a campaign starts."""
+"""Checks and estimates before a campaign starts."""

@@ -1,4 +1,4 @@
-"""How large a campaign is before anything runs: trajectories, hours, memory and disk, by rates that were measured.
+"""Estimate trajectories, time, memory and disk of a campaign before it runs, from measured rates.
 
 Orders of magnitude: what is refused for them could not run by far.
 """
@@ -35,7 +35,7 @@ MARGIN = 3.0  # by which an estimate may exceed this machine before it is refuse
 
 @dataclass(frozen=True)
 class CampaignSize:
-    """An order of magnitude, before anything runs.
+    """A rough estimate of a campaign's size.
 
     Attributes:
         trajectories: of one round.
@@ -110,7 +110,7 @@ def campaign_size(config: Config) -> CampaignSize:
 
 
 def size_problems(config: Config) -> Iterator[str]:
-    """Yield one sentence for each reason why a campaign of this size could run on no machine.
+    """Yield one sentence for each reason why a campaign of this size cannot run on any machine.
 
     Args:
         config: as ``load_config`` returns it, its structures checked.
@@ -137,10 +137,10 @@ def size_problems(config: Config) -> Iterator[str]:
 
 
 def check_machine(config: Config, size: CampaignSize) -> None:
-    """Compare a campaign's size with the memory of this machine and the space where its folder will be.
+    """Compare a campaign's size with the memory of this machine and the disk space of its folder.
 
     Raises:
-        InputError: it needs several times what there is.
+        InputError: it needs several times the available memory or space.
     """
     if config.explore.queue is None and config.train.queue is None:
         memory_GB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -193,7 +193,7 @@ def _tangent_bytes(kind: _Kind, train: TrainingSettings) -> float:
 
 
 def _duration(seconds: float) -> str:
-    """One digit is all that an estimate has."""
+    """Return a number with one digit, the precision of an estimate."""
     for unit, length in (("years", 365 * 86_400), ("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{float(f'{seconds / length:.1g}'):g} {unit}"

@@ -1,4 +1,4 @@
-"""Checks that concern more than one key of the config, or what the config points at."""
+"""Checks of several config keys together, and of the files that the config names."""
 
 import os
 from collections import Counter
@@ -80,7 +80,7 @@ def _same_names(config: Config) -> Iterator[str]:
     counts = Counter(name for _, system in systems_with_paths(config) for name in _names(system))
     for name, count in counts.items():
         if count > 1:
-            yield f"systems: {count} structures are called {name!r}; give each its own 'name'"
+            yield f"systems: {count} structures have the name {name!r}; give each its own 'name'"
 
 
 def _names(system: SystemSettings) -> list[str]:
@@ -102,7 +102,7 @@ def _orderings(config: Config) -> Iterator[str]:
     if explore.check_every > explore.steps:
         yield (
             f"explore.check_every: received {explore.check_every}, must be at most explore.steps ({explore.steps}):"
-            " no frame would ever be looked at"
+            " no frame would be checked"
         )
     if physics.uncomputable_distance_factor >= physics.min_distance_factor:
         yield (
@@ -122,7 +122,7 @@ def _stop(config: Config) -> Iterator[str]:
     held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * apart
     if budget is not None and budget <= held_out:
         yield (
-            f"stop.labels: received {budget}, but hold_out alone asks for {held_out} labels, and none would be left to"
+            f"stop.labels: received {budget}, but hold_out alone needs {held_out} labels, and none would be left to"
             " train on; raise it, or lower hold_out.test_frames and hold_out.calibration_frames"
         )
 
@@ -181,9 +181,9 @@ def _validation(config: Config) -> Iterator[str]:
         return
     if missing:
         yield (
-            f"promote.validation: no candidate could pass: {config.promote.validation.reference} does not answer "
+            f"promote.validation: no candidate could pass: {config.promote.validation.reference} has no values for "
             f"{'; '.join(missing)}. Make it with al-loop validate for these structures, at the config's validation "
-            "settings, or take the check out"
+            "settings, or remove the check"
         )
 
 
@@ -230,7 +230,7 @@ def _of_each(problems: Iterable[Iterator[str]]) -> list[str]:
 def _variants(
     dotted: str, system: SystemSettings, config: Config, cell: Atoms, structure: LoadedStructure
 ) -> Iterator[str]:
-    """Build everything that is explored; the engine is asked about each, about the file's own cell without repeats."""
+    """Build every explored structure, and check each with the engine (the file's own cell without repeats)."""
     built, problems = built_structures(dotted, system, structure)
     yield from problems
     for where, atoms in built:
@@ -243,7 +243,7 @@ def _statements(
 ) -> Iterator[str]:
     """Charge and spin against the electrons, and against a fairchem task.
 
-    A task depends on both, or was trained without them: neither may be guessed or ignored.
+    A task depends on both or was trained without them, so neither may be guessed or ignored.
     """
     yield from _electrons(dotted, system, structure, atoms)
     where, foundation = open_model(config.foundation)

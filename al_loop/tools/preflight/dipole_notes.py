@@ -1,4 +1,4 @@
-"""What check-config says about slabs with a dipole: a correction that would help, or one that does not act."""
+"""Notes of check-config on slabs with a dipole: a correction that would help, or one without effect."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ def _suggestion(atoms: Atoms) -> str:
     if slab is None or not faces_differ(atoms, slab):
         return ""
     problem = correction_problem(atoms, slab)
-    before = "" if problem is None else f". As it stands it would be refused: {problem}"
+    before = "" if problem is None else f". This structure would be refused: {problem}"
     return (
         "is a slab whose two faces differ, so that the field of its dipole reaches across the vacuum along "
         f"{'abc'[slab.axis]} to its periodic images; consider label.engine.dipole_correction: true, another level of "

@@ -1,4 +1,4 @@
-"""What is installed and reachable, and how to mend what is not."""
+"""Check what is installed and reachable, and how to fix problems."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
 
 
 def diagnose(config: Config | None = None) -> list[Finding]:
-    """Look at everything; with a config, what that campaign needs decides what is needed."""
+    """Check everything; with a config, the needs of that campaign decide what is required."""
     findings = [_python(), *_packages(config), *_database(config), _compiler(), _espresso()]
     if config is not None:
         engine = _engine(config)
@@ -72,7 +72,7 @@ def check_campaign(config: Config) -> list[str]:
     notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
     _, weights = open_model(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
-        notes.append(f"Elements were not checked: the weights of {weights.model} are fetched at the first run.")
+        notes.append(f"Elements were not checked: the weights of {weights.model} are downloaded at the first run.")
         return notes
     from committee.backbones import load_backbone
 
@@ -179,13 +179,13 @@ def _engine(config: Config) -> Finding:
 
 
 def _cost(config: Config) -> Finding:
-    """What the labels will cost; asked only where the engine can be built."""
+    """Cost of the labels, if the engine can be built."""
     cost = label_cost(config, build_engine(config.label.engine))
     return Finding("labels", True, str(cost), note=bool(cost.too_long))
 
 
 def _size(config: Config) -> Finding:
-    """What exploring takes, beside what this machine has."""
+    """Size of the exploration, compared with this machine."""
     size = campaign_size(config)
     try:
         check_machine(config, size)
@@ -195,7 +195,7 @@ def _size(config: Config) -> Finding:
 
 
 def _level(config: Config) -> Finding:
-    """How the engine's level of theory differs from the foundation's; asked only where the engine can be built."""
+    """Difference of the engine's level of theory from the foundation's, if the engine can be built."""
     sentences = level_differences(config, build_engine(config.label.engine).level_of_theory)
     text = "\n".join(sentences) or "the labels are of the foundation's level"
     return Finding("level of theory", True, text, note=bool(sentences))
@@ -222,7 +222,7 @@ def _foundation(config: Config) -> Finding:
 
 
 def _ask_once(config: Config, backbone: "Backbone") -> None:
-    """Evaluate the first structure: a closed model may want a licence, a server or a cell."""
+    """Evaluate the first structure: a closed model may need a licence, a server or a cell."""
     from al_loop.structures.systems import load_structures
 
     backbone.evaluate([load_structures(config.systems[0])[0].atoms])
@@ -234,11 +234,11 @@ def _broken(subject: str, error: Exception) -> Finding:
 
 def _gated(subject: str) -> Finding:
     if os.environ.get("HF_TOKEN"):
-        return Finding(subject, True, "weights are fetched at the first run (HF_TOKEN is set)")
+        return Finding(subject, True, "weights are downloaded at the first run (HF_TOKEN is set)")
     return Finding(
         subject,
         False,
-        "weights are neither on this machine nor is HF_TOKEN set",
+        "weights are not on this machine and HF_TOKEN is not set",
         "accept the licence on the model's Hugging Face page and set HF_TOKEN; or give the path of a checkpoint",
     )
 
@@ -248,4 +248,4 @@ def _folder(config: Config) -> Finding:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return Finding("folder", True, f"{folder} can be written")
-    return Finding("folder", False, f"{nearest} cannot be written", "set 'folder' to a place where you may write")
+    return Finding("folder", False, f"{nearest} is not writable", "set 'folder' to a writable path")

@@ -1,4 +1,4 @@
-"""Checks of what is explored, and how, before anything is computed: every variant is built once."""
+"""Checks of explored structures and settings before anything is computed; every variant is built once."""
 
 from collections.abc import Iterator
 
@@ -113,7 +113,7 @@ def start_problems(where: str, dotted: str, system: SystemSettings, config: Conf
 def _constraints(
     where: str, dotted: str, system: SystemSettings, ensemble: Ensemble, motion: Motion, atoms: Atoms
 ) -> Iterator[str]:
-    """What is held must be something that the ensemble can hold."""
+    """Raise for constraints that the ensemble does not support."""
     remedy = f"set {dotted}.ensemble to {_KEEPS_THE_CELL[ensemble]}" if motion is Motion.CELL else ""
     objection = refusal(atoms, motion, remedy)
     if objection is not None:

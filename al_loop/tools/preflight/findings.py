@@ -1,4 +1,4 @@
-"""What the doctor found, and the table it prints."""
+"""The findings of the doctor, and their table."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ class Finding:
     """One line of the doctor's table.
 
     Attributes:
-        subject: what was looked at.
-        ok: it is there.
+        subject: what was checked.
+        ok: it is available.
         detail: version, place, or what is missing.
-        remedy: how to mend it, empty if ``ok``.
-        needed: the campaign (or every campaign) cannot do without.
-        note: it is there, and the user should know ``detail``.
+        remedy: how to fix it, empty if ``ok``.
+        needed: required by the campaign (or every campaign).
+        note: it is available, and ``detail`` is a note for the user.
     """
 
     subject: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def print_findings(findings: list[Finding], console: Console | None = None) -> None:
-    """Print the table and a last line that says whether anything needed is missing."""
+    """Print the table, and a last line on whether anything required is missing."""
     console = console or Console()
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -48,7 +48,7 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
         table.add_row(mark, escape(finding.subject), text)
     console.print(table, highlight=False)
     blocking = [finding.subject for finding in findings if finding.blocks]
-    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is there."
+    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is available."
     console.print(verdict, markup=False, highlight=False)
 
 

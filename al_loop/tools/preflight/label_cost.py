@@ -1,4 +1,4 @@
-"""What the labels of a campaign will cost, by the engine's own estimate."""
+"""Estimate the cost of a campaign's labels with the engine."""
 
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
 
 
 def _rounded(seconds: float) -> str:
-    """One or two digits are all that an estimate has."""
+    """Return a number with one or two digits, the precision of an estimate."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1g} s" if seconds < 1 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - an hour

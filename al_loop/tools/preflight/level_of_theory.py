@@ -1,4 +1,4 @@
-"""How the engine's level of theory differs from the foundation's, in sentences for the user."""
+"""Sentences on how the engine's level of theory differs from the foundation's."""
 
 from al_loop.config import Config
 from al_loop.config.foundation_names import foundation_name

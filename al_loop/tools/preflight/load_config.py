@@ -1,4 +1,4 @@
-"""Reading a config with all its checks: what it points at is read and built once."""
+"""Read a config with all checks, also of the files that it names."""
 
 from pathlib import Path
 

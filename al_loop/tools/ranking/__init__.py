@@ -1,1 +1,1 @@
-"""NARROW: from many candidates to the few that DFT must decide on, and the barrier between two of them."""
+"""Rank candidate structures, select those for DFT, and find barriers between structures."""

@@ -1,4 +1,4 @@
-"""The barrier between two structures, with its uncertainty, and which images DFT must look at."""
+"""Find the barrier between two structures with its uncertainty, and select images for DFT."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def find_barrier(
     labelled: Sequence[tuple[Atoms, float]] = (),
     advance: Announce = show_nothing,
 ) -> Barrier:
-    """Follow the path of least energy under the committee and judge every image of it.
+    """Find the minimum-energy path under the committee, and gate every image of it.
 
     Args:
         initial: one end; not modified.
@@ -43,8 +43,8 @@ def find_barrier(
         potential: the committee.
         options: how.
         physics: limits of what counts as sound. Bonds may break: that is what a path is for.
-        labelled: held-out frames with their energies, eV, which say how far the spread may be believed.
-        advance: called with a word on each part of the work.
+        labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
+        advance: called with the name of each part of the work.
 
     Raises:
         InputError: ends that do not belong together, elements that the model does not know, or a committee without
@@ -125,18 +125,18 @@ def _images(
 
 
 def _difference_std(one: Prediction, other: Prediction) -> float:
-    """Spread over the members of an energy difference, along a path that is the same for all of them."""
+    """Standard deviation over the members of an energy difference along a fixed path."""
     return float(np.std(one.energy_ensemble - other.energy_ensemble, ddof=1))
 
 
 def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
-    """Mark the ends, the highest image with its neighbours, and what the gate doubts and DFT can still answer for."""
+    """Select the ends, the highest image with its neighbours, and suspect images that DFT can calculate."""
     reasons: dict[int, list[str]] = {i: [] for i in range(len(images))}
-    reasons[0].append("the barrier counts from here")
-    reasons[len(images) - 1].append("the reverse barrier counts from here")
+    reasons[0].append("initial state of the barrier")
+    reasons[len(images) - 1].append("final state, reference of the reverse barrier")
     reasons[saddle].append("the highest image")
     for neighbour in (saddle - 1, saddle + 1):
-        reasons[neighbour].append("beside the highest image")
+        reasons[neighbour].append("next to the highest image")
     for i, image in enumerate(images):
         if not image.trusted and image.judged.verdict.lane is not Lane.UNCALIBRATED and image.computable:
             reasons[i].append(f"suspect: {image.judged.verdict.lane.value.replace('_', ' ')}")

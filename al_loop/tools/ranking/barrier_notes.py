@@ -1,4 +1,4 @@
-"""What the user should know of a barrier besides the number."""
+"""Notes for the user on a barrier."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ DIP_EV = 0.02  # a minimum on the way counts from this depth
 
 
 def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[str]:
-    """Say what the barrier rests on and what it does not cover.
+    """Yield notes on what the barrier is based on and what it does not include.
 
     Args:
         barrier: as the committee has it.
@@ -19,18 +19,18 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
     """
     if not barrier.converged:
         yield (
-            f"the band is not relaxed: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give it "
-            "more (--steps)."
+            f"the NEB is not converged: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give "
+            "it more (--steps)."
         )
     saddle = barrier.images[barrier.saddle]
     verdict = saddle.judged.verdict
     if not saddle.trusted and verdict.lane is not Lane.UNCALIBRATED:
         yield (
             f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "
-            "DFT has looked at it."
+            "DFT confirms it."
         )
     if barrier.forward_eV <= max(0.0, barrier.reaction_eV):
-        yield "no image lies above both ends: there is no barrier besides the reaction energy, or the images miss it."
+        yield "no image lies above both ends: there is no barrier above the reaction energy, or the images miss it."
     dips = _dips(barrier)
     if dips:
         yield (

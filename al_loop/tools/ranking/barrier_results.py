@@ -1,4 +1,4 @@
-"""What a search for a barrier comes to."""
+"""Results of a barrier search."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,12 @@ class PathImage:
         image: from 0, the initial end.
         atoms: the structure.
         path_A: length of the path up to here, Å.
-        judged: the committee's answer and the gate's verdict.
+        judged: the committee's prediction and the gate's verdict.
         above_initial_eV: energy above the initial end.
         uncertainty_eV: standard deviation of that difference along the fixed path.
         sent: it is to be calculated with DFT.
         reason: why.
-        labelled: what DFT said.
+        labelled: the DFT label.
         dft_above_initial_eV: energy from DFT above that of the initial end.
     """
 
@@ -48,7 +48,7 @@ class PathImage:
 
     @property
     def computable(self) -> bool:
-        """DFT can be asked about it."""
+        """DFT can calculate it."""
         return self.judged.verdict.kind is not VerdictKind.DISCARD
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class PathImage:
 
 @dataclass(frozen=True)
 class Barrier:
-    """A path under the committee, and what DFT says along it.
+    """A path under the committee, with DFT labels along it.
 
     Attributes:
         images: ends included.
@@ -84,7 +84,7 @@ class Barrier:
         max_force_eV_per_A: largest force of the band that is left on any atom.
         options: how it was searched.
         scale: what the members' spread of differences was multiplied by.
-        notes: what the user should know, in sentences.
+        notes: sentences for the user.
     """
 
     images: tuple[PathImage, ...]

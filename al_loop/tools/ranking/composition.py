@@ -1,7 +1,7 @@
-"""What may be compared: energies within one composition only.
+"""Group structures by composition; energies are compared within one composition only.
 
 Between compositions only formation energies can be ranked, which need the energies of the elements or of competing
-phases; a total energy says nothing there.
+phases; total energies cannot be compared.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Composition:
 
 
 def grouped(frames: Sequence[Atoms]) -> list[Composition]:
-    """Sort structures by what they may be compared with, in the order of their first appearance.
+    """Group comparable structures, in the order of their first appearance.
 
     Crystals are compared per formula unit whatever the size of their cells; what is not periodic in three directions
     only with structures of the same number of atoms, since two slabs of different thickness differ by bulk.

@@ -1,4 +1,4 @@
-"""The images of a path that DFT must look at, labelled; more of them until its maximum is bracketed."""
+"""Label the selected images of a path with DFT, and more until the maximum is bracketed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from al_loop.tools.ranking.dft_relax import Labelled
 
 
 def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:
-    """Calculate with DFT what a barrier sends there.
+    """Label the selected images of a barrier with DFT.
 
     Where the highest labelled image has a neighbour without a label, that one is labelled too: the barrier from DFT is
     the highest of its images, not of those that happened to be chosen.
@@ -47,7 +47,7 @@ def _above(image: PathImage, zero_eV: float | None) -> float | None:
 
 
 def _beside_the_highest(barrier: Barrier) -> list[int]:
-    """Neighbours of the highest labelled image that were not asked for yet."""
+    """Neighbours of the highest labelled image without a label."""
     highest = barrier.dft_saddle
     if highest is None:
         return []
@@ -57,7 +57,7 @@ def _beside_the_highest(barrier: Barrier) -> list[int]:
 
 def _marked(images: Sequence[PathImage], wanted: Sequence[int]) -> tuple[PathImage, ...]:
     return tuple(
-        replace(image, sent=True, reason="beside the highest image of DFT") if image.image in wanted else image
+        replace(image, sent=True, reason="next to the highest image of DFT") if image.image in wanted else image
         for image in images
     )
 
@@ -69,7 +69,7 @@ def _notes(barrier: Barrier) -> list[str]:
         if image.labelled is not None and image.labelled.energy_eV is None
     ]
     if barrier.dft_saddle is None:
-        return [*notes, "there is no barrier from DFT: it takes labels of the initial end and of an image."]
+        return [*notes, "there is no barrier from DFT: it needs labels of the initial structure and of an image."]
     if barrier.dft_saddle != barrier.saddle:
         notes.append(
             f"the highest image by DFT is {barrier.dft_saddle}, by the committee {barrier.saddle}: the paths differ. "

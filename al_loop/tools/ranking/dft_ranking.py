@@ -1,4 +1,4 @@
-"""What a ranking sends to DFT, labelled and ranked by DFT."""
+"""Label the selected candidates of a ranking with DFT, and rank them by DFT."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ SURPRISE = 0.995  # one-sided: deviations beyond it are told
 def label_ranking(
     ranking: Ranking, labeller: Labeller, *, dft_steps: int = 0, force_tolerance_eV_per_A: float = 0.05
 ) -> Ranking:
-    """Calculate with DFT what a ranking sends there, and rank that by DFT.
+    """Label the selected candidates of a ranking with DFT, and rank them by DFT.
 
     Args:
         ranking: of ``rank_candidates``.
@@ -73,7 +73,7 @@ def _surprises(labelled: Sequence[RankedCandidate], ranking: Ranking) -> list[st
         return []
     told = (
         f"DFT has the difference between candidates {judged[0].candidate} and {judged[worst].candidate} of "
-        f"{judged[0].composition} {off:.3f} eV away from the committee's, which was sure to {std:.3f} eV: the "
+        f"{judged[0].composition} {off:.3f} eV away from the committee's, whose uncertainty is {std:.3f} eV: the "
         "uncertainty is too small here. Train on these labels, or rank again with --labelled."
     )
     return [told]

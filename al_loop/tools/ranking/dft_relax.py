@@ -1,4 +1,4 @@
-"""The neighbourhood of a candidate under DFT: its label, and if asked the way to the minimum of DFT itself."""
+"""Label a candidate with DFT, and optionally relax it with DFT."""
 
 from contextlib import suppress
 from dataclasses import dataclass

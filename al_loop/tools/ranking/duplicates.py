@@ -1,4 +1,4 @@
-"""One candidate for each structure."""
+"""Find duplicate candidates."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How far the committee's spread of energy differences may be believed."""
+"""Calibrate the committee's standard deviation of energy differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class EnergyScale:
-    """What standard deviations of energy differences are multiplied by.
+    """Factor on standard deviations of energy differences.
 
     Attributes:
         value: the factor.
-        source: where it comes from, in words.
-        calibrated: it rests on labelled energies.
+        source: its origin, as text.
+        calibrated: it is based on labelled energies.
     """
 
     value: float
@@ -43,7 +43,7 @@ class EnergyScale:
         confidence: float,
         rng: np.random.Generator,
     ) -> Self | None:
-        """Compare differences between labelled frames of one composition with what the committee said of them.
+        """Calibrate on differences between labelled frames of one composition.
 
         The factor is the one with which a share ``confidence`` of the differences lies below the one-sided bound
         that the ranking uses. Pairs that share a frame are not independent, and a dozen frames leave the factor itself
@@ -76,7 +76,7 @@ class EnergyScale:
 
     @classmethod
     def from_forces(cls, calibration: Calibration, predictions: Sequence[Prediction]) -> Self | None:
-        """Borrow from the force calibration, which says how much larger errors are than the spread.
+        """Use the force calibration, the ratio of force errors to their standard deviation.
 
         Its conformal quantile is about the worst atom of a frame; Gaussian errors of n atoms with the right spread
         would have it at the root of chi2(3) at confidence^(1/n), over 3. Never below 1: a bound on forces is no
@@ -87,7 +87,7 @@ class EnergyScale:
             predictions: of the candidates, with exact force uncertainties and latent distances.
 
         Returns:
-            None while the force calibration knows nothing.
+            None without a force calibration.
         """
         if calibration.quantile is None:
             return None
@@ -101,10 +101,10 @@ class EnergyScale:
             expected = np.sqrt(chi2.ppf(calibration.confidence ** (1 / len(sigma)), 3) / 3)
             ratios.append(calibration.quantile * larger / expected)
         value = max(1.0, float(np.median(ratios)))
-        return cls(value, "borrowed from the calibration of the forces")
+        return cls(value, "taken from the calibration of the forces")
 
 
-UNCALIBRATED = EnergyScale(1.0, "which nothing has calibrated")
+UNCALIBRATED = EnergyScale(1.0, "not calibrated")
 
 
 def energy_scale(
@@ -114,7 +114,7 @@ def energy_scale(
     confidence: float,
     rng: np.random.Generator,
 ) -> EnergyScale:
-    """Return the best that is known: labelled energies, else the force calibration, else the members as they are.
+    """Return the factor from the best source: labelled energies, else the force calibration, else 1.
 
     Args:
         potential: the committee.
@@ -130,7 +130,7 @@ def energy_scale(
 
 
 def _ratios(errors: NDArray[np.float64], deviations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|error| over spread of the difference between each two of n frames: (n, n)."""
+    """|error| over standard deviation of the difference between each two of n frames: (n, n)."""
     spread = np.std(deviations[:, None] - deviations[None], axis=2, ddof=1)
     return np.asarray(np.abs(errors[:, None] - errors) / np.maximum(spread, SMALLEST_SPREAD_EV))
 

@@ -1,4 +1,4 @@
-"""What the committee says of single structures, and whether the gate lets it be believed."""
+"""Predictions of the committee for single structures, with the gate's verdicts."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ from dft_interfaces.bounds import structure_excess
 
 
 def check_trained(potential: CommitteePotential) -> None:
-    """Refuse a committee whose members cannot differ: its uncertainty would be zero everywhere.
+    """Raise for a committee whose members are identical: its uncertainty would be zero everywhere.
 
     Raises:
         InputError: it was never trained and has no priors.
     """
     if potential.provenance.training_frames == 0 and potential.settings.prior_scale_eV == 0:
-        raise InputError("the members of this committee agree in everything: it was never trained; train it first")
+        raise InputError("all members of this committee agree exactly, so it was never trained; train it first")
 
 
 def judge_all(
@@ -32,7 +32,7 @@ def judge_all(
     potential: CommitteePotential,
     physics: PhysicsSettings,
 ) -> list[GatedPrediction]:
-    """Predict and judge structures; one that the model cannot answer for does not stop the others.
+    """Predict and gate structures; a failed prediction does not stop the others.
 
     Args:
         frames: the structures.

@@ -1,4 +1,4 @@
-"""The model, the held-out labels and the engine that narrowing works with, from files and a campaign's config."""
+"""The model, held-out labels and engine of a ranking, from files and a campaign's config."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ HELD_OUT = (Role.TEST, Role.CALIBRATION)
 
 @dataclass(frozen=True)
 class RankingInputs:
-    """What a ranking or a barrier needs besides the structures.
+    """Inputs of a ranking or barrier other than the structures.
 
     Attributes:
         potential: the committee.
-        physics: limits of what counts as sound.
+        physics: limits of the physics check.
         labelled: held-out frames with their energies, eV.
         config: whose engine labels; None to label nothing.
-        notes: what was merged, set apart or left out of the labelled file, in sentences.
+        notes: sentences on frames of the labelled file that were merged, separated or left out.
     """
 
     potential: CommitteePotential
@@ -41,7 +41,7 @@ class RankingInputs:
     notes: tuple[str, ...] = ()
 
     def labeller(self, folder: Path) -> Labeller | None:
-        """Return what labels, None without a config.
+        """Return the labeller, None without a config.
 
         Args:
             folder: where finished labels are kept.
@@ -55,7 +55,7 @@ def open_ranking_inputs(
     foundation: FoundationArgument | None = None,
     labelled: Path | None = None,
 ) -> RankingInputs:
-    """Open a checkpoint and what is known of its errors.
+    """Open a checkpoint and the labels that calibrate it.
 
     Args:
         model: the checkpoint's folder; by default the model that the config's campaign serves.

@@ -55,7 +55,7 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         options: number of images, tolerance, steps.
 
     Raises:
-        GuardStop: an image became one that the model cannot answer for.
+        GuardStop: the model's prediction of an image failed.
         InputError: constraints that a band cannot follow.
     """
     images = [initial.copy() for _ in range(options.images + 1)] + [final.copy()]
@@ -75,7 +75,7 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
         largest = float(np.linalg.norm(band.get_forces().reshape(-1, 3), axis=1).max())
     except RefusedFrameError as error:
         raise GuardStop(
-            f"the band broke: an image {error.reason} Begin from ends that are closer together (a path in two "
+            f"the NEB failed: an image {error.reason} Start from end points that are closer (a path in two "
             "parts), or with another number of images."
         ) from error
     return Band(

@@ -1,4 +1,4 @@
-"""Rankings and paths as extended XYZ, under the names that the field uses."""
+"""Write rankings and paths as extended XYZ, under the field's usual keys."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Rank candidates by the committee and send to DFT the best and what the ranking cannot tell from them."""
+"""Rank candidates by committee energy, and select for DFT the best and those within the uncertainty."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,8 +41,8 @@ def rank_candidates(
         potential: the committee.
         options: how.
         physics: limits of what counts as sound; the defaults without.
-        labelled: held-out frames with their energies, eV, which say how far the spread may be believed.
-        advance: called with a word on each candidate that is relaxed.
+        labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
+        advance: called with the name of each candidate that is relaxed.
 
     Raises:
         InputError: no candidates, elements the model does not know, a cell to relax that is not periodic in three
@@ -119,10 +119,10 @@ def _relaxed(
 def _placed(
     index: int, atoms: Atoms, composition: Composition, judged: GatedPrediction, relaxation: Relaxation | None
 ) -> RankedCandidate:
-    """Say whether a candidate may have a rank, and if not why."""
+    """Return the status of a candidate, and the reason if it has no rank."""
     verdict = judged.verdict
     if relaxation is not None and relaxation.broken:
-        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation broke: {relaxation.broken}"
+        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation failed: {relaxation.broken}"
     elif not judged.sound or verdict.kind is VerdictKind.DISCARD:
         standing, reason = CandidateStatus.UNPHYSICAL, verdict.reason
     elif relaxation is not None and not relaxation.converged:
@@ -139,7 +139,7 @@ def _placed(
 def _ranked(
     placed: Sequence[RankedCandidate], scale: EnergyScale, options: RankOptions
 ) -> tuple[list[RankedCandidate], float | None]:
-    """Give ranks, probabilities and reasons; what has no rank comes last. Also how likely the best N are all sent."""
+    """Assign ranks, probabilities and reasons, and the probability that the true best N are all selected."""
     comparable = [one for one in placed if one.standing in COMPARABLE]
     others = [one for one in placed if one.standing not in COMPARABLE]
     if not comparable:
@@ -154,7 +154,7 @@ def _ranked(
         if close is not None:
             gap = energies.mean[i] - energies.mean[close]
             told.append(
-                f"not told apart from candidate {comparable[close].candidate}: {gap:+.3f} ± "
+                f"not distinguishable from candidate {comparable[close].candidate}: {gap:+.3f} ± "
                 f"{energies.difference_std(close, i):.3f} eV"
             )
         ranked.append(

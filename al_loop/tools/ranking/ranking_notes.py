@@ -1,4 +1,4 @@
-"""What the user should know of a ranking besides the numbers."""
+"""Notes for the user on a ranking."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ def ranking_notes(
     scale: EnergyScale,
     top: int,
 ) -> tuple[str, ...]:
-    """Say what the ranking rests on and what it does not cover.
+    """Yield notes on what the ranking is based on and what it does not include.
 
     Args:
         candidates: of all compositions.
@@ -31,7 +31,7 @@ def ranking_notes(
 
 
 def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iterator[str]:
-    """Say what is not calibrated.
+    """Yield notes on missing calibration.
 
     Args:
         potential: the model.
@@ -40,7 +40,7 @@ def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iter
     if potential.calibration is None:
         yield (
             "the model was never calibrated: the gate trusts nothing, so that every candidate is suspect, ranked or "
-            "not. Only the physics lane was asked."
+            "not. Only the physics check was applied."
         )
     told = f"the uncertainty of an energy difference is {scale.value:.2f} times the members' spread, {scale.source}"
     if scale.calibrated:
@@ -61,7 +61,7 @@ def _across(compositions: Sequence[CompositionSummary]) -> Iterator[str]:
         )
     empty = [one.name for one in compositions if one.ranked == 0]
     if empty:
-        yield f"no candidate of {', '.join(empty)} could be ranked; the reasons stand beside them."
+        yield f"no candidate of {', '.join(empty)} could be ranked; the reasons are listed with them."
 
 
 def _unrelaxed(
@@ -74,7 +74,7 @@ def _unrelaxed(
         low = [one.candidate for one in mine if one.standing is CandidateStatus.UNRELAXED and _energy(one) < limit]
         if low:
             yield (
-                f"candidates {low} of {composition.name} are not relaxed to the end, and low enough already to be "
+                f"candidates {low} of {composition.name} are not fully relaxed, but already low enough to be "
                 f"among the best {top}: relax them further."
             )
 

@@ -1,4 +1,4 @@
-"""What a ranking comes to."""
+"""Results of a ranking."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ from al_loop.tools.ranking.settings import RankOptions
 
 
 class CandidateStatus(StrEnum):
-    """Where a candidate ended."""
+    """Status of a candidate."""
 
     RANKED = "ranked"
     UNTRUSTED = "not trusted"  # it has a rank, but the gate does not trust the model there
@@ -29,12 +29,12 @@ class RankedCandidate:
 
     Attributes:
         candidate: its position in the file, from 0.
-        atoms: as it was ranked: relaxed if that was asked for.
+        atoms: as it was ranked: relaxed if requested.
         composition: the compared unit.
         units: how many of them the structure holds.
         standing: whether it has a rank, and if not why.
         reason: why it is sent to DFT, or why it has no rank.
-        judged: the committee's answer and the gate's verdict.
+        judged: the committee's prediction and the gate's verdict.
         relaxation: how the relaxation ended, None without one.
         rank: from 1 within the composition, None without one.
         above_best_eV: energy above the lowest.
@@ -42,7 +42,7 @@ class RankedCandidate:
         probability_top: how likely it is among the best N.
         sent: it is to be calculated with DFT.
         same_as: the candidate that stands for a duplicate.
-        labels: what DFT said: the structure as it was ranked, then the steps of DFT's own relaxation.
+        labels: DFT labels of the ranked structure, then of the steps of its DFT relaxation.
         dft_rank: among those of its composition with an energy from DFT.
         dft_above_best_eV: energy from DFT above the lowest of them.
     """
@@ -133,7 +133,7 @@ class Ranking:
         compositions: what was compared with what.
         options: how they were ranked.
         scale: what the members' spread of differences was multiplied by.
-        notes: what the user should know, in sentences.
+        notes: sentences for the user.
     """
 
     candidates: tuple[RankedCandidate, ...]
@@ -144,7 +144,7 @@ class Ranking:
 
     @property
     def sent(self) -> tuple[RankedCandidate, ...]:
-        """What goes to DFT."""
+        """The candidates selected for DFT."""
         return tuple(one for one in self.candidates if one.sent)
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Relaxation with the committee, which stops at once where the physics breaks."""
+"""Relaxation with the committee, stopped as soon as the structure is unphysical."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,14 +29,14 @@ OPTIMIZERS: dict[str, Any] = {"fire": FIRE, "lbfgs": LBFGS}
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Where a relaxation ended.
+    """Result of a relaxation.
 
     Attributes:
-        atoms: the last sound structure, without calculator, with its constraints.
+        atoms: the last physical structure, without calculator, with its constraints.
         steps: that were made.
-        max_force_eV_per_A: left on any free atom, NaN if the model gave no answer.
+        max_force_eV_per_A: largest force on a free atom, NaN if the model failed.
         converged: the forces are below the tolerance.
-        broken: what went wrong, empty if nothing did.
+        broken: reason of a failure, empty if there was none.
     """
 
     atoms: Atoms

@@ -1,4 +1,4 @@
-"""``al-loop rank`` and ``al-loop barrier`` from Python: files in, results and a file out."""
+"""``al-loop rank`` and ``al-loop barrier`` from Python, on files."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,7 +31,7 @@ def rank_file(
     dft_steps: int = 0,
     advance: Announce = show_nothing,
 ) -> Ranking:
-    """Rank the structures of a file, label what is sent if the bench has an engine, write the result.
+    """Rank the structures of a file, label the selected ones if there is an engine, write the result.
 
     Args:
         candidates: a file that ASE opens.
@@ -69,7 +69,7 @@ def barrier_of_files(
     *,
     advance: Announce = show_nothing,
 ) -> Barrier:
-    """Find the barrier between the structures of two files, label what is sent, write the path.
+    """Find the barrier between the structures of two files, label the selected images, write the path.
 
     Args:
         initial: a file that ASE opens; its last structure is taken.
@@ -110,7 +110,7 @@ def _labeller(
 
 
 def _levels(bench: RankingInputs, labeller: Labeller) -> list[str]:
-    """Say if DFT here is not what the model was trained on: their disagreement is then not the model's alone."""
+    """Return a note if DFT here differs from the model's level of theory, which adds to their disagreement."""
     trained, here = bench.potential.provenance.level_of_theory, f"{labeller.level.code}: {labeller.level.summary}"
     if trained == here:
         return []

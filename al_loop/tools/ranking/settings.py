@@ -1,4 +1,4 @@
-"""What a user may set about narrowing, checked before anything is computed."""
+"""Settings of ranking and barriers, checked before anything is computed."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What a ranking by a committee is worth: which candidates it can tell apart, and how likely each is among the best.
+"""Statistics of a ranking by a committee: which candidates it can distinguish, and how likely each is among the best.
 
 Errors of a committee are shared between similar structures. The uncertainty of an energy difference is therefore the
 spread over the members of the difference, not the sum of two spreads; with K members it follows Student's t with
@@ -56,7 +56,7 @@ class Energies:
 
 @dataclass(frozen=True)
 class RankStatistics:
-    """Which candidates to look at again.
+    """Order of the candidates, and which cannot be distinguished from the best.
 
     Attributes:
         order: (C,) indices, lowest energy first.
@@ -73,7 +73,7 @@ class RankStatistics:
 
 
 def rank_statistics(energies: Energies, top: int, confidence: float, rng: np.random.Generator) -> RankStatistics:
-    """Rank candidates and say what the ranking leaves open.
+    """Rank candidates, with probabilities and inseparable ones.
 
     Args:
         energies: of the candidates.

@@ -1,4 +1,4 @@
-"""Whether two structures are the same one: in another place, orientation, cell or order of atoms."""
+"""Compare structures regardless of position, orientation, cell choice and order of atoms."""
 
 from math import lcm
 

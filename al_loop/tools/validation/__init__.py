@@ -1,1 +1,1 @@
-"""VALIDATE: what a model says of crystals, defects, surfaces and liquids, beside a reference and the foundation."""
+"""Validate physical properties of a model (crystals, defects, surfaces, liquids) against a reference."""

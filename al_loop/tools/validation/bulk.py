@@ -1,4 +1,4 @@
-"""Crystals: whether a structure is one, its own equilibrium under a calculator, supercells and inequivalent sites."""
+"""Bulk crystals: recognition, relaxation with a calculator, supercells and inequivalent sites."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def is_crystal(atoms: Atoms) -> bool:
 
 
 def require_free(atoms: Atoms) -> None:
-    """Make sure that nothing holds the atoms of a crystal whose own properties are asked for.
+    """Raise if the atoms of a crystal are constrained.
 
     Raises:
         NoAnswerError: a constraint does.

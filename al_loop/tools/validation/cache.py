@@ -1,4 +1,4 @@
-"""What one calculator said in one check of one structure, kept on disk as soon as it is there."""
+"""Results of one check of one structure with one calculator, cached on disk."""
 
 import json
 import logging
@@ -24,8 +24,8 @@ class Answer:
     """Quantities of one check.
 
     Attributes:
-        quantities: what was measured; empty if nothing was.
-        failure: why there is nothing, empty if there is.
+        quantities: measured values; empty if there are none.
+        failure: the reason if there are none, else empty.
     """
 
     quantities: tuple[Quantity, ...] = ()
@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def says_something(self) -> bool:
-        """Whether anything can be held against it."""
+        """Whether it has any value to compare with."""
         return any(quantity.value is not None for quantity in self.quantities)
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Answer:
         return {"quantities": [asdict(quantity) for quantity in self.quantities], "failure": self.failure}
 
     def of_structure(self, structure: str) -> Self:
-        """Return the same under the name that the structure has now: kept answers go by its atoms."""
+        """Return the result under the present name of the structure: cached results are found by its atoms."""
         return replace(self, quantities=tuple(_renamed(quantity, structure) for quantity in self.quantities))
 
     @classmethod
@@ -62,17 +62,17 @@ def structure_id(atoms: Atoms) -> str:
 
 
 class AnswerStore:
-    """Answers by a hash of who was asked, at which settings, about which structure.
+    """Cached results, by a hash of calculator, settings and structure.
 
     Args:
-        folder: where; made with the first answer.
+        folder: created with the first result.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def get(self, who: str, check: NamedCheck, atoms: Atoms) -> Answer | None:
-        """Return what is kept; None if there is nothing, or only a damaged file, whose checksum tells it."""
+        """Return the cached result; None if there is none or its checksum does not match."""
         path = self._path(who, check, atoms)
         if not path.exists():
             return None
@@ -84,13 +84,13 @@ class AnswerStore:
             return None
 
     def put(self, who: str, check: NamedCheck, atoms: Atoms, answer: Answer) -> None:
-        """Keep an answer, whole or not at all.
+        """Write a result to the cache, atomically.
 
         Args:
             who: fingerprint of the model or of the level of theory.
             check: with its settings.
             atoms: the structure.
-            answer: what was said.
+            answer: the result.
 
         Raises:
             OSError: a full disk, for example.

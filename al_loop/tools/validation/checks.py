@@ -1,4 +1,4 @@
-"""The checks by name: what each is for, and whether it is affordable with an engine."""
+"""The checks by name, and which are affordable with an engine."""
 
 import inspect
 import json
@@ -36,9 +36,9 @@ class NamedCheck:
     """A check with its settings.
 
     Attributes:
-        name: what the user calls it.
+        name: as given by the user.
         function: follows the contract ``Check`` and takes settings by keyword.
-        with_an_engine: made by default where each calculation is paid for.
+        with_an_engine: run by default if the reference is an engine.
         settings: keyword arguments.
     """
 
@@ -48,7 +48,7 @@ class NamedCheck:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, structure: str, atoms: Atoms, calculator: Calculator) -> list[Quantity]:
-        """Ask a calculator; whatever goes wrong is raised."""
+        """Run the check with a calculator; failures are raised."""
         found = self.function(structure, atoms, calculator, **self.settings)
         return [_finite(replace(quantity, check=self.name, structure=structure)) for quantity in found]
 
@@ -86,10 +86,10 @@ def chosen_checks(
     with_an_engine: bool,
     given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[NamedCheck]:
-    """Return the checks to make, with the settings of the config.
+    """Return the checks to run, with the settings of the config.
 
     Args:
-        names: those asked for; none for all that are affordable.
+        names: requested checks; empty for all that are affordable.
         settings: the config's block.
         with_an_engine: the reference pays for each calculation.
         given: settings by the name of a check, which take precedence over the config's.

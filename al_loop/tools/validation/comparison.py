@@ -1,4 +1,4 @@
-"""Model beside reference: each quantity against its tolerance, each order group by rank, and who is nearest."""
+"""Compare models with a reference: quantities within tolerances, order groups by order, and overall distance."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """What one model says of one quantity.
+    """One quantity of one model, compared with the reference.
 
     Attributes:
         value: in the quantity's unit.
         verdict: against the reference.
         deviation: from the reference in tolerances; None where nothing is compared.
-        note: what a reader has to know.
+        note: for the reader.
     """
 
     value: float | None
@@ -47,10 +47,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity of the reference beside those of the models.
+    """One quantity of the reference, and of each model.
 
     Attributes:
-        quantity: as the reference has it; without value if it has none.
+        quantity: of the reference; without value if it has none.
         tolerance: allowed deviation, in its unit; None where nothing is compared.
         judged: by the name of the model.
     """
@@ -67,7 +67,7 @@ class OrderRow:
     Attributes:
         check: name of the check.
         group: what is ordered.
-        order: of the reference, ascending; values within a tie stand together.
+        order: of the reference, ascending; values within a tie are grouped.
         judged: by the name of the model; the value is the number of pairs in the wrong order.
         pairs: with an order.
     """
@@ -81,7 +81,7 @@ class OrderRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it.
+    """The complete comparison.
 
     Attributes:
         models: names, the one that is validated first.
@@ -118,7 +118,7 @@ class Comparison:
 
 @dataclass
 class Answers:
-    """What everybody said, check by check.
+    """Results of reference and models, by check.
 
     Attributes:
         models: names, the one that is validated first.
@@ -132,10 +132,10 @@ class Answers:
 
 
 def compare(answers: Answers, settings: ToleranceSettings) -> Comparison:
-    """Compare what has been answered so far.
+    """Compare the results so far.
 
     Args:
-        answers: of the reference and of the models; checks that not all have answered yet are left out.
+        answers: of the reference and of the models; checks that some have not finished are left out.
         settings: the tolerances.
     """
     ready = [key for key in answers.reference if all(key in answers.of_models.get(m, {}) for m in answers.models)]
@@ -157,13 +157,13 @@ def _rows(
     anchors: Mapping[Key, str | None],
     settings: ToleranceSettings,
 ) -> Iterator[Row]:
-    """One row for each quantity that anybody has; one for the whole check where the reference has none."""
+    """Return one row per quantity; one for the whole check if the reference has none."""
     check, structure = key
     known = {quantity.name: quantity for quantity in reference.quantities}
     own = {model: {q.name: q for q in answer.quantities} for model, answer in models.items()}
     for name in dict.fromkeys([*known, *(name for quantities in own.values() for name in quantities)]):
         any_of = known.get(name) or next(quantities[name] for quantities in own.values() if name in quantities)
-        lacking = replace(any_of, value=None, note=reference.failure or "the reference does not have it")
+        lacking = replace(any_of, value=None, note=reference.failure or "not in the reference")
         quantity = known.get(name, lacking)
         value, why = quantity.value, ""
         if is_relative(quantity):
@@ -207,14 +207,17 @@ def _signed(judged: Judged, reference: float, tie: float) -> Judged:
 
 
 def _relative_value(quantity: Quantity, anchors: Mapping[Key, str | None]) -> tuple[float | None, str]:
-    """Value of a quantity that counts from an anchor, and why it is not compared."""
+    """Value of a quantity relative to an anchor, and the reason if it is not compared."""
     anchor = anchors.get((quantity.check, quantity.order_group))
     if quantity.value is None:
         return None, quantity.note or "the reference has no value"
     if anchor is None:
-        return quantity.value, "energies of two codes have no common zero; give a second structure of this composition"
+        return (
+            quantity.value,
+            "energies of two codes have no common reference; give a second structure of this composition",
+        )
     if anchor == quantity.structure:
-        return quantity.value, "the reference's lowest, from which the others count"
+        return quantity.value, "the reference's lowest structure, the zero of the others"
     return quantity.value, ""
 
 
@@ -229,7 +232,7 @@ def _anchors(reference: Mapping[Key, Answer]) -> dict[Key, str | None]:
 
 
 def _from_anchors(answers: Mapping[Key, Answer], anchors: Mapping[Key, str | None]) -> dict[Key, Answer]:
-    """Count the energies of each group from its anchor, for one model or the reference."""
+    """Shift the energies of each group to its anchor, for one model or the reference."""
     zeros = {
         (q.check, q.order_group): q.value
         for answer in answers.values()
@@ -243,7 +246,7 @@ def _from_anchors(answers: Mapping[Key, Answer], anchors: Mapping[Key, str | Non
             return quantity
         zero = zeros.get((quantity.check, quantity.order_group))
         if zero is None:
-            return replace(quantity, value=None, note=f"no energy of {anchor}, from which the others count")
+            return replace(quantity, value=None, note=f"no energy of {anchor}, the zero of the others")
         return replace(quantity, value=quantity.value - zero)
 
     return {key: replace(answer, quantities=tuple(map(moved, answer.quantities))) for key, answer in answers.items()}
@@ -307,7 +310,7 @@ def _label(quantity: Quantity) -> Key:
 
 
 def _short(quantity: Quantity, *others: Quantity) -> str:
-    """Name what tells a quantity from the others: the structure, or what was measured of it."""
+    """Return the name that distinguishes a quantity in its group: its structure, or the quantity itself."""
     if all(other.structure == quantity.structure for other in others):
         return quantity.name
     same_name = all(other.name == quantity.name for other in others)

@@ -1,4 +1,4 @@
-"""Labelled frames as the reference: their own errors, and what can be read off them without a further calculation."""
+"""Labelled frames as the reference: errors on them, and quantities that follow without further calculations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,16 +30,16 @@ Array = NDArray[np.float64]
 class DatasetReference:
     """Labelled frames.
 
-    A structure that stands in the file, at rest, answers ``relaxation``; five or more evenly scaled copies of a
-    structure answer ``equation-of-state``. All else needs calculations that nobody made: not compared. Besides,
-    each model is asked about every frame (check ``frames``).
+    A fully relaxed structure in the file provides ``relaxation``; five or more evenly scaled copies of a
+    structure provide ``equation-of-state``. Other checks are not compared. In addition,
+    each model is compared on every frame (check ``frames``).
 
     Args:
         paths: files, folders and patterns, see ``find_sources``.
         keys: names of the labels in files of frames.
 
     Attributes:
-        notes: what was merged, set apart or left out of the file, in sentences.
+        notes: sentences on frames that were merged, separated or left out.
 
     Raises:
         InputError: no such file, no labels in it, or labels of one geometry that contradict each other.
@@ -62,10 +62,10 @@ class DatasetReference:
         return run_check(check, structure, atoms, _DatasetCalculator(self.frames))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def frames_check(self) -> NamedCheck:
-        """The check that asks a model about every frame."""
+        """The check that compares a model on every frame."""
 
         def ask(structure: str, atoms: Atoms, calculator: Calculator, *, data: str) -> list[Quantity]:
             del atoms, data
@@ -102,13 +102,13 @@ class DatasetReference:
 def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None, structure: str) -> list[Quantity]:
     """Mean absolute errors on labelled frames.
 
-    Energies of two codes have no common zero: within each composition the mean difference is taken out, so that a
-    composition with one frame says nothing.
+    Energies of two codes have no common reference: within each composition the mean difference is removed, so that a
+    composition with one frame does not contribute.
 
     Args:
         frames: with labels, some of which may lack.
         calculator: of the model; None for the labels themselves, whose errors are 0 by definition.
-        structure: what the quantities are filed under.
+        structure: name of the quantities' structure.
     """
     energies: dict[str, list[float]] = {}
     forces: list[Array] = []
@@ -141,7 +141,7 @@ def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None,
 
 
 class _DatasetCalculator(Calculator):  # type: ignore[misc]
-    """Answers for the frames that are there."""
+    """Returns the labels of known frames."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 
@@ -158,12 +158,12 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
         """Look the atoms up.
 
         Raises:
-            NoAnswerError: no frame, or one without what is asked for.
+            NoAnswerError: no such frame, or one without the requested label.
         """
         super().calculate(atoms, list(properties), list(system_changes))
         found = self._frames.get(frame_id(self.atoms))
         if found is None:
-            raise NoAnswerError("the labelled frames do not hold a structure that the check asks for")
+            raise NoAnswerError("the labelled frames lack a structure that the check needs")
         known: dict[str, Any] = {
             "energy": found.energy_eV,
             "forces": found.forces_eV_per_A[matching_order(found.atoms, self.atoms)],

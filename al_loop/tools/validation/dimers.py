@@ -1,4 +1,4 @@
-"""Check ``dimers``: two atoms alone, from where they repel each other to where they no longer feel each other."""
+"""Check ``dimers``: isolated pairs of atoms from repulsion to separation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class _Curve:
 
     Attributes:
         distance_A: (p,) ascending.
-        energy_eV: (p,) NaN where the calculator gave no answer.
+        energy_eV: (p,) NaN where the calculator failed.
         repulsion_eV_per_A: (p,) positive where the atoms repel each other; NaN likewise.
-        missing: why, for the first of them; empty if all were answered.
+        missing: reason of the first failure; empty if there was none.
     """
 
     distance_A: Array
@@ -44,7 +44,7 @@ class _Curve:
 
     @classmethod
     def of(cls, distance_A: Array, dimers_: Sequence[Atoms], calculator: Calculator) -> "_Curve":
-        """Ask at each distance."""
+        """Calculate each distance."""
         energy, repulsion = np.full(len(dimers_), np.nan), np.full(len(dimers_), np.nan)
         missing = ""
         for point, dimer in enumerate(dimers_):
@@ -60,11 +60,11 @@ class _Curve:
         """Distance (Å) and energy (eV) of the lowest minimum, on the cubic curve through energies and forces.
 
         Raises:
-            NoAnswerError: the lowest point lies at an end, or too few points were answered.
+            NoAnswerError: the lowest point lies at an end, or too few points have values.
         """
         known = np.isfinite(self.energy_eV)
         if known.mean() < LEAST_ANSWERED:
-            raise NoAnswerError(f"{known.sum()} of {len(known)} points were answered; {self.missing}")
+            raise NoAnswerError(f"{known.sum()} of {len(known)}points have a value; {self.missing}")
         distance, energy = self.distance_A[known], self.energy_eV[known]
         curve = CubicHermiteSpline(distance, energy, -self.repulsion_eV_per_A[known])
         level = curve.derivative().roots(extrapolate=False)
@@ -84,14 +84,14 @@ class _Curve:
             NoAnswerError: no minimum, or no energy there.
         """
         if not np.isfinite(self.energy_eV[-1]):
-            raise NoAnswerError(f"no energy of the atoms apart; {self.missing}")
+            raise NoAnswerError(f"no energy of the separated atoms; {self.missing}")
         return float(self.energy_eV[-1]) - self.bottom()[1]
 
     def repelling_share(self) -> float:
         """Share of the short distances at which the atoms repel each other.
 
         Raises:
-            NoAnswerError: not all were answered.
+            NoAnswerError: some have no value.
         """
         short = self.repulsion_eV_per_A[: len(FRACTIONS)]
         if not np.isfinite(short).all():
@@ -110,7 +110,7 @@ def dimer_curves(
 
     Distances run from 0.5 to 3 times the sum of covalent radii. The depth is the energy at the largest of them minus
     that of the minimum. Repulsion is the share of the distances from 0.5 to 0.7 at which the force is repulsive:
-    1 for sound curves, since the tightest bonds of nature end at about 0.7 (multiply bonded transition metals at 0.6).
+    1 for physical curves, since the shortest real bonds are at about 0.7 (multiply bonded transition metals at 0.6).
 
     Args:
         structure: its name.

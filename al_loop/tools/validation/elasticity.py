@@ -36,7 +36,7 @@ def elasticity(
     """Relax a crystal, strain it both ways, relax the atoms in it, and take differences of the stress.
 
     Central differences C_ij = (σ_i(+ε_j) - σ_i(-ε_j)) / 2ε, in the axes of the given cell; a stress that the
-    relaxation left cancels. The symmetry of the crystal as it was given says which strains determine all constants
+    relaxation left cancels. The symmetry of the given crystal determines which strains give all constants
     (two of six for a cubic one) and which constants there are. The averages are those of Hill (Proc. Phys. Soc. A 65,
     349 (1952)).
 
@@ -49,7 +49,7 @@ def elasticity(
         steps: of each relaxation at most.
 
     Raises:
-        NoAnswerError: not a crystal, or one that is held, or a relaxation that finds no minimum.
+        NoAnswerError: not a crystal, a constrained one, or a relaxation that finds no minimum.
     """
     if not atoms.pbc.all():
         raise NoAnswerError("an elastic tensor needs a structure that is periodic in three directions")

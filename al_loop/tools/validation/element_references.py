@@ -27,7 +27,7 @@ class ElementReferences:
     Args:
         calculator: that the defects are calculated with, so that the reference energies of two codes cancel.
         steps: of each relaxation.
-        spin: charge and spin multiplicity are to be stated, for foundations that want them.
+        spin: state charge and spin multiplicity, for foundations that need them.
     """
 
     def __init__(self, calculator: Calculator, *, steps: int, spin: bool = False) -> None:
@@ -82,7 +82,7 @@ def reference_structure(element: str) -> Atoms | None:
 
 
 def reference_name(element: str) -> str:
-    """What to call the reference, for a note.
+    """Name of the reference, for a note.
 
     Args:
         element: its symbol.

@@ -32,7 +32,7 @@ def equation_of_state(
 ) -> list[Quantity]:
     """Scale a crystal evenly, relax the atoms at each volume, and fit the Birch-Murnaghan equation.
 
-    Energies are asked for only, so that an engine without stress can answer. The shape of the cell stays as it was
+    Only energies are needed, so that engines without stress can be used. The shape of the cell stays as it was
     given. Where the lowest energy lies at the edge of the volumes, further ones are added on that side.
 
     Args:
@@ -41,7 +41,7 @@ def equation_of_state(
         calculator: energy and forces.
         volume_step: between two volumes, in units of the given one.
         points: volumes that are fitted, about the lowest; odd, at least 5.
-        most_points: beyond so many the search is given up.
+        most_points: largest number of points before the search ends.
         force_tolerance_eV_per_A: of the atoms at each volume.
         steps: of each relaxation at most.
 

@@ -1,4 +1,4 @@
-"""What a validation needs, from files, a campaign's config and words of the command line."""
+"""Inputs of a validation, from files, a campaign's config and command-line arguments."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Check ``interfaces``: how strongly two slabs hold together, by how the upper one is shifted along the lower."""
+"""Check ``interfaces``: work of adhesion of two slabs, for lateral shifts of the upper one."""
 
 from functools import partial
 

@@ -7,13 +7,13 @@ from al_loop.tools.validation.quantity import Quantity
 
 
 class Remembered:
-    """Numbers that are calculated once each, and so are the reasons where one could not be had."""
+    """Numbers that are calculated once each; failures are remembered too."""
 
     def __init__(self) -> None:
         self._known: dict[object, float | NoAnswerError] = {}
 
     def get(self, key: object, calculate: Callable[[], float]) -> float:
-        """Return a number, calculated the first time it is asked for.
+        """Return a number, calculated at the first request.
 
         Args:
             key: which number it is.
@@ -43,7 +43,7 @@ def measured(
     order_group: str = "",
     note: str = "",
 ) -> Quantity:
-    """Return the quantity, without value and with the reason as its note if it cannot be had.
+    """Return the quantity; if it fails, without value and with the reason as its note.
 
     Args:
         check: its name.

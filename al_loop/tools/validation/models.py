@@ -1,4 +1,4 @@
-"""Who is validated: a model, the foundation under it, and other foundations to start from."""
+"""Open the validated models: a model, its foundation, and other foundations."""
 
 import hashlib
 import inspect
@@ -32,8 +32,8 @@ class ValidatedModel:
 
     Attributes:
         name: its heading.
-        fingerprint: of its weights; answers are kept under it.
-        calculator: answers the checks.
+        fingerprint: of its weights, the key of cached results.
+        calculator: runs the checks.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ValidatedModel:
 
 
 def open_models(model: str, foundations: Sequence[str], config: Config | None = None) -> list[ValidatedModel]:
-    """Open the model, the foundation it stands on, and the foundations to compare with.
+    """Open the model, its foundation, and the foundations to compare with.
 
     Args:
         model: a checkpoint's folder; a campaign's YAML, whose served model is taken, or before the first promotion
@@ -91,7 +91,7 @@ def _model(model: str, others: Sequence[ValidatedModel], config: Config | None) 
 
 
 def _backbones(others: Sequence[ValidatedModel], config: Config | None) -> Iterator[Backbone | None]:
-    """What a checkpoint may stand on: the foundation that it names itself, those that are compared, the campaign's."""
+    """Possible foundations of a checkpoint: the one that it names itself, those compared, the campaign's."""
     yield None
     yield from (s.calculator.potential.backbone for s in others if isinstance(s.calculator, CommitteeCalculator))
     if config is not None:

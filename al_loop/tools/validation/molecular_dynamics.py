@@ -1,4 +1,4 @@
-"""Check ``molecular-dynamics``: does matter stay matter, how are its atoms arranged, and how dense is it?"""
+"""Check ``molecular-dynamics``: stability, radial distribution and density in short runs."""
 
 from collections.abc import Callable
 from functools import cache
@@ -79,7 +79,7 @@ def molecular_dynamics(
 
 
 class _Run:
-    """One structure under one calculator, stretch by stretch, and what is measured of them."""
+    """The parts of a run of one structure with one calculator, and the measured quantities."""
 
     def __init__(self, structure: str, start: Atoms, calculator: Calculator, conditions: Conditions) -> None:
         self._structure, self._start = structure, start
@@ -92,7 +92,7 @@ class _Run:
         self._note = f"{len(start)} atoms, {conditions.temperature_K:g} K"
 
     def go_on(self, ensemble: Ensemble, steps: int) -> ShortMD:
-        """The next stretch; none after one that went wrong."""
+        """Run the next part, unless an earlier one failed."""
         if self._wrong:
             return ShortMD(steps, wrong=self._wrong)
         if ensemble == "npt" and self._no_npt:
@@ -102,7 +102,7 @@ class _Run:
         return seen
 
     def whole(self, *stretches: ShortMD) -> list[Quantity]:
-        """Whether matter stayed whole, and how close two atoms came."""
+        """Stability, and the shortest distance."""
         made = [seen for seen in stretches if not (self._no_npt and seen.wrong == self._no_npt)]
 
         def stays_whole() -> float:
@@ -115,11 +115,11 @@ class _Run:
         def closest() -> float:
             shortest = min(seen.closest for seen in made)
             if not np.isfinite(shortest):
-                raise NoAnswerError(self._wrong or "no two atoms came near each other")
+                raise NoAnswerError(self._wrong or "no two atoms came close to each other")
             return shortest
 
         time_ps = sum(seen.done for seen in made) * self._conditions.timestep_fs / 1e3
-        note = self._wrong or f"nothing wrong in {time_ps:.2f} ps"
+        note = self._wrong or f"no failure in {time_ps:.2f} ps"
         return [
             self._measured("stays whole (1 yes, 0 no)", "", stays_whole, note),
             self._measured("shortest distance over covalent radii", "", closest, self._wrong),

@@ -1,4 +1,4 @@
-"""One physical quantity that a calculator says of a structure: what every check returns and every table compares."""
+"""One physical quantity of a structure: returned by every check and compared in every table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from ase.calculators.calculator import Calculator
 
 @dataclass(frozen=True)
 class Quantity:
-    """What one calculator says.
+    """A quantity calculated with one calculator.
 
     Attributes:
         check: name of the check, for example ``relaxation`` or ``surfaces``.
         structure: name of the structure that was given.
         name: what was measured, unique within check and structure, for example ``volume per atom`` or ``(111)``.
         unit: of the value, empty for a pure number.
-        value: the number; None if it could not be had, and the note says why.
+        value: the number; None if it could not be calculated, with the reason in the note.
         order_group: quantities of one check and one group are compared by their order too; empty if order means
             nothing.
-        note: what a reader has to know, for example why there is no value.
+        note: for the reader, for example the reason of a missing value.
     """
 
     check: str

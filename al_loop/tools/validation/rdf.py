@@ -39,7 +39,7 @@ class FirstPeak:
 
 
 def first_peak(frames: Sequence[Atoms]) -> FirstPeak:
-    """Look at g(r) = n(r) / (4π r² Δr ρ), averaged over atoms and frames, of all elements together.
+    """Analyse g(r) = n(r) / (4π r² Δr ρ), averaged over atoms and frames, of all elements together.
 
     Args:
         frames: periodic in three directions.

@@ -1,4 +1,4 @@
-"""What models are held against: an engine, labelled frames, or the quantities of an earlier validation."""
+"""References of a validation: an engine, labelled frames, or the quantities of an earlier validation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ from dft_interfaces.files.atomic_write import write_whole
 SCHEMA = 1
 KIND = "al-loop validation reference"
 REFERENCE_NAME = "validation-reference.json"
-_NAME_IT = f"name a whole {REFERENCE_NAME} that al-loop validate wrote"
+_NAME_IT = f"name a complete {REFERENCE_NAME} written by al-loop validate"
 
 
 class Reference(Protocol):
-    """Answers checks.
+    """Provides the reference values of checks.
 
     Attributes:
-        name: how tables call it.
-        level: level of theory in words.
-        pays: each calculation costs something, so that few checks are made by default.
+        name: in tables.
+        level: level of theory as text.
+        pays: calculations are expensive, so that few checks are run by default.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Reference(Protocol):
     pays: bool
 
     def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
-        """Answer one check of one structure; what it cannot answer is a failure with its reason."""
+        """Return the result of one check of one structure; a missing one is a failure with its reason."""
         ...
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close everything that was opened."""
         ...
 
 
@@ -118,7 +118,7 @@ class StoredReference:
         if known is None:
             return Answer(failure=f"the stored reference holds no {check.name} of this structure ({structure})")
         if settings != check.fingerprint:
-            return Answer(failure=f"the stored reference made {check.name} with other settings")
+            return Answer(failure=f"the stored reference has {check.name} with other settings")
         return known
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class StoredReference:
 
 
 def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[NamedCheck, str, Atoms, Answer]]) -> None:
-    """Write what a reference said, for later validations and for ``promote.validation``.
+    """Write the quantities of a reference, for later validations and for ``promote.validation``.
 
     Args:
         path: the file, replaced as a whole.
@@ -153,7 +153,9 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
 def _read(path: Path) -> Mapping[str, Any]:
     data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise InputError(f"reference {path}: not a reference; name the {REFERENCE_NAME} that al-loop validate wrote")
+        raise InputError(f"reference {path}: not a reference; name a {REFERENCE_NAME} written by al-loop validate")
     if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):
-        raise InputError(f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it again")
+        raise InputError(
+            f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it with al-loop validate"
+        )
     return data

@@ -1,4 +1,4 @@
-"""Energies, and minima that the gate's physics watches; whatever a calculator raises is ``NoAnswerError``."""
+"""Energies and relaxations, with the gate's physics check; calculator errors become ``NoAnswerError``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ LONGEST_MESSAGE = 200
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a relaxation came to rest.
+    """The relaxed structure.
 
     Attributes:
         atoms: without calculator.
@@ -86,8 +86,8 @@ def minimum(
         with_cell: the cell relaxes too (``FrechetCellFilter``).
 
     Raises:
-        NoAnswerError: the calculator failed, the structure broke (two atoms collapsed, the volume exploded, the energy
-            fell without bottom, ...), the relaxation did not converge, or constraints cannot be followed.
+        NoAnswerError: the calculator failed, the structure became unphysical (collapse, expansion, energy
+            diverged, ...), the relaxation did not converge, or constraints cannot be followed.
     """
     with answers_of_the_calculator():
         atoms = movable_copy(start, cell=with_cell)
@@ -100,7 +100,7 @@ def minimum(
                 optimizer, atoms, lane, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
             )
         except BrokenStructureError as error:
-            raise NoAnswerError(f"the structure broke while it relaxed: {error}") from error
+            raise NoAnswerError(f"the relaxation failed: {error}") from error
         energy, _ = energy_and_forces_of(atoms)
     if not converged:
         left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
@@ -113,7 +113,7 @@ def minimum(
 
 @contextmanager
 def answers_of_the_calculator() -> Iterator[None]:
-    """Turn whatever a calculator raises into ``NoAnswerError``: it costs one number, never the other ones."""
+    """Convert calculator errors into ``NoAnswerError``, so that only one number is lost."""
     try:
         yield
     except NoAnswerError:

@@ -32,7 +32,7 @@ def relaxation(
 ) -> list[Quantity]:
     """Relax a structure, with its cell where it is periodic in three directions and nothing holds its atoms.
 
-    Constraints are followed in the cell as it was given, which the note of the energy says.
+    Constraints are followed in the given cell, which the note of the energy states.
 
     Bonds are those of the structure as it was given, so that all calculators are asked about the same ones; each pair
     of elements has one mean length. Energies per atom of one composition form an order group: only their

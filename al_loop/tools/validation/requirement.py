@@ -1,4 +1,4 @@
-"""Promotion by validation: the candidate's crystals are those of the reference, within the tolerances."""
+"""Validation as a promotion criterion: the candidate agrees with the reference within the tolerances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ TOLD = 3  # quantities that are named
 
 @dataclass(frozen=True)
 class RequiredValidation:
-    """What a candidate must pass.
+    """The validation that a candidate must pass.
 
     Attributes:
         structures: by name.
-        reference: what an earlier validation wrote.
+        reference: written by an earlier validation.
         checks: with their settings, each of which must compare something.
-        tolerances: how far is too far.
+        tolerances: of the comparison.
     """
 
     structures: Mapping[str, Atoms]
@@ -40,7 +40,7 @@ class RequiredValidation:
 
 
 def required_validation(config: Config) -> RequiredValidation | None:
-    """Return what ``promote.validation`` asks for, None if it asks for nothing.
+    """Return the requirement of ``promote.validation``, None without one.
 
     Args:
         config: with absolute paths.
@@ -57,7 +57,7 @@ def required_validation(config: Config) -> RequiredValidation | None:
 
 
 def unanswered(required: RequiredValidation) -> list[str]:
-    """Say which checks the reference answers for none of the structures: no candidate could ever pass them."""
+    """Return the checks without any reference value, which no candidate could pass."""
     missing = []
     for check in required.checks:
         answers = [required.reference.answer(check, name, atoms) for name, atoms in required.structures.items()]

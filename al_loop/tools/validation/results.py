@@ -1,4 +1,4 @@
-"""A validation as plain JSON: what ``validation.json`` holds, what ``--json`` prints, what the report shows."""
+"""A validation as plain JSON, for ``validation.json``, ``--json`` and the report."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Validation:
         comparison: the verdicts.
         reference: name and level of theory.
         checks: that were made.
-        complete: all checks have been answered.
+        complete: all checks are finished.
     """
 
     comparison: Comparison
@@ -37,10 +37,10 @@ class Validation:
 
     @property
     def conclusion(self) -> str:
-        """Who is nearest, in one sentence."""
+        """The closest model, in one sentence."""
         nearest = self.comparison.nearest
         if nearest is None:
-            return "Nothing could be compared: the reference answers none of the checks."
+            return "Nothing could be compared: the reference has no values for these checks."
         told = ", ".join(
             f"{name} {distance:.2f}"
             for name in self.comparison.models

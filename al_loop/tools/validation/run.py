@@ -1,4 +1,4 @@
-"""The walk of a validation: every check of every structure, reference and models in turn, written down as it goes."""
+"""Run a validation: every check of every structure with reference and models; results are written after each."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ class ValidationRun:
         subjects: the models, the one that is validated first.
         structures: by name.
         checks: with their settings.
-        reference: what they are held against.
-        tolerances: how far is too far.
+        reference: to compare with.
+        tolerances: of the comparison.
         output: ``validation.json``.
-        reference_output: what the reference said, for later use.
-        folder: where answers of the models are kept.
+        reference_output: file for the quantities of the reference, for later use.
+        folder: cached results of the models.
     """
 
     subjects: Sequence[ValidatedModel]
@@ -49,12 +49,12 @@ class ValidationRun:
     _said: list[tuple[NamedCheck, str, Atoms, Answer]] = field(default_factory=list)
 
     def run(self, progress: Progress) -> Validation:
-        """Make all checks and write the results after each; models are asked only what the reference has answered.
+        """Run all checks and write the results after each; models are only run where the reference has values.
 
-        What was answered before, by the same weights or at the same level of theory, is taken from disk.
+        Earlier results with the same weights or level of theory are read from disk.
 
         Args:
-            progress: shows how far it is.
+            progress: shows the progress.
 
         Raises:
             CampaignError: the results cannot be written.
@@ -109,6 +109,6 @@ class ValidationRun:
             write_reference(self.reference_output, self.reference, self._said)
         except OSError as error:
             raise CampaignError(
-                f"{self.output} cannot be written ({error.strerror or error}); make room and run the same command "
-                "again: what was calculated is kept"
+                f"{self.output} cannot be written ({error.strerror or error}); free space and run the same command "
+                "again: finished calculations are kept"
             ) from error

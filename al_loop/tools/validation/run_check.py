@@ -1,4 +1,4 @@
-"""One check of one structure with one calculator: whatever goes wrong is an answer, never the end of the validation."""
+"""Run one check of one structure with one calculator; failures become results and never end the validation."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from al_loop.tools.validation.relax import answers_of_the_calculator
 
 
 def run_check(check: NamedCheck, structure: str, atoms: Atoms, calculator: Calculator) -> Answer:
-    """Make a check.
+    """Run a check.
 
     Args:
         check: with its settings.

@@ -1,4 +1,4 @@
-"""A stretch of molecular dynamics that the gate's physics watches: what was seen of it, up to where it broke."""
+"""Short molecular dynamics with the gate's physics check, recorded up to a failure."""
 
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ NAMES: dict[Ensemble, str] = {"nve": "NVE", "langevin": "NVT", "npt": "NPT"}
 
 
 class UnphysicalError(NoAnswerError):
-    """The calculator answers, but matter does not behave so."""
+    """The calculator works, but the structure became unphysical."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Conditions:
         timestep_fs: time step.
         friction_per_ps: of the Langevin thermostat.
         barostat_fs: relaxation time of the volume.
-        sample_every: steps between two frames that are looked at.
+        sample_every: steps between sampled frames.
         seed: of the thermostat's and the first velocities' generator.
     """
 
@@ -62,13 +62,13 @@ class Conditions:
 
 @dataclass
 class ShortMD:
-    """What was seen.
+    """Record of a run.
 
     Attributes:
-        steps: that were asked for.
-        done: sound steps.
-        wrong: what went wrong after them, empty if nothing did.
-        unphysical: it was matter that went wrong, not a calculation that failed.
+        steps: requested.
+        done: physical steps.
+        wrong: reason of a failure after them, empty if there was none.
+        unphysical: the structure became unphysical, rather than a calculation failed.
         frames: every few steps, the equilibration left out.
         closest: shortest distance in any frame that was looked at, in units of the sum of covalent radii.
         drift_eV_per_atom: change of potential and kinetic energy together since the start, at each step.
@@ -85,10 +85,10 @@ class ShortMD:
     not_conserved: str = ""
 
     def sound_frames(self) -> list[Atoms]:
-        """All frames of a stretch that nothing went wrong in.
+        """All frames of a run that did not fail.
 
         Raises:
-            NoAnswerError: something did.
+            NoAnswerError: it failed.
         """
         if self.wrong:
             raise NoAnswerError(self.wrong)
@@ -98,10 +98,10 @@ class ShortMD:
 def short_md(
     start: Atoms, atoms: Atoms, calculator: Calculator, conditions: Conditions, ensemble: Ensemble, steps: int
 ) -> ShortMD:
-    """Run until the end or until the physics breaks.
+    """Run until the end or until a frame is unphysical.
 
     Args:
-        start: the intact structure that the physics is judged against.
+        start: the intact reference structure of the physics check.
         atoms: where it begins, velocities included; moved in place.
         calculator: energy, forces, for npt the stress.
         conditions: temperature and the like.

@@ -1,4 +1,4 @@
-"""Slabs with two equal faces, cut by pymatgen; which ones there are is told from the structure that was given."""
+"""Slabs with two equal faces, cut by pymatgen; the terminations are derived from the given structure."""
 
 import warnings
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SAME_PLACE_A = 0.1
 STRAIN = 1e-3  # lengths that agree within it are equal
 Array = NDArray[np.float64]
 SAME_SHAPE = 1e-4
-NO_SYMMETRY = "the structure has no symmetry, so that no slab of it has two equal faces"
+NO_SYMMETRY = "the structure has no symmetry, so no slab has two equal faces"
 NO_EQUAL_FACES = "no stoichiometric slab has two equal faces here: its faces are polar, or differ"
 
 
@@ -68,7 +68,7 @@ def conventional(atoms: Atoms) -> Atoms:
 
 
 def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminations: int) -> list[Facet]:
-    """All orientations that symmetry tells apart, those with the densest planes first.
+    """All symmetry-inequivalent orientations, those with the densest planes first.
 
     Args:
         crystal: conventional cell.
@@ -168,6 +168,6 @@ def _pymatgen(crystal: Atoms) -> Any:
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Silence pymatgen on what it still uses of spglib's past."""
+    """Suppress pymatgen's warnings on deprecated spglib functions."""
     with warnings.catch_warnings(action="ignore"):
         yield

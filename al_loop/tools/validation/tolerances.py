@@ -1,4 +1,4 @@
-"""How far a quantity may be from the reference's, and which of its properties mean something."""
+"""Tolerances of quantities, and whether their sign or only differences are meaningful."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ VOLUMES = {"Å³/atom", "Å³", "g/cm³"}
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a deviation is held against.
+    """Tolerance of a deviation.
 
     Attributes:
-        relative: share of the reference's value.
-        absolute: in the quantity's unit; the larger of the two counts.
+        relative: fraction of the reference value.
+        absolute: in the quantity's unit; the larger of the two applies.
     """
 
     relative: float = 0.0
@@ -30,12 +30,12 @@ class Tolerance:
 
 
 def is_relative(quantity: Quantity) -> bool:
-    """Whether only differences within the order group mean anything: energies of two codes have no common zero."""
+    """Whether only differences within the order group are meaningful, as for total energies of two codes."""
     return quantity.check == relaxation.CHECK and quantity.name == relaxation.ENERGY
 
 
 def has_a_sign(quantity: Quantity) -> bool:
-    """Whether the sign itself means something: that of an elastic constant tells stable from unstable."""
+    """Whether the sign is meaningful: that of an elastic constant distinguishes stable from unstable."""
     return quantity.check == elasticity.CHECK
 
 

@@ -21,7 +21,7 @@ class LabelLeases:
         ledger: where the requests are.
         worker: who claims.
         level: fingerprint of the level of theory that the worker calculates.
-        lease_s: after how long without a heartbeat somebody else may take a request.
+        lease_s: time without a heartbeat after which another worker may take a request.
     """
 
     def __init__(self, ledger: Ledger, worker: str, level: str, lease_s: float) -> None:
@@ -57,14 +57,14 @@ class LabelLeases:
         return taken
 
     def _claim(self) -> ClaimedRequest | None:
-        """Claim a request that nobody holds, or that is held by somebody who has fallen silent."""
+        """Claim a free request, or one whose lease has expired."""
         if (claimed := self._waiting()) is not None:
             return claimed
         silent = self._silence.after([h for h in self._ledger.holders() if h.request_id not in self._held])
         shares = Counter(holder.worker for holder in silent)
         if not [h for h in silent if self._ledger.take_back(h, count_attempt=shares[h.worker] == 1)]:
             return None
-        logger.info("%d requests came back: their workers have shown no sign of life", len(silent))
+        logger.info("%d requests were returned to the queue: their workers sent no heartbeat", len(silent))
         return self._waiting()
 
     def _waiting(self) -> ClaimedRequest | None:

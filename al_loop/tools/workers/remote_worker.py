@@ -1,4 +1,4 @@
-"""A worker that knows no more of a campaign than its database: started by a person, on whatever machine.
+"""A worker that the user starts on any machine, which only knows the campaign's database.
 
 Two processes, as with the campaign's own workers: the one that the terminal talks to, and one in a session of its own
 that calculates (``python -m al_loop.tools.workers.remote_worker``), whose settings come through standard input and
@@ -37,7 +37,7 @@ GRACE_S: Final = 10.0
 
 
 class RemoteWorker(Settings):
-    """What the calculating process is told."""
+    """Settings of the calculating process."""
 
     campaign: str
     """Name of the campaign."""
@@ -76,9 +76,9 @@ def run_outside(settings: RemoteWorker) -> None:
     """Run the calculating process until it is done, or until Ctrl-C; a second Ctrl-C does not wait for the calculation.
 
     Raises:
-        InputError: the calculating process refused; it has said why.
+        InputError: the calculating process refused, with its own message.
         CampaignError: it died.
-        KeyboardInterrupt: it was asked to leave and has left.
+        KeyboardInterrupt: it exited after Ctrl-C.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     process = subprocess.Popen(
@@ -97,7 +97,7 @@ def run_outside(settings: RemoteWorker) -> None:
             code = process.wait()
         except KeyboardInterrupt:
             interrupted = True
-            _say("leaving after the current calculation; Ctrl-C once more gives its request back at once")
+            _say("exiting after the current calculation; press Ctrl-C again to return its request and exit now")
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             code = process.wait()
@@ -105,13 +105,13 @@ def run_outside(settings: RemoteWorker) -> None:
         _end(process)
         code = ENDED
     if code == BAD_INPUT:
-        raise InputError("the worker has calculated nothing (see above)")
+        raise InputError("the worker calculated nothing (see above)")
     if code != 0:
         _give_back(settings, count_attempt=not interrupted)
     if interrupted:
         raise KeyboardInterrupt
     if code != 0:
-        raise CampaignError(f"the worker's process ended with exit code {code}; its request was given back")
+        raise CampaignError(f"the worker's process ended with exit code {code}; its request was returned to the queue")
 
 
 def started_campaign(ledger: Ledger) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def started_campaign(ledger: Ledger) -> dict[str, Any]:
 
 
 def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> None:
-    """Refuse to calculate at another level of theory than the campaign asks for.
+    """Raise if the worker's level of theory differs from the campaign's.
 
     Raises:
         InputError: its level is another one.
@@ -147,14 +147,14 @@ def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> 
     ]
     raise InputError(
         f"--engine: this worker's engine calculates level of theory {runner.level}, and campaign {ledger.campaign} "
-        f"asks for {level['fingerprint']} ({level.get('summary', 'no summary')}); levels never mix. "
+        f"needs {level['fingerprint']} ({level.get('summary', 'no summary')}); levels never mix. "
         f"{'Settings that differ: ' + '; '.join(differing) if differing else 'The settings are the same'}. Give the "
         "label.engine block of the campaign's config, with the same pseudopotentials and versions"
     )
 
 
 def note_versions(ledger: Ledger, name: str) -> None:
-    """Write down once which versions a worker calculates with; exported labels carry them."""
+    """Record the worker's software versions once; exported labels contain them."""
     versions = installed_versions()
     known = [event.data for event in ledger.events() if event.kind == WORKER]
     if not any(data.get("versions") == versions for data in known):
@@ -186,7 +186,7 @@ def _serve(settings: RemoteWorker, leave: threading.Event) -> None:
             _say(f"{name} is ready for campaign {settings.campaign}: {runner.engine.engine}, level {runner.level}")
             with LabelLeases(ledger, name, runner.level, label.lease_s) as claims:
                 done = work(claims, runner, label.labels_per_job, leave, Until(settings.labels, settings.idle_s))
-            _say(f"{name} has left after {done} labels")
+            _say(f"{name}has exited after {done} labels")
 
 
 def _say(text: Any) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life of the campaign's own workers: bytes in a pipe, which need neither the database nor a wall clock.
+"""Heartbeats of the campaign's own workers: bytes in a pipe, independent of database and wall clock.
 
 A thread of the worker writes them, whatever its calculation does: they tell a worker that stands still from one whose
 calculation takes hours.
@@ -36,10 +36,10 @@ def show_signs_of_life(descriptor: int, every_s: float) -> None:
 
 
 class SignsOfLife:
-    """Reads the signs of life of several workers and notices who stands still.
+    """Reads the heartbeats of several workers and detects hanging ones.
 
     Args:
-        lease_s: how long a worker may show none, s, as ``ExpiredLeases`` counts it.
+        lease_s: time without a heartbeat, s, after which a worker counts as hanging, see ``ExpiredLeases``.
     """
 
     def __init__(self, lease_s: float) -> None:
@@ -49,7 +49,7 @@ class SignsOfLife:
         self._starting: ExpiredLeases[tuple[str, int]] = ExpiredLeases(max(lease_s, START_S))
 
     def expect(self, name: str) -> int:
-        """Await the signs of a worker that is about to start, in place of those of its predecessor.
+        """Expect heartbeats of a worker that is about to start, in place of those of its predecessor.
 
         Returns:
             The descriptor that it writes to, to be closed here once it has been started.
@@ -61,12 +61,12 @@ class SignsOfLife:
         return writing
 
     def forget(self, name: str) -> None:
-        """Expect nothing of a worker any more."""
+        """Expect no more heartbeats of a worker."""
         if name in self._pipes:
             os.close(self._pipes.pop(name))
 
     def silent(self) -> list[str]:
-        """Return the workers that have shown no sign of life for a lease."""
+        """Return the workers without a heartbeat for a lease."""
         for name, pipe in self._pipes.items():
             with contextlib.suppress(BlockingIOError):
                 self._signs[name] += len(os.read(pipe, 65_536))

@@ -1,4 +1,4 @@
-"""Workers elsewhere that hold requests of the campaign and have fallen silent: said once, with what to do."""
+"""Workers elsewhere that hold requests of the campaign but send no heartbeat: each is logged once."""
 
 import logging
 import time
@@ -13,11 +13,11 @@ _logger = logging.getLogger("al_loop")
 
 
 class SilentHolders:
-    """Names workers that this campaign has not started and that show no sign of life.
+    """Log workers that this campaign did not start and that send no heartbeat.
 
     Args:
-        ledger: where their signs of life are.
-        lease_s: how long a worker may show none, s.
+        ledger: with their heartbeats.
+        lease_s: time without a heartbeat, s, after which a worker is logged.
         own: whether the campaign has started a worker of this name: those it watches and replaces itself.
     """
 
@@ -30,7 +30,7 @@ class SilentHolders:
         self._named: set[str] = set()
 
     def look(self) -> None:
-        """Ask the ledger a few times in each lease."""
+        """Check the ledger a few times in each lease."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._lease_s / 8
@@ -40,8 +40,8 @@ class SilentHolders:
             if name not in self._named:
                 self._named.add(name)
                 _logger.warning(
-                    "worker %s, which this campaign has not started, holds %d request%s and has shown no sign of life "
-                    "for %g s (label.lease_s). Another worker that is free takes over; without one, end it on its "
+                    "worker %s, which this campaign did not start, holds %d request%s and has sent no heartbeat "
+                    "for %g s (label.lease_s). A free worker takes over; if there is none, kill it on its "
                     "machine and start `al-loop worker` again, there or elsewhere.",
                     name,
                     held,

@@ -36,13 +36,13 @@ IDLE_S = 0.25
 
 
 def label_folder(campaign_folder: Path) -> Path:
-    """Where jobs and finished results of a campaign live."""
+    """Folders of jobs and finished results of a campaign."""
     return campaign_folder / "dft"
 
 
 @dataclass(frozen=True)
 class Until:
-    """When a worker leaves by itself.
+    """When a worker exits by itself.
 
     Attributes:
         labels: after so many; never by default.
@@ -56,7 +56,7 @@ class Until:
 def work(
     claims: LabelLeases, runner: LabelRunner, labels_per_job: int, leave: threading.Event, until: Until | None = None
 ) -> int:
-    """Label until told to leave.
+    """Label until signalled to exit.
 
     A calculation in this process that has begun is finished first; jobs in a queue stay there, and the next start
     finds them again.
@@ -83,12 +83,12 @@ def work(
         if not (taken or ended):
             leave.wait(IDLE_S)
     if len(claims):
-        logger.info("left with %d requests in the queue", len(claims))
+        logger.info("exited with %d requests in the queue", len(claims))
     return done
 
 
 def label_runner(config: Config, name: str) -> LabelRunner:
-    """Return what calculates the labels of a campaign, as its configuration says."""
+    """Return the calculator of labels that a campaign's configuration describes."""
     return runner_for(config.label, label_folder(config.folder), name)
 
 
@@ -100,7 +100,7 @@ def runner_for(label: LabelSettings, folder: Path, name: str) -> LabelRunner:
 
 
 def leave_at_end_of_input(leave: threading.Event) -> None:
-    """Tell a worker to leave when whoever started it closes its standard input, or dies."""
+    """Signal a worker to exit when the process that started it closes its standard input, or dies."""
 
     def wait() -> None:
         # Not through sys.stdin, whose lock this thread would hold while the interpreter shuts down.
@@ -121,7 +121,7 @@ def configure_log() -> None:
 def _only_one(folder: Path, name: str, lease_s: float) -> Iterator[None]:
     """Wait for a worker of this name that a killed campaign left behind: it leaves after its current calculation.
 
-    One that was stopped (SIGSTOP) would never leave: it is killed after a lease, with what it had started.
+    A stopped one (SIGSTOP) would never exit: it is killed after a lease, with its child processes.
     """
     with (folder / f"{name}.lock").open("a+") as lock:
         stopped_s = 0.0
@@ -129,7 +129,7 @@ def _only_one(folder: Path, name: str, lease_s: float) -> Iterator[None]:
             time.sleep(IDLE_S)
             stopped_s = stopped_s + IDLE_S if _is_stopped(lock) else 0.0
             if stopped_s >= lease_s:
-                logger.warning("the worker of this name before is stopped and was killed, with what it had started")
+                logger.warning("the earlier worker of this name was stopped; it was killed with its child processes")
                 kill_with_all_below(_holder_of(lock))
         lock.truncate(0)
         lock.write(f"{os.getpid()} {start_of(os.getpid())}")

@@ -1,4 +1,4 @@
-"""LABEL: worker processes on this machine, and waiting for what they were asked for."""
+"""Worker processes on this machine, and waiting for their labels."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ class WorkerPool:
 
     Args:
         config: the campaign, with an absolute folder.
-        log: where it says that it starts fewer workers than were asked for.
+        log: notes that fewer workers are started than configured.
     """
 
     def __init__(self, config: Config, log: EventLog) -> None:
@@ -55,7 +55,7 @@ class WorkerPool:
 
     @property
     def lease_s(self) -> float:
-        """How long a worker may show no sign of life, s."""
+        """Time without a heartbeat, s, after which a worker counts as hanging."""
         return self._config.label.lease_s
 
     def start(self) -> None:
@@ -86,7 +86,7 @@ class WorkerPool:
             if not _ended(self._workers[name], deadline):
                 self._kill(name)
                 _logger.warning(
-                    "%s did not end within %g s of being asked to and was killed, with what it had started; a request "
+                    "%s did not exit within %g s and was killed with its child processes; a request "
                     "it held goes to another worker, or to the next start.",
                     name,
                     GRACE_S,
@@ -96,7 +96,7 @@ class WorkerPool:
             self._signs.forget(name)
 
     def check(self) -> None:
-        """Start a worker again that died, or that shows no sign of life and is killed.
+        """Restart a worker that died, or kill and restart one without a heartbeat.
 
         Raises:
             CampaignError: it died too often; the message holds the last lines of its log.
@@ -104,8 +104,8 @@ class WorkerPool:
         for name in self._signs.silent():
             if self._workers[name].poll() is None:
                 _logger.warning(
-                    "%s has shown no sign of life for %g s (label.lease_s): it stands still. It was killed with all it "
-                    "had started, and another one starts; what it was calculating is calculated again.",
+                    "%s has sent no heartbeat for %g s (label.lease_s): it was killed with its child processes and "
+                    "is replaced; its calculation is repeated.",
                     name,
                     self._config.label.lease_s,
                 )
@@ -120,7 +120,7 @@ class WorkerPool:
             if self._starts[name] > RESTARTS:
                 raise CampaignError(
                     f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
-                    f"{_tail(self._log(name))}\nMend the cause and run the same command again; nothing is lost."
+                    f"{_tail(self._log(name))}\nFix the cause and run the same command again; nothing is lost."
                 )
             self._start(name)
 
@@ -175,7 +175,7 @@ def wait_for_labels(
     advance: Callable[[int], object] = lambda _: None,
     quorum: float = 1.0,
 ) -> None:
-    """Return once every request of a round has ended, labelled or failed, or a share of them.
+    """Return once every request of a round is finished, labelled or failed, or a share of them.
 
     Args:
         ledger: where the requests are.
@@ -199,7 +199,7 @@ def wait_for_labels(
 
 
 def wait_for_a_cost(ledger: Ledger, pool: WorkerPool, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
-    """Return what has ended, and how many labels are being calculated, once one of those has told what a label costs.
+    """Return finished labels and the number in progress, once one of them shows the cost of a label.
 
     Args:
         ledger: where the requests are.

@@ -32,7 +32,7 @@ def test_all_doubtful_labels_are_asked_for_at_once() -> None:
     with pytest.raises(InputError) as refused:
         elements_of(["OW", "CA", "SOD", "CA"], {}, "run.xyz, frame 0")
     assert str(refused.value) == (
-        "run.xyz, frame 0: labels that do not say which elements they mean: CA (Ca or C), SOD (no element); give "
+        "run.xyz, frame 0: labels that do not name an element: CA (Ca or C), SOD (no element); give "
         "--species CA=C,SOD=Symbol"
     )
     assert elements_of(["OW", "CA", "SOD", "CA"], {"CA": "C", "SOD": "Na"}, "") == ["O", "C", "Na", "C"]

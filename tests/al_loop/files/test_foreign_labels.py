@@ -95,7 +95,7 @@ def test_stresses_and_virials_that_are_not_read_are_said(tmp_path: Path, name: s
     write(tmp_path / "a.xyz", frames(**{name: np.eye(3)}))
     (note,) = read_labelled(tmp_path / "a.xyz").notes
     assert f"{name} was not read, because no frame has REF_stress" in note
-    assert "minus the virial over the volume" in note
+    assert "minus the virial over the cell volume" in note
     write(tmp_path / "a.xyz", frames(**{name: np.eye(3), "REF_stress": np.zeros(6)}))
     assert read_labelled(tmp_path / "a.xyz").notes == ()
 
@@ -133,7 +133,7 @@ def test_labels_of_two_levels_that_al_loop_made_are_refused(tmp_path: Path) -> N
 def test_words_for_two_levels_are_said(tmp_path: Path) -> None:
     write(tmp_path / "a.xyz", [*frames(1, functional="PBE"), *frames(2, functional="B3LYP")[1:]])
     (note,) = read_labelled(tmp_path / "a.xyz").notes
-    assert "different words under functional: PBE" in note
+    assert "different values of functional: PBE" in note
     assert "a.xyz, frame 1" in note
 
 

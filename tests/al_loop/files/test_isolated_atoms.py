@@ -48,7 +48,7 @@ def test_an_atom_is_alone_where_nothing_is_near(atoms: Atoms, alone: bool) -> No
 def test_a_frame_that_says_it_is_one_and_is_not_is_refused(word: str) -> None:
     for atoms, what in ((bulk("Cu", cubic=True), "holds 4 atoms"), (bulk("Cu"), "repeats its atom every 2.55 Å")):
         atoms.info["config_type"] = word
-        with pytest.raises(InputError, match=rf"a\.xyz, frame 3 says config_type={word} and {what}"):
+        with pytest.raises(InputError, match=rf"a\.xyz, frame 3 states config_type={word} and {what}"):
             is_isolated_atom(atoms, "a.xyz, frame 3")
 
 

@@ -47,12 +47,12 @@ def test_the_energy_is_the_one_that_forces_derive_from(ending: str, tmp_path: Pa
         assert frame.energy_eV == pytest.approx(step.energy_eV, abs=1e-7)
         np.testing.assert_allclose(frame.forces_eV_per_A, step.forces, atol=1e-7)
         assert {key: int(frame.atoms.info[key]) for key in ("charge", "spin")} == {"charge": 1, "spin": 2}
-    assert any("the energy is free_energy, of which the forces are the derivative" in note for note in read.notes)
+    assert any("free_energy is used, of which the forces are the derivative" in note for note in read.notes)
     assert any("up to 2.5 meV/atom" in note for note in read.notes)
-    assert any("the file does not say whether they converged" in n for n in read.notes) == (ending != "aselmdb")
+    assert any("the file does not state to be converged" in n for n in read.notes) == (ending != "aselmdb")
     named = read_labelled(path, LabelKeys("energy", "forces", "stress"))
     assert named.frames[0].energy_eV == pytest.approx(steps[0].energy_eV + 0.01, abs=1e-7)
-    assert any("energy is used as named" in note for note in named.notes)
+    assert any("energy is used as requested" in note for note in named.notes)
 
 
 def test_equal_energies_need_no_words(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_trajectory_of_cp2k_is_joined_with_its_output(tmp_path: Path) -> None:
     steps = calculated(4)
     path = tmp_path / "md.out"
     path.write_text(codes.cp2k(steps, [True, False, True, True], run="MD"))
-    with pytest.raises(InputError, match=r"its energy 2 has no coordinates.*copper-pos-1\.xyz.*is not beside it"):
+    with pytest.raises(InputError, match=r"its energy 2 has no coordinates.*copper-pos-1\.xyz.*is not in its folder"):
         read_labelled(path)
     positions = tmp_path / "copper-pos-1.xyz"
     positions.write_text(codes.cp2k_trajectory(steps, [step.atoms.positions for step in steps]))
@@ -223,7 +223,7 @@ def test_a_trajectory_of_cp2k_is_joined_with_its_output(tmp_path: Path) -> None:
     doubled = [2 * step.forces / 51.42206747632590 for step in steps]
     (tmp_path / "copper-frc-1.xyz").write_text(codes.cp2k_trajectory(steps, doubled))
     np.testing.assert_allclose(read_labelled(path).frames[0].forces_eV_per_A, 2 * steps[0].forces, atol=1e-5)
-    with pytest.raises(InputError, match="does not say whether a step converged; give CP2K's output"):
+    with pytest.raises(InputError, match="does not state whether a step converged; give CP2K's output"):
         read_labelled(positions)
     path.write_text(path.read_text().replace("Run type", "Ensemble type  NPT_I\n GLOBAL| Run type"))
     with pytest.raises(InputError, match=r"its cell varies, and copper-1\.cell"):
@@ -284,5 +284,5 @@ def test_gpaw_calls_converged_what_a_limit_of_iterations_ended(tmp_path: Path) -
 )
 def test_outputs_whose_convergence_cannot_be_judged_are_refused(head: str, code: str, tmp_path: Path) -> None:
     (tmp_path / "job.log").write_text(f"\n {head}\n" + "text\n" * 50)
-    with pytest.raises(InputError, match=f"the output of {code}, in which al-loop cannot tell whether"):
+    with pytest.raises(InputError, match=f"the output of {code}, in which al-loop cannot see whether"):
         read_labelled(tmp_path / "job.log")

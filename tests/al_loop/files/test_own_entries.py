@@ -141,7 +141,7 @@ def test_what_a_user_edits_afterwards_counts() -> None:
 def test_entries_of_atoms_that_are_no_longer_the_same_are_refused() -> None:
     text = frame_text(structure(), entries=OwnEntries({}, {"words": np.array(["a b", "", "c"])}))
     atoms = read(io.StringIO(text), format="extxyz")[[2, 0, 1]]
-    with pytest.raises(InputError, match="OCu2, and al_loop_entries notes arrays of Cu2O"):
+    with pytest.raises(InputError, match="OCu2, but al_loop_entries holds arrays of Cu2O"):
         read_entries(atoms, "frame 7")
 
 

@@ -51,7 +51,7 @@ def test_what_is_used_is_said(ten):
 
 @pytest.mark.parametrize("frames", [10, -11, "20:", "5:5"])
 def test_a_choice_of_nothing_says_how_many_there_are(ten, frames):
-    with pytest.raises(InputError, match=r"the file holds 10 frames \(0 to 9\); choose among them"):
+    with pytest.raises(InputError, match=r"the file holds 10 frames \(0 to 9\); choose from these"):
         choose_frames(ten / "ten.extxyz", frames)
 
 

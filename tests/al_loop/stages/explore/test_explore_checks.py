@@ -101,7 +101,7 @@ WRONG = [
         {"variants": [[{"kind": "strain", "isotropic": 0.1}]]},
         "strains the direction a, b, c",
     ),
-    ("cu.cif", {}, {"variants": [[{"kind": "strain"}]]}, "isotropic or components is missing"),
+    ("cu.cif", {}, {"variants": [[{"kind": "strain"}]]}, "expected isotropic or components to be non-zero"),
     ("cu.cif", {}, {"variants": [[{"kind": "supercel", "repeats": [2, 1, 1]}]]}, "did you mean 'supercell'?"),
     ("cu.cif", {}, {"variants": []}, "systems[0].variants: received [], expected at least one entry"),
     (

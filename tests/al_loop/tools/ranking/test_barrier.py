@@ -87,9 +87,9 @@ def test_every_image_is_judged_and_fixed_atoms_stay(barrier: Barrier, make_adato
 def test_ends_saddle_and_its_neighbours_are_sent(barrier: Barrier) -> None:
     reasons = {image.image: image.reason for image in barrier.images if image.sent}
     assert "the highest image" in reasons[2]
-    assert all("beside the highest image" in reasons[i] for i in (1, 3))
-    assert "counts from here" in reasons[0]
-    assert "counts from here" in reasons[4]
+    assert all("next to the highest image" in reasons[i] for i in (1, 3))
+    assert "initial state" in reasons[0]
+    assert "final state" in reasons[4]
 
 
 def test_a_saddle_that_is_not_trusted_is_said_to_be_so(barrier: Barrier, copper) -> None:
@@ -114,7 +114,7 @@ def test_a_band_that_is_not_relaxed_is_said_to_be_so(barrier: Barrier, copper) -
     hasty = replace(QUICK, force_tolerance_eV_per_A=1e-4, steps=1, relax=None)
     found = find_barrier(*ends, copper, hasty)
     assert not found.converged
-    assert any("the band is not relaxed" in note for note in found.notes)
+    assert any("the NEB is not converged" in note for note in found.notes)
     json.dumps(found.as_dict(), allow_nan=False)
 
 

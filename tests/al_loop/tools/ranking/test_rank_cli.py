@@ -127,7 +127,7 @@ def test_bad_input_ends_with_2_before_a_model_is_loaded(
         (("rank", tmp_path / "empty.extxyz", "--model", nowhere), "holds no structures"),
         (("rank", candidates, "--model", nowhere, "--top", 0), "--top: received 0"),
         (("rank", candidates, "--model", nowhere, "--output", candidates), "is an input"),
-        (("rank", candidates, "--model", nowhere, "--dft-steps", 5), "--config for the engine"),
+        (("rank", candidates, "--model", nowhere, "--dft-steps", 5), "--config with an engine"),
         (("rank", candidates, "--model", nowhere), "is no committee checkpoint"),
         (("rank", candidates), "no model: name a checkpoint's folder"),
         (("barrier", *ends, "--model", nowhere, "--images", 0), "--images: received 0"),

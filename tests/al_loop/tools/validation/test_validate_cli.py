@@ -166,7 +166,7 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     scaled_bcc, at_rest = rows["equation-of-state", "bcc", "whole check"], rows["relaxation", "fcc", "whole check"]
     assert scaled_bcc["emt: verdict"] == at_rest["emt: verdict"] == "not compared"
     assert "0 evenly scaled copies of bcc, and 5 are needed" in scaled_bcc["note"]
-    assert "do not hold a structure that the check asks for" in at_rest["note"]
+    assert "lack a structure that the check needs" in at_rest["note"]
     assert rows["frames", "labelled frames", "energy error"]["emt"] == pytest.approx(0, abs=1e-6)
     force = rows["frames", "labelled frames", "force error"]
     soft = "counting_calculators.SoftEMT"
@@ -202,7 +202,7 @@ def test_a_campaign_gives_engine_tolerances_and_folder_before_it_has_run(folder:
         (["emt", "fcc.extxyz", "--reference", "broken.json"], "broken.json cannot be read (JSON"),
         (["emt", "fcc.extxyz", "--reference", "fcc.extxyz"], "no frame has forces"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", "elasticty"], "did you mean 'elasticity'?"),
-        (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", ","], "expected names with commas"),
+        (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--checks", ","], "expected comma-separated names"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--output", "x.txt"], "ends in .json"),
         (["emt", "fcc.extxyz", "--reference", "engine.yaml", "--output", "no/x.json"], "does not exist"),
         (["nowhere", "fcc.extxyz", "--reference", "engine.yaml"], "MODEL: received 'nowhere', expected"),
