@@ -8,17 +8,23 @@ DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-c
 PSEUDOPOTENTIALS := .venv/share/al-loop/pseudopotentials/PseudoDojo-0.5-PBE-SR-standard
 VASP_SETS := .venv/share/al-loop/vasp-input-sets
 
-.PHONY: run test docs audit setup debian
+.PHONY: run test test-long docs audit setup debian
 
 run: .venv/.quickstart
 	$(BIN)/al-loop run configs/quickstart.yaml
 
-test: export OMP_NUM_THREADS ?= 1
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30
+
+test test-long: export OMP_NUM_THREADS ?= 1
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+# Whole campaigns, faults, queues and DFT programs, which take minutes.
+test-long: setup
+	$(PYTEST) -m long
 
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup

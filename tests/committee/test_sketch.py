@@ -101,7 +101,7 @@ def test_sketched_and_exact_frames_train_together(backbone, make_crystal, make_m
     assert errors[1] < _force_mae(CommitteePotential.untrained(backbone), held_out) / 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_half_the_directions_are_nearly_as_good_on_sevennet(make_crystal, tmp_path):
     """8-atom rocksalt, labels of a better SevenNet."""
     backbone = load_backbone(SevenNetSettings(kind="sevennet", model="7net-0"))

@@ -114,7 +114,7 @@ def test_a_retrained_model_file_is_another_level_and_a_log_is_not(tmp_path):
     assert fingerprint(log=str(first)) == before[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:No tensor product accelerator")
 def test_a_learned_teacher_keeps_the_contract_with_its_stress():
     settings = _settings("sevenn.calculator.SevenNetCalculator", model="7net-l3i5", device="cpu")

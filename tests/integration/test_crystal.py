@@ -14,7 +14,7 @@ from committee import CommitteeCalculator
 CONFIG = Path(__file__).parents[2] / "configs" / "crystal.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_strained_hot_crystal_is_learned_with_its_stress(tmp_path):
     config = yaml.safe_load(CONFIG.read_text())
     config["folder"] = str(tmp_path / "run")

@@ -13,7 +13,7 @@ from al_loop.records import Role
 CONFIG = Path(__file__).parents[2] / "configs" / "dispersion.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_foundation_with_d3_is_corrected_towards_labels_with_d3(tmp_path):
     config = yaml.safe_load(CONFIG.read_text())
     config["folder"] = str(tmp_path / "run")

@@ -14,6 +14,8 @@ import yaml
 from ase.units import Hartree
 from faults import WORKERS, outcome, processes_marked, record, survived, wait, workers_of
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")

@@ -16,6 +16,8 @@ from faults import PATIENCE_S, outcome, record, server_process, stop_and_go, sur
 
 from al_loop.ledger.private_server import private_server, stop_server
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("stage", ["explore", "label"])
 def test_fault_database_killed(small_campaign, undisturbed, stage):

@@ -12,6 +12,8 @@ from damages import DAMAGES, contents, interrupted, left_behind, made_a_file, ma
 from faults import PATIENCE_S, record
 from forked_command import OBEY_PERMISSIONS
 
+pytestmark = pytest.mark.long
+
 MADE_AGAIN = {
     "explore": (
         "trajectories/*/explore/state.npz",

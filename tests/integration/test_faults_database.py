@@ -12,6 +12,8 @@ from unwilling_servers import GuardedServer, listening, relay
 
 from al_loop.ledger.private_server import held_server
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def guarded(tmp_path_factory):

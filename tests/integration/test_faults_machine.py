@@ -13,6 +13,8 @@ import psutil
 import pytest
 from faults import record, server_process, survived
 
+pytestmark = pytest.mark.long
+
 WORKERS = 2
 PATIENCE_S = 400
 TINY = 4096  # bytes: less than any database, log or trajectory needs

@@ -19,6 +19,8 @@ from al_loop.utils.content_hash import frame_id
 from al_loop.utils.event_log import EventLog
 from dft_interfaces.engines import build_engine
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 PATIENCE_S = 60
 LEASE_S = 2.0

@@ -8,6 +8,8 @@ from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LabelStatus
 from dft_interfaces.settings import GPAWSettings
 
+pytestmark = pytest.mark.long
+
 
 def _engine(**settings):
     quick = {"cutoff_eV": 250, "kpoint_density_A": 2.5, "smearing_eV": 0.3, "accept_low_cutoff": True}

@@ -11,7 +11,7 @@ from al_loop import Campaign
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quickstart_learns_methanol(tmp_path):
     config = yaml.safe_load(CONFIG.read_text())
     config["folder"] = str(tmp_path / "run")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from campaigns import SEVENNET
 
+pytestmark = pytest.mark.long
+
 README = Path(__file__).parents[2] / "README.md"
 
 

@@ -10,6 +10,8 @@ from dft_interfaces.label import LabelStatus
 from dft_interfaces.settings import PySCFSettings
 from dft_interfaces.testing import Tolerances, check_engine
 
+pytestmark = pytest.mark.long
+
 BOND_A = {"H2": 0.75, "N2": 1.11}
 
 

@@ -6,6 +6,8 @@ import shutil
 from ase.build import bulk
 from ase.io import write
 
+pytestmark = pytest.mark.long
+
 CHECKS = ["relaxation", "equation-of-state"]
 
 
