@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from ase.units import Hartree
 from faults import WORKERS, outcome, processes_marked, record, survived, wait, workers_of

@@ -15,7 +15,10 @@ from dft_interfaces.engines import build_engine
 from dft_interfaces.jobs.result_files import finished_label
 from dft_interfaces.label import Failure, LabelStatus
 
-pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip())),
+]
 
 QUEUE = {"partition": "main", "time_s": 3600, "poll_s": 0.3}
 RETRY = {"tries": 2, "delay_s": 0.5}

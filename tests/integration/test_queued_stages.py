@@ -12,7 +12,10 @@ from al_loop.stages.queue_folder import DONE, NOTE, TASK, step_folder
 from al_loop.stages.queue_job import StageJob
 from dft_interfaces.settings import StageQueueSettings
 
-pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip())),
+]
 
 QUEUE = {"partition": "main", "time_s": 3600, "poll_s": 0.3, "tries": 3}
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from campaigns import SEVENNET
 
 pytestmark = pytest.mark.long

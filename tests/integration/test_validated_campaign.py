@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 from ase.build import bulk
 from ase.io import write
 
