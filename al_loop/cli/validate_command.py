@@ -171,7 +171,7 @@ def _engine(reference: list[Path], config: "Config | None") -> "LabelSettings | 
         from al_loop.errors import InputError
 
         raise InputError(
-            f"--reference: received the engine {engines[0]} and {len(reference) - 1} more; give only one engine"
+            f"--reference: received an engine ({engines[0]}) and {len(reference) - 1} more; give only one of them"
         )
     from al_loop.cli.worker_options import label_settings
 
