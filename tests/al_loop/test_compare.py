@@ -171,7 +171,7 @@ BAD_FRAMES: dict[str, tuple[Callable[[Atoms], None], str]] = {
         lambda atoms: atoms.info.update(REF_energy="unknown"),
         "REF_energy cannot be read (ValueError: could not convert",
     ),
-    "no forces": (lambda atoms: atoms.arrays.__delitem__("REF_forces"), "no frame has forces"),
+    "no forces": (lambda atoms: atoms.arrays.__delitem__("REF_forces"), "frames has forces"),
 }
 
 
@@ -233,7 +233,7 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
         compare_foundations(frames, [parse_foundation("sevennet:7net-mf-0:B3LYP")])
     with pytest.raises(InputError, match="no foundation"):
         compare_foundations(frames, [])
-    with pytest.raises(InputError, match="no frame has forces"):
+    with pytest.raises(InputError, match="frames has forces"):
         compare_foundations([], [parse_foundation("sevennet:7net-0")])
 
 

@@ -86,4 +86,4 @@ def test_what_keeps_the_correction_from_acting_is_said_with_it(
     write_slab(tmp_path, vacuum_A=7, lowest="Au")
     note = next(dipole_notes(config_of()))
     assert note.startswith("systems[1]: AuCu2")
-    assert "As it stands it would be refused: received a slab with 7.0 Å" in note
+    assert "This structure would be refused: received a slab with 7.0 Å" in note

@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     missing = finding(diagnose(config_of(tmp_path, target="file/runs")), "folder")
     assert missing.blocks
-    assert "file cannot be written" in missing.detail
+    assert "file is not writable" in missing.detail
 
 
 def test_a_mongod_without_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

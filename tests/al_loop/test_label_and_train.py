@@ -269,13 +269,13 @@ def test_one_absurd_stress_among_ten_labels_is_refused_and_an_outlier_is_left_ou
     code, out, error = invoke("train", with_stress(files, 160.2), *arguments)  # GPa
     assert code == 0, error
     assert "Trained on 9 frames" in out
-    assert "Left out as outliers among the labels: 1 " in out
+    assert "Labels left out as outliers: 1 " in out
     assert "frame 3: the stress is" in out
     assert load(files / "model").provenance.training_frames == 9
     code, out, error = invoke("train", with_stress(files, 160.2, lacking=True), *arguments)
     assert code == 0, error
     assert "Trained on 9 frames (7 with energy and forces, 1 energy only, 1 forces only)" in out
-    assert "Left out as outliers among the labels: 1 " in out
+    assert "Labels left out as outliers: 1 " in out
     assert "frame 3: the stress is" in out
 
 

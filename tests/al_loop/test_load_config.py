@@ -187,7 +187,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     "placeholder": ({"systems": [{"file": "FILL-IN/structure.xyz"}]}, ["systems[0].file", "still a placeholder"]),
     "the same name twice": (
         {"systems": [{"file": "methanol.xyz"}], "hold_out.never_trained": [{"file": "methanol.xyz"}]},
-        ["2 structures are called 'methanol'"],
+        ["2 structures have the name 'methanol'"],
     ),
     "structure apart is missing": (
         {"hold_out.never_trained": [{"file": "gone.xyz"}]},

@@ -301,7 +301,7 @@ def test_labels_that_contradict_the_file_or_the_ledger_are_refused(ledgers, conf
     assert (done.labels, done.labels_new) == (2, 0)
     repeated, known = done.notes
     assert "again.extxyz, frame 1 is" in repeated
-    assert known == "1 frame has an equal label in the campaign already."
+    assert known == "1 frame has an equal label in the campaign."
     shifted = read(mine, 0)
     shifted.wrap(center=0.2)
     shifted.positions[1] += shifted.cell[0]

@@ -118,7 +118,7 @@ def test_reading_sets_them_apart_with_and_without_forces(tmp_path: Path) -> None
     (note,) = read.notes
     assert note == (
         "Energies of isolated atoms were taken for Cu (3.51 eV); those frames are not trained on or compared. No spin "
-        "is stated: they are taken to be spin-polarised, in the ground state."
+        "is stated: they are assumed to be spin-polarised, in the ground state."
     )
     crystal = bulk("Cu")
     crystal.info["REF_energy"] = -0.1
@@ -151,7 +151,7 @@ def test_a_bare_nucleus_alone_is_left_out_and_one_in_a_crystal_is_refused(
 
 def test_nothing_but_isolated_atoms_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.extxyz", [Atoms("Cu", info={"REF_energy": 3.51})])
-    with pytest.raises(InputError, match=r"a\.extxyz, frame 0: nothing but isolated atoms"):
+    with pytest.raises(InputError, match=r"a\.extxyz, frame 0: only isolated atoms"):
         read_labelled(tmp_path / "a.extxyz")
     both = [tmp_path / "a.extxyz", copper_and(tmp_path / "b.extxyz")]
     assert len(read_labelled(both).frames) == 2

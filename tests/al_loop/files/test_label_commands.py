@@ -58,7 +58,7 @@ def test_validate_takes_several_references(folder: Path) -> None:
     (folder / "engine.yaml").write_text("engine: ase\ncalculator: ase.calculators.emt.EMT\n")
     code, _, said = invoke("validate", "emt", "cu.cif", "--reference", "engine.yaml", "--reference", "runs")
     assert code == 2
-    assert "received engine.yaml, an engine, and 1 more; give one of them" in said
+    assert "received an engine (engine.yaml) and 1 more; give only one of them" in said
 
 
 def test_train_refuses_a_folder_of_failures_before_a_model_is_loaded(folder: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_folder_is_searched_for_what_holds_labels(runs: Path) -> None:
     said = " ".join(read.notes)
     assert f"Of 1 VASP runs vasprun.xml is read and OUTCAR is not: {runs}/a/OUTCAR" in said
     assert f"{runs}/qe/pw.out (pw.x output)" in said
-    assert f"{runs}/start.xyz: passed over, because no frame in it has an energy or forces" in said
+    assert f"{runs}/start.xyz: skipped, because no frame in it has an energy or forces" in said
 
 
 def test_patterns_and_several_paths_name_each_file_once(runs: Path) -> None:

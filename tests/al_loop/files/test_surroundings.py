@@ -53,8 +53,8 @@ def test_what_the_file_states_stays() -> None:
         ("3.7 3.6 3.6", None, r"frame 7 states a cell of 3\.6 3\.6 3\.6 90 90 90 .*--cell one of 3\.7 3\.6 3\.6"),
         ("3.6 3.6 3.6 90 90 91", None, "states a cell"),
         ("0 3.6 0 3.6 0 0 0 0 3.6", None, "states a cell"),
-        (None, "TTF", "frame 7 is periodic in T T T, and --pbc says T T F"),
-        (None, "none", "frame 7 is periodic in T T T, and --pbc says F F F"),
+        (None, "TTF", "frame 7 is periodic in T T T, and --pbc states T T F"),
+        (None, "none", "frame 7 is periodic in T T T, and --pbc states F F F"),
     ],
 )
 def test_contradictions_name_both(cell: str | None, pbc: str | None, said: str) -> None:

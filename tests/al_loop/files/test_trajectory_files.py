@@ -87,7 +87,7 @@ def test_species_that_an_xdatcar_does_not_name_are_asked_for(tmp_path: Path) -> 
     ("text", "said"),
     [
         (XDATCAR[:-4], r"frame 1 .*seems cut off: its last number is 0\.50000"),
-        (XDATCAR[:-14], "frame 1 .*cut off: its last row has 2 words"),
+        (XDATCAR[:-14], "frame 1 .*cut off: its last row has 2 columns"),
         (XDATCAR[:-40], "frame 1 .*cut off: 1 of 2 atoms"),
         (XDATCAR[:-60] + "\n" + XDATCAR, "frame 1 .*in place of three coordinates"),
         (XDATCAR.replace("1 1\n", "1 1 1\n"), "names 2 species and counts of 3"),

@@ -267,5 +267,5 @@ def test_names_of_frames_are_unique_too(folder):
     data = yaml.safe_load(path.read_text())
     data["systems"].append({"file": "ten.extxyz", "name": "cu-frame-1"})
     path.write_text(yaml.safe_dump(data))
-    with pytest.raises(InputError, match="2 structures are called 'cu-frame-1'"):
+    with pytest.raises(InputError, match="2 structures have the name 'cu-frame-1'"):
         load_config(path)

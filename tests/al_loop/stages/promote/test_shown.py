@@ -59,7 +59,7 @@ def test_the_report_says_which_criterion_ended_the_campaign(report_data):
     ("block", "message"),
     [
         ({"stop": {"labels": 0}}, ["stop.labels: received 0, must be at least 1", "Budget"]),
-        ({"stop": {"labels": 32}}, ["stop.labels: received 32, but hold_out alone asks for 32 labels", "raise it"]),
+        ({"stop": {"labels": 32}}, ["stop.labels: received 32, but hold_out alone needs 32 labels", "raise it"]),
         ({"stop": {"label_core_hours": 0}}, ["stop.label_core_hours: received 0, must be above 0"]),
         ({"stop": {"trusted_fraction": 95}}, ["stop.trusted_fraction: received 95, must be at most 1"]),
         ({"stop": {"trusted": 0.9}}, ["stop.trusted: unknown key", "did you mean 'stop.trusted_fraction'?"]),

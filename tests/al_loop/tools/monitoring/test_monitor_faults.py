@@ -59,7 +59,7 @@ def test_a_full_disk_loses_whole_frames_and_lines_only(potential, doubted, tmp_p
 def test_a_stop_on_a_full_disk_is_still_a_stop(potential, doubted, largest_file) -> None:
     monitor = ReliabilityMonitor.load(potential, doubted, on_alarm=("stop",), log=None)
     largest_file(100)
-    with pytest.raises(MonitorStop, match="The frame could not be stored"):
+    with pytest.raises(MonitorStop, match="The frame could not be saved"):
         monitor()
 
 
@@ -92,7 +92,7 @@ def test_a_ledger_that_is_away_ends_no_run(potential, doubted, tmp_path, caplog)
     with pytest.raises(MonitorStop):
         monitor()
     assert "holds no campaign" in caplog.text
-    assert "1 frames were not handed over" in caplog.text
+    assert "1 frames were not added" in caplog.text
     assert (monitor.stored, monitor.as_dict()["handed_over"]) == (1, 0)
 
 

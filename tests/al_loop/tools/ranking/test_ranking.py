@@ -102,7 +102,7 @@ def test_an_ambiguous_pair_is_sent_together(copper, make_adatom) -> None:
     frames = [make_adatom("hollow"), make_adatom("hollow", 0.12), make_adatom("ontop")]
     found = by_number(rank_candidates(frames, copper, RankOptions(top=1)))
     assert [found[i].sent for i in range(3)] == [True, True, False]
-    assert "not told apart from candidate 0" in found[1].reason
+    assert "not distinguishable from candidate 0" in found[1].reason
     assert found[2].above_best_eV > 5 * found[2].uncertainty_eV
 
 

@@ -164,7 +164,7 @@ def test_a_file_without_structures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_structures(tmp_path / "nowhere.extxyz")
     write(tmp_path / "hollow.extxyz", [molecule("H2O"), Atoms("X")])
-    with pytest.raises(InputError, match=r"hollow.extxyz, frame 1: labels that do not say which elements they mean: X"):
+    with pytest.raises(InputError, match=r"hollow.extxyz, frame 1: labels that do not name an element: X"):
         read_structures(tmp_path / "hollow.extxyz")
 
 
