@@ -83,7 +83,7 @@ def _problems(path: Path, settings: JobSettings, cores: int) -> Iterator[str]:
     queues: dict[str, Any] = data["queues"]
     name = settings.queue or data["queue_primary"]
     if name not in queues:
-        yield f"queue: received {name!r}, but {path} knows {', '.join(sorted(queues))}"
+        yield f"queue: received {name!r}, expected one of those in {path}: {', '.join(sorted(queues))}"
         return
     block = queues[name]
     if not (path.parent / str(block.get("script"))).is_file():

@@ -67,7 +67,7 @@ def test_a_job_must_have_room_for_a_calculation() -> None:
         ("queue_primary: a\nqueues: {a: {script: a.sh, memory_max: 2}}", "memory_GB: received 3, .* at most 2"),
         ("queue_primary: a\nqueues: {a: {script: a.sh, memory_max: 1024M}}", "memory_GB: received 3, .* at most 1"),
         ("queue_primary: a\nqueues: {a: {script: gone.sh}}", "the job script 'gone.sh' of queue a is not in"),
-        ("queue_primary: b\nqueues: {a: {script: a.sh}}", "queue: received 'b', but .* knows a"),
+        ("queue_primary: b\nqueues: {a: {script: a.sh}}", "queue: received 'b', expected one of those in .*: a"),
         ("queues: [", "is no pysqa description"),
     ],
 )
