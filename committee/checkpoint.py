@@ -186,11 +186,7 @@ def _require_readable(folder: Path, description: object) -> None:
 
 
 def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:
-    """Return the foundation that the heads belong to.
-
-    Raises:
-        CheckpointError: it must be passed, or the passed one is another foundation.
-    """
+    """Return the foundation that the heads belong to; raise if another one is given or it must be passed."""
     expected = description["backbone"]
     backbone = backbone or _load_shipped(str(expected["name"]))
     if backbone.fingerprint != expected["fingerprint"]:

@@ -163,9 +163,7 @@ def dense_data(
     )
 
 
-def _blocks(
-    entries: Sequence[Tangents], targets: Sequence[Target], starts: Tensor, fade_gradients: Tensor
-) -> list[Block]:
+def _blocks(entries: Sequence[Tangents], targets: Sequence[Target], starts: Tensor, gradients: Tensor) -> list[Block]:
     shapes: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, entry in enumerate(entries):
         shapes.setdefault((entry.tangents.shape, entry.n_moves), []).append(i)
@@ -178,13 +176,13 @@ def _blocks(
             for name in ("slopes", "scales", "weights")
         )
         tangents = torch.as_tensor(np.stack([entries[i].tangents for i in frames])) * scales[:, :, None, None]
-        gradients = fade_gradients[atoms].reshape(len(frames), 1, n_atoms, -1)
+        fade_gradients = gradients[atoms].reshape(len(frames), 1, n_atoms, -1)
         blocks.append(
             Block(
                 frames=index,
                 atoms=atoms,
                 tangents=tangents.reshape(len(frames), directions, -1),
-                fade_slopes=(tangents * gradients).sum(-1) if bool(gradients.any()) else None,
+                fade_slopes=(tangents * fade_gradients).sum(-1) if bool(fade_gradients.any()) else None,
                 slopes=slopes,
                 weights=weights,
                 n_moves=n_moves,

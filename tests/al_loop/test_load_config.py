@@ -178,7 +178,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["systems[0]", "received a cell of 0.39 Å³ per atom, expected at least 0.5 Å³"],
     ),
     "NaN positions": ({"systems": [{"file": "nan.xyz"}]}, ["systems[0].file", "NaN or infinite positions at atoms 0"]),
-    "doubled atoms": ({"systems": [{"file": "doubled.xyz"}]}, ["systems[0].file", "0 Å apart", "Remove doubled"]),
+    "doubled atoms": ({"systems": [{"file": "doubled.xyz"}]}, ["systems[0].file", "0 Å apart", "Remove duplicate"]),
     "placeholder atoms": ({"systems": [{"file": "x.xyz"}]}, ["systems[0].file", "X (no element)"]),
     "flat cell": (
         {"systems": [{"file": "flat.xyz"}], "label.engine.engine": "gpaw"},

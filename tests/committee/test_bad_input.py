@@ -44,13 +44,13 @@ def nearly_doubled() -> Atoms:
 
 
 BAD = {
-    "an unknown element": (lambda: bulk("Fe"), UnknownElementError, r"holds Fe.*knows H C O Na Cl.*Choose"),
+    "an unknown element": (lambda: bulk("Fe"), UnknownElementError, r"holds Fe.*covers H C O Na Cl.*Choose"),
     "no element": (lambda: Atoms("X"), UnknownElementError, r"holds X"),
     "NaN positions": (nan, StructureError, r"NaN or infinite positions at atoms 2;.*finite numbers in Å"),
     "a flat cell": (flat, StructureError, r"periodic in a, b, c.*spans no volume.*set pbc to False"),
     "no atoms": (Atoms, StructureError, r"no atoms; leave it out"),
-    "doubled atoms": (doubled, StructureError, r"0 Å apart.*Remove doubled atoms"),
-    "atoms at 0.05 Å": (nearly_doubled, StructureError, r"0.05 Å apart.*Remove doubled atoms"),
+    "doubled atoms": (doubled, StructureError, r"0 Å apart.*Remove duplicate atoms"),
+    "atoms at 0.05 Å": (nearly_doubled, StructureError, r"0.05 Å apart.*Remove duplicate atoms"),
 }
 bad = pytest.mark.parametrize(("make", "error", "message"), BAD.values(), ids=BAD)
 

@@ -68,7 +68,7 @@ def import_labels(
         CampaignError: the server refused something; nothing was stored.
     """
     if (energy_key or forces_key or stress_key) and not (energy_key and forces_key):
-        raise InputError("--energy-key and --forces-key belong together (and --stress-key if there are stresses)")
+        raise InputError("--energy-key and --forces-key must be given together (and --stress-key for stresses)")
     with existing_campaign(config) as ledger:
         done = import_file(
             ledger,

@@ -26,7 +26,7 @@ def named_checks(checks: ChecksArgument | None) -> dict[str, CheckSettings]:
             guess = nearest(name, CHECK_NAMES)
             raise InputError(f"--checks: unknown check {name!r}{guess}; valid: all, {', '.join(CHECK_NAMES)}")
     if not given:
-        raise InputError(f"--checks: received {checks!r}, expected names with commas: {', '.join(CHECK_NAMES)}")
+        raise InputError(f"--checks: received {checks!r}, expected comma-separated names: {', '.join(CHECK_NAMES)}")
     return dict(given)
 
 

@@ -70,7 +70,7 @@ def rank(
         (1, True, 0.0, 3)
     """
     if dft_steps < 0 or (dft_steps > 0 and config is None):
-        raise InputError(f"--dft-steps: received {dft_steps}; it takes a number above 0, and --config for the engine")
+        raise InputError(f"--dft-steps: received {dft_steps}, expected a number above 0 and --config with an engine")
     relaxing = RelaxOptions(force_tolerance_eV_per_A, steps, cell, optimizer) if relax or cell else None
     options = RankOptions(top=top, confidence=confidence, relax=relaxing)
     file = Path(candidates)

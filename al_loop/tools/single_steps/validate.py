@@ -160,5 +160,7 @@ def _engine(reference: ReferenceArgument | None, files: list[Path], config: Conf
     if not engines:
         return None
     if len(files) > 1:
-        raise InputError(f"--reference: received {engines[0]}, an engine, and {len(files) - 1} more; give one of them")
+        raise InputError(
+            f"--reference: received an engine ({engines[0]}) and {len(files) - 1} more; give only one of them"
+        )
     return label_settings(engines[0])
