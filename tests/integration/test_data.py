@@ -196,7 +196,7 @@ def test_outputs_of_a_code_are_imported_together_or_not_at_all(ledgers, config, 
         (tmp_path / "runs" / name / "OUTCAR").write_text(text)
     bare = write_bare(tmp_path / "bare.extxyz", steps[4].atoms)
     given = [tmp_path / "runs", bare]
-    with pytest.raises(InputError, match=r"runs/a/OUTCAR, step 1 has a label, and without a level of theory"):
+    with pytest.raises(InputError, match=r"runs/a/OUTCAR, step 1 has a label without a level of theory"):
         import_file(second, config, given, campaign_level=LEVEL)
     (tmp_path / "runs" / "b" / "OUTCAR").write_text(outcar(calculated(1), [True]))
     with pytest.raises(InputError, match=r"runs/b/OUTCAR, step 1 .*Au.*Nothing was imported"):

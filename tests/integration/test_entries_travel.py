@@ -141,6 +141,4 @@ def test_what_a_file_says_survives_every_step(
         atoms.info["id"] = 8
     (tmp_path / "edited.extxyz").write_text("".join(frame_text(a, {k: a.info[k] for k in ("REF_energy", "al_loop")},
         {"REF_forces": a.arrays["REF_forces"]}, OwnEntries({"id": 8}, {})) for a in edited))  # fmt: skip
-    assert "2 of these frames were already stored" in al_loop(
-        "import", config, tmp_path / "edited.extxyz", "--no-check"
-    )
+    assert "2 of these frames were already" in al_loop("import", config, tmp_path / "edited.extxyz", "--no-check")

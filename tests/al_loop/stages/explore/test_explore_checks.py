@@ -79,7 +79,7 @@ WRONG = [
         "cu.cif",
         {},
         {"variants": [[{"kind": "vacancy", "element": "Xq"}]]},
-        "systems[0].variants[0][0].element: 'Xq' is no chemical symbol",
+        "systems[0].variants[0][0].element: 'Xq' is not a chemical symbol",
     ),
     (
         "cu.cif",
