@@ -131,7 +131,7 @@ def test_held_out_labels_show_a_slip_that_a_few_training_labels_do_not(backbone,
 def test_elements_that_cannot_be_told_apart_are_named(backbone, tmp_path):
     frames = labelled(backbone, ("CH3OH",) * 4, per_element)
     named = " ".join(training_input(config_of(tmp_path), backbone, frames).findings)
-    assert "H, C, O apart" in named
+    assert "H, C, O separately" in named
     assert "align.isolated_atoms_eV" in named
 
 

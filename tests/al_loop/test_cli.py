@@ -164,7 +164,7 @@ def test_the_package_has_no_other_attributes() -> None:
         (EngineSettingsError("x"), 2),
         (GuardStop("x"), 3),
         (CampaignError("x"), 1),
-        (CheckpointError("x"), 1),
+        (CheckpointError("x"), 2),
         (RuntimeError("x"), 1),
         (KeyboardInterrupt(), 130),
     ],

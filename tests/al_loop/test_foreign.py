@@ -16,7 +16,7 @@ from committee.errors import CheckpointError
         (ValueError("of two\n  lines"), "ValueError: of two lines"),
         (AssertionError(), "(AssertionError)"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
-        (MemoryError(), "more memory than there is"),
+        (MemoryError(), "more memory than is available"),
         (b"\xff".decode, "its text is not UTF-8"),
     ],
 )

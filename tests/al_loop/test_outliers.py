@@ -110,9 +110,9 @@ def test_stress_is_judged_where_there_are_enough(crystals):
 
 LACKING = {
     "energy": {"energy_eV": float("nan")},
-    "forces": {"forces_eV_per_A": None},
+    "forces": {"forces_eV_per_A": np.full((4, 3), np.nan)},
     "energy and stress": {"energy_eV": float("nan"), "stress_eV_per_A3": None},
-    "forces and stress": {"forces_eV_per_A": None, "stress_eV_per_A3": None},
+    "forces and stress": {"forces_eV_per_A": np.full((4, 3), np.nan), "stress_eV_per_A3": None},
 }
 
 
@@ -136,8 +136,8 @@ def test_each_part_of_a_label_is_judged_where_others_lack(crystals, lacking):
 def test_parts_of_labels_are_judged_among_whole_ones(crystals):
     labels = list(crystals)
     labels[2] = replace(labels[2], energy_eV=float("nan"), forces_eV_per_A=np.full((len(labels[2].atoms), 3), 400.0))
-    labels[3] = replace(labels[3], forces_eV_per_A=None, energy_eV=labels[3].energy_eV + 500)
-    labels[4] = replace(labels[4], forces_eV_per_A=None)
+    labels[3] = replace(labels[3], forces_eV_per_A=np.full((4, 3), np.nan), energy_eV=labels[3].energy_eV + 500)
+    labels[4] = replace(labels[4], forces_eV_per_A=np.full((4, 3), np.nan))
     assert set(outliers_among(labels, SETTINGS)) == {2, 3}
 
 

@@ -47,14 +47,16 @@ def judge_all(
     return [
         GatedPrediction.without(not_computable(excess))
         if excess
-        else _judged(gate, PhysicsLane(physics, reference, COLD_K), atoms, next(predictions))
+        else _judged(gate, physics, reference, atoms, next(predictions))
         for atoms, reference, excess in zip(frames, references, beyond, strict=True)
     ]
 
 
-def _judged(gate: Gate, lane: PhysicsLane, atoms: Atoms, prediction: Prediction | RefusedFrameError) -> GatedPrediction:
+def _judged(
+    gate: Gate, physics: PhysicsSettings, reference: Atoms, atoms: Atoms, prediction: Prediction | RefusedFrameError
+) -> GatedPrediction:
     if isinstance(prediction, RefusedFrameError):
         return GatedPrediction.without(not_computable(prediction.reason))
     if not (np.isfinite(prediction.energy) and np.isfinite(prediction.energy_ensemble).all()):
         return GatedPrediction.without(not_computable("the model's energy is not finite"))
-    return gate.evaluate(prediction, lane.check(atoms, prediction.forces))
+    return gate.evaluate(prediction, PhysicsLane(physics, reference, COLD_K).check(atoms, prediction.forces))

@@ -148,10 +148,10 @@ def broken_files(tmp_path, atoms):
         ("nan.extxyz", "NaN or infinite positions"),
         ("empty.extxyz", "is empty"),
         ("what.bin", "format that ASE does not know"),
-        ("words.extxyz", "frame 1 cannot be read"),
+        ("words.extxyz", "frame 1 of the format extxyz cannot be read"),
         ("types.dump", "--species Na,Cl"),
         ("more.dump", "types up to 2, --species names 1"),
-        ("cut.dump", "frame 1 cannot be read"),
+        ("cut.dump", "frame 1 of the format"),
         ("none.extxyz", "none.extxyz does not exist"),
     ],
 )

@@ -184,7 +184,7 @@ def test_an_extxyz_that_is_cut_is_refused_at_its_last_frame(frames, tmp_path) ->
     write(tmp_path / "run.extxyz", frames)
     lines = (tmp_path / "run.extxyz").read_text().splitlines()
     (tmp_path / "run.extxyz").write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(InputError, match="frame 2 cannot be read"):
+    with pytest.raises(InputError, match=r"frame 2 of the format extxyz cannot be read"):
         list(read_frames(tmp_path / "run.extxyz"))
 
 

@@ -72,7 +72,7 @@ def test_a_structure_beyond_the_bounds_is_refused_as_the_file_is_read(tmp_path, 
     crystal = bulk("Cu", cubic=True)
     crystal.set_cell(crystal.cell * factor, scale_atoms=True)
     write(tmp_path / "cu.traj", crystal)
-    with pytest.raises(InputError, match=r"cu.traj, structure 0: received a (cell|length) of .*; correct the number"):
+    with pytest.raises(InputError, match=r"cu.traj, candidate 0: received a (cell|length) of .*; correct the number"):
         named_structures([tmp_path / "cu.traj"])
 
 
