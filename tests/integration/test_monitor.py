@@ -36,7 +36,10 @@ def test_a_campaigns_model_watches_and_hands_back_what_it_doubts(small_campaign)
     stored = read(campaign.config.parent / "monitor-alarms.extxyz", ":")
     assert len(stored) == told["stored"]
 
-    again = monitor(campaign, *options, "--trajectory", "monitor-alarms.extxyz")
+    refused = monitor(campaign, *options, "--trajectory", "monitor-alarms.extxyz")
+    assert refused.returncode == 2
+    assert "--snapshots: monitor-alarms.extxyz is an input" in refused.stderr
+    again = monitor(campaign, *options, "--trajectory", "monitor-alarms.extxyz", "--snapshots", "again.extxyz")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["alarms"] == len(stored)
     stopped = monitor(campaign, "--model", campaign.config, "far.extxyz", "--steps", 10, "--on-alarm", "stop")
