@@ -188,8 +188,8 @@ def test_checks_are_named_or_given_settings(folder: Path, tmp_path: Path, monkey
     output = tmp_path / "v.json"
     for checks, told in (
         ("relaxaton", "unknown check 'relaxaton' .did you mean 'relaxation'"),
-        (",", "received ',', expected names"),
-        ([], "expected names"),
+        (",", "received ',', expected comma-separated names"),
+        ([], "expected comma-separated names"),
         ({"surfaces": {"thicknes_A": 15}}, "surfaces has no setting 'thicknes_A' .did you mean 'thickness_A'"),
     ):
         with pytest.raises(InputError, match=told):
@@ -207,7 +207,7 @@ def test_what_is_left_out_of_files_is_logged_and_returned(
     with caplog.at_level(logging.WARNING, "al_loop"):
         comparison = compare(tmp_path, [DISTILLED_SETTINGS])
     (note,) = comparison.notes
-    assert "suspects.extxyz: passed over" in note
+    assert "suspects.extxyz: skipped" in note
     assert note in caplog.messages
 
 
