@@ -24,6 +24,8 @@ from committee.backbones.fairchem import FairchemBackbone
 from committee.settings import FairchemSettings
 from committee.testing import check_backbone
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parents[1] / "data" / "distilled"
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 TARGET_EV_PER_A = 0.15

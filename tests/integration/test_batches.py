@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from ase.build import bulk
 
 from al_loop import load_config
@@ -14,6 +15,8 @@ from al_loop.ledger.imported_atoms import note_atom_energies
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine
+
+pytestmark = pytest.mark.long
 
 PATIENCE_S = 240
 EXPLORE = {"temperatures_K": [600], "timestep_fs": 2.0, "steps": 30, "check_every": 5, "replicas": 2, "batches": 2}

@@ -19,6 +19,8 @@ from al_loop.errors import InputError
 from al_loop.ledger.mongod import find_mongod
 from al_loop.ledger.store import shared_server
 
+pytestmark = pytest.mark.long
+
 USER, PASSWORD = "chemist", "correct-horse-battery-staple-4711"
 ADD_USER = (
     "import sys, pymongo\n"

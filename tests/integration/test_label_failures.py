@@ -2,12 +2,15 @@
 
 from collections import Counter
 
+import pytest
 from campaigns import SEVENNET
 
 from al_loop import load_config
 from al_loop.ledger import open_ledger
 from al_loop.records import Role
 from dft_interfaces.label import Failure
+
+pytestmark = pytest.mark.long
 
 FAILURES = {
     "segfault": Failure.CRASH,

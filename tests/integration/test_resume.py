@@ -14,6 +14,8 @@ from committee.backbones import load_backbone
 from committee.checkpoint import load
 from committee.model.checkpoint_versions import sealed
 
+pytestmark = pytest.mark.long
+
 STAGES = ("hold_out", "explore", "select", "label", "train", "promote", "evaluate", "report")
 
 

@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
 from campaigns import SEVENNET
 
 from al_loop import Campaign
 from al_loop.ledger import open_ledger
 from al_loop.records import Role
 from al_loop.utils.content_hash import frame_id
+
+pytestmark = pytest.mark.long
 
 MOMENTS = [1.0 / 3.0, -2.0, 0.1, 0.0]
 
