@@ -130,6 +130,22 @@ def leased(
         lease.stop()
 
 
+def check_not_a_copy(ledger: Ledger, folder: Path, *, private: bool) -> None:
+    """Check that new labels or frames reach the folder in which the campaign goes on, not a copy of it.
+
+    Args:
+        ledger: of the campaign.
+        folder: of the campaign; one without ``campaign.id`` is not checked.
+        private: the database is the folder's own.
+
+    Raises:
+        InputError: the campaign ran last in another folder that this one copies, or has run since this one was copied.
+    """
+    identity, before = read_identity(folder), ledger.runner()
+    if identity is not None and before is not None:
+        _check_place(before, folder, identity, private=private)
+
+
 def _alive(runner: Runner, folder: Path, *, private: bool) -> bool | None:
     """Whether the process still runs the campaign; None if that is not known on this machine."""
     if not runner.running or (private and _same_folder(Path(runner.folder), folder)):  # its lock is held here

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,6 +15,11 @@ from committee.backbones.fingerprint import fingerprint_weights
 from committee.errors import FoundationError
 from committee.foreign import is_file, reading
 from committee.settings import FairchemSettings
+
+_IMPORT_REMEDY: Final = (
+    "it makes a cache folder when it is imported: set FAIRCHEM_CACHE_DIR to a folder that can be written. If that is "
+    "not the reason, install it again: pip install fairchem-core"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ def plain(config: Any) -> Any:
 
 def _locate(model: str) -> tuple[str, Any]:
     """Return the path of the weights, and the registered energies of isolated atoms if there are any."""
-    from fairchem.core.calculate import pretrained_mlip
+    with reading("the library fairchem", _IMPORT_REMEDY, FoundationError):
+        from fairchem.core.calculate import pretrained_mlip
 
     if is_file(model):
         return model, None

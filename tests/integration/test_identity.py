@@ -21,6 +21,7 @@ from al_loop.ledger import Ledger, campaign_lease, identity, open_ledger
 from al_loop.ledger.campaign_lease import Lease, leased
 from al_loop.ledger.identity import ID_NAME, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
+from al_loop.tools.exchange.campaign_files import import_labels
 from al_loop.tools.exchange.harvest import harvest
 from al_loop.utils.campaign_folder import LEDGER, locked_folder
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
@@ -143,11 +144,16 @@ def test_a_copied_folder_asks_which_one_goes_on(tmp_path: Path, store: StoreSett
     words = r"is a copy: campaign silicon ran last in {} on .*--go-on-here"
     with pytest.raises(InputError, match=words.format(original.folder)):
         run(copy)
+    for refused in (lambda: import_labels(copy, [SILICON]), lambda: harvest(copy, [], [], "md")):
+        with pytest.raises(InputError, match=words.format(original.folder)):
+            refused()
+    assert harvest(original, [], [], "md").new == 0
     run(original)
     run(copy, go_on_here=True)
     run(copy)
     with pytest.raises(InputError, match=words.format(copy.folder)):
         run(original)
+    assert harvest(copy, [], [], "md").new == 0
     run(original, go_on_here=True)
     with pytest.raises(InputError, match=words.format(original.folder)):
         run(copy)

@@ -7,8 +7,10 @@ from pathlib import Path
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.names import given_keys
-from al_loop.ledger.identity import existing_campaign
+from al_loop.ledger.campaign_lease import check_not_a_copy
+from al_loop.ledger.identity import campaign_folder, existing_campaign
 from al_loop.ledger.import_log import unfinished_imports
+from al_loop.ledger.store import shared_server
 from al_loop.tools.exchange.exporting import What, export_file, file_kind, named_roles
 from al_loop.tools.exchange.importing import Imported, import_file
 from al_loop.tools.exchange.served import campaign_level, foundation_check
@@ -64,12 +66,14 @@ def import_labels(
         check: compare some labels with the foundation first.
 
     Raises:
-        InputError: no campaign, or anything in the files that cannot be used; nothing was stored.
+        InputError: no campaign, a copy of its folder, or anything in the files that cannot be used; nothing was
+            stored.
         CampaignError: the server refused something; nothing was stored.
     """
     if (energy_key or forces_key or stress_key) and not (energy_key and forces_key):
         raise InputError("--energy-key and --forces-key must be given together (and --stress-key for stresses)")
     with existing_campaign(config) as ledger:
+        check_not_a_copy(ledger, campaign_folder(config), private=shared_server(config.store) is None)
         done = import_file(
             ledger,
             config,

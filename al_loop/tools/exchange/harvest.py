@@ -18,7 +18,8 @@ from al_loop.errors import InputError
 from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.identity import ID_NAME, check_ledger, existing_campaign, read_identity
+from al_loop.ledger.campaign_lease import check_not_a_copy
+from al_loop.ledger.identity import ID_NAME, campaign_folder, check_ledger, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
 from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.campaign_folder import LEDGER
@@ -60,7 +61,7 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
         source: origin of the frames, for example ``production/run-7``.
 
     Raises:
-        InputError: no such campaign, or not one reason for each frame.
+        InputError: no such campaign, a copy of its folder, or not one reason for each frame.
         DatabaseLostError: the server went away; handing the same frames in again is right.
 
     Examples:
@@ -153,6 +154,7 @@ def _ledger(campaign: Config | Path | str) -> Iterator[tuple[Ledger, Config | No
         return
     config = campaign if isinstance(campaign, Config) else load_config(Path(campaign))
     with existing_campaign(config) as ledger:
+        check_not_a_copy(ledger, campaign_folder(config), private=shared_server(config.store) is None)
         yield ledger, config
 
 
@@ -166,4 +168,5 @@ def _of_folder(folder: Path) -> Iterator[Ledger]:
         )
     with open_ledger(store, folder, known.name) as ledger:
         check_ledger(ledger, store, folder, known)
+        check_not_a_copy(ledger, folder, private=shared_server(store) is None)
         yield ledger

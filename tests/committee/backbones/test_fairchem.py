@@ -1,5 +1,8 @@
 """fairchem as a foundation: its own calculator's numbers from a real checkpoint, made here, without a network."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,3 +235,17 @@ def test_experts_are_merged_once(experts_checkpoint: Path, monkeypatch: pytest.M
     assert len(merged) == 1
     backbone.evaluate([molecule("CH3OH")])
     assert len(merged) == 2
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file, so that no cache folder can be made in it, even by root")
+    environment = {key: value for key, value in os.environ.items() if key != "FAIRCHEM_CACHE_DIR"} | {"HOME": str(home)}
+    script = (
+        "from committee.backbones import load_backbone\n"
+        "from committee.settings import FairchemSettings\n"
+        "load_backbone(FairchemSettings(kind='fairchem', model='uma-s-1p1', task_name='omol'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert "FoundationError: the library fairchem cannot be read (not a directory)" in done.stderr
+    assert "set FAIRCHEM_CACHE_DIR to a folder that can be written" in done.stderr
