@@ -35,7 +35,7 @@ class VerdictKind(StrEnum):
     DISCARD = "discard"
 
 
-class Lane(StrEnum):
+class GateCheck(StrEnum):
     """Check of the gate that a verdict comes from."""
 
     NONE = "none"
@@ -51,21 +51,21 @@ class Verdict:
 
     Attributes:
         kind: trusted, suspect or discard.
-        lane: the check that decided (``none`` for a trusted frame).
+        check: the check that decided (``none`` for a trusted frame).
         reason: one readable sentence.
         atoms: indices of the atoms concerned; empty for the whole frame.
         stop: the trajectory stops at this frame.
     """
 
     kind: VerdictKind
-    lane: Lane
+    check: GateCheck
     reason: str = ""
     atoms: tuple[int, ...] = ()
     stop: bool = False
 
 
 @dataclass(frozen=True)
-class LaneVerdict:
+class CheckVerdict:
     """The verdict of one check of the gate on a frame.
 
     Attributes:
@@ -94,7 +94,7 @@ class Visit:
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
         entries: a user's own entries of a frame from a file; stored with the frame when it is new.
-        lanes: verdicts of the single checks (physics, force uncertainty, latent distance), of those that were
+        checks: verdicts of the single checks (physics, force uncertainty, latent distance), of those that were
             evaluated: frames between two full checks have only physics.
     """
 
@@ -109,7 +109,7 @@ class Visit:
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    lanes: dict[Lane, LaneVerdict] = field(default_factory=dict, repr=False)
+    checks: dict[GateCheck, CheckVerdict] = field(default_factory=dict, repr=False)
     entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)
 
 
@@ -121,7 +121,7 @@ class Candidate:
         frame_id: content hash of the structure.
         formula: chemical formula; only frames of one formula have comparable descriptors.
         kind: the gate's verdict.
-        lane: the check that decided.
+        check: the check that decided.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         descriptor: as of ``Visit``.
     """
@@ -129,7 +129,7 @@ class Candidate:
     frame_id: str
     formula: str
     kind: VerdictKind
-    lane: Lane
+    check: GateCheck
     force_uncertainty_eV_per_A: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
@@ -226,7 +226,7 @@ class RoundReport:
         round: number of the round, from 0.
         frames: frames explored and gated.
         verdicts: count of each VerdictKind.
-        verdicts_by_lane: check that decided -> kind -> count.
+        verdicts_by_check: check that decided -> kind -> count.
         labels: accepted labels of this round that were trained on.
         labels_failed: quarantined frames of this round: they have no label that may be trained on.
         labels_held_out: accepted labels of this round that are never trained on.
@@ -242,13 +242,13 @@ class RoundReport:
         criteria: of the promotion (``al_loop.stages.promote.criterion.Criterion``, as plain data).
         time_to_suspect: simulated time until the first suspect frame.
         label_core_hours: of all calculations of the round.
-        lanes: check -> kind -> count, of each check by itself.
+        checks: check -> kind -> count, of each check by itself.
     """
 
     round: int
     frames: int
     verdicts: dict[str, int]
-    verdicts_by_lane: dict[str, dict[str, int]]
+    verdicts_by_check: dict[str, dict[str, int]]
     labels: int
     labels_failed: int
     labels_held_out: int
@@ -264,7 +264,7 @@ class RoundReport:
     criteria: list[dict[str, Any]] = field(default_factory=list)
     time_to_suspect: TimeToSuspect | None = None
     label_core_hours: float = 0.0
-    lanes: dict[str, dict[str, int]] = field(default_factory=dict)
+    checks: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def trusted_fraction(self) -> float:

@@ -244,7 +244,7 @@ class Rounds:
         ledger, seconds = self._ledger, Counter[str]()
         for name, stage in ledger.stages(round_).items():
             seconds[stage_of(name)] += stage["seconds"]
-        counts = ledger.verdict_counts(round_, Role.EXPLORE), ledger.lane_counts(round_, Role.EXPLORE)
+        counts = ledger.verdict_counts(round_, Role.EXPLORE), ledger.check_counts(round_, Role.EXPLORE)
         gated = Gated(*counts, ledger.verdicts(round_, Role.EXPLORE))
         ended = self._labels(round_).of_round(round_)
         report = as_dict(round_report(self._config, round_, gated, ended, self._results(round_), seconds))

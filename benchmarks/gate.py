@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from systems import Frame, System, gfn2, load_frames, measure_chosen, split
 
 from al_loop.config import PhysicsSettings
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from committee.settings import TrainingSettings
 
 DRAWS = 20
@@ -38,7 +38,7 @@ def ranking(system: System, *, quick: bool) -> None:
     """AUROC of the combined gate and of its lanes."""
     backbone, frames = backbone_of(system), load_frames(system, quick=quick)
     training = TrainingSettings(epochs=40) if quick else TrainingSettings()
-    lane = PhysicsLane(PhysicsSettings(), system.recipe.start(), system.recipe.temperatures_K[-1])
+    lane = PhysicsCheck(PhysicsSettings(), system.recipe.start(), system.recipe.temperatures_K[-1])
     cells: Cells = {}
     known: list[np.ndarray] = []
     for seed in range(1 if quick else 5):

@@ -21,7 +21,7 @@ from scipy.optimize import isotonic_regression
 from systems import CACHE, ROOT
 
 from al_loop.config import SelectSettings
-from al_loop.records import Candidate, Lane, VerdictKind
+from al_loop.records import Candidate, GateCheck, VerdictKind
 from al_loop.stages.select.selection import LabelledDescriptor, select
 from al_loop.structures.descriptors import Descriptor, frame_descriptor
 
@@ -59,7 +59,7 @@ def _by_select(settings: SelectSettings, *, audit: bool) -> Strategy:
     def chosen(
         points: list[Descriptor], labelled: list[int], count: int, sigmas: Sigmas, rng: np.random.Generator
     ) -> list[int]:
-        lane = Lane.UNCALIBRATED if sigmas is None and audit else Lane.FORCE_UNCERTAINTY
+        lane = GateCheck.UNCALIBRATED if sigmas is None and audit else GateCheck.FORCE_UNCERTAINTY
         candidates = [
             Candidate(str(i), "one", VerdictKind.SUSPECT, lane, None if sigmas is None else float(sigmas[i]), point)
             for i, point in enumerate(points)

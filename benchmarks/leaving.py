@@ -12,7 +12,7 @@ from systems import Frame, Model, System
 
 from al_loop.config import PhysicsSettings
 from al_loop.dynamics.langevin import LangevinReplica
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 from committee.uncertainty.score import largest
@@ -54,7 +54,7 @@ def heated(
         LangevinReplica(frame.training.atoms.copy(), cold, recipe.timestep_fs, 20.0, np.random.default_rng([7, number]))
         for number, frame in enumerate(starts)
     ]
-    lanes = [PhysicsLane(PhysicsSettings(), recipe.start(), cold) for _ in starts]
+    lanes = [PhysicsCheck(PhysicsSettings(), recipe.start(), cold) for _ in starts]
     journeys = [Journey([], [], [], []) for _ in starts]
     forces = [p.forces for p in potential.predict([replica.atoms for replica in replicas], "energy")]
     running = list(range(len(starts)))
@@ -77,7 +77,7 @@ def heated(
     return journeys
 
 
-def _look(journey: Journey, replica: LangevinReplica, lane: PhysicsLane, prediction, teacher: Model) -> None:
+def _look(journey: Journey, replica: LangevinReplica, lane: PhysicsCheck, prediction, teacher: Model) -> None:
     truth = teacher(replica.atoms)[1]
     journey.errors.append(np.linalg.norm(prediction.forces - truth, axis=1))
     journey.sigmas.append(prediction.atomic_force_uncertainty)

@@ -27,7 +27,7 @@ from figures import at_least, at_most
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from al_loop.utils.event_log import LOG_NAME
 
@@ -36,8 +36,8 @@ ROUNDS = 10
 ATOMS, DESCRIPTOR = 64, 128
 CLAIMS = 200
 VERDICTS = (
-    Verdict(VerdictKind.TRUSTED, Lane.NONE),
-    Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,)),
+    Verdict(VerdictKind.TRUSTED, GateCheck.NONE),
+    Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,)),
 )
 
 

@@ -15,7 +15,7 @@ from healthy import HEALTHY
 from scenarios import Run
 
 from al_loop.config import PhysicsSettings
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.records import Verdict
 
 CHECK_EVERY = 10
@@ -26,7 +26,7 @@ SLOW = ("melt", "liquid", "salt")  # what SevenNet drives, left out of a quick r
 
 def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None]:
     """Return the step of the onset, the step of the alarm and its verdict; None for what did not occur."""
-    lane = PhysicsLane(
+    lane = PhysicsCheck(
         PhysicsSettings(**made.settings),
         made.start,
         made.temperature_K,

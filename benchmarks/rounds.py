@@ -149,7 +149,7 @@ def _chosen(
             visit.frame_id,
             visit.atoms.get_chemical_formula(),
             visit.verdict.kind,
-            visit.verdict.lane,
+            visit.verdict.check,
             visit.force_uncertainty_eV_per_A,
             visit.descriptor,
         )

@@ -22,14 +22,14 @@ from figures import at_most, report
 
 from al_loop.config import SelectSettings, StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.stages.select.selection import LabelledDescriptor, select
 from al_loop.utils.content_hash import frame_id
 
 FRAMES, LABELLED, BUDGET, FRAMES_OF_A_TRAJECTORY, DESCRIPTOR = 100_000, 500, 200, 500, 256
 SECONDS, GIGABYTES = 60, 4
 CAMPAIGN = "benchmark"
-SUSPECT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "uncertainty above the threshold")
+SUSPECT = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "uncertainty above the threshold")
 
 
 def fill(folder: Path, frames: int) -> None:

@@ -290,7 +290,7 @@ def _check_frames(
 
 
 def _print(summary: Mapping[str, Any], options: "MonitorOptions") -> None:
-    checks = ", ".join(f"{name} {count}" for name, count in summary["alarms_by_lane"].items())
+    checks = ", ".join(f"{name} {count}" for name, count in summary["alarms_by_check"].items())
     typer.echo(f"Trusted: {summary['share_trusted']:.1%} of {summary['checks']} checks.")
     if summary["uncalibrated"]:
         typer.echo(f"Uncalibrated: {summary['uncalibrated']} checks; the model has too few calibration labels.")

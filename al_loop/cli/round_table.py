@@ -19,7 +19,7 @@ def print_round(report: RoundReport, console: Console) -> None:
 
 def round_panel(report: RoundReport) -> RenderableType:
     """Return the summary of a round as one renderable."""
-    parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report), *_lanes(report)]
+    parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report), *_checks(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
     if report.quarantined:
@@ -74,25 +74,25 @@ def _verdicts(report: RoundReport) -> Table:
     table.add_column("check")
     for kind in kinds:
         table.add_column(kind, justify="right")
-    for lane, counts in sorted(report.verdicts_by_lane.items()):
-        name = "no objection" if lane == "none" else lane.replace("_", " ")
+    for check, counts in sorted(report.verdicts_by_check.items()):
+        name = "no objection" if check == "none" else check.replace("_", " ")
         table.add_row(name, *(str(counts.get(kind, 0)) for kind in kinds))
     table.add_section()
     table.add_row("all", *(str(report.verdicts.get(kind, 0)) for kind in kinds))
     return table
 
 
-def _lanes(report: RoundReport) -> list[Table]:
+def _checks(report: RoundReport) -> list[Table]:
     """Verdicts of each check on its own, also on frames that another check decided."""
-    if not report.lanes:
+    if not report.checks:
         return []
     kinds = [kind.value for kind in VerdictKind]
     table = _table("each check on its own")
     table.add_column("check")
     for kind in kinds:
         table.add_column(kind, justify="right")
-    for lane, counts in report.lanes.items():
-        table.add_row(lane.replace("_", " "), *(str(counts.get(kind, 0)) for kind in kinds))
+    for check, counts in report.checks.items():
+        table.add_row(check.replace("_", " "), *(str(counts.get(kind, 0)) for kind in kinds))
     return [table]
 
 

@@ -7,11 +7,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.records import Lane, Verdict, VerdictKind
+from al_loop.records import GateCheck, Verdict, VerdictKind
 from committee.prediction import Prediction
 from committee.uncertainty.calibration import Calibration
 
-TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
+TRUSTED = Verdict(VerdictKind.TRUSTED, GateCheck.NONE)
 _UNCALIBRATED = "uncalibrated: not enough labels yet"
 
 
@@ -37,14 +37,14 @@ class Gate:
         sigma = _force_uncertainty(prediction)
         if sigma is None and screened:
             sigma = np.zeros(len(prediction.forces))
-        return GatedPrediction(prediction, self.lanes(physics, sigma, prediction.latent_distance))
+        return GatedPrediction(prediction, self.checks(physics, sigma, prediction.latent_distance))
 
-    def lanes(
+    def checks(
         self,
         physics: Verdict | None,
         force_uncertainty: NDArray[np.float64] | None,
         latent_distance: NDArray[np.float64] | None,
-    ) -> dict[Lane, Verdict]:
+    ) -> dict[GateCheck, Verdict]:
         """The verdict of each check by itself, in the order of evaluation.
 
         Args:
@@ -53,24 +53,26 @@ class Gate:
             latent_distance: (n,) latent distance of each atom.
 
         Returns:
-            Physics, force uncertainty (its verdict has the lane ``uncalibrated`` while the errors are unknown) and
+            Physics, force uncertainty (its verdict has the check ``uncalibrated`` while the errors are unknown) and
             latent distance, in this order. The reason of a trusted verdict holds the measured number.
         """
         verdicts = (
-            physics or Verdict(VerdictKind.TRUSTED, Lane.PHYSICS),
-            self._force_lane(force_uncertainty, latent_distance),
-            self._latent_lane(latent_distance),
+            physics or Verdict(VerdictKind.TRUSTED, GateCheck.PHYSICS),
+            self._force_check(force_uncertainty, latent_distance),
+            self._latent_check(latent_distance),
         )
-        return dict(zip((Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE), verdicts, strict=True))
+        return dict(
+            zip((GateCheck.PHYSICS, GateCheck.FORCE_UNCERTAINTY, GateCheck.LATENT_DISTANCE), verdicts, strict=True)
+        )
 
-    def _force_lane(self, sigma: NDArray[np.float64] | None, distance: NDArray[np.float64] | None) -> Verdict:
+    def _force_check(self, sigma: NDArray[np.float64] | None, distance: NDArray[np.float64] | None) -> Verdict:
         calibration = self.calibration
         if calibration is None or calibration.trust_threshold is None or sigma is None or distance is None:
-            return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, _UNCALIBRATED)
-        lane = Lane.FORCE_UNCERTAINTY
+            return Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED, _UNCALIBRATED)
+        check = GateCheck.FORCE_UNCERTAINTY
         finite = np.isfinite(sigma) & np.isfinite(distance)
         if not finite.all():
-            return Verdict(VerdictKind.DISCARD, lane, "non-finite uncertainty", _indices(~finite), stop=True)
+            return Verdict(VerdictKind.DISCARD, check, "non-finite uncertainty", _indices(~finite), stop=True)
         trust = calibration.trust_threshold
         discard = np.inf if calibration.discard_threshold is None else calibration.discard_threshold
         combined = calibration.uncertainty(sigma, distance)
@@ -78,22 +80,22 @@ class Gate:
         measured = f"max_devi_f {sigma.max():.3f} eV/Å, latent distance {distance.max():.1f}"
         if worst > discard:
             reason = f"uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({measured})"
-            return Verdict(VerdictKind.DISCARD, lane, reason, _indices(combined > discard), stop=True)
+            return Verdict(VerdictKind.DISCARD, check, reason, _indices(combined > discard), stop=True)
         if worst > trust:
             reason = f"uncertainty {worst:.3f} above the threshold {trust:.3f} eV/Å ({measured})"
-            return Verdict(VerdictKind.SUSPECT, lane, reason, _indices(combined > trust))
-        return Verdict(VerdictKind.TRUSTED, lane, f"uncertainty {worst:.3f} eV/Å ({measured})")
+            return Verdict(VerdictKind.SUSPECT, check, reason, _indices(combined > trust))
+        return Verdict(VerdictKind.TRUSTED, check, f"uncertainty {worst:.3f} eV/Å ({measured})")
 
-    def _latent_lane(self, distance: NDArray[np.float64] | None) -> Verdict:
+    def _latent_check(self, distance: NDArray[np.float64] | None) -> Verdict:
         limit = None if self.calibration is None else self.calibration.latent_threshold
         if limit is None or distance is None:
-            return Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, _UNCALIBRATED)
+            return Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED, _UNCALIBRATED)
         # Written so that NaN is not trusted.
         far = ~(distance <= limit)
         if far.any():
             reason = f"latent distance {distance.max():.1f} above {limit:.1f}"
-            return Verdict(VerdictKind.SUSPECT, Lane.LATENT_DISTANCE, reason, _indices(far))
-        return Verdict(VerdictKind.TRUSTED, Lane.LATENT_DISTANCE, f"latent distance {distance.max():.1f}")
+            return Verdict(VerdictKind.SUSPECT, GateCheck.LATENT_DISTANCE, reason, _indices(far))
+        return Verdict(VerdictKind.TRUSTED, GateCheck.LATENT_DISTANCE, f"latent distance {distance.max():.1f}")
 
 
 @dataclass(frozen=True)
@@ -102,21 +104,21 @@ class GatedPrediction:
 
     Attributes:
         prediction: None where the model has none.
-        lanes: the verdict of each evaluated check, in their order.
+        checks: the verdict of each evaluated check, in their order.
     """
 
     prediction: Prediction | None
-    lanes: Mapping[Lane, Verdict]
+    checks: Mapping[GateCheck, Verdict]
 
     @classmethod
     def without(cls, verdict: Verdict) -> Self:
         """Return the result for a frame without a prediction, which one check decides."""
-        return cls(None, {verdict.lane: verdict})
+        return cls(None, {verdict.check: verdict})
 
     @property
     def verdict(self) -> Verdict:
         """The verdict on the frame: that of the first check that does not trust it."""
-        return next((verdict for verdict in self.lanes.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
+        return next((verdict for verdict in self.checks.values() if verdict.kind is not VerdictKind.TRUSTED), TRUSTED)
 
     @property
     def force_uncertainty(self) -> NDArray[np.float64] | None:
@@ -126,7 +128,7 @@ class GatedPrediction:
     @property
     def sound(self) -> bool:
         """There is a prediction, and the physics check passed."""
-        return self.prediction is not None and self.verdict.lane is not Lane.PHYSICS
+        return self.prediction is not None and self.verdict.check is not GateCheck.PHYSICS
 
     @property
     def trusted(self) -> bool:

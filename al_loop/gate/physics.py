@@ -13,7 +13,7 @@ from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.fragments import FragmentWatch
 from al_loop.gate.occupied_volume import occupied_volume_A3
-from al_loop.records import Lane, Verdict, VerdictKind
+from al_loop.records import GateCheck, Verdict, VerdictKind
 from dft_interfaces.bounds import density_excess, length_excess
 
 CROWDING_FACTOR = 1.5  # mean number of bonded neighbours against the start
@@ -25,7 +25,7 @@ COOLING_LAG = 0.99  # factor per check by which the highest temperature follows 
 WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is attempted
 
 
-class PhysicsLane:
+class PhysicsCheck:
     """Checks the frames of one trajectory against its own start.
 
     Args:
@@ -217,8 +217,8 @@ def _density_change(ratio: float) -> str:
 
 def not_computable(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
     """The verdict on a frame that no model or DFT code should calculate."""
-    return Verdict(VerdictKind.DISCARD, Lane.PHYSICS, f"not computable: {reason}", atoms, stop=True)
+    return Verdict(VerdictKind.DISCARD, GateCheck.PHYSICS, f"not computable: {reason}", atoms, stop=True)
 
 
 def _unphysical(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
-    return Verdict(VerdictKind.SUSPECT, Lane.PHYSICS, reason, atoms, stop=True)
+    return Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS, reason, atoms, stop=True)

@@ -7,7 +7,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.frames.constraints.policy import Motion, followed
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.records import VerdictKind
 
 CHECK_EVERY = 5  # steps between two physics checks
@@ -44,7 +44,7 @@ def without_calculator(atoms: Atoms, start: Atoms) -> Atoms:
 def run_watched(
     optimizer: Any,
     atoms: Atoms,
-    lane: PhysicsLane,
+    physics_check: PhysicsCheck,
     *,
     force_tolerance_eV_per_A: float,
     steps: int,
@@ -57,7 +57,7 @@ def run_watched(
     Args:
         optimizer: of ASE, which moves ``atoms`` or a filter of them.
         atoms: with their calculator.
-        lane: checks them against their start.
+        physics_check: checks them against their start.
         force_tolerance_eV_per_A: the relaxation has converged below it, forces on the cell included.
         steps: maximum number of steps.
         judge_energy: whether a diverging energy counts as unphysical.
@@ -73,7 +73,7 @@ def run_watched(
         energy, forces = energy_and_forces_of(atoms)
         if optimizer.nsteps % CHECK_EVERY and not ended:
             return
-        found = lane.check(atoms, forces, energy if judge_energy else None)
+        found = physics_check.check(atoms, forces, energy if judge_energy else None)
         if found is not None and (ended or found.kind is VerdictKind.DISCARD):
             raise BrokenStructureError(found.reason)
 

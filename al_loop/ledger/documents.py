@@ -130,11 +130,11 @@ class Visit(_LedgerDocument):
     step = IntField(required=True)
     temperature_K = FloatField(required=True)
     kind = StringField(required=True)
-    lane = StringField(required=True)
+    check = StringField(required=True)
     reason = StringField()
     atom_indices = BinaryField(max_bytes=INLINE_BYTES)  # int32 (m,), the atoms that the verdict concerns
     stop = BooleanField(required=True)
-    lanes = MapField(EmbeddedDocumentField(StoredVerdict))  # by check
+    checks = MapField(EmbeddedDocumentField(StoredVerdict))  # by check
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
     descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)

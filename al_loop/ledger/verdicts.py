@@ -3,7 +3,7 @@
 from typing import Any
 
 from al_loop.ledger.base import LedgerBase
-from al_loop.records import Lane, Role, VerdictKind
+from al_loop.records import GateCheck, Role, VerdictKind
 
 
 class GatedLedger(LedgerBase):
@@ -27,26 +27,28 @@ class GatedLedger(LedgerBase):
         )
         return {visit["frame"] for visit in found}
 
-    def lane_counts(self, round_: int, role: Role) -> dict[str, dict[str, int]]:
+    def check_counts(self, round_: int, role: Role) -> dict[str, dict[str, int]]:
         """Check -> kind -> number of visits of a round with this verdict of the single check."""
         chosen: list[dict[str, Any]] = [
             {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
-            {"$project": {"lanes": {"$objectToArray": {"$ifNull": ["$lanes", {}]}}}},
-            {"$unwind": "$lanes"},
-            {"$group": {"_id": {"lane": "$lanes.k", "kind": "$lanes.v.kind"}, "count": {"$sum": 1}}},
+            {"$project": {"checks": {"$objectToArray": {"$ifNull": ["$checks", {}]}}}},
+            {"$unwind": "$checks"},
+            {"$group": {"_id": {"check": "$checks.k", "kind": "$checks.v.kind"}, "count": {"$sum": 1}}},
         ]
         counts: dict[str, dict[str, int]] = {}
         for group in self._collection(self._docs.visit).aggregate(chosen):
-            counts.setdefault(group["_id"]["lane"], {})[group["_id"]["kind"]] = group["count"]
-        order = (Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE)
-        return {lane.value: counts[lane.value] for lane in order if lane.value in counts}
+            counts.setdefault(group["_id"]["check"], {})[group["_id"]["kind"]] = group["count"]
+        order = (GateCheck.PHYSICS, GateCheck.FORCE_UNCERTAINTY, GateCheck.LATENT_DISTANCE)
+        return {check.value: counts[check.value] for check in order if check.value in counts}
 
-    def lane_reasons(self, round_: int, role: Role, lane: Lane, most: int = 1000) -> list[tuple[VerdictKind, str, int]]:
+    def check_reasons(
+        self, round_: int, role: Role, check: GateCheck, most: int = 1000
+    ) -> list[tuple[VerdictKind, str, int]]:
         """Verdict, reason and count of the visits of a round that a check does not trust, the most frequent first."""
         found = self._collection(self._docs.visit).aggregate(
             [
                 {"$match": {"campaign": self.campaign, "round": round_, "role": role.value}},
-                {"$project": {"verdict": f"$lanes.{lane.value}"}},
+                {"$project": {"verdict": f"$checks.{check.value}"}},
                 {"$match": {"verdict.kind": {"$in": [VerdictKind.SUSPECT.value, VerdictKind.DISCARD.value]}}},
                 {"$group": {"_id": {"kind": "$verdict.kind", "reason": "$verdict.reason"}, "count": {"$sum": 1}}},
                 {"$sort": {"count": -1, "_id.reason": 1}},

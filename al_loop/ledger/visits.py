@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from al_loop.frames.own_entries import OwnEntries
 from al_loop.ledger.base import LedgerBase, chunks, raw
-from al_loop.ledger.check_verdicts import packed_lanes, unpacked_lanes
+from al_loop.ledger.check_verdicts import packed_checks, unpacked_checks
 from al_loop.ledger.codec import (
     pack_atoms,
     pack_descriptor,
@@ -27,7 +27,7 @@ from al_loop.ledger.codec import (
 from al_loop.ledger.gridfs import drop_blobs, get_blob, put_blob
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.rows import from_row
-from al_loop.records import Candidate, Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Candidate, GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import canonical_order, content_id
 
 BLOCK: Final = 1000  # visits in memory while they are stored
@@ -111,7 +111,7 @@ class VisitLedger(LedgerBase):
         """
         found = self._collection(self._docs.visit).find(
             {"campaign": self.campaign, "round": round_, "role": role.value},
-            {"frame": 1, "kind": 1, "lane": 1, "force_uncertainty_eV_per_A": 1, "descriptor": 1},
+            {"frame": 1, "kind": 1, "check": 1, "force_uncertainty_eV_per_A": 1, "descriptor": 1},
         )
         visits: dict[str, dict[str, Any]] = {}
         for document in found.sort("order", 1):
@@ -154,16 +154,16 @@ class VisitLedger(LedgerBase):
         return {trajectory: frames[frame] for trajectory, frame in chosen.items()}
 
     def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
-        """Lane -> kind -> number of visits of a round."""
+        """GateCheck -> kind -> number of visits of a round."""
         chosen: dict[str, Any] = {"campaign": self.campaign, "round": round_}
         if role is not None:
             chosen["role"] = role.value
         grouped = self._collection(self._docs.visit).aggregate(
-            [{"$match": chosen}, {"$group": {"_id": {"lane": "$lane", "kind": "$kind"}, "count": {"$sum": 1}}}]
+            [{"$match": chosen}, {"$group": {"_id": {"check": "$check", "kind": "$kind"}, "count": {"$sum": 1}}}]
         )
         counts: dict[str, dict[str, int]] = {}
-        for group in sorted(grouped, key=lambda g: (g["_id"]["lane"], g["_id"]["kind"])):
-            counts.setdefault(group["_id"]["lane"], {})[group["_id"]["kind"]] = group["count"]
+        for group in sorted(grouped, key=lambda g: (g["_id"]["check"], g["_id"]["kind"])):
+            counts.setdefault(group["_id"]["check"], {})[group["_id"]["kind"]] = group["count"]
         return counts
 
     def frames(self, ids: Iterable[str]) -> dict[str, Atoms]:
@@ -248,11 +248,11 @@ class VisitLedger(LedgerBase):
             step=visit.step,
             temperature_K=float(visit.temperature_K),
             kind=visit.verdict.kind.value,
-            lane=visit.verdict.lane.value,
+            check=visit.verdict.check.value,
             reason=visit.verdict.reason,
             atom_indices=pack_indices(indices) if indices else None,
             stop=bool(visit.verdict.stop),
-            lanes=packed_lanes(visit.lanes),
+            checks=packed_checks(visit.checks),
             force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
             latent_distance=_optional(visit.latent_distance),
             descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
@@ -314,7 +314,7 @@ def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Cand
         frame_id=document["frame"],
         formula=formulas[document["frame"]],
         kind=VerdictKind(document["kind"]),
-        lane=Lane(document["lane"]),
+        check=GateCheck(document["check"]),
         force_uncertainty_eV_per_A=document.get("force_uncertainty_eV_per_A"),
         descriptor=_descriptor(document.get("descriptor")),
     )
@@ -331,7 +331,7 @@ def _visit(document: Any, atoms: Atoms) -> Visit:
         temperature_K=document.temperature_K,
         verdict=Verdict(
             kind=VerdictKind(document.kind),
-            lane=Lane(document.lane),
+            check=GateCheck(document.check),
             reason=document.reason or "",
             atoms=unpack_indices(document.atom_indices or b""),
             stop=document.stop,
@@ -339,5 +339,5 @@ def _visit(document: Any, atoms: Atoms) -> Visit:
         force_uncertainty_eV_per_A=document.force_uncertainty_eV_per_A,
         latent_distance=document.latent_distance,
         descriptor=_descriptor(document.descriptor),
-        lanes=unpacked_lanes(document.lanes),
+        checks=unpacked_checks(document.checks),
     )

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from al_loop.ledger import Ledger
-from al_loop.records import Lane, Role
+from al_loop.records import GateCheck, Role
 
 _NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
@@ -37,7 +37,7 @@ def physics_alarms(ledger: Ledger) -> list[PhysicsAlarm]:
 def _of_round(ledger: Ledger, round_: int) -> list[PhysicsAlarm]:
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
-    for kind, reason, frames in ledger.lane_reasons(round_, Role.EXPLORE, Lane.PHYSICS):
+    for kind, reason, frames in ledger.check_reasons(round_, Role.EXPLORE, GateCheck.PHYSICS):
         key = (kind.value, _NUMBER.sub("#", reason))
         counts[key] += frames
         examples.setdefault(key, reason)

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from al_loop.records import ErrorFigures, RoundReport
 from al_loop.report.selected_frames import AuditError
-from al_loop.report.style import ACCENT, FOUNDATION, LANES, SERVED, axes, plain_log_ticks, png
+from al_loop.report.style import ACCENT, CHECKS, FOUNDATION, SERVED, axes, plain_log_ticks, png
 
 
 def learning_curve(
@@ -71,9 +71,9 @@ def verdict_bars(rounds: Sequence[RoundReport]) -> bytes | None:
     floor = np.zeros(len(rounds))
     shown: dict[str, Patch] = {}
     with axes("Verdicts by check") as panel:
-        for lane, (name, colour) in LANES.items():
+        for check, (name, colour) in CHECKS.items():
             for kind in ("trusted", "suspect", "discard"):
-                heights = np.array([r.verdicts_by_lane.get(lane, {}).get(kind, 0) for r in rounds], dtype=float)
+                heights = np.array([r.verdicts_by_check.get(check, {}).get(kind, 0) for r in rounds], dtype=float)
                 if not heights.any():
                     continue
                 hatch = "////" if kind == "discard" else None

@@ -18,7 +18,7 @@ from al_loop.report.elements import element_errors
 from al_loop.report.lineage import lineage
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.report.selected_frames import ChosenFrame, audit_errors, chosen_frames, for_viewer
-from al_loop.report.style import LANES, data_uri
+from al_loop.report.style import CHECKS, data_uri
 from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
 from al_loop.report.validation import Table, validation_tables
 from al_loop.stages.evaluate.stopping import STOPPED
@@ -128,7 +128,7 @@ def render_report(data: ReportData) -> str:
         rounds=data.rounds,
         last=last,
         totals=totals_of(data.rounds),
-        lanes={lane: name for lane, (name, _) in LANES.items()},
+        checks={check: name for check, (name, _) in CHECKS.items()},
         figures=figures_of(data.config, data.rounds, data.evaluations, audit),
         threshold=threshold_of(last),
         intervals={report.round: coverage_interval(report) for report in data.rounds},

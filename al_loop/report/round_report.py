@@ -43,13 +43,13 @@ class Gated:
     """The gate's verdicts on the explored frames of a round.
 
     Attributes:
-        by_lane: deciding check -> kind -> count.
-        lanes: check -> kind -> count of the verdicts of each check on its own.
+        by_check: deciding check -> kind -> count.
+        checks: check -> kind -> count of the verdicts of each check on its own.
         verdicts: trajectory, step and verdict of every frame.
     """
 
-    by_lane: dict[str, dict[str, int]]
-    lanes: dict[str, dict[str, int]]
+    by_check: dict[str, dict[str, int]]
+    checks: dict[str, dict[str, int]]
     verdicts: Sequence[tuple[str, int, VerdictKind]]
 
 
@@ -71,7 +71,7 @@ def round_report(
         stages: results of its stages, by name.
         seconds: wall time by stage.
     """
-    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in gated.by_lane.values()) for kind in VerdictKind}
+    totals = {kind.value: sum(counts.get(kind.value, 0) for counts in gated.by_check.values()) for kind in VerdictKind}
     figures, promotion = stages["evaluate"], stages["promote"]
     held_out = figures["held_out"]
     time_passes = config.explore.ensemble != "relax"
@@ -79,7 +79,7 @@ def round_report(
         round=round_,
         frames=sum(totals.values()),
         verdicts=totals,
-        verdicts_by_lane=gated.by_lane,
+        verdicts_by_check=gated.by_check,
         labels=sum(f.converged and f.role is Role.EXPLORE for f in ended),
         labels_failed=sum(not f.converged for f in ended),
         labels_held_out=sum(f.converged and f.role is not Role.EXPLORE for f in ended),
@@ -94,7 +94,7 @@ def round_report(
         quarantined=[quarantined_as_dict(f) for f in ended if not f.converged],
         criteria=list(promotion["criteria"]),
         time_to_suspect=time_to_suspect(gated.verdicts, config.explore.timestep_fs) if time_passes else None,
-        lanes=gated.lanes,
+        checks=gated.checks,
         label_core_hours=sum(f.label.cost_s for f in ended) * label_cores(config.label) / 3600,
     )
 

@@ -19,7 +19,7 @@ GOOD = "#4f8a72"
 INK = "#2b3138"
 GRID = "#e3e6ea"
 
-LANES = {  # in the order in which they are stacked
+CHECKS = {  # in the order in which they are stacked
     "none": ("trusted", GOOD),
     "uncalibrated": ("uncalibrated", "#b9bfc7"),
     "force_uncertainty": ("force uncertainty", SERVED),

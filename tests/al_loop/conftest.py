@@ -26,13 +26,13 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
         round=round_,
         frames=120,
         verdicts={"trusted": 60, "suspect": 50, "discard": 10},
-        verdicts_by_lane={
+        verdicts_by_check={
             "none": {"trusted": 60},
             "force_uncertainty": {"suspect": 34},
             "latent_distance": {"suspect": 12},
             "physics": {"suspect": 4, "discard": 10},
         },
-        lanes={
+        checks={
             "physics": {"trusted": 106, "suspect": 4, "discard": 10},
             "force_uncertainty": {"trusted": 71, "suspect": 39},
             "latent_distance": {"trusted": 79, "suspect": 31},

@@ -160,12 +160,12 @@ def test_no_interval_before_there_is_a_coverage(report: RoundReport) -> None:
     assert coverage_interval(dataclasses.replace(report, coverage=None, coverage_frames=0)) is None
 
 
-def test_the_report_and_the_terminal_count_each_lane_by_itself(report_data: ReportData, report: RoundReport) -> None:
+def test_the_report_and_the_terminal_count_each_check_by_itself(report_data: ReportData, report: RoundReport) -> None:
     assert '<td class="n">106</td><td class="n">4</td><td class="n">10</td>' in render_report(report_data)
     console = Console(width=160, record=True, file=io.StringIO())
     print_round(report, console)
     shown = console.export_text()
     assert "each check on its own" in shown
     assert re.search(r"latent distance +79 +31 +0", shown)
-    print_round(dataclasses.replace(report, lanes={}), console)  # of an earlier version
+    print_round(dataclasses.replace(report, checks={}), console)  # of an earlier version
     assert "each check on its own" not in console.export_text()

@@ -71,8 +71,8 @@ def test_the_printout_says_everything(report: RoundReport) -> None:
     facts = ("round 1", "120", "12 to train on", "1 quarantined", "94% of 16")
     for part in (*facts, "0.2500", "0.0310", "8.1x", "0.01230"):
         assert part in text
-    for lane in ("force uncertainty", "latent distance", "physics"):
-        assert lane in text
+    for check in ("force uncertainty", "latent distance", "physics"):
+        assert check in text
     for stage in ("explore 12.3", "label 80.0", "all 112.5"):
         assert stage in text
     assert "<script>" in text  # the molecule never trained on

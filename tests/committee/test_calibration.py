@@ -90,7 +90,7 @@ def test_errors_beyond_tolerance_everywhere_leave_nothing_proven():
     assert calibration.trusted == 0
 
 
-def test_coverage_counts_and_respects_the_latent_lane():
+def test_coverage_counts_and_respects_the_latent_check():
     calibration = fit(60)
     errors, sigmas, latent = sample(50, 7)
     counted = calibration.coverage(errors, sigmas, latent)

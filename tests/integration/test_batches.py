@@ -12,7 +12,7 @@ from ase.build import bulk
 from al_loop import load_config
 from al_loop.ledger import open_ledger
 from al_loop.ledger.imported_atoms import note_atom_energies
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine
 
@@ -155,5 +155,5 @@ def harvested(seed):
     atoms = bulk("Cu", cubic=True)
     atoms.rattle(0.1, seed=100 + seed)
     atoms.info["charge"] = 0
-    verdict = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "0.4 eV/Å")
+    verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.4 eV/Å")
     return Visit(frame_id(atoms), atoms, Role.HARVESTED, "copper", f"production/{seed}", 7, 600.0, verdict, 0.4, 2.0)

@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.utils.content_hash import frame_id
@@ -17,7 +17,7 @@ from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings
 
-VERDICT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY)
+VERDICT = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY)
 
 
 def visit(seed: int, step: int = 0, descriptor: bool = True) -> Visit:
@@ -48,7 +48,7 @@ def test_a_candidate_is_a_frame_of_the_round_once(ledger: Ledger) -> None:
     ledger.replace_visits(1, [Role.EXPLORE], [visit(3)])
     found = ledger.candidates(0, Role.EXPLORE)
     assert [entry.frame_id for entry in found] == [visit(1).frame_id, visit(2).frame_id]
-    assert (found[0].formula, found[0].kind, found[0].lane) == ("CH4O", VERDICT.kind, VERDICT.lane)
+    assert (found[0].formula, found[0].kind, found[0].check) == ("CH4O", VERDICT.kind, VERDICT.check)
     assert found[0].force_uncertainty_eV_per_A == 0.31
     assert ledger.candidates(0, Role.TEST) == []
 
@@ -76,7 +76,7 @@ def test_visits_of_some_frames(ledger: Ledger) -> None:
 
 
 def test_missing_descriptors_are_computed_where_the_foundation_has_an_answer(ledger: Ledger) -> None:
-    """Of an old ledger's frames, and of frames on which the physics lane fired before the model was asked."""
+    """Of an old ledger's frames, and of frames on which the physics check fired before the model was asked."""
     potential = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
     old, new, broken = visit(1, descriptor=False), visit(2), visit(3, descriptor=False).atoms
     broken.positions[0] = np.nan

@@ -22,7 +22,7 @@ from al_loop.ledger import Ledger, open_ledger, prepared, visits
 from al_loop.ledger.gridfs import BUCKET
 from al_loop.ledger.import_log import unfinished_imports
 from al_loop.ledger.imported_atoms import imported_atom_energies
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.tools.exchange import importing
 from al_loop.tools.exchange.harvest import as_visit, harvest
 from al_loop.tools.exchange.importing import Imported, import_file
@@ -309,7 +309,7 @@ def test_what_others_use_meanwhile_stays(ledger, store, config, tmp_path, monkey
 def visit(atoms: Atoms) -> Visit:
     plain = bulk("Cu", cubic=True)
     plain.positions = atoms.positions
-    verdict = Verdict(VerdictKind.SUSPECT, Lane.NONE, "")
+    verdict = Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "")
     return Visit(frame_id(plain), plain, Role.TEST, "copper", "copper/0", 0, 600.0, verdict)
 
 

@@ -18,7 +18,7 @@ from al_loop.ledger.documents import Requester, StoredVerdict
 from al_loop.ledger.incoming import Incoming
 from al_loop.ledger.requests import NEVER
 from al_loop.ledger.watch import Watch
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
@@ -35,7 +35,7 @@ def visit(seed, role=Role.HARVESTED, kind=VerdictKind.SUSPECT, order=None):
     atoms = molecule("CH3OH")
     atoms.rattle(0.1, seed=seed)
     atoms = atoms if order is None else atoms[order]
-    verdict = Verdict(kind, Lane.FORCE_UNCERTAINTY)
+    verdict = Verdict(kind, GateCheck.FORCE_UNCERTAINTY)
     return Visit(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
 
 
@@ -121,17 +121,17 @@ def test_watching_waits_for_enough_of_either_and_ends_with_ctrl_c(ledger):
 
 
 def test_a_document_is_what_its_class_would_make_of_it_and_is_checked(ledger):
-    lanes = {Lane.PHYSICS.value: StoredVerdict(kind="trusted", reason=None)}
+    checks = {GateCheck.PHYSICS.value: StoredVerdict(kind="trusted", reason=None)}
     want = Requester(campaign="c", round=0, role="test", order=1, system="s", trajectory="t")
     event = {"campaign": "c", "kind": "k", "time": datetime.fromtimestamp(1, UTC), "data": "{}", "message": None}
     request = {"id": "r", "frame": "f", "level": "l", "wanted_by": [want], "created_at": NEVER, "order": 3}
     visited = {"id": "v", "campaign": "c", "round": -1, "role": "x", "order": 0, "batch": "b", "frame": "f"}
-    visited |= {"system": "s", "trajectory": "t", "step": 1, "temperature_K": 1.0, "kind": "k", "lane": "l"}
+    visited |= {"system": "s", "trajectory": "t", "step": 1, "temperature_K": 1.0, "kind": "k", "check": "l"}
     for document, values in (
         (ledger._docs.event, event),
         (ledger._docs.request, request | {"state": "done", "lease_until": NEVER}),
-        (ledger._docs.visit, visited | {"stop": False, "lanes": lanes, "descriptor": b"1234"}),
-        (ledger._docs.visit, visited | {"stop": True, "lanes": {}}),
+        (ledger._docs.visit, visited | {"stop": False, "checks": checks, "descriptor": b"1234"}),
+        (ledger._docs.visit, visited | {"stop": True, "checks": {}}),
         (ledger._docs.frame, {"id": "f", "natoms": 3, "formula": "H2O"}),
     ):
         made = document(**values)

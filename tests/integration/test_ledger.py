@@ -20,11 +20,11 @@ from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.migrations import FORMAT
-from al_loop.records import Lane, LaneVerdict, Role, Verdict, VerdictKind, Visit
+from al_loop.records import CheckVerdict, GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 
-SUSPECT = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,))
-TRUSTED = Verdict(VerdictKind.TRUSTED, Lane.NONE)
+SUSPECT = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,))
+TRUSTED = Verdict(VerdictKind.TRUSTED, GateCheck.NONE)
 
 
 def frame(seed: int) -> Atoms:
@@ -60,26 +60,26 @@ def test_a_campaign_starts_once(ledger: Ledger) -> None:
     assert ledger.campaign_config() == {"systems": {"methanol.xyz": [1, 2]}, "$odd": float("inf")}
 
 
-def test_each_lane_keeps_its_own_verdict_and_reason(ledger: Ledger) -> None:
+def test_each_check_keeps_its_own_verdict_and_reason(ledger: Ledger) -> None:
     """Verdicts are stored also for frames on which another check decided."""
     words = {
-        Lane.PHYSICS: LaneVerdict(VerdictKind.TRUSTED),
-        Lane.FORCE_UNCERTAINTY: LaneVerdict(VerdictKind.SUSPECT, "0.31 eV/Å on atom 2"),
-        Lane.LATENT_DISTANCE: LaneVerdict(VerdictKind.SUSPECT, "latent distance 4.0 above 2.0"),
+        GateCheck.PHYSICS: CheckVerdict(VerdictKind.TRUSTED),
+        GateCheck.FORCE_UNCERTAINTY: CheckVerdict(VerdictKind.SUSPECT, "0.31 eV/Å on atom 2"),
+        GateCheck.LATENT_DISTANCE: CheckVerdict(VerdictKind.SUSPECT, "latent distance 4.0 above 2.0"),
     }
-    broken = {Lane.PHYSICS: LaneVerdict(VerdictKind.DISCARD, "x" * 10_000)}
-    met = [replace(visit(1), lanes=words), replace(visit(2), lanes=broken), visit(3)]
+    broken = {GateCheck.PHYSICS: CheckVerdict(VerdictKind.DISCARD, "x" * 10_000)}
+    met = [replace(visit(1), checks=words), replace(visit(2), checks=broken), visit(3)]
     ledger.replace_visits(0, (Role.EXPLORE,), met)
     again = ledger.visits(0)
-    assert again[0].lanes == words
-    assert len(again[1].lanes[Lane.PHYSICS].reason) == 300
-    assert ledger.visits(0)[2].lanes == {}
-    assert ledger.lane_counts(0, Role.EXPLORE) == {
+    assert again[0].checks == words
+    assert len(again[1].checks[GateCheck.PHYSICS].reason) == 300
+    assert ledger.visits(0)[2].checks == {}
+    assert ledger.check_counts(0, Role.EXPLORE) == {
         "physics": {"trusted": 1, "discard": 1},
         "force_uncertainty": {"suspect": 1},
         "latent_distance": {"suspect": 1},
     }
-    assert ledger.lane_counts(1, Role.EXPLORE) == {}
+    assert ledger.check_counts(1, Role.EXPLORE) == {}
 
 
 def test_stages_are_done_when_they_say_so(ledger: Ledger) -> None:
@@ -139,14 +139,18 @@ def test_one_process_may_hold_two_databases(ledger: Ledger, mongo_uri: str, tmp_
 
 
 def test_visits_are_read_as_they_were_written(ledger: Ledger) -> None:
-    given = [visit(5), visit(3, TRUSTED), visit(4, Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "close", (0, 3), True))]
+    given = [
+        visit(5),
+        visit(3, TRUSTED),
+        visit(4, Verdict(VerdictKind.DISCARD, GateCheck.PHYSICS, "close", (0, 3), True)),
+    ]
     ledger.replace_visits(2, [Role.EXPLORE], given)
     assert same(ledger.visits(2, Role.EXPLORE), given)
     assert same(ledger.visits(kind=VerdictKind.TRUSTED), given[1:2])
     assert ledger.visits(0) == ledger.visits(2, Role.TEST) == []
 
 
-def test_verdicts_are_counted_by_lane_and_kind(ledger: Ledger) -> None:
+def test_verdicts_are_counted_by_check_and_kind(ledger: Ledger) -> None:
     ledger.replace_visits(0, [Role.EXPLORE], [visit(1), visit(2), visit(3, TRUSTED)])
     ledger.replace_visits(0, [Role.TEST], [visit(4, TRUSTED, Role.TEST)])
     ledger.replace_visits(1, [Role.EXPLORE], [visit(5)])
@@ -199,7 +203,7 @@ def test_a_kill_in_the_middle_leaves_nothing_behind(ledger: Ledger, store: Store
 def test_nothing_finite_is_needed(ledger: Ledger) -> None:
     broken = frame(1)
     broken.positions[2] = (np.nan, np.inf, 0.0)
-    verdict = Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "positions are not finite", (2,), True)
+    verdict = Verdict(VerdictKind.DISCARD, GateCheck.PHYSICS, "positions are not finite", (2,), True)
     given = Visit(frame_id(broken), broken, Role.EXPLORE, "m", "m/0", 1, float("nan"), verdict, float("inf"), None)
     ledger.replace_visits(0, [Role.EXPLORE], [given])
     (found,) = ledger.visits()
@@ -216,7 +220,7 @@ def test_the_first_order_of_atoms_is_kept_and_verdicts_are_reordered_to_it(
     turned.info = first.info
     with open_ledger(store, tmp_path, "two") as other:
         other.replace_visits(0, [Role.EXPLORE], [visit(1, atoms=first)])
-    about = Verdict(VerdictKind.SUSPECT, Lane.PHYSICS, "these two", (1, 0))
+    about = Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS, "these two", (1, 0))
     ledger.replace_visits(0, [Role.EXPLORE], [visit(1, about, atoms=turned)])
     (found,) = ledger.visits()
     assert found.atoms == first

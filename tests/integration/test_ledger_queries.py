@@ -14,7 +14,7 @@ import al_loop
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.records import Runner
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
@@ -22,7 +22,7 @@ from dft_interfaces.label import Failure, Label, LabelStatus
 def visit(seed: int, role: Role = Role.EXPLORE) -> Visit:
     atoms = molecule("H2O")
     atoms.rattle(0.1, seed=seed)
-    verdict = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "0.3 eV/Å", (1,), stop=seed % 5 == 0)
+    verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.3 eV/Å", (1,), stop=seed % 5 == 0)
     vector = np.ones(3, dtype=np.float32)
     return Visit(frame_id(atoms), atoms, role, "water", "water/600K/0", seed, 600.0, verdict, 0.3, 1.7, vector)
 
@@ -49,7 +49,7 @@ def everything(ledger: Ledger) -> None:
         ledger.verdict_counts(round_)
         ledger.verdicts(round_, Role.EXPLORE)
         ledger.explored_ids(round_)
-        ledger.lane_counts(round_, Role.EXPLORE)
+        ledger.check_counts(round_, Role.EXPLORE)
         ledger.request_labels(round_, Role.EXPLORE, given[:6], ledger.campaign)
         for number in range(4):
             claimed = ledger.claim(f"worker-{number}", ledger.campaign, 60)

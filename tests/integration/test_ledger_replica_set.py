@@ -18,7 +18,7 @@ from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
 from al_loop.ledger.mongod import find_mongod
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
@@ -87,7 +87,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
 def visit(seed: int) -> Visit:
     atoms = molecule("H2O")
     atoms.rattle(0.1, seed=seed)
-    verdict = Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED, "", (0,))
+    verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED, "", (0,))
     return Visit(frame_id(atoms), atoms, Role.EXPLORE, "water", "water/600K/0", seed, 600.0, verdict)
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from al_loop.config import StoreSettings
 from al_loop.errors import CampaignError
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
@@ -18,7 +18,7 @@ MEMBERS = 16
 
 
 def visit(atoms: Atoms, about: tuple[int, ...] = ()) -> Visit:
-    verdict = Verdict(VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, "all of it", about)
+    verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "all of it", about)
     return Visit(frame_id(atoms), atoms, Role.EXPLORE, "box", "box/600K/0", 5, 600.0, verdict, 0.3, 1.0)
 
 

@@ -18,13 +18,13 @@ from campaigns import make_campaign
 from al_loop import load_config
 from al_loop.config import StoreSettings
 from al_loop.ledger import ClaimedRequest, Ledger, open_ledger
-from al_loop.records import LabelledFrame, Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, LabelledFrame, Role, Verdict, VerdictKind, Visit
 from al_loop.stages.label.budget import round_budget
 from al_loop.utils.content_hash import frame_id, request_id
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
 
 LEVEL = "0123456789abcdef"
-VERDICT = Verdict(VerdictKind.SUSPECT, Lane.UNCALIBRATED)
+VERDICT = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
 
 
 def visit(seed: int, role: Role = Role.EXPLORE, atoms: Atoms | None = None) -> Visit:

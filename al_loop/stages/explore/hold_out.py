@@ -8,7 +8,7 @@ import numpy as np
 
 from al_loop.config import Config, SystemSettings
 from al_loop.errors import GuardStop
-from al_loop.records import Lane, Role, Visit
+from al_loop.records import GateCheck, Role, Visit
 from al_loop.stages.explore.dispatch import explore_anywhere
 from al_loop.stages.explore.starts import make_starts
 from al_loop.structures.start import Start
@@ -80,7 +80,7 @@ def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: i
 
 def _evenly(visits: Sequence[Visit], share: int) -> list[Visit]:
     """``share`` frames at equal intervals, the last one included; unphysical frames are left out."""
-    healthy = [visit for visit in visits if visit.verdict.lane is not Lane.PHYSICS]
+    healthy = [visit for visit in visits if visit.verdict.check is not GateCheck.PHYSICS]
     if len(healthy) <= share:
         return healthy
     return [healthy[i] for i in np.linspace(0, len(healthy) - 1, share + 1).round().astype(int)[1:]]

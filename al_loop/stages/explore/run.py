@@ -65,7 +65,7 @@ def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], store
 
     Args:
         round_: the round.
-        verdicts: lane -> kind -> count, of all explored frames.
+        verdicts: check -> kind -> count, of all explored frames.
         stored: its last trajectories.
 
     Raises:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.dynamics.ensembles import make_replica, ramp
 from al_loop.gate.gate import Gate, GatedPrediction
-from al_loop.gate.physics import PhysicsLane, not_computable
-from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
+from al_loop.gate.physics import PhysicsCheck, not_computable
+from al_loop.records import CheckVerdict, GateCheck, Verdict, VerdictKind, Visit
 from al_loop.stages.explore.starts import own_constraints
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.structures.start import Start
@@ -65,7 +65,7 @@ class Trajectory:
             ensemble, start.atoms.copy(), start.temperature_K, settings, np.random.default_rng(start.seed)
         )
         self._ramped = ensemble not in {"nve", "relax"}
-        self._lane = PhysicsLane(
+        self._physics = PhysicsCheck(
             physics, start.intact, start.temperature_K, ensemble=ensemble, timestep_fs=settings.timestep_fs
         )
         self._temperature_K = start.temperature_K
@@ -89,7 +89,7 @@ class Trajectory:
             self._temperature_K = ramp(self.start.temperature_K, settings.ramp_to_K, step, settings.steps)
             self._replica.set_temperature(self._temperature_K)
             self._replica.set_pressure(ramp(settings.pressure_GPa, settings.ramp_to_GPa, step, settings.steps))
-            self._lane.temperature_K = self._temperature_K
+            self._physics.temperature_K = self._temperature_K
         try:
             self._replica.move(self._forces)
         except RuntimeError as error:
@@ -99,7 +99,7 @@ class Trajectory:
         """Stop if the structure is invalid."""
         if self._lost:
             return self.stop(self._lost, step)
-        self.stopped = self._lane.check_step(self.atoms, self._forces)
+        self.stopped = self._physics.check_step(self.atoms, self._forces)
         return None if self.stopped is None else self._recorded(GatedPrediction.without(self.stopped), step)
 
     def stop(self, reason: str, step: int) -> Recorded:
@@ -121,7 +121,7 @@ class Trajectory:
     def state(self) -> tuple[dict[str, Array], str]:
         """All that the next step depends on: arrays with every bit, and the rest as JSON."""
         arrays = {f"replica.{name}": value for name, value in self._replica.state().items()}
-        plain = {"rng": self._replica.rng.bit_generator.state, "lane": self._lane.state()}
+        plain = {"rng": self._replica.rng.bit_generator.state, "check": self._physics.state()}
         return {**arrays, "forces": self._forces}, json.dumps(plain, default=_as_json)
 
     def restore(self, arrays: Mapping[str, Any], plain: str) -> None:
@@ -129,19 +129,21 @@ class Trajectory:
         known = json.loads(plain)
         self._replica.restore({name.removeprefix("replica."): value for name, value in arrays.items()})
         self._replica.rng.bit_generator.state = known["rng"]
-        self._lane.restore(known["lane"])
+        self._physics.restore(known["check"])
         self._forces = np.array(arrays["forces"])
 
     def _checked(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
-        physics_check = self._lane.check if check else self._lane.check_step
+        physics_check = self._physics.check if check else self._physics.check_step
         found = physics_check(self.atoms, prediction.forces, prediction.energy)
         if check:
             gated = gate.evaluate(prediction, found)
             if not step:
                 sigma = gated.force_uncertainty
-                gated = replace(gated, lanes={lane: _at_start(verdict, sigma) for lane, verdict in gated.lanes.items()})
+                gated = replace(
+                    gated, checks={check: _at_start(verdict, sigma) for check, verdict in gated.checks.items()}
+                )
         elif found is not None:
-            gated = GatedPrediction(prediction, {Lane.PHYSICS: found})
+            gated = GatedPrediction(prediction, {GateCheck.PHYSICS: found})
         else:
             return None
         if gated.verdict.stop:
@@ -168,7 +170,7 @@ class Trajectory:
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
-            lanes={lane: LaneVerdict(verdict.kind, verdict.reason) for lane, verdict in gated.lanes.items()},
+            checks={check: CheckVerdict(verdict.kind, verdict.reason) for check, verdict in gated.checks.items()},
         )
         return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
 
@@ -180,7 +182,7 @@ def _unsatisfied(error: RuntimeError) -> str:
 
 def _at_start(verdict: Verdict, sigma: Array | None) -> Verdict:
     """A starting structure is never discarded for its uncertainty: the model would never learn it."""
-    if verdict.lane is not Lane.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
+    if verdict.check is not GateCheck.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
         return verdict
     return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from al_loop.files.text.extxyz_text import frame_text
 from al_loop.frames.own_entries import VISIT
-from al_loop.records import Lane, LaneVerdict, Verdict, VerdictKind, Visit
+from al_loop.records import CheckVerdict, GateCheck, Verdict, VerdictKind, Visit
 from al_loop.stages.explore.starts import own_constraints
 from al_loop.stages.explore.trajectory import Recorded
 from al_loop.structures.start import Start
@@ -73,7 +73,7 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
             temperature_K=known["temperature_K"],
             verdict=Verdict(
                 VerdictKind(verdict["kind"]),
-                Lane(verdict["lane"]),
+                GateCheck(verdict["check"]),
                 verdict["reason"],
                 tuple(verdict["atoms"]),
                 stop=verdict["stop"],
@@ -81,8 +81,9 @@ def read_visits(path: Path, start: Start) -> Iterator[Visit]:
             force_uncertainty_eV_per_A=known["force_uncertainty_eV_per_A"],
             latent_distance=known["latent_distance"],
             descriptor=None if descriptor is None else _from_text(descriptor),
-            lanes={
-                Lane(lane): LaneVerdict(VerdictKind(kind), reason) for lane, (kind, reason) in known["lanes"].items()
+            checks={
+                GateCheck(check): CheckVerdict(VerdictKind(kind), reason)
+                for check, (kind, reason) in known["checks"].items()
             },
         )
 
@@ -99,8 +100,8 @@ def _as_dict(visit: Visit) -> dict[str, Any]:
         "frame_id": visit.frame_id,
         "step": visit.step,
         "temperature_K": float(visit.temperature_K),
-        "verdict": {**verdict, "kind": visit.verdict.kind.value, "lane": visit.verdict.lane.value},
-        "lanes": {lane.value: [verdict.kind.value, verdict.reason] for lane, verdict in visit.lanes.items()},
+        "verdict": {**verdict, "kind": visit.verdict.kind.value, "check": visit.verdict.check.value},
+        "checks": {check.value: [verdict.kind.value, verdict.reason] for check, verdict in visit.checks.items()},
         "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
         "latent_distance": visit.latent_distance,
         "descriptor": None if visit.descriptor is None else _as_text(visit.descriptor),

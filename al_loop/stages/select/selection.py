@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from al_loop.config import SelectSettings
-from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Candidate, Lane, VerdictKind
+from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Candidate, GateCheck, VerdictKind
 from al_loop.stages.select.budget import SelectionBudget
 from al_loop.stages.select.farthest_point import FarthestPoints
 from al_loop.stages.select.k_medoids import Representatives
@@ -71,13 +71,17 @@ def select(
     chosen = Selection()
     chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, allowed, rng)), AUDIT))
     suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
-    for lane_is_physics, quota in ((True, allowed.unphysical), (False, allowed.labels)):
+    for check_is_physics, quota in ((True, allowed.unphysical), (False, allowed.labels)):
         taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
-        left = [c for c in suspects if (c.lane is Lane.PHYSICS) is lane_is_physics and c.frame_id not in chosen.reasons]
+        left = [
+            c
+            for c in suspects
+            if (c.check is GateCheck.PHYSICS) is check_is_physics and c.frame_id not in chosen.reasons
+        ]
         room = min(quota, allowed.labels - len(chosen.reasons))
         for pick in spread_out(left, taken, settings, room):
             spread = REPRESENTATIVE if _unguided(pick) else FARTHEST_POINT
-            chosen.reasons[pick.frame_id] = UNPHYSICAL if lane_is_physics else spread
+            chosen.reasons[pick.frame_id] = UNPHYSICAL if check_is_physics else spread
     return chosen
 
 
@@ -139,7 +143,7 @@ def _known(candidates: Iterable[Candidate]) -> list[LabelledDescriptor]:
 
 def _unguided(candidate: Candidate) -> bool:
     """The gate is not calibrated for this frame, and the committee has no uncertainty for it."""
-    return candidate.lane is Lane.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
+    return candidate.check is GateCheck.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
 
 
 def _weight(candidate: Candidate) -> float:

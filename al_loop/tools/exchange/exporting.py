@@ -165,7 +165,7 @@ def _gate(visit: Visit) -> dict[str, Any]:
         "temperature_K": visit.temperature_K,
         "verdict": {
             "kind": verdict.kind.value,
-            "lane": verdict.lane.value,
+            "check": verdict.check.value,
             "reason": verdict.reason,
             "atoms": [int(index) for index in verdict.atoms],
         },

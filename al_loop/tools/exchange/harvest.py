@@ -21,7 +21,7 @@ from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.campaign_lease import check_not_a_copy
 from al_loop.ledger.identity import ID_NAME, campaign_folder, check_ledger, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.utils.campaign_folder import LEDGER
 from al_loop.utils.content_hash import frame_id
 from committee.errors import StructureError
@@ -90,7 +90,7 @@ def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEn
         trajectory=source[:_SOURCE_CHARACTERS],
         step=0,
         temperature_K=0.0,
-        verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, reason[:_REASON_CHARACTERS]),
+        verdict=Verdict(VerdictKind.SUSPECT, GateCheck.NONE, reason[:_REASON_CHARACTERS]),
         entries=entries,
     )
 

@@ -20,7 +20,7 @@ from al_loop.files.sources import Source, trajectory_name
 from al_loop.files.text.written_entries import read_entries
 from al_loop.frames.plain_atoms import check_constraints, plain_atoms
 from al_loop.ledger.import_log import storable
-from al_loop.records import Lane, Role, Verdict, VerdictKind, Visit
+from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.tools.exchange.harvest import as_visit
 from al_loop.utils.content_hash import frame_id
 from al_loop.utils.foreign_input import reading
@@ -198,7 +198,7 @@ def _visit(trajectory: str, record: Record) -> Visit:
         trajectory=_trajectory(trajectory, known),
         step=0,
         temperature_K=0.0,
-        verdict=Verdict(VerdictKind.SUSPECT, Lane.NONE, "imported with its label"),
+        verdict=Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "imported with its label"),
         entries=record.entries,
     )
 

@@ -95,7 +95,7 @@ def snapshot(atoms: Atoms, judged: GatedPrediction) -> StatedFrame:
     """Return a frame with the verdict and predictions, per-atom uncertainties as arrays."""
     check, answer = judged.check, judged.prediction
     frame = StatedFrame(atoms)
-    frame.info |= {"step": check.step, "verdict": check.verdict.kind.value, "lane": check.verdict.lane.value}
+    frame.info |= {"step": check.step, "verdict": check.verdict.kind.value, "check": check.verdict.check.value}
     frame.info["reason"] = check.verdict.reason
     if check.time_ps is not None:
         frame.info["time_ps"] = check.time_ps

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from al_loop.records import Lane, Verdict, VerdictKind
+from al_loop.records import GateCheck, Verdict, VerdictKind
 
 SHOWN_ATOMS = 20
 
@@ -50,7 +50,7 @@ class Check:
     @property
     def uncalibrated(self) -> bool:
         """Whether the model is not calibrated, which is no alarm and is reported once."""
-        return self.verdict.lane is Lane.UNCALIBRATED
+        return self.verdict.check is GateCheck.UNCALIBRATED
 
     @property
     def alarm(self) -> bool:
@@ -63,7 +63,7 @@ class Check:
             "step": self.step,
             "time_ps": finite(self.time_ps),
             "verdict": self.verdict.kind.value,
-            "lane": self.verdict.lane.value,
+            "check": self.verdict.check.value,
             "reason": self.verdict.reason,
             "atoms": list(self.verdict.atoms[:SHOWN_ATOMS]),
             "atoms_in_all": len(self.verdict.atoms),

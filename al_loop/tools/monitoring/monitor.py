@@ -10,7 +10,7 @@ from ase import Atoms
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.applicability import check_suitable
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.tools.foundation_argument import FoundationArgument
 from al_loop.tools.monitoring.calculator_source import own_answer
 from al_loop.tools.monitoring.check import Check
@@ -39,7 +39,7 @@ class ReliabilityMonitor:
         potential: the committee.
         dynamics: what it is attached to.
         options: what it does.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
         reference: the intact structure, atom by atom that of the dynamics; by default the frame of the first check.
         temperature_K: of the thermostat, if the dynamics does not tell.
 
@@ -112,7 +112,7 @@ class ReliabilityMonitor:
             model: a checkpoint's folder, a campaign's YAML (its served model and physics), or an open committee.
             dynamics: what it is attached to.
             foundation: the foundation under a checkpoint, as for ``al-loop predict``, if it is not one by name.
-            physics: limits of the physics lane; by default the campaign's.
+            physics: limits of the physics check; by default the campaign's.
             reference: the intact structure; by default the frame of the first check.
             temperature_K: of the thermostat, if the dynamics does not tell.
             **options: of ``MonitorOptions``.
@@ -161,7 +161,7 @@ class ReliabilityMonitor:
         atoms, watched = self._watched.atoms, self._watched
         judge = self._judge_of(atoms)
         if watched.follows_thermostat:
-            judge.lane.temperature_K = watched.temperature_K()
+            judge.physics_check.temperature_K = watched.temperature_K()
         own = own_answer(atoms)
         energy = own.get(names.FREE_ENERGY, own.get(names.ENERGY))
         moment = FrameContext(watched.step, watched.time_ps, energy, own.get(names.FORCES))
@@ -208,11 +208,11 @@ class ReliabilityMonitor:
         watched = self._watched
         reference = (self._reference or watched.atoms).copy()
         reference.set_constraint([constraint.copy() for constraint in watched.atoms.constraints])
-        lane = PhysicsLane(
+        physics_check = PhysicsCheck(
             self._physics,
             reference,
             watched.temperature_K(),
             ensemble="nve" if watched.conserved else "langevin",
             timestep_fs=watched.between_checks_fs(self),
         )
-        return TrajectoryGate(self.potential.calibration, lane)
+        return TrajectoryGate(self.potential.calibration, physics_check)

@@ -22,14 +22,14 @@ class Episode:
         first_step: where it began.
         last_step: its last check so far.
         checks: number of them.
-        lane: the check that failed first.
+        check: the check that failed first.
         reason: its first reason.
     """
 
     first_step: int
     last_step: int
     checks: int
-    lane: str
+    check: str
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Summary:
     Attributes:
         checks: number of them.
         verdicts: count of each kind.
-        lanes: number of alarms by the check that failed.
+        alarms_by_check: number of alarms by the check of the gate that failed.
         looked: how the force uncertainties were found.
         last_trusted: the last check that was trusted, None before the first.
         last: the last check.
@@ -53,7 +53,7 @@ class Summary:
     def __init__(self) -> None:
         self.checks = 0
         self.verdicts: Counter[str] = Counter()
-        self.lanes: Counter[str] = Counter()
+        self.alarms_by_check: Counter[str] = Counter()
         self.looked: Counter[str] = Counter()
         self.uncalibrated = 0
         self.last_trusted: Check | None = None
@@ -93,7 +93,7 @@ class Summary:
     @property
     def alarms(self) -> int:
         """Checks that were an alarm."""
-        return sum(self.lanes.values())
+        return sum(self.alarms_by_check.values())
 
     @property
     def share_trusted(self) -> float:
@@ -118,7 +118,7 @@ class Summary:
             "verdicts": dict(self.verdicts),
             "uncalibrated": self.uncalibrated,
             "alarms": self.alarms,
-            "alarms_by_lane": dict(self.lanes),
+            "alarms_by_check": dict(self.alarms_by_check),
             "episodes": self.episodes_in_all,
             "latest_episodes": [episode.as_dict() for episode in self._episodes],
             "worst_atoms": self.worst_atoms(),
@@ -145,11 +145,11 @@ class Summary:
         ]
 
     def _alarm(self, check: Check) -> None:
-        self.lanes[check.verdict.lane.value] += 1
+        self.alarms_by_check[check.verdict.check.value] += 1
         self.in_a_row += 1
         if self.in_a_row == 1:
-            lane, reason = check.verdict.lane.value, check.verdict.reason
-            self._episodes.append(Episode(check.step, check.step, 0, lane, reason))
+            name, reason = check.verdict.check.value, check.verdict.reason
+            self._episodes.append(Episode(check.step, check.step, 0, name, reason))
             self.episodes_in_all += 1
         self._episodes[-1].checks += 1
         self._episodes[-1].last_step = check.step

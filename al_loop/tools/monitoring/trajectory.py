@@ -10,7 +10,7 @@ from al_loop.config import PhysicsSettings
 from al_loop.files.trajectories import STEP, TIME_PS
 from al_loop.frames.constraints.motion import temperature_K
 from al_loop.gate.applicability import check_suitable
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.tools.monitoring.calculator_source import Answers
 from al_loop.tools.monitoring.observed_dynamics import ROOM_TEMPERATURE_K
 from al_loop.tools.monitoring.session import MonitoringSession
@@ -42,7 +42,7 @@ def monitor_trajectory(
         frames: of the trajectory, in their order; see ``read_frames``.
         options: what to do; with ``exact`` every frame has its exact uncertainty.
         name: of the trajectory, for messages.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
         temperature_K: of its thermostat; by default that of the first frame's velocities.
         between_frames_fs: time between two frames, if the file does not state times.
         every: check every n-th frame.
@@ -97,8 +97,8 @@ class _Trajectory:
             any_periodicity = self._options.any_periodicity
             check_suitable(self._potential, atoms, f"{self._name}, frame {index}", any_periodicity=any_periodicity)
             self._start = atoms.copy()
-            lane = PhysicsLane(self._physics, self._start, self._temperature_K or _warmth_K(atoms))
-            self._judge = TrajectoryGate(self._potential.calibration, lane)
+            physics_check = PhysicsCheck(self._physics, self._start, self._temperature_K or _warmth_K(atoms))
+            self._judge = TrajectoryGate(self._potential.calibration, physics_check)
             answers.restart()
         return self._judge
 

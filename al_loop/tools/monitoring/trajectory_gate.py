@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from al_loop.frames.constraints.motion import temperature_K
 from al_loop.gate.gate import Gate
-from al_loop.gate.physics import PhysicsLane, not_computable
+from al_loop.gate.physics import PhysicsCheck, not_computable
 from al_loop.records import Verdict
 from al_loop.tools.monitoring.check import Check, UncertaintySource
 from committee.errors import RefusedFrameError
@@ -58,12 +58,12 @@ class TrajectoryGate:
 
     Args:
         calibration: of the committee.
-        lane: physics check, relative to the trajectory's start.
+        physics_check: physics check, relative to the trajectory's start.
     """
 
-    def __init__(self, calibration: Calibration | None, lane: PhysicsLane) -> None:
+    def __init__(self, calibration: Calibration | None, physics_check: PhysicsCheck) -> None:
         self._gate = Gate(calibration)
-        self.lane = lane
+        self.physics_check = physics_check
 
     @property
     def calibrated(self) -> bool:
@@ -84,11 +84,11 @@ class TrajectoryGate:
         if broken is not None:
             return GatedPrediction(_check(atoms, moment, broken, UncertaintySource.NOT), None, None)
         told = moment.energy_eV is not None
-        physics = self.lane.check(atoms, moment.forces, moment.energy_eV) if told else None
+        physics = self.physics_check.check(atoms, moment.forces, moment.energy_eV) if told else None
         try:
             prediction = ask(False)
             if not told:
-                physics = self.lane.check(atoms, prediction.forces, prediction.energy)
+                physics = self.physics_check.check(atoms, prediction.forces, prediction.energy)
             judged = self._judged(atoms, moment, physics, prediction)
             if judged.check.alarm and judged.check.looked is UncertaintySource.SCREENED:
                 judged = self._judged(atoms, moment, physics, ask(True))

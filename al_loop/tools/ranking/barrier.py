@@ -9,7 +9,7 @@ from ase import Atoms
 from al_loop.config import PhysicsSettings
 from al_loop.errors import GuardStop
 from al_loop.gate.gate import GatedPrediction
-from al_loop.records import Lane
+from al_loop.records import GateCheck
 from al_loop.tools.ranking.barrier_notes import barrier_notes
 from al_loop.tools.ranking.barrier_results import Barrier, PathImage
 from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
@@ -138,8 +138,8 @@ def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
     for neighbour in (saddle - 1, saddle + 1):
         reasons[neighbour].append("next to the highest image")
     for i, image in enumerate(images):
-        if not image.trusted and image.judged.verdict.lane is not Lane.UNCALIBRATED and image.computable:
-            reasons[i].append(f"suspect: {image.judged.verdict.lane.value.replace('_', ' ')}")
+        if not image.trusted and image.judged.verdict.check is not GateCheck.UNCALIBRATED and image.computable:
+            reasons[i].append(f"suspect: {image.judged.verdict.check.value.replace('_', ' ')}")
     return tuple(
         replace(image, sent=bool(reasons[i]) and image.computable, reason="; ".join(reasons[i]))
         for i, image in enumerate(images)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from al_loop.records import Lane
+from al_loop.records import GateCheck
 from al_loop.tools.ranking.barrier_results import Barrier
 from al_loop.tools.ranking.ranking_notes import calibration_notes
 from committee.potential import CommitteePotential
@@ -24,7 +24,7 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
         )
     saddle = barrier.images[barrier.saddle]
     verdict = saddle.judged.verdict
-    if not saddle.trusted and verdict.lane is not Lane.UNCALIBRATED:
+    if not saddle.trusted and verdict.check is not GateCheck.UNCALIBRATED:
         yield (
             f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "
             "DFT confirms it."

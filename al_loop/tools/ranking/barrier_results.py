@@ -59,7 +59,7 @@ class PathImage:
             "above_initial_eV": self.above_initial_eV,
             "uncertainty_eV": self.uncertainty_eV,
             "verdict": self.judged.verdict.kind.value,
-            "verdict_lane": self.judged.verdict.lane.value,
+            "verdict_check": self.judged.verdict.check.value,
             "verdict_reason": self.judged.verdict.reason,
             "sent": self.sent,
             "reason": self.reason,

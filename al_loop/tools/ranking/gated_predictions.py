@@ -8,7 +8,7 @@ from ase import Atoms
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.gate import Gate, GatedPrediction
-from al_loop.gate.physics import PhysicsLane, not_computable
+from al_loop.gate.physics import PhysicsCheck, not_computable
 from al_loop.gate.watched_relaxation import COLD_K
 from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
@@ -36,9 +36,9 @@ def judge_all(
 
     Args:
         frames: the structures.
-        references: for each the structure that the physics lane compares it with.
+        references: for each the structure that the physics check compares it with.
         potential: the committee; without calibration every sound structure is suspect.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
     """
     gate = Gate(potential.calibration)
     beyond = [structure_excess(atoms) for atoms in frames]
@@ -59,4 +59,4 @@ def _judged(
         return GatedPrediction.without(not_computable(prediction.reason))
     if not (np.isfinite(prediction.energy) and np.isfinite(prediction.energy_ensemble).all()):
         return GatedPrediction.without(not_computable("the model's energy is not finite"))
-    return gate.evaluate(prediction, PhysicsLane(physics, reference, COLD_K).check(atoms, prediction.forces))
+    return gate.evaluate(prediction, PhysicsCheck(physics, reference, COLD_K).check(atoms, prediction.forces))

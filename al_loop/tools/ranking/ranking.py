@@ -10,7 +10,7 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.frames.constraints.policy import Motion, check_followed
 from al_loop.gate.gate import GatedPrediction
-from al_loop.records import Lane, VerdictKind
+from al_loop.records import GateCheck, VerdictKind
 from al_loop.tools.ranking.composition import Composition, grouped
 from al_loop.tools.ranking.duplicates import COMPARABLE, merged
 from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
@@ -129,7 +129,7 @@ def _placed(
         left = f"{relaxation.max_force_eV_per_A:.3f} eV/Å left after {relaxation.steps} steps"
         standing, reason = CandidateStatus.UNRELAXED, f"{left}; give it more (--steps) or look at it"
     else:
-        trusted = judged.trusted or verdict.lane is Lane.UNCALIBRATED
+        trusted = judged.trusted or verdict.check is GateCheck.UNCALIBRATED
         standing, reason = CandidateStatus.RANKED if trusted else CandidateStatus.UNTRUSTED, ""
     return RankedCandidate(
         index, atoms, composition.name, composition.units(atoms), standing, reason, judged, relaxation

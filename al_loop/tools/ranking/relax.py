@@ -9,7 +9,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 
 from al_loop.config import PhysicsSettings
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.gate.watched_relaxation import (
     COLD_K,
     BrokenStructureError,
@@ -71,9 +71,9 @@ def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, 
         moving = FrechetCellFilter(atoms) if options.cell else atoms
         optimizer = OPTIMIZERS[options.optimizer](moving, logfile=None)
         tolerance = options.force_tolerance_eV_per_A
-        lane = PhysicsLane(physics, start, COLD_K)
+        physics_check = PhysicsCheck(physics, start, COLD_K)
         converged = run_watched(
-            optimizer, atoms, lane, force_tolerance_eV_per_A=tolerance, steps=options.steps, judge_energy=False
+            optimizer, atoms, physics_check, force_tolerance_eV_per_A=tolerance, steps=options.steps, judge_energy=False
         )
     except (BrokenStructureError, RefusedFrameError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not start.constraints:

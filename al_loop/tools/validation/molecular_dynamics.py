@@ -46,7 +46,7 @@ def molecular_dynamics(
 
     Constraints are followed; NPT is left out with them. The first half of NVT and of NPT equilibrates, the second is
     averaged over. Every step is watched by the gate's
-    physics lane (close contacts, over-aggregation, dissociation, density, temperature, energy), which ends the run.
+    physics check (close contacts, over-aggregation, dissociation, density, temperature, energy), which ends the run.
 
     Args:
         structure: its name.

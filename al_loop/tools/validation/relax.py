@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError, NoAnswerError
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.gate.watched_relaxation import (
     COLD_K,
     BrokenStructureError,
@@ -91,13 +91,13 @@ def minimum(
     """
     with answers_of_the_calculator():
         atoms = movable_copy(start, cell=with_cell)
-        lane = PhysicsLane(PhysicsSettings(), atoms.copy(), COLD_K)
+        physics_check = PhysicsCheck(PhysicsSettings(), atoms.copy(), COLD_K)
         atoms.calc = calculator
         method: Any = BFGS if len(atoms) <= MOST_FOR_HESSIAN else LBFGS
         optimizer = method(FrechetCellFilter(atoms) if with_cell else atoms, logfile=None, maxstep=LONGEST_STEP_A)
         try:
             converged = run_watched(
-                optimizer, atoms, lane, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
+                optimizer, atoms, physics_check, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps
             )
         except BrokenStructureError as error:
             raise NoAnswerError(f"the relaxation failed: {error}") from error

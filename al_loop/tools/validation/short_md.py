@@ -14,7 +14,7 @@ from al_loop.frames.constraints.motion import restraint_energy_eV
 from al_loop.frames.constraints.policy import moving_atoms
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.tools.validation.relax import answers_of_the_calculator
 
 EQUILIBRATION = 0.5  # of a stretch; the rest is looked at
@@ -109,7 +109,7 @@ def short_md(
         steps: to make.
     """
     seen = ShortMD(steps)
-    lane = PhysicsLane(PhysicsSettings(), start, conditions.temperature_K, timestep_fs=conditions.timestep_fs)
+    physics_check = PhysicsCheck(PhysicsSettings(), start, conditions.temperature_K, timestep_fs=conditions.timestep_fs)
     watch = EnergyWatch(
         PhysicsSettings(), conserved=True, timestep_fs=conditions.timestep_fs, moving_atoms=moving_atoms(start)
     )
@@ -122,7 +122,7 @@ def short_md(
                 energy = float(atoms.get_potential_energy(apply_constraint=False))
                 forces = atoms.get_forces(apply_constraint=False)
                 sampled = dynamics.nsteps % conditions.sample_every == 0
-                found = (lane.check if sampled else lane.check_step)(atoms, forces, energy)
+                found = (physics_check.check if sampled else physics_check.check_step)(atoms, forces, energy)
                 if found is not None:
                     raise UnphysicalError(found.reason)
                 seen.done = dynamics.nsteps

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from al_loop.gate.gate import Gate, GatedPrediction
-from al_loop.records import Lane, Verdict, VerdictKind
+from al_loop.records import GateCheck, Verdict, VerdictKind
 from committee.uncertainty.calibration import Calibration
 
 
@@ -21,27 +21,27 @@ def calibration():
 
 
 def verdict_of(calibration, sigma, distance, physics=None):
-    lanes = Gate(calibration).lanes(physics, np.asarray(sigma, float), np.asarray(distance, float))
-    return GatedPrediction(None, lanes).verdict
+    checks = Gate(calibration).checks(physics, np.asarray(sigma, float), np.asarray(distance, float))
+    return GatedPrediction(None, checks).verdict
 
 
 def test_before_the_first_labels_everything_is_suspect():
-    verdict = GatedPrediction(None, Gate(None).lanes(None, None, None)).verdict
-    assert (verdict.kind, verdict.lane) == (VerdictKind.SUSPECT, Lane.UNCALIBRATED)
+    verdict = GatedPrediction(None, Gate(None).checks(None, None, None)).verdict
+    assert (verdict.kind, verdict.check) == (VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
 
 
 def test_too_few_calibration_frames_calibrate_nothing():
     few = Calibration.fit([np.ones(3)], [np.ones(3)], [np.ones(3)], tolerance_eV_per_A=0.2)
-    assert verdict_of(few, [1e-6] * 3, [0.1] * 3).lane is Lane.UNCALIBRATED
+    assert verdict_of(few, [1e-6] * 3, [0.1] * 3).check is GateCheck.UNCALIBRATED
 
 
 def test_a_quiet_frame_is_trusted(calibration):
     assert verdict_of(calibration, [1e-3] * 3, [0.5] * 3).kind is VerdictKind.TRUSTED
 
 
-def test_the_force_lane_points_at_the_atom(calibration):
+def test_the_force_check_points_at_the_atom(calibration):
     verdict = verdict_of(calibration, [1e-3, 0.3, 1e-3], [1.5] * 3)
-    assert (verdict.kind, verdict.lane, verdict.atoms) == (VerdictKind.SUSPECT, Lane.FORCE_UNCERTAINTY, (1,))
+    assert (verdict.kind, verdict.check, verdict.atoms) == (VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, (1,))
     assert "max_devi_f 0.300 eV/Å" in verdict.reason
 
 
@@ -50,9 +50,9 @@ def test_beyond_the_discard_threshold_the_trajectory_ends(calibration):
     assert (verdict.kind, verdict.stop) == (VerdictKind.DISCARD, True)
 
 
-def test_the_latent_lane_speaks_where_the_committee_is_silent(calibration):
+def test_the_latent_check_speaks_where_the_committee_is_silent(calibration):
     verdict = verdict_of(calibration, [1e-3] * 3, [0.5, 0.5, 9.0])
-    assert (verdict.lane, verdict.atoms) == (Lane.LATENT_DISTANCE, (2,))
+    assert (verdict.check, verdict.atoms) == (GateCheck.LATENT_DISTANCE, (2,))
 
 
 def test_thresholds_are_about_the_combined_uncertainty(calibration):
@@ -67,28 +67,37 @@ def test_nan_is_never_trusted(calibration):
 
 
 def test_physics_is_asked_first(calibration):
-    broken = Verdict(VerdictKind.DISCARD, Lane.PHYSICS, "broken", stop=True)
+    broken = Verdict(VerdictKind.DISCARD, GateCheck.PHYSICS, "broken", stop=True)
     assert verdict_of(calibration, [1e-3] * 2, [0.5] * 2, broken) is broken
 
 
-def test_each_lane_has_its_own_verdict(calibration):
-    broken = Verdict(VerdictKind.SUSPECT, Lane.PHYSICS, "broken", (0,), stop=True)
-    lanes = Gate(calibration).lanes(broken, np.array([1e-3, 0.3]), np.array([9.0, 0.5]))
-    assert list(lanes) == [Lane.PHYSICS, Lane.FORCE_UNCERTAINTY, Lane.LATENT_DISTANCE]
-    assert lanes[Lane.PHYSICS] is broken
-    assert (lanes[Lane.FORCE_UNCERTAINTY].kind, lanes[Lane.FORCE_UNCERTAINTY].atoms) == (VerdictKind.SUSPECT, (1,))
-    assert (lanes[Lane.LATENT_DISTANCE].kind, lanes[Lane.LATENT_DISTANCE].atoms) == (VerdictKind.SUSPECT, (0,))
-    assert all(verdict.reason for verdict in lanes.values())
+def test_each_check_has_its_own_verdict(calibration):
+    broken = Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS, "broken", (0,), stop=True)
+    checks = Gate(calibration).checks(broken, np.array([1e-3, 0.3]), np.array([9.0, 0.5]))
+    assert list(checks) == [GateCheck.PHYSICS, GateCheck.FORCE_UNCERTAINTY, GateCheck.LATENT_DISTANCE]
+    assert checks[GateCheck.PHYSICS] is broken
+    assert (checks[GateCheck.FORCE_UNCERTAINTY].kind, checks[GateCheck.FORCE_UNCERTAINTY].atoms) == (
+        VerdictKind.SUSPECT,
+        (1,),
+    )
+    assert (checks[GateCheck.LATENT_DISTANCE].kind, checks[GateCheck.LATENT_DISTANCE].atoms) == (
+        VerdictKind.SUSPECT,
+        (0,),
+    )
+    assert all(verdict.reason for verdict in checks.values())
 
 
-def test_lanes_that_trust_say_what_they_saw(calibration):
-    lanes = Gate(calibration).lanes(None, np.array([1e-3, 2e-3]), np.array([0.5, 0.7]))
-    assert {verdict.kind for verdict in lanes.values()} == {VerdictKind.TRUSTED}
-    assert "max_devi_f 0.002" in lanes[Lane.FORCE_UNCERTAINTY].reason
-    assert "0.7" in lanes[Lane.LATENT_DISTANCE].reason
+def test_checks_that_trust_say_what_they_saw(calibration):
+    checks = Gate(calibration).checks(None, np.array([1e-3, 2e-3]), np.array([0.5, 0.7]))
+    assert {verdict.kind for verdict in checks.values()} == {VerdictKind.TRUSTED}
+    assert "max_devi_f 0.002" in checks[GateCheck.FORCE_UNCERTAINTY].reason
+    assert "0.7" in checks[GateCheck.LATENT_DISTANCE].reason
 
 
 def test_nan_is_pointed_at(calibration):
-    lanes = Gate(calibration).lanes(None, np.array([1e-3, np.nan]), np.array([np.nan, 0.5]))
-    assert lanes[Lane.FORCE_UNCERTAINTY].atoms == (0, 1)
-    assert (lanes[Lane.LATENT_DISTANCE].kind, lanes[Lane.LATENT_DISTANCE].atoms) == (VerdictKind.SUSPECT, (0,))
+    checks = Gate(calibration).checks(None, np.array([1e-3, np.nan]), np.array([np.nan, 0.5]))
+    assert checks[GateCheck.FORCE_UNCERTAINTY].atoms == (0, 1)
+    assert (checks[GateCheck.LATENT_DISTANCE].kind, checks[GateCheck.LATENT_DISTANCE].atoms) == (
+        VerdictKind.SUSPECT,
+        (0,),
+    )

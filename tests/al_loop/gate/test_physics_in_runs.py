@@ -11,7 +11,7 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from al_loop.config import PhysicsSettings
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 
 CHECK_EVERY = 10
 TOLD_K = 300.0
@@ -27,7 +27,7 @@ def watch(atoms, temperature_K, *, steps, timestep_fs=4.0, told_K=None, nve=Fals
     dt, friction = timestep_fs * units.fs, 0.01 / units.fs
     thermostat = {"temperature_K": temperature_K, "friction": friction, "rng": rng, "fixcm": False}
     dynamics = VelocityVerlet(atoms, dt) if nve else Langevin(atoms, dt, **thermostat)
-    lane = PhysicsLane(
+    physics_check = PhysicsCheck(
         PhysicsSettings(),
         start,
         temperature_K if told_K is None else told_K,
@@ -37,7 +37,7 @@ def watch(atoms, temperature_K, *, steps, timestep_fs=4.0, told_K=None, nve=Fals
     for step in range(steps + 1):
         if before is not None:
             before(step)
-        look = lane.check if step % CHECK_EVERY == 0 else lane.check_step
+        look = physics_check.check if step % CHECK_EVERY == 0 else physics_check.check_step
         found = look(atoms, atoms.get_forces(), atoms.get_potential_energy())
         if found is not None:
             return step, found.reason

@@ -32,7 +32,7 @@ from al_loop.files.structures import read_structure
 from al_loop.frames.constraints.degrees_of_freedom import held_projectors
 from al_loop.frames.constraints.policy import degrees_of_freedom
 from al_loop.frames.plain_atoms import constraints_text
-from al_loop.gate.physics import PhysicsLane
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.records import Role
 from al_loop.stages.explore.checkpoint import identity_of
 from al_loop.stages.explore.hold_out import hold_out
@@ -340,12 +340,12 @@ def test_the_gate_counts_only_what_moves():
     settings = PhysicsSettings(max_temperature_ratio=3.0)
     replica = make_replica("nve", slab(FixAtoms(list(range(10)))), 300, SETTINGS, np.random.default_rng(0))
     momenta = replica.atoms.get_momenta()
-    lane = PhysicsLane(settings, slab(FixAtoms(list(range(10)))), 300)
+    physics_check = PhysicsCheck(settings, slab(FixAtoms(list(range(10)))), 300)
     factor = np.sqrt(300 / replica.atoms.get_temperature())
     limit = max(3.0, 1 + 5 * np.sqrt(2 / 6))
     for heat, said in ((0.95 * limit, False), (1.05 * limit, True)):
         replica.atoms.set_momenta(momenta * factor * np.sqrt(heat))
-        found = lane.check_step(replica.atoms, np.zeros((12, 3)))
+        found = physics_check.check_step(replica.atoms, np.zeros((12, 3)))
         assert (found is not None) is said
     assert "temperature ran away" in found.reason
 

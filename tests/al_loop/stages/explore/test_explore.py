@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.records import Lane, Role, VerdictKind
+from al_loop.records import GateCheck, Role, VerdictKind
 from al_loop.structures.start import Start
 from benchmarks.in_memory import explore
 from committee.backbones import load_backbone
@@ -39,9 +39,13 @@ def test_replicas_of_different_size_are_gated_every_few_steps(potential):
     assert [(v.trajectory, v.step) for v in visits] == [
         (f"{name}/0", step) for name in ("copper", "methanol") for step in (0, 4, 8, 12)
     ]
-    assert {v.verdict.lane for v in visits} == {Lane.UNCALIBRATED}
-    lanes = {Lane.PHYSICS: "trusted", Lane.FORCE_UNCERTAINTY: "suspect", Lane.LATENT_DISTANCE: "suspect"}
-    assert all({lane: verdict.kind.value for lane, verdict in v.lanes.items()} == lanes for v in visits)
+    assert {v.verdict.check for v in visits} == {GateCheck.UNCALIBRATED}
+    checks = {
+        GateCheck.PHYSICS: "trusted",
+        GateCheck.FORCE_UNCERTAINTY: "suspect",
+        GateCheck.LATENT_DISTANCE: "suspect",
+    }
+    assert all({check: verdict.kind.value for check, verdict in v.checks.items()} == checks for v in visits)
     assert not any(v.atoms.has("momenta") or v.atoms.calc for v in visits)
 
 
@@ -66,7 +70,7 @@ def test_a_broken_trajectory_stops_alone_and_at_once(potential):
     assert len([v for v in visits if v.system == "methanol"]) == 4
     stopped = [v for v in visits if v.system == "broken"]
     assert [v.step for v in stopped] == [0]
-    assert all(v.verdict.lane is Lane.PHYSICS for v in stopped)
+    assert all(v.verdict.check is GateCheck.PHYSICS for v in stopped)
 
 
 class TiredEMT(EMT):
@@ -116,7 +120,7 @@ def test_a_thermostat_at_20000_K_is_caught(potential):
     hot = Start("hot", "hot/0", Role.EXPLORE, molecule("CH3OH"), molecule("CH3OH"), 20000.0, (2,))
     settings = SETTINGS.model_copy(update={"steps": 50})
     visits = run(potential, hot, settings=settings)
-    assert visits[-1].verdict.lane is Lane.PHYSICS
+    assert visits[-1].verdict.check is GateCheck.PHYSICS
     assert visits[-1].step < 50
     assert visits[-1].verdict.kind in {VerdictKind.SUSPECT, VerdictKind.DISCARD}
 
@@ -146,7 +150,7 @@ def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
     unsure = trained.with_calibration(replace(calibration, trust_threshold=-2.0, discard_threshold=-1.0))
     visits = run(unsure, start(molecule("CH3OH"), "methanol"))
     assert [(v.step, v.verdict.kind) for v in visits] == [(0, VerdictKind.SUSPECT), (4, VerdictKind.DISCARD)]
-    verdicts = [v.lanes[Lane.FORCE_UNCERTAINTY] for v in visits]
+    verdicts = [v.checks[GateCheck.FORCE_UNCERTAINTY] for v in visits]
     assert [(verdict.kind, verdict.reason) for verdict in verdicts] == [
         (v.verdict.kind, v.verdict.reason) for v in visits
     ]

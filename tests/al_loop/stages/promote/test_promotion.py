@@ -289,8 +289,8 @@ def test_the_promise(laboratory, good, calibrate):
     healthy = calibrate(good, frames)
     assert error_guarantee(healthy.calibration).passed
     seen = evaluate(frames, good, frozenset())
-    lanes = zip(seen.atom_uncertainties(), seen.atom_distances(), strict=True)
-    surest = np.argsort([healthy.calibration.uncertainty(*lane).max() for lane in lanes])[:3]
+    checks = zip(seen.atom_uncertainties(), seen.atom_distances(), strict=True)
+    surest = np.argsort([healthy.calibration.uncertainty(*check).max() for check in checks])[:3]
     shifted = [_shifted(frame) if i in surest else frame for i, frame in enumerate(frames)]
     criterion = error_guarantee(calibrate(good, shifted).calibration)
     assert not criterion.passed

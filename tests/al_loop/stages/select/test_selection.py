@@ -5,15 +5,15 @@ import pytest
 from pydantic import ValidationError
 
 from al_loop.config import SelectSettings
-from al_loop.records import Candidate, Lane, VerdictKind
+from al_loop.records import Candidate, GateCheck, VerdictKind
 from al_loop.stages.select.selection import LabelledDescriptor, select
 
 SUSPECT, TRUSTED, DISCARD = VerdictKind.SUSPECT, VerdictKind.TRUSTED, VerdictKind.DISCARD
 
 
-def candidate(seed, kind=SUSPECT, lane=Lane.FORCE_UNCERTAINTY, sigma=0.1, formula="H2O", at=None):
+def candidate(seed, kind=SUSPECT, check=GateCheck.FORCE_UNCERTAINTY, sigma=0.1, formula="H2O", at=None):
     point = np.random.default_rng(seed).normal(size=6) if at is None else np.asarray(at)
-    return Candidate(f"{formula}-{seed}", formula, kind, lane, sigma, point.astype(np.float32))
+    return Candidate(f"{formula}-{seed}", formula, kind, check, sigma, point.astype(np.float32))
 
 
 def known(frame):
@@ -49,14 +49,14 @@ def test_the_audit_takes_its_share_over_many_rounds():
 
 
 def test_the_unphysical_have_a_quota():
-    candidates = [candidate(i, lane=Lane.PHYSICS) for i in range(5)] + [candidate(9)]
+    candidates = [candidate(i, check=GateCheck.PHYSICS) for i in range(5)] + [candidate(9)]
     picks = chosen(candidates, unphysical_quota=2)
     assert sorted(picks.reasons.values()) == ["farthest point", "unphysical", "unphysical"]
 
 
 def test_the_unphysical_that_differ_most_are_taken():
     places = {0: 0.0, 1: 0.1, 2: 5.0, 3: 5.1}
-    picks = chosen([candidate(i, lane=Lane.PHYSICS, at=[x]) for i, x in places.items()], unphysical_quota=2)
+    picks = chosen([candidate(i, check=GateCheck.PHYSICS, at=[x]) for i, x in places.items()], unphysical_quota=2)
     assert len({int(frame_id[-1]) // 2 for frame_id in picks.frame_ids}) == 2
 
 
@@ -105,7 +105,7 @@ def test_the_uncertain_composition_gets_most_of_the_budget():
 
 
 def test_frames_without_a_descriptor_are_left_to_the_audit():
-    blank = Candidate("blank", "H2O", SUSPECT, Lane.PHYSICS)
+    blank = Candidate("blank", "H2O", SUSPECT, GateCheck.PHYSICS)
     assert chosen([blank]).frame_ids == []
     assert chosen([blank], audit_fraction=1.0).frame_ids == ["blank"]
 
@@ -116,7 +116,7 @@ def test_the_choice_is_reproducible():
 
 
 def test_the_first_round_draws_a_quarter_at_random():
-    candidates = [candidate(i, lane=Lane.UNCALIBRATED, sigma=None) for i in range(40)]
+    candidates = [candidate(i, check=GateCheck.UNCALIBRATED, sigma=None) for i in range(40)]
     reasons = list(chosen(candidates, labels_per_round=12).reasons.values())
     assert reasons == ["audit"] * 3 + ["representative"] * 9
 
@@ -124,7 +124,7 @@ def test_the_first_round_draws_a_quarter_at_random():
 def test_the_first_round_labels_what_stands_for_most_frames():
     """Ten frames about one place, three about another, one far from all: the far one comes last."""
     places = [0.0 + 0.03 * i for i in range(10)] + [4.0, 4.03, 4.06] + [-5.0]
-    candidates = [candidate(i, lane=Lane.UNCALIBRATED, sigma=None, at=[x]) for i, x in enumerate(places)]
+    candidates = [candidate(i, check=GateCheck.UNCALIBRATED, sigma=None, at=[x]) for i, x in enumerate(places)]
     picks = [int(chosen_id[4:]) for chosen_id in chosen([*candidates], seed=3, labels_per_round=3).frame_ids]
     kinds = [0 if i < 10 else 1 if i < 13 else 2 for i in picks]
     assert sorted(kinds) == [0, 1, 2]
@@ -133,13 +133,15 @@ def test_the_first_round_labels_what_stands_for_most_frames():
 
 
 def test_the_unphysical_of_the_first_round_are_those_that_differ_most():
-    candidates = [candidate(i, lane=Lane.PHYSICS, sigma=None, at=[float(x)]) for i, x in enumerate((0, 1, 1, 1, 9))]
+    candidates = [
+        candidate(i, check=GateCheck.PHYSICS, sigma=None, at=[float(x)]) for i, x in enumerate((0, 1, 1, 1, 9))
+    ]
     picks = chosen(candidates, [known(candidates[0])], labels_per_round=1)
     assert picks.reasons == {"H2O-4": "unphysical"}
 
 
 def test_uncertainties_guide_the_choice_before_the_gate_is_calibrated():
-    candidates = [candidate(i, lane=Lane.UNCALIBRATED) for i in range(40)]
+    candidates = [candidate(i, check=GateCheck.UNCALIBRATED) for i in range(40)]
     assert set(chosen(candidates, labels_per_round=12).reasons.values()) == {"farthest point"}
 
 

@@ -95,7 +95,7 @@ def test_one_trajectory_in_four_formats_is_one_judgement(checkpoint, make_copper
         code, _, err = invoke("--model", checkpoint, "--trajectory", name, "--log", f"{name}.jsonl", *more)
         assert code == 0, err
         lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
-        told[name] = [(one["verdict"], one["lane"]) for one in lines if one["event"] == "check"]
+        told[name] = [(one["verdict"], one["check"]) for one in lines if one["event"] == "check"]
         uncertainties = [one["force_uncertainty_eV_per_A"] for one in lines if one["event"] == "check"]
         if name == "run.extxyz":
             expected = uncertainties

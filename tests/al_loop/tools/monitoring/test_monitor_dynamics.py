@@ -91,7 +91,7 @@ def test_pressure_and_relaxations_are_the_same_bits_with_and_without(potential, 
     np.testing.assert_array_equal(atoms.positions, plain.positions)
     np.testing.assert_array_equal(atoms.cell.array, plain.cell.array)
     assert monitor.summary.checks == 3
-    assert monitor.summary.lanes["physics"] == 0
+    assert monitor.summary.alarms_by_check["physics"] == 0
     assert (monitor.latest.time_ps is None) == (kind in RELAXATIONS)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from al_loop.cli.ranking_tables import print_barrier
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import GuardStop, InputError
-from al_loop.records import Lane
+from al_loop.records import GateCheck
 from al_loop.stages.label.direct import Labeller
 from al_loop.tools.ranking.barrier import find_barrier
 from al_loop.tools.ranking.barrier_results import Barrier
@@ -75,7 +75,7 @@ def test_its_uncertainty_is_the_spread_of_the_difference(barrier: Barrier) -> No
 
 
 def test_every_image_is_judged_and_fixed_atoms_stay(barrier: Barrier, make_adatom) -> None:
-    assert [image.judged.verdict.lane is Lane.UNCALIBRATED for image in barrier.images] == [False] * (IMAGES + 2)
+    assert [image.judged.verdict.check is GateCheck.UNCALIBRATED for image in barrier.images] == [False] * (IMAGES + 2)
     fixed = make_adatom("hollow").positions[:4]
     for image in barrier.images:
         np.testing.assert_allclose(image.atoms.positions[:4], fixed, atol=1e-9)
