@@ -65,7 +65,7 @@ MAY_CHANGE = (
     "rounds",
     "threads",
     "align.accept_residual_spread_eV_per_atom",
-    "align.on_slip",
+    "align.on_unit_mismatch",
     "label.engine.cores",
     "label.labels_per_job",
     "label.lease_s",

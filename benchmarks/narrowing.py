@@ -120,7 +120,7 @@ def measure(*, quick: bool) -> None:
         for i, atoms in enumerate(map(random_ordering, range(6 if quick else LABEL_POOL)))
     ]
     held_out = [(atoms, emt(atoms)[0]) for atoms in (random_ordering(200 + i) for i in range(HELD_OUT))]
-    training = TrainingSettings(epochs=40 if quick else 200, exact_up_to_atoms=1, sketch_directions=8)
+    training = TrainingSettings(epochs=40 if quick else 200, exact_up_to_atoms=1, random_directions=8)
     found: dict[tuple[int, str], list[Outcome]] = {(top, how): [] for top in (1, 3) for how in SAME_A}
     with tempfile.TemporaryDirectory(prefix="narrowing-") as cache:
         for seed in range(1 if quick else COMMITTEES):

@@ -44,7 +44,7 @@ class AlignSettings(Settings):
     """Largest accepted standard deviation over frames of label minus foundation energy, after fitting one constant per
     element. Above it the campaign stops before the first training: either the labels are wrong, or the foundation is
     inaccurate here and you confirm that by raising this value."""
-    on_slip: Literal["stop", "leave_out", "warn"] = "stop"
+    on_unit_mismatch: Literal["stop", "leave_out", "warn"] = "stop"
     """What to do when energies, forces or stresses look like a mismatch of unit, sign or atom order. leave_out
     continues without labels of an engine that was corrected since; if all labels are affected it stops too. warn trains
     on them."""

@@ -272,8 +272,8 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
     "fade ends before it starts": (
-        {"committee.fade_end": 2.0},
-        ["committee.fade_end must be above fade_onset 3", "received 2"],
+        {"committee.switch_end": 2.0},
+        ["committee.switch_end must be above switch_start 3", "received 2"],
     ),
     "distances the wrong way round": (
         {"physics.uncomputable_distance_factor": 0.7},

@@ -55,10 +55,11 @@ class TrainingInput:
             align: the limits.
             first: nothing was trained yet; only then the spread counts, since later frames are farther off.
         """
-        if self.mismatches and align.on_slip != "warn":
+        if self.mismatches and align.on_unit_mismatch != "warn":
             return (
                 f"{' '.join(self.mismatches)} Nothing was trained. Fix the engine and start again in another folder "
-                "(for a file of other labels: fix the file), or set align.on_slip: warn if the labels are right."
+                "(for a file of other labels: fix the file), or set align.on_unit_mismatch: warn if the labels are "
+                "right."
             )
         return self._objection(align.accept_residual_spread_eV_per_atom) if first else ""
 

@@ -148,7 +148,7 @@ def check_machine(config: Config, size: CampaignSize) -> None:
             raise InputError(
                 f"the campaign needs about {size.memory_GB:.2g} GB of memory, and this machine has {memory_GB:.2g} GB. "
                 "Lower explore.replicas, select.labels_per_round, rounds, train.exact_up_to_atoms or "
-                "train.sketch_directions, or use a larger machine"
+                "train.random_directions, or use a larger machine"
             )
     folder = config.folder.expanduser().absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
@@ -188,7 +188,7 @@ def _derivative_bytes(kinds: Sequence[_Kind], train: TrainingSettings) -> float:
 
 
 def _tangent_bytes(kind: _Kind, train: TrainingSettings) -> float:
-    directions = 3 * kind.atoms if kind.atoms <= train.exact_up_to_atoms else train.sketch_directions
+    directions = 3 * kind.atoms if kind.atoms <= train.exact_up_to_atoms else train.random_directions
     return 4.0 * (directions + 6 * kind.strained) * kind.atoms * FEATURES
 
 
