@@ -18,7 +18,7 @@ class PromoteSettings(Settings):
     foundation_frames: int = Field(12, ge=1, le=100_000)
     """Number of strained and rattled starting structures that the foundation labels once."""
     far_latent_distance: float = Field(7.0, gt=0)
-    """Latent distance beyond which the correction must be small; with default settings at most a fifth of it is left."""
+    """Latent distance beyond which the correction must be small; by default at most a fifth of it is left."""
     nve_steps: int = Field(40, ge=10, le=10**6)
     """Steps of the NVE run; each is one evaluation of up to three structures."""
     max_energy_ratio: float = Field(2.0, gt=1)
