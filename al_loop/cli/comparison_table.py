@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
-from al_loop.tools.compare_foundations import Comparison
+from al_loop.tools.single_steps.compare import FoundationComparison
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+def print_comparison(comparison: FoundationComparison, console: Console | None = None) -> None:
     """Print one line per foundation, the best first, and the recommended one."""
     console = console or Console()
     of_which = f" ({comparison.labels})" if comparison.labels.partial else ""

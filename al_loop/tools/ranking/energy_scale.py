@@ -1,6 +1,6 @@
 """Calibrate the committee's standard deviation of energy differences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from al_loop.tools.ranking.composition import grouped
+from al_loop.tools.ranking.grouping import grouped
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 from committee.uncertainty.calibration import Calibration
@@ -147,3 +147,20 @@ def _resampled_bound(ratios: Sequence[NDArray[np.float64]], share: float, rng: n
                 break
         drawn.append(pairs)
     return float(np.quantile(np.concatenate(drawn), share))
+
+
+def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iterator[str]:
+    """Yield what the uncertainty of energy differences is based on, and what is missing of its calibration."""
+    if potential.calibration is None:
+        yield (
+            "the model was never calibrated: the gate trusts nothing, so that every candidate is suspect, ranked or "
+            "not. Only the physics check was applied."
+        )
+    told = f"the uncertainty of an energy difference is {scale.value:.2f} times the members' spread, {scale.source}"
+    if scale.calibrated:
+        yield f"{told}."
+        return
+    yield (
+        f"{told}. Labelled frames that the model was not trained on (--labelled, or --config of a campaign that has "
+        "run) calibrate it."
+    )

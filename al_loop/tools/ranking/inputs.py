@@ -1,6 +1,7 @@
 """The model, held-out labels and engine of a ranking, from files and a campaign's config."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,13 +41,26 @@ class RankingInputs:
     config: Config | None = None
     notes: tuple[str, ...] = ()
 
-    def labeller(self, folder: Path) -> Labeller | None:
-        """Return the labeller, None without a config.
+    @contextmanager
+    def labeller(self, output: Path, frames: Sequence[Atoms]) -> Iterator[Labeller | None]:
+        """Open the labeller of the structures, None without a config; labels are kept in ``<output>-labels``.
 
-        Args:
-            folder: where finished labels are kept.
+        Raises:
+            InputError: the engine cannot calculate an element.
         """
-        return None if self.config is None else Labeller(self.config.label, folder)
+        if self.config is None:
+            yield None
+            return
+        with Labeller(self.config.label, output.with_name(f"{output.stem}-labels")) as labeller:
+            labeller.check_elements(frames)
+            yield labeller
+
+    def level_notes(self, labeller: Labeller) -> list[str]:
+        """Return a note if DFT here differs from the model's level of theory, which adds to their disagreement."""
+        trained, here = self.potential.provenance.level_of_theory, f"{labeller.level.code}: {labeller.level.summary}"
+        if trained == here:
+            return []
+        return [f"the model was trained on labels of another level of theory ({trained}) than the engine's ({here})."]
 
 
 def open_ranking_inputs(
