@@ -39,14 +39,12 @@ from al_loop.tools.exchange.importing import Imported
 from al_loop.tools.exchange.served import export_served
 from al_loop.tools.open_model import served_checkpoint
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements, systems_with_paths
-from al_loop.tools.preflight.label_cost import LabelCost, label_cost
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.label_notes import LabelCost, label_cost, level_differences
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.tools.workers.worker_pool import WorkerPool
-from al_loop.utils.campaign_folder import locked_folder, told_if_unwritable
+from al_loop.utils.campaign_folder import Remains, check_files, locked_folder, told_if_unwritable
 from al_loop.utils.content_hash import content_id, frame_id
 from al_loop.utils.event_log import LOG_NAME, EventLog
-from al_loop.utils.folder_check import Remains, check_files
 from al_loop.utils.paths import Paths, as_paths
 from al_loop.utils.progress import LoggedProgress, Progress, SilentProgress
 from committee.backbones import load_backbone

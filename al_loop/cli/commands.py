@@ -91,7 +91,7 @@ def run(
 @guarded
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show the progress of a campaign, also while it runs."""
-    from al_loop.cli.status import print_status
+    from al_loop.cli.round_table import print_status
     from al_loop.config.file import read_config
     from al_loop.errors import InputError
     from al_loop.report.status import campaign_status
@@ -204,7 +204,7 @@ def template(
     output: Annotated[Path | None, typer.Option(help="New file; by default standard output.")] = None,
 ) -> None:
     """Write a starter config."""
-    from al_loop.config.template import template_text, write_template
+    from al_loop.config.file import template_text, write_template
 
     if output is None:
         typer.echo(template_text(kind), nl=False)
@@ -229,8 +229,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Check the installation, and show how to fix problems."""
-    from al_loop.tools.preflight.doctor import diagnose
-    from al_loop.tools.preflight.findings import print_findings
+    from al_loop.tools.preflight.doctor import diagnose, print_findings
     from al_loop.tools.preflight.load_config import load_config
 
     findings = diagnose(load_config(config_path) if config_path else None)

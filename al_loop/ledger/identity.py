@@ -17,8 +17,7 @@ from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.connection import without_credentials
 from al_loop.ledger.store import shared_server
-from al_loop.utils.campaign_folder import LEDGER
-from al_loop.utils.folder_check import Remains, check_remains, has_database
+from al_loop.utils.campaign_folder import LEDGER, Remains, check_remains, has_database
 from al_loop.utils.foreign_input import reading
 from dft_interfaces.files.atomic_write import write_whole
 from dft_interfaces.files.sealed_json import sealed, unsealed

@@ -8,16 +8,14 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 
-from al_loop.config.frame_index import Frames
 from al_loop.config.generator_settings import AdsorbateSettings, InterfaceSettings
-from al_loop.config.moments import set_moments
-from al_loop.config.system_settings import SystemSettings
+from al_loop.config.system_settings import Frames, SystemSettings, set_moments
 from al_loop.errors import InputError
 from al_loop.files.structures import ChosenFrames, choose_frames
 from al_loop.frames.constraints.building import repeated, resolved
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.structures.generators import apply_variant
-from al_loop.structures.generators.size import check_size
+from al_loop.structures.generators.cells import check_size
 from al_loop.structures.ordering import ordered_cells
 from al_loop.utils.paths import check_source
 

@@ -20,9 +20,8 @@ from al_loop.stages.train.alignment import training_input
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.stages.train.other_labels import read_other_labels
 from al_loop.stages.train.residuals import Residuals
-from al_loop.tools.preflight.doctor import diagnose
-from al_loop.tools.preflight.findings import print_findings
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.doctor import diagnose, print_findings
+from al_loop.tools.preflight.label_notes import level_differences
 from al_loop.tools.preflight.load_config import load_config
 from committee.backbones import load_backbone
 from committee.errors import FoundationEvaluationError, StructureError, TrainingDataError

@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import config_schema
+from al_loop.config.file import KINDS, config_schema, template_text
 from al_loop.config.strict_yaml import read_yaml
-from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from al_loop.tools.preflight.checks import check_elements
 from al_loop.tools.preflight.load_config import load_config

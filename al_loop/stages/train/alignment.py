@@ -7,7 +7,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from al_loop.config import Config, OutlierSettings
-from al_loop.config.align_settings import AlignSettings
+from al_loop.config.settings import AlignSettings
 from al_loop.errors import InputError
 from al_loop.files.labels.counts import LabelCounts
 from al_loop.records import LabelledFrame

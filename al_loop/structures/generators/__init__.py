@@ -19,12 +19,9 @@ class _Generator(Protocol):
 
 def _generators() -> dict[str, _Generator]:
     """Generators by kind, imported on first use, since `ase.build` takes half a second."""
-    from al_loop.structures.generators.adsorbate import adsorbate
-    from al_loop.structures.generators.box import box
-    from al_loop.structures.generators.cells import rattle, strain, supercell
-    from al_loop.structures.generators.interface import interface
-    from al_loop.structures.generators.sites import substitution, vacancy
-    from al_loop.structures.generators.surface import surface
+    from al_loop.structures.generators.cells import rattle, strain, substitution, supercell, vacancy
+    from al_loop.structures.generators.molecules import adsorbate, box
+    from al_loop.structures.generators.slabs import interface, surface
 
     return {
         "rattle": rattle,

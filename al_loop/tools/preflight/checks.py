@@ -9,11 +9,11 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from al_loop.config import Config, SystemSettings
 from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
-from al_loop.config.values import show
+from al_loop.config.problems import show
 from al_loop.errors import InputError
 from al_loop.files.sources import find_sources
 from al_loop.files.stated import spin_remedy
-from al_loop.structures.generators.size import check_size
+from al_loop.structures.generators.cells import check_size
 from al_loop.structures.systems import (
     LoadedStructure,
     SystemStructure,

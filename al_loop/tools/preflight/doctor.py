@@ -13,10 +13,7 @@ from al_loop.config.foundation_names import foundation_name, open_model, weights
 from al_loop.errors import InputError
 from al_loop.tools.preflight.campaign_size import campaign_size, check_machine
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements
-from al_loop.tools.preflight.dipole_notes import dipole_notes
-from al_loop.tools.preflight.findings import Finding
-from al_loop.tools.preflight.label_cost import label_cost
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.label_notes import dipole_notes, label_cost, level_differences
 from al_loop.utils.redaction import mask_uri
 from al_loop.utils.versions import installed
 from committee.errors import CommitteeError
@@ -28,9 +25,65 @@ from dft_interfaces.settings.gpaw import GPAW_INSTALL
 
 if TYPE_CHECKING:
     from committee.backbones.contract import Backbone  # imports torch
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 _REQUIRED = ("torch", "fairchem-core", "ase", "pyiron_base", "mongoengine")
 _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Attributes:
+        subject: what was checked.
+        ok: it is available.
+        detail: version, place, or what is missing.
+        remedy: how to fix it, empty if ``ok``.
+        needed: required by the campaign (or every campaign).
+        note: it is available, and ``detail`` is a note for the user.
+    """
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+    note: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the campaign cannot start because of this."""
+        return self.needed and not self.ok
+
+
+def print_findings(findings: list[Finding], console: Console | None = None) -> None:
+    """Print the table, and a last line on whether anything required is missing."""
+    console = console or Console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = _mark(finding)
+        text = escape(finding.detail)
+        if finding.remedy:
+            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+        table.add_row(mark, escape(finding.subject), text)
+    console.print(table, highlight=False)
+    blocking = [finding.subject for finding in findings if finding.blocks]
+    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is available."
+    console.print(verdict, markup=False, highlight=False)
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return "[yellow]note[/]" if finding.note else "[green]ok[/]"
+    return "[bold red]missing[/]" if finding.needed else "[yellow]optional[/]"
 
 
 def diagnose(config: Config | None = None) -> list[Finding]:

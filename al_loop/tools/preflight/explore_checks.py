@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.ensembles import Ensemble
+from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.frames.constraints.building import refuse_anchored
 from al_loop.frames.constraints.policy import Motion, motion_of, refusal

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from al_loop.config import Config
-from al_loop.config.file import absolute_label
+from al_loop.config.file import resolved
 from al_loop.config.keys import nearest
 from al_loop.config.problems import explain
 from al_loop.config.settings import LabelSettings
@@ -64,7 +64,7 @@ def label_block(path: Path) -> LabelSettings:
     block = data if isinstance(data.get("engine"), dict) else {"engine": data}
     with reading(path, "correct the values in it"):
         try:
-            return absolute_label(_LabelBlock.model_validate({"label": block}).label, path.parent)
+            return resolved(_LabelBlock.model_validate({"label": block}).label, path.parent)
         except ValidationError as error:
             raise InputError(f"{path}: {'; '.join(explain(error, {'label': block}))}") from error
 

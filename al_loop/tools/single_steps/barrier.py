@@ -12,9 +12,8 @@ from al_loop.tools.ranking.output import write_path
 from al_loop.tools.ranking.path_ends import end_notes, read_ends
 from al_loop.tools.ranking.settings import BarrierOptions, RelaxOptions
 from al_loop.tools.single_steps.arguments import CampaignArgument, campaign_config
-from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import check_source, check_target
-from al_loop.utils.progress import Announce, show_nothing
+from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 
 
 def barrier(

@@ -19,9 +19,8 @@ from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import given_keys
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.tools.foundation_argument import Foundation, FoundationArgument, parse_foundation, title
-from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import Paths, as_paths
-from al_loop.utils.progress import Announce, show_nothing
+from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone, Evaluation
 from committee.errors import StructureError, frames_counted_from

@@ -13,9 +13,8 @@ from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.ranking_results import Ranking
 from al_loop.tools.ranking.settings import Optimizer, RankOptions, RelaxOptions
 from al_loop.tools.single_steps.arguments import CampaignArgument, campaign_config
-from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import check_source, check_target
-from al_loop.utils.progress import Announce, show_nothing
+from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 
 
 def rank(

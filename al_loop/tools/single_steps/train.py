@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from al_loop.config import OutlierSettings
-from al_loop.config.gate_settings import GateSettings
+from al_loop.config.settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.counts import LabelCounts

@@ -26,9 +26,8 @@ from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference
 from al_loop.tools.validation.results import Validation
 from al_loop.tools.validation.run import ValidationRun
 from al_loop.utils.campaign_folder import VALIDATION_NAME
-from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import Paths, as_paths, check_target, writing
-from al_loop.utils.progress import Advance, Progress, SilentProgress, show_nothing
+from al_loop.utils.progress import Advance, Notify, Progress, SilentProgress, log_note, show_nothing
 
 KEPT = "validation-kept"  # by content hashes: validations of one folder share it
 ReferenceArgument = EngineArgument | Sequence[str | Path]
