@@ -234,6 +234,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "no electrons left": ({"systems": [{"file": "methanol.xyz", "charge": 18}]}, ["systems[0].charge", "18 electrons"]),
     "no folder": ({"folder": ""}, ["folder: received nothing", "such as runs/"]),
+    "the root as folder": ({"folder": "/"}, ["folder: received '/', expected a folder of its own"]),
+    "the root in other words": ({"folder": "/x/.."}, ["folder: received '/x/..', expected a folder of its own"]),
+    "a URI of no database": ({"store.uri": "http://x"}, ["store.uri: received 'http://x', expected", "mongodb://host"]),
     "a folder too long for databases": (
         {"folder": "/" + "x" * 200 + "/" + "y" * 200},
         ["folder: received a path of 402 bytes", "at most 400"],
@@ -270,7 +273,7 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["label.queue: expected either partition"],
     ),
     "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
-    "fade ends before it starts": (
+    "a switching function that ends before it starts": (
         {"committee.switch_end": 2.0},
         ["committee.switch_end must be above switch_start 3", "received 2"],
     ),

@@ -13,7 +13,7 @@ from al_loop.config import Config, SystemSettings
 from al_loop.config.foundation_names import open_model
 from al_loop.errors import InputError
 from al_loop.structures.systems import load_structures, structure_count
-from al_loop.tools.preflight.explore_checks import built_structures
+from al_loop.tools.preflight.structure_checks import built_structures
 from committee.settings import TrainingSettings
 
 MOST_TRAJECTORIES = 100_000

@@ -9,7 +9,7 @@ from al_loop.config import Config
 from al_loop.config.foundation_names import foundation_name
 from al_loop.structures.systems import all_structures, load_structures, structure_count, system_symbols
 from al_loop.tools.preflight.checks import systems_with_paths
-from al_loop.tools.preflight.explore_checks import built_structures
+from al_loop.tools.preflight.structure_checks import built_structures
 from committee.settings import CalculatorSettings
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.geometry.slab import correction_problem, faces_differ, slab_of
