@@ -42,12 +42,7 @@ class SystemStructure:
 
 @dataclass(frozen=True)
 class LoadedStructure:
-    """A starting structure of exploration, before variants.
-
-    Attributes:
-        name: in trajectories and the report.
-        atoms: with ``charge`` and, if given, ``spin`` in ``atoms.info``, and initial moments.
-    """
+    """A starting structure before variants: ``charge`` and, if given, ``spin`` in ``atoms.info``, and moments."""
 
     name: str
     atoms: Atoms

@@ -13,9 +13,6 @@ from dft_interfaces.jobs.retry import labelled_with_retries
 def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
     """Return the total energy of one atom of each element in all structures, eV.
 
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-
     Raises:
         CampaignError: naming the atoms that gave no label and why.
         EngineNotInstalledError: the engine is missing.

@@ -22,22 +22,17 @@ _NOT_BY_NAME = "load it yourself"  # in the message about a foundation whose wei
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A committee and the limits of its physics check.
-
-    Attributes:
-        potential: the committee.
-        physics: limits of the physics check.
-    """
+    """A committee and the limits of its physics check."""
 
     potential: CommitteePotential
     physics: PhysicsSettings
 
 
 def open_model(model: Path, foundation: FoundationArgument | None = None) -> OpenedModel:
-    """Open a model.
+    """Open a checkpoint's folder, or the model that a campaign's YAML serves.
 
     Args:
-        model: a checkpoint's folder, or a campaign's YAML, whose served model and physics are taken.
+        model: the folder or the file.
         foundation: as for ``al-loop predict``; by default the campaign's, or by name where its weights come with a
             package.
 
@@ -58,15 +53,10 @@ def open_model(model: Path, foundation: FoundationArgument | None = None) -> Ope
 def open_served(
     config: Config, foundation: Foundation | None = None, *, config_file: Path | str = "CONFIG"
 ) -> OpenedModel:
-    """Open the model that a campaign serves, with its physics.
-
-    Args:
-        config: the campaign.
-        foundation: under the checkpoint; by default the campaign's.
-        config_file: how a message calls the config's file.
+    """Open the model that a campaign serves, with its physics, by default on the campaign's foundation.
 
     Raises:
-        InputError: no campaign, or it has not promoted a model yet.
+        InputError: no campaign, or it has not promoted a model yet; ``config_file`` is how a message calls its file.
         FoundationError: a foundation that cannot be loaded.
     """
     folder = served_checkpoint(config, config_file=config_file)
@@ -80,10 +70,6 @@ def open_served(
 
 def served_checkpoint(config: Config, *, config_file: Path | str = "CONFIG") -> Path | None:
     """Return the folder of the served model's checkpoint, None before the first promotion.
-
-    Args:
-        config: the campaign.
-        config_file: how a message calls the config's file.
 
     Raises:
         InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint is
@@ -106,11 +92,7 @@ def served_checkpoint(config: Config, *, config_file: Path | str = "CONFIG") -> 
 
 
 def open_checkpoint(folder: Path, backbones: Iterable[Backbone | None]) -> CommitteePotential:
-    """Open a checkpoint on the first foundation that it was trained on.
-
-    Args:
-        folder: of the checkpoint.
-        backbones: foundations to try in turn; None for the one that the checkpoint names itself.
+    """Open a checkpoint on the first of the foundations that it was trained on; None is the one that it names itself.
 
     Raises:
         InputError: no checkpoint, or one that was trained on none of them.

@@ -159,13 +159,7 @@ def has_database(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Remains:
-    """Remaining files of a campaign in a folder, without its ledger.
-
-    Attributes:
-        results: number of finished calculations.
-        models: number of committees.
-        trajectories: number of trajectory files.
-    """
+    """Numbers of finished calculations, committees and trajectories in a folder without its ledger."""
 
     results: int
     models: int

@@ -37,14 +37,7 @@ def _generators() -> dict[str, _Generator]:
 
 
 def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Apply generators in order; charge and spin multiplicity of the structure are kept.
-
-    Moments, masses and constraints of the atoms are kept as well.
-
-    Args:
-        variant: the generators.
-        atoms: not modified.
-        rng: of random generators.
+    """Apply generators in order to a copy; charge, spin, moments, masses and constraints are kept.
 
     Raises:
         InputError: a generator does not fit its structure; the message begins with the generator's index and kind.

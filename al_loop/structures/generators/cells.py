@@ -24,11 +24,7 @@ MOST_ATOMS = 100_000  # far above what a foundation can run on one machine
 
 
 def check_size(atoms: int, *repeats: int) -> None:
-    """Check that a repeated structure is not too large.
-
-    Args:
-        atoms: number of repeated atoms.
-        repeats: in each direction.
+    """Check that a structure of so many atoms can be repeated so often in each direction.
 
     Raises:
         InputError: the result would have more than ``MOST_ATOMS`` atoms.

@@ -73,11 +73,7 @@ class _Kind:
 
 
 def campaign_size(config: Config) -> CampaignSize:
-    """Estimate how large a campaign is; structures are read and built, nothing is computed.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-    """
+    """Estimate how large a campaign is; structures are read and built, nothing is computed."""
     explore, held = config.explore, config.hold_out
     kinds = _kinds(config, config.systems)
     never_trained = _kinds(config, held.never_trained)
@@ -110,11 +106,7 @@ def campaign_size(config: Config) -> CampaignSize:
 
 
 def size_problems(config: Config) -> Iterator[str]:
-    """Yield one sentence for each reason why a campaign of this size cannot run on any machine.
-
-    Args:
-        config: as ``load_config`` returns it, its structures checked.
-    """
+    """Yield one sentence for each reason why a campaign of this size cannot run on any machine."""
     size = campaign_size(config)
     if size.trajectories > MOST_TRAJECTORIES:
         yield (

@@ -227,11 +227,7 @@ def _words(ensembles: set[Ensemble]) -> str:
 
 
 def check_elements(config: Config, elements: Set[int]) -> None:
-    """Make sure that the foundation knows every element of every structure.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-        elements: atomic numbers that the foundation was trained on.
+    """Make sure that the foundation, trained on these elements, knows every element of every structure.
 
     Raises:
         UnknownElementError: naming the elements, where they occur, and what the foundation knows.

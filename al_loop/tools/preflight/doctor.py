@@ -37,15 +37,9 @@ _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's table.
+    """One line of the doctor's table: a subject, whether it is available, its version or place, and a remedy if not.
 
-    Attributes:
-        subject: what was checked.
-        ok: it is available.
-        detail: version, place, or what is missing.
-        remedy: how to fix it, empty if ``ok``.
-        needed: required by the campaign (or every campaign).
-        note: it is available, and ``detail`` is a note for the user.
+    ``needed`` says that the campaign, or every campaign, requires it; ``note`` that the detail is a note for the user.
     """
 
     subject: str
@@ -100,17 +94,12 @@ def check_campaign(config: Config) -> list[str]:
     """Make sure that engine and foundation are there and know the elements, and that this machine suffices; reads only.
 
     Returns:
-        What the user should know: what the campaign will take, slabs that a dipole correction would suit, and what
-        could not be checked.
+        Notes: the campaign's cost, slabs that a dipole correction would suit, and what could not be checked.
 
     Raises:
-        EngineNotInstalledError: the engine is missing.
-        EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for,
-            the folder is another campaign's, or the campaign needs several times the memory or the disk of this
-            machine.
-        FoundationError: the foundation cannot be loaded.
-        UnknownElementError: the foundation does not know an element.
+        InputError, CommitteeError, DFTInterfaceError: a part is missing or does not fit the others, the folder is
+            another
+            campaign's, or the campaign needs several times the memory or the disk of this machine.
     """
     from al_loop.ledger.identity import check_folder
     from al_loop.stages.label.resources import check_resources, check_stage_queues

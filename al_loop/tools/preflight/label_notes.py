@@ -21,13 +21,9 @@ from dft_interfaces.settings.crystals import PeriodicEngineSettings
 
 @dataclass(frozen=True)
 class LabelCost:
-    """An order of magnitude, before anything runs.
+    """An order of magnitude: wall time of one label of each structure, s, by name, and the largest number of labels.
 
-    Attributes:
-        seconds: wall time of one label of each structure, s, by its name.
-        labels: at most so many: held out once, and the budget of every round.
-        time_limit_s: of one calculation.
-        cores: of one calculation.
+    The limit of time and the cores are those of one calculation.
     """
 
     seconds: dict[str, float]
@@ -62,12 +58,7 @@ class LabelCost:
 
 
 def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
-    """Estimate what a campaign's labels cost.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-        engine: the one that the config describes.
-    """
+    """Estimate what a campaign's labels cost with its engine."""
     held = config.hold_out
     structures = all_structures([system for _, system in systems_with_paths(config)])
     never_trained = held.never_trained_frames * sum(map(structure_count, held.never_trained))
@@ -89,12 +80,7 @@ def _rounded(seconds: float) -> str:
 
 
 def level_differences(config: Config, level: LevelOfTheory) -> list[str]:
-    """Return the differences and what they mean; empty if there are none.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-        level: of the engine.
-    """
+    """Return how the engine's level of theory differs from the foundation's, and what that means; may be empty."""
     foundation = _foundation_level(config)
     if foundation is None:
         name = foundation_name(config.foundation)
@@ -116,9 +102,6 @@ def dipole_notes(config: Config) -> Iterator[str]:
 
     With the correction, yield one for each structure that has vacuum and is no slab, which it does not act on. Engines
     without the setting get no sentence.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
     """
     engine = config.label.engine
     if not isinstance(engine, PeriodicEngineSettings):

@@ -75,14 +75,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Parts that must be available before anything is written.
-
-    Attributes:
-        backbone: the foundation, which knows all elements.
-        level: of the labels.
-        cost: of the labels.
-        settings: see ``stored_settings``.
-    """
+    """Parts that must be available before anything is written; see ``stored_settings`` for the settings."""
 
     backbone: Backbone
     level: LevelOfTheory
@@ -129,12 +122,7 @@ def stored_settings(config: Config, foundation_fingerprint: str, level: LevelOfT
 
 
 def check_settings(config: Config, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Refuse to resume a campaign with other settings than it was started with.
-
-    Args:
-        config: of this run.
-        stored: what ``stored_settings`` gave when the campaign was started.
-        present: what it gives now.
+    """Refuse to resume a campaign if ``stored_settings`` gave something else when it was started.
 
     Raises:
         InputError: settings that must not change have changed, or the same engine is of another level of theory.

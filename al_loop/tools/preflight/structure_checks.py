@@ -70,13 +70,7 @@ def structure_problems(dotted: str, system: SystemSettings, config: Config) -> I
 def built_structures(
     dotted: str, system: SystemSettings, structure: LoadedStructure
 ) -> tuple[list[tuple[str, Atoms]], list[str]]:
-    """What trajectories of one of a system's structures start from, with dotted paths, and what could not be built.
-
-    Args:
-        dotted: path of the system.
-        system: with absolute paths.
-        structure: one of its structures, which itself has been checked.
-    """
+    """What trajectories of a checked structure start from, with dotted paths, and what could not be built."""
     atoms, rng = structure.atoms, np.random.default_rng(0)
     built: list[tuple[str, Atoms]] = []
     problems: list[str] = []

@@ -34,20 +34,19 @@ def find_barrier(
     labelled: Sequence[tuple[Atoms, float]] = (),
     advance: Announce = show_nothing,
 ) -> Barrier:
-    """Find the minimum-energy path under the committee, and gate every image of it.
+    """Find the minimum-energy path under the committee, and gate every image of it; bonds may break.
 
     Args:
         initial: one end; not modified.
         final: the other, the same atoms in the same order and cell.
         potential: the committee.
         options: how.
-        physics: limits of what counts as sound. Bonds may break: that is what a path is for.
+        physics: limits of the physics check.
         labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
         advance: called with the name of each part of the work.
 
     Raises:
-        InputError: ends that do not belong together, elements that the model does not know, or a committee without
-            any spread.
+        InputError: see ``check_ends``, ``check_known`` and ``check_trained``.
         GuardStop: an end or the band broke, or both ends are one minimum.
     """
     options = options or BarrierOptions()

@@ -15,7 +15,7 @@ from al_loop.tools.ranking.settings import BarrierOptions
 
 @dataclass(frozen=True)
 class PathImage:
-    """One image of the path.
+    """One image of the path, counted from the initial end.
 
     Attributes:
         image: from 0, the initial end.

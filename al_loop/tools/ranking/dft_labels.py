@@ -20,11 +20,7 @@ def label_ranking(
 ) -> Ranking:
     """Label the selected candidates of a ranking with DFT, and rank them by DFT.
 
-    Args:
-        ranking: of ``rank_candidates``.
-        labeller: makes the labels.
-        dft_steps: of a relaxation with DFT from each structure, in a fixed cell; 0 for none.
-        force_tolerance_eV_per_A: of that relaxation.
+    With ``dft_steps`` each is also relaxed with DFT, in a fixed cell.
 
     Raises:
         InputError: the engine cannot calculate an element.
@@ -86,10 +82,6 @@ def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:
 
     Where the highest labelled image has a neighbour without a label, that one is labelled too: the barrier from DFT is
     the highest of its images, not of those that happened to be chosen.
-
-    Args:
-        barrier: of ``find_barrier``.
-        labeller: makes the labels.
 
     Raises:
         InputError: the engine cannot calculate an element.

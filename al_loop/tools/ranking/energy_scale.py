@@ -23,13 +23,7 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class EnergyScale:
-    """Factor on standard deviations of energy differences.
-
-    Attributes:
-        value: the factor.
-        source: its origin, as text.
-        calibrated: it is based on labelled energies.
-    """
+    """Factor on standard deviations of energy differences, and its origin in words."""
 
     value: float
     source: str
@@ -43,17 +37,11 @@ class EnergyScale:
         confidence: float,
         rng: np.random.Generator,
     ) -> Self | None:
-        """Calibrate on differences between labelled frames of one composition.
+        """Calibrate on differences between labelled frames (energies in eV) of one composition, not trained on.
 
         The factor is the one with which a share ``confidence`` of the differences lies below the one-sided bound
         that the ranking uses. Pairs that share a frame are not independent, and a dozen frames leave the factor itself
         uncertain: it is the upper end, at the same confidence, of what resampled frames give.
-
-        Args:
-            potential: the committee.
-            labelled: frames that it was not trained on with their energies, eV, at the level it was trained on.
-            confidence: one-sided, above 0.5.
-            rng: resamples the frames.
 
         Returns:
             None with fewer than ``FRAMES_NEEDED`` frames that share their composition with another one.
@@ -76,18 +64,11 @@ class EnergyScale:
 
     @classmethod
     def from_forces(cls, calibration: Calibration, predictions: Sequence[Prediction]) -> Self | None:
-        """Use the force calibration, the ratio of force errors to their standard deviation.
+        """Use the force calibration, the ratio of force errors to their standard deviation; None without it.
 
         Its conformal quantile is about the worst atom of a frame; Gaussian errors of n atoms with the right spread
         would have it at the root of chi2(3) at confidence^(1/n), over 3. Never below 1: a bound on forces is no
         reason to trust energies more than the members do.
-
-        Args:
-            calibration: of the forces.
-            predictions: of the candidates, with exact force uncertainties and latent distances.
-
-        Returns:
-            None without a force calibration.
         """
         if calibration.quantile is None:
             return None

@@ -93,12 +93,10 @@ def surroundings(atoms: Atoms) -> Surroundings:
 
 
 def same_structure(one: Surroundings, other: Surroundings, tolerance: float) -> bool:
-    """Whether the atoms of two structures can be paired so that each pair sees the same.
+    """Whether the atoms of two structures of one composition can be paired so that each pair sees the same.
 
-    Args:
-        one: of a structure.
-        other: of another of the same composition; their cells may hold different numbers of it.
-        tolerance: largest deviation of a distance (Å) or moment (μB).
+    Their cells may hold different numbers of it; ``tolerance`` is the largest deviation of a distance (Å) or moment
+    (μB).
     """
     return one.keys() == other.keys() and all(_paired(one[z], other[z], tolerance) for z in one)
 

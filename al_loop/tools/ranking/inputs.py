@@ -31,8 +31,8 @@ class RankingInputs:
         potential: the committee.
         physics: limits of the physics check.
         labelled: held-out frames with their energies, eV.
-        config: whose engine labels; None to label nothing.
-        notes: sentences on frames of the labelled file that were merged, separated or left out.
+        config: of the campaign whose engine labels; None to label nothing.
+        notes: on frames of the labelled file.
     """
 
     potential: CommitteePotential
@@ -69,14 +69,7 @@ def open_ranking_inputs(
     foundation: FoundationArgument | None = None,
     labelled: Path | None = None,
 ) -> RankingInputs:
-    """Open a checkpoint and the labels that calibrate it.
-
-    Args:
-        model: the checkpoint's folder; by default the model that the config's campaign serves.
-        config: of a campaign, whose engine labels and whose held-out labels calibrate energy differences.
-        foundation: the foundation under the checkpoint, as for ``al-loop predict``; by default the config's, and
-            without one it is loaded by name where its weights come with a package.
-        labelled: a file of labelled frames that the model was not trained on, used instead of the campaign's.
+    """Open a checkpoint and the labels that calibrate it; arguments as for ``al_loop.rank``.
 
     Raises:
         InputError: no model, no checkpoint in that folder, or a file that is not what it should be.

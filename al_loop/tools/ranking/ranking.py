@@ -40,7 +40,7 @@ def rank_candidates(
         frames: the candidates; not modified.
         potential: the committee.
         options: how.
-        physics: limits of what counts as sound; the defaults without.
+        physics: limits of the physics check.
         labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
         advance: called with the name of each candidate that is relaxed.
 
@@ -67,13 +67,7 @@ def rank_candidates(
 
 
 def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, resolution_eV: float) -> Energies:
-    """Energies of candidates of one composition, all with an answer from the model, eV per compared unit.
-
-    Args:
-        candidates: C of them.
-        scale: of the members' spread.
-        resolution_eV: standard deviation besides it.
-    """
+    """Energies of candidates of one composition, all with a prediction, eV per compared unit; see ``Energies``."""
     answers = [(one.judged.prediction, one.units) for one in candidates]
     mean = np.array([p.energy / units for p, units in answers if p is not None])
     deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in answers if p is not None])
@@ -172,12 +166,7 @@ def _ranked(
 
 
 def merged(placed: Sequence[RankedCandidate], same_A: float) -> list[RankedCandidate]:
-    """Mark those that are the same structure as one of lower energy.
-
-    Args:
-        placed: of one composition.
-        same_A: largest deviation of any distance.
-    """
+    """Mark candidates of one composition that are the same structure as one of lower energy within ``same_A``."""
     comparable = sorted((one for one in placed if one.standing in COMPARABLE), key=_energy_per_atom)
     kept: list[RankedCandidate] = []
     same: dict[int, int] = {}

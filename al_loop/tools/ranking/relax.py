@@ -47,13 +47,9 @@ def judge_all(
     potential: CommitteePotential,
     physics: PhysicsSettings,
 ) -> list[GatedPrediction]:
-    """Predict and gate structures; a failed prediction does not stop the others.
+    """Predict and gate structures, each against its reference; a failed prediction does not stop the others.
 
-    Args:
-        frames: the structures.
-        references: for each the structure that the physics check compares it with.
-        potential: the committee; without calibration every sound structure is suspect.
-        physics: limits of the physics check.
+    Without calibration every physical structure is suspect.
     """
     gate = Gate(potential.calibration)
     beyond = [structure_excess(atoms) for atoms in frames]
@@ -79,14 +75,10 @@ def _judged(
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Result of a relaxation.
+    """The last physical structure of a relaxation, with its constraints and without calculator.
 
-    Attributes:
-        atoms: the last physical structure, without calculator, with its constraints.
-        steps: that were made.
-        max_force_eV_per_A: largest force on a free atom, NaN if the model failed.
-        converged: the forces are below the tolerance.
-        broken: reason of a failure, empty if there was none.
+    ``max_force_eV_per_A`` is the largest force on a free atom, NaN if the model failed; ``broken`` the reason of a
+    failure.
     """
 
     atoms: Atoms
@@ -97,13 +89,7 @@ class Relaxation:
 
 
 def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, physics: PhysicsSettings) -> Relaxation:
-    """Relax a structure.
-
-    Args:
-        start: where it begins, with its constraints; not modified.
-        potential: the committee.
-        options: how far.
-        physics: limits of what counts as sound, against the start.
+    """Relax a copy of a structure, with its constraints, until it is done or unphysical compared with the start.
 
     Raises:
         InputError: constraints that cannot be followed.

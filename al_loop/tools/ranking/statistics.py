@@ -73,13 +73,9 @@ class RankStatistics:
 
 
 def rank_statistics(energies: Energies, top: int, confidence: float, rng: np.random.Generator) -> RankStatistics:
-    """Rank candidates, with probabilities and inseparable ones.
+    """Rank candidates and find those that cannot be told from the best ``top`` at a one-sided confidence.
 
-    Args:
-        energies: of the candidates.
-        top: N.
-        confidence: one-sided, with which a candidate must lie above another to count as worse.
-        rng: draws the energies that the probabilities are counted on.
+    The generator draws the energies that the probabilities are counted on.
     """
     order = np.argsort(energies.mean, kind="stable")
     best, others = order[:top], order[top:]
