@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 
+from al_loop.config.explore_settings import HoldOutSettings
 from al_loop.config.generator_settings import AdsorbateSettings, InterfaceSettings
 from al_loop.config.system_settings import Frames, SystemSettings, set_moments
 from al_loop.errors import InputError
@@ -104,6 +105,16 @@ def structure_count(system: SystemSettings) -> int:
     if system.ordered is not None:
         return system.ordered
     return len(_chosen(system).numbers) if isinstance(system.frames, str) else 1
+
+
+def held_out_labels(held: HoldOutSettings) -> int:
+    """Return how many labels of a campaign are held out.
+
+    Raises:
+        InputError: as ``read_system``.
+    """
+    apart = sum(map(structure_count, held.never_trained))
+    return held.test_frames + held.calibration_frames + held.never_trained_frames * apart
 
 
 def as_configured(system: SystemSettings, structure: SystemStructure) -> Atoms:

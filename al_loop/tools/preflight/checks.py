@@ -13,8 +13,8 @@ from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.files.sources import find_sources
 from al_loop.structures.systems import (
+    held_out_labels,
     read_system,
-    structure_count,
     system_symbols,
 )
 from al_loop.tools.preflight.campaign_size import size_problems
@@ -108,12 +108,11 @@ def _orderings(config: Config) -> Iterator[str]:
 def _stop(config: Config) -> Iterator[str]:
     if config.stop.time_to_suspect_ps is not None and config.explore.ensemble == "relax":
         yield "stop.time_to_suspect_ps: explore.ensemble relax has no time; remove the key, or explore by dynamics"
-    held, budget = config.hold_out, config.stop.labels
+    budget = config.stop.labels
     try:
-        apart = sum(map(structure_count, held.never_trained))
+        held_out = held_out_labels(config.hold_out)
     except InputError:
         return  # said where the structures are checked
-    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * apart
     if budget is not None and budget <= held_out:
         yield (
             f"stop.labels: received {budget}, but hold_out alone needs {held_out} labels, and none would be left to"

@@ -7,7 +7,7 @@ from ase import Atoms
 
 from al_loop.config import Config
 from al_loop.config.foundation_names import foundation_name
-from al_loop.structures.systems import all_structures, load_structures, structure_count, system_symbols
+from al_loop.structures.systems import all_structures, held_out_labels, load_structures, system_symbols
 from al_loop.tools.preflight.checks import systems_with_paths
 from al_loop.tools.preflight.structure_checks import built_structures
 from committee.settings import CalculatorSettings
@@ -59,11 +59,8 @@ class LabelCost:
 
 def label_cost(config: Config, engine: DFTEngine) -> LabelCost:
     """Estimate what a campaign's labels cost with its engine."""
-    held = config.hold_out
     structures = all_structures([system for _, system in systems_with_paths(config)])
-    never_trained = held.never_trained_frames * sum(map(structure_count, held.never_trained))
-    held_out = held.test_frames + held.calibration_frames + never_trained
-    asked_for = held_out + config.rounds * config.select.labels_per_round
+    asked_for = held_out_labels(config.hold_out) + config.rounds * config.select.labels_per_round
     return LabelCost(
         seconds={structure.name: engine.estimate_s(structure.atoms) for structure in structures},
         labels=asked_for if config.stop.labels is None else min(asked_for, config.stop.labels),

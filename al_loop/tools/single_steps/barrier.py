@@ -75,14 +75,7 @@ def barrier(
     result = path_file(*files, output)
     check_target("--output", result, files)
     ends = read_ends(*files)  # refused before a model is loaded
-    opened = open_ranking_inputs(
-        None if model is None else Path(model),
-        campaign_config(config),
-        foundation,
-        None if labelled is None else Path(labelled),
-    )
-    for note in opened.notes:
-        notify(note)
+    opened = open_ranking_inputs(model, campaign_config(config), foundation, labelled, notify)
     with opened.labeller(result, ends) as labeller:
         found = find_barrier(
             *ends, opened.potential, options, physics=opened.physics, labelled=opened.labelled, advance=advance

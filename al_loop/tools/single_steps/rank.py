@@ -80,14 +80,7 @@ def rank(
     result = ranked_file(file, output)
     check_target("--output", result, [file])
     frames = read_structures(file)  # refused before a model is loaded
-    opened = open_ranking_inputs(
-        None if model is None else Path(model),
-        campaign_config(config),
-        foundation,
-        None if labelled is None else Path(labelled),
-    )
-    for note in opened.notes:
-        notify(note)
+    opened = open_ranking_inputs(model, campaign_config(config), foundation, labelled, notify)
     with opened.labeller(result, frames) as labeller:
         ranking = rank_candidates(
             frames, opened.potential, options, physics=opened.physics, labelled=opened.labelled, advance=advance
