@@ -152,7 +152,7 @@ def predict(
     """Compare foundation models on your labelled frames. Prints their errors and recommends one."""
     from dataclasses import asdict
 
-    from al_loop.cli.comparison_table import print_comparison
+    from al_loop.cli.ranking_tables import print_comparison
     from al_loop.tools.single_steps.compare import compare
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
@@ -186,8 +186,8 @@ def print_notes(notes: Iterable[str]) -> None:
 @guarded
 def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Calculate isolated-atom energies with the config's engine. Prints the setting align.isolated_atoms_eV."""
-    from al_loop.tools.isolated_atoms import isolated_atom_energies_eV
     from al_loop.tools.preflight.load_config import load_config
+    from al_loop.tools.single_steps.label import isolated_atom_energies_eV
 
     energies_eV = isolated_atom_energies_eV(load_config(config_path))
     if as_json:

@@ -16,7 +16,7 @@ from al_loop.cli import app
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.names import LabelKeys
-from al_loop.tools.foundation_argument import parse_foundation, title
+from al_loop.tools.open_model import parse_foundation, title
 from al_loop.tools.single_steps.compare import FoundationScore, _choose, compare_foundations
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
 from committee.errors import FoundationError, StructureError, UnknownElementError

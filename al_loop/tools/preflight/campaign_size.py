@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import open_model
+from al_loop.config.foundation_names import open_weights
 from al_loop.errors import InputError
 from al_loop.structures.systems import load_structures, structure_count
 from al_loop.tools.preflight.structure_checks import built_structures
@@ -87,7 +87,7 @@ def campaign_size(config: Config) -> CampaignSize:
     runs = [(kind.atoms, kind.conditions * replicas, steps) for group, replicas, steps in sets for kind in group]
     atom_steps = sum(float(atoms) * count * steps for atoms, count, steps in runs)
     looks = [(atoms, float(count) * (1 + steps // explore.check_every)) for atoms, count, steps in runs]
-    device = open_model(config.foundation)[1].device
+    device = open_weights(config.foundation)[1].device
     threads = (explore.queue and explore.queue.cores) or config.threads
     labels = config.rounds * config.select.labels_per_round
     derivatives = min(labels, config.stop.labels or labels) * _derivative_bytes(kinds, config.train)

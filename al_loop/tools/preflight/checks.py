@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from ase.data import atomic_numbers, chemical_symbols
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
+from al_loop.config.foundation_names import foundation_name, open_weights, unknown_model
 from al_loop.config.problems import show
 from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
@@ -85,7 +85,7 @@ def _names(system: SystemSettings) -> list[str]:
 
 
 def _foundation(config: Config) -> Iterator[str]:
-    dotted, foundation = open_model(config.foundation)
+    dotted, foundation = open_weights(config.foundation)
     unknown = unknown_model(foundation)
     if unknown is not None:
         yield f"{dotted}.model: {unknown}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from al_loop.config import Config
-from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
+from al_loop.config.foundation_names import foundation_name, open_weights, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.tools.preflight.campaign_size import campaign_size, check_machine
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements
@@ -112,7 +112,7 @@ def check_campaign(config: Config) -> list[str]:
     size = campaign_size(config)
     check_machine(config, size)
     notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
-    _, weights = open_model(config.foundation)
+    _, weights = open_weights(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         notes.append(f"Elements were not checked: the weights of {weights.model} are downloaded at the first run.")
         return notes
@@ -144,7 +144,7 @@ def _packages(config: Config | None) -> Iterator[Finding]:
 def _extras_of(config: Config | None) -> set[str]:
     if config is None:
         return set()
-    foundation = {"sevenn"} if open_model(config.foundation)[1].kind == "sevennet" else set()
+    foundation = {"sevenn"} if open_weights(config.foundation)[1].kind == "sevennet" else set()
     return foundation | {config.label.engine.engine}
 
 
@@ -246,7 +246,7 @@ def _level(config: Config) -> Finding:
 def _foundation(config: Config) -> Finding:
     settings = config.foundation
     subject = f"foundation {foundation_name(settings)}"
-    _, weights = open_model(settings)
+    _, weights = open_weights(settings)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return _gated(subject)
     from committee.backbones import load_backbone

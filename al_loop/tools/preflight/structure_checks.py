@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import open_model
+from al_loop.config.foundation_names import open_weights
 from al_loop.config.generator_settings import LARGEST_STRAIN, SMALLEST_STRAIN
 from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
@@ -177,7 +177,7 @@ def _statements(
     A task depends on both or was trained without them, so neither may be guessed or ignored.
     """
     yield from _electrons(dotted, system, structure, atoms)
-    where, foundation = open_model(config.foundation)
+    where, foundation = open_weights(config.foundation)
     if not isinstance(foundation, FairchemSettings):
         return
     task = f"{where}.task_name {foundation.task_name}"

@@ -11,11 +11,11 @@ from al_loop.errors import GuardStop
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck
 from al_loop.tools.ranking.barrier_results import Barrier, PathImage
-from al_loop.tools.ranking.energy_scale import EnergyScale, calibration_notes, energy_scale
 from al_loop.tools.ranking.neb import Band, path_lengths_A, relaxed_band
 from al_loop.tools.ranking.path_ends import aligned, check_ends, check_known
 from al_loop.tools.ranking.relax import check_trained, judge_all, relaxed
 from al_loop.tools.ranking.settings import BarrierOptions
+from al_loop.tools.ranking.statistics import EnergyScale, calibration_notes, energy_scale
 from al_loop.utils.progress import Announce, show_nothing
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction

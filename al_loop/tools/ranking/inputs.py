@@ -14,8 +14,7 @@ from al_loop.files.labelled import read_labelled
 from al_loop.ledger.identity import check_folder, existing_campaign
 from al_loop.records import Role
 from al_loop.stages.label.direct import Labeller
-from al_loop.tools.foundation_argument import FoundationArgument, parse_foundation
-from al_loop.tools.open_model import open_checkpoint, open_served
+from al_loop.tools.open_model import FoundationArgument, open_checkpoint, open_served, parse_foundation
 from al_loop.utils.progress import Notify, log_note
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential

@@ -11,13 +11,12 @@ from al_loop.errors import InputError
 from al_loop.frames.constraints.policy import Motion, check_followed
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck, VerdictKind
-from al_loop.tools.ranking.energy_scale import EnergyScale, calibration_notes, energy_scale
 from al_loop.tools.ranking.grouping import Composition, grouped, same_structure, surroundings
 from al_loop.tools.ranking.path_ends import check_known
 from al_loop.tools.ranking.ranking_results import CandidateStatus, CompositionSummary, RankedCandidate, Ranking
 from al_loop.tools.ranking.relax import Relaxation, check_trained, judge_all, relaxed
 from al_loop.tools.ranking.settings import RankOptions, RelaxOptions
-from al_loop.tools.ranking.statistics import Energies, rank_statistics
+from al_loop.tools.ranking.statistics import Energies, EnergyScale, calibration_notes, energy_scale, rank_statistics
 from al_loop.utils.progress import Announce, show_nothing
 from committee.potential import CommitteePotential
 

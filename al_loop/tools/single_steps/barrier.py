@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from al_loop.tools.foundation_argument import FoundationArgument
+from al_loop.tools.open_model import FoundationArgument
 from al_loop.tools.ranking.barrier import find_barrier
 from al_loop.tools.ranking.barrier_results import Barrier
 from al_loop.tools.ranking.dft_labels import label_barrier

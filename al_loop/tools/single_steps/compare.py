@@ -18,7 +18,7 @@ from al_loop.files.labels.isolated_atoms import atom_energies
 from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import given_keys
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
-from al_loop.tools.foundation_argument import Foundation, FoundationArgument, parse_foundation, title
+from al_loop.tools.open_model import Foundation, FoundationArgument, parse_foundation, title
 from al_loop.utils.paths import Paths, as_paths
 from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 from committee.backbones import load_backbone

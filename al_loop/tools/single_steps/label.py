@@ -6,6 +6,7 @@ from typing import Any
 
 from ase import Atoms
 
+from al_loop.config import Config
 from al_loop.errors import CampaignError, InputError
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.record import Record
@@ -16,11 +17,16 @@ from al_loop.frames.own_entries import OwnEntries, check_entries
 from al_loop.frames.plain_atoms import check_constraints, plain_atoms
 from al_loop.stages.label.direct import Labeller
 from al_loop.stages.label.quarantine import failure_in_words
+from al_loop.structures.systems import system_symbols
+from al_loop.tools.preflight.checks import systems_with_paths
 from al_loop.tools.single_steps.arguments import EngineArgument, label_settings
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.paths import check_source, check_target, writing
 from al_loop.utils.progress import Advance, show_nothing
 from committee.atomic_write import replacing_path
+from dft_interfaces.engines.isolated_atoms import isolated_atom
+from dft_interfaces.isolation.engine import IsolatedEngine
+from dft_interfaces.jobs.retry import labelled_with_retries
 
 
 @dataclass(frozen=True)
@@ -128,3 +134,23 @@ def _write(path: Path, records: list[Record]) -> None:
     with writing("--to", path), replacing_path(path) as part, part.open("x", encoding="utf-8") as file:
         for record in records:
             extxyz.write_frame(file, record)
+
+
+def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
+    """Return the total energy of one atom of each element in all structures, eV.
+
+    Raises:
+        CampaignError: naming the atoms that gave no label and why.
+        EngineNotInstalledError: the engine is missing.
+    """
+    label = config.label
+    symbols = {symbol for _, system in systems_with_paths(config) for symbol in system_symbols(system)}
+    with IsolatedEngine(label.engine, label.limits) as engine:
+        labels = {
+            symbol: labelled_with_retries(engine, isolated_atom(symbol, label.engine), label.retry)
+            for symbol in sorted(symbols)
+        }
+    failed = [f"{symbol} ({failure_in_words(found)})" for symbol, found in labels.items() if found.energy_eV is None]
+    if failed:
+        raise CampaignError(f"No energy for {'; '.join(failed)}")
+    return {symbol: found.energy_eV for symbol, found in labels.items() if found.energy_eV is not None}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
-from al_loop.tools.foundation_argument import FoundationArgument
+from al_loop.tools.open_model import FoundationArgument
 from al_loop.tools.ranking.dft_labels import label_ranking
 from al_loop.tools.ranking.inputs import open_ranking_inputs
 from al_loop.tools.ranking.output import write_ranking

@@ -22,8 +22,7 @@ from al_loop.stages.train.fit import incremental
 from al_loop.stages.train.foundation_predictions import foundation_predictions
 from al_loop.stages.train.other_labels import training_frame_of
 from al_loop.stages.train.outliers import outliers_among
-from al_loop.tools.foundation_argument import FoundationArgument, parse_foundation
-from al_loop.tools.open_model import YAML
+from al_loop.tools.open_model import YAML, FoundationArgument, parse_foundation
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.utils.content_hash import content_id, frame_id
 from al_loop.utils.paths import Paths, as_paths, check_target_folder
