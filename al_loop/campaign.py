@@ -1,28 +1,17 @@
 """A campaign in a folder: the same call starts it, resumes it, and returns the reports of a finished one."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Collection, Iterator
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from al_loop.config import Config
-from al_loop.config.changes import Change, changes
-from al_loop.errors import InputError
-from al_loop.files.sources import find_sources
-from al_loop.frames.plain_atoms import constraints_text
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.campaign_lease import Lease, leased
-from al_loop.ledger.identity import (
-    Identity,
-    check_folder,
-    start_campaign,
-    started_identity,
-)
-from al_loop.ledger.import_log import content_of
+from al_loop.ledger.identity import Identity, check_folder, start_campaign, started_identity
 from al_loop.ledger.store import shared_server
 from al_loop.ledger.watch import Watch
 from al_loop.records import RoundReport
@@ -31,66 +20,23 @@ from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.report.status import campaign_status, write_campaign_report
 from al_loop.rounds import Rounds
 from al_loop.stages.evaluate.stopping import STOPPED, stopped_early
-from al_loop.stages.label.resources import check_resources, check_stage_queues
-from al_loop.structures.systems import load_structures, structure_notes
+from al_loop.structures.systems import structure_notes
 from al_loop.tools.exchange.campaign_files import export_frames, import_labels
 from al_loop.tools.exchange.exporting import What
 from al_loop.tools.exchange.importing import Imported
 from al_loop.tools.exchange.served import export_served
 from al_loop.tools.open_model import served_checkpoint
-from al_loop.tools.preflight.checks import check_elements, check_engine_elements, systems_with_paths
-from al_loop.tools.preflight.label_cost import LabelCost, label_cost
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.checks import systems_with_paths
+from al_loop.tools.preflight.label_notes import level_differences
 from al_loop.tools.preflight.load_config import load_config
+from al_loop.tools.preflight.starting import Prepared, check_settings, prepare
 from al_loop.tools.workers.worker_pool import WorkerPool
-from al_loop.utils.campaign_folder import locked_folder, told_if_unwritable
-from al_loop.utils.content_hash import content_id, frame_id
+from al_loop.utils.campaign_folder import Remains, check_files, locked_folder, told_if_unwritable
 from al_loop.utils.event_log import LOG_NAME, EventLog
-from al_loop.utils.folder_check import Remains, check_files
 from al_loop.utils.paths import Paths, as_paths
 from al_loop.utils.progress import LoggedProgress, Progress, SilentProgress
-from committee.backbones import load_backbone
-from committee.backbones.contract import Backbone
-from dft_interfaces.engines import build_engine
-from dft_interfaces.label import LevelOfTheory
-
-# Beside the settings in the stored configuration.
-FINGERPRINT, LEVEL = "foundation_fingerprint", "level_of_theory"
-LEVEL_DIFFERS = "level of theory"  # kind of event
 
 _logger = logging.getLogger("al_loop")
-
-# Settings that may change between two runs of the same campaign, with all settings below them.
-MAY_CHANGE = (
-    "rounds",
-    "threads",
-    "align.accept_residual_spread_eV_per_atom",
-    "align.on_slip",
-    "label.engine.cores",
-    "label.labels_per_job",
-    "label.lease_s",
-    "label.limits",
-    "label.max_failed_fraction",
-    "label.queue",
-    "label.quorum",
-    "label.retry",
-    "label.workers",
-    "promote.far_latent_distance",
-    "promote.validation",
-    "stop",
-    "validation",
-    "watch",
-)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Parts that must be available before anything is written."""
-
-    backbone: Backbone
-    level: LevelOfTheory
-    cost: LabelCost
-    description: dict[str, Any]
 
 
 class Campaign:
@@ -137,18 +83,11 @@ class Campaign:
         return self.config.folder
 
     def run(self, *, go_on_here: bool = False) -> list[RoundReport]:
-        """Run all unfinished rounds; returns the report of each round, finished ones included.
-
-        Args:
-            go_on_here: as for ``iter_rounds``.
-
-        Raises:
-            InputError, GuardStop: as ``iter_rounds``.
-        """
+        """Run as ``iter_rounds`` does; returns the report of each round, finished ones included."""
         return list(self.iter_rounds(go_on_here=go_on_here))
 
     def iter_rounds(self, watch: Watch | None = None, *, go_on_here: bool = False) -> Iterator[RoundReport]:
-        """Run as ``run`` does, and yield each round's report when it is finished.
+        """Run all unfinished rounds, and yield the report of each round, of finished ones at once.
 
         Args:
             watch: keep running after the last round; start a round when enough new frames or labels arrive.
@@ -162,14 +101,15 @@ class Campaign:
         check_folder(self.config)
         if self.folder.exists():
             check_files(self.folder)
-        prepared = self._prepare()
+        torch.set_num_threads(self.config.threads)
+        prepared = prepare(self.config)
         private = shared_server(self.config.store) is None
         with (
             locked_folder(self.folder),
             told_if_unwritable(self.folder),
             open_ledger(self.config.store, self.folder, self.config.name) as ledger,
         ):
-            identity = self._begin(ledger, prepared.description, go_on_here=go_on_here)
+            identity = self._begin(ledger, prepared.settings, go_on_here=go_on_here)
             with leased(ledger, self.folder, identity, private=private, go_on_here=go_on_here) as lease:
                 self._warn(ledger, prepared)
                 yield from self._rounds(ledger, prepared, watch, lease)
@@ -283,56 +223,19 @@ class Campaign:
             check=check,
         )
 
-    def _prepare(self) -> _Prepared:
-        torch.set_num_threads(self.config.threads)
-        engine = build_engine(self.config.label.engine)
-        check_engine_elements(self.config)
-        check_resources(self.config.label)
-        check_stage_queues(self.config)
-        backbone = load_backbone(self.config.foundation)
-        check_elements(self.config, backbone.elements)
-        level = engine.level_of_theory
-        description = _description(self.config, backbone.fingerprint, level)
-        return _Prepared(backbone, level, label_cost(self.config, engine), description)
-
-    def _begin(self, ledger: Ledger, description: dict[str, Any], *, go_on_here: bool = False) -> Identity:
+    def _begin(self, ledger: Ledger, settings: dict[str, Any], *, go_on_here: bool = False) -> Identity:
         """Start the campaign, or check that ledger, folder and settings are those of the started one."""
         identity = started_identity(ledger, self.config, go_on_here=go_on_here)
         if identity is None:
-            if results := Remains.of(self.folder).results:
-                _logger.warning(
-                    "%d finished calculation(s) lie in %s already: each is used where the same structure is asked for "
-                    "at the same level of theory.",
-                    results,
-                    self.folder / "dft" / "results",
-                )
-            return start_campaign(ledger, self.config, description)
-        self._check_settings(ledger.campaign_config() or {}, description)
+            if found := Remains.of(self.folder).results:
+                note = "each is used where the same structure is asked for at the same level of theory."
+                place = self.folder / "dft" / "results"
+                _logger.warning("%d finished calculation(s) lie in %s already: %s", found, place, note)
+            return start_campaign(ledger, self.config, settings)
+        check_settings(self.config, ledger.campaign_config() or {}, settings)
         return identity
 
-    def _check_settings(self, stored: dict[str, Any], description: dict[str, Any]) -> None:
-        """Refuse another configuration than the campaign was started with."""
-        level = description.pop(LEVEL)
-        known = stored.pop(LEVEL, level)
-        chosen = self.config.model_dump(mode="json", exclude_defaults=True)
-        changed = [change for change in changes(stored, description, chosen) if not _may_change(change.key)]
-        if stored.get(FINGERPRINT) == description[FINGERPRINT]:  # the same foundation, possibly in another file
-            changed = [change for change in changed if change.key.partition(".")[0] != "foundation"]
-        if changed:
-            raise InputError(
-                f"The campaign {self.config.name} in {self.folder} was started with other settings: "
-                f"{', '.join(map(str, changed))}. Set them back to resume it{_with_release(changed)}, or choose "
-                "another folder to start anew."
-            )
-        if known["fingerprint"] != level["fingerprint"]:
-            raise InputError(
-                f"The labels of campaign {self.config.name} in {self.folder} are of another level of theory than the "
-                f"engine gives now, with the same settings: {_named(known)} then, {_named(level)} now. "
-                "Pseudopotentials, a model or the engine itself were exchanged: put them back to resume, or choose "
-                "another folder to start anew."
-            )
-
-    def _warn(self, ledger: Ledger, prepared: _Prepared) -> None:
+    def _warn(self, ledger: Ledger, prepared: Prepared) -> None:
         """Log at each start, and record once for the report, how the engine differs from the foundation."""
         for note in (note for _, system in systems_with_paths(self.config) for note in structure_notes(system)):
             _logger.warning("%s", note)
@@ -340,29 +243,20 @@ class Campaign:
             _logger.warning("Labels: %s", prepared.cost)
         for sentence in level_differences(self.config, prepared.level):
             _logger.warning("%s", sentence)
-            ledger.event_once(LEVEL_DIFFERS, sentence)
+            ledger.event_once("level of theory", sentence)
 
-    def _rounds(self, ledger: Ledger, prepared: _Prepared, watch: Watch | None, lease: Lease) -> Iterator[RoundReport]:
+    def _rounds(self, ledger: Ledger, prepared: Prepared, watch: Watch | None, lease: Lease) -> Iterator[RoundReport]:
         log = EventLog(self.folder / LOG_NAME)
         log.write("run", campaign=self.config.name, rounds=self.config.rounds, labels=str(prepared.cost))
         if swept := ledger.sweep_files():
             log.write("unused files deleted", files=swept)
         with WorkerPool(self.config, log) as pool:
+            progress, hours_each = LoggedProgress(self._progress, log), prepared.cost.core_hours_each
             rounds = Rounds(
-                self.config,
-                prepared.backbone,
-                prepared.level,
-                ledger,
-                lease,
-                pool,
-                LoggedProgress(self._progress, log),
-                log,
-                prepared.cost.core_hours_each,
+                self.config, prepared.backbone, prepared.level, ledger, lease, pool, progress, log, hours_each
             )
             rounds.restore_served()
-            for round_ in count():
-                if not self._goes_on(ledger, round_, watch):
-                    return
+            for round_ in takewhile(lambda number: self._goes_on(ledger, number, watch), count()):
                 known = ledger.stage_results(round_, REPORT_STAGE) is not None
                 report = rounds.run(round_)
                 self._stop(ledger, round_, log)
@@ -387,38 +281,3 @@ class Campaign:
         if left_open:
             _logger.warning("Labels: %d that the quorum did not wait for are left open.", left_open)
         ledger.event_once(STOPPED, self.stopped_early, round_)
-
-
-def _description(config: Config, foundation_fingerprint: str, level: LevelOfTheory) -> dict[str, Any]:
-    """The configuration without credentials and paths, with structures by their content hashes."""
-    description = config.model_dump(mode="json", exclude={"store", "folder"})
-    description[FINGERPRINT] = foundation_fingerprint
-    description[LEVEL] = {"fingerprint": level.fingerprint, "summary": f"{level.code}: {level.summary}"}
-    for block, systems in (
-        (description["systems"], config.systems),
-        (description["hold_out"]["never_trained"], config.hold_out.never_trained),
-    ):
-        for entry, system in zip(block, systems, strict=True):
-            entry["file"] = system.file.name
-            structures = [structure.atoms for structure in load_structures(system)]
-            entry["structures"] = [frame_id(atoms) for atoms in structures]
-            entry["constraints"] = [content_id(constraints_text(atoms.constraints)) for atoms in structures]
-            entry["masses"] = [content_id(atoms.get_masses().tolist()) for atoms in structures]
-    for entry, other in zip(description["align"]["other_labels"], config.align.other_labels, strict=True):
-        sources = find_sources(other.paths).files
-        entry["file"] = [source.path.name for source in sources]
-        entry["content"] = content_id(*(content_of(source.path) for source in sources))
-    return description
-
-
-def _named(level: dict[str, str]) -> str:
-    return f"{level['summary']} ({level['fingerprint']})"
-
-
-def _with_release(changed: Sequence[Change]) -> str:
-    """Remedy for settings that this release does not have."""
-    return " (what this release does not know, with the release that started it)" * any(c.unknown_now for c in changed)
-
-
-def _may_change(dotted: str) -> bool:
-    return any(dotted == key or dotted.startswith(f"{key}.") for key in MAY_CHANGE)

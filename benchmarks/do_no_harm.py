@@ -16,7 +16,7 @@ from systems import System, load_between, load_frames, measure_chosen, split
 from committee.settings import CommitteeSettings, TrainingSettings
 
 LABELS = 32
-UNFADED = CommitteeSettings(fade_onset=1e6, fade_end=2e6)
+UNFADED = CommitteeSettings(switch_start=1e6, switch_end=2e6)
 
 
 def measure(system: System, *, quick: bool) -> None:

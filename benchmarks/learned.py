@@ -140,7 +140,7 @@ def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tupl
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    fade = switching_function(distance, settings.fade_onset, settings.fade_end)
+    fade = switching_function(distance, settings.switch_start, settings.switch_end)
     faded = heads.mean_value(leaf, heads.rows(numbers)) * fade
     mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
     with torch.no_grad():

@@ -178,7 +178,7 @@ def tiny(folder: Path) -> CommitteePotential:
             for i, a in enumerate(known)
         ],
         committee=CommitteeSettings(members=4, hidden_channels=8),
-        training=TrainingSettings(epochs=60, exact_up_to_atoms=1, sketch_directions=4),
+        training=TrainingSettings(epochs=60, exact_up_to_atoms=1, random_directions=4),
         cache_folder=folder / "tangents",
         seed=0,
     )

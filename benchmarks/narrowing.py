@@ -22,11 +22,10 @@ from ase.calculators.emt import EMT
 from figures import at_least, at_most
 from telling import counting
 
-from al_loop.tools.ranking.duplicates import SAME_ENERGY_EV_PER_ATOM
+from al_loop.tools.ranking.grouping import SAME_ENERGY_EV_PER_ATOM, same_structure, surroundings
 from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.ranking_results import Ranking
 from al_loop.tools.ranking.settings import RankOptions
-from al_loop.tools.ranking.structure_matching import same_structure, surroundings
 from committee import CommitteeSettings, SevenNetSettings, TrainingFrame, TrainingSettings, load_backbone, train
 
 LABELS, LABEL_POOL, HELD_OUT = 16, 24, 12
@@ -120,7 +119,7 @@ def measure(*, quick: bool) -> None:
         for i, atoms in enumerate(map(random_ordering, range(6 if quick else LABEL_POOL)))
     ]
     held_out = [(atoms, emt(atoms)[0]) for atoms in (random_ordering(200 + i) for i in range(HELD_OUT))]
-    training = TrainingSettings(epochs=40 if quick else 200, exact_up_to_atoms=1, sketch_directions=8)
+    training = TrainingSettings(epochs=40 if quick else 200, exact_up_to_atoms=1, random_directions=8)
     found: dict[tuple[int, str], list[Outcome]] = {(top, how): [] for top in (1, 3) for how in SAME_A}
     with tempfile.TemporaryDirectory(prefix="narrowing-") as cache:
         for seed in range(1 if quick else COMMITTEES):

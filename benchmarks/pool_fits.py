@@ -105,7 +105,7 @@ class Pool:
         leaf = features.reshape(-1, size).clone().requires_grad_()
         numbers = torch.as_tensor(self.numbers).repeat(frames)
         elements = fit.heads.rows(numbers)
-        factor = switching_function(fit.metric(leaf.double(), numbers), COMMITTEE.fade_onset, COMMITTEE.fade_end)
+        factor = switching_function(fit.metric(leaf.double(), numbers), COMMITTEE.switch_start, COMMITTEE.switch_end)
         faded = (fit.heads.mean_value(leaf, elements) * factor).sum()
         slope = torch.autograd.grad(faded, leaf)[0].float().reshape(frames, atoms * size, 1)
         with torch.no_grad():

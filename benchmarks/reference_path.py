@@ -100,7 +100,7 @@ def _member_energies(
     """Faded correction of each member for each frame, (K, B) eV."""
     features, numbers = evaluation.features, evaluation.atomic_numbers
     values = heads(features, heads.rows(numbers))[0]
-    values = values * switching_function(metric(features, numbers), committee.fade_onset, committee.fade_end)
+    values = values * switching_function(metric(features, numbers), committee.switch_start, committee.switch_end)
     sums: Tensor = values.new_zeros(len(values), evaluation.n_frames).index_add(1, evaluation.frame_index, values)
     return sums
 

@@ -111,15 +111,17 @@ class CommitteeSettings(Settings):
     """Width of each head's hidden layers; at 4096 the heads have more weights than the foundation."""
     prior_scale_eV: float = Field(0.0, ge=0, le=100)
     """Size of the fixed random priors, which cancel in the mean. 0 switches them off."""
-    fade_onset: float = Field(3.0, gt=0, le=1e9)
-    """Latent distance (1 = typical of training frames) at which the correction starts to fade out."""
-    fade_end: float = Field(9.0, gt=0, le=1e9)
-    """Latent distance beyond which the correction is zero; 1e9 switches the fade off."""
+    switch_start: float = Field(3.0, gt=0, le=1e9)
+    """Latent distance (1 = typical of training frames) at which the correction's switching function starts to fall."""
+    switch_end: float = Field(9.0, gt=0, le=1e9)
+    """Latent distance from which the switching function and the correction are zero; 1e9 never switches it off."""
 
     @model_validator(mode="after")
-    def _fade_ends_after_its_onset(self) -> "CommitteeSettings":
-        if not self.fade_end > self.fade_onset:
-            raise ValueError(f"fade_end must be above fade_onset {self.fade_onset:g}, received {self.fade_end:g}")
+    def _switch_ends_after_its_start(self) -> "CommitteeSettings":
+        if not self.switch_end > self.switch_start:
+            raise ValueError(
+                f"switch_end must be above switch_start {self.switch_start:g}, received {self.switch_end:g}"
+            )
         return self
 
 
@@ -152,7 +154,7 @@ class TrainingSettings(Settings):
     """Frames of up to this many atoms keep exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
     32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
     squared loss allows."""
-    sketch_directions: int = Field(96, ge=1, le=10_000)
+    random_directions: int = Field(96, ge=1, le=10_000)
     """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
     The computing time of a frame and the information from its forces grow with the number of directions."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)

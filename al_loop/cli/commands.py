@@ -91,7 +91,7 @@ def run(
 @guarded
 def status(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Show the progress of a campaign, also while it runs."""
-    from al_loop.cli.status import print_status
+    from al_loop.cli.round_table import print_status
     from al_loop.config.file import read_config
     from al_loop.errors import InputError
     from al_loop.report.status import campaign_status
@@ -152,7 +152,7 @@ def predict(
     """Compare foundation models on your labelled frames. Prints their errors and recommends one."""
     from dataclasses import asdict
 
-    from al_loop.cli.comparison_table import print_comparison
+    from al_loop.cli.ranking_tables import print_comparison
     from al_loop.tools.single_steps.compare import compare
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
@@ -186,8 +186,8 @@ def print_notes(notes: Iterable[str]) -> None:
 @guarded
 def isolated_atoms(config_path: ConfigFile, as_json: AsJson = False) -> None:
     """Calculate isolated-atom energies with the config's engine. Prints the setting align.isolated_atoms_eV."""
-    from al_loop.tools.isolated_atoms import isolated_atom_energies_eV
     from al_loop.tools.preflight.load_config import load_config
+    from al_loop.tools.single_steps.label import isolated_atom_energies_eV
 
     energies_eV = isolated_atom_energies_eV(load_config(config_path))
     if as_json:
@@ -204,7 +204,7 @@ def template(
     output: Annotated[Path | None, typer.Option(help="New file; by default standard output.")] = None,
 ) -> None:
     """Write a starter config."""
-    from al_loop.config.template import template_text, write_template
+    from al_loop.config.file import template_text, write_template
 
     if output is None:
         typer.echo(template_text(kind), nl=False)
@@ -229,8 +229,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Check the installation, and show how to fix problems."""
-    from al_loop.tools.preflight.doctor import diagnose
-    from al_loop.tools.preflight.findings import print_findings
+    from al_loop.tools.preflight.doctor import diagnose, print_findings
     from al_loop.tools.preflight.load_config import load_config
 
     findings = diagnose(load_config(config_path) if config_path else None)

@@ -1,4 +1,4 @@
-"""The summary of a round on the terminal."""
+"""The summary of a round, and the progress of a campaign, on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from al_loop.records import ErrorFigures, RoundReport, VerdictKind
+from al_loop.report.round_json import from_dict
 
 
 def print_round(report: RoundReport, console: Console) -> None:
@@ -141,3 +142,23 @@ def _seconds(report: RoundReport) -> Table:
     stages = "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
     table.add_row("seconds", f"{stages}  (all {sum(report.seconds.values()):.1f})")
     return table
+
+
+def print_status(status: dict[str, Any], console: Console | None = None) -> None:
+    """Print the result of ``campaign_status`` as tables."""
+    console = console or Console()
+    for report in status["rounds"]:
+        print_round(from_dict(report), console)
+    done, planned = len(status["rounds"]), status["rounds_asked_for"]
+    console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {planned} rounds done", highlight=False)
+    if status["stopped_early"]:
+        console.print(f"stopped early: {status['stopped_early']}", highlight=False, markup=False)
+    open_round = status["in_progress"]
+    if open_round is not None:
+        stages = ", ".join(open_round["stages_done"])
+        console.print(f"round {open_round['round']} is open; finished stages: {stages}", highlight=False)
+        if open_round["quarantined"]:
+            console.print(quarantine_table(open_round["quarantined"]))
+    for unfinished in status["unfinished_imports"]:
+        console.print(unfinished["message"], highlight=False, markup=False)
+    console.print(f"folder {status['folder']}", highlight=False, markup=False, soft_wrap=True)

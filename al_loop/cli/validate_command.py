@@ -61,7 +61,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Compare a model with a reference on physical properties. Exits with 3 if the model fails."""
-    from al_loop.tools.single_steps.check_names import named_checks
+    from al_loop.tools.single_steps.arguments import named_checks
     from al_loop.tools.single_steps.validate import campaign_of, result_file
     from al_loop.tools.single_steps.validate import validate as validate_model
     from al_loop.utils.progress import terminal_progress

@@ -7,7 +7,7 @@ from al_loop.config.settings import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger.store import shared_server
 from al_loop.tools.preflight.load_config import load_config
-from al_loop.tools.single_steps.engine_argument import label_block
+from al_loop.tools.single_steps.arguments import label_block
 from al_loop.tools.workers.remote_worker import RemoteWorker, worker_name
 
 

@@ -2,8 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from al_loop.config.ensembles import Ensemble
-from al_loop.config.system_settings import SystemSettings
+from al_loop.config.system_settings import Ensemble, SystemSettings
 from committee.settings import Settings
 from dft_interfaces.settings import StageQueueSettings
 

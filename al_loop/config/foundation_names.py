@@ -19,7 +19,7 @@ from committee.settings import (
 from committee.sevennet_names import FETCHED, SHIPPED, canonical, is_shipped, why_unknown
 
 
-def open_model(foundation: FoundationSettings) -> tuple[str, OpenFoundationSettings]:
+def open_weights(foundation: FoundationSettings) -> tuple[str, OpenFoundationSettings]:
     """Return the config key and settings of the model that gives features: of a calculator, its ``features``."""
     if isinstance(foundation, CalculatorSettings):
         return "foundation.features", foundation.features

@@ -1,14 +1,17 @@
 """Readable messages for validation errors: what was received, what was expected, what to do."""
 
+import math
+import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from al_loop.config.keys import Place, nearest, place_at, suggest
-from al_loop.config.values import misread_values, show
+from al_loop.config.keys import Location, Place, nearest, place_at, suggest
+from al_loop.utils.redaction import mask_uri
 
+_LONGEST = 60  # characters of a received value that are shown
 _UNITS = {  # endings of key names, longest first
     "_eV_per_A3": "eV/Å³",
     "_eV_per_A": "eV/Å",
@@ -33,6 +36,75 @@ _EXPECTED = {
     "path_type": "the path of a file or folder",
     "finite_number": "a finite number",
 }
+_BOUNDS = {
+    "greater_than": "must be above {gt:g}{about}",
+    "greater_than_equal": "must be at least {ge:g}{about}",
+    "less_than": "must be below {lt:g}{about}",
+    "less_than_equal": "must be at most {le:g}{about}",
+    "too_short": "expected at least one entry{about}",
+    "too_long": "expected {max_length} values",
+    "string_pattern_mismatch": "which is not allowed{about}",
+}
+
+
+def show(value: object) -> str:
+    """Return ``value`` as a user wrote it, cut to a readable length."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else mask_uri(repr(value))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def misread_values(data: object) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) of values that pydantic accepts silently: booleans for numbers, infinity, NaN."""
+    for location, value in _values(data):
+        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            place = place_at(location)
+            wants = set(_leaves(place.field.annotation)) if place.field and not place.models else set()
+            if wants & {int, float} and bool not in wants:
+                yield place.dotted, f"{place.dotted}: expected a finite number, received {show(value)}"
+
+
+def impossible_paths(data: object) -> Iterator[str]:
+    """Yield messages on texts that cannot be paths: invalid characters, or the home of an unknown user."""
+    for location, value in _values(data):
+        if not isinstance(value, str):
+            continue
+        received = f"{place_at(location).dotted}: received {show(value)}"
+        if "\0" in value:
+            yield f"{received}, which holds a NUL character; remove it"
+        elif not _is_text(value):
+            yield f"{received}, which holds an incomplete Unicode character; type the text again"
+        elif value.startswith("~") and os.path.expanduser(value).startswith("~"):  # noqa: PTH111 - Path raises
+            yield f"{received}, but there is no such user; write the full path"
+
+
+def _values(data: object, location: Location = ()) -> Iterator[tuple[Location, object]]:
+    """Yield every value that is neither a block nor a list, with its location."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _values(value, (*location, str(key)))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _values(value, (*location, index))
+    else:
+        yield location, data
+
+
+def _is_text(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
 
 
 def explain(error: ValidationError | None, data: object) -> list[str]:
@@ -71,12 +143,13 @@ def _explain_one(detail: Any) -> str:
         return _not_a_block(place, detail["input"])
     if kind in _EXPECTED:
         return _wrong_type(place, detail["input"], _EXPECTED[kind])
+    if kind in _BOUNDS:
+        expected = _BOUNDS[kind].format(about=_about(place), **detail["ctx"])
+        return f"{place.dotted}: received {show(detail['input'])}, {expected}"
     explained = _EXPLANATIONS.get(kind)
-    return explained(place, detail) if explained else f"{place.dotted or 'config'}: {detail['msg']}{_received(detail)}"
-
-
-def _received(detail: Any) -> str:
-    return f", received {show(detail['input'])}"
+    if explained is not None:
+        return explained(place, detail)
+    return f"{place.dotted or 'config'}: {detail['msg']}, received {show(detail['input'])}"
 
 
 def _about(place: Place) -> str:
@@ -125,15 +198,6 @@ def _valid_tags(place: Place, key: str) -> list[str]:
     return [str(tag) for model in place.models for tag in get_args(model.model_fields[key].annotation)]
 
 
-def _bound(words: str, name: str) -> Callable[[Place, Any], str]:
-    def explained(place: Place, detail: Any) -> str:
-        return (
-            f"{place.dotted}: received {show(detail['input'])}, must be {words} {detail['ctx'][name]:g}{_about(place)}"
-        )
-
-    return explained
-
-
 def _not_a_list(place: Place, detail: Any) -> str:
     value = detail["input"]
     match = _NUMBER_WITH_UNIT.match(value) if isinstance(value, str) else None
@@ -143,22 +207,10 @@ def _not_a_list(place: Place, detail: Any) -> str:
     return f"{place.dotted}: expected a list{example}, received {show(value)}{unit}"
 
 
-def _too_short(place: Place, detail: Any) -> str:
-    return f"{place.dotted}: received {show(detail['input'])}, expected at least one entry{_about(place)}"
-
-
-def _too_long(place: Place, detail: Any) -> str:
-    return f"{place.dotted}: received {show(detail['input'])}, expected {detail['ctx']['max_length']} values"
-
-
 def _literal(place: Place, detail: Any) -> str:
     valid = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
     value = detail["input"]
     return f"{place.dotted}: unknown value {show(value)}{nearest(str(value), valid)}; valid: {', '.join(valid)}"
-
-
-def _pattern(place: Place, detail: Any) -> str:
-    return f"{place.dotted}: received {show(detail['input'])}, which is not allowed{_about(place)}"
 
 
 def _wrong_type(place: Place, value: object, expected: str) -> str:
@@ -196,13 +248,6 @@ _EXPLANATIONS: dict[str, Callable[[Place, Any], str]] = {
     "value_error": _value_error,
     "union_tag_invalid": _unknown_tag,
     "union_tag_not_found": _no_tag,
-    "greater_than": _bound("above", "gt"),
-    "greater_than_equal": _bound("at least", "ge"),
-    "less_than": _bound("below", "lt"),
-    "less_than_equal": _bound("at most", "le"),
     "tuple_type": _not_a_list,
-    "too_short": _too_short,
-    "too_long": _too_long,
     "literal_error": _literal,
-    "string_pattern_mismatch": _pattern,
 }

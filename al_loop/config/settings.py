@@ -1,19 +1,153 @@
 """The settings of a campaign. Each class documents its block of the YAML file."""
 
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
-from al_loop.config.align_settings import AlignSettings
 from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
-from al_loop.config.gate_settings import GateSettings, PhysicsSettings
-from al_loop.config.promote_settings import PromoteSettings
-from al_loop.config.select_settings import SelectSettings
-from al_loop.config.stop_settings import StopSettings
 from al_loop.config.system_settings import SystemSettings
-from al_loop.config.validation_settings import ValidationSettings
+from al_loop.config.validation_settings import PromoteSettings, ValidationSettings
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
+from dft_interfaces.bounds import largest_energy_eV
 from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings, StageQueueSettings
+
+
+class OtherLabelsSettings(Settings):
+    """Labelled frames of another level of theory that join the training set."""
+
+    file: Path | tuple[Path, ...]
+    """Labelled frames: DFT outputs, extxyz, aselmdb or ASE databases, as files, folders or patterns such as
+    ``runs/**/OUTCAR``, one or a list of them; relative to the config file. Frames may lack energies or forces. Isolated
+    atoms among them give the reference energies of the elements at this level."""
+    level: str = Field(min_length=1)
+    """Their level of theory as free text, for example "PBE, VASP, OMat24 settings". Files of one level share one energy
+    reference."""
+    align: Literal["shifts"]
+    """How their energies are aligned with the engine's. shifts: one constant per element, fitted against the foundation
+    for each level; forces and stress are used unchanged. Use it only if the functionals are the same or close."""
+    energy_key: str | None = None
+    """Key of the energies (eV) in extxyz files and databases; by default REF_energy, else ASE's own results."""
+    forces_key: str | None = None
+    """Key of the forces (eV/Å); by default REF_forces, else ASE's own results."""
+    stress_key: str | None = None
+    """Key of the stresses (eV/Å³); by default REF_stress, else ASE's own results."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths in ``file``, as a tuple."""
+        return (self.file,) if isinstance(self.file, Path) else self.file
+
+
+class AlignSettings(Settings):
+    """Comparison of labels with the foundation model before training."""
+
+    accept_residual_spread_eV_per_atom: float = Field(0.3, gt=0)
+    """Largest accepted standard deviation over frames of label minus foundation energy, after fitting one constant per
+    element. Above it the campaign stops before the first training: either the labels are wrong, or the foundation is
+    inaccurate here and you confirm that by raising this value."""
+    on_unit_mismatch: Literal["stop", "leave_out", "warn"] = "stop"
+    """What to do when energies, forces or stresses look like a mismatch of unit, sign or atom order. leave_out
+    continues without labels of an engine that was corrected since; if all labels are affected it stops too. warn trains
+    on them."""
+    isolated_atoms_eV: dict[str, float] = Field(default_factory=dict)
+    """The engine's energy of an isolated atom of each element, eV, in its ground-state multiplicity. They are used only
+    where the labels do not determine an element's reference: for compositions unlike those trained on. The result is as
+    good as the foundation's own isolated atoms (models of crystals: errors of eV per atom, instead of hundreds between
+    codes). Isolated atoms in imported files are used for elements not named here."""
+    other_labels: tuple[OtherLabelsSettings, ...] = ()
+    """Labelled frames of other levels of theory; without this block, levels are never mixed."""
+
+    @model_validator(mode="after")
+    def _elements_exist(self) -> "AlignSettings":
+        unknown = [symbol for symbol in self.isolated_atoms_eV if not atomic_numbers.get(symbol)]
+        if unknown:
+            raise ValueError(f"isolated_atoms_eV: expected symbols such as Na, received {', '.join(unknown)}")
+        for symbol, energy in self.isolated_atoms_eV.items():
+            largest = largest_energy_eV(np.array([atomic_numbers[symbol]]))
+            if abs(energy) > largest:
+                raise ValueError(
+                    f"isolated_atoms_eV: received {energy:.3g} eV for {symbol}, expected at most {largest:.2g} eV in "
+                    "size (about twice its total electronic energy)"
+                )
+        return self
+
+
+class StopSettings(Settings):
+    """When the campaign ends before its last round; without this block it runs all ``rounds``.
+
+    The quality criteria given here must all hold; each budget ends the campaign by itself.
+    """
+
+    trusted_fraction: float | None = Field(None, gt=0, le=1)
+    """At least this share of the explored frames is trusted, in each of the last ``over_rounds`` rounds."""
+    time_to_suspect_ps: float | None = Field(None, gt=0)
+    """The median time until a trajectory's first untrusted frame is at least this long, in the same rounds."""
+    over_rounds: int = Field(1, ge=1, le=10_000)
+    """Number of last rounds in which trusted_fraction and time_to_suspect_ps must hold."""
+    promise_proven: bool = False
+    """The error guarantee (tolerance at the confidence) is proven on the calibration frames, and the coverage of the
+    test frames does not contradict it."""
+    labels: int | None = Field(None, ge=1)
+    """Budget of DFT labels in total, held-out frames and failed calculations included; never exceeded."""
+    label_core_hours: float | None = Field(None, gt=0)
+    """Budget of core hours of all calculations. The number of labels of a round follows from the mean cost so far, so
+    that the budget is exceeded by no more than costs scatter. The first round waits for the first label; the engine's
+    estimate is used only if no label is being calculated."""
+
+
+class SelectSettings(Settings):
+    """Which suspect frames are sent to DFT."""
+
+    labels_per_round: int = Field(12, ge=1, le=100_000)
+    """Largest number of labels per round; training holds the derivatives of all labels in memory."""
+    audit_fraction: float = Field(0.05, ge=0, le=1)
+    """Share of the labels for frames drawn at random, which keeps error statistics unbiased."""
+    unphysical_quota: int = Field(2, ge=0, le=100_000)
+    """Largest number of frames per round that are unphysical but computable."""
+    uncertainty_power: float = Field(1.0, ge=0, le=4)
+    """A frame's distance to labelled frames is multiplied by its uncertainty to this power; 0 ignores uncertainty."""
+    near_duplicate_distance: float = Field(0.02, ge=0, lt=1)
+    """Frames closer than this to a labelled or selected frame are not sent; 1 is the typical distance of two frames of
+    that composition. The rest of the budget is then not spent."""
+
+
+class GateSettings(Settings):
+    """When a frame is trusted, suspect or discarded."""
+
+    force_tolerance_eV_per_A: float = Field(0.15, gt=0)
+    """Largest force error on any atom that you accept."""
+    confidence: float = Field(0.9, gt=0.5, lt=1)
+    """Fraction of trusted frames for which the tolerance must hold."""
+    discard_factor: float = Field(10.0, gt=1)
+    """Frames whose predicted force error exceeds this many tolerances are discarded instead of labelled."""
+    latent_quantile: float = Field(0.99, gt=0.5, le=1)
+    """Quantile of the latent distances of calibration frames; frames beyond it are suspect."""
+
+
+class PhysicsSettings(Settings):
+    """The physics check: a trajectory is stopped as soon as a frame is unphysical."""
+
+    min_distance_factor: float = Field(0.6, gt=0, lt=1)
+    """Shortest allowed distance as a fraction of the sum of covalent radii."""
+    uncomputable_distance_factor: float = Field(0.35, gt=0, lt=1)
+    """Frames with distances below this fraction are not sent to DFT."""
+    allow_dissociation: bool = False
+    """Set true for reactions: molecules may split, and molecules and clusters may merge."""
+    max_volume_ratio: float = Field(1.6, gt=1)
+    """Largest ratio to the starting volume, up or down, of a periodic cell and of the volume occupied by atoms."""
+    max_temperature_ratio: float = Field(5.0, gt=1)
+    """Largest ratio of the kinetic temperature to the thermostat's temperature."""
+    max_temperature_K: float = Field(10000.0, gt=0, le=1e5)
+    """Largest thermostat temperature. Hotter matter is a plasma, which neither model nor labels describe (at 100,000 K
+    every atom is ionised)."""
+    max_energy_change_eV_per_atom: float = Field(1.0, gt=0)
+    """Largest change of the potential energy from the start, per mobile atom, in addition to thermal energy (3 kT at
+    the thermostat's temperature). Raise it for strongly exothermic reactions."""
+    max_nve_drift_eV_per_atom_ps: float = Field(0.002, gt=0)
+    """Largest drift of the total energy in a run without thermostat; stable runs drift by less than 0.0002."""
 
 
 class OutlierSettings(Settings):

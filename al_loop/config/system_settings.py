@@ -1,15 +1,76 @@
-"""Starting structures."""
+"""The ``systems`` block: starting structures, their frames and their initial magnetic moments."""
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final, Literal
 
+import numpy as np
+from ase import Atoms
 from pydantic import Field, field_validator, model_validator
 
-from al_loop.config.ensembles import Ensemble
-from al_loop.config.frame_index import Frames, parse_frames
-from al_loop.config.generator_settings import AdsorbateSettings, GeneratorSettings, InterfaceSettings
-from al_loop.config.moments import Moments
+from al_loop.config.generator_settings import GeneratorSettings
+from al_loop.errors import InputError
 from al_loop.utils.paths import printable
 from committee.settings import Settings
+
+Frames = int | str
+"""An index or the text of a slice, counted as Python and ASE do: 0, -1, "2:8", "::10"."""
+_INDEX: Final = re.compile(r"\s*-?\d{1,9}\s*")
+_SLICE: Final = re.compile(r"\s*(-?\d{1,9})?\s*:\s*(-?\d{1,9})?\s*(?::\s*(-?\d{1,9})?\s*)?")
+Moments = dict[str, float] | tuple[float, ...]
+Ensemble = Literal["nve", "langevin", "bussi", "npt", "relax"]
+
+
+def parse_frames(frames: Frames) -> int | slice:
+    """Return an index or a slice.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    if isinstance(frames, int):
+        return frames
+    if _INDEX.fullmatch(frames):
+        return int(frames)
+    found = _SLICE.fullmatch(frames)
+    bounds = [None if bound is None else int(bound) for bound in found.groups()] if found else []
+    if not bounds or bounds[2] == 0:
+        raise ValueError(f'received {frames!r}, expected an index such as 0 or -1, or a slice such as "2:8" or "::10"')
+    return slice(*bounds)
+
+
+def set_moments(atoms: Atoms, moments: Mapping[str, float] | Sequence[float] | None) -> None:
+    """Set the initial magnetic moments of a structure; with None it keeps those of its file.
+
+    Args:
+        atoms: the structure, changed in place.
+        moments: µB, by element (0 for all others) or for each atom in the file's order.
+
+    Raises:
+        InputError: the structure lacks an element, or the number of moments differs from the number of atoms.
+    """
+    if moments is None:
+        return
+    if isinstance(moments, Mapping):
+        absent = sorted(set(moments) - set(atoms.symbols))
+        if absent:
+            raise InputError(
+                f"received moments for {', '.join(absent)}, expected elements of the structure: "
+                f"{', '.join(sorted(set(atoms.symbols)))}"
+            )
+        _set(atoms, [moments.get(symbol, 0.0) for symbol in atoms.symbols])
+        return
+    if len(moments) != len(atoms):
+        raise InputError(
+            f"received {len(moments)} moments, expected {len(atoms)}: one for each atom of the file (a supercell "
+            "repeats them), or one for each element, such as {Fe: 2.2}"
+        )
+    _set(atoms, moments)
+
+
+def _set(atoms: Atoms, moments: Sequence[float]) -> None:
+    atoms.set_initial_magnetic_moments(None)  # ASE does not replace vectors by numbers
+    atoms.set_initial_magnetic_moments(np.array(moments))
 
 
 class SystemSettings(Settings):
@@ -57,14 +118,3 @@ class SystemSettings(Settings):
         if isinstance(data, dict) and not data.get("name") and isinstance(data.get("file"), str):
             return {**data, "name": printable(Path(data["file"]).stem)}
         return data
-
-    def relative_to(self, base: Path) -> "SystemSettings":
-        """Return a copy whose file paths are resolved relative to a folder."""
-        variants = tuple(tuple(_resolved(generator, base) for generator in variant) for variant in self.variants)
-        return self.model_copy(update={"file": (base / self.file.expanduser()).resolve(), "variants": variants})
-
-
-def _resolved(generator: GeneratorSettings, base: Path) -> GeneratorSettings:
-    if not isinstance(generator, (InterfaceSettings, AdsorbateSettings)) or generator.file is None:
-        return generator
-    return generator.model_copy(update={"file": (base / generator.file.expanduser()).resolve()})

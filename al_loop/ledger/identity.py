@@ -4,6 +4,7 @@ A campaign and its database each have a random id: the ledger holds both, and so
 Nothing is read or written before they agree.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,8 @@ from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.connection import without_credentials
 from al_loop.ledger.store import shared_server
-from al_loop.utils.campaign_folder import LEDGER
-from al_loop.utils.folder_check import Remains, check_remains, has_database
-from al_loop.utils.foreign_input import reading
+from al_loop.utils.campaign_folder import LEDGER, Remains, check_remains, has_database
+from al_loop.utils.foreign_input import reading, reason_of
 from dft_interfaces.files.atomic_write import write_whole
 from dft_interfaces.files.sealed_json import sealed, unsealed
 
@@ -74,6 +74,13 @@ def _parsed(folder: Path) -> Identity | None:
             text = path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if os.path.lexists(path):
+                raise
+            raise InputError(
+                f"folder: {folder} cannot be used ({reason_of(error)}); correct `folder`, or the permissions of the "
+                "folders above it"
+            ) from error
         return Identity.model_validate(unsealed(text))
 
 

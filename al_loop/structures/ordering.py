@@ -41,16 +41,11 @@ class _Group:
 
 
 def ordered_cells(path: Path, supercell: tuple[int, int, int], number: int) -> list[Atoms]:
-    """Make ordered cells of a disordered CIF; the result is reproducible.
+    """Make a number of ordered cells of a disordered CIF, repeated first; the result is reproducible.
 
     Atoms are placed at random on the sites of the supercell by its occupancies, never two on sites that are too close.
     Of symmetry-equivalent cells one is kept. If pymatgen finds oxidation states, the cells with the lowest
     electrostatic energy come first; otherwise they are a random choice.
-
-    Args:
-        path: of the file.
-        supercell: repeats of its cell, before ordering.
-        number: how many cells.
 
     Raises:
         InputError: the file is no CIF or an ordered one, pymatgen is missing, the occupancies give no whole atoms in

@@ -8,16 +8,15 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 
-from al_loop.config.frame_index import Frames
+from al_loop.config.explore_settings import HoldOutSettings
 from al_loop.config.generator_settings import AdsorbateSettings, InterfaceSettings
-from al_loop.config.moments import set_moments
-from al_loop.config.system_settings import SystemSettings
+from al_loop.config.system_settings import Frames, SystemSettings, set_moments
 from al_loop.errors import InputError
 from al_loop.files.structures import ChosenFrames, choose_frames
 from al_loop.frames.constraints.building import repeated, resolved
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.structures.generators import apply_variant
-from al_loop.structures.generators.size import check_size
+from al_loop.structures.generators.cells import check_size
 from al_loop.structures.ordering import ordered_cells
 from al_loop.utils.paths import check_source
 
@@ -44,12 +43,7 @@ class SystemStructure:
 
 @dataclass(frozen=True)
 class LoadedStructure:
-    """A starting structure of exploration, before variants.
-
-    Attributes:
-        name: in trajectories and the report.
-        atoms: with ``charge`` and, if given, ``spin`` in ``atoms.info``, and initial moments.
-    """
+    """A starting structure before variants: ``charge`` and, if given, ``spin`` in ``atoms.info``, and moments."""
 
     name: str
     atoms: Atoms
@@ -111,6 +105,16 @@ def structure_count(system: SystemSettings) -> int:
     if system.ordered is not None:
         return system.ordered
     return len(_chosen(system).numbers) if isinstance(system.frames, str) else 1
+
+
+def held_out_labels(held: HoldOutSettings) -> int:
+    """Return how many labels of a campaign are held out.
+
+    Raises:
+        InputError: as ``read_system``.
+    """
+    apart = sum(map(structure_count, held.never_trained))
+    return held.test_frames + held.calibration_frames + held.never_trained_frames * apart
 
 
 def as_configured(system: SystemSettings, structure: SystemStructure) -> Atoms:

@@ -1,13 +1,15 @@
-"""Open a model: a checkpoint, or the served model of a campaign."""
+"""A foundation or a model as a caller names it: settings, a checkpoint, or the served model of a campaign."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from al_loop.config import Config, PhysicsSettings
+from al_loop.config.foundation_names import foundation_name, open_weights, unknown_model
+from al_loop.config.keys import nearest
 from al_loop.errors import InputError
 from al_loop.ledger.identity import check_folder, existing_campaign
-from al_loop.tools.foundation_argument import Foundation, FoundationArgument, parse_foundation
 from al_loop.utils.campaign_folder import MODELS, inside
 from al_loop.utils.foreign_input import reading
 from committee.backbones import load_backbone
@@ -15,29 +17,102 @@ from committee.backbones.contract import Backbone
 from committee.checkpoint import check_content, load
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
+from committee.settings import (
+    CalculatorSettings,
+    FairchemSettings,
+    FoundationSettings,
+    OpenFoundationSettings,
+    SevenNetSettings,
+)
 
+Foundation = FoundationSettings
+FoundationArgument = str | Path | Foundation
+"""A word as on the command line, a campaign's YAML file, or settings."""
+FORMS = "sevennet:MODEL, sevennet:MODEL:FIDELITY, fairchem:MODEL:TASK, or the YAML file of a campaign"
+_TASKS: tuple[str, ...] = get_args(FairchemSettings.model_fields["task_name"].annotation)
 YAML = (".yaml", ".yml")
 _NOT_BY_NAME = "load it yourself"  # in the message about a foundation whose weights the checkpoint does not name
 
 
+def parse_foundation(foundation: FoundationArgument, device: Literal["cpu", "cuda"] = "cpu") -> Foundation:
+    """Read ``sevennet:7net-0``, ``sevennet:7net-mf-0:PBE``, ``fairchem:/path.pt:omat`` or a campaign's YAML file.
+
+    From a campaign's file the ``foundation`` block is taken, which is how a calculator is named; settings are returned
+    as they are.
+
+    Raises:
+        InputError: none of these, an unknown model or task, or a campaign's file that is not valid.
+    """
+    if not isinstance(foundation, str | Path):
+        return foundation
+    text = str(foundation)
+    if text.endswith((".yaml", ".yml")):
+        from al_loop.config.file import read_config
+
+        named = read_config(Path(text)).foundation
+        dotted, model = open_weights(named)
+        unknown = unknown_model(model)
+        if unknown is not None:
+            raise InputError(f"{text}: {dotted}.model: {unknown}")
+        return named
+    kind, _, rest = text.partition(":")
+    with reading(f"--foundation: {text!r}", f"expected {FORMS}"):
+        if kind == "sevennet" and rest:
+            return _sevennet(text, rest, device)
+        if kind == "fairchem" and rest:
+            return _fairchem(text, rest, device)
+    raise InputError(f"--foundation: received {text!r}, expected {FORMS}")
+
+
+def title(foundation: Foundation) -> str:
+    """Return the name of a foundation for tables, as on the command line."""
+    if isinstance(foundation, CalculatorSettings):
+        return f"calculator:{foundation.import_path}"
+    return ":".join(filter(None, (foundation.kind, foundation_name(foundation), foundation.mode)))
+
+
+def _sevennet(text: str, rest: str, device: Literal["cpu", "cuda"]) -> SevenNetSettings:
+    model, fidelity = rest, None
+    if not Path(rest).is_file() and ":" in rest:
+        model, _, fidelity = rest.rpartition(":")
+    settings = SevenNetSettings(kind="sevennet", model=model, fidelity=fidelity or None, device=device)
+    _check_model(text, settings)
+    return settings
+
+
+def _fairchem(text: str, rest: str, device: Literal["cpu", "cuda"]) -> FairchemSettings:
+    model, _, task = rest.rpartition(":")
+    if not model or task not in _TASKS:
+        raise InputError(
+            f"--foundation: received {text!r}, expected fairchem:MODEL:TASK with one of the tasks {', '.join(_TASKS)}"
+            f"{nearest(task, _TASKS)}"
+        )
+    settings = FairchemSettings.model_validate(
+        {"kind": "fairchem", "model": model, "task_name": task, "device": device}
+    )
+    _check_model(text, settings)
+    return settings
+
+
+def _check_model(text: str, settings: OpenFoundationSettings) -> None:
+    unknown = unknown_model(settings)
+    if unknown is not None:
+        raise InputError(f"--foundation {text}: {unknown}")
+
+
 @dataclass(frozen=True)
 class OpenedModel:
-    """A committee and the limits of its physics check.
-
-    Attributes:
-        potential: the committee.
-        physics: limits of the physics check.
-    """
+    """A committee and the limits of its physics check."""
 
     potential: CommitteePotential
     physics: PhysicsSettings
 
 
 def open_model(model: Path, foundation: FoundationArgument | None = None) -> OpenedModel:
-    """Open a model.
+    """Open a checkpoint's folder, or the model that a campaign's YAML serves.
 
     Args:
-        model: a checkpoint's folder, or a campaign's YAML, whose served model and physics are taken.
+        model: the folder or the file.
         foundation: as for ``al-loop predict``; by default the campaign's, or by name where its weights come with a
             package.
 
@@ -58,15 +133,10 @@ def open_model(model: Path, foundation: FoundationArgument | None = None) -> Ope
 def open_served(
     config: Config, foundation: Foundation | None = None, *, config_file: Path | str = "CONFIG"
 ) -> OpenedModel:
-    """Open the model that a campaign serves, with its physics.
-
-    Args:
-        config: the campaign.
-        foundation: under the checkpoint; by default the campaign's.
-        config_file: how a message calls the config's file.
+    """Open the model that a campaign serves, with its physics, by default on the campaign's foundation.
 
     Raises:
-        InputError: no campaign, or it has not promoted a model yet.
+        InputError: no campaign, or it has not promoted a model yet; ``config_file`` is how a message calls its file.
         FoundationError: a foundation that cannot be loaded.
     """
     folder = served_checkpoint(config, config_file=config_file)
@@ -80,10 +150,6 @@ def open_served(
 
 def served_checkpoint(config: Config, *, config_file: Path | str = "CONFIG") -> Path | None:
     """Return the folder of the served model's checkpoint, None before the first promotion.
-
-    Args:
-        config: the campaign.
-        config_file: how a message calls the config's file.
 
     Raises:
         InputError: no campaign was ever started in the folder, its ledger is another campaign's, or the checkpoint is
@@ -106,11 +172,7 @@ def served_checkpoint(config: Config, *, config_file: Path | str = "CONFIG") -> 
 
 
 def open_checkpoint(folder: Path, backbones: Iterable[Backbone | None]) -> CommitteePotential:
-    """Open a checkpoint on the first foundation that it was trained on.
-
-    Args:
-        folder: of the checkpoint.
-        backbones: foundations to try in turn; None for the one that the checkpoint names itself.
+    """Open a checkpoint on the first of the foundations that it was trained on; None is the one that it names itself.
 
     Raises:
         InputError: no checkpoint, or one that was trained on none of them.

@@ -40,13 +40,7 @@ def reading(what: object, remedy: str) -> Iterator[None]:
 def each_read(items: Iterator[T], what: Callable[[int], object], remedy: str) -> Iterator[T]:
     """Yield the items of a foreign reader; a failure of the reader, but not of the consumer, is an ``InputError``.
 
-    Args:
-        items: of the reader.
-        what: function from the index of an item to the beginning of the message.
-        remedy: what to do next, a sentence without its full stop.
-
-    Raises:
-        InputError: as ``reading``.
+    As ``reading``, with a function from the index of an item to the beginning of the message.
     """
     number, end = 0, object()
     while True:

@@ -21,13 +21,8 @@ def as_paths(given: Paths) -> list[Path]:
 def check_source(named: str, path: Path, remedy: str) -> None:
     """Check that a path is a readable regular file: a pipe may block, and a device has no end.
 
-    Args:
-        named: beginning of the message, with the path.
-        path: the file.
-        remedy: what to do next, a sentence without its full stop.
-
     Raises:
-        InputError: it does not exist, is a folder, a pipe or a device, or may not be read.
+        InputError: ``named`` does not exist, is a folder, a pipe or a device, or may not be read; with the remedy.
     """
     with reading(named, remedy):
         if not path.exists():
@@ -42,12 +37,7 @@ def check_source(named: str, path: Path, remedy: str) -> None:
 
 
 def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Check that a result file can be written and does not overwrite an input.
-
-    Args:
-        option: of the command line, such as ``--output``.
-        path: the file.
-        inputs: files that the command reads.
+    """Check that a result file, given by an option, can be written and overwrites no input.
 
     Raises:
         InputError: it is an input, a folder, a pipe or a device, it or its folder is not writable, or its folder does
@@ -71,11 +61,7 @@ def check_target(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def check_target_folder(option: str, path: Path) -> None:
-    """Check that a folder can be created or written to.
-
-    Args:
-        option: of the command line, such as ``--to``.
-        path: the folder, which need not exist.
+    """Check that a folder, given by an option, can be created or written to.
 
     Raises:
         InputError: the path is a file, or the folder, or its nearest existing parent, is not writable.
@@ -96,10 +82,6 @@ def printable(name: str) -> str:
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
     """Turn an invalid path, a full disk or a missing permission into one ``InputError``.
-
-    Args:
-        option: of the command line, such as ``--output``.
-        path: the file that the block writes.
 
     Raises:
         InputError: "OPTION: PATH cannot be written (why); choose another place".

@@ -1,5 +1,6 @@
-"""Progress of stages: a bar on the terminal, a line in the log, or nothing."""
+"""Progress of stages: a bar on the terminal, a line in the log, or nothing; and sentences on what was left out."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,11 +12,17 @@ from rich.progress import Progress as Bars
 
 from al_loop.utils.event_log import EventLog
 
+Notify = Callable[[str], object]
+"""Called with each sentence, before anything is computed."""
 Advance = Callable[[int], object]
 """Called with the number of newly finished units (frames, labels, epochs)."""
-
 Announce = Callable[[str], object]
 """Called with the name of the part of the work that begins."""
+
+
+def log_note(sentence: str) -> None:
+    """Write a sentence to the log ``al_loop``, which Python shows on standard error."""
+    logging.getLogger("al_loop").warning("%s", sentence)
 
 
 def show_nothing(_done: int | str) -> None:

@@ -38,7 +38,7 @@ def correct(
     distance = None
     if metric is not None:
         distance = metric(features, evaluation.atomic_numbers)
-        mean = mean * switching_function(distance, settings.fade_onset, settings.fade_end)
+        mean = mean * switching_function(distance, settings.switch_start, settings.switch_end)
     with torch.no_grad():
         values, slopes = heads(features, rows)
         deviations = values - values.mean(0)

@@ -87,7 +87,7 @@ class CommitteeHead(nn.Module):
         mean = self.heads.mean_value(features, self.heads.rows(numbers))
         if self.metric is not None:
             mean = mean * switching_function(
-                self.metric(features, numbers), self.settings.fade_onset, self.settings.fade_end
+                self.metric(features, numbers), self.settings.switch_start, self.settings.switch_end
             )
         mine = torch.tensor([name == self.task_name for name in data["dataset"]], device=mean.device)
         return mean * mine[data["batch"]] / self.rmsd

@@ -11,7 +11,7 @@ from committee.settings import TrainingSettings
 
 def is_exact(n_atoms: int, settings: TrainingSettings) -> bool:
     """Whether the tangents of a frame cover every coordinate, also if random directions would cost as much."""
-    return n_atoms <= settings.exact_up_to_atoms or settings.sketch_directions >= 3 * n_atoms
+    return n_atoms <= settings.exact_up_to_atoms or settings.random_directions >= 3 * n_atoms
 
 
 def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArray[np.float32]:
@@ -30,4 +30,4 @@ def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArr
         return np.zeros((0, n_atoms, 3), dtype=np.float32)
     seed = int.from_bytes(hashlib.sha256(f"sketch {structure}".encode()).digest()[:8], "little")
     generator = np.random.default_rng(seed)
-    return generator.standard_normal((settings.sketch_directions, n_atoms, 3)).astype(np.float32)
+    return generator.standard_normal((settings.random_directions, n_atoms, 3)).astype(np.float32)

@@ -147,7 +147,7 @@ def dense_data(
     numbers = torch.as_tensor(np.concatenate(list(atomic_numbers)))
     sizes = torch.tensor([len(entry.features) for entry in tangents])
     leaf = features.double().requires_grad_()
-    fades = switching_function(metric(leaf, numbers), committee.fade_onset, committee.fade_end)
+    fades = switching_function(metric(leaf, numbers), committee.switch_start, committee.switch_end)
     fade_gradients = torch.autograd.grad(fades.sum(), leaf)[0].float()
     energies = torch.tensor([target.energy_eV for target in targets], dtype=torch.float32)
     starts = torch.cumsum(sizes, 0) - sizes

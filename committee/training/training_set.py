@@ -116,7 +116,7 @@ class TrainingSet:
         features, numbers = torch.as_tensor(self._features()), torch.as_tensor(self._numbers())
         with torch.no_grad():
             fades = switching_function(
-                latent.metric()(features.double(), numbers), committee.fade_onset, committee.fade_end
+                latent.metric()(features.double(), numbers), committee.switch_start, committee.switch_end
             )
             values = (heads.mean_value(features, heads.rows(numbers)) * fades).numpy()
         ends = np.cumsum([len(frame.atoms) for frame in self.frames])

@@ -20,9 +20,8 @@ from al_loop.stages.train.alignment import training_input
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.stages.train.other_labels import read_other_labels
 from al_loop.stages.train.residuals import Residuals
-from al_loop.tools.preflight.doctor import diagnose
-from al_loop.tools.preflight.findings import print_findings
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.doctor import diagnose, print_findings
+from al_loop.tools.preflight.label_notes import level_differences
 from al_loop.tools.preflight.load_config import load_config
 from committee.backbones import load_backbone
 from committee.errors import FoundationEvaluationError, StructureError, TrainingDataError
@@ -41,7 +40,7 @@ foundation: {{kind: sevennet}}
 systems: [{{file: start.xyz}}]
 explore: {{temperatures_K: [300]}}
 label: {{engine: {{engine: ase, calculator: ase.calculators.emt.EMT}}}}
-train: {{exact_up_to_atoms: 1, sketch_directions: 1}}
+train: {{exact_up_to_atoms: 1, random_directions: 1}}
 align: {align}
 """
 
@@ -176,8 +175,8 @@ def test_a_slip_stops_unless_the_user_knows_better(backbone, tmp_path):
     assert stop.startswith("The labels do not fit the foundation: ")
     assert "wrong sign" in stop
     assert "Hartree/bohr" in stop
-    assert "align.on_slip: warn" in stop
-    assert given.stop(config_of(tmp_path, "{on_slip: warn}").align, first=True) == ""
+    assert "align.on_unit_mismatch: warn" in stop
+    assert given.stop(config_of(tmp_path, "{on_unit_mismatch: warn}").align, first=True) == ""
 
 
 def write_labels(path, backbone, difference_eV, forces=1.0):

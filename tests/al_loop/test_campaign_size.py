@@ -57,7 +57,7 @@ NEVER: dict[str, tuple[str, dict[str, Any]]] = {
     "no learning": ("train", {"learning_rate": 1e-300}),
     "epochs": ("train", {"epochs": 10**15}),
     "weight": ("train", {"energy_weight": 1e300}),
-    "directions": ("train", {"sketch_directions": 10**9}),
+    "directions": ("train", {"random_directions": 10**9}),
     "members": ("committee", {"members": 10**9}),
     "channels": ("committee", {"hidden_channels": 10**9}),
     "test frames": ("hold_out", {"test_frames": 10**9}),

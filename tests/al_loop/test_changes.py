@@ -1,12 +1,11 @@
-"""What counts as a change of settings between two runs, also of different releases."""
+"""What counts as a change of settings between two runs."""
 
 import copy
 
 import pytest
 
-from al_loop.campaign import MAY_CHANGE
 from al_loop.config import Config
-from al_loop.config.changes import changes
+from al_loop.tools.preflight.starting import Change, changes
 
 SETTINGS = {
     "name": "test",
@@ -24,46 +23,17 @@ def told(edit, **settings):
     stored = Config.model_validate(copy.deepcopy(SETTINGS)).model_dump(mode="json")
     edit(stored)
     config = Config.model_validate({**copy.deepcopy(SETTINGS), **settings})
-    chosen = config.model_dump(mode="json", exclude_defaults=True)
-    return [str(change) for change in changes(stored, config.model_dump(mode="json"), chosen)]
+    return [str(change) for change in changes(stored, config.model_dump(mode="json"))]
 
 
 def test_the_same_settings():
     assert told(lambda stored: None) == []
 
 
-@pytest.mark.parametrize(
-    "forget",
-    [
-        lambda stored: stored["select"].pop("near_duplicate_distance"),
-        lambda stored: stored.pop("promote"),
-        lambda stored: stored["systems"][0].pop("ensemble"),
-        lambda stored: stored["label"]["limits"].clear(),
-        lambda stored: stored["label"].pop("retry"),
-        lambda stored: stored["label"]["engine"].pop("cores"),
-    ],
-)
-def test_a_setting_that_an_earlier_release_did_not_have_is_no_change_at_its_default(forget):
-    assert told(forget) == []
-
-
-def test_a_setting_that_an_earlier_release_did_not_have_counts_where_it_is_set():
-    assert told(lambda stored: stored["train"].pop("epochs")) == ["train.epochs (was not set, is 50)"]
-    assert told(lambda stored: stored.pop("train")) == ["train.epochs (was not set, is 50)"]
-    assert told(lambda stored: stored["systems"][1].pop("ensemble")) == ["systems[1].ensemble (was not set, is npt)"]
-    assert told(lambda stored: stored["label"]["engine"].pop("arguments")) == ["label.engine.arguments.a"]
-
-
-def test_a_setting_that_a_release_removed_is_named():
-    def older(stored):
-        stored["select"]["wishes"] = 3
-        stored["label"]["engine"]["arguments"]["b"] = 2
-        stored["magic"] = {"on": True}
-
-    assert told(older) == [
-        "label.engine.arguments.b",
-        "magic (was {'on': True}, unknown to this release)",
-        "select.wishes (was 3, unknown to this release)",
+def test_settings_of_another_engine_and_unset_ones_are_told_with_nothing():
+    assert told(lambda stored: stored["systems"][1].pop("ensemble")) == ["systems[1].ensemble (was nothing, is npt)"]
+    assert told(lambda stored: stored["label"]["engine"].update(basis="def2-svp")) == [
+        "label.engine.basis (was def2-svp, is nothing)"
     ]
 
 
@@ -77,9 +47,9 @@ def test_other_values_are_told_with_both():
     assert told(lambda stored: stored["label"].update(queue={"x": 1})) == ["label.queue"]
 
 
-def test_the_distance_of_an_earlier_releases_probe_frames_does_not_stop_a_campaign():
-    """The default was 9.0 once; the stored probe frames and their answers are the same."""
-    found = told(lambda stored: stored["promote"].update(far_latent_distance=9.0))
-    assert len(found) == 1
-    assert found[0].startswith("promote.far_latent_distance")
-    assert found[0].startswith(MAY_CHANGE)
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [("stop", True), ("stop.labels", True), ("stops", False), ("label.engine.cores", True), ("label.engine", False)],
+)
+def test_what_may_change(key: str, allowed: bool) -> None:
+    assert Change(key, 1, 2).allowed is allowed

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.cli.errors import NO_ROOM, exit_code, guarded, logged_to
 from al_loop.config import Config, StoreSettings
-from al_loop.config.file import config_schema
-from al_loop.config.template import KINDS
+from al_loop.config.file import KINDS, config_schema
 from al_loop.errors import CampaignError, GuardStop, InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import RoundReport

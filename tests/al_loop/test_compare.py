@@ -16,8 +16,8 @@ from al_loop.cli import app
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.names import LabelKeys
-from al_loop.tools.compare_foundations import FoundationScore, _choose, compare_foundations
-from al_loop.tools.foundation_argument import parse_foundation, title
+from al_loop.tools.open_model import parse_foundation, title
+from al_loop.tools.single_steps.compare import FoundationScore, _choose, compare_foundations
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
 from committee.errors import FoundationError, StructureError, UnknownElementError
 
@@ -238,7 +238,7 @@ def test_what_a_foundation_refuses_names_it(labelled: Path, tmp_path: Path) -> N
 
 
 def test_a_frame_is_counted_from_the_beginning_of_the_file(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("al_loop.tools.compare_foundations.BATCH_ATOMS", 1)
+    monkeypatch.setattr("al_loop.tools.single_steps.compare.BATCH_ATOMS", 1)
     frames = read_labelled(labelled).frames
     frames[2].atoms.positions[1] = np.nan
     with pytest.raises(StructureError, match=r"sevennet:7net-0: Frame 2 has NaN"):

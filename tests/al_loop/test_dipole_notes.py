@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.tools.preflight.dipole_notes import dipole_notes
+from al_loop.tools.preflight.label_notes import dipole_notes
 from al_loop.tools.preflight.load_config import load_config
 
 CONFIG = """

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 from al_loop.cli import app
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.tools.preflight.doctor import check_campaign, diagnose
-from al_loop.tools.preflight.findings import Finding, print_findings
+from al_loop.tools.preflight.doctor import Finding, check_campaign, diagnose, print_findings
 from al_loop.tools.preflight.load_config import load_config
 from committee.errors import UnknownElementError
 

@@ -3,6 +3,7 @@
 import pytest
 
 from al_loop.errors import CampaignError, InputError
+from al_loop.ledger.identity import ID_NAME, read_identity
 from al_loop.utils.campaign_folder import LEDGER, LOCK_NAME, locked_folder
 
 
@@ -43,3 +44,11 @@ def test_other_errors_leave_everything(tmp_path):
         with locked_folder(tmp_path / "new"):
             raise CampaignError("a worker died")
     assert (tmp_path / "new" / LOCK_NAME).exists()
+
+
+def test_a_folder_that_cannot_exist_is_to_be_corrected_in_the_config(tmp_path):
+    with pytest.raises(InputError, match=r"^folder: .* cannot be used \(file name too long\); correct `folder`"):
+        read_identity(tmp_path / ("x" * 300))
+    (tmp_path / ID_NAME).mkdir()
+    with pytest.raises(InputError, match=r"which says to which campaign .* restore it, or move it away"):
+        read_identity(tmp_path)

@@ -12,7 +12,7 @@ from al_loop.cli import app
 from al_loop.cli.errors import BAD_INPUT
 from al_loop.config import file
 from al_loop.tools.preflight.load_config import load_config
-from al_loop.tools.single_steps.engine_argument import label_settings
+from al_loop.tools.single_steps.arguments import label_settings
 from al_loop.tools.validation.reference import StoredReference
 
 CONFIG = """name: copper

@@ -225,7 +225,10 @@ def test_refusals_name_what_to_do(files: Path) -> None:
         (("label", frames, "--engine", files / "none.yaml", "--to", files / "o.xyz"), "none.yaml"),
         (("train", files / "none.xyz", "--foundation", "sevennet:7net-0", "--to", to), "is not a file"),
         (("train", frames, "--foundation", "sevennet", "--to", to), "--foundation"),
-        (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--tolerance", "-1"), "--tolerance"),
+        *(
+            (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--tolerance", value), "--tolerance")
+            for value in ("-1", "0", "nan", "inf")
+        ),
         (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--energy-key", "E"), "--energy-key"),
         (("train", frames, "--foundation", "sevennet:7net-0", "--to", to, "--calibrate", frames), "not trained on"),
     ]:

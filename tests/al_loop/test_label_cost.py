@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from al_loop.tools.preflight.label_cost import LabelCost, label_cost
+from al_loop.tools.preflight.label_notes import LabelCost, label_cost
 from al_loop.tools.preflight.load_config import load_config
 from dft_interfaces.engines import build_engine
 

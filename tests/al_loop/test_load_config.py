@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.config import Config
-from al_loop.config.file import config_schema
+from al_loop.config.file import KINDS, config_schema, template_text
 from al_loop.config.strict_yaml import read_yaml
-from al_loop.config.template import KINDS, template_text
 from al_loop.errors import InputError
 from al_loop.tools.preflight.checks import check_elements
 from al_loop.tools.preflight.load_config import load_config
@@ -235,6 +234,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
     ),
     "no electrons left": ({"systems": [{"file": "methanol.xyz", "charge": 18}]}, ["systems[0].charge", "18 electrons"]),
     "no folder": ({"folder": ""}, ["folder: received nothing", "such as runs/"]),
+    "the root as folder": ({"folder": "/"}, ["folder: received '/', expected a folder of its own"]),
+    "the root in other words": ({"folder": "/x/.."}, ["folder: received '/x/..', expected a folder of its own"]),
+    "a URI of no database": ({"store.uri": "http://x"}, ["store.uri: received 'http://x', expected", "mongodb://host"]),
     "a folder too long for databases": (
         {"folder": "/" + "x" * 200 + "/" + "y" * 200},
         ["folder: received a path of 402 bytes", "at most 400"],
@@ -271,9 +273,9 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         ["label.queue: expected either partition"],
     ),
     "too much charge": ({"systems": [{"file": "methanol.xyz", "charge": 19}]}, ["systems[0].charge", "18 electrons"]),
-    "fade ends before it starts": (
-        {"committee.fade_end": 2.0},
-        ["committee.fade_end must be above fade_onset 3", "received 2"],
+    "a switching function that ends before it starts": (
+        {"committee.switch_end": 2.0},
+        ["committee.switch_end must be above switch_start 3", "received 2"],
     ),
     "distances the wrong way round": (
         {"physics.uncomputable_distance_factor": 0.7},

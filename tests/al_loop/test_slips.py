@@ -149,5 +149,5 @@ def test_a_change_is_dated_and_single_accidents_are_none(workers: str, slipped: 
 
 def test_what_to_do_depends_on_whether_the_labels_were_used() -> None:
     judged = CheckedLabels({}, "changed.", frozenset({"one", "two"}))
-    assert "align.on_slip: leave_out" in judged.remedy({"three"})
+    assert "align.on_unit_mismatch: leave_out" in judged.remedy({"three"})
     assert "1 of these labels were used in earlier rounds" in judged.remedy({"two", "three"})

@@ -167,7 +167,7 @@ def test_missing_folder_is_named(backbone, tmp_path):
     [
         lambda d: d["shifts"]["eV_per_atom"].update({"6": -1.0}),
         lambda d: d["provenance"].update(level_of_theory="CCSD(T)"),
-        lambda d: d["committee"].update(fade_onset=4.0),
+        lambda d: d["committee"].update(switch_start=4.0),
         lambda d: d["shifts"].update(residual_spread_eV_per_atom=float("nan")),
         lambda d: d.update(note="mine"),
         lambda d: d.pop("description_sha256"),

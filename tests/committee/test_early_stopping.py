@@ -103,6 +103,6 @@ def test_sketched_frames_are_judged_by_their_full_forces(backbone, frames, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("committee.training.train.fit_heads", spy)
         for limit in (32, 4):
-            settings = {"exact_up_to_atoms": limit, "sketch_directions": 5, "validation_fraction": 0.3, "epochs": 20}
+            settings = {"exact_up_to_atoms": limit, "random_directions": 5, "validation_fraction": 0.3, "epochs": 20}
             fit(backbone, frames, tmp_path, **settings)
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)

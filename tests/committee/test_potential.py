@@ -24,7 +24,7 @@ def faded(trained, structures) -> CommitteePotential:
     """The trained committee with the test structures inside the fade."""
     distances = np.concatenate([p.latent_distance for p in trained.predict(structures)])
     settings = trained.settings.model_copy(
-        update={"fade_onset": float(distances.min() / 2), "fade_end": float(distances.max() * 1.2)}
+        update={"switch_start": float(distances.min() / 2), "switch_end": float(distances.max() * 1.2)}
     )
     return CommitteePotential(
         trained.backbone, settings, trained.heads, trained.latent, trained.shifts, trained.provenance
@@ -71,7 +71,7 @@ def test_forces_are_the_gradient_of_the_mean_with_the_fade_on(faded, structures)
     for atoms in structures:
         prediction = faded.predict([atoms])[0]
         distances, settings = torch.tensor(prediction.latent_distance), faded.settings
-        factors = switching_function(distances, settings.fade_onset, settings.fade_end)
+        factors = switching_function(distances, settings.switch_start, settings.switch_end)
         assert ((factors > 0.01) & (factors < 0.99)).any()
         for i, axis in ((0, 0), (1, 2), (len(atoms) - 1, 1)):
             moved = [atoms.copy(), atoms.copy()]
@@ -191,7 +191,7 @@ def test_batches_of_any_size_agree_and_leave_the_structures_alone(faded, structu
 
 
 def test_far_away_only_the_foundation_is_left_but_the_spread_stays(trained, make_methanol):
-    settings = trained.settings.model_copy(update={"fade_onset": 1e-6, "fade_end": 2e-6})
+    settings = trained.settings.model_copy(update={"switch_start": 1e-6, "switch_end": 2e-6})
     gone = CommitteePotential(
         trained.backbone, settings, trained.heads, trained.latent, trained.shifts, trained.provenance
     )
@@ -215,8 +215,8 @@ def test_element_never_trained_on_is_left_to_the_foundation(trained):
         trained.provenance,
     )
     correction = correct(evaluation, trained.heads, metric_without_carbon.metric, trained.settings)
-    assert correction.distance[0] > trained.settings.fade_end
-    assert metric_without_carbon.predict([atoms])[0].latent_distance[0] > trained.settings.fade_end
+    assert correction.distance[0] > trained.settings.switch_end
+    assert metric_without_carbon.predict([atoms])[0].latent_distance[0] > trained.settings.switch_end
 
 
 def test_unknown_mode_is_refused(trained, structures):

@@ -16,7 +16,7 @@ from committee.training.training_frame import TrainingFrame
 from committee.training.training_set import TrainingSet
 
 # An early, wide fade, so that training atoms lie inside it.
-COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, prior_scale_eV=0.1, fade_onset=0.05, fade_end=2.0)
+COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, prior_scale_eV=0.1, switch_start=0.05, switch_end=2.0)
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from committee.training.train import train
 from committee.training.training_frame import TrainingFrame
 from committee.training.training_set import TrainingSet
 
-SKETCHED = TrainingSettings(exact_up_to_atoms=4, sketch_directions=12)
-COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, fade_onset=0.5, fade_end=3.0)
+SKETCHED = TrainingSettings(exact_up_to_atoms=4, random_directions=12)
+COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, switch_start=0.5, switch_end=3.0)
 
 
 def test_frames_are_sketched_above_the_threshold_and_where_it_saves_something(make_crystal):
     atoms = make_crystal(0)
     assert sketch_of(atoms, "a", TrainingSettings(exact_up_to_atoms=8)).shape == (0, 8, 3)
     assert sketch_of(atoms, "a", SKETCHED).shape == (12, 8, 3)
-    assert is_exact(8, TrainingSettings(exact_up_to_atoms=4, sketch_directions=24))
+    assert is_exact(8, TrainingSettings(exact_up_to_atoms=4, random_directions=24))
 
 
 def test_a_structure_always_has_the_same_directions(make_crystal):
@@ -83,7 +83,7 @@ def test_changed_settings_never_reuse_the_other_kind(backbone, make_crystal, tmp
 
 @pytest.mark.parametrize("loss", ["huber", "likelihood"])
 def test_other_losses_refuse_sketched_frames(backbone, make_crystal, make_frames, tmp_path, loss):
-    training = TrainingSettings(exact_up_to_atoms=4, sketch_directions=12, loss=loss)
+    training = TrainingSettings(exact_up_to_atoms=4, random_directions=12, loss=loss)
     with pytest.raises(TrainingDataError, match=r"8 atoms.*exact_up_to_atoms = 4.*set loss to squared"):
         _train(backbone, make_frames([make_crystal(0)]), training, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -92,7 +92,7 @@ def test_other_losses_refuse_sketched_frames(backbone, make_crystal, make_frames
 def test_sketched_and_exact_frames_train_together(backbone, make_crystal, make_methanol, make_frames, tmp_path):
     frames = make_frames([make_methanol(i) for i in range(8)] + [make_crystal(i) for i in range(8)])
     held_out = make_frames([make_methanol(i) for i in range(70, 75)] + [make_crystal(i) for i in range(70, 75)])
-    mixed = TrainingSettings(epochs=150, exact_up_to_atoms=6, sketch_directions=12)
+    mixed = TrainingSettings(epochs=150, exact_up_to_atoms=6, random_directions=12)
     errors = [
         _force_mae(_train(backbone, frames, training, tmp_path), held_out)
         for training in (TrainingSettings(epochs=150), mixed)

@@ -35,15 +35,15 @@ def test_labels_that_do_not_fit_the_foundation_stop_until_that_is_confirmed(smal
     said = run(campaign, 3)
     assert "Functional: engine ase does not name one" in said
     assert "the forces are in Ry/bohr" in said
-    assert "align.on_slip: warn" in said
+    assert "align.on_unit_mismatch: warn" in said
     assert not list(campaign.folder.glob("models/*"))
     assert any("Ry/bohr" in message for message in events(campaign, "alignment"))
 
-    change(campaign, align={"on_slip": "warn"})
+    change(campaign, align={"on_unit_mismatch": "warn"})
     assert "align.accept_residual_spread_eV_per_atom" in run(campaign, 3)
     assert not list(campaign.folder.glob("models/*"))
 
-    change(campaign, align={"on_slip": "warn", "accept_residual_spread_eV_per_atom": 50.0})
+    change(campaign, align={"on_unit_mismatch": "warn", "accept_residual_spread_eV_per_atom": 50.0})
     run(campaign, 0)
     assert len(campaign.status()["rounds"]) == 1
     noted = events(campaign, "level of theory")

@@ -238,6 +238,21 @@ def many_labelled(path: Path, count: int) -> Path:
     return path
 
 
+def test_labels_too_few_to_compare_are_imported_and_that_is_said(
+    config, store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", str(store.uri))
+    with open_ledger(store, tmp_path, "second") as ledger:
+        ledger.start_campaign({"level_of_theory": {"fingerprint": LEVEL, "summary": "emt"}})
+        for count, options, said in ((2, ["--no-check"], False), (3, [], True), (4, [], False)):
+            path = many_labelled(tmp_path / f"{count}.extxyz", count)
+            words = ["import", str(tmp_path / "c.yaml"), str(path), "--level", "engine", *options]
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+            assert ("3 labels are too few to compare with the foundation" in result.output) is said
+        assert ledger.waiting().labels == 4
+
+
 def test_an_import_that_was_killed_is_told_and_completed(
     config, store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,7 @@ def test_fault_engine_changes(small_campaign, tmp_path):
     assert "Hartree/Å" in said
     assert not list(campaign.folder.glob("models/*"))
 
-    small_campaign(**blocks, align={"on_slip": "leave_out"}).run()
+    small_campaign(**blocks, align={"on_unit_mismatch": "leave_out"}).run()
     found = outcome(campaign)
     assert (len(found["trained"]), len(found["held_out"]), len(found["failed"])) == (3, 14, 6)
     kept = {**found["trained"], **found["held_out"]}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from al_loop.campaign import Campaign, _description
+from al_loop.campaign import Campaign
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.ledger import Ledger, campaign_lease, identity, open_ledger
@@ -23,6 +23,7 @@ from al_loop.ledger.identity import ID_NAME, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
 from al_loop.tools.exchange.campaign_files import import_labels
 from al_loop.tools.exchange.harvest import harvest
+from al_loop.tools.preflight.starting import stored_settings
 from al_loop.utils.campaign_folder import LEDGER, locked_folder
 from dft_interfaces.levels.level_of_theory import LevelOfTheory
 
@@ -60,7 +61,7 @@ def running(asked: Config, *, go_on_here: bool = False, lease_s: float = LEASE_S
     """What ``Campaign.run`` does around its rounds."""
     identity.check_folder(asked)
     with locked_folder(asked.folder), open_ledger(asked.store, asked.folder, asked.name) as ledger:
-        description = _description(asked, "a" * 64, LevelOfTheory("emt", "EMT"))
+        description = stored_settings(asked, "a" * 64, LevelOfTheory("emt", "EMT"))
         known = Campaign(asked)._begin(ledger, description, go_on_here=go_on_here)
         private = shared_server(asked.store) is None
         with leased(

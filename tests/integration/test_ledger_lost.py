@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from al_loop.campaign import Campaign, _description
+from al_loop.campaign import Campaign
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import DatabaseLostError, InputError
 from al_loop.ledger import open_ledger
-from al_loop.ledger.identity import start_campaign
 from al_loop.ledger.private_server import held_server, private_server
 from al_loop.ledger.store import shared_server
+from al_loop.tools.preflight.starting import stored_settings
 from al_loop.tools.workers.worker_pool import WorkerPool
 from al_loop.utils.campaign_folder import LOGS
 from al_loop.utils.event_log import EventLog
@@ -102,7 +102,7 @@ def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperatur
 
 def begin(campaign: Config, weights: str = "a" * 64) -> None:
     with open_ledger(campaign.store, campaign.folder, campaign.name) as ledger:
-        Campaign(campaign)._begin(ledger, _description(campaign, weights, LevelOfTheory("gpaw", "PBE")))
+        Campaign(campaign)._begin(ledger, stored_settings(campaign, weights, LevelOfTheory("gpaw", "PBE")))
 
 
 def test_one_name_in_two_folders_of_one_database(store: StoreSettings, tmp_path: Path) -> None:
@@ -122,33 +122,6 @@ def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings
         begin(config(tmp_path / "run", store, "/old/place/model.pth"), weights="b" * 64)
     with pytest.raises(InputError, match=r"other settings: explore\.temperatures_K\. Set them back"):
         begin(config(tmp_path / "run", store, "/new/place/model.pth", temperature_K=400.0))
-
-
-def test_a_campaign_of_an_earlier_release_goes_on_at_the_defaults_of_what_is_new(
-    store: StoreSettings, tmp_path: Path
-) -> None:
-    campaign = config(tmp_path / "run", store)
-    older = _description(campaign, "a" * 64, LevelOfTheory("gpaw", "PBE"))
-    for block, key in (("select", "near_duplicate_distance"), ("gate", "latent_quantile"), ("explore", "ramp_to_K")):
-        del older[block][key]
-    del older["promote"], older["systems"][0]["variants"], older["systems"][0]["ensemble"]
-    with open_ledger(store, campaign.folder, campaign.name) as ledger:
-        start_campaign(ledger, campaign, older)
-    begin(campaign)
-    changed = campaign.model_copy(update={"gate": campaign.gate.model_copy(update={"latent_quantile": 0.5})})
-    with pytest.raises(InputError, match=r"other settings: gate\.latent_quantile \(was not set, is 0\.5\)\. Set"):
-        begin(changed)
-
-
-def test_a_setting_that_a_release_removed_is_named(store: StoreSettings, tmp_path: Path) -> None:
-    campaign = config(tmp_path / "run", store)
-    older = _description(campaign, "a" * 64, LevelOfTheory("gpaw", "PBE"))
-    older["select"]["wishes"] = 3
-    with open_ledger(store, campaign.folder, campaign.name) as ledger:
-        start_campaign(ledger, campaign, older)
-    words = r"select\.wishes \(was 3, unknown to this release\).* with the release that started it"
-    with pytest.raises(InputError, match=words):
-        begin(campaign)
 
 
 def test_an_empty_variable_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

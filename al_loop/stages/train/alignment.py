@@ -7,7 +7,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from al_loop.config import Config, OutlierSettings
-from al_loop.config.align_settings import AlignSettings
+from al_loop.config.settings import AlignSettings
 from al_loop.errors import InputError
 from al_loop.files.labels.counts import LabelCounts
 from al_loop.records import LabelledFrame
@@ -55,10 +55,11 @@ class TrainingInput:
             align: the limits.
             first: nothing was trained yet; only then the spread counts, since later frames are farther off.
         """
-        if self.mismatches and align.on_slip != "warn":
+        if self.mismatches and align.on_unit_mismatch != "warn":
             return (
                 f"{' '.join(self.mismatches)} Nothing was trained. Fix the engine and start again in another folder "
-                "(for a file of other labels: fix the file), or set align.on_slip: warn if the labels are right."
+                "(for a file of other labels: fix the file), or set align.on_unit_mismatch: warn if the labels are "
+                "right."
             )
         return self._objection(align.accept_residual_spread_eV_per_atom) if first else ""
 

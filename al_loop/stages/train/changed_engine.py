@@ -36,15 +36,15 @@ class CheckedLabels:
             used: frame ids of earlier rounds' labels that are not marked as outliers.
         """
         sound = "Others agree with the model as they are, so the engine has changed while the campaign ran."
-        right = "or set align.on_slip: warn if the labels are right."
+        right = "or set align.on_unit_mismatch: warn if the labels are right."
         if trained := self.mismatched & set(used):
             return (
                 f"{sound} {len(trained)} of these labels were used in earlier rounds. Fix the engine and start again "
                 f"in another folder with the correct labels (`al-loop export`, `al-loop import`), {right}"
             )
         return (
-            f"{sound} Nothing was trained on them. Fix the engine and run the same command with align.on_slip: "
-            f"leave_out, which continues without these labels; {right}"
+            f"{sound} Nothing was trained on them. Fix the engine and run the same command with "
+            f"align.on_unit_mismatch: leave_out, which continues without these labels; {right}"
         )
 
 
@@ -109,13 +109,13 @@ def check_round(
         made: frame id -> time and worker of its label.
         served: the model that was served when the round began.
     """
-    on_slip = config.align.on_slip
-    checked = check_labels(frames, served, config.label.outliers, made, mismatches=on_slip != "warn")
+    on_unit_mismatch = config.align.on_unit_mismatch
+    checked = check_labels(frames, served, config.label.outliers, made, mismatches=on_unit_mismatch != "warn")
     here = {frame.frame_id for frame in frames if frame.round == round_}
     marked = {key: why for key, why in checked.reasons.items() if key in here}
     if not checked.change or not checked.mismatched & (here | set(used)):  # others are excluded already
         return CheckedRound(marked)
-    ends = bool(checked.mismatched & set(used)) or on_slip == "stop"
+    ends = bool(checked.mismatched & set(used)) or on_unit_mismatch == "stop"
     stop = f"Round {round_}: {checked.change} {checked.remedy(used)}" if ends else ""
     return CheckedRound(marked, checked.change, stop)
 

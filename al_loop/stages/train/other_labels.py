@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from al_loop.config.align_settings import OtherLabelsSettings
+from al_loop.config.settings import OtherLabelsSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.isolated_atoms import atom_energies

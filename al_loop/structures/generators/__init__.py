@@ -19,12 +19,9 @@ class _Generator(Protocol):
 
 def _generators() -> dict[str, _Generator]:
     """Generators by kind, imported on first use, since `ase.build` takes half a second."""
-    from al_loop.structures.generators.adsorbate import adsorbate
-    from al_loop.structures.generators.box import box
-    from al_loop.structures.generators.cells import rattle, strain, supercell
-    from al_loop.structures.generators.interface import interface
-    from al_loop.structures.generators.sites import substitution, vacancy
-    from al_loop.structures.generators.surface import surface
+    from al_loop.structures.generators.cells import rattle, strain, substitution, supercell, vacancy
+    from al_loop.structures.generators.molecules import adsorbate, box
+    from al_loop.structures.generators.slabs import interface, surface
 
     return {
         "rattle": rattle,
@@ -40,14 +37,7 @@ def _generators() -> dict[str, _Generator]:
 
 
 def apply_variant(variant: Sequence[GeneratorSettings], atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    """Apply generators in order; charge and spin multiplicity of the structure are kept.
-
-    Moments, masses and constraints of the atoms are kept as well.
-
-    Args:
-        variant: the generators.
-        atoms: not modified.
-        rng: of random generators.
+    """Apply generators in order to a copy; charge, spin, moments, masses and constraints are kept.
 
     Raises:
         InputError: a generator does not fit its structure; the message begins with the generator's index and kind.

@@ -15,6 +15,7 @@ from al_loop.tools.exchange.exporting import What, export_file, file_kind, named
 from al_loop.tools.exchange.importing import Imported, import_file
 from al_loop.tools.exchange.served import campaign_level, foundation_check
 from al_loop.utils.paths import check_target
+from committee.checks.unit_mismatch import MIN_FRAMES
 
 
 def export_frames(
@@ -83,4 +84,8 @@ def import_labels(
             keys=given_keys(energy_key, forces_key, stress_key),
             check=foundation_check(config) if check else None,
         )
-        return replace(done, unfinished=tuple(map(str, unfinished_imports(ledger))))
+        notes = done.notes
+        if check and 0 < done.labels < MIN_FRAMES:
+            few = f"{done.labels} labels are too few to compare with the foundation, which takes {MIN_FRAMES}"
+            notes += (f"{few}: their units, signs and order of atoms were not checked.",)
+        return replace(done, notes=notes, unfinished=tuple(map(str, unfinished_imports(ledger))))

@@ -11,7 +11,6 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.applicability import check_suitable
 from al_loop.gate.physics import PhysicsCheck
-from al_loop.tools.foundation_argument import FoundationArgument
 from al_loop.tools.monitoring.calculator_source import own_answer
 from al_loop.tools.monitoring.check import Check
 from al_loop.tools.monitoring.observed_dynamics import Watched
@@ -19,7 +18,7 @@ from al_loop.tools.monitoring.session import MonitoringSession
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
 from al_loop.tools.monitoring.trajectory_gate import FrameContext, TrajectoryGate
-from al_loop.tools.open_model import open_model
+from al_loop.tools.open_model import FoundationArgument, open_model
 from committee import names
 from committee.potential import CommitteePotential
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import open_model
+from al_loop.config.foundation_names import open_weights
 from al_loop.errors import InputError
 from al_loop.structures.systems import load_structures, structure_count
-from al_loop.tools.preflight.explore_checks import built_structures
+from al_loop.tools.preflight.structure_checks import built_structures
 from committee.settings import TrainingSettings
 
 MOST_TRAJECTORIES = 100_000
@@ -73,11 +73,7 @@ class _Kind:
 
 
 def campaign_size(config: Config) -> CampaignSize:
-    """Estimate how large a campaign is; structures are read and built, nothing is computed.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-    """
+    """Estimate how large a campaign is; structures are read and built, nothing is computed."""
     explore, held = config.explore, config.hold_out
     kinds = _kinds(config, config.systems)
     never_trained = _kinds(config, held.never_trained)
@@ -91,7 +87,7 @@ def campaign_size(config: Config) -> CampaignSize:
     runs = [(kind.atoms, kind.conditions * replicas, steps) for group, replicas, steps in sets for kind in group]
     atom_steps = sum(float(atoms) * count * steps for atoms, count, steps in runs)
     looks = [(atoms, float(count) * (1 + steps // explore.check_every)) for atoms, count, steps in runs]
-    device = open_model(config.foundation)[1].device
+    device = open_weights(config.foundation)[1].device
     threads = (explore.queue and explore.queue.cores) or config.threads
     labels = config.rounds * config.select.labels_per_round
     derivatives = min(labels, config.stop.labels or labels) * _derivative_bytes(kinds, config.train)
@@ -110,11 +106,7 @@ def campaign_size(config: Config) -> CampaignSize:
 
 
 def size_problems(config: Config) -> Iterator[str]:
-    """Yield one sentence for each reason why a campaign of this size cannot run on any machine.
-
-    Args:
-        config: as ``load_config`` returns it, its structures checked.
-    """
+    """Yield one sentence for each reason why a campaign of this size cannot run on any machine."""
     size = campaign_size(config)
     if size.trajectories > MOST_TRAJECTORIES:
         yield (
@@ -148,7 +140,7 @@ def check_machine(config: Config, size: CampaignSize) -> None:
             raise InputError(
                 f"the campaign needs about {size.memory_GB:.2g} GB of memory, and this machine has {memory_GB:.2g} GB. "
                 "Lower explore.replicas, select.labels_per_round, rounds, train.exact_up_to_atoms or "
-                "train.sketch_directions, or use a larger machine"
+                "train.random_directions, or use a larger machine"
             )
     folder = config.folder.expanduser().absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
@@ -188,7 +180,7 @@ def _derivative_bytes(kinds: Sequence[_Kind], train: TrainingSettings) -> float:
 
 
 def _tangent_bytes(kind: _Kind, train: TrainingSettings) -> float:
-    directions = 3 * kind.atoms if kind.atoms <= train.exact_up_to_atoms else train.sketch_directions
+    directions = 3 * kind.atoms if kind.atoms <= train.exact_up_to_atoms else train.random_directions
     return 4.0 * (directions + 6 * kind.strained) * kind.atoms * FEATURES
 
 

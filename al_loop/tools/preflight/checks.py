@@ -2,40 +2,31 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 
-from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from al_loop.config import Config, SystemSettings
-from al_loop.config.foundation_names import foundation_name, open_model, unknown_model
-from al_loop.config.values import show
+from al_loop.config.foundation_names import foundation_name, open_weights, unknown_model
+from al_loop.config.problems import show
+from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.files.sources import find_sources
-from al_loop.files.stated import spin_remedy
-from al_loop.structures.generators.size import check_size
 from al_loop.structures.systems import (
-    LoadedStructure,
-    SystemStructure,
-    as_configured,
-    load_structures,
+    held_out_labels,
     read_system,
-    structure_count,
     system_symbols,
 )
 from al_loop.tools.preflight.campaign_size import size_problems
-from al_loop.tools.preflight.explore_checks import built_structures, exploration_problems, start_problems
+from al_loop.tools.preflight.structure_checks import structure_problems
 from al_loop.utils.redaction import holds_password
 from committee.errors import UnknownElementError
-from committee.settings import FairchemSettings
-from dft_interfaces.bounds import charge_excess
 from dft_interfaces.engines import build_engine
 from dft_interfaces.queue.limits import disagreements, folder_problems
-from dft_interfaces.settings import EngineSettings
-from dft_interfaces.structure import multiplicity_exists
 
 LONGEST_FOLDER_BYTES = 400  # SQLite opens no path above 512, and pyiron's job tables lie some folders deeper
-SMALLEST_STRAIN, LARGEST_STRAIN = -0.5, 1.0  # beyond them a percentage was meant
+MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
+SLOWEST_STEPS = 10  # a barostat must take so many time steps at least
 
 
 def cross_check(config: Config) -> Iterator[str]:
@@ -54,9 +45,9 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _validation(config)
     yield from _queue(config)
     yield from _store(config)
-    yield from exploration_problems(config)
+    yield from _exploration(config)
     for dotted, system in systems_with_paths(config):
-        yield from _structure(dotted, system, config)
+        yield from structure_problems(dotted, system, config)
 
 
 def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
@@ -68,7 +59,10 @@ def systems_with_paths(config: Config) -> Iterator[tuple[str, SystemSettings]]:
 
 
 def _folder(config: Config) -> Iterator[str]:
-    length = len(os.fsencode(config.folder.expanduser().absolute()))
+    folder = config.folder.expanduser().absolute()
+    if folder.resolve() == folder.resolve().parent:
+        yield f"folder: received {show(str(config.folder))}, expected a folder of its own, such as runs/my-campaign"
+    length = len(os.fsencode(folder))
     if length > LONGEST_FOLDER_BYTES:
         yield (
             f"folder: received a path of {length} bytes, expected at most {LONGEST_FOLDER_BYTES}: the job tables"
@@ -91,7 +85,7 @@ def _names(system: SystemSettings) -> list[str]:
 
 
 def _foundation(config: Config) -> Iterator[str]:
-    dotted, foundation = open_model(config.foundation)
+    dotted, foundation = open_weights(config.foundation)
     unknown = unknown_model(foundation)
     if unknown is not None:
         yield f"{dotted}.model: {unknown}"
@@ -114,12 +108,11 @@ def _orderings(config: Config) -> Iterator[str]:
 def _stop(config: Config) -> Iterator[str]:
     if config.stop.time_to_suspect_ps is not None and config.explore.ensemble == "relax":
         yield "stop.time_to_suspect_ps: explore.ensemble relax has no time; remove the key, or explore by dynamics"
-    held, budget = config.hold_out, config.stop.labels
+    budget = config.stop.labels
     try:
-        apart = sum(map(structure_count, held.never_trained))
+        held_out = held_out_labels(config.hold_out)
     except InputError:
         return  # said where the structures are checked
-    held_out = held.test_frames + held.calibration_frames + held.never_trained_frames * apart
     if budget is not None and budget <= held_out:
         yield (
             f"stop.labels: received {budget}, but hold_out alone needs {held_out} labels, and none would be left to"
@@ -141,9 +134,16 @@ def _queue(config: Config) -> Iterator[str]:
 
 
 def _store(config: Config) -> Iterator[str]:
-    if config.store.uri is not None and holds_password(config.store.uri):
+    uri = config.store.uri
+    if uri is None:
+        return
+    if not uri.startswith(MONGODB_SCHEMES):
         yield (
-            f"store.uri: received {show(config.store.uri)}, which holds a password; put the URI into a file that only"
+            f"store.uri: received {show(uri)}, expected the URI of a MongoDB server, such as mongodb://host:27017/al_loop"
+        )
+    if holds_password(uri):
+        yield (
+            f"store.uri: received {show(uri)}, which holds a password; put the URI into a file that only"
             " you can read (chmod 600) and name it in store.uri_file, or into MONGODB_URI"
         )
 
@@ -187,138 +187,46 @@ def _validation(config: Config) -> Iterator[str]:
         )
 
 
-def _structure(dotted: str, system: SystemSettings, config: Config) -> Iterator[str]:
-    if "FILL-IN" in str(system.file):
-        yield f"{dotted}.file: still a placeholder (FILL-IN); put the path of your structure there"
-        return
-    try:
-        structures = read_system(system)
-    except InputError as error:
-        yield f"{dotted}.{error}"
-        return
-    of_the_cell = [] if system.ordered else _of_each(_cell(dotted, system, one.cell) for one in structures)
-    yield from of_the_cell
-    cells = []
-    for structure in structures:
-        try:
-            cells.append((structure, as_configured(system, structure)))
-        except InputError as error:
-            yield f"{dotted}.{error}"
-            return
-    if of_the_cell:  # which then is not repeated
-        yield from _of_each(_statements(dotted, system, config, *one) for one in cells)
-        yield from _of_each(_engine(dotted, config.label.engine, atoms) for _, atoms in cells)
-        return
-    try:
-        loaded = load_structures(system)
-    except InputError as error:  # constraints that cannot be repeated
-        yield f"{dotted}.{error}"
-        return
-    yield from _of_each(
-        _statements(dotted, system, config, one, whole.atoms) for (one, _), whole in zip(cells, loaded, strict=True)
-    )
-    yield from _of_each(
-        _variants(dotted, system, config, atoms, whole) for (_, atoms), whole in zip(cells, loaded, strict=True)
-    )
-
-
-def _of_each(problems: Iterable[Iterator[str]]) -> list[str]:
-    """The problems of several structures, each once."""
-    return list(dict.fromkeys(problem for found in problems for problem in found))
-
-
-def _variants(
-    dotted: str, system: SystemSettings, config: Config, cell: Atoms, structure: LoadedStructure
-) -> Iterator[str]:
-    """Build every explored structure, and check each with the engine (the file's own cell without repeats)."""
-    built, problems = built_structures(dotted, system, structure)
-    yield from problems
-    for where, atoms in built:
-        yield from start_problems(where, dotted, system, config, atoms)
-        yield from _engine(dotted, config.label.engine, cell if where == dotted else atoms)
-
-
-def _statements(
-    dotted: str, system: SystemSettings, config: Config, structure: SystemStructure, atoms: Atoms
-) -> Iterator[str]:
-    """Charge and spin against the electrons, and against a fairchem task.
-
-    A task depends on both or was trained without them, so neither may be guessed or ignored.
-    """
-    yield from _electrons(dotted, system, structure, atoms)
-    where, foundation = open_model(config.foundation)
-    if not isinstance(foundation, FairchemSettings):
-        return
-    task = f"{where}.task_name {foundation.task_name}"
-    if foundation.task_name == "omol":
-        if "spin" not in atoms.info:
+def _exploration(config: Config) -> Iterator[str]:
+    """Yield one sentence for each setting of ``explore`` that contradicts another or has no effect."""
+    explore = config.explore
+    used = {system.ensemble or explore.ensemble for system in (*config.systems, *config.hold_out.never_trained)}
+    thermostats = used & {"langevin", "bussi", "npt"}
+    if explore.ramp_to_K is not None and not thermostats:
+        yield f"explore.ramp_to_K: received {explore.ramp_to_K:g}, but ensemble {_words(used)} has no thermostat"
+    if explore.ramp_to_GPa is not None and "npt" not in used:
+        yield (
+            f"explore.ramp_to_GPa: received {explore.ramp_to_GPa:g}, but ensemble {_words(used)} has no barostat; use"
+            " ensemble npt or remove the key"
+        )
+    relaxed_cell = explore.relax_cell and "relax" in used
+    if explore.pressure_GPa != 0 and "npt" not in used and not relaxed_cell:
+        yield (
+            f"explore.pressure_GPa: received {explore.pressure_GPa:g}, but ensemble {_words(used)} keeps the cell; use"
+            " ensemble npt, or relax with relax_cell, or remove the key"
+        )
+    if explore.relax_cell and "relax" not in used:
+        yield f"explore.relax_cell: received true, but nothing is relaxed (ensemble {_words(used)})"
+    if "npt" in used and explore.barostat_relaxation_fs < SLOWEST_STEPS * explore.timestep_fs:
+        yield (
+            f"explore.barostat_relaxation_fs: received {explore.barostat_relaxation_fs:g}, must be at least"
+            f" {SLOWEST_STEPS} time steps ({SLOWEST_STEPS * explore.timestep_fs:g} fs)"
+        )
+    hottest_K = config.physics.max_temperature_K
+    for key, values in (("temperatures_K", explore.temperatures_K), ("ramp_to_K", (explore.ramp_to_K or 0.0,))):
+        if max(values) > hottest_K:
             yield (
-                f"{dotted}.spin_multiplicity: missing, and {structure.source} states none, but {task} depends on it; 1"
-                " for a closed-shell molecule"
+                f"explore.{key}: received {max(values):g}, above physics.max_temperature_K ({hottest_K:g}): every"
+                " trajectory would be stopped there"
             )
-        return
-    for key, name, told, neutral in (
-        ("charge", "charge", system.charge, 0),
-        ("spin", "spin_multiplicity", system.spin_multiplicity, 1),
-    ):
-        value = atoms.info.get(key, neutral)
-        if value != neutral:
-            source, remedy = (
-                ("received", "remove the key")
-                if told is not None
-                else (f"{structure.source} states", "take it out of the file")
-            )
-            yield f"{dotted}.{name}: {source} {value}, but {task} knows no {name}; {remedy}, or use task_name omol"
 
 
-def _engine(dotted: str, settings: EngineSettings, atoms: Atoms) -> Iterator[str]:
-    for objection in settings.objections(atoms):
-        if objection.about in SystemSettings.model_fields:
-            yield f"{dotted}.{objection.about}: {objection.text}"
-        else:
-            yield f"label.engine.{objection.about}: {objection.text} ({dotted})"
-
-
-def _cell(dotted: str, system: SystemSettings, atoms: Atoms) -> Iterator[str]:
-    if any(repeat < 1 for repeat in system.supercell):
-        yield f"{dotted}.supercell: received {list(system.supercell)}, expected three whole numbers of 1 or more"
-    try:
-        check_size(len(atoms), *system.supercell)
-    except InputError as error:
-        yield f"{dotted}.supercell: {error}"
-    if any(not SMALLEST_STRAIN < strain < LARGEST_STRAIN for strain in system.strains):
-        yield (
-            f"{dotted}.strains: received {list(system.strains)}, expected fractions between -0.5 and 1 (0.03 is 3 %)"
-        )
-    if atoms.pbc.all():
-        return
-    if system.supercell != (1, 1, 1):
-        yield f"{dotted}.supercell: {system.file} is not periodic in three directions and cannot be repeated"
-    if any(strain != 0 for strain in system.strains):
-        yield f"{dotted}.strains: {system.file} has no periodic cell to strain; remove the key"
-
-
-def _electrons(dotted: str, system: SystemSettings, structure: SystemStructure, atoms: Atoms) -> Iterator[str]:
-    protons = int(atoms.numbers.sum())
-    charge, multiplicity = atoms.info["charge"], atoms.info.get("spin")
-    electrons = protons - charge
-    excess = charge_excess(protons, charge)
-    if excess:
-        yield f"{dotted}.charge: {excess}; the neutral structure has {protons} electrons"
-    elif multiplicity is not None and not multiplicity_exists(electrons, multiplicity):
-        source = "" if system.spin_multiplicity is not None else f"{structure.source} states "
-        yield (
-            f"{dotted}.spin_multiplicity: {source}{multiplicity}, which is impossible with {electrons} electrons"
-            f" (charge {charge:+d}); {spin_remedy(electrons)}, or correct the charge"
-        )
+def _words(ensembles: set[Ensemble]) -> str:
+    return " or ".join(sorted(ensembles))
 
 
 def check_elements(config: Config, elements: Set[int]) -> None:
-    """Make sure that the foundation knows every element of every structure.
-
-    Args:
-        config: as ``load_config`` returns it (structure paths absolute).
-        elements: atomic numbers that the foundation was trained on.
+    """Make sure that the foundation, trained on these elements, knows every element of every structure.
 
     Raises:
         UnknownElementError: naming the elements, where they occur, and what the foundation knows.

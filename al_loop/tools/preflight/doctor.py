@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from al_loop.config import Config
-from al_loop.config.foundation_names import foundation_name, open_model, weights_at_hand
+from al_loop.config.foundation_names import foundation_name, open_weights, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.tools.preflight.campaign_size import campaign_size, check_machine
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements
-from al_loop.tools.preflight.dipole_notes import dipole_notes
-from al_loop.tools.preflight.findings import Finding
-from al_loop.tools.preflight.label_cost import label_cost
-from al_loop.tools.preflight.level_of_theory import level_differences
+from al_loop.tools.preflight.label_notes import dipole_notes, label_cost, level_differences
 from al_loop.utils.redaction import mask_uri
 from al_loop.utils.versions import installed
 from committee.errors import CommitteeError
@@ -28,9 +25,59 @@ from dft_interfaces.settings.gpaw import GPAW_INSTALL
 
 if TYPE_CHECKING:
     from committee.backbones.contract import Backbone  # imports torch
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 _REQUIRED = ("torch", "fairchem-core", "ase", "pyiron_base", "mongoengine")
 _EXTRAS = {"sevenn": "sevennet", "pyscf": "pyscf", "gpaw": "gpaw"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table: a subject, whether it is available, its version or place, and a remedy if not.
+
+    ``needed`` says that the campaign, or every campaign, requires it; ``note`` that the detail is a note for the user.
+    """
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = True
+    note: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the campaign cannot start because of this."""
+        return self.needed and not self.ok
+
+
+def print_findings(findings: list[Finding], console: Console | None = None) -> None:
+    """Print the table, and a last line on whether anything required is missing."""
+    console = console or Console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = _mark(finding)
+        text = escape(finding.detail)
+        if finding.remedy:
+            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+        table.add_row(mark, escape(finding.subject), text)
+    console.print(table, highlight=False)
+    blocking = [finding.subject for finding in findings if finding.blocks]
+    verdict = f"Needed and missing: {', '.join(blocking)}" if blocking else "Everything needed is available."
+    console.print(verdict, markup=False, highlight=False)
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return "[yellow]note[/]" if finding.note else "[green]ok[/]"
+    return "[bold red]missing[/]" if finding.needed else "[yellow]optional[/]"
 
 
 def diagnose(config: Config | None = None) -> list[Finding]:
@@ -47,17 +94,12 @@ def check_campaign(config: Config) -> list[str]:
     """Make sure that engine and foundation are there and know the elements, and that this machine suffices; reads only.
 
     Returns:
-        What the user should know: what the campaign will take, slabs that a dipole correction would suit, and what
-        could not be checked.
+        Notes: the campaign's cost, slabs that a dipole correction would suit, and what could not be checked.
 
     Raises:
-        EngineNotInstalledError: the engine is missing.
-        EngineSettingsError: settings that the engine cannot carry out.
-        InputError: the engine lacks an element, this machine or its queue cannot give what a calculation asks for,
-            the folder is another campaign's, or the campaign needs several times the memory or the disk of this
-            machine.
-        FoundationError: the foundation cannot be loaded.
-        UnknownElementError: the foundation does not know an element.
+        InputError, CommitteeError, DFTInterfaceError: a part is missing or does not fit the others, the folder is
+            another
+            campaign's, or the campaign needs several times the memory or the disk of this machine.
     """
     from al_loop.ledger.identity import check_folder
     from al_loop.stages.label.resources import check_resources, check_stage_queues
@@ -70,7 +112,7 @@ def check_campaign(config: Config) -> list[str]:
     size = campaign_size(config)
     check_machine(config, size)
     notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
-    _, weights = open_model(config.foundation)
+    _, weights = open_weights(config.foundation)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         notes.append(f"Elements were not checked: the weights of {weights.model} are downloaded at the first run.")
         return notes
@@ -102,7 +144,7 @@ def _packages(config: Config | None) -> Iterator[Finding]:
 def _extras_of(config: Config | None) -> set[str]:
     if config is None:
         return set()
-    foundation = {"sevenn"} if open_model(config.foundation)[1].kind == "sevennet" else set()
+    foundation = {"sevenn"} if open_weights(config.foundation)[1].kind == "sevennet" else set()
     return foundation | {config.label.engine.engine}
 
 
@@ -204,7 +246,7 @@ def _level(config: Config) -> Finding:
 def _foundation(config: Config) -> Finding:
     settings = config.foundation
     subject = f"foundation {foundation_name(settings)}"
-    _, weights = open_model(settings)
+    _, weights = open_weights(settings)
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return _gated(subject)
     from committee.backbones import load_backbone

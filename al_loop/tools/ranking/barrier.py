@@ -1,6 +1,6 @@
 """Find the barrier between two structures with its uncertainty, and select images for DFT."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +10,18 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import GuardStop
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck
-from al_loop.tools.ranking.barrier_notes import barrier_notes
 from al_loop.tools.ranking.barrier_results import Barrier, PathImage
-from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
-from al_loop.tools.ranking.gated_predictions import check_trained, judge_all
 from al_loop.tools.ranking.neb import Band, path_lengths_A, relaxed_band
 from al_loop.tools.ranking.path_ends import aligned, check_ends, check_known
-from al_loop.tools.ranking.relax import relaxed
+from al_loop.tools.ranking.relax import check_trained, judge_all, relaxed
 from al_loop.tools.ranking.settings import BarrierOptions
+from al_loop.tools.ranking.statistics import EnergyScale, calibration_notes, energy_scale
 from al_loop.utils.progress import Announce, show_nothing
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 SAME_A = 0.05
+DIP_EV = 0.02  # a minimum on the way counts from this depth
 
 
 def find_barrier(
@@ -35,20 +34,19 @@ def find_barrier(
     labelled: Sequence[tuple[Atoms, float]] = (),
     advance: Announce = show_nothing,
 ) -> Barrier:
-    """Find the minimum-energy path under the committee, and gate every image of it.
+    """Find the minimum-energy path under the committee, and gate every image of it; bonds may break.
 
     Args:
         initial: one end; not modified.
         final: the other, the same atoms in the same order and cell.
         potential: the committee.
         options: how.
-        physics: limits of what counts as sound. Bonds may break: that is what a path is for.
+        physics: limits of the physics check.
         labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
         advance: called with the name of each part of the work.
 
     Raises:
-        InputError: ends that do not belong together, elements that the model does not know, or a committee without
-            any spread.
+        InputError: see ``check_ends``, ``check_known`` and ``check_trained``.
         GuardStop: an end or the band broke, or both ends are one minimum.
     """
     options = options or BarrierOptions()
@@ -144,3 +142,44 @@ def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
         replace(image, sent=bool(reasons[i]) and image.computable, reason="; ".join(reasons[i]))
         for i, image in enumerate(images)
     )
+
+
+def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[str]:
+    """Yield notes on what the barrier is based on and what it does not include.
+
+    Args:
+        barrier: as the committee has it.
+        potential: the model.
+    """
+    if not barrier.converged:
+        yield (
+            f"the NEB is not converged: {barrier.max_force_eV_per_A:.3f} eV/Å left after {barrier.steps} steps; give "
+            "it more (--steps)."
+        )
+    saddle = barrier.images[barrier.saddle]
+    verdict = saddle.judged.verdict
+    if not saddle.trusted and verdict.check is not GateCheck.UNCALIBRATED:
+        yield (
+            f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "
+            "DFT confirms it."
+        )
+    if barrier.forward_eV <= max(0.0, barrier.reaction_eV):
+        yield "no image lies above both ends: there is no barrier above the reaction energy, or the images miss it."
+    dips = _dips(barrier)
+    if dips:
+        yield (
+            f"the path has a minimum at image {', '.join(map(str, dips))}: there is more than one barrier, and the "
+            "highest is given. Search them one by one from there."
+        )
+    yield from calibration_notes(potential, barrier.scale)
+
+
+def _dips(barrier: Barrier) -> list[int]:
+    """Images that lie lower than something on both sides of them, by more than rounding."""
+    energies = [image.above_initial_eV for image in barrier.images]
+    return [
+        i
+        for i in range(1, len(energies) - 1)
+        if energies[i] < min(energies[i - 1], energies[i + 1])
+        and min(max(energies[:i]), max(energies[i + 1 :])) - energies[i] > DIP_EV
+    ]

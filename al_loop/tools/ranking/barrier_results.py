@@ -9,13 +9,13 @@ from scipy.stats import t as student
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import VerdictKind
 from al_loop.tools.ranking.dft_relax import Labelled
-from al_loop.tools.ranking.energy_scale import EnergyScale
 from al_loop.tools.ranking.settings import BarrierOptions
+from al_loop.tools.ranking.statistics import EnergyScale
 
 
 @dataclass(frozen=True)
 class PathImage:
-    """One image of the path.
+    """One image of the path, counted from the initial end.
 
     Attributes:
         image: from 0, the initial end.

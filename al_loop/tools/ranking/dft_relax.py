@@ -42,13 +42,7 @@ class Labelled:
 def relaxed_with_dft(
     start: Atoms, labeller: Labeller, force_tolerance_eV_per_A: float, steps: int
 ) -> tuple[Labelled, ...]:
-    """Label a structure and follow the forces of the labels in a fixed cell.
-
-    Args:
-        start: where the committee ended; its constraints hold.
-        labeller: makes the labels.
-        force_tolerance_eV_per_A: largest force that is left.
-        steps: at most.
+    """Follow the forces of labels from a structure, with its constraints and in a fixed cell.
 
     Returns:
         Every label that was made, in order, a failed last one included.

@@ -27,14 +27,7 @@ ROUGH = 3.0  # the saddle is climbed from a band that is relaxed to so many tole
 
 @dataclass(frozen=True)
 class Band:
-    """A path from one end to the other.
-
-    Attributes:
-        images: ends included, without calculators.
-        converged: the forces across the path are below the tolerance.
-        steps: that were made.
-        max_force_eV_per_A: largest force of the band that is left on any atom.
-    """
+    """Images from one end to the other without calculators, and how they converged; the force is the largest left."""
 
     images: tuple[Atoms, ...]
     converged: bool
@@ -43,16 +36,10 @@ class Band:
 
 
 def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, options: BarrierOptions) -> Band:
-    """Find the path of least energy by a climbing-image nudged elastic band.
+    """Find the path of least energy between two minima of the same atoms by a climbing-image nudged elastic band.
 
     Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000); tangents of Henkelman, Jónsson, ibid. 9978; first
     path by the image-dependent pair potential of Smidstrup et al., J. Chem. Phys. 140, 214106 (2014).
-
-    Args:
-        initial: a minimum, with its constraints.
-        final: another one, the same atoms in the same order.
-        potential: the committee.
-        options: number of images, tolerance, steps.
 
     Raises:
         GuardStop: the model's prediction of an image failed.

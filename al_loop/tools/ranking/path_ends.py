@@ -23,12 +23,7 @@ TRADED = 0.5  # another pairing of equal atoms that needs less than this share o
 
 
 def check_known(frames: Sequence[Atoms], elements: Set[int], who: str) -> None:
-    """Refuse elements that the model does not know.
-
-    Args:
-        frames: the structures.
-        elements: known atomic numbers.
-        who: does not know the others, for the message.
+    """Refuse structures with elements (atomic numbers) that ``who`` does not know.
 
     Raises:
         InputError: naming the elements.

@@ -1,6 +1,6 @@
 """Rank candidates by committee energy, and select for DFT the best and those within the uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,18 +11,17 @@ from al_loop.errors import InputError
 from al_loop.frames.constraints.policy import Motion, check_followed
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck, VerdictKind
-from al_loop.tools.ranking.composition import Composition, grouped
-from al_loop.tools.ranking.duplicates import COMPARABLE, merged
-from al_loop.tools.ranking.energy_scale import EnergyScale, energy_scale
-from al_loop.tools.ranking.gated_predictions import check_trained, judge_all
+from al_loop.tools.ranking.grouping import Composition, grouped, same_structure, surroundings
 from al_loop.tools.ranking.path_ends import check_known
-from al_loop.tools.ranking.ranking_notes import ranking_notes
 from al_loop.tools.ranking.ranking_results import CandidateStatus, CompositionSummary, RankedCandidate, Ranking
-from al_loop.tools.ranking.relax import Relaxation, relaxed
+from al_loop.tools.ranking.relax import Relaxation, check_trained, judge_all, relaxed
 from al_loop.tools.ranking.settings import RankOptions, RelaxOptions
-from al_loop.tools.ranking.statistics import Energies, rank_statistics
+from al_loop.tools.ranking.statistics import Energies, EnergyScale, calibration_notes, energy_scale, rank_statistics
 from al_loop.utils.progress import Announce, show_nothing
 from committee.potential import CommitteePotential
+
+SAME_ENERGY_EV_PER_ATOM = 0.002  # structures further apart are not compared
+COMPARABLE = (CandidateStatus.RANKED, CandidateStatus.UNTRUSTED)
 
 
 def rank_candidates(
@@ -40,7 +39,7 @@ def rank_candidates(
         frames: the candidates; not modified.
         potential: the committee.
         options: how.
-        physics: limits of what counts as sound; the defaults without.
+        physics: limits of the physics check.
         labelled: held-out frames with their energies, eV, which calibrate the ensemble standard deviation.
         advance: called with the name of each candidate that is relaxed.
 
@@ -62,18 +61,12 @@ def rank_candidates(
         ranked, kept = _ranked(merged(placed, options.same_A), scale, options)
         candidates += ranked
         summaries.append(_summary(composition, ranked, kept))
-    notes = ranking_notes(candidates, summaries, potential, scale, options.top)
+    notes = _notes(candidates, summaries, potential, scale, options.top)
     return Ranking(tuple(candidates), tuple(summaries), options, scale, notes)
 
 
 def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, resolution_eV: float) -> Energies:
-    """Energies of candidates of one composition, all with an answer from the model, eV per compared unit.
-
-    Args:
-        candidates: C of them.
-        scale: of the members' spread.
-        resolution_eV: standard deviation besides it.
-    """
+    """Energies of candidates of one composition, all with a prediction, eV per compared unit; see ``Energies``."""
     answers = [(one.judged.prediction, one.units) for one in candidates]
     mean = np.array([p.energy / units for p, units in answers if p is not None])
     deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in answers if p is not None])
@@ -171,6 +164,36 @@ def _ranked(
     return [*ranked, *others], found.probability_kept
 
 
+def merged(placed: Sequence[RankedCandidate], same_A: float) -> list[RankedCandidate]:
+    """Mark candidates of one composition that are the same structure as one of lower energy within ``same_A``."""
+    comparable = sorted((one for one in placed if one.standing in COMPARABLE), key=_energy_per_atom)
+    kept: list[RankedCandidate] = []
+    same: dict[int, int] = {}
+    seen = {one.candidate: surroundings(one.atoms) for one in comparable}
+    for one in comparable:
+        near = [k for k in kept if _energy_per_atom(one) - _energy_per_atom(k) <= SAME_ENERGY_EV_PER_ATOM]
+        twin = next((k for k in near if same_structure(seen[k.candidate], seen[one.candidate], same_A)), None)
+        if twin is None:
+            kept.append(one)
+        else:
+            same[one.candidate] = twin.candidate
+    return [
+        replace(
+            one,
+            standing=CandidateStatus.DUPLICATE,
+            same_as=same[one.candidate],
+            reason=f"the same structure as candidate {same[one.candidate]}",
+        )
+        if one.candidate in same
+        else one
+        for one in placed
+    ]
+
+
+def _energy_per_atom(one: RankedCandidate) -> float:
+    return (one.energy_eV or 0.0) / len(one.atoms)
+
+
 def _summary(composition: Composition, ranked: Sequence[RankedCandidate], kept: float | None) -> CompositionSummary:
     return CompositionSummary(
         composition.name,
@@ -179,3 +202,53 @@ def _summary(composition: Composition, ranked: Sequence[RankedCandidate], kept: 
         sum(one.sent for one in ranked),
         kept,
     )
+
+
+def _notes(
+    candidates: Sequence[RankedCandidate],
+    compositions: Sequence[CompositionSummary],
+    potential: CommitteePotential,
+    scale: EnergyScale,
+    top: int,
+) -> tuple[str, ...]:
+    """Notes on what a ranking is based on and what it does not include."""
+    return (
+        *_across_compositions(compositions),
+        *calibration_notes(potential, scale),
+        *_unrelaxed(candidates, compositions, top),
+    )
+
+
+def _across_compositions(compositions: Sequence[CompositionSummary]) -> Iterator[str]:
+    if len(compositions) > 1:
+        yield (
+            f"{len(compositions)} compositions ({', '.join(one.name for one in compositions)}): candidates are ranked "
+            "within each. Across compositions only formation energies can be ranked, which need the energies of the "
+            "elements or of competing phases."
+        )
+    empty = [one.name for one in compositions if one.ranked == 0]
+    if empty:
+        yield f"no candidate of {', '.join(empty)} could be ranked; the reasons are listed with them."
+
+
+def _unrelaxed(
+    candidates: Sequence[RankedCandidate], compositions: Sequence[CompositionSummary], top: int
+) -> Iterator[str]:
+    for composition in compositions:
+        mine = [one for one in candidates if one.composition == composition.name]
+        ranked = [_energy_per_unit_eV(one) for one in mine if one.rank is not None and one.rank <= top]
+        limit = max(ranked) if len(ranked) >= top else float("inf")
+        low = [
+            one.candidate
+            for one in mine
+            if one.standing is CandidateStatus.UNRELAXED and _energy_per_unit_eV(one) < limit
+        ]
+        if low:
+            yield (
+                f"candidates {low} of {composition.name} are not fully relaxed, but already low enough to be "
+                f"among the best {top}: relax them further."
+            )
+
+
+def _energy_per_unit_eV(one: RankedCandidate) -> float:
+    return (one.energy_eV or 0.0) / one.units

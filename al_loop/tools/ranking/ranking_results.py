@@ -8,9 +8,9 @@ from ase import Atoms
 
 from al_loop.gate.gate import GatedPrediction
 from al_loop.tools.ranking.dft_relax import Labelled, displacement_A
-from al_loop.tools.ranking.energy_scale import EnergyScale
 from al_loop.tools.ranking.relax import Relaxation
 from al_loop.tools.ranking.settings import RankOptions
+from al_loop.tools.ranking.statistics import EnergyScale
 
 
 class CandidateStatus(StrEnum):

@@ -1,5 +1,6 @@
-"""Relaxation with the committee, stopped as soon as the structure is unphysical."""
+"""Relax structures with the committee until they are unphysical or done, predict them, and gate the predictions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 
 from al_loop.config import PhysicsSettings
-from al_loop.gate.physics import PhysicsCheck
+from al_loop.errors import InputError
+from al_loop.gate.gate import Gate, GatedPrediction
+from al_loop.gate.physics import PhysicsCheck, not_computable
 from al_loop.gate.watched_relaxation import (
     COLD_K,
     BrokenStructureError,
@@ -21,22 +24,61 @@ from al_loop.tools.ranking.settings import RelaxOptions
 from committee.calculator import CommitteeCalculator
 from committee.errors import RefusedFrameError, StructureError
 from committee.potential import CommitteePotential
+from committee.prediction import Prediction
 from committee.structures import check_structures
 from dft_interfaces.bounds import structure_excess
 
 OPTIMIZERS: dict[str, Any] = {"fire": FIRE, "lbfgs": LBFGS}
 
 
+def check_trained(potential: CommitteePotential) -> None:
+    """Raise for a committee whose members are identical: its uncertainty would be zero everywhere.
+
+    Raises:
+        InputError: it was never trained and has no priors.
+    """
+    if potential.provenance.training_frames == 0 and potential.settings.prior_scale_eV == 0:
+        raise InputError("all members of this committee agree exactly, so it was never trained; train it first")
+
+
+def judge_all(
+    frames: Sequence[Atoms],
+    references: Sequence[Atoms],
+    potential: CommitteePotential,
+    physics: PhysicsSettings,
+) -> list[GatedPrediction]:
+    """Predict and gate structures, each against its reference; a failed prediction does not stop the others.
+
+    Without calibration every physical structure is suspect.
+    """
+    gate = Gate(potential.calibration)
+    beyond = [structure_excess(atoms) for atoms in frames]
+    within = [atoms for atoms, excess in zip(frames, beyond, strict=True) if not excess]
+    predictions = iter(potential.predict_each(within, "exact"))
+    return [
+        GatedPrediction.without(not_computable(excess))
+        if excess
+        else _judged(gate, physics, reference, atoms, next(predictions))
+        for atoms, reference, excess in zip(frames, references, beyond, strict=True)
+    ]
+
+
+def _judged(
+    gate: Gate, physics: PhysicsSettings, reference: Atoms, atoms: Atoms, prediction: Prediction | RefusedFrameError
+) -> GatedPrediction:
+    if isinstance(prediction, RefusedFrameError):
+        return GatedPrediction.without(not_computable(prediction.reason))
+    if not (np.isfinite(prediction.energy) and np.isfinite(prediction.energy_ensemble).all()):
+        return GatedPrediction.without(not_computable("the model's energy is not finite"))
+    return gate.evaluate(prediction, PhysicsCheck(physics, reference, COLD_K).check(atoms, prediction.forces))
+
+
 @dataclass(frozen=True)
 class Relaxation:
-    """Result of a relaxation.
+    """The last physical structure of a relaxation, with its constraints and without calculator.
 
-    Attributes:
-        atoms: the last physical structure, without calculator, with its constraints.
-        steps: that were made.
-        max_force_eV_per_A: largest force on a free atom, NaN if the model failed.
-        converged: the forces are below the tolerance.
-        broken: reason of a failure, empty if there was none.
+    ``max_force_eV_per_A`` is the largest force on a free atom, NaN if the model failed; ``broken`` the reason of a
+    failure.
     """
 
     atoms: Atoms
@@ -47,13 +89,7 @@ class Relaxation:
 
 
 def relaxed(start: Atoms, potential: CommitteePotential, options: RelaxOptions, physics: PhysicsSettings) -> Relaxation:
-    """Relax a structure.
-
-    Args:
-        start: where it begins, with its constraints; not modified.
-        potential: the committee.
-        options: how far.
-        physics: limits of what counts as sound, against the start.
+    """Relax a copy of a structure, with its constraints, until it is done or unphysical compared with the start.
 
     Raises:
         InputError: constraints that cannot be followed.

@@ -1,17 +1,19 @@
 """Find a barrier: ``al_loop.barrier`` and ``al-loop barrier``."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from al_loop.tools.foundation_argument import FoundationArgument
+from al_loop.tools.open_model import FoundationArgument
+from al_loop.tools.ranking.barrier import find_barrier
 from al_loop.tools.ranking.barrier_results import Barrier
+from al_loop.tools.ranking.dft_labels import label_barrier
 from al_loop.tools.ranking.inputs import open_ranking_inputs
-from al_loop.tools.ranking.path_ends import read_ends
-from al_loop.tools.ranking.run import barrier_of_files
+from al_loop.tools.ranking.output import write_path
+from al_loop.tools.ranking.path_ends import end_notes, read_ends
 from al_loop.tools.ranking.settings import BarrierOptions, RelaxOptions
-from al_loop.tools.single_steps.campaign_argument import CampaignArgument, campaign_config
-from al_loop.utils.notes import Notify, log_note
+from al_loop.tools.single_steps.arguments import CampaignArgument, campaign_config
 from al_loop.utils.paths import check_source, check_target
-from al_loop.utils.progress import Announce, show_nothing
+from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 
 
 def barrier(
@@ -67,21 +69,24 @@ def barrier(
     options = BarrierOptions(
         images, confidence, force_tolerance_eV_per_A, steps, relax=RelaxOptions() if relax_ends else None
     )
-    ends = Path(initial), Path(final)
-    for name, end in zip(("INITIAL", "FINAL"), ends, strict=True):
+    files = Path(initial), Path(final)
+    for name, end in zip(("INITIAL", "FINAL"), files, strict=True):
         check_source(f"{name} {end}", end, "name a file with a structure")
-    result = path_file(*ends, output)
-    check_target("--output", result, ends)
-    read_ends(*ends)  # refused before a model is loaded
-    opened = open_ranking_inputs(
-        None if model is None else Path(model),
-        campaign_config(config),
-        foundation,
-        None if labelled is None else Path(labelled),
-    )
-    for note in opened.notes:
-        notify(note)
-    return barrier_of_files(*ends, opened, result, options, advance=advance)
+    result = path_file(*files, output)
+    check_target("--output", result, files)
+    ends = read_ends(*files)  # refused before a model is loaded
+    opened = open_ranking_inputs(model, campaign_config(config), foundation, labelled, notify)
+    with opened.labeller(result, ends) as labeller:
+        found = find_barrier(
+            *ends, opened.potential, options, physics=opened.physics, labelled=opened.labelled, advance=advance
+        )
+        write_path(result, found)
+        if labeller is not None:
+            advance(f"label {sum(image.sent for image in found.images)} images")
+            found = label_barrier(found, labeller)
+            found = replace(found, notes=(*found.notes, *opened.level_notes(labeller)))
+            write_path(result, found)
+    return replace(found, notes=(*found.notes, *end_notes(*files)))
 
 
 def path_file(initial: Path, final: Path, output: str | Path | None) -> Path:

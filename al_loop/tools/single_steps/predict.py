@@ -10,8 +10,7 @@ from al_loop.errors import InputError
 from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structures
 from al_loop.frames.plain_atoms import plain_atoms
-from al_loop.tools.foundation_argument import Foundation, FoundationArgument, parse_foundation
-from al_loop.tools.open_model import YAML, open_model
+from al_loop.tools.open_model import YAML, Foundation, FoundationArgument, open_model, parse_foundation
 from al_loop.utils.foreign_input import reading
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential, Uncertainty

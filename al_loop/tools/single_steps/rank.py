@@ -1,18 +1,20 @@
 """Rank candidates: ``al_loop.rank`` and ``al-loop rank``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
-from al_loop.tools.foundation_argument import FoundationArgument
+from al_loop.tools.open_model import FoundationArgument
+from al_loop.tools.ranking.dft_labels import label_ranking
 from al_loop.tools.ranking.inputs import open_ranking_inputs
+from al_loop.tools.ranking.output import write_ranking
+from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.ranking_results import Ranking
-from al_loop.tools.ranking.run import rank_file
 from al_loop.tools.ranking.settings import Optimizer, RankOptions, RelaxOptions
-from al_loop.tools.single_steps.campaign_argument import CampaignArgument, campaign_config
-from al_loop.utils.notes import Notify, log_note
+from al_loop.tools.single_steps.arguments import CampaignArgument, campaign_config
 from al_loop.utils.paths import check_source, check_target
-from al_loop.utils.progress import Announce, show_nothing
+from al_loop.utils.progress import Announce, Notify, log_note, show_nothing
 
 
 def rank(
@@ -77,16 +79,19 @@ def rank(
     check_source(f"CANDIDATES {file}", file, "name a file with candidate structures")
     result = ranked_file(file, output)
     check_target("--output", result, [file])
-    read_structures(file)  # refused before a model is loaded
-    opened = open_ranking_inputs(
-        None if model is None else Path(model),
-        campaign_config(config),
-        foundation,
-        None if labelled is None else Path(labelled),
-    )
-    for note in opened.notes:
-        notify(note)
-    return rank_file(file, opened, result, options, dft_steps=dft_steps, advance=advance)
+    frames = read_structures(file)  # refused before a model is loaded
+    opened = open_ranking_inputs(model, campaign_config(config), foundation, labelled, notify)
+    with opened.labeller(result, frames) as labeller:
+        ranking = rank_candidates(
+            frames, opened.potential, options, physics=opened.physics, labelled=opened.labelled, advance=advance
+        )
+        write_ranking(result, ranking)  # before labels, which may take days
+        if labeller is not None:
+            advance(f"label {len(ranking.sent)} structures")
+            ranking = label_ranking(ranking, labeller, dft_steps=dft_steps)
+            ranking = replace(ranking, notes=(*ranking.notes, *opened.level_notes(labeller)))
+            write_ranking(result, ranking)
+    return ranking
 
 
 def ranked_file(candidates: Path, output: str | Path | None) -> Path:

@@ -1,19 +1,67 @@
-"""Train a committee without a campaign: ``al_loop.train`` and ``al-loop train``."""
+"""Train a committee on files of labelled frames without a campaign: ``al_loop.train`` and ``al-loop train``."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from al_loop.config.gate_settings import GateSettings
+import numpy as np
+
+from al_loop.config import OutlierSettings
+from al_loop.config.settings import GateSettings
 from al_loop.errors import InputError
-from al_loop.files.labels.names import given_keys
+from al_loop.files.labelled import read_labelled
+from al_loop.files.labels.counts import LabelCounts
+from al_loop.files.labels.isolated_atoms import atom_energies
+from al_loop.files.labels.labelled_frames import LabelledFrames
+from al_loop.files.labels.names import LabelKeys, given_keys
 from al_loop.files.sources import find_sources
-from al_loop.tools.foundation_argument import FoundationArgument, parse_foundation
-from al_loop.tools.open_model import YAML
+from al_loop.stages.train.alignment import label_slips
+from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
+from al_loop.stages.train.compared_labels import compared_label
+from al_loop.stages.train.fit import incremental
+from al_loop.stages.train.foundation_predictions import foundation_predictions
+from al_loop.stages.train.other_labels import training_frame_of
+from al_loop.stages.train.outliers import outliers_among
+from al_loop.tools.open_model import YAML, FoundationArgument, parse_foundation
 from al_loop.tools.preflight.load_config import load_config
-from al_loop.tools.train_file import Recipe, Trained, train_on_files
+from al_loop.utils.content_hash import content_id, frame_id
 from al_loop.utils.paths import Paths, as_paths, check_target_folder
 from al_loop.utils.progress import Advance, show_nothing
+from committee.backbones import load_backbone
+from committee.backbones.contract import Backbone
+from committee.checkpoint import save
+from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
+from committee.training.train import train as fit_committee
+from committee.training.training_frame import TrainingFrame, check_frames
+from committee.uncertainty.calibration import Calibration
+
+COMPARED = 24  # frames that are compared with the foundation before anything is trained
+
+_Placed = dict[str, tuple[str, TrainingFrame]]  # id of a frame -> its place in the files, and the frame
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Result of a training.
+
+    Attributes:
+        frames: number of training frames.
+        labels: number of frames by their labels; missing parts have no weight in the fit.
+        notes: sentences on frames that were merged, separated or left out.
+        force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
+        force_mae_foundation_eV_per_A: the foundation's own on the same frames.
+        calibration: in one sentence; empty without calibration frames.
+        left_out: outliers among the labels of both files, each with its file, its frame and the reason.
+    """
+
+    frames: int
+    labels: LabelCounts
+    notes: tuple[str, ...] = ()
+    force_mae_eV_per_A: float | None = None
+    force_mae_foundation_eV_per_A: float | None = None
+    calibration: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def train(
@@ -32,7 +80,7 @@ def train(
     stress_key: str | None = None,
     check: bool = True,
     advance: Advance = show_nothing,
-) -> Trained:
+) -> TrainingResult:
     """Train a committee on files of labelled frames and write its checkpoint.
 
     Tangents are kept in ``<to>-tangents``: the same call goes on where it was interrupted, and a later one with more
@@ -79,19 +127,126 @@ def train(
         >>> done.frames, done.force_mae_eV_per_A < done.force_mae_foundation_eV_per_A
         (8, True)
     """
-    if tolerance_eV_per_A is not None and not tolerance_eV_per_A > 0:
-        raise InputError(f"--tolerance: received {tolerance_eV_per_A:g}, expected a force error above 0 in eV/Å")
     files, held_back, folder = as_paths(labelled), as_paths(calibrate), Path(to)
+    blocks = _blocks(foundation, committee, training, tolerance_eV_per_A)
     check_target_folder("--to", folder)
     find_sources([*files, *held_back])  # refused before a model is loaded
-    chosen = parse_foundation(foundation)
-    blocks = _blocks(foundation)
-    gate = blocks.gate
-    if tolerance_eV_per_A is not None:
-        gate = gate.model_copy(update={"force_tolerance_eV_per_A": tolerance_eV_per_A})
     keys = given_keys(energy_key, forces_key, stress_key)
-    recipe = Recipe(committee or blocks.committee, training or blocks.training, gate, keys, level, seed, check)
-    return train_on_files(files, chosen, folder, recipe, calibration_files=held_back, advance=advance)
+    chosen = parse_foundation(foundation)
+    read = read_labelled(files, keys)
+    learnt = _frames(read, level)
+    held, notes = _to_calibrate(held_back, keys, level) if held_back else ({}, ())
+    both = learnt.keys() & held.keys()
+    if both:
+        raise InputError(
+            f"--calibrate: {len(both)} of {len(held)} frames of {_named(held_back)} are in {_named(files)} too; give "
+            "frames of trajectories that are not trained on"
+        )
+    backbone = load_backbone(chosen)
+    check_frames([frame for _, frame in (*learnt.values(), *held.values())], backbone.elements)
+    left_out: list[str] = []
+    if check:
+        _compare(_named(files), [frame for _, frame in learnt.values()], backbone)
+        left_out = [*_without_outliers(learnt, backbone, advance), *_without_outliers(held, backbone, advance)]
+    frames = [frame for _, frame in learnt.values()]
+    energies = known_atoms(atom_energies(read.isolated_atoms).energies_eV, backbone)
+    potential = fit_committee(
+        backbone,
+        frames,
+        committee=blocks.committee,
+        training=blocks.training,
+        cache_folder=folder.with_name(f"{folder.name}-tangents"),
+        seed=seed,
+        level_of_theory=level,
+        prior_shifts_eV=isolated_atom_shifts(energies, backbone),
+        progress=incremental(advance),
+    )
+    labels = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
+    trained = TrainingResult(len(frames), labels, (*read.notes, *notes), left_out=tuple(left_out))
+    if held:
+        potential, trained = _calibrated(potential, [frame for _, frame in held.values()], blocks.gate, trained)
+    save(potential, folder)
+    return trained
+
+
+def _frames(read: LabelledFrames, level: str) -> _Placed:
+    found = {}
+    for labelled in read.frames:
+        name = content_id(level, frame_id(labelled.atoms))
+        found[name] = (labelled.where, training_frame_of(labelled, name, level))
+    return found
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _to_calibrate(paths: Sequence[Path], keys: LabelKeys | None, level: str) -> tuple[_Placed, tuple[str, ...]]:
+    """Frames with forces, which a calibration needs, and a note on the others."""
+    read = read_labelled(paths, keys)
+    frames = _frames(read, level)
+    held = {name: placed for name, placed in frames.items() if placed[1].forces_eV_per_A is not None}
+    if not held:
+        raise InputError(
+            f"--calibrate: no frame of {_named(paths)} has forces; a calibration compares forces, give frames that "
+            "have them"
+        )
+    notes = [f"--calibrate: {note}" for note in read.notes]
+    if len(held) < len(frames):
+        notes.append(
+            f"--calibrate: {len(frames) - len(held)} of {len(frames)} frames of {_named(paths)} have no forces and "
+            "were left out."
+        )
+    return held, tuple(notes)
+
+
+def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> None:
+    telling = [frame for frame in frames if frame.forces_eV_per_A is not None]
+    rng = np.random.default_rng(len(telling))
+    chosen = rng.choice(len(telling), size=min(COMPARED, len(telling)), replace=False)
+    slips = label_slips([telling[index] for index in sorted(chosen)], backbone)
+    if slips:
+        raise InputError(
+            f"{who}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
+            "are right"
+        )
+
+
+def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> list[str]:
+    """Leave out outliers among the labels, and list them."""
+    ids, compared = [], []
+    for name, (_, frame) in placed.items():
+        (answer,) = foundation_predictions(backbone, [frame.atoms])
+        compared.append(compared_label(frame, float(answer.energy), answer.forces, answer.stress))
+        ids.append(name)
+        advance(1)
+    reasons = outliers_among(compared, OutlierSettings())
+    return [f"{placed.pop(ids[index])[0]}: {reason}" for index, reason in reasons.items()]
+
+
+def _calibrated(
+    potential: CommitteePotential, held: Sequence[TrainingFrame], gate: GateSettings, trained: TrainingResult
+) -> tuple[CommitteePotential, TrainingResult]:
+    """The committee with its calibration on frames that it was not trained on, and its errors there."""
+    predictions = potential.predict([frame.atoms for frame in held], "exact", foundation=True)
+    truth = [np.asarray(frame.forces_eV_per_A) for frame in held]
+    differences = [found.forces - forces for found, forces in zip(predictions, truth, strict=True)]
+    before = [np.asarray(found.foundation_forces) - forces for found, forces in zip(predictions, truth, strict=True)]
+    calibration = Calibration.fit(
+        [np.linalg.norm(difference, axis=1) for difference in differences],
+        [np.linalg.norm(np.asarray(found.forces_uncertainty), axis=1) for found in predictions],
+        [np.asarray(found.latent_distance) for found in predictions],
+        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
+        confidence=gate.confidence,
+        latent_quantile=gate.latent_quantile,
+        discard_factor=gate.discard_factor,
+    )
+    return potential.with_calibration(calibration), replace(
+        trained,
+        force_mae_eV_per_A=float(np.mean(np.abs(np.concatenate(differences)))),
+        force_mae_foundation_eV_per_A=float(np.mean(np.abs(np.concatenate(before)))),
+        calibration=calibration.summary,
+    )
 
 
 @dataclass(frozen=True)
@@ -103,9 +258,20 @@ class _Blocks:
     gate: GateSettings
 
 
-def _blocks(foundation: FoundationArgument) -> _Blocks:
-    """Return those of the campaign that names the foundation, or the defaults."""
-    if not (isinstance(foundation, str | Path) and str(foundation).endswith(YAML)):
-        return _Blocks(CommitteeSettings(), TrainingSettings(), GateSettings())
-    config = load_config(Path(foundation))
-    return _Blocks(config.committee, config.train, config.gate)
+def _blocks(
+    foundation: FoundationArgument,
+    committee: CommitteeSettings | None,
+    training: TrainingSettings | None,
+    tolerance_eV_per_A: float | None,
+) -> _Blocks:
+    """What the caller gives, else the blocks of the campaign that names the foundation, else the defaults."""
+    if tolerance_eV_per_A is not None and not 0 < tolerance_eV_per_A < float("inf"):
+        raise InputError(f"--tolerance: received {tolerance_eV_per_A:g}, expected a finite force error above 0 in eV/Å")
+    blocks = _Blocks(CommitteeSettings(), TrainingSettings(), GateSettings())
+    if isinstance(foundation, str | Path) and str(foundation).endswith(YAML):
+        config = load_config(Path(foundation))
+        blocks = _Blocks(config.committee, config.train, config.gate)
+    gate = blocks.gate
+    if tolerance_eV_per_A is not None:
+        gate = gate.model_copy(update={"force_tolerance_eV_per_A": tolerance_eV_per_A})
+    return _Blocks(committee or blocks.committee, training or blocks.training, gate)

@@ -10,9 +10,14 @@ from al_loop.config.validation_settings import ValidationSettings
 from al_loop.errors import InputError
 from al_loop.files.labels.names import given_keys
 from al_loop.tools.open_model import YAML
-from al_loop.tools.single_steps.campaign_argument import CampaignArgument, campaign_config
-from al_loop.tools.single_steps.check_names import ChecksArgument, named_checks
-from al_loop.tools.single_steps.engine_argument import EngineArgument, label_settings
+from al_loop.tools.single_steps.arguments import (
+    CampaignArgument,
+    ChecksArgument,
+    EngineArgument,
+    campaign_config,
+    label_settings,
+    named_checks,
+)
 from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.dataset_reference import DatasetReference
 from al_loop.tools.validation.inputs import named_structures, open_reference
@@ -21,9 +26,8 @@ from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference
 from al_loop.tools.validation.results import Validation
 from al_loop.tools.validation.run import ValidationRun
 from al_loop.utils.campaign_folder import VALIDATION_NAME
-from al_loop.utils.notes import Notify, log_note
 from al_loop.utils.paths import Paths, as_paths, check_target, writing
-from al_loop.utils.progress import Advance, Progress, SilentProgress, show_nothing
+from al_loop.utils.progress import Advance, Notify, Progress, SilentProgress, log_note, show_nothing
 
 KEPT = "validation-kept"  # by content hashes: validations of one folder share it
 ReferenceArgument = EngineArgument | Sequence[str | Path]

@@ -11,7 +11,7 @@ from al_loop.errors import NoAnswerError
 from al_loop.frames.constraints.degrees_of_freedom import effective
 from al_loop.frames.constraints.policy import named
 from al_loop.gate.bonding import BOND_FACTOR, Bonding
-from al_loop.structures.generators.size import check_size
+from al_loop.structures.generators.cells import check_size
 from al_loop.tools.validation.crystal_symmetry import symmetry
 from al_loop.tools.validation.relax import Minimum, minimum
 from dft_interfaces.geometry.vacuum import vacuum_axes

@@ -12,8 +12,15 @@ from ase.calculators.emt import EMT
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.ledger.identity import check_folder
-from al_loop.tools.foundation_argument import FORMS, Foundation, parse_foundation, title
-from al_loop.tools.open_model import YAML, open_checkpoint, served_checkpoint
+from al_loop.tools.open_model import (
+    FORMS,
+    YAML,
+    Foundation,
+    open_checkpoint,
+    parse_foundation,
+    served_checkpoint,
+    title,
+)
 from al_loop.utils.content_hash import content_id
 from al_loop.utils.foreign_input import reading
 from committee.backbones import load_backbone

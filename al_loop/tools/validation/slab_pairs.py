@@ -10,7 +10,7 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError, NoAnswerError
-from al_loop.structures.generators.interface import join
+from al_loop.structures.generators.slabs import join
 from al_loop.tools.validation.slabs import NO_EQUAL_FACES, Facet, conventional, facets, slab
 
 HALVES = ((0.0, 0.0), (1 / 2, 0.0), (0.0, 1 / 2), (1 / 2, 1 / 2))  # of the lattice vectors: tops, bridges, hollows

@@ -42,7 +42,7 @@ def potential(request: pytest.FixtureRequest) -> CommitteePotential:
     latent = LatentDistance().fit(features.numpy(), evaluation.atomic_numbers.numpy(), evaluation.frame_index.numpy())
     near = latent.predict(backbone.evaluate([crystal(9)]).features.detach().numpy(), frames[0].numbers)
     committee = CommitteeSettings(
-        members=3, hidden_channels=8, fade_onset=float(near.min() / 2), fade_end=float(near.max() * 1.2)
+        members=3, hidden_channels=8, switch_start=float(near.min() / 2), switch_end=float(near.max() * 1.2)
     )
     heads = ResidualHeads(committee, backbone.feature_size, tuple(sorted(backbone.elements)), seed=0).double()
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_forces_and_stress_are_derivatives_of_the_energy(potential: CommitteePot
     atoms = crystal(9)
     prediction = potential.predict([atoms], foundation=True)[0]
     factors = switching_function(
-        torch.tensor(prediction.latent_distance), potential.settings.fade_onset, potential.settings.fade_end
+        torch.tensor(prediction.latent_distance), potential.settings.switch_start, potential.settings.switch_end
     )
     assert ((factors > 0.01) & (factors < 0.99)).all()
     assert np.abs(prediction.forces - prediction.foundation_forces).max() > 0.05  # the correction has its share

@@ -140,7 +140,7 @@ def test_faded_far_from_the_labels(dense_checkpoint: Path, tmp_path: Path) -> No
     atoms.rattle(0.8, seed=1)
     far = potential.predict([atoms])[0]
     assert far.latent_distance is not None
-    assert far.latent_distance.min() > potential.settings.fade_end
+    assert far.latent_distance.min() > potential.settings.switch_end
     assert_same(potential, fairchem_calculator(tmp_path / "committee.pt", "omat"), atoms)
 
 

@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 from al_loop import load_config
 from al_loop.cli import app
 from al_loop.config import SystemSettings
+from al_loop.config.file import resolved
 from al_loop.dynamics.verlet import VerletReplica
 from al_loop.errors import InputError
 from al_loop.records import Role
 from al_loop.stages.batches import batch_count
 from al_loop.stages.explore.starts import make_starts
 from al_loop.structures.systems import load_structures, structure_count, system_symbols
-from al_loop.tools.preflight.label_cost import label_cost
+from al_loop.tools.preflight.label_notes import label_cost
 from dft_interfaces.engines import build_engine
 
 HYDRONIUM = (
@@ -91,7 +92,7 @@ def config_file(folder: Path, system: dict, foundation: dict | None = None, engi
 
 
 def system_of(folder: Path, file: str, **settings) -> SystemSettings:
-    return SystemSettings(file=file, **settings).relative_to(folder)
+    return resolved(SystemSettings(file=file, **settings), folder)
 
 
 @pytest.mark.parametrize(

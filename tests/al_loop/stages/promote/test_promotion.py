@@ -28,7 +28,7 @@ from dft_interfaces.label import Label, LabelStatus
 
 SETTINGS = PromoteSettings()
 FAR = SETTINGS.far_latent_distance
-WITHOUT_FADE = CommitteeSettings(members=4, hidden_channels=16, fade_onset=1e6, fade_end=2e6)
+WITHOUT_FADE = CommitteeSettings(members=4, hidden_channels=16, switch_start=1e6, switch_end=2e6)
 ELEMENTS = frozenset({13, 29})
 FEW_EPOCHS = 60
 NAMES = (

@@ -55,7 +55,7 @@ def potential(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
         load_backbone(SevenNetSettings(kind="sevennet")),
         frames,
         committee=CommitteeSettings(members=4, hidden_channels=16),
-        training=TrainingSettings(epochs=60, exact_up_to_atoms=1, sketch_directions=4),
+        training=TrainingSettings(epochs=60, exact_up_to_atoms=1, random_directions=4),
         cache_folder=tmp_path_factory.mktemp("tangents"),
         seed=1,
     )

@@ -90,7 +90,7 @@ def copper(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
         load_backbone(SevenNetSettings(kind="sevennet")),
         labelled([on_the_way(seed) for seed in range(16)]),
         committee=CommitteeSettings(members=6, hidden_channels=16),
-        training=TrainingSettings(epochs=150, exact_up_to_atoms=1, sketch_directions=8),
+        training=TrainingSettings(epochs=150, exact_up_to_atoms=1, random_directions=8),
         cache_folder=tmp_path_factory.mktemp("tangents"),
         seed=1,
     )

@@ -20,7 +20,7 @@ from al_loop.records import GateCheck
 from al_loop.stages.label.direct import Labeller
 from al_loop.tools.ranking.barrier import find_barrier
 from al_loop.tools.ranking.barrier_results import Barrier
-from al_loop.tools.ranking.dft_barrier import label_barrier
+from al_loop.tools.ranking.dft_labels import label_barrier
 from al_loop.tools.ranking.settings import BarrierOptions, RelaxOptions
 from committee import CommitteePotential, CommitteeSettings
 

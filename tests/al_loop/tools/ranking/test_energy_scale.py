@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from al_loop.tools.ranking.energy_scale import FRAMES_NEEDED, UNCALIBRATED, EnergyScale, energy_scale
+from al_loop.tools.ranking.statistics import FRAMES_NEEDED, UNCALIBRATED, EnergyScale, energy_scale
 
 
 def rng() -> np.random.Generator:

@@ -17,8 +17,8 @@ from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.tools.ranking.inputs import open_ranking_inputs
 from al_loop.tools.ranking.ranking import rank_candidates
-from al_loop.tools.ranking.run import rank_file
 from al_loop.tools.ranking.settings import RankOptions
+from al_loop.tools.single_steps.rank import rank
 from al_loop.utils.content_hash import frame_id
 from committee import save
 from committee.checkpoint import content_hash
@@ -66,8 +66,9 @@ def test_command_and_function_say_the_same(
     )  # fmt: skip
     assert code == 0
     told = json.loads(out)
-    bench = open_ranking_inputs(checkpoint, load_config(campaign_file), labelled=labelled_file)
-    ranking = rank_file(candidates, bench, tmp_path / "again.extxyz", RankOptions(top=1))
+    ranking = rank(
+        candidates, checkpoint, config=campaign_file, labelled=labelled_file, top=1, output=tmp_path / "again.extxyz"
+    )
     assert any("trained on labels of another level of theory" in note for note in told["notes"])
     assert told["candidates"] == json.loads(json.dumps(ranking.as_dict()["candidates"]))
     assert [one["candidate"] for one in told["candidates"]] == [1, 2, 3, 0]
@@ -153,7 +154,7 @@ def test_a_campaign_without_a_model_and_a_queue_are_refused(campaign_file: Path,
         {**config.model_dump(), "label": {**config.label.model_dump(), "queue": {"partition": "main"}}}
     )
     with pytest.raises(InputError, match=r"label\.queue"):
-        rank_file(candidates, open_ranking_inputs(checkpoint, queued), candidates.with_name("out.extxyz"))
+        rank(candidates, checkpoint, config=queued)
 
 
 def test_a_campaign_gives_its_model_and_its_held_out_labels(

@@ -11,7 +11,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
 from al_loop.records import VerdictKind
 from al_loop.stages.label.direct import Labeller
-from al_loop.tools.ranking.dft_ranking import label_ranking
+from al_loop.tools.ranking.dft_labels import label_ranking
 from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.ranking_results import CandidateStatus, Ranking
 from al_loop.tools.ranking.settings import RankOptions, RelaxOptions

@@ -12,10 +12,9 @@ from ase.io import write
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
 from al_loop.frames.plain_atoms import plain_atoms
-from al_loop.tools.ranking.composition import grouped
+from al_loop.tools.ranking.grouping import grouped, same_structure, surroundings
 from al_loop.tools.ranking.path_ends import check_ends, end_notes, read_ends
 from al_loop.tools.ranking.settings import BarrierOptions, RankOptions, RelaxOptions
-from al_loop.tools.ranking.structure_matching import same_structure, surroundings
 
 
 def same(one: Atoms, other: Atoms, tolerance: float = 0.1) -> bool:

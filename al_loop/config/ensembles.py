@@ -1,5 +1,0 @@
-"""Names of the ensembles of exploration."""
-
-from typing import Literal
-
-Ensemble = Literal["nve", "langevin", "bussi", "npt", "relax"]
