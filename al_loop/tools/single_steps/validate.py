@@ -106,7 +106,7 @@ def validate(
         if isinstance(held, EngineReference):
             held.check_elements(list(frames.values()))
         run = ValidationRun(
-            subjects=open_models(str(model), [str(foundation) for foundation in foundations], campaign),
+            models=open_models(str(model), [str(foundation) for foundation in foundations], campaign),
             structures=frames,
             checks=chosen_checks(list(named) or settings.checks, settings, with_an_engine=held.pays, given=named),
             reference=held,
