@@ -36,7 +36,7 @@ from cost import STEPS, TOLERANCES_EV_PER_A, committee, start, systems
 from figures import at_least, at_most, report
 from systems import SEVENNET
 
-from al_loop.tools.monitoring import ReliabilityMonitor
+from al_loop import ReliabilityMonitor
 from al_loop.tools.monitoring.settings import MonitorOptions
 from committee import (
     CommitteeCalculator,

@@ -12,6 +12,7 @@ import typer
 
 from al_loop.cli.commands import AsJson, app
 from al_loop.cli.errors import guarded
+from al_loop.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -23,69 +24,86 @@ if TYPE_CHECKING:
 
 MDEnsemble = Literal["nve", "langevin", "bussi", "npt"]
 
+Model = Annotated[Path, typer.Option(help="Folder of a checkpoint, or a campaign's YAML (its served model).")]
+Structure = Annotated[
+    Path | None, typer.Argument(metavar="[STRUCTURE]", help="Initial structure of MD that is run and monitored.")
+]
+TrajectoryFile = Annotated[
+    Path | None, typer.Option(help="Check a finished trajectory instead: LAMMPS dump, extxyz, XDATCAR, OUTCAR, ...")
+]
+FoundationName = Annotated[str | None, typer.Option(help="Foundation of a checkpoint, as for predict.")]
+Temperature = Annotated[float | None, typer.Option(help="Temperature of the thermostat, K; by default 300 for MD.")]
+Steps = Annotated[int, typer.Option(help="MD steps.")]
+Timestep = Annotated[
+    float | None, typer.Option(help="MD time step (by default 0.5), or time between frames of a trajectory, fs.")
+]
+EnsembleName = Annotated[MDEnsemble, typer.Option(help="MD ensemble, as explore.ensemble.")]
+Pressure = Annotated[float, typer.Option(help="Pressure of npt, GPa.")]
+Every = Annotated[
+    int | None, typer.Option(help="MD steps (default 5) or trajectory frames (default 1) between checks.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of the dynamics and of the screen.")]
+OnAlarm = Annotated[
+    list[str] | None,
+    typer.Option(help="warn, snapshot or stop (exit 3); repeat to combine. By default warn and snapshot."),
+]
+Patience = Annotated[int, typer.Option(help="Consecutive untrusted checks before stop ends the run.")]
+Harvest = Annotated[Path | None, typer.Option(help="Add the frames of alarms to this campaign: its YAML or folder.")]
+Exact = Annotated[
+    bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or a fast screen (MD).")
+]
+Charge = Annotated[int | None, typer.Option(help="Total charge, e, if the file states none; task omol needs it.")]
+Spin = Annotated[int | None, typer.Option(min=1, help="Spin multiplicity (1: closed shell), if the file states none.")]
+CellText = Annotated[
+    str | None,
+    typer.Option(help="Cell, if the file has none: lengths, lengths and angles, or nine vector components, Å."),
+]
+Periodicity = Annotated[
+    str | None, typer.Option(help="Periodicity, if the file has none: TTF, xy or none; with --cell alone TTT.")
+]
+Species = Annotated[
+    str | None,
+    typer.Option(help="Elements of LAMMPS types or XDATCAR species (Na,Cl), or of atom labels (OW=O,CA=C)."),
+]
+LammpsUnits = Annotated[str, typer.Option(help="Units of a LAMMPS dump that does not state them.")]
+FileFormat = Annotated[str | None, typer.Option("--format", help="ASE format name of the trajectory.")]
+AnyPeriodicity = Annotated[
+    bool, typer.Option("--any-periodicity", help="Accept a periodicity that the model was not trained on.")
+]
+Log = Annotated[Path, typer.Option(help="JSON lines, one per check; appended.")]
+Snapshots = Annotated[Path, typer.Option(help="Frames of alarms, extended XYZ; appended.")]
+MDTrajectory = Annotated[Path | None, typer.Option(help="Output: MD trajectory (.traj).")]
+
 
 @app.command()
 @guarded
 def monitor(
-    model: Annotated[Path, typer.Option(help="Folder of a checkpoint, or a campaign's YAML (its served model).")],
-    structure: Annotated[
-        Path | None, typer.Argument(metavar="[STRUCTURE]", help="Initial structure of MD that is run and monitored.")
-    ] = None,
-    trajectory: Annotated[
-        Path | None, typer.Option(help="Check a finished trajectory instead: LAMMPS dump, extxyz, XDATCAR, OUTCAR, ...")
-    ] = None,
-    foundation: Annotated[str | None, typer.Option(help="Foundation of a checkpoint, as for predict.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Temperature of the thermostat, K; by default 300 for MD.")
-    ] = None,
-    steps: Annotated[int, typer.Option(help="MD steps.")] = 1000,
-    timestep: Annotated[
-        float | None, typer.Option(help="MD time step (by default 0.5), or time between frames of a trajectory, fs.")
-    ] = None,
-    ensemble: Annotated[MDEnsemble, typer.Option(help="MD ensemble, as explore.ensemble.")] = "langevin",
-    pressure: Annotated[float, typer.Option(help="Pressure of npt, GPa.")] = 0.0,
-    every: Annotated[
-        int | None, typer.Option(help="MD steps (default 5) or trajectory frames (default 1) between checks.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the dynamics and of the screen.")] = 0,
-    on_alarm: Annotated[
-        list[str] | None,
-        typer.Option(help="warn, snapshot or stop (exit 3); repeat to combine. By default warn and snapshot."),
-    ] = None,
-    patience: Annotated[int, typer.Option(help="Consecutive untrusted checks before stop ends the run.")] = 1,
-    harvest: Annotated[
-        Path | None, typer.Option(help="Add the frames of alarms to this campaign: its YAML or folder.")
-    ] = None,
-    exact: Annotated[
-        bool | None, typer.Option("--exact/--screen", help="Exact uncertainty of each frame, or a fast screen (MD).")
-    ] = None,
-    charge: Annotated[
-        int | None, typer.Option(help="Total charge, e, if the file states none; task omol needs it.")
-    ] = None,
-    spin: Annotated[
-        int | None, typer.Option(min=1, help="Spin multiplicity (1: closed shell), if the file states none.")
-    ] = None,
-    cell: Annotated[
-        str | None,
-        typer.Option(help="Cell, if the file has none: lengths, lengths and angles, or nine vector components, Å."),
-    ] = None,
-    pbc: Annotated[
-        str | None, typer.Option(help="Periodicity, if the file has none: TTF, xy or none; with --cell alone TTT.")
-    ] = None,
-    species: Annotated[
-        str | None,
-        typer.Option(help="Elements of LAMMPS types or XDATCAR species (Na,Cl), or of atom labels (OW=O,CA=C)."),
-    ] = None,
-    lammps_units: Annotated[str, typer.Option(help="Units of a LAMMPS dump that does not state them.")] = "metal",
-    file_format: Annotated[str | None, typer.Option("--format", help="ASE format name of the trajectory.")] = None,
-    any_periodicity: Annotated[
-        bool, typer.Option("--any-periodicity", help="Accept a periodicity that the model was not trained on.")
-    ] = False,
-    log: Annotated[Path, typer.Option(help="JSON lines, one per check; appended.")] = Path("monitor.jsonl"),
-    snapshots: Annotated[Path, typer.Option(help="Frames of alarms, extended XYZ; appended.")] = Path(
-        "monitor-alarms.extxyz"
-    ),
-    md_trajectory: Annotated[Path | None, typer.Option(help="Output: MD trajectory (.traj).")] = None,
+    model: Model,
+    structure: Structure = None,
+    trajectory: TrajectoryFile = None,
+    foundation: FoundationName = None,
+    temperature: Temperature = None,
+    steps: Steps = 1000,
+    timestep: Timestep = None,
+    ensemble: EnsembleName = "langevin",
+    pressure: Pressure = 0.0,
+    every: Every = None,
+    seed: Seed = 0,
+    on_alarm: OnAlarm = None,
+    patience: Patience = 1,
+    harvest: Harvest = None,
+    exact: Exact = None,
+    charge: Charge = None,
+    spin: Spin = None,
+    cell: CellText = None,
+    pbc: Periodicity = None,
+    species: Species = None,
+    lammps_units: LammpsUnits = "metal",
+    file_format: FileFormat = None,
+    any_periodicity: AnyPeriodicity = False,
+    log: Log = Path("monitor.jsonl"),
+    snapshots: Snapshots = Path("monitor-alarms.extxyz"),
+    md_trajectory: MDTrajectory = None,
     as_json: AsJson = False,
 ) -> None:
     """Monitor MD, or check a finished trajectory, with the gate. The model and the campaign are not changed."""
@@ -97,12 +115,9 @@ def monitor(
     symbols = [word.strip() for word in species.split(",")] if species else []
     species_of(symbols)
     state = {key: value for key, value in (("charge", charge), ("spin", spin)) if value is not None}
-    written = {"--log": log, "--snapshots": snapshots}
-    written |= {} if md_trajectory is None else {"--md-trajectory": md_trajectory}
+    written = {"--log": log, "--snapshots": snapshots, "--md-trajectory": md_trajectory}
     _check_input(structure, trajectory, surroundings, state, written, ensemble)
-    _check_above_zero(steps=steps, every=every, timestep=timestep, temperature=temperature)
-    _check_finite(pressure=pressure)
-    settings = _settings(temperature or 300.0, ensemble, timestep or 0.5, steps, pressure)
+    settings = _settings(temperature, ensemble, timestep, steps, pressure, every)
     options = MonitorOptions(
         on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
@@ -117,19 +132,17 @@ def monitor(
     from al_loop.files.trajectories import read_frames
     from al_loop.tools.open_model import open_model
 
-    with (
-        _log_named_on_interrupt(log),
-        warnings.catch_warnings(action="ignore", category=UserWarning),
-    ):  # libraries on their own code
-        opened = open_model(model, foundation)
+    with _log_named_on_interrupt(log), warnings.catch_warnings(action="ignore", category=UserWarning):
+        opened = open_model(model, foundation)  # UserWarnings are those of libraries on their own code
         if trajectory is not None:
             read = read_frames(trajectory, symbols, file_format, lammps_units, surroundings)
             frames = _stated(read, state, trajectory)
             summary = _check_frames(opened, options, frames, str(trajectory), temperature, timestep, every or 1)
         else:
-            (atoms,) = _stated([read_structure(Path(str(structure)))], state, Path(str(structure)))
-            surroundings.put_round(atoms, str(structure))
-            summary = _run(opened, options, atoms, str(structure), settings, seed, every or 5, md_trajectory)
+            path = Path(str(structure))
+            (atoms,) = _stated([read_structure(path)], state, path)
+            surroundings.put_round(atoms, str(path))
+            summary = _run(opened, options, atoms, str(path), settings, every or 5, md_trajectory)
     if as_json:
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
@@ -141,11 +154,10 @@ def _check_input(
     trajectory: Path | None,
     surroundings: "Surroundings",
     state: Mapping[str, int],
-    written: Mapping[str, Path],
+    written: Mapping[str, Path | None],
     ensemble: MDEnsemble,
 ) -> None:
     """Raise for invalid input before a model is loaded."""
-    from al_loop.errors import InputError
     from al_loop.files.structures import choose_frames
     from al_loop.frames.constraints.policy import check_followed, motion_of
     from al_loop.utils.paths import check_source, check_target
@@ -162,7 +174,8 @@ def _check_input(
         surroundings.put_round(atoms, str(structure))
         check_followed(atoms, motion_of(ensemble), f"{structure}", "choose --ensemble langevin or bussi")
     for option, path in written.items():
-        check_target(option, path, [one for one in (structure, trajectory) if one is not None])
+        if path is not None:
+            check_target(option, path, [one for one in (structure, trajectory) if one is not None])
 
 
 @contextmanager
@@ -178,8 +191,6 @@ def _log_named_on_interrupt(log: Path) -> Iterator[None]:
 
 def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> "Iterator[Atoms]":
     """Frames with the charge and spin of the options, if their file states none; a different value is an error."""
-    from al_loop.errors import InputError
-
     for number, atoms in enumerate(frames):
         for key, value in state.items():
             if atoms.info.get(key, value) != value:
@@ -191,37 +202,32 @@ def _stated(frames: "Iterable[Atoms]", state: Mapping[str, int], path: Path) -> 
         yield atoms
 
 
-def _check_above_zero(**numbers: float | None) -> None:
-    from al_loop.errors import InputError
-
-    wrong = [f"--{name} {value:g}" for name, value in numbers.items() if value is not None and not value > 0]
-    if wrong:
-        raise InputError(f"received {', '.join(wrong)}, expected numbers above 0")
-
-
-def _check_finite(**numbers: float) -> None:
-    from al_loop.errors import InputError
-
-    wrong = [f"--{name} {value}" for name, value in numbers.items() if not math.isfinite(value)]
-    if wrong:
-        raise InputError(f"received {', '.join(wrong)}, expected a number")
-
-
 def _settings(
-    temperature_K: float, ensemble: MDEnsemble, timestep_fs: float, steps: int, pressure_GPa: float
+    temperature: float | None,
+    ensemble: MDEnsemble,
+    timestep: float | None,
+    steps: int,
+    pressure: float,
+    every: int | None,
 ) -> "ExploreSettings":
+    """Settings of the dynamics; numbers of its own or of a trajectory that are impossible are refused."""
     from pydantic import ValidationError
 
     from al_loop.config import ExploreSettings
-    from al_loop.errors import InputError
 
+    above_zero = {"steps": steps, "every": every, "timestep": timestep, "temperature": temperature}
+    wrong = [f"--{name} {value:g}" for name, value in above_zero.items() if value is not None and not value > 0]
+    if wrong:
+        raise InputError(f"received {', '.join(wrong)}, expected numbers above 0")
+    if not math.isfinite(pressure):
+        raise InputError(f"received --pressure {pressure}, expected a number")
     try:
         return ExploreSettings(
-            temperatures_K=(temperature_K,),
+            temperatures_K=(temperature or 300.0,),
             ensemble=ensemble,
-            timestep_fs=timestep_fs,
+            timestep_fs=timestep or 0.5,
             steps=steps,
-            pressure_GPa=pressure_GPa,
+            pressure_GPa=pressure,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -234,7 +240,6 @@ def _run(
     atoms: "Atoms",
     name: str,
     settings: "ExploreSettings",
-    seed: int,
     every: int,
     md_trajectory: Path | None,
 ) -> dict[str, Any]:
@@ -248,16 +253,14 @@ def _run(
 
     check_suitable(opened.potential, atoms, name, any_periodicity=options.any_periodicity)
     atoms.calc = CommitteeCalculator(opened.potential)
-    dynamics = ReplicaDynamics(atoms, settings, seed)
-    with ExitStack() as opened_files:
-        watch = opened_files.enter_context(
-            ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics)
-        )
+    dynamics = ReplicaDynamics(atoms, settings, options.seed)
+    with ExitStack() as files:
+        watch = files.enter_context(ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics))
         if md_trajectory is not None:
-            written = opened_files.enter_context(Trajectory(md_trajectory, "w", atoms))
+            written = files.enter_context(Trajectory(md_trajectory, "w", atoms))
             dynamics.attach(written.write, interval=every)
         dynamics.attach(watch, interval=every)
-        advance = opened_files.enter_context(terminal_progress().stage("MD", total=settings.steps, unit="steps"))
+        advance = files.enter_context(terminal_progress().stage("MD", total=settings.steps, unit="steps"))
         dynamics.attach(lambda: advance(1) if dynamics.nsteps else None)
         dynamics.run(settings.steps)
     return watch.as_dict()

@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from al_loop.tools.validation.comparison import Judged, Row, Verdict
-from al_loop.tools.validation.results import Validation
+from al_loop.tools.validation.results import Compared, Row, Validation, Verdict
 
 MARKS = {Verdict.PASS: "[green]ok[/]", Verdict.FAIL: "[bold red]fail[/]", Verdict.NOT_COMPARED: "[dim]-[/]"}
 
@@ -40,17 +39,17 @@ def print_validation(validation: Validation, console: Console | None = None) -> 
 
 def _add(table: Table, row: Row, models: tuple[str, ...]) -> None:
     quantity = row.quantity
-    cells = [_number(quantity.value), _number(row.tolerance, 2), *(_cell(row.judged[name]) for name in models)]
+    cells = [_number(quantity.value), _number(row.tolerance, 2), *(_cell(row.compared[name]) for name in models)]
     table.add_row(f"  {escape(quantity.name)}", quantity.unit, *cells)
 
 
 def _print_orders(validation: Validation, console: Console) -> None:
     for order in validation.comparison.orders:
         console.print(f"{order.check}, order of {order.group}: {order.order}", highlight=False, markup=False)
-        for name, judged in order.judged.items():
-            result = judged.note if judged.value is None else f"{judged.value:.0f} of {order.pairs} pairs wrong"
-            note = f" ({judged.note})" if judged.value and judged.note else ""
-            console.print(f"  {MARKS[judged.verdict]} {escape(f'{name}: {result}{note}')}", highlight=False)
+        for name, compared in order.compared.items():
+            result = compared.note if compared.value is None else f"{compared.value:.0f} of {order.pairs} pairs wrong"
+            note = f" ({compared.note})" if compared.value and compared.note else ""
+            console.print(f"  {MARKS[compared.verdict]} {escape(f'{name}: {result}{note}')}", highlight=False)
 
 
 def _print_notes(validation: Validation, console: Console) -> None:
@@ -60,16 +59,16 @@ def _print_notes(validation: Validation, console: Console) -> None:
         where = f"{row.quantity.check}, {row.quantity.structure}, {row.quantity.name}"
         if row.quantity.value is None and row.quantity.note:
             lines[f"{where}: the reference: {row.quantity.note}"] = None
-        for name, judged in row.judged.items():
-            if judged.note and judged.verdict is not Verdict.PASS and judged.note != row.quantity.note:
-                who = "" if judged.verdict is Verdict.NOT_COMPARED else f"{name}: "
-                lines[f"{where}: {who}{judged.note}"] = None
+        for name, compared in row.compared.items():
+            if compared.note and compared.verdict is not Verdict.PASS and compared.note != row.quantity.note:
+                who = "" if compared.verdict is Verdict.NOT_COMPARED else f"{name}: "
+                lines[f"{where}: {who}{compared.note}"] = None
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False)
 
 
-def _cell(judged: Judged) -> str:
-    return f"{_number(judged.value)} {MARKS[judged.verdict]}"
+def _cell(compared: Compared) -> str:
+    return f"{_number(compared.value)} {MARKS[compared.verdict]}"
 
 
 def _number(value: float | None, digits: int = 5) -> str:

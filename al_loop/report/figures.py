@@ -1,13 +1,52 @@
-"""Figures over rounds. Each takes plain data and returns a PNG, or None without data."""
+"""Figures over rounds, and all figures of a report. Each takes plain data and returns a PNG, or None without data."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Patch
 
-from al_loop.records import ErrorFigures, RoundReport
+from al_loop.records import RoundReport
+from al_loop.report.scatter import (
+    calibration_curve,
+    element_bars,
+    energy_parity,
+    force_parity,
+    stress_parity,
+    uncertainty_against_error,
+)
 from al_loop.report.selected_frames import AuditError
-from al_loop.report.style import ACCENT, CHECKS, FOUNDATION, SERVED, axes, plain_log_ticks, png
+from al_loop.report.style import ACCENT, CHECKS, FOUNDATION, SERVED, axes, legend_beside_title, plain_log_ticks, png
+from al_loop.report.tables import element_errors, threshold_of
+
+
+def figures_of(
+    config: Mapping[str, Any],
+    rounds: Sequence[RoundReport],
+    evaluation: dict[str, Any],
+    audit: Sequence[AuditError] = (),
+) -> dict[str, bytes | None]:
+    """Return every figure as a PNG, None without data; the evaluation is empty while no held-out frame is labelled."""
+    figures = {
+        "learning_forces": learning_curve(rounds, "force_mae", "Forces against DFT", "eV/Å", audit=audit),
+        "learning_energy": learning_curve(rounds, "energy_mae", "Energy against DFT", "meV/atom", 1000.0),
+        "verdicts": verdict_bars(rounds),
+        "seconds": seconds_bars(rounds),
+        **dict.fromkeys(("force_parity", "energy_parity", "stress_parity", "uncertainty", "calibration", "elements")),
+    }
+    if evaluation:
+        tolerance = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
+        threshold = threshold_of(rounds[-1] if rounds else None)
+        figures |= {
+            "force_parity": force_parity(evaluation),
+            "energy_parity": energy_parity(evaluation),
+            "stress_parity": stress_parity(evaluation),
+            "uncertainty": uncertainty_against_error(evaluation, tolerance, threshold),
+            "calibration": calibration_curve(evaluation),
+            "elements": element_bars(element_errors(evaluation)),
+        }
+    return figures
 
 
 def learning_curve(
@@ -37,16 +76,10 @@ def learning_curve(
     audited = [(before[error.round], error.served) for error in audit if error.round in before]
     with axes(title) as panel:
         for name, colour, marker in (("foundation", FOUNDATION, "s"), ("served", SERVED, "o")):
-            y = [factor * _figure(figures, f"{quantity}_{name}") for _, figures in measured]
+            y = [factor * getattr(figures, f"{quantity}_{name}") for _, figures in measured]
             panel.plot(x, y, marker=marker, color=colour, label=name, clip_on=False, markersize=5)
-            panel.annotate(
-                f"{y[-1]:.3g}",
-                (x[-1], y[-1]),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                color=colour,
-            )
+            place: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            panel.annotate(f"{y[-1]:.3g}", (x[-1], y[-1]), color=colour, **place)
         if audited:
             panel.plot(*zip(*audited, strict=True), "--D", color=ACCENT, label="random audit", markersize=5)
         if any(y > 0 for line in panel.lines for y in np.asarray(line.get_ydata())):  # a lone atom's forces are all 0
@@ -59,7 +92,7 @@ def learning_curve(
         if audited:  # three names beside the title would cover it
             panel.legend(loc="best")
         else:
-            panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+            legend_beside_title(panel)
         return png(panel)
 
 
@@ -77,16 +110,8 @@ def verdict_bars(rounds: Sequence[RoundReport]) -> bytes | None:
                 if not heights.any():
                     continue
                 hatch = "////" if kind == "discard" else None
-                panel.bar(
-                    x,
-                    heights,
-                    0.62,
-                    bottom=floor,
-                    color=colour,
-                    hatch=hatch,
-                    edgecolor="white",
-                    linewidth=0.8,
-                )
+                style: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.8}
+                panel.bar(x, heights, 0.62, bottom=floor, **style)
                 floor += heights
                 shown.setdefault(name, Patch(facecolor=colour, label=name))
         panel.set_xticks(x, [str(report.round) for report in rounds])
@@ -122,8 +147,3 @@ def seconds_bars(rounds: Sequence[RoundReport]) -> bytes | None:
         panel.set_ylabel("round")
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return png(panel)
-
-
-def _figure(figures: ErrorFigures | None, name: str) -> float:
-    value: float = getattr(figures, name)
-    return value

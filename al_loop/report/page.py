@@ -12,14 +12,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from al_loop.ledger import EventRecord, Ledger, ModelRecord
 from al_loop.records import LabelledFrame, Role, RoundReport
-from al_loop.report.alarms import PhysicsAlarm, physics_alarms
-from al_loop.report.costs import LabelCosts, label_costs
-from al_loop.report.elements import element_errors
-from al_loop.report.lineage import lineage
+from al_loop.report.figures import figures_of
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
 from al_loop.report.selected_frames import ChosenFrame, audit_errors, chosen_frames, for_viewer
 from al_loop.report.style import CHECKS, data_uri
-from al_loop.report.tables import coverage_interval, figures_of, threshold_of, totals_of
+from al_loop.report.tables import (
+    LabelCosts,
+    PhysicsAlarm,
+    coverage_interval,
+    element_errors,
+    label_costs,
+    lineage,
+    physics_alarms,
+    threshold_of,
+    totals_of,
+)
 from al_loop.report.validation import Table, validation_tables
 from al_loop.stages.evaluate.stopping import STOPPED
 from al_loop.stages.label.quarantine import failure_kind, tries
@@ -37,7 +44,8 @@ class ReportData:
     Attributes:
         config: the campaign's config as plain data.
         rounds: finished rounds in order.
-        evaluations: arrays over the held-out frames by round (``al_loop.stages.evaluate.errors.Evaluation.arrays``).
+        evaluation: arrays over the held-out frames of the last round that has such labels
+            (``al_loop.stages.evaluate.errors.Evaluation.arrays``); empty without one.
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
         chosen: frames that were selected for labels.
@@ -50,7 +58,7 @@ class ReportData:
 
     config: dict[str, Any]
     rounds: list[RoundReport]
-    evaluations: dict[int, dict[str, Any]] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     failures: list[LabelledFrame] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     chosen: list[ChosenFrame] = field(default_factory=list)
@@ -68,7 +76,7 @@ def gather(ledger: Ledger, folder: Path) -> ReportData:
     return ReportData(
         config=ledger.campaign_config() or {},
         rounds=rounds,
-        evaluations=_latest_evaluation(ledger, rounds),
+        evaluation=_latest_evaluation(ledger, rounds),
         failures=[frame for frame in ended if not frame.converged],
         events=list(ledger.events()),
         chosen=chosen_frames(ledger, ended),
@@ -86,13 +94,10 @@ def _open_round(ledger: Ledger) -> str:
     return "".join(f"round {n} is open; finished stages: {', '.join(stages)}" for n, stages in unfinished[-1:])
 
 
-def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[int, dict[str, Any]]:
+def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[str, Any]:
     """Arrays of the last round with held-out labels."""
-    for report in reversed(rounds):
-        arrays = ledger.get_arrays(f"evaluation/{report.round}")
-        if arrays:
-            return {report.round: arrays}
-    return {}
+    of_rounds = (ledger.get_arrays(f"evaluation/{report.round}") for report in reversed(rounds))
+    return next((arrays for arrays in of_rounds if arrays), {})
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
@@ -129,7 +134,7 @@ def render_report(data: ReportData) -> str:
         last=last,
         totals=totals_of(data.rounds),
         checks={check: name for check, (name, _) in CHECKS.items()},
-        figures=figures_of(data.config, data.rounds, data.evaluations, audit),
+        figures=figures_of(data.config, data.rounds, data.evaluation, audit),
         threshold=threshold_of(last),
         intervals={report.round: coverage_interval(report) for report in data.rounds},
         failures=data.failures,
@@ -137,7 +142,7 @@ def render_report(data: ReportData) -> str:
         tries=tries,
         events=data.events,
         audit=audit,
-        elements=[error for arrays in data.evaluations.values() for error in element_errors(arrays)],
+        elements=element_errors(data.evaluation),
         chosen=Counter((frame.round, frame.reason) for frame in data.chosen),
         viewer_frames=for_viewer(data.chosen),
         costs=data.costs,

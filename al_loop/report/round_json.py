@@ -18,14 +18,11 @@ def as_dict(report: RoundReport) -> dict[str, Any]:
     Besides the fields of RoundReport: ``force_mae_foundation`` and ``force_mae_served`` (eV/Å, held-out frames;
     None before they are labelled). Non-finite numbers become None.
     """
-    held_out = report.held_out
-    flat = {
-        "force_mae_foundation": held_out.force_mae_foundation if held_out else None,
-        "force_mae_served": held_out.force_mae_served if held_out else None,
-        "energy_mae_foundation": held_out.energy_mae_foundation if held_out else None,
-        "energy_mae_served": held_out.energy_mae_served if held_out else None,
+    errors = {
+        name: getattr(report.held_out, name, None)
+        for name in ("force_mae_foundation", "force_mae_served", "energy_mae_foundation", "energy_mae_served")
     }
-    plain: dict[str, Any] = jsonable({**asdict(report), **flat})
+    plain: dict[str, Any] = jsonable({**asdict(report), **errors})
     return plain
 
 

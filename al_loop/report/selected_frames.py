@@ -1,6 +1,7 @@
 """Frames selected for labels: the reason, the uncertainty of each atom, and the error of the model."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,12 +65,7 @@ class AuditError:
 
 
 def chosen_frames(ledger: Ledger, ended: Sequence[LabelledFrame]) -> list[ChosenFrame]:
-    """Read the selected frames of all rounds, in the order of the rounds.
-
-    Args:
-        ledger: of the campaign.
-        ended: frames with a finished label, failures included.
-    """
+    """Read the selected frames of all rounds, in order; ``ended`` are frames with a finished label or a failure."""
     labels = {frame.frame_id: frame.label for frame in ended if frame.role is Role.EXPLORE}
     found: list[ChosenFrame] = []
     for round_ in ledger.rounds():
@@ -98,21 +94,23 @@ def _frames(
 
 def audit_errors(frames: Sequence[ChosenFrame]) -> list[AuditError]:
     """Return the errors on each round's random audit; rounds without labelled audit frames are left out."""
-    errors = []
-    for round_ in sorted({frame.round for frame in frames}):
-        audited = [f for f in frames if f.round == round_ and f.reason == AUDIT and _forces(f) is not None]
-        if audited:
-            dft = np.concatenate([_forces(f) for f in audited])
-            served, bare = (np.concatenate([getattr(f, name) for f in audited]) for name in _MODELS)
-            errors.append(AuditError(round_, len(audited), *(float(np.abs(m - dft).mean()) for m in (bare, served))))
-    return errors
+    audited: defaultdict[int, list[tuple[ChosenFrame, Array]]] = defaultdict(list)
+    for frame in frames:
+        if frame.reason == AUDIT and frame.label is not None and frame.label.forces_eV_per_A is not None:
+            audited[frame.round].append((frame, frame.label.forces_eV_per_A))
+    return [
+        AuditError(
+            round_,
+            len(of_round),
+            _mean_absolute([frame.forces_foundation - dft for frame, dft in of_round]),
+            _mean_absolute([frame.forces_served - dft for frame, dft in of_round]),
+        )
+        for round_, of_round in sorted(audited.items())
+    ]
 
 
-_MODELS = ("forces_served", "forces_foundation")
-
-
-def _forces(frame: ChosenFrame) -> Array | None:
-    return None if frame.label is None else frame.label.forces_eV_per_A
+def _mean_absolute(errors: Sequence[Array]) -> float:
+    return float(np.abs(np.concatenate(errors)).mean())
 
 
 def for_viewer(frames: Sequence[ChosenFrame]) -> list[dict[str, Any]]:

@@ -76,6 +76,11 @@ def png(panel: Axes) -> bytes:
     return buffer.getvalue()
 
 
+def legend_beside_title(panel: Axes) -> None:
+    """Put a legend of two names at the right of the title."""
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+
+
 def data_uri(image: bytes) -> str:
     """Return a PNG as the ``src`` of an ``img`` element."""
     return "data:image/png;base64," + base64.b64encode(image).decode("ascii")

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from al_loop.ledger import EventRecord, ModelRecord
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport
-from al_loop.report.alarms import PhysicsAlarm
-from al_loop.report.costs import label_costs
 from al_loop.report.page import ReportData
 from al_loop.report.selected_frames import ChosenFrame
+from al_loop.report.tables import PhysicsAlarm, label_costs
 from al_loop.report.validation import Table
 from dft_interfaces.label import Label, LabelStatus
 
@@ -111,7 +110,7 @@ def make_data() -> ReportData:
             "store": {"uri": "mongodb://me:hunter2@host/db"},
         },
         rounds=[make_report(0, 0.07), make_report(1)],
-        evaluations={1: make_evaluation()},
+        evaluation=make_evaluation(),
         failures=[make_failure()],
         events=[EventRecord("promotion", HOSTILE, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1)],
         chosen=[make_chosen(0, "representative", known=False), make_chosen(), make_chosen(reason=HOSTILE)],

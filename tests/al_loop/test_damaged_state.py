@@ -20,7 +20,8 @@ from al_loop.stages.explore import checkpoint
 from al_loop.stages.explore.checkpoint import Checkpoint
 from al_loop.stages.queue_folder import DONE, NOTE, PROGRESS, read_result
 from al_loop.stages.queue_job import StageJob
-from al_loop.tools.validation.cache import Answer, AnswerStore
+from al_loop.tools.validation.cache import ValuesCache
+from al_loop.tools.validation.quantity import Values
 from dft_interfaces.files.atomic_write import write_whole
 from dft_interfaces.files.sealed_json import sealed
 from dft_interfaces.jobs.result_files import read_result as read_label
@@ -102,10 +103,10 @@ def test_the_result_of_a_calculation(damage: Damage, tmp_path: Path, caplog: pyt
 
 
 @each_damage
-def test_a_kept_answer_of_a_validation(damage: Damage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store, atoms = AnswerStore(tmp_path), bulk("Cu")
-    store.put("a" * 32, CHECK, atoms, Answer(failure="none"))
-    assert store.get("a" * 32, CHECK, atoms) == Answer(failure="none")
+def test_cached_values_of_a_validation(damage: Damage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, atoms = ValuesCache(tmp_path), bulk("Cu")
+    store.put("a" * 32, CHECK, atoms, Values(failure="none"))
+    assert store.get("a" * 32, CHECK, atoms) == Values(failure="none")
     damage(next(tmp_path.iterdir()))
     assert store.get("a" * 32, CHECK, atoms) is None
     assert "its check is made again" in caplog.text

@@ -103,7 +103,7 @@ def test_other_encodings(encoding: str, folder: Path) -> None:
         load_config(path)
 
 
-REFERENCE = '{{"kind": "al-loop validation reference", "schema": 1, "name": "x", "level": "y", "answers": {}}}'
+REFERENCE = '{{"kind": "al-loop validation reference", "schema": 1, "name": "x", "level": "y", "values": {}}}'
 REFERENCES = [
     "",
     "[]",

@@ -9,18 +9,17 @@ import pytest
 from ase import Atoms
 
 from al_loop.ledger import ModelRecord
-from al_loop.report.elements import element_errors
-from al_loop.report.lineage import lineage
 from al_loop.report.page import ReportData
-from al_loop.report.reliability import calibration_curve, stress_parity
+from al_loop.report.scatter import calibration_curve, stress_parity
 from al_loop.report.selected_frames import audit_errors, for_viewer
+from al_loop.report.tables import element_errors, lineage
 from al_loop.report.validation import validation_tables
 
 
 def test_each_model_says_what_became_of_it(report_data: ReportData) -> None:
     models = [ModelRecord(c * 16, i, "p", "x", {}, i if c in "bd" else None) for i, c in enumerate("abcd")]
     rounds = [dataclasses.replace(report_data.rounds[0], round=i) for i in range(4)]
-    assert [descent.fate for descent in lineage(models, rounds)] == [
+    assert [model.fate for model in lineage(models, rounds)] == [
         "rejected; the foundation stays",
         "promoted in round 1, replaced in round 3",
         "rejected; the model of round 1 stays",
@@ -46,7 +45,7 @@ def test_the_viewer_holds_bounded_frames_that_json_can_say(report_data: ReportDa
 
 
 def test_errors_are_split_by_element(report_data: ReportData) -> None:
-    arrays = {**report_data.evaluations[1], "role": np.zeros(2), "frame_index": np.array([0, 0, 1])}
+    arrays = {**report_data.evaluation, "role": np.zeros(2), "frame_index": np.array([0, 0, 1])}
     arrays |= {"atomic_numbers": np.array([8, 1, 1]), "forces_dft": np.zeros((3, 3))}
     arrays |= {"forces_foundation": np.full((3, 3), 2.0), "forces_served": np.array([[1.0] * 3, [0.5] * 3, [0.25] * 3])}
     hydrogen, oxygen = element_errors(arrays)
@@ -55,7 +54,7 @@ def test_errors_are_split_by_element(report_data: ReportData) -> None:
 
 
 def test_nothing_is_plotted_where_there_is_no_stress_or_no_uncertainty(report_data: ReportData) -> None:
-    arrays = dict(report_data.evaluations[1])
+    arrays = dict(report_data.evaluation)
     assert stress_parity({**arrays, "stress_dft": np.full((30, 6), np.nan)}) is None
     assert calibration_curve({**arrays, "uncertainty": np.full(30, np.nan)}) is None
 

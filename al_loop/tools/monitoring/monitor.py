@@ -11,18 +11,17 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.gate.applicability import check_suitable
 from al_loop.gate.physics import PhysicsCheck
-from al_loop.tools.monitoring.calculator_source import own_answer
-from al_loop.tools.monitoring.check import Check
-from al_loop.tools.monitoring.observed_dynamics import Watched
+from al_loop.tools.monitoring.observed_dynamics import ObservedDynamics
+from al_loop.tools.monitoring.predictions import cached_results
 from al_loop.tools.monitoring.session import MonitoringSession
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
-from al_loop.tools.monitoring.trajectory_gate import FrameContext, TrajectoryGate
+from al_loop.tools.monitoring.trajectory_gate import Check, FrameContext
 from al_loop.tools.open_model import FoundationArgument, open_model
 from committee import names
 from committee.potential import CommitteePotential
 
-TOLD_EVERY = 100  # checks between two summaries in the log
+SUMMARY_EVERY = 100  # checks between two summaries in the log
 UNCALIBRATED = "the model is not calibrated: every frame is 'uncalibrated', and only the physics check raises alarms"
 
 _logger = logging.getLogger("al_loop")
@@ -31,8 +30,8 @@ _logger = logging.getLogger("al_loop")
 class ReliabilityMonitor:
     """Applies the campaign's gate to a running dynamics. It trains nothing and does not change the trajectory.
 
-    Positions are the same, bit for bit, with it and without: it draws from no global generator, and it never asks the
-    dynamics' calculator for anything that would be computed anew.
+    Positions are the same, bit for bit, with it and without: it draws from no global generator, and it never lets the
+    dynamics' calculator compute anything anew.
 
     Args:
         potential: the committee.
@@ -40,7 +39,7 @@ class ReliabilityMonitor:
         options: what it does.
         physics: limits of the physics check.
         reference: the intact structure, atom by atom that of the dynamics; by default the frame of the first check.
-        temperature_K: of the thermostat, if the dynamics does not tell.
+        temperature_K: of the thermostat, if the dynamics does not state it.
 
     Attributes:
         potential: the committee.
@@ -77,21 +76,23 @@ class ReliabilityMonitor:
     ) -> None:
         self.potential = potential
         self.options = options or MonitorOptions()
-        self._watched = Watched(dynamics, temperature_K)
+        self._observed = ObservedDynamics(dynamics, temperature_K)
         self._physics = physics or PhysicsSettings()
         self._reference = reference
-        self._judge: TrajectoryGate | None = None
-        self._numbers = self._watched.atoms.numbers.copy()
-        if reference is not None and not np.array_equal(reference.numbers, self._numbers):
+        atoms = self._observed.atoms
+        formula = atoms.get_chemical_formula()
+        if reference is not None and not np.array_equal(reference.numbers, atoms.numbers):
             raise InputError(
                 f"reference: received {reference.get_chemical_formula()}, expected the atoms of the dynamics "
-                f"({self._watched.atoms.get_chemical_formula()}) in the same order"
+                f"({formula}) in the same order"
             )
-        formula = self._watched.atoms.get_chemical_formula()
         self._session = MonitoringSession(potential, self.options, f"monitor of {formula}")
-        check_suitable(potential, self._watched.atoms, "the structure", any_periodicity=self.options.any_periodicity)
-        self._session.answers.prepare(self._watched.atoms.calc)
-        self._begin(formula)
+        check_suitable(potential, atoms, "the structure", any_periodicity=self.options.any_periodicity)
+        self._session.predictions.prepare(atoms.calc)
+        if not self._session.calibrated:
+            _logger.warning("%s", UNCALIBRATED)
+        promise = UNCALIBRATED if potential.calibration is None else potential.calibration.summary
+        self._session.begin(formula=formula, promise=promise)
 
     @classmethod
     def load(
@@ -113,7 +114,7 @@ class ReliabilityMonitor:
             foundation: the foundation under a checkpoint, as for ``al-loop predict``, if it is not one by name.
             physics: limits of the physics check; by default the campaign's.
             reference: the intact structure; by default the frame of the first check.
-            temperature_K: of the thermostat, if the dynamics does not tell.
+            temperature_K: of the thermostat, if the dynamics does not state it.
             **options: of ``MonitorOptions``.
 
         Raises:
@@ -144,12 +145,12 @@ class ReliabilityMonitor:
     @property
     def evaluations(self) -> int:
         """Number of committee evaluations by the monitor itself."""
-        return self._session.answers.evaluations
+        return self._session.predictions.evaluations
 
     @property
     def stored(self) -> int:
         """Number of frames written to ``options.snapshots``."""
-        return self._session.stored
+        return self._session.alarms.counts["stored"]
 
     def __call__(self) -> None:
         """Check the present frame of the dynamics.
@@ -157,19 +158,19 @@ class ReliabilityMonitor:
         Raises:
             MonitorStop: an alarm that the options let end the run.
         """
-        atoms, watched = self._watched.atoms, self._watched
-        judge = self._judge_of(atoms)
-        if watched.follows_thermostat:
-            judge.physics_check.temperature_K = watched.temperature_K()
-        own = own_answer(atoms)
-        energy = own.get(names.FREE_ENERGY, own.get(names.ENERGY))
-        moment = FrameContext(watched.step, watched.time_ps, energy, own.get(names.FORCES))
+        observed = self._observed
+        gate = self._session.gate(observed.atoms, self._new_check)
+        if observed.follows_thermostat:
+            gate.physics_check.temperature_K = observed.temperature_K()
+        results = cached_results(observed.atoms)
+        energy = results.get(names.FREE_ENERGY, results.get(names.ENERGY))
+        context = FrameContext(observed.step, observed.time_ps, energy, results.get(names.FORCES))
         try:
-            self._session.check(judge, atoms, moment)
+            self._session.check(gate, observed.atoms, context)
         except BaseException:
             self._session.log_summary()
             raise
-        if self.summary.checks % TOLD_EVERY == 0:
+        if self.summary.checks % SUMMARY_EVERY == 0:
             self._session.log_summary()
 
     def close(self) -> dict[str, Any]:
@@ -186,32 +187,16 @@ class ReliabilityMonitor:
         """The summary so far."""
         return self._session.as_dict()
 
-    def _begin(self, formula: str) -> None:
-        calibration = self.potential.calibration
-        promise = UNCALIBRATED if calibration is None else calibration.summary
-        if not self._session.calibrated:
-            _logger.warning("%s", UNCALIBRATED)
-        self._session.begin(formula=formula, promise=promise)
-
-    def _judge_of(self, atoms: Atoms) -> TrajectoryGate:
-        """The gate of this trajectory; a new one if the atoms changed."""
-        if self._judge is None or not np.array_equal(self._numbers, atoms.numbers):
-            if self._judge is not None:
-                self._session.answers.restart()
-                self._reference = None
-            self._numbers = atoms.numbers.copy()
-            self._judge = self._new_judge()
-        return self._judge
-
-    def _new_judge(self) -> TrajectoryGate:
-        watched = self._watched
-        reference = (self._reference or watched.atoms).copy()
-        reference.set_constraint([constraint.copy() for constraint in watched.atoms.constraints])
-        physics_check = PhysicsCheck(
+    def _new_check(self) -> PhysicsCheck:
+        """The physics check of a trajectory; the reference is for the first, since later ones have other atoms."""
+        observed = self._observed
+        reference = (self._reference or observed.atoms).copy()
+        self._reference = None
+        reference.set_constraint([constraint.copy() for constraint in observed.atoms.constraints])
+        return PhysicsCheck(
             self._physics,
             reference,
-            watched.temperature_K(),
-            ensemble="nve" if watched.conserved else "langevin",
-            timestep_fs=watched.between_checks_fs(self),
+            observed.temperature_K(),
+            ensemble="nve" if observed.conserved else "langevin",
+            timestep_fs=observed.between_checks_fs(self),
         )
-        return TrajectoryGate(self.potential.calibration, physics_check)

@@ -11,10 +11,10 @@ from ase.md.verlet import VelocityVerlet
 from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import temperature_K
 
-ROOM_TEMPERATURE_K = 300.0  # where neither thermostat nor velocities tell one
+ROOM_TEMPERATURE_K = 300.0  # where neither thermostat nor velocities give one
 
 
-class Watched:
+class ObservedDynamics:
     """Atoms, steps, time and thermostat of an ASE dynamics.
 
     Args:
@@ -60,8 +60,7 @@ class Watched:
         """Temperature of the thermostat; without one, of the velocities."""
         if self._temperature_K is not None:
             return self._temperature_K
-        told = self._thermostat_K()
-        return told if told else temperature_K(self.atoms) or ROOM_TEMPERATURE_K
+        return self._thermostat_K() or temperature_K(self.atoms) or ROOM_TEMPERATURE_K
 
     @property
     def follows_thermostat(self) -> bool:

@@ -1,12 +1,13 @@
 """Count and log the checks of a run or file, and act on alarms."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ase import Atoms
 
+from al_loop.gate.physics import PhysicsCheck
 from al_loop.tools.monitoring.alarms import Alarms
-from al_loop.tools.monitoring.calculator_source import Answers
-from al_loop.tools.monitoring.harvester import Harvester
+from al_loop.tools.monitoring.predictions import FramePredictions
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
 from al_loop.tools.monitoring.trajectory_gate import FrameContext, TrajectoryGate
@@ -25,64 +26,67 @@ class MonitoringSession:
 
     Attributes:
         calibrated: whether force uncertainties are calibrated.
-        answers: the committee's predictions.
+        predictions: of the committee.
         summary: of the checks so far.
+        alarms: what acts on them.
 
     Raises:
         InputError: no campaign to harvest for.
     """
 
     def __init__(self, potential: CommitteePotential, options: MonitorOptions, name: str) -> None:
-        calibration = potential.calibration
-        self.calibrated = calibration is not None and calibration.trust_threshold is not None
+        self._calibration = potential.calibration
+        self.calibrated = self._calibration is not None and self._calibration.trust_threshold is not None
         screen = None
         if self.calibrated and not options.exact:
-            screen = ForceScreen.from_calibration(calibration, window=options.window, seed=options.seed)
-        self.answers = Answers(potential, screen, exact=self.calibrated)
+            screen = ForceScreen.from_calibration(self._calibration, window=options.window, seed=options.seed)
+        self.predictions = FramePredictions(potential, screen, exact=self.calibrated)
         self.summary = Summary()
-        self._harvester = None if options.harvest is None else Harvester(options.harvest, name)
-        self._alarms = Alarms(options, self._harvester)
+        self.alarms = Alarms(options, name)
         self._log = None if options.log is None else EventLog(options.log)
         self._logged_checks = 0
-
-    @property
-    def stored(self) -> int:
-        """Number of frames written to ``options.snapshots``."""
-        return self._alarms.stored
+        self._gate: TrajectoryGate | None = None
+        self._system: tuple[list[int], list[bool]] = [], []
 
     def begin(self, **about: Any) -> None:
         """Log what is monitored."""
         if self._log is not None:
             self._log.write("monitor", **about, calibrated=self.calibrated)
 
-    def check(self, judge: TrajectoryGate, atoms: Atoms, moment: FrameContext) -> None:
+    def gate(self, atoms: Atoms, new_check: Callable[[], PhysicsCheck]) -> TrajectoryGate:
+        """The gate of this trajectory; a new one with a new physics check, where atoms or periodicity change."""
+        system = atoms.numbers.tolist(), atoms.pbc.tolist()
+        if self._gate is None or system != self._system:
+            self._gate, self._system = TrajectoryGate(self._calibration, new_check()), system
+            self.predictions.restart()
+        return self._gate
+
+    def check(self, gate: TrajectoryGate, atoms: Atoms, context: FrameContext) -> None:
         """Check a frame.
 
         Raises:
             MonitorStop: an alarm that the options let end the run.
         """
-        judged = judge.judge(atoms, moment, self.answers.ask(atoms))
-        self.summary.add(judged.check, list(atoms.symbols), judged.uncertainty_ratio)
+        gated = gate.evaluate(atoms, context, self.predictions.predictor(atoms))
+        self.summary.add(gated.check, list(atoms.symbols), gated.uncertainty_ratio)
         if self._log is not None:
-            self._log.write("check", **judged.check.as_dict())
-        if judged.check.alarm:
-            self._alarms.act(atoms, judged, self.summary)
+            self._log.write("check", **gated.check.as_dict())
+        if gated.check.alarm:
+            self.alarms.act(atoms, gated, self.summary)
 
     def log_summary(self) -> dict[str, Any]:
         """Return the summary so far, and log it unless the log ends with it."""
-        told = self.as_dict()
+        summary = self.as_dict()
         if self._log is not None and self._logged_checks != self.summary.checks:
-            self._log.write("summary", **told)
+            self._log.write("summary", **summary)
         self._logged_checks = self.summary.checks
-        return told
+        return summary
 
     def close(self) -> dict[str, Any]:
         """Harvest the collected frames; log and return the summary."""
-        self._alarms.close()
+        self.alarms.close()
         return self.log_summary()
 
     def as_dict(self) -> dict[str, Any]:
         """The summary so far."""
-        own = {"own_evaluations": self.answers.evaluations, "stored": self.stored}
-        handed = {} if self._harvester is None else {"handed_over": self._harvester.handed}
-        return {**self.summary.as_dict(), **own, **handed}
+        return {**self.summary.as_dict(), "own_evaluations": self.predictions.evaluations, **self.alarms.counts}

@@ -63,6 +63,6 @@ def checked_actions(actions: Sequence[str]) -> tuple[OnAlarm, ...]:
         InputError: an unknown action, or a string instead of a list.
     """
     if isinstance(actions, str) or any(action not in ON_ALARM for action in actions):
-        told = actions if isinstance(actions, str) else ", ".join(map(str, actions))
-        raise InputError(f"on_alarm: received {told}, expected a list of any of {', '.join(ON_ALARM)}")
+        received = actions if isinstance(actions, str) else ", ".join(map(str, actions))
+        raise InputError(f"on_alarm: received {received}, expected a list of any of {', '.join(ON_ALARM)}")
     return cast("tuple[OnAlarm, ...]", tuple(actions))

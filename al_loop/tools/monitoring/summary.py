@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.tools.monitoring.check import Check, UncertaintySource, finite
+from al_loop.tools.monitoring.trajectory_gate import Check, UncertaintySource, finite
 
 RECENT = 100  # checks
 KEPT_EPISODES = 20
@@ -16,15 +16,7 @@ WORST = 5
 
 @dataclass
 class Episode:
-    """Consecutive untrusted checks.
-
-    Attributes:
-        first_step: where it began.
-        last_step: its last check so far.
-        checks: number of them.
-        check: the check that failed first.
-        reason: its first reason.
-    """
+    """Consecutive untrusted checks: which check of the gate failed first, and its reason."""
 
     first_step: int
     last_step: int
@@ -63,8 +55,8 @@ class Summary:
         self.episodes_in_all = 0
         self._recent: deque[bool] = deque(maxlen=RECENT)
         self._episodes: deque[Episode] = deque(maxlen=KEPT_EPISODES)
-        self._named: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._doubt: NDArray[np.float64] = np.zeros(0)
+        self._alarm_counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._largest_ratio: NDArray[np.float64] = np.zeros(0)
         self._symbols: list[str] = []
 
     def add(self, check: Check, symbols: list[str], uncertainty_ratio: NDArray[np.float64] | None) -> None:
@@ -132,14 +124,14 @@ class Summary:
 
     def worst_atoms(self) -> list[dict[str, Any]]:
         """The atoms with most alarms, then those with the largest uncertainty."""
-        order = np.lexsort((-self._doubt, -self._named))
-        worst = [int(i) for i in order[:WORST] if self._named[i] or self._doubt[i] > 1]
+        order = np.lexsort((-self._largest_ratio, -self._alarm_counts))
+        worst = [int(i) for i in order[:WORST] if self._alarm_counts[i] or self._largest_ratio[i] > 1]
         return [
             {
                 "atom": i,
                 "element": self._symbols[i],
-                "alarms": int(self._named[i]),
-                "largest_uncertainty_over_threshold": finite(float(self._doubt[i])),
+                "alarms": int(self._alarm_counts[i]),
+                "largest_uncertainty_over_threshold": finite(float(self._largest_ratio[i])),
             }
             for i in worst
         ]
@@ -157,8 +149,8 @@ class Summary:
     def _count_atoms(self, check: Check, symbols: list[str], uncertainty_ratio: NDArray[np.float64] | None) -> None:
         if symbols != self._symbols:  # another system: indices mean other atoms
             self._symbols = symbols
-            self._named, self._doubt = np.zeros(len(symbols), dtype=np.int64), np.zeros(len(symbols))
+            self._alarm_counts, self._largest_ratio = np.zeros(len(symbols), dtype=np.int64), np.zeros(len(symbols))
         if check.alarm and check.verdict.atoms:
-            self._named[list(check.verdict.atoms)] += 1
+            self._alarm_counts[list(check.verdict.atoms)] += 1
         if uncertainty_ratio is not None:
-            np.fmax(self._doubt, uncertainty_ratio, out=self._doubt)
+            np.fmax(self._largest_ratio, uncertainty_ratio, out=self._largest_ratio)

@@ -1,6 +1,6 @@
 """Apply the gate to a finished trajectory of any code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,14 +8,13 @@ from ase import Atoms
 
 from al_loop.config import PhysicsSettings
 from al_loop.files.trajectories import STEP, TIME_PS
-from al_loop.frames.constraints.motion import temperature_K
+from al_loop.frames.constraints.motion import temperature_K as kinetic_temperature_K
 from al_loop.gate.applicability import check_suitable
 from al_loop.gate.physics import PhysicsCheck
-from al_loop.tools.monitoring.calculator_source import Answers
 from al_loop.tools.monitoring.observed_dynamics import ROOM_TEMPERATURE_K
 from al_loop.tools.monitoring.session import MonitoringSession
 from al_loop.tools.monitoring.settings import MonitorOptions
-from al_loop.tools.monitoring.trajectory_gate import FrameContext, TrajectoryGate
+from al_loop.tools.monitoring.trajectory_gate import FrameContext
 from al_loop.utils.progress import Advance, show_nothing
 from committee.potential import CommitteePotential
 
@@ -57,67 +56,34 @@ def monitor_trajectory(
     """
     session = MonitoringSession(potential, options, name)
     session.begin(trajectory=name)
-    trajectory = _Trajectory(potential, options, physics or PhysicsSettings(), name, temperature_K)
     try:
-        for index, atoms in _each(frames, every):
-            judge = trajectory.judge_of(atoms, index, session.answers)
-            moment = _moment(atoms, index, between_frames_fs)
+        for index, atoms in enumerate(frames):
+            if index % every:
+                continue
+
+            def new_check(atoms: Atoms = atoms, index: int = index) -> PhysicsCheck:
+                where = f"{name}, frame {index}"
+                check_suitable(potential, atoms, where, any_periodicity=options.any_periodicity)
+                return PhysicsCheck(physics or PhysicsSettings(), atoms.copy(), temperature_K or _warmth_K(atoms))
+
+            gate = session.gate(atoms, new_check)
+            context = _context(atoms, index, between_frames_fs)
             atoms.calc = None
-            session.check(judge, atoms, moment)
+            session.check(gate, atoms, context)
             advance(1)
     finally:
-        told = session.close()
-    return told
+        summary = session.close()
+    return summary
 
 
-class _Trajectory:
-    """The gate of consecutive frames; a new one where the atoms or the periodicity change."""
-
-    def __init__(
-        self,
-        potential: CommitteePotential,
-        options: MonitorOptions,
-        physics: PhysicsSettings,
-        name: str,
-        temperature_K: float | None,
-    ) -> None:
-        self._potential = potential
-        self._options = options
-        self._physics = physics
-        self._name = name
-        self._temperature_K = temperature_K
-        self._judge: TrajectoryGate | None = None
-        self._start = Atoms()
-
-    def judge_of(self, atoms: Atoms, index: int, answers: Answers) -> TrajectoryGate:
-        """The gate for a frame; a new one if the frame begins another trajectory."""
-        start = self._start
-        same = np.array_equal(start.numbers, atoms.numbers) and np.array_equal(start.pbc, atoms.pbc)
-        if self._judge is None or not same:
-            any_periodicity = self._options.any_periodicity
-            check_suitable(self._potential, atoms, f"{self._name}, frame {index}", any_periodicity=any_periodicity)
-            self._start = atoms.copy()
-            physics_check = PhysicsCheck(self._physics, self._start, self._temperature_K or _warmth_K(atoms))
-            self._judge = TrajectoryGate(self._potential.calibration, physics_check)
-            answers.restart()
-        return self._judge
-
-
-def _each(frames: Iterable[Atoms], every: int) -> Iterator[tuple[int, Atoms]]:
-    for index, atoms in enumerate(frames):
-        if index % every == 0:
-            yield index, atoms
-
-
-def _moment(atoms: Atoms, index: int, between_fs: float | None) -> FrameContext:
+def _context(atoms: Atoms, index: int, between_fs: float | None) -> FrameContext:
     results = {} if atoms.calc is None else atoms.calc.results
     energy = results.get("free_energy", results.get("energy"))
     forces = results.get("forces") if energy is not None else None
-    told_ps = atoms.info.pop(TIME_PS, None)
-    time_ps = told_ps if told_ps is not None else None if between_fs is None else index * between_fs / 1e3
+    time_ps = atoms.info.pop(TIME_PS, None if between_fs is None else index * between_fs / 1e3)
     return FrameContext(atoms.info.pop(STEP, index), time_ps, None if energy is None else float(energy), forces)
 
 
 def _warmth_K(atoms: Atoms) -> float:
-    kinetic = temperature_K(atoms)
+    kinetic = kinetic_temperature_K(atoms)
     return kinetic if np.isfinite(kinetic) and kinetic > 0 else ROOM_TEMPERATURE_K

@@ -1,7 +1,10 @@
-"""The gate for one trajectory: the physics check first, then the committee's prediction."""
+"""The gate for one trajectory: the physics check first, then the committee's prediction; and what a check holds."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -10,15 +13,86 @@ from numpy.typing import NDArray
 from al_loop.frames.constraints.motion import temperature_K
 from al_loop.gate.gate import Gate
 from al_loop.gate.physics import PhysicsCheck, not_computable
-from al_loop.records import Verdict
-from al_loop.tools.monitoring.check import Check, UncertaintySource
+from al_loop.records import GateCheck, Verdict, VerdictKind
 from committee.errors import RefusedFrameError
 from committee.prediction import Prediction
 from committee.uncertainty.calibration import Calibration
 
+SHOWN_ATOMS = 20
+
 Array = NDArray[np.float64]
-Ask = Callable[[bool], Prediction]
+Predictor = Callable[[bool], Prediction]
 """Predicts a frame: with exact force uncertainties if True, else only as far as needed."""
+
+
+class UncertaintySource(StrEnum):
+    """How the force uncertainty of a frame was found."""
+
+    EXACT = "exact"  # every member's forces
+    SCREENED = "screened"  # the screen vouches for every atom
+    NOT = "not"  # the frame's physics, or the missing calibration, leave nothing to calculate
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        step: of the dynamics; number of the frame in a finished trajectory.
+        time_ps: since the dynamics began, None where it has no time.
+        verdict: of the gate.
+        looked: how the force uncertainty was found.
+        force_uncertainty_eV_per_A: largest of the frame where it is exact, else None.
+        latent_distance: largest of the frame.
+        energy_eV: potential energy of the dynamics' calculator, or of the committee.
+        temperature_K: kinetic.
+    """
+
+    step: int
+    time_ps: float | None
+    verdict: Verdict
+    looked: UncertaintySource
+    force_uncertainty_eV_per_A: float | None
+    latent_distance: float | None
+    energy_eV: float | None
+    temperature_K: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the gate trusts the frame."""
+        return self.verdict.kind is VerdictKind.TRUSTED
+
+    @property
+    def uncalibrated(self) -> bool:
+        """Whether the model is not calibrated, which is no alarm and is reported once."""
+        return self.verdict.check is GateCheck.UNCALIBRATED
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the frame raises an alarm."""
+        return not (self.trusted or self.uncalibrated)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a number that is not finite is None."""
+        return {
+            "step": self.step,
+            "time_ps": finite(self.time_ps),
+            "verdict": self.verdict.kind.value,
+            "check": self.verdict.check.value,
+            "reason": self.verdict.reason,
+            "atoms": list(self.verdict.atoms[:SHOWN_ATOMS]),
+            "atoms_in_all": len(self.verdict.atoms),
+            "looked": self.looked.value,
+            "force_uncertainty_eV_per_A": finite(self.force_uncertainty_eV_per_A),
+            "latent_distance": finite(self.latent_distance),
+            "energy_eV": finite(self.energy_eV),
+            "temperature_K": finite(self.temperature_K),
+        }
+
+
+def finite(value: float | None) -> float | None:
+    """Return the number, rounded for a log; None if it is not finite."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 6)
 
 
 @dataclass(frozen=True)
@@ -32,8 +106,8 @@ class GatedPrediction:
     """
 
     check: Check
-    prediction: Prediction | None
-    uncertainty_ratio: Array | None
+    prediction: Prediction | None = None
+    uncertainty_ratio: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -63,84 +137,69 @@ class TrajectoryGate:
 
     def __init__(self, calibration: Calibration | None, physics_check: PhysicsCheck) -> None:
         self._gate = Gate(calibration)
+        self._calibrated = calibration is not None and calibration.trust_threshold is not None
         self.physics_check = physics_check
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether force uncertainties are calibrated."""
-        calibration = self._gate.calibration
-        return calibration is not None and calibration.trust_threshold is not None
-
-    def judge(self, atoms: Atoms, moment: FrameContext, ask: Ask) -> GatedPrediction:
+    def evaluate(self, atoms: Atoms, context: FrameContext, predict: Predictor) -> GatedPrediction:
         """Check a frame.
 
         Args:
             atoms: the frame; not modified.
-            moment: its step, time and results.
-            ask: gives the committee's prediction; exact where another check than the force uncertainty
+            context: its step, time and results.
+            predict: gives the committee's prediction; exact where another check than the force uncertainty
                 raises an alarm, since such a frame is stored. Not called for numbers that are not finite.
         """
-        broken = _not_finite(atoms)
-        if broken is not None:
-            return GatedPrediction(_check(atoms, moment, broken, UncertaintySource.NOT), None, None)
-        told = moment.energy_eV is not None
-        physics = self.physics_check.check(atoms, moment.forces, moment.energy_eV) if told else None
+        if not all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta())):
+            broken = not_computable("non-finite positions, velocities or cell")
+            return GatedPrediction(_check(atoms, context, broken, UncertaintySource.NOT))
+        has_energy = context.energy_eV is not None
+        physics = self.physics_check.check(atoms, context.forces, context.energy_eV) if has_energy else None
         try:
-            prediction = ask(False)
-            if not told:
+            prediction = predict(False)
+            if not has_energy:
                 physics = self.physics_check.check(atoms, prediction.forces, prediction.energy)
-            judged = self._judged(atoms, moment, physics, prediction)
-            if judged.check.alarm and judged.check.looked is UncertaintySource.SCREENED:
-                judged = self._judged(atoms, moment, physics, ask(True))
+            gated = self._gated(atoms, context, physics, prediction)
+            if gated.check.alarm and gated.check.looked is UncertaintySource.SCREENED:
+                gated = self._gated(atoms, context, physics, predict(True))
         except RefusedFrameError as error:
             verdict = physics or not_computable(f"the model has no prediction: {error.reason}")
-            return GatedPrediction(_check(atoms, moment, verdict, UncertaintySource.NOT), None, None)
-        return judged
+            return GatedPrediction(_check(atoms, context, verdict, UncertaintySource.NOT))
+        return gated
 
-    def _judged(
-        self, atoms: Atoms, moment: FrameContext, physics: Verdict | None, prediction: Prediction
+    def _gated(
+        self, atoms: Atoms, context: FrameContext, physics: Verdict | None, prediction: Prediction
     ) -> GatedPrediction:
-        gated = self._gate.evaluate(prediction, physics, screened=self.calibrated)
-        sigma, distance = gated.force_uncertainty, prediction.latent_distance
-        looked = (
-            UncertaintySource.EXACT
-            if sigma is not None
-            else UncertaintySource.SCREENED
-            if self.calibrated
-            else UncertaintySource.NOT
-        )
-        check = _check(atoms, moment, gated.verdict, looked, sigma, distance, prediction.energy)
-        return GatedPrediction(check, prediction, self._doubt(sigma, distance))
+        gated = self._gate.evaluate(prediction, physics, screened=self._calibrated)
+        sigma = gated.force_uncertainty
+        not_exact = UncertaintySource.SCREENED if self._calibrated else UncertaintySource.NOT
+        looked = not_exact if sigma is None else UncertaintySource.EXACT
+        check = _check(atoms, context, gated.verdict, looked, sigma, prediction)
+        return GatedPrediction(check, prediction, self._uncertainty_ratio(sigma, prediction.latent_distance))
 
-    def _doubt(self, sigma: Array | None, distance: Array | None) -> Array | None:
+    def _uncertainty_ratio(self, sigma: Array | None, distance: Array | None) -> Array | None:
         calibration = self._gate.calibration
         if calibration is None or not calibration.trust_threshold or sigma is None or distance is None:
             return None
         return np.asarray(calibration.uncertainty(sigma, distance) / calibration.trust_threshold)
 
 
-def _not_finite(atoms: Atoms) -> Verdict | None:
-    if all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta())):
-        return None
-    return not_computable("non-finite positions, velocities or cell")
-
-
 def _check(
     atoms: Atoms,
-    moment: FrameContext,
+    context: FrameContext,
     verdict: Verdict,
     looked: UncertaintySource,
     sigma: Array | None = None,
-    distance: Array | None = None,
-    energy_eV: float | None = None,
+    prediction: Prediction | None = None,
 ) -> Check:
+    distance = None if prediction is None else prediction.latent_distance
+    predicted_eV = None if prediction is None else prediction.energy
     return Check(
-        step=moment.step,
-        time_ps=moment.time_ps,
+        step=context.step,
+        time_ps=context.time_ps,
         verdict=verdict,
         looked=looked,
         force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
         latent_distance=None if distance is None else float(distance.max()),
-        energy_eV=energy_eV if moment.energy_eV is None else moment.energy_eV,
+        energy_eV=predicted_eV if context.energy_eV is None else context.energy_eV,
         temperature_K=temperature_K(atoms),
     )

@@ -170,12 +170,12 @@ def _validation(config: Config) -> Iterator[str]:
         return
     from al_loop.tools.validation.requirement import (  # loads the checks and the committee
         required_validation,
-        unanswered,
+        without_reference,
     )
 
     try:
         required = required_validation(config)
-        missing = [] if required is None else unanswered(required)
+        missing = [] if required is None else without_reference(required)
     except InputError as error:
         yield f"promote.validation: {error}"
         return

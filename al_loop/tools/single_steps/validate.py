@@ -1,14 +1,14 @@
 """Compare models with a reference on the physics of structures: ``al_loop.validate`` and ``al-loop validate``."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
 from al_loop.config.validation_settings import ValidationSettings
 from al_loop.errors import InputError
-from al_loop.files.labels.names import given_keys
+from al_loop.files.labels.names import LabelKeys, given_keys
 from al_loop.tools.open_model import YAML
 from al_loop.tools.single_steps.arguments import (
     CampaignArgument,
@@ -22,7 +22,7 @@ from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.dataset_reference import DatasetReference
 from al_loop.tools.validation.inputs import named_structures, open_reference
 from al_loop.tools.validation.models import open_models
-from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference
+from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference, Reference
 from al_loop.tools.validation.results import Validation
 from al_loop.tools.validation.run import ValidationRun
 from al_loop.utils.campaign_folder import VALIDATION_NAME
@@ -51,7 +51,7 @@ def validate(
     """Compare a model, foundations and a reference on the physics of structures.
 
     What was calculated is kept in ``validation-kept`` beside the result: the same call goes on where it was
-    interrupted. The reference's answers are written to ``validation-reference.json``, a reference for later calls.
+    interrupted. The reference's values are written to ``validation-reference.json``, a reference for later calls.
 
     Args:
         model: a checkpoint's folder; a campaign's YAML file, whose served model is taken; or a foundation as below.
@@ -96,30 +96,37 @@ def validate(
     to = result_file(output, campaign)
     frames = named_structures(as_paths(structures))  # refused before a model is loaded
     settings = ValidationSettings() if campaign is None else campaign.validation
-    files = _files(reference)
-    engine = _engine(reference, files, campaign)
     kept, shown = to.with_name(KEPT), progress or SilentProgress()
-    with ExitStack() as opened:
-        advance: Advance = show_nothing
-        if engine is not None:
-            advance = opened.enter_context(shown.stage("labels", unit="of the reference"))
-        keys = given_keys(energy_key, forces_key, stress_key)
-        held = opened.enter_context(closing(open_reference(files, engine, kept, advance, keys)))
-        for note in held.notes if isinstance(held, DatasetReference) else ():
+    keys = given_keys(energy_key, forces_key, stress_key)
+    with _opened(reference, campaign, kept, keys, shown) as opened:
+        for note in opened.notes if isinstance(opened, DatasetReference) else ():
             notify(note)
-        if isinstance(held, EngineReference):
-            held.check_elements(list(frames.values()))
+        if isinstance(opened, EngineReference):
+            opened.check_elements(list(frames.values()))
         run = ValidationRun(
-            subjects=open_models(str(model), [str(foundation) for foundation in foundations], campaign),
+            models=open_models(str(model), [str(foundation) for foundation in foundations], campaign),
             structures=frames,
-            checks=chosen_checks(list(named) or settings.checks, settings, with_an_engine=held.pays, given=named),
-            reference=held,
+            checks=chosen_checks(list(named) or settings.checks, settings, with_an_engine=opened.pays, given=named),
+            reference=opened,
             tolerances=settings.tolerances,
             output=to,
             reference_output=to.with_name(REFERENCE_NAME if to.stem == "validation" else f"{to.stem}-reference.json"),
             folder=kept / "models",
         )
         return run.run(shown)
+
+
+@contextmanager
+def _opened(
+    reference: ReferenceArgument | None, config: Config | None, kept: Path, keys: LabelKeys | None, progress: Progress
+) -> Iterator[Reference]:
+    files = _files(reference)
+    engine = _engine(reference, files, config)
+    with ExitStack() as opened:
+        advance: Advance = show_nothing
+        if engine is not None:
+            advance = opened.enter_context(progress.stage("labels", unit="of the reference"))
+        yield opened.enter_context(closing(open_reference(files, engine, kept, advance, keys)))
 
 
 def campaign_of(model: str | Path, config: CampaignArgument | None) -> Config | None:

@@ -1,7 +1,7 @@
 """Bulk crystals: recognition, relaxation with a calculator, supercells and inequivalent sites."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +13,7 @@ from al_loop.frames.constraints.policy import named
 from al_loop.gate.bonding import BOND_FACTOR, Bonding
 from al_loop.structures.generators.cells import check_size
 from al_loop.tools.validation.crystal_symmetry import symmetry
-from al_loop.tools.validation.relax import Minimum, minimum
+from al_loop.tools.validation.relax import Minimum, energy_and_forces, minimum
 from dft_interfaces.geometry.vacuum import vacuum_axes
 
 BULK_FORCE_eV_PER_A = 0.005  # tighter than that of defects: a strained crystal adds an error to each of them
@@ -22,12 +22,9 @@ AS_GIVEN = "the calculator gives no stress: cell as given"
 
 @dataclass(frozen=True)
 class Site:
-    """One of the inequivalent sites of a crystal.
+    """One of the inequivalent sites of a crystal: the index of an atom on it, and a name that is its element's.
 
-    Attributes:
-        index: of an atom on it.
-        element: its symbol.
-        name: the symbol, with a number where the element has several sites.
+    Where an element has several sites, the name has a number.
     """
 
     index: int
@@ -51,21 +48,24 @@ def is_crystal(atoms: Atoms) -> bool:
     return not bool((several & ~bonding.extended(bonded, fragment)).any())
 
 
-def require_free(atoms: Atoms) -> None:
-    """Raise if the atoms of a crystal are constrained.
-
-    Raises:
-        NoAnswerError: a constraint does.
-    """
-    constraints = effective(atoms)
-    if constraints:
-        raise NoAnswerError(
-            f"the check is about the free crystal, but the structure holds {named(constraints)}; remove the constraint "
-            "from its file"
-        )
+def require_free(*crystals: Atoms) -> None:
+    """Raise ``NoAnswerError`` if the atoms of a crystal are constrained."""
+    for atoms in crystals:
+        if held := effective(atoms):
+            raise NoAnswerError(
+                f"the check is about the free crystal, but the structure holds {named(held)}; remove the constraint "
+                "from its file"
+            )
 
 
-def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> tuple[Minimum, str]:
+def require_free_periodic(atoms: Atoms, what: str) -> None:
+    """Raise ``NoAnswerError`` if a structure is not periodic in three directions, or constrained."""
+    if not atoms.pbc.all():
+        raise NoAnswerError(f"{what} needs a structure that is periodic in three directions")
+    require_free(atoms)
+
+
+def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> Minimum:
     """Relax atoms and cell of a crystal without constraints; without stress the atoms alone, and the note says so.
 
     Raises:
@@ -73,7 +73,24 @@ def equilibrium(atoms: Atoms, calculator: Calculator, *, steps: int) -> tuple[Mi
     """
     with_cell = "stress" in calculator.implemented_properties
     found = minimum(atoms, calculator, force_tolerance_eV_per_A=BULK_FORCE_eV_PER_A, steps=steps, with_cell=with_cell)
-    return found, "" if with_cell else AS_GIVEN
+    return replace(found, note="" if with_cell else AS_GIVEN)
+
+
+def relaxed_supercell(atoms: Atoms, calculator: Calculator, *, least_size_A: float, steps: int) -> Minimum:
+    """Relax a crystal with its cell and repeat it; the first atoms are those of the given cell, in its order.
+
+    The energy is calculated in the supercell itself, where a DFT engine has the k-points that it has for defects. The
+    note holds the size, and what could not be relaxed.
+
+    Raises:
+        NoAnswerError: no relaxed crystal, or no energy of the supercell.
+    """
+    relaxed = equilibrium(atoms, calculator, steps=steps)
+    times = repeats(relaxed.atoms, least_size_A)
+    supercell = relaxed.atoms.repeat(times)
+    size = f"{' x '.join(map(str, times))} cells, {len(supercell)} atoms"
+    note = "; ".join(text for text in (size, relaxed.note) if text)
+    return Minimum(supercell, energy_and_forces(supercell, calculator)[0], note)
 
 
 def repeats(atoms: Atoms, least_size_A: float) -> tuple[int, int, int]:
@@ -88,12 +105,8 @@ def repeats(atoms: Atoms, least_size_A: float) -> tuple[int, int, int]:
 def inequivalent_sites(atoms: Atoms, most: int) -> tuple[list[Site], list[str]]:
     """Sites that no symmetry of the crystal maps on each other (spglib), initial magnetic moments told apart.
 
-    Args:
-        atoms: the crystal.
-        most: sites of each element; further ones are left out.
-
     Returns:
-        The sites, and the elements that have more of them.
+        At most ``most`` sites of each element, and the elements that have more.
 
     Raises:
         NoAnswerError: spglib is not installed.

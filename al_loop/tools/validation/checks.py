@@ -1,7 +1,8 @@
-"""The checks by name, and which are affordable with an engine."""
+"""The checks by name, how one is run, and which are affordable with an engine."""
 
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -13,18 +14,17 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.config.keys import nearest
 from al_loop.config.validation_settings import ValidationSettings
-from al_loop.errors import InputError
-from al_loop.tools.validation import (
-    defects,
-    dimers,
-    elasticity,
-    equation_of_state,
-    interfaces,
-    molecular_dynamics,
-    relaxation,
-    surfaces,
-)
-from al_loop.tools.validation.quantity import Quantity
+from al_loop.errors import InputError, NoAnswerError
+from al_loop.tools.validation.defects import defects
+from al_loop.tools.validation.dimers import dimer_curves
+from al_loop.tools.validation.elasticity import elasticity
+from al_loop.tools.validation.equation_of_state import equation_of_state
+from al_loop.tools.validation.interfaces import interfaces
+from al_loop.tools.validation.molecular_dynamics import molecular_dynamics
+from al_loop.tools.validation.quantity import Quantity, Values
+from al_loop.tools.validation.relax import calculator_errors
+from al_loop.tools.validation.relaxation import relaxation
+from al_loop.tools.validation.surfaces import surfaces
 from al_loop.utils.content_hash import content_id
 
 FORMAT = 2  # raise it when a check's numbers change, so that kept ones are not taken for new ones
@@ -37,7 +37,8 @@ class NamedCheck:
 
     Attributes:
         name: as given by the user.
-        function: follows the contract ``Check`` and takes settings by keyword.
+        function: takes a structure (not modified), a calculator, and settings by keyword; returns quantities, or
+            raises ``NoAnswerError``.
         with_an_engine: run by default if the reference is an engine.
         settings: keyword arguments.
     """
@@ -47,18 +48,26 @@ class NamedCheck:
     with_an_engine: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, structure: str, atoms: Atoms, calculator: Calculator) -> list[Quantity]:
-        """Run the check with a calculator; failures are raised."""
-        found = self.function(structure, atoms, calculator, **self.settings)
-        return [_finite(replace(quantity, check=self.name, structure=structure)) for quantity in found]
+    def run(self, atoms: Atoms, calculator: Calculator) -> Values:
+        """Run the check; failures become results and never end a validation."""
+        try:
+            # Warnings are those of optimizers and fits on what a poor model makes of them.
+            with warnings.catch_warnings(action="ignore"), calculator_errors():
+                return Values(tuple(map(_finite, self.function(atoms.copy(), calculator, **self.settings))))
+        except NoAnswerError as error:
+            return Values(failure=str(error))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """All settings of the check at their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     @property
     def fingerprint(self) -> str:
         """Of the settings, those left at their defaults included: other settings give other numbers."""
-        parameters = inspect.signature(self.function).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-        told = json.dumps({**defaults, **self.settings}, sort_keys=True, default=repr)
-        return content_id("check", FORMAT, self.name, told)
+        settings = json.dumps({**self.defaults, **self.settings}, sort_keys=True, default=repr)
+        return content_id("check", FORMAT, self.name, settings)
 
 
 def _finite(quantity: Quantity) -> Quantity:
@@ -68,14 +77,14 @@ def _finite(quantity: Quantity) -> Quantity:
 
 
 CHECKS: tuple[NamedCheck, ...] = (
-    NamedCheck(relaxation.CHECK, relaxation.relaxation, with_an_engine=True),
-    NamedCheck(equation_of_state.CHECK, equation_of_state.equation_of_state, with_an_engine=True),
-    NamedCheck(elasticity.CHECK, elasticity.elasticity),
-    NamedCheck(defects.CHECK, defects.defects),
-    NamedCheck(surfaces.CHECK, surfaces.surfaces),
-    NamedCheck(interfaces.CHECK, interfaces.interfaces),
-    NamedCheck(dimers.CHECK, dimers.dimer_curves),
-    NamedCheck(molecular_dynamics.CHECK, molecular_dynamics.molecular_dynamics),
+    NamedCheck("relaxation", relaxation, with_an_engine=True),
+    NamedCheck("equation-of-state", equation_of_state, with_an_engine=True),
+    NamedCheck("elasticity", elasticity),
+    NamedCheck("defects", defects),
+    NamedCheck("surfaces", surfaces),
+    NamedCheck("interfaces", interfaces),
+    NamedCheck("dimers", dimer_curves),
+    NamedCheck("molecular-dynamics", molecular_dynamics),
 )
 
 
@@ -98,21 +107,15 @@ def chosen_checks(
         InputError: a setting that a check does not have.
     """
     chosen = [c for c in CHECKS if c.name in names] or [c for c in CHECKS if c.with_an_engine or not with_an_engine]
-    return [_with_given(_with_settings(check, settings), given.get(check.name, {})) for check in chosen]
+    return [_configured(check, settings, given.get(check.name, {})) for check in chosen]
 
 
-def _with_given(check: NamedCheck, given: Mapping[str, Any]) -> NamedCheck:
-    parameters = inspect.signature(check.function).parameters.values()
-    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+def _configured(check: NamedCheck, settings: ValidationSettings, given: Mapping[str, Any]) -> NamedCheck:
+    known = list(check.defaults)
     for name in given:
         if name not in known:
             raise InputError(
                 f"checks: {check.name} has no setting {name!r}{nearest(name, known)}; valid: {', '.join(known)}"
             )
-    return replace(check, settings={**check.settings, **given}) if given else check
-
-
-def _with_settings(check: NamedCheck, settings: ValidationSettings) -> NamedCheck:
-    if FORCE_TOLERANCE not in inspect.signature(check.function).parameters:
-        return check
-    return replace(check, settings={**check.settings, FORCE_TOLERANCE: settings.force_tolerance_eV_per_A})
+    own = {FORCE_TOLERANCE: settings.force_tolerance_eV_per_A} if FORCE_TOLERANCE in known else {}
+    return replace(check, settings={**own, **given})

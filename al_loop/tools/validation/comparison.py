@@ -1,301 +1,205 @@
-"""Compare models with a reference: quantities within tolerances, order groups by order, and overall distance."""
+"""Compare models with a reference: quantities within tolerances, order groups by order."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 from math import isfinite
-from statistics import fmean
 
 from al_loop.config.validation_settings import ToleranceSettings
-from al_loop.tools.validation.cache import Answer
-from al_loop.tools.validation.quantity import Quantity
-from al_loop.tools.validation.tolerances import has_a_sign, is_relative, tolerance_of
+from al_loop.tools.validation.quantity import Quantity, Values
+from al_loop.tools.validation.results import FARTHEST, Compared, Comparison, OrderRow, Row, Verdict
 
-FARTHEST = 10.0  # tolerances; beyond them, and without an answer, all are equally far
 NO_CHECK = "whole check"
+LENGTHS = {"a", "b", "c"}
+VOLUMES = {"Å³/atom", "Å³", "g/cm³"}
+FRAMES = "frames"  # the check that compares a model on every labelled frame
 
 Key = tuple[str, str]
 """Name of the check and of the structure."""
+Results = Mapping[Key, Values]
 
 
-class Verdict(StrEnum):
-    """On one quantity of one model."""
-
-    PASS = "pass"  # noqa: S105 - a verdict
-    FAIL = "fail"
-    NOT_COMPARED = "not compared"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One quantity of one model, compared with the reference.
-
-    Attributes:
-        value: in the quantity's unit.
-        verdict: against the reference.
-        deviation: from the reference in tolerances; None where nothing is compared.
-        note: for the reader.
-    """
-
-    value: float | None
-    verdict: Verdict
-    deviation: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One quantity of the reference, and of each model.
-
-    Attributes:
-        quantity: of the reference; without value if it has none.
-        tolerance: allowed deviation, in its unit; None where nothing is compared.
-        judged: by the name of the model.
-    """
-
-    quantity: Quantity
-    tolerance: float | None
-    judged: Mapping[str, Judged]
-
-
-@dataclass(frozen=True)
-class OrderRow:
-    """One order group.
-
-    Attributes:
-        check: name of the check.
-        group: what is ordered.
-        order: of the reference, ascending; values within a tie are grouped.
-        judged: by the name of the model; the value is the number of pairs in the wrong order.
-        pairs: with an order.
-    """
-
-    check: str
-    group: str
-    order: str
-    judged: Mapping[str, Judged]
-    pairs: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The complete comparison.
-
-    Attributes:
-        models: names, the one that is validated first.
-        rows: quantities.
-        orders: order groups.
-    """
-
-    models: tuple[str, ...]
-    rows: tuple[Row, ...] = ()
-    orders: tuple[OrderRow, ...] = ()
-
-    def verdicts(self, model: str, check: str | None = None) -> list[Verdict]:
-        """All verdicts on a model, of one check or of all."""
-        of_rows = [row.judged[model].verdict for row in self.rows if check in (None, row.quantity.check)]
-        return of_rows + [row.judged[model].verdict for row in self.orders if check in (None, row.check)]
-
-    def passes(self, model: str, check: str | None = None) -> bool:
-        """Whether something was compared and nothing fails."""
-        verdicts = set(self.verdicts(model, check))
-        return Verdict.PASS in verdicts and Verdict.FAIL not in verdicts
-
-    def distance(self, model: str) -> float | None:
-        """Mean deviation from the reference over all that was compared, in tolerances; None without any."""
-        compared = [row.judged[model].deviation for row in self.rows]
-        known = [min(deviation, FARTHEST) for deviation in compared if deviation is not None]
-        return fmean(known) if known else None
-
-    @property
-    def nearest(self) -> str | None:
-        """The model with the smallest distance, None where nothing was compared."""
-        known = {model: distance for model in self.models if (distance := self.distance(model)) is not None}
-        return min(known, key=lambda model: known[model]) if known else None
-
-
-@dataclass
-class Answers:
-    """Results of reference and models, by check.
-
-    Attributes:
-        models: names, the one that is validated first.
-        reference: by check and structure.
-        of_models: the same for each model.
-    """
-
-    models: tuple[str, ...]
-    reference: dict[Key, Answer] = field(default_factory=dict)
-    of_models: dict[str, dict[Key, Answer]] = field(default_factory=dict)
-
-
-def compare(answers: Answers, settings: ToleranceSettings) -> Comparison:
-    """Compare the results so far.
+def compare(reference: Results, models: Mapping[str, Results], settings: ToleranceSettings) -> Comparison:
+    """Compare models with a reference.
 
     Args:
-        answers: of the reference and of the models; checks that some have not finished are left out.
+        reference: its values.
+        models: values of each model of the same checks and structures, the one that is validated first.
         settings: the tolerances.
     """
-    ready = [key for key in answers.reference if all(key in answers.of_models.get(m, {}) for m in answers.models)]
-    run_check = {key: answers.reference[key] for key in ready}
-    said = {model: {key: answers.of_models[model][key] for key in ready} for model in answers.models}
-    anchors = _anchors(run_check)
-    shifted = _from_anchors(run_check, anchors)
-    models = {model: _from_anchors(said[model], anchors) for model in answers.models}
+    named = _named(reference)
+    anchors = _anchors(named)
+    shifted = _from_anchors(named, anchors)
+    own = {model: _from_anchors(_named(results), anchors) for model, results in models.items()}
     rows = tuple(
-        row for key in ready for row in _rows(key, shifted[key], {m: models[m][key] for m in models}, anchors, settings)
+        row
+        for key in reference
+        for row in _rows(key, shifted[key], {model: results[key] for model, results in own.items()}, anchors, settings)
     )
-    return Comparison(answers.models, rows, tuple(_orders(shifted, models, settings)))
+    return Comparison(tuple(models), rows, tuple(_orders(shifted, own, settings)))
+
+
+def _named(results: Results) -> Results:
+    return {(check, structure): values.named(check, structure) for (check, structure), values in results.items()}
+
+
+def is_relative(quantity: Quantity) -> bool:
+    """Whether only differences within the order group are meaningful, as for total energies of two codes."""
+    return quantity.check == "relaxation" and quantity.name == "energy per atom"
+
+
+def _tolerance(quantity: Quantity, settings: ToleranceSettings) -> float:
+    """Allowed deviation from a quantity with a value, in its unit: that of the first kind that it belongs to."""
+    kind = next((make(settings) for belongs, make in _KINDS if belongs(quantity)), (settings.other, 0.0))
+    relative, absolute = kind
+    return max(relative * abs(quantity.value or 0.0), absolute)
+
+
+_KINDS: tuple[tuple[Callable[[Quantity], bool], Callable[[ToleranceSettings], tuple[float, float]]], ...] = (
+    # Each gives a fraction of the reference's value and an absolute deviation, of which the larger applies.
+    (is_relative, lambda s: (0.0, s.energy_difference_eV_per_atom)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/atom", lambda s: (0.0, s.frame_energy_eV_per_atom)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/Å", lambda s: (0.0, s.frame_force_eV_per_A)),
+    (lambda q: q.check == FRAMES and q.unit == "eV/Å³", lambda s: (0.0, s.frame_stress_eV_per_A3)),
+    (lambda q: q.check == "elasticity", lambda s: (s.elastic_constant, s.elastic_constant_GPa)),
+    (lambda q: q.name == "bulk modulus", lambda s: (s.bulk_modulus, 0.0)),
+    (lambda q: q.check == "defects", lambda s: (s.defect_energy, s.defect_energy_eV)),
+    (lambda q: q.check == "dimers" and q.unit == "Å", lambda s: (s.dimer_distance, 0.0)),
+    (lambda q: q.check == "dimers" and q.unit == "eV", lambda s: (s.dimer_depth, 0.0)),
+    (lambda q: q.unit == "J/m²", lambda s: (s.surface_energy, 0.0)),
+    (lambda q: "neighbours" in q.name, lambda s: (s.coordination, 0.0)),
+    (lambda q: q.unit == "°", lambda s: (0.0, s.cell_angle_deg)),
+    (lambda q: q.unit in VOLUMES, lambda s: (s.volume, 0.0)),
+    (lambda q: q.name in LENGTHS and q.unit == "Å", lambda s: (s.lattice_constant, 0.0)),
+    (lambda q: q.unit == "Å", lambda s: (s.bond_length, 0.0)),
+)
 
 
 def _rows(
     key: Key,
-    reference: Answer,
-    models: Mapping[str, Answer],
+    reference: Values,
+    models: Mapping[str, Values],
     anchors: Mapping[Key, str | None],
     settings: ToleranceSettings,
 ) -> Iterator[Row]:
-    """Return one row per quantity; one for the whole check if the reference has none."""
-    check, structure = key
+    """Return one row per quantity; one for the whole check if there is none."""
     known = {quantity.name: quantity for quantity in reference.quantities}
-    own = {model: {q.name: q for q in answer.quantities} for model, answer in models.items()}
-    for name in dict.fromkeys([*known, *(name for quantities in own.values() for name in quantities)]):
-        any_of = known.get(name) or next(quantities[name] for quantities in own.values() if name in quantities)
-        lacking = replace(any_of, value=None, note=reference.failure or "not in the reference")
-        quantity = known.get(name, lacking)
-        value, why = quantity.value, ""
-        if is_relative(quantity):
-            value, why = _relative_value(quantity, anchors)
-        elif value is None:
-            why = quantity.note or "the reference has no value"
-        tolerance = None if why or value is None else tolerance_of(quantity, settings).around(value)
-        judged = {}
-        for model, answer in models.items():
-            said = own[model].get(name)
-            judged[model] = _judged(said, answer.failure, value, tolerance, why)
-            if tolerance is not None and value is not None and has_a_sign(quantity):
-                judged[model] = _signed(judged[model], value, settings.tie * tolerance)
-        yield Row(quantity, tolerance, judged)
+    own = {model: {q.name: q for q in values.quantities} for model, values in models.items()}
+    missing = reference.failure or "not in the reference"
+    for name in dict.fromkeys(name for quantities in (known, *own.values()) for name in quantities):
+        any_of = next(quantities[name] for quantities in (known, *own.values()) if name in quantities)
+        quantity = known.get(name, replace(any_of, value=None, note=missing))
+        why = _not_compared(quantity, anchors)
+        tolerance = None if why else _tolerance(quantity, settings)
+        compared = {
+            model: _compared(quantity, own[model].get(name), values.failure, tolerance, why, settings.tie)
+            for model, values in models.items()
+        }
+        yield Row(quantity, tolerance, compared)
     if not known and not any(own.values()):
-        empty = Quantity(check, structure, NO_CHECK, "", None, note=reference.failure or "nothing to compare")
-        yield Row(
-            empty,
-            None,
-            {model: Judged(None, Verdict.NOT_COMPARED, note=answer.failure) for model, answer in models.items()},
-        )
+        note = reference.failure or "nothing to compare"
+        empty = Quantity(NO_CHECK, "", None, note=note, check=key[0], structure=key[1])
+        yield Row(empty, None, {m: Compared(None, Verdict.NOT_COMPARED, note=v.failure) for m, v in models.items()})
 
 
-def _judged(
-    said: Quantity | None, failure: str, reference: float | None, tolerance: float | None, why_not: str
-) -> Judged:
-    value, note = (None, failure) if said is None else (said.value, said.note)
-    if reference is None or tolerance is None:
-        return Judged(value, Verdict.NOT_COMPARED, note=why_not or note)
-    if value is None or not isfinite(value):
-        return Judged(None, Verdict.FAIL, FARTHEST, note or "the model has no value")
-    deviation = abs(value - reference) / tolerance if tolerance > 0 else (0.0 if value == reference else FARTHEST)
-    return Judged(value, Verdict.PASS if deviation <= 1 else Verdict.FAIL, deviation, note)
-
-
-def _signed(judged: Judged, reference: float, tie: float) -> Judged:
-    """Fail a value of the wrong sign, whatever the tolerance, unless the reference's is zero within a tie."""
-    if judged.value is None or abs(reference) <= tie or judged.value * reference > 0:
-        return judged
-    return replace(judged, verdict=Verdict.FAIL, note=f"of the wrong sign; {judged.note}".removesuffix("; "))
-
-
-def _relative_value(quantity: Quantity, anchors: Mapping[Key, str | None]) -> tuple[float | None, str]:
-    """Value of a quantity relative to an anchor, and the reason if it is not compared."""
-    anchor = anchors.get((quantity.check, quantity.order_group))
+def _not_compared(quantity: Quantity, anchors: Mapping[Key, str | None]) -> str:
+    """Why a quantity of the reference is not compared; empty if it is."""
     if quantity.value is None:
-        return None, quantity.note or "the reference has no value"
+        return quantity.note or "the reference has no value"
+    if not is_relative(quantity):
+        return ""
+    anchor = anchors.get((quantity.check, quantity.order_group))
     if anchor is None:
-        return (
-            quantity.value,
-            "energies of two codes have no common reference; give a second structure of this composition",
-        )
-    if anchor == quantity.structure:
-        return quantity.value, "the reference's lowest structure, the zero of the others"
-    return quantity.value, ""
+        return "energies of two codes have no common reference; give a second structure of this composition"
+    return "the reference's lowest structure, the zero of the others" if anchor == quantity.structure else ""
 
 
-def _anchors(reference: Mapping[Key, Answer]) -> dict[Key, str | None]:
+def _compared(
+    reference: Quantity, own: Quantity | None, failure: str, tolerance: float | None, why_not: str, tie: float
+) -> Compared:
+    value, note = (None, failure) if own is None else (own.value, own.note)
+    if reference.value is None or tolerance is None:
+        return Compared(value, Verdict.NOT_COMPARED, note=why_not or note)
+    if value is None or not isfinite(value):
+        return Compared(None, Verdict.FAIL, FARTHEST, note or "the model has no value")
+    difference = abs(value - reference.value)
+    deviation = difference / tolerance if tolerance > 0 else (0.0 if difference == 0 else FARTHEST)
+    # The sign of an elastic constant tells stable from unstable, whatever the tolerance, unless it is a tie with zero.
+    has_a_sign = reference.check == "elasticity" and abs(reference.value) > tie * tolerance
+    if has_a_sign and value * reference.value <= 0:
+        return Compared(value, Verdict.FAIL, deviation, f"of the wrong sign; {note}".removesuffix("; "))
+    return Compared(value, Verdict.PASS if deviation <= 1 else Verdict.FAIL, deviation, note)
+
+
+def _anchors(reference: Results) -> dict[Key, str | None]:
     """For each group of energies the structure that is lowest in the reference; None where it has only one."""
     groups: defaultdict[Key, dict[str, float]] = defaultdict(dict)
-    for answer in reference.values():
-        for quantity in answer.quantities:
+    for values in reference.values():
+        for quantity in values.quantities:
             if is_relative(quantity) and quantity.value is not None:
                 groups[quantity.check, quantity.order_group][quantity.structure] = quantity.value
-    return {key: min(values, key=lambda s: values[s]) if len(values) > 1 else None for key, values in groups.items()}
+    return {key: min(found, key=lambda s: found[s]) if len(found) > 1 else None for key, found in groups.items()}
 
 
-def _from_anchors(answers: Mapping[Key, Answer], anchors: Mapping[Key, str | None]) -> dict[Key, Answer]:
+def _from_anchors(results: Results, anchors: Mapping[Key, str | None]) -> Results:
     """Shift the energies of each group to its anchor, for one model or the reference."""
     zeros = {
         (q.check, q.order_group): q.value
-        for answer in answers.values()
-        for q in answer.quantities
+        for values in results.values()
+        for q in values.quantities
         if is_relative(q) and anchors.get((q.check, q.order_group)) == q.structure
     }
 
     def moved(quantity: Quantity) -> Quantity:
-        anchor = anchors.get((quantity.check, quantity.order_group))
-        if not is_relative(quantity) or anchor is None or quantity.value is None:
+        group = quantity.check, quantity.order_group
+        if not is_relative(quantity) or anchors.get(group) is None or quantity.value is None:
             return quantity
-        zero = zeros.get((quantity.check, quantity.order_group))
+        zero = zeros.get(group)
         if zero is None:
-            return replace(quantity, value=None, note=f"no energy of {anchor}, the zero of the others")
+            return replace(quantity, value=None, note=f"no energy of {anchors[group]}, the zero of the others")
         return replace(quantity, value=quantity.value - zero)
 
-    return {key: replace(answer, quantities=tuple(map(moved, answer.quantities))) for key, answer in answers.items()}
+    return {key: replace(values, quantities=tuple(map(moved, values.quantities))) for key, values in results.items()}
 
 
-def _orders(
-    reference: Mapping[Key, Answer], models: Mapping[str, Mapping[Key, Answer]], settings: ToleranceSettings
-) -> Iterator[OrderRow]:
-    members = _grouped(reference)
-    own = {model: _grouped(answers) for model, answers in models.items()}
-    for (check, group), known in members.items():
+def _orders(reference: Results, models: Mapping[str, Results], settings: ToleranceSettings) -> Iterator[OrderRow]:
+    own = {model: _grouped(results) for model, results in models.items()}
+    for (check, group), known in _grouped(reference).items():
         if len(known) < 2:  # noqa: PLR2004 - nothing to order
             continue
         ordered = sorted(known.values(), key=lambda q: q.value or 0.0)
         pairs = [(low, high) for low, high in combinations(ordered, 2) if _apart(low, high, settings)]
-        judged = {
-            model: _order_judged(pairs, {label: q.value for label, q in own[model].get((check, group), {}).items()})
-            for model in models
-        }
-        yield OrderRow(check, group, _in_words(ordered, settings), judged, len(pairs))
+        compared = {model: _compared_order(pairs, groups.get((check, group), {})) for model, groups in own.items()}
+        yield OrderRow(check, group, _in_words(ordered, settings), compared, len(pairs))
 
 
-def _order_judged(pairs: Sequence[tuple[Quantity, Quantity]], said: Mapping[Key, float | None]) -> Judged:
+def _compared_order(pairs: Sequence[tuple[Quantity, Quantity]], own: Mapping[Key, Quantity]) -> Compared:
     """A pair without a value of the model is wrong, one in which the model is not strictly rising too."""
     if not pairs:
-        return Judged(None, Verdict.NOT_COMPARED, note="all values of the reference are tied")
+        return Compared(None, Verdict.NOT_COMPARED, note="all values of the reference are tied")
     wrong = []
     for low, high in pairs:
-        below, above = said.get(_label(low)), said.get(_label(high))
+        below, above = (own[_label(q)].value if _label(q) in own else None for q in (low, high))
         if below is None or above is None or not below < above:
             wrong.append(f"{_short(low, high)} above {_short(high, low)}")
     note = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")  # noqa: PLR2004 - enough to see
-    return Judged(float(len(wrong)), Verdict.FAIL if wrong else Verdict.PASS, None, note)
+    return Compared(float(len(wrong)), Verdict.FAIL if wrong else Verdict.PASS, None, note)
 
 
-def _grouped(answers: Mapping[Key, Answer]) -> dict[Key, dict[Key, Quantity]]:
+def _grouped(results: Results) -> dict[Key, dict[Key, Quantity]]:
     """Quantities with a value by check and order group, in it by structure and name."""
     groups: defaultdict[Key, dict[Key, Quantity]] = defaultdict(dict)
-    for answer in answers.values():
-        for quantity in answer.quantities:
+    for values in results.values():
+        for quantity in values.quantities:
             if quantity.order_group and quantity.value is not None and isfinite(quantity.value):
                 groups[quantity.check, quantity.order_group][_label(quantity)] = quantity
     return dict(groups)
 
 
 def _apart(low: Quantity, high: Quantity, settings: ToleranceSettings) -> bool:
-    first, second = low.value or 0.0, high.value or 0.0
-    widest = max(tolerance_of(low, settings).around(first), tolerance_of(high, settings).around(second))
-    return second - first > settings.tie * widest
+    widest = max(_tolerance(low, settings), _tolerance(high, settings))
+    return (high.value or 0.0) - (low.value or 0.0) > settings.tie * widest
 
 
 def _in_words(ordered: Sequence[Quantity], settings: ToleranceSettings) -> str:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import combinations
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.tools.validation.optional_imports import library
+from al_loop.errors import NoAnswerError
 
 Array = NDArray[np.float64]
 
@@ -19,6 +20,14 @@ SAME_PLACE_A = 0.01  # spglib's symprec
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx yy zz yz xz xy, as ASE has it
 _INDEX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 _PAIRS = [(i, j) for i in range(6) for j in range(i, 6)]
+
+
+def library(module: str) -> Any:
+    """Import a module of pymatgen or spglib; raises ``NoAnswerError`` if it is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise NoAnswerError(f"needs {error.name}; pip install 'al-loop[validation]'") from error
 
 
 def symmetry(atoms: Atoms) -> Any:
@@ -35,14 +44,7 @@ def symmetry(atoms: Atoms) -> Any:
 
 
 def rotations(atoms: Atoms) -> list[Array]:
-    """Return the (3, 3) rotations and reflections under which a crystal is the same.
-
-    Args:
-        atoms: periodic in three directions; magnetic moments that differ make atoms different.
-
-    Raises:
-        NoAnswerError: spglib is not installed.
-    """
+    """Return the (3, 3) rotations and reflections under which a periodic crystal and its moments are the same."""
     found, axes = symmetry(atoms), atoms.cell.array.T
     if found is None:
         return [np.eye(3)]
@@ -50,11 +52,7 @@ def rotations(atoms: Atoms) -> list[Array]:
 
 
 def free_constants(operations: Sequence[Array]) -> Array:
-    """Return a basis (d, 6, 6) of the elastic tensors that are the same under all operations, in Voigt order.
-
-    Args:
-        operations: (3, 3) each.
-    """
+    """Return a basis (d, 6, 6) of the elastic tensors, in Voigt order, that all (3, 3) operations leave the same."""
     identity = np.eye(len(_PAIRS))
     changed = np.concatenate([_rotated(operation) - identity for operation in operations])
     _, singular, rows = np.linalg.svd(changed)
@@ -62,12 +60,8 @@ def free_constants(operations: Sequence[Array]) -> Array:
     return np.array([_matrix(row) for row in null])
 
 
-def telling_strains(basis: Array) -> list[int]:
-    """Choose Voigt strains that together determine every free constant well, as few as can be.
-
-    Args:
-        basis: (d, 6, 6).
-    """
+def determining_strains(basis: Array) -> list[int]:
+    """Choose Voigt strains that together determine every free constant of a basis well, as few as can be."""
     for count in range(1, 6):
         weakest = {chosen: _weakest(basis[:, :, chosen]) for chosen in combinations(range(6), count)}
         best = max(weakest, key=lambda chosen: round(weakest[chosen], 6))
@@ -83,11 +77,7 @@ def _weakest(columns: Array) -> float:
 
 
 def distinct_constants(basis: Array) -> list[tuple[int, int]]:
-    """Name the constants (i, j), i ≤ j, that are neither zero nor equal to an earlier one by symmetry.
-
-    Args:
-        basis: (d, 6, 6).
-    """
+    """Name the constants (i, j), i ≤ j, that are neither zero nor equal to an earlier one by symmetry."""
     seen: list[Array] = []
     names = []
     for i, j in _PAIRS:

@@ -13,14 +13,12 @@ from al_loop.errors import NoAnswerError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import LabelKeys
-from al_loop.tools.validation import equation_of_state
-from al_loop.tools.validation.cache import Answer
 from al_loop.tools.validation.checks import NamedCheck
-from al_loop.tools.validation.quantity import Quantity
-from al_loop.tools.validation.run_check import run_check
+from al_loop.tools.validation.comparison import FRAMES
+from al_loop.tools.validation.equation_of_state import equation_of_state, fitted
+from al_loop.tools.validation.quantity import Quantity, Values
 from al_loop.utils.content_hash import canonical_order, content_id, frame_id, matching_order
 
-FRAMES = "frames"
 SAME_FRACTION = 1e-3
 LEAST_POINTS = 5
 
@@ -53,13 +51,13 @@ class DatasetReference:
         self.name = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
         self.level = f"{len(self.frames)} labelled frames of {self.name}"
 
-    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
-        """See ``Reference.answer``."""
+    def values(self, check: NamedCheck, structure: str, atoms: Atoms) -> Values:
+        """See ``Reference.values``."""
         if check.name == FRAMES:
-            return Answer(tuple(frame_errors(self.frames, None, structure)))
-        if check.name == equation_of_state.CHECK:
+            return Values(tuple(frame_errors(self.frames, None)))
+        if check.function is equation_of_state:
             return self._equation_of_state(structure, atoms)
-        return run_check(check, structure, atoms, _DatasetCalculator(self.frames))
+        return check.run(atoms, _DatasetCalculator(self.frames))
 
     def close(self) -> None:
         """Nothing to close."""
@@ -67,39 +65,32 @@ class DatasetReference:
     def frames_check(self) -> NamedCheck:
         """The check that compares a model on every frame."""
 
-        def ask(structure: str, atoms: Atoms, calculator: Calculator, *, data: str) -> list[Quantity]:
+        def errors(atoms: Atoms, calculator: Calculator, *, data: str) -> list[Quantity]:
             del atoms, data
-            return frame_errors(self.frames, calculator, structure)
+            return frame_errors(self.frames, calculator)
 
         parts = [
             (frame_id(f.atoms), canonical_order(f.atoms).tolist(), f.energy_eV, f.forces_eV_per_A.tolist())
             for f in self.frames
         ]
         stresses = [f.stress_eV_per_A3.tolist() for f in self.frames]
-        return NamedCheck(FRAMES, ask, settings={"data": content_id(parts, stresses)})
+        return NamedCheck(FRAMES, errors, settings={"data": content_id(parts, stresses)})
 
-    def _equation_of_state(self, structure: str, atoms: Atoms) -> Answer:
+    def _equation_of_state(self, structure: str, atoms: Atoms) -> Values:
         scaled = [frame for frame in self.frames if _is_scaled(atoms, frame.atoms) and np.isfinite(frame.energy_eV)]
         volumes = {round(frame.atoms.get_volume() / len(atoms), 6): frame.energy_eV / len(atoms) for frame in scaled}
         if len(volumes) < LEAST_POINTS:
-            return Answer(
+            return Values(
                 failure=f"{self.name} holds {len(volumes)} evenly scaled copies of {structure}, and {LEAST_POINTS} are "
                 "needed"
             )
         try:
-            volume, modulus = equation_of_state.fitted(np.array(list(volumes)), np.array(list(volumes.values())))
+            return Values(tuple(fitted(np.array(list(volumes)), np.array(list(volumes.values())))))
         except NoAnswerError as error:
-            return Answer(failure=str(error))
-        check = equation_of_state.CHECK
-        return Answer(
-            (
-                Quantity(check, structure, equation_of_state.VOLUME, "Å³/atom", volume),
-                Quantity(check, structure, equation_of_state.MODULUS, "GPa", modulus),
-            )
-        )
+            return Values(failure=str(error))
 
 
-def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None, structure: str) -> list[Quantity]:
+def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None) -> list[Quantity]:
     """Mean absolute errors on labelled frames.
 
     Energies of two codes have no common reference: within each composition the mean difference is removed, so that a
@@ -108,34 +99,32 @@ def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None,
     Args:
         frames: with labels, some of which may lack.
         calculator: of the model; None for the labels themselves, whose errors are 0 by definition.
-        structure: name of the quantities' structure.
     """
     energies: dict[str, list[float]] = {}
     forces: list[Array] = []
     stresses: list[Array] = []
     for frame in frames:
-        answer = None
+        predicted = None
         if calculator is not None:
-            answer = frame.atoms.copy()
-            answer.calc = calculator
+            predicted = frame.atoms.copy()
+            predicted.calc = calculator
         if np.isfinite(frame.energy_eV):
-            error = 0.0 if answer is None else answer.get_potential_energy() - frame.energy_eV
+            error = 0.0 if predicted is None else predicted.get_potential_energy() - frame.energy_eV
             energies.setdefault(frame.atoms.get_chemical_formula(), []).append(error / len(frame.atoms))
-        if np.isfinite(frame.forces_eV_per_A).all():
-            own = frame.forces_eV_per_A if answer is None else answer.get_forces(apply_constraint=False)
-            forces.append(np.ravel(own - frame.forces_eV_per_A))
-        if np.isfinite(frame.stress_eV_per_A3).all():
-            own = frame.stress_eV_per_A3 if answer is None else answer.get_stress()
-            stresses.append(own - frame.stress_eV_per_A3)
+        if np.isfinite(known := frame.forces_eV_per_A).all():
+            own = known if predicted is None else predicted.get_forces(apply_constraint=False)
+            forces.append(np.ravel(own - known))
+        if np.isfinite(known := frame.stress_eV_per_A3).all():
+            own = known if predicted is None else predicted.get_stress()
+            stresses.append(own - known)
     apart = [np.array(values) - np.mean(values) for values in energies.values() if len(values) > 1]
-    measured = (
-        ("energy error", "eV/atom", apart),
-        ("force error", "eV/Å", forces),
-        ("stress error", "eV/Å³", stresses),
-    )
     return [
-        Quantity(FRAMES, structure, name, unit, float(np.abs(np.concatenate(parts)).mean()))
-        for name, unit, parts in measured
+        Quantity(name, unit, float(np.abs(np.concatenate(parts)).mean()))
+        for name, unit, parts in (
+            ("energy error", "eV/atom", apart),
+            ("force error", "eV/Å", forces),
+            ("stress error", "eV/Å³", stresses),
+        )
         if parts
     ]
 

@@ -13,12 +13,10 @@ from scipy.interpolate import CubicHermiteSpline
 
 from al_loop.errors import NoAnswerError
 from al_loop.stages.promote.dimer_repulsion import FRACTIONS, dimers, distances_A
-from al_loop.tools.validation.measurement import measured
-from al_loop.tools.validation.quantity import Quantity
+from al_loop.tools.validation.quantity import Quantity, measured
 from al_loop.tools.validation.relax import energy_and_forces
 
-CHECK = "dimers"
-LEAST_ANSWERED = 0.5  # of the points: with fewer there is no curve
+LEAST_KNOWN = 0.5  # of the points: with fewer there is no curve
 DISTANCES, DEPTHS = "distances of dimers", "depths of dimers"
 # In units of the sum of covalent radii: the short ones of the promotion's criterion, those of bonds, a few far ones.
 GRID = (*FRACTIONS, *(round(0.75 + 0.05 * i, 2) for i in range(26)), 2.25, 2.5, 3.0)
@@ -28,33 +26,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Curve:
-    """A pair at growing distance.
+    """A pair at growing distance: energy, and repulsion (positive where the atoms repel each other), (p,) each.
 
-    Attributes:
-        distance_A: (p,) ascending.
-        energy_eV: (p,) NaN where the calculator failed.
-        repulsion_eV_per_A: (p,) positive where the atoms repel each other; NaN likewise.
-        missing: reason of the first failure; empty if there was none.
+    Both are NaN where the calculator failed; ``missing`` is the reason of the first failure.
     """
 
     distance_A: Array
     energy_eV: Array
     repulsion_eV_per_A: Array
     missing: str = ""
-
-    @classmethod
-    def of(cls, distance_A: Array, dimers_: Sequence[Atoms], calculator: Calculator) -> "_Curve":
-        """Calculate each distance."""
-        energy, repulsion = np.full(len(dimers_), np.nan), np.full(len(dimers_), np.nan)
-        missing = ""
-        for point, dimer in enumerate(dimers_):
-            try:
-                energy[point], forces = energy_and_forces(dimer, calculator)
-            except NoAnswerError as error:
-                missing = missing or f"none at {distance_A[point]:.2f} Å: {error}"
-            else:
-                repulsion[point] = forces[1, 2]
-        return cls(distance_A, energy, repulsion, missing)
 
     def bottom(self) -> tuple[float, float]:
         """Distance (Å) and energy (eV) of the lowest minimum, on the cubic curve through energies and forces.
@@ -63,8 +43,8 @@ class _Curve:
             NoAnswerError: the lowest point lies at an end, or too few points have values.
         """
         known = np.isfinite(self.energy_eV)
-        if known.mean() < LEAST_ANSWERED:
-            raise NoAnswerError(f"{known.sum()} of {len(known)}points have a value; {self.missing}")
+        if known.mean() < LEAST_KNOWN:
+            raise NoAnswerError(f"{known.sum()} of {len(known)} points have a value; {self.missing}")
         distance, energy = self.distance_A[known], self.energy_eV[known]
         curve = CubicHermiteSpline(distance, energy, -self.repulsion_eV_per_A[known])
         level = curve.derivative().roots(extrapolate=False)
@@ -78,78 +58,65 @@ class _Curve:
         return float(best), float(curve(best))
 
     def depth(self) -> float:
-        """Energy at the largest distance above that of the minimum, eV.
-
-        Raises:
-            NoAnswerError: no minimum, or no energy there.
-        """
+        """Energy at the largest distance above that of the minimum, eV."""
         if not np.isfinite(self.energy_eV[-1]):
             raise NoAnswerError(f"no energy of the separated atoms; {self.missing}")
         return float(self.energy_eV[-1]) - self.bottom()[1]
 
     def repelling_share(self) -> float:
-        """Share of the short distances at which the atoms repel each other.
-
-        Raises:
-            NoAnswerError: some have no value.
-        """
+        """Share of the short distances at which the atoms repel each other."""
         short = self.repulsion_eV_per_A[: len(FRACTIONS)]
         if not np.isfinite(short).all():
             raise NoAnswerError(self.missing)
         return float(np.mean(short > 0))
 
 
-def dimer_curves(
-    structure: str,
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    vacuum_A: float = 10.0,
-) -> list[Quantity]:
+def _calculated(distance_A: Array, pairs: Sequence[Atoms], calculator: Calculator) -> _Curve:
+    energy, repulsion = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
+    missing = ""
+    for point, atoms in enumerate(pairs):
+        try:
+            energy[point], forces = energy_and_forces(atoms, calculator)
+        except NoAnswerError as error:
+            missing = missing or f"none at {distance_A[point]:.2f} Å: {error}"
+        else:
+            repulsion[point] = forces[1, 2]
+    return _Curve(distance_A, energy, repulsion, missing)
+
+
+def dimer_curves(atoms: Atoms, calculator: Calculator, *, vacuum_A: float = 10.0) -> list[Quantity]:
     """For every pair of the structure's elements: equilibrium distance, well depth, and repulsion at short range.
 
     Distances run from 0.5 to 3 times the sum of covalent radii. The depth is the energy at the largest of them minus
     that of the minimum. Repulsion is the share of the distances from 0.5 to 0.7 at which the force is repulsive:
     1 for physical curves, since the shortest real bonds are at about 0.7 (multiply bonded transition metals at 0.6).
 
-    Args:
-        structure: its name.
-        atoms: gives the elements; of a periodic structure the pair stands in a periodic box, so that an engine for
-            crystals can calculate it, and of a molecule it stands alone.
-        calculator: energy and forces.
-        vacuum_A: between a pair and its images, at the largest distance.
+    For a periodic structure the pair stands in a periodic box, with ``vacuum_A`` between images at the largest
+    distance, so that an engine for crystals can calculate it; for a molecule it stands alone.
     """
-    found: list[Quantity] = []
-    for first, second in combinations_with_replacement(sorted(set(atoms.numbers.tolist())), 2):
-        pair = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
-        found += _of_pair(structure, pair, first, second, atoms, calculator, vacuum_A)
-    return found
+    elements = sorted(set(atoms.numbers.tolist()))
+    return [
+        quantity
+        for first, second in combinations_with_replacement(elements, 2)
+        for quantity in _of_pair(first, second, atoms, calculator, vacuum_A)
+    ]
 
 
-def _of_pair(
-    structure: str, pair: str, first: int, second: int, atoms: Atoms, calculator: Calculator, vacuum_A: float
-) -> list[Quantity]:
+def _of_pair(first: int, second: int, atoms: Atoms, calculator: Calculator, vacuum_A: float) -> list[Quantity]:
+    pair = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
     distances = distances_A(first, second, GRID)
     placed = dimers(first, second, spin="spin" in atoms.info, fractions=GRID)
     if atoms.pbc.any():
         placed = [_in_box(dimer, vacuum_A, distances[-1] + vacuum_A) for dimer in placed]
-    curve = _Curve.of(distances, placed, calculator)
+    curve = _calculated(distances, placed, calculator)
     weakest = int(np.argmin(curve.repulsion_eV_per_A[: len(FRACTIONS)]))
     gaps = f"; {curve.missing}" if curve.missing else ""
-    told = (
-        (f"{pair} distance", "Å", DISTANCES, lambda: curve.bottom()[0], gaps),
-        (f"{pair} well depth", "eV", DEPTHS, curve.depth, f"against {distances[-1]:.1f} Å{gaps}"),
-        (
-            f"{pair} repels at short range",
-            "",
-            "",
-            curve.repelling_share,
-            f"weakest at {distances[weakest]:.2f} Å: {curve.repulsion_eV_per_A[weakest]:+.1f} eV/Å",
-        ),
-    )
+    far = f"against {distances[-1]:.1f} Å{gaps}"
+    at_weakest = f"weakest at {distances[weakest]:.2f} Å: {curve.repulsion_eV_per_A[weakest]:+.1f} eV/Å"
     return [
-        measured(CHECK, structure, name, unit, measure, order_group=group, note=note.removeprefix("; "))
-        for name, unit, group, measure, note in told
+        measured(f"{pair} distance", "Å", lambda: curve.bottom()[0], order_group=DISTANCES, note=curve.missing),
+        measured(f"{pair} well depth", "eV", curve.depth, order_group=DEPTHS, note=far),
+        measured(f"{pair} repels at short range", "", curve.repelling_share, note=at_weakest),
     ]
 
 

@@ -7,7 +7,6 @@ from ase.data import atomic_numbers
 
 from al_loop.errors import NoAnswerError
 from al_loop.tools.validation.bulk import equilibrium
-from al_loop.tools.validation.measurement import Remembered
 from al_loop.tools.validation.relax import minimum
 
 BOND_A = {"H": 0.74, "N": 1.10, "O": 1.21, "F": 1.41, "Cl": 1.99, "Br": 2.28, "I": 2.67}
@@ -17,56 +16,39 @@ MOLECULE_FORCE_eV_PER_A = 0.01
 TRIPLET = {"O"}
 
 
-class ElementReferences:
-    """Energies per atom of elements, each calculated once.
+def element_energy_eV(element: str, calculator: Calculator, *, steps: int, spin: bool = False) -> float:
+    """Energy of one atom of an element in its reference structure.
 
-    The element's own crystal from ASE's table of reference states (fcc, bcc, hcp, diamond, ...), relaxed with its
-    cell, or the diatomic molecule of H, N, O, F, Cl, Br, I, relaxed in a box. For other elements (B, P, S, Mn, Ga,
+    That is the element's own crystal from ASE's table of reference states (fcc, bcc, hcp, diamond, ...), relaxed with
+    its cell, or the diatomic molecule of H, N, O, F, Cl, Br, I, relaxed in a box. For other elements (B, P, S, Mn, Ga,
     ...) there is none.
 
     Args:
+        element: its symbol.
         calculator: that the defects are calculated with, so that the reference energies of two codes cancel.
-        steps: of each relaxation.
+        steps: of the relaxation.
         spin: state charge and spin multiplicity, for foundations that need them.
+
+    Raises:
+        NoAnswerError: there is no reference, or the calculator gave no energy of it.
     """
-
-    def __init__(self, calculator: Calculator, *, steps: int, spin: bool = False) -> None:
-        self._calculator = calculator
-        self._steps = steps
-        self._spin = spin
-        self._known = Remembered()
-
-    def energy_eV(self, element: str) -> float:
-        """Energy of one atom in the reference.
-
-        Raises:
-            NoAnswerError: there is no reference, or the calculator gave no energy of it.
-        """
-        return self._known.get(element, lambda: self._calculated(element))
-
-    def _calculated(self, element: str) -> float:
-        start = reference_structure(element)
-        if start is None:
-            raise NoAnswerError(f"ASE has no simple crystal of {element} to take its chemical potential from")
-        if self._spin:
-            odd = int(start.numbers.sum()) % 2
-            start.info.update(charge=0, spin=3 if element in TRIPLET else 1 + odd)
-        try:
-            if element not in BOND_A:
-                return equilibrium(start, self._calculator, steps=self._steps)[0].energy_eV_per_atom
-            force = MOLECULE_FORCE_eV_PER_A
-            found = minimum(start, self._calculator, force_tolerance_eV_per_A=force, steps=self._steps)
-        except NoAnswerError as error:
-            raise NoAnswerError(f"no energy of the {reference_name(element)}: {error}") from error
-        return found.energy_eV_per_atom
+    start = reference_structure(element)
+    if start is None:
+        raise NoAnswerError(f"ASE has no simple crystal of {element} to take its chemical potential from")
+    if spin:
+        odd = int(start.numbers.sum()) % 2
+        start.info.update(charge=0, spin=3 if element in TRIPLET else 1 + odd)
+    try:
+        if element not in BOND_A:
+            return equilibrium(start, calculator, steps=steps).energy_eV_per_atom
+        force = MOLECULE_FORCE_eV_PER_A
+        return minimum(start, calculator, force_tolerance_eV_per_A=force, steps=steps).energy_eV_per_atom
+    except NoAnswerError as error:
+        raise NoAnswerError(f"no energy of the {reference_name(element)}: {error}") from error
 
 
 def reference_structure(element: str) -> Atoms | None:
-    """The crystal or molecule that an element's chemical potential is taken from, or None.
-
-    Args:
-        element: its symbol.
-    """
+    """The crystal or molecule that an element's chemical potential is taken from, or None."""
     if element in BOND_A:
         number = atomic_numbers[element]
         molecule = Atoms([number, number], positions=[[0, 0, 0], [0, 0, BOND_A[element]]])
@@ -82,9 +64,5 @@ def reference_structure(element: str) -> Atoms | None:
 
 
 def reference_name(element: str) -> str:
-    """Name of the reference, for a note.
-
-    Args:
-        element: its symbol.
-    """
+    """Name of the reference, for a note."""
     return f"{element}2 molecule" if element in BOND_A else f"{element} crystal"

@@ -9,18 +9,14 @@ from ase.eos import EquationOfState
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
-from al_loop.tools.validation.bulk import require_free
+from al_loop.tools.validation.bulk import require_free_periodic
 from al_loop.tools.validation.quantity import Quantity
 from al_loop.tools.validation.relax import minimum
-
-CHECK = "equation-of-state"
-VOLUME, MODULUS = "equilibrium volume per atom", "bulk modulus"
 
 Array = NDArray[np.float64]
 
 
 def equation_of_state(
-    structure: str,
     atoms: Atoms,
     calculator: Calculator,
     *,
@@ -33,25 +29,14 @@ def equation_of_state(
     """Scale a crystal evenly, relax the atoms at each volume, and fit the Birch-Murnaghan equation.
 
     Only energies are needed, so that engines without stress can be used. The shape of the cell stays as it was
-    given. Where the lowest energy lies at the edge of the volumes, further ones are added on that side.
-
-    Args:
-        structure: its name.
-        atoms: the crystal; not modified.
-        calculator: energy and forces.
-        volume_step: between two volumes, in units of the given one.
-        points: volumes that are fitted, about the lowest; odd, at least 5.
-        most_points: largest number of points before the search ends.
-        force_tolerance_eV_per_A: of the atoms at each volume.
-        steps: of each relaxation at most.
+    given. An odd number of ``points``, at least 5, ``volume_step`` of the given volume apart, are fitted about the
+    lowest energy; where that lies at the edge, further ones are added on that side, up to ``most_points``.
 
     Raises:
         NoAnswerError: not a crystal, or one that is held, no minimum within these volumes, or energies that no curve
             fits.
     """
-    if not atoms.pbc.all():
-        raise NoAnswerError("an equation of state needs a structure that is periodic in three directions")
-    require_free(atoms)
+    require_free_periodic(atoms, "an equation of state")
     half = points // 2
     energies: dict[int, float] = {}
 
@@ -74,34 +59,30 @@ def equation_of_state(
             break
         centre = lowest
     volumes = np.array([1 + index * volume_step for index in window]) * atoms.get_volume() / len(atoms)
-    volume, modulus = fitted(volumes, np.array([energies[index] for index in window]) / len(atoms))
-    return [
-        Quantity(CHECK, structure, VOLUME, "Å³/atom", volume),
-        Quantity(CHECK, structure, MODULUS, "GPa", modulus),
-    ]
+    return fitted(volumes, np.array([energies[index] for index in window]) / len(atoms))
 
 
-def fitted(volumes: Array, energies: Array) -> tuple[float, float]:
+def fitted(volumes: Array, energies: Array) -> list[Quantity]:
     """Fit the Birch-Murnaghan equation of state (F. Birch, Phys. Rev. 71, 809 (1947), in ASE's form).
 
     Args:
         volumes: (p,) Å³/atom.
         energies: (p,) eV/atom.
 
-    Returns:
-        Equilibrium volume, Å³/atom, and bulk modulus, GPa.
-
     Raises:
         NoAnswerError: no minimum inside the volumes, or no fit.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # scipy on covariances that nobody asks for
+        with warnings.catch_warnings(action="ignore"):  # scipy on covariances that are not used
             volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False)
     except (RuntimeError, ValueError) as error:
         raise NoAnswerError(f"no equation of state fits the energies: {error}") from error
     if not (volumes.min() < volume < volumes.max() and np.isfinite(modulus)):
         raise NoAnswerError(f"the fitted minimum of {volume:.4g} Å³/atom lies outside the volumes that were calculated")
-    return float(volume), float(modulus / units.GPa)
+    return [
+        Quantity("equilibrium volume per atom", "Å³/atom", float(volume)),
+        Quantity("bulk modulus", "GPa", float(modulus / units.GPa)),
+    ]
 
 
 def _range(energies: dict[int, float], volume_step: float) -> str:

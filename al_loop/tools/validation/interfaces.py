@@ -1,5 +1,6 @@
 """Check ``interfaces``: work of adhesion of two slabs, for lateral shifts of the upper one."""
 
+from collections.abc import Callable
 from functools import partial
 
 from ase import Atoms
@@ -8,20 +9,17 @@ from ase.constraints import FixCartesian
 
 from al_loop.errors import NoAnswerError
 from al_loop.tools.validation.bulk import equilibrium, is_crystal, require_free
-from al_loop.tools.validation.measurement import Remembered, measured
-from al_loop.tools.validation.quantity import Quantity
+from al_loop.tools.validation.quantity import Quantity, measured, remembered
 from al_loop.tools.validation.relax import minimum
 from al_loop.tools.validation.slab_pairs import Pair, Shift, distinct_shifts, pair_of, shifted
 from al_loop.tools.validation.slabs import area_A2
 from al_loop.tools.validation.surfaces import J_PER_M2, UNIT
 
-CHECK = "interfaces"
 GROUP = "work of adhesion"
 FRACTIONS = {0.0: "0", 1 / 2: "1/2", 1 / 3: "1/3", 2 / 3: "2/3"}
 
 
 def interfaces(
-    structure: str,
     atoms: Atoms,
     calculator: Calculator,
     *,
@@ -40,37 +38,23 @@ def interfaces(
     the normal only, or the slabs would slide to the best shift; so do those of the slabs alone. The upper slab
     takes on the lattice of the lower one in the plane, alone as well.
 
-    Args:
-        structure: its name.
-        atoms: the lower crystal; anything else gives an empty list.
-        calculator: energy and forces, and the stress if the crystals' cells are to relax.
-        other: the upper crystal.
-        thickness_A: of each slab, at least.
-        vacuum_A: between the pair and its image.
-        max_mismatch: of the two lattices, a fraction.
-        force_tolerance_eV_per_A: largest force along the normal that is left.
-        steps: of each relaxation at most.
-
     Raises:
         NoAnswerError: constraints hold a crystal.
     """
     if not is_crystal(atoms) or (other is not None and not is_crystal(other)):
         return []
-    for crystal in (atoms, *([] if other is None else [other])):
-        require_free(crystal)
+    require_free(atoms, *([] if other is None else [other]))
     try:
         pair = pair_of(atoms, other, thickness_A=thickness_A, vacuum_A=vacuum_A, max_mismatch=max_mismatch)
         as_given = pair.joined(*pair.crystals)
     except NoAnswerError as error:
-        return [Quantity(CHECK, structure, GROUP, UNIT, None, GROUP, str(error))]
-    energies = _Energies(pair, calculator, force_tolerance_eV_per_A, steps)
+        return [Quantity(GROUP, UNIT, None, GROUP, str(error))]
+    adhesion = _adhesion(pair, calculator, force_tolerance_eV_per_A, steps)
     return [
         measured(
-            CHECK,
-            structure,
             f"{pair.name} shifted by ({FRACTIONS[shift[0]]}, {FRACTIONS[shift[1]]})",
             UNIT,
-            partial(energies.adhesion, shift),
+            partial(adhesion, shift),
             order_group=GROUP,
             note=f"{len(as_given)} atoms{pair.strained}",
         )
@@ -78,34 +62,27 @@ def interfaces(
     ]
 
 
-class _Energies:
-    """Energies of a pair under one calculator, each calculated once."""
+def _adhesion(
+    pair: Pair, calculator: Calculator, force_tolerance_eV_per_A: float, steps: int
+) -> Callable[[Shift], float]:
+    """Return the work of adhesion (J/m²) as a function of the shift; crystals and slabs alone are calculated once."""
 
-    def __init__(self, pair: Pair, calculator: Calculator, force_tolerance_eV_per_A: float, steps: int) -> None:
-        self._pair, self._calculator = pair, calculator
-        self._force_tolerance, self._steps = force_tolerance_eV_per_A, steps
-        self._known = Remembered()
-        self._joined = Atoms()
+    @remembered
+    def joined() -> Atoms:
+        relaxed = [equilibrium(crystal, calculator, steps=steps).atoms for crystal in pair.crystals]
+        return pair.joined(*relaxed)
 
-    def adhesion(self, shift: Shift) -> float:
-        """Work of adhesion, J/m².
-
-        Raises:
-            NoAnswerError: of the crystals, the slabs alone or this shift.
-        """
-        self._known.get("crystals", self._relax_crystals)
-        count = self._pair.count
-        apart = self._known.get("slabs", lambda: self._alone(self._joined[:count]) + self._alone(self._joined[count:]))
-        together = self._alone(shifted(self._joined, count, shift))
-        return float((apart - together) / area_A2(self._joined) / J_PER_M2)
-
-    def _relax_crystals(self) -> float:
-        relaxed = [equilibrium(crystal, self._calculator, steps=self._steps)[0] for crystal in self._pair.crystals]
-        self._joined = self._pair.joined(*(crystal.atoms for crystal in relaxed))
-        return 0.0
-
-    def _alone(self, start: Atoms) -> float:
+    def energy_eV(start: Atoms) -> float:
         start.set_constraint(FixCartesian(range(len(start)), (True, True, False)))
-        return minimum(
-            start, self._calculator, force_tolerance_eV_per_A=self._force_tolerance, steps=self._steps
-        ).energy_eV
+        found = minimum(start, calculator, force_tolerance_eV_per_A=force_tolerance_eV_per_A, steps=steps)
+        return found.energy_eV
+
+    @remembered
+    def apart_eV() -> float:
+        return energy_eV(joined()[: pair.count]) + energy_eV(joined()[pair.count :])
+
+    def adhesion(shift: Shift) -> float:
+        together_eV = energy_eV(shifted(joined(), pair.count, shift))
+        return float((apart_eV() - together_eV) / area_A2(joined()) / J_PER_M2)
+
+    return adhesion

@@ -67,21 +67,14 @@ def open_models(model: str, foundations: Sequence[str], config: Config | None = 
     """
     others = [_foundation(text) for text in foundations]
     found = [*_model(model, others, config), *others]
-    once = list({subject.fingerprint: subject for subject in reversed(found)}.values())[::-1]
+    once = list({one.fingerprint: one for one in reversed(found)}.values())[::-1]
     taken: list[str] = []
-    for subject in once:
-        taken.append(f"{subject.name} ({taken.count(subject.name) + 1})" if subject.name in taken else subject.name)
-    return [replace(subject, name=name) for subject, name in zip(once, taken, strict=True)]
+    for one in once:
+        taken.append(f"{one.name} ({taken.count(one.name) + 1})" if one.name in taken else one.name)
+    return [replace(one, name=name) for one, name in zip(once, taken, strict=True)]
 
 
-def of_potential(name: str, potential: CommitteePotential, fingerprint: str) -> ValidatedModel:
-    """Return a committee as a subject.
-
-    Args:
-        name: its heading.
-        potential: the committee.
-        fingerprint: of its weights.
-    """
+def _committee(name: str, potential: CommitteePotential, fingerprint: str) -> ValidatedModel:
     return ValidatedModel(name, fingerprint, CommitteeCalculator(potential))
 
 
@@ -119,7 +112,7 @@ def _served(path: Path) -> list[ValidatedModel]:
 def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[ValidatedModel]:
     seal = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
     return [
-        of_potential(name, potential, content_id("committee", seal, potential.backbone.fingerprint)),
+        _committee(name, potential, content_id("committee", seal, potential.backbone.fingerprint)),
         _bare(potential.backbone.name, CommitteePotential.untrained(potential.backbone)),
     ]
 
@@ -132,8 +125,8 @@ def _foundation(text: str, option: str = "--foundation", besides: str = "") -> V
     try:
         return _from_settings(parse_foundation(text))
     except InputError as error:
-        told = str(error).replace("--foundation", option, 1).replace(FORMS, f"{FORMS}, emt, calculator:IMPORT.PATH")
-        raise InputError(f"{told}{besides}") from error
+        message = str(error).replace("--foundation", option, 1).replace(FORMS, f"{FORMS}, emt, calculator:IMPORT.PATH")
+        raise InputError(f"{message}{besides}") from error
 
 
 def _from_settings(settings: Foundation) -> ValidatedModel:
@@ -141,7 +134,7 @@ def _from_settings(settings: Foundation) -> ValidatedModel:
 
 
 def _bare(name: str, untrained: CommitteePotential) -> ValidatedModel:
-    return of_potential(name, untrained, content_id("foundation", untrained.backbone.fingerprint))
+    return _committee(name, untrained, content_id("foundation", untrained.backbone.fingerprint))
 
 
 def _calculator(path: str) -> ValidatedModel:

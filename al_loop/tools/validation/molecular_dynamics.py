@@ -1,11 +1,14 @@
 """Check ``molecular-dynamics``: stability, radial distribution and density in short runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.neighborlist import neighbor_list
+from scipy.ndimage import gaussian_filter1d
 
 from al_loop.config.system_settings import Ensemble
 from al_loop.errors import NoAnswerError
@@ -13,20 +16,22 @@ from al_loop.frames.constraints.building import repeated
 from al_loop.frames.constraints.policy import Motion, refusal
 from al_loop.gate.bonding import Bonding
 from al_loop.tools.validation.bulk import is_bulk, repeats
-from al_loop.tools.validation.measurement import measured
-from al_loop.tools.validation.quantity import Quantity
-from al_loop.tools.validation.rdf import NO_FRAME, FirstPeak, first_peak
+from al_loop.tools.validation.quantity import Quantity, measured
 from al_loop.tools.validation.short_md import Conditions, ShortMD, density_g_per_cm3, drift_meV_per_atom_ps, short_md
 
-CHECK = "molecular-dynamics"
 TIMESTEP_FS, TIMESTEP_WITH_HYDROGEN_FS = 2.0, 0.5
 NO_STRESS = "NPT needs the stress, which the calculator does not give"
 YES, NO = 1.0, 0.0
+NO_FRAME = "too few steps: no frame is left after equilibration"
+FARTHEST_A = 6.0
+BIN_A = 0.02
+SMOOTH_A = 0.06  # standard deviation of the Gaussian that g(r) is smoothed with
+FIRST = 0.5  # the first maximum at least so high, in units of the highest, is the first peak
+EMPTY = 0.01  # of the first peak: below it the shell has ended
 PARTS = 4  # of the averaged frames: the scatter of their means tells how certain the mean of all is
 
 
 def molecular_dynamics(
-    structure: str,
     atoms: Atoms,
     calculator: Calculator,
     *,
@@ -48,21 +53,9 @@ def molecular_dynamics(
     averaged over. Every step is watched by the gate's
     physics check (close contacts, over-aggregation, dissociation, density, temperature, energy), which ends the run.
 
-    Args:
-        structure: its name.
-        atoms: where it begins; velocities are drawn.
-        calculator: energy and forces, for NPT the stress.
-        temperature_K: of the thermostat.
-        pressure_GPa: of NPT.
-        nvt_steps: of NVT.
-        nve_steps: without thermostat, to see whether energy is conserved.
-        npt_steps: of NPT.
-        timestep_fs: by default 2 fs, with hydrogen 0.5 fs.
-        friction_per_ps: of the thermostat.
-        barostat_fs: relaxation time of the volume.
-        least_size_A: a smaller cell is repeated.
-        sample_every: steps between two frames that are averaged over.
-        seed: of velocities and thermostat: the same trajectory each time.
+    ``least_size_A`` is between opposite faces of the cell, ``barostat_fs`` the relaxation time of the volume; frames
+    are sampled every ``sample_every`` steps. The seed is that of velocities and thermostat: the same trajectory each
+    time.
     """
     start = repeated(atoms, repeats(atoms, least_size_A))
     start.arrays.pop("momenta", None)
@@ -70,7 +63,7 @@ def molecular_dynamics(
     conditions = Conditions(
         temperature_K, pressure_GPa, timestep_fs or with_hydrogen, friction_per_ps, barostat_fs, sample_every, seed
     )
-    run = _Run(structure, start, calculator, conditions)
+    run = _Run(start, calculator, conditions)
     nvt, nve = run.go_on("langevin", nvt_steps), run.go_on("nve", nve_steps)
     if not is_bulk(atoms):
         return [*run.whole(nvt, nve), run.conserved(nve), run.bonded(nvt)]
@@ -81,9 +74,8 @@ def molecular_dynamics(
 class _Run:
     """The parts of a run of one structure with one calculator, and the measured quantities."""
 
-    def __init__(self, structure: str, start: Atoms, calculator: Calculator, conditions: Conditions) -> None:
-        self._structure, self._start = structure, start
-        self._calculator, self._conditions = calculator, conditions
+    def __init__(self, start: Atoms, calculator: Calculator, conditions: Conditions) -> None:
+        self._start, self._calculator, self._conditions = start, calculator, conditions
         self._moving = start.copy()
         self._wrong = ""
         held = refusal(start, Motion.CELL)
@@ -97,28 +89,28 @@ class _Run:
             return ShortMD(steps, wrong=self._wrong)
         if ensemble == "npt" and self._no_npt:
             return ShortMD(steps, wrong=self._no_npt)
-        seen = short_md(self._start, self._moving, self._calculator, self._conditions, ensemble, steps)
-        self._wrong = seen.wrong
-        return seen
+        run = short_md(self._start, self._moving, self._calculator, self._conditions, ensemble, steps)
+        self._wrong = run.wrong
+        return run
 
-    def whole(self, *stretches: ShortMD) -> list[Quantity]:
+    def whole(self, *parts: ShortMD) -> list[Quantity]:
         """Stability, and the shortest distance."""
-        made = [seen for seen in stretches if not (self._no_npt and seen.wrong == self._no_npt)]
+        made = [part for part in parts if not (self._no_npt and part.wrong == self._no_npt)]
 
         def stays_whole() -> float:
-            if any(seen.unphysical for seen in made):
+            if any(part.unphysical for part in made):
                 return NO
             if self._wrong:
                 raise NoAnswerError(self._wrong)
             return YES
 
         def closest() -> float:
-            shortest = min(seen.closest for seen in made)
+            shortest = min(part.closest for part in made)
             if not np.isfinite(shortest):
                 raise NoAnswerError(self._wrong or "no two atoms came close to each other")
             return shortest
 
-        time_ps = sum(seen.done for seen in made) * self._conditions.timestep_fs / 1e3
+        time_ps = sum(part.done for part in made) * self._conditions.timestep_fs / 1e3
         note = self._wrong or f"no failure in {time_ps:.2f} ps"
         return [
             self._measured("stays whole (1 yes, 0 no)", "", stays_whole, note),
@@ -160,11 +152,7 @@ class _Run:
                 raise NoAnswerError(NO_FRAME)
             return float(np.mean([Bonding.of(frame).coordination().mean() for frame in nvt.frames]))
 
-        return self._measured(
-            "bonded neighbours",
-            "",
-            mean,
-        )
+        return self._measured("bonded neighbours", "", mean)
 
     def density(self, npt: ShortMD) -> Quantity:
         """Mean mass density, with the standard error of the means of quarters in its note."""
@@ -180,5 +168,45 @@ class _Run:
         return self._measured("density", "g/cm³", mean, note)
 
     def _measured(self, name: str, unit: str, measure: Callable[[], float], note: str = "") -> Quantity:
-        told = "; ".join(text for text in (self._note, note) if text)
-        return measured(CHECK, self._structure, name, unit, measure, note=told)
+        return measured(name, unit, measure, note="; ".join(text for text in (self._note, note) if text))
+
+
+@dataclass(frozen=True)
+class FirstPeak:
+    """The first shell of neighbours: where g(r) has its maximum, its height, and the mean number of atoms in it."""
+
+    distance_A: float
+    height: float
+    neighbours: float
+
+
+def first_peak(frames: Sequence[Atoms]) -> FirstPeak:
+    """Analyse g(r) = n(r) / (4π r² Δr ρ), averaged over atoms and frames, of all elements together.
+
+    Raises:
+        NoAnswerError: no frame, or no peak, or none that ends, below ``FARTHEST_A``.
+    """
+    if not frames:
+        raise NoAnswerError(NO_FRAME)
+    edges = np.arange(0.0, FARTHEST_A + BIN_A / 2, BIN_A)
+    counts = np.zeros(len(edges) - 1)  # neighbours of one atom by distance
+    density = 0.0
+    for frame in frames:
+        counts += np.histogram(neighbor_list("d", frame, FARTHEST_A), edges)[0] / len(frame)
+        density += len(frame) / frame.get_volume()
+    counts, density = counts / len(frames), density / len(frames)
+    r = (edges[:-1] + edges[1:]) / 2
+    g = gaussian_filter1d(counts, SMOOTH_A / BIN_A) / (4 * np.pi * r**2 * BIN_A * density)
+    inside = slice(1, -1)
+    maxima = 1 + np.flatnonzero((g[inside] >= g[:-2]) & (g[inside] > g[2:]) & (g[inside] >= FIRST * g.max()))
+    if not maxima.size:
+        raise NoAnswerError(f"g(r) has no peak below {FARTHEST_A:g} Å")
+    top = int(maxima[0])
+    falling = (g[top:-1] < EMPTY * g[top]) | (g[top + 1 :] > g[top:-1])
+    if not falling.any():
+        raise NoAnswerError(f"the first peak of g(r) does not end below {FARTHEST_A:g} Å")
+    end = top + int(np.argmax(falling))
+    left, middle, right = g[top - 1 : top + 2]
+    offset = 0.5 * (left - right) / (left - 2 * middle + right)
+    height = middle - 0.25 * (left - right) * offset
+    return FirstPeak(float(r[top] + offset * BIN_A), float(height), float(counts[: end + 1].sum()))

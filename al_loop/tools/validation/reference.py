@@ -11,9 +11,9 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
 from al_loop.stages.label.ase_calculator import LabelCalculator
 from al_loop.stages.label.direct import Labeller
-from al_loop.tools.validation.cache import Answer, AnswerStore, structure_id
+from al_loop.tools.validation.cache import ValuesCache, structure_id
 from al_loop.tools.validation.checks import NamedCheck
-from al_loop.tools.validation.run_check import run_check
+from al_loop.tools.validation.quantity import Values
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.paths import check_source
 from al_loop.utils.progress import Advance, show_nothing
@@ -38,7 +38,7 @@ class Reference(Protocol):
     level: str
     pays: bool
 
-    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
+    def values(self, check: NamedCheck, structure: str, atoms: Atoms) -> Values:
         """Return the result of one check of one structure; a missing one is a failure with its reason."""
         ...
 
@@ -52,7 +52,7 @@ class EngineReference:
 
     Args:
         settings: the block.
-        folder: where labels and answers are kept.
+        folder: where labels and results are kept.
         advance: called with 1 for each label.
 
     Raises:
@@ -65,7 +65,7 @@ class EngineReference:
 
     def __init__(self, settings: LabelSettings, folder: Path, advance: Advance = show_nothing) -> None:
         self._labeller = Labeller(settings, folder / "labels")
-        self._store = AnswerStore(folder / "answers")
+        self._cache = ValuesCache(folder / "values")
         self._advance = advance
         self.name: str = settings.engine.engine
         self.level = self._labeller.level.summary
@@ -75,13 +75,14 @@ class EngineReference:
         """Refuse elements that the engine is known not to calculate."""
         self._labeller.check_elements(frames)
 
-    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
-        """See ``Reference.answer``. What failed is run_check again by the next run, from the labels that are kept."""
-        known = self._store.get(self._fingerprint, check, atoms)
+    def values(self, check: NamedCheck, structure: str, atoms: Atoms) -> Values:
+        """See ``Reference.values``. What failed is calculated again by the next run, from the labels that are kept."""
+        del structure  # its name
+        known = self._cache.get(self._fingerprint, check, atoms)
         if known is None:
-            known = run_check(check, structure, atoms, LabelCalculator(self._labeller, lambda *_: self._advance(1)))
+            known = check.run(atoms, LabelCalculator(self._labeller, lambda *_: self._advance(1)))
             if known.complete:
-                self._store.put(self._fingerprint, check, atoms, known)
+                self._cache.put(self._fingerprint, check, atoms, known)
         return known
 
     def close(self) -> None:
@@ -103,35 +104,35 @@ class StoredReference:
 
     def __init__(self, path: Path) -> None:
         check_source(f"reference {path}", path, _NAME_IT)
-        self._answers: dict[tuple[str, str], tuple[str, Answer]] = {}
+        self._values: dict[tuple[str, str], tuple[str, Values]] = {}
         with reading(f"reference {path}", _NAME_IT):
             data = _read(path)
             self.name = str(data["name"])
             self.level = str(data["level"])
-            for entry in data["answers"]:
+            for entry in data["values"]:
                 key = str(entry["check"]), str(entry["structure_id"])
-                self._answers[key] = str(entry["settings"]), Answer.from_dict(entry)
+                self._values[key] = str(entry["settings"]), Values.from_dict(entry)
 
-    def answer(self, check: NamedCheck, structure: str, atoms: Atoms) -> Answer:
-        """See ``Reference.answer``; the structure is known by its atoms, whatever its name was."""
-        settings, known = self._answers.get((check.name, structure_id(atoms)), ("", None))
+    def values(self, check: NamedCheck, structure: str, atoms: Atoms) -> Values:
+        """See ``Reference.values``; the structure is known by its atoms, whatever its name was."""
+        settings, known = self._values.get((check.name, structure_id(atoms)), ("", None))
         if known is None:
-            return Answer(failure=f"the stored reference holds no {check.name} of this structure ({structure})")
+            return Values(failure=f"the stored reference holds no {check.name} of this structure ({structure})")
         if settings != check.fingerprint:
-            return Answer(failure=f"the stored reference has {check.name} with other settings")
+            return Values(failure=f"the stored reference has {check.name} with other settings")
         return known
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[NamedCheck, str, Atoms, Answer]]) -> None:
+def write_reference(path: Path, reference: Reference, values: Sequence[tuple[NamedCheck, str, Atoms, Values]]) -> None:
     """Write the quantities of a reference, for later validations and for ``promote.validation``.
 
     Args:
         path: the file, replaced as a whole.
-        reference: whose answers they are.
-        answers: check, name of the structure, the structure, what was said.
+        reference: whose values they are.
+        values: check, name of the structure, the structure, its result.
 
     Raises:
         OSError: a full disk, for example.
@@ -142,19 +143,19 @@ def write_reference(path: Path, reference: Reference, answers: Sequence[tuple[Na
             "settings": check.fingerprint,
             "structure": structure,
             "structure_id": structure_id(atoms),
-            **answer.as_dict(),
+            **found.as_dict(),
         }
-        for check, structure, atoms, answer in answers
+        for check, structure, atoms, found in values
     ]
-    told = {"kind": KIND, "schema": SCHEMA, "name": reference.name, "level": reference.level, "answers": entries}
-    write_whole(path, json.dumps(told, indent=1, ensure_ascii=False))
+    data = {"kind": KIND, "schema": SCHEMA, "name": reference.name, "level": reference.level, "values": entries}
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     data = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"reference {path}: not a reference; name a {REFERENCE_NAME} written by al-loop validate")
-    if data.get("schema") != SCHEMA or not {"name", "level", "answers"} <= set(data):
+    if data.get("schema") != SCHEMA or not {"name", "level", "values"} <= set(data):
         raise InputError(
             f"reference {path}: of schema {data.get('schema')}, expected {SCHEMA}; write it with al-loop validate"
         )

@@ -31,15 +31,11 @@ LONGEST_MESSAGE = 200
 
 @dataclass(frozen=True)
 class Minimum:
-    """The relaxed structure.
-
-    Attributes:
-        atoms: without calculator.
-        energy_eV: there.
-    """
+    """A relaxed structure, without calculator, with its energy (eV) and a note for the reader."""
 
     atoms: Atoms
     energy_eV: float
+    note: str = ""
 
     @property
     def energy_eV_per_atom(self) -> float:
@@ -47,25 +43,16 @@ class Minimum:
         return self.energy_eV / len(self.atoms)
 
 
-def energy_eV(atoms: Atoms, calculator: Calculator) -> float:
-    """Energy of a structure as it stands.
-
-    Raises:
-        NoAnswerError: the calculator failed, or its answer is not finite.
-    """
-    return energy_and_forces(atoms, calculator)[0]
-
-
 def energy_and_forces(atoms: Atoms, calculator: Calculator) -> tuple[float, NDArray[np.float64]]:
     """Energy (eV) and forces (n, 3; eV/Å) of a structure as it stands; it is not modified.
 
     Raises:
-        NoAnswerError: the calculator failed, or its answer is not finite.
+        NoAnswerError: the calculator failed, or its result is not finite.
     """
-    run_check = atoms.copy()
-    with answers_of_the_calculator():
-        run_check.calc = calculator
-        return energy_and_forces_of(run_check)
+    copied = atoms.copy()
+    with calculator_errors():
+        copied.calc = calculator
+        return energy_and_forces_of(copied)
 
 
 def minimum(
@@ -89,7 +76,7 @@ def minimum(
         NoAnswerError: the calculator failed, the structure became unphysical (collapse, expansion, energy
             diverged, ...), the relaxation did not converge, or constraints cannot be followed.
     """
-    with answers_of_the_calculator():
+    with calculator_errors():
         atoms = movable_copy(start, cell=with_cell)
         physics_check = PhysicsCheck(PhysicsSettings(), atoms.copy(), COLD_K)
         atoms.calc = calculator
@@ -112,7 +99,7 @@ def minimum(
 
 
 @contextmanager
-def answers_of_the_calculator() -> Iterator[None]:
+def calculator_errors() -> Iterator[None]:
     """Convert calculator errors into ``NoAnswerError``, so that only one number is lost."""
     try:
         yield

@@ -14,36 +14,21 @@ from al_loop.frames.constraints.policy import named
 from al_loop.tools.validation.quantity import Quantity
 from al_loop.tools.validation.relax import minimum
 
-CHECK = "relaxation"
 BOND_FACTOR = 1.25  # of the sum of covalent radii: atoms closer than this are bonded
-ENERGY = "energy per atom"
-ANGLE = "largest change of a cell angle"
 
 Array = NDArray[np.float64]
 
 
 def relaxation(
-    structure: str,
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    force_tolerance_eV_per_A: float = 0.01,
-    steps: int = 200,
+    atoms: Atoms, calculator: Calculator, *, force_tolerance_eV_per_A: float = 0.01, steps: int = 200
 ) -> list[Quantity]:
     """Relax a structure, with its cell where it is periodic in three directions and nothing holds its atoms.
 
     Constraints are followed in the given cell, which the note of the energy states.
 
-    Bonds are those of the structure as it was given, so that all calculators are asked about the same ones; each pair
+    Bonds are those of the structure as it was given, so that all calculators are compared on the same ones; each pair
     of elements has one mean length. Energies per atom of one composition form an order group: only their
     differences mean anything.
-
-    Args:
-        structure: its name.
-        atoms: where the relaxation begins; not modified.
-        calculator: energy, forces, and for a crystal the stress.
-        force_tolerance_eV_per_A: largest force that is left.
-        steps: at most.
 
     Raises:
         NoAnswerError: no minimum was found.
@@ -56,18 +41,17 @@ def relaxation(
     after = found.atoms
     formula = atoms.symbols.formula.reduce()[0].format("hill")
     note = f"the structure holds {named(held)}: relaxed in the given cell" if held else ""
-    said = [Quantity(CHECK, structure, ENERGY, "eV/atom", found.energy_eV_per_atom, f"energy of {formula}", note)]
+    quantities = [Quantity("energy per atom", "eV/atom", found.energy_eV_per_atom, f"energy of {formula}", note)]
     if crystal:
         *lengths, alpha, beta, gamma = after.cell.cellpar()
-        said += [Quantity(CHECK, structure, n, "Å", float(value)) for n, value in zip("abc", lengths, strict=True)]
-        turned = np.abs(np.array([alpha, beta, gamma]) - atoms.cell.angles()).max()
-        said.append(Quantity(CHECK, structure, ANGLE, "°", float(turned)))
-        volume = float(after.get_volume()) / len(atoms)
-        said.append(Quantity(CHECK, structure, "volume per atom", "Å³/atom", volume))
-    return [*said, *_bond_lengths(structure, atoms, after)]
+        quantities += [Quantity(name, "Å", float(value)) for name, value in zip("abc", lengths, strict=True)]
+        change = np.abs(np.array([alpha, beta, gamma]) - atoms.cell.angles()).max()
+        quantities.append(Quantity("largest change of a cell angle", "°", float(change)))
+        quantities.append(Quantity("volume per atom", "Å³/atom", float(after.get_volume()) / len(atoms)))
+    return [*quantities, *_bond_lengths(atoms, after)]
 
 
-def _bond_lengths(structure: str, before: Atoms, after: Atoms) -> Iterator[Quantity]:
+def _bond_lengths(before: Atoms, after: Atoms) -> Iterator[Quantity]:
     radii = covalent_radii[before.numbers]
     first, second, images = neighbor_list("ijS", before, cutoff=(BOND_FACTOR * radii).tolist())
     lengths: Array = np.linalg.norm(
@@ -76,4 +60,4 @@ def _bond_lengths(structure: str, before: Atoms, after: Atoms) -> Iterator[Quant
     pairs = ["-".join(sorted((before.symbols[i], before.symbols[j]))) for i, j in zip(first, second, strict=True)]
     for pair in sorted(set(pairs)):
         mean = float(lengths[[name == pair for name in pairs]].mean())
-        yield Quantity(CHECK, structure, f"{pair} bond length", "Å", mean)
+        yield Quantity(f"{pair} bond length", "Å", mean)

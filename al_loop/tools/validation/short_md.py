@@ -15,9 +15,9 @@ from al_loop.frames.constraints.policy import moving_atoms
 from al_loop.gate.bonding import Bonding
 from al_loop.gate.energy import EnergyWatch
 from al_loop.gate.physics import PhysicsCheck
-from al_loop.tools.validation.relax import answers_of_the_calculator
+from al_loop.tools.validation.relax import calculator_errors
 
-EQUILIBRATION = 0.5  # of a stretch; the rest is looked at
+EQUILIBRATION = 0.5  # of a part of the run; the rest is sampled
 NAMES: dict[Ensemble, str] = {"nve": "NVE", "langevin": "NVT", "npt": "NPT"}
 
 
@@ -27,17 +27,7 @@ class UnphysicalError(NoAnswerError):
 
 @dataclass(frozen=True)
 class Conditions:
-    """Of all stretches of one run.
-
-    Attributes:
-        temperature_K: of the thermostat.
-        pressure_GPa: of the barostat.
-        timestep_fs: time step.
-        friction_per_ps: of the Langevin thermostat.
-        barostat_fs: relaxation time of the volume.
-        sample_every: steps between sampled frames.
-        seed: of the thermostat's and the first velocities' generator.
-    """
+    """Of all parts of one run; the seed is that of the thermostat's and the first velocities' generator."""
 
     temperature_K: float
     pressure_GPa: float
@@ -70,9 +60,9 @@ class ShortMD:
         wrong: reason of a failure after them, empty if there was none.
         unphysical: the structure became unphysical, rather than a calculation failed.
         frames: every few steps, the equilibration left out.
-        closest: shortest distance in any frame that was looked at, in units of the sum of covalent radii.
+        closest: shortest distance in any sampled frame, in units of the sum of covalent radii.
         drift_eV_per_atom: change of potential and kinetic energy together since the start, at each step.
-        not_conserved: what the energy's watch said of it first, empty if nothing.
+        not_conserved: the first reason of the energy's watch against it, empty without one.
     """
 
     steps: int
@@ -85,11 +75,7 @@ class ShortMD:
     not_conserved: str = ""
 
     def sound_frames(self) -> list[Atoms]:
-        """All frames of a run that did not fail.
-
-        Raises:
-            NoAnswerError: it failed.
-        """
+        """All frames; raises ``NoAnswerError`` if the run failed."""
         if self.wrong:
             raise NoAnswerError(self.wrong)
         return self.frames
@@ -106,16 +92,16 @@ def short_md(
         calculator: energy, forces, for npt the stress.
         conditions: temperature and the like.
         ensemble: nve, langevin or npt.
-        steps: to make.
+        steps: of the dynamics.
     """
-    seen = ShortMD(steps)
+    run = ShortMD(steps)
     physics_check = PhysicsCheck(PhysicsSettings(), start, conditions.temperature_K, timestep_fs=conditions.timestep_fs)
     watch = EnergyWatch(
         PhysicsSettings(), conserved=True, timestep_fs=conditions.timestep_fs, moving_atoms=moving_atoms(start)
     )
     first_eV = np.nan
     try:
-        with answers_of_the_calculator():
+        with calculator_errors():
             atoms.calc = calculator
             dynamics = conditions.dynamics(atoms, ensemble)
             for _ in dynamics.irun(steps):
@@ -125,38 +111,32 @@ def short_md(
                 found = (physics_check.check if sampled else physics_check.check_step)(atoms, forces, energy)
                 if found is not None:
                     raise UnphysicalError(found.reason)
-                seen.done = dynamics.nsteps
+                run.done = dynamics.nsteps
                 total_eV = energy + atoms.get_kinetic_energy() + restraint_energy_eV(atoms)
                 if dynamics.nsteps == 0:
                     first_eV = total_eV
-                drift = (total_eV - first_eV) / len(atoms)
-                seen.drift_eV_per_atom.append(float(drift))
+                run.drift_eV_per_atom.append(float((total_eV - first_eV) / len(atoms)))
                 complaint = watch.complaint(atoms, energy, conditions.temperature_K)
-                seen.not_conserved = seen.not_conserved or complaint or ""
+                run.not_conserved = run.not_conserved or complaint or ""
                 if sampled:
-                    _look(seen, atoms)
+                    _sample(run, atoms)
     except NoAnswerError as error:
-        time_ps = seen.done * conditions.timestep_fs / 1e3
-        seen.unphysical = isinstance(error, UnphysicalError)
-        seen.wrong = f"stopped after {time_ps:.3f} ps of {NAMES[ensemble]}: {error}"
-    return seen
+        time_ps = run.done * conditions.timestep_fs / 1e3
+        run.unphysical = isinstance(error, UnphysicalError)
+        run.wrong = f"stopped after {time_ps:.3f} ps of {NAMES[ensemble]}: {error}"
+    return run
 
 
-def _look(seen: ShortMD, atoms: Atoms) -> None:
-    seen.closest = min(seen.closest, float(np.min(Bonding.of(atoms).ratio, initial=np.inf)))
-    if seen.done > EQUILIBRATION * seen.steps:
-        seen.frames.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
+def _sample(run: ShortMD, atoms: Atoms) -> None:
+    run.closest = min(run.closest, float(np.min(Bonding.of(atoms).ratio, initial=np.inf)))
+    if run.done > EQUILIBRATION * run.steps:
+        run.frames.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
 
 
-def drift_meV_per_atom_ps(seen: ShortMD, timestep_fs: float) -> float:
-    """Slope of the total energy, meV/atom/ps.
-
-    Args:
-        seen: two steps or more.
-        timestep_fs: of the dynamics.
-    """
-    times_ps = np.arange(len(seen.drift_eV_per_atom)) * timestep_fs / 1e3
-    return float(1e3 * np.polyfit(times_ps, seen.drift_eV_per_atom, 1)[0])
+def drift_meV_per_atom_ps(run: ShortMD, timestep_fs: float) -> float:
+    """Slope of the total energy of a run of two steps or more, meV/atom/ps."""
+    times_ps = np.arange(len(run.drift_eV_per_atom)) * timestep_fs / 1e3
+    return float(1e3 * np.polyfit(times_ps, run.drift_eV_per_atom, 1)[0])
 
 
 def density_g_per_cm3(atoms: Atoms) -> float:

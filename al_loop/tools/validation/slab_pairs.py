@@ -64,11 +64,7 @@ class Pair:
         return f", the upper slab strained by {mismatch(lower, upper):.1%}"
 
     def joined(self, lower: Atoms, upper: Atoms) -> Atoms:
-        """Both slabs, the lower one's atoms first, not yet in touch.
-
-        Args:
-            lower: the crystal, strained or relaxed at will.
-            upper: likewise.
+        """Both slabs, cut of crystals that may be relaxed, the lower one's atoms first, not yet in touch.
 
         Raises:
             NoAnswerError: their lattices do not match.
@@ -98,13 +94,6 @@ class Pair:
 
 def pair_of(lower: Atoms, upper: Atoms | None, *, thickness_A: float, vacuum_A: float, max_mismatch: float) -> Pair:
     """Choose planes and repeats: of one crystal its first plane, of two the pair with the fewest atoms that matches.
-
-    Args:
-        lower: a crystal.
-        upper: another one, or None for the same.
-        thickness_A: of each slab, at least.
-        vacuum_A: above the upper slab.
-        max_mismatch: of the lattices in the plane, a fraction.
 
     Raises:
         NoAnswerError: no plane with equal faces, or none that match.
@@ -144,7 +133,8 @@ def _matching(
 ) -> Iterator[tuple[Repeats, Repeats]]:
     """The smallest repeats of both at which the lattices in the plane match, if any do."""
     slabs = [slab(crystal, plane, plane.shifts[0], GAP_A) for crystal, plane in zip(crystals, planes, strict=True)]
-    counts = [(n, m) for n in range(1, MOST_REPEATS + 1) for m in range(1, MOST_REPEATS + 1)]
+    once_and_more = range(1, MOST_REPEATS + 1)
+    counts = list(product(once_and_more, once_and_more))
     pairs = sorted(product(counts, counts), key=lambda pair: (np.prod(pair[0]) + np.prod(pair[1]), pair))
     for lower, upper in pairs:
         cells = [Atoms(cell=s.cell.array * [[n], [m], [1]]) for s, (n, m) in zip(slabs, (lower, upper), strict=True)]
@@ -156,12 +146,8 @@ def _matching(
 def shifted(joined: Atoms, count: int, shift: Shift) -> Atoms:
     """Move the upper slab along the lower one, and then down until two atoms touch.
 
-    They touch at the mean of the shortest distances inside the two slabs.
-
-    Args:
-        joined: both slabs; not modified.
-        count: atoms of the lower slab, which come first.
-        shift: fractions of the two lattice vectors.
+    They touch at the mean of the shortest distances inside the two slabs. The lower slab's ``count`` atoms come first;
+    the shift is in fractions of the two lattice vectors.
     """
     moved = joined.copy()
     moved.positions[count:] += np.array(shift) @ moved.cell.array[:2]
@@ -174,21 +160,16 @@ def shifted(joined: Atoms, count: int, shift: Shift) -> Atoms:
 
 
 def distinct_shifts(joined: Atoms, count: int) -> list[Shift]:
-    """Shifts to tops, bridges and hollows that set the atoms across the interface at different distances.
-
-    Args:
-        joined: both slabs, as they were given.
-        count: atoms of the lower slab.
-    """
+    """Shifts to tops, bridges and hollows that set the atoms across the interface at different distances."""
     found: list[Shift] = []
     seen: list[list[Array]] = []
     a, b, *_, angle = joined.cell.cellpar()
     hexagonal = abs(a - b) < SAME_A and abs(angle - HEXAGONAL_DEG) < 1
     for shift in (*HALVES, *THIRDS) if hexagonal else HALVES:
-        told = _distances(shifted(joined, count, shift), count)
-        if not any(_equal(told, other) for other in seen):
+        distances = _distances(shifted(joined, count, shift), count)
+        if not any(_equal(distances, other) for other in seen):
             found.append(shift)
-            seen.append(told)
+            seen.append(distances)
     return found
 
 

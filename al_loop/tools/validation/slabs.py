@@ -13,7 +13,7 @@ from ase.geometry.minkowski_reduction import minkowski_reduce
 from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
-from al_loop.tools.validation.optional_imports import library
+from al_loop.tools.validation.crystal_symmetry import library
 
 Miller = tuple[int, int, int]
 
@@ -50,9 +50,6 @@ def conventional(atoms: Atoms) -> Atoms:
 
     Initial magnetic moments become the mean of their element, which keeps a ferromagnet and loses the order of others.
 
-    Args:
-        atoms: a crystal.
-
     Raises:
         NoAnswerError: pymatgen is not installed.
     """
@@ -69,12 +66,6 @@ def conventional(atoms: Atoms) -> Atoms:
 
 def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminations: int) -> list[Facet]:
     """All symmetry-inequivalent orientations, those with the densest planes first.
-
-    Args:
-        crystal: conventional cell.
-        max_index: largest Miller index.
-        thickness_A: of a slab, at least.
-        most_terminations: of each orientation.
 
     Raises:
         NoAnswerError: the structure has no symmetry that could make the two faces of a slab equal.
@@ -99,11 +90,7 @@ def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminati
 def slab(crystal: Atoms, facet: Facet, shift: float, vacuum_A: float) -> Atoms:
     """Cut a slab, its smallest cell in the plane, c along z and a along x, periodic in three directions.
 
-    Args:
-        crystal: conventional cell, strained or relaxed at will.
-        facet: orientation and thickness.
-        shift: one of the facet's.
-        vacuum_A: between the slab and its image.
+    The crystal, a conventional cell, may be strained or relaxed at will; the shift is one of the facet's.
     """
     with _no_advice():
         cut = _smallest(_generator(crystal, facet.miller, facet.planes).get_slab(shift).get_orthogonal_c_slab())

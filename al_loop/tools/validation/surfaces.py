@@ -8,19 +8,16 @@ from ase.calculators.calculator import Calculator
 
 from al_loop.errors import NoAnswerError
 from al_loop.tools.validation.bulk import equilibrium, is_crystal, require_free
-from al_loop.tools.validation.measurement import measured
-from al_loop.tools.validation.quantity import Quantity
+from al_loop.tools.validation.quantity import Quantity, measured
 from al_loop.tools.validation.relax import minimum
 from al_loop.tools.validation.slabs import NO_EQUAL_FACES, Facet, area_A2, conventional, facets, slab
 
-CHECK = "surfaces"
 GROUP = "surface energies"
 UNIT = "J/m²"
 J_PER_M2 = units.kJ / 1000 / units.m**2  # in eV/Å²
 
 
 def surfaces(
-    structure: str,
     atoms: Atoms,
     calculator: Calculator,
     *,
@@ -38,17 +35,6 @@ def surfaces(
     its own equilibrium under the calculator, in the smallest cell in the plane: reconstructions that need a larger
     one are not found.
 
-    Args:
-        structure: its name.
-        atoms: the crystal; anything else gives an empty list.
-        calculator: energy and forces, and the stress if the crystal's cell is to relax.
-        max_index: largest Miller index, of the conventional cell.
-        thickness_A: of a slab, at least.
-        vacuum_A: between a slab and its image.
-        most_terminations: of each orientation.
-        force_tolerance_eV_per_A: largest force that is left, at fixed cell.
-        steps: of each relaxation at most.
-
     Raises:
         NoAnswerError: constraints hold the crystal.
     """
@@ -59,16 +45,12 @@ def surfaces(
     try:
         cuts = facets(crystal, max_index=max_index, thickness_A=thickness_A, most_terminations=most_terminations)
     except NoAnswerError as error:
-        return [Quantity(CHECK, structure, GROUP, UNIT, None, GROUP, str(error))]
+        return [Quantity(GROUP, UNIT, None, GROUP, str(error))]
     try:
-        bulk, note = equilibrium(crystal, calculator, steps=steps)
+        bulk = equilibrium(crystal, calculator, steps=steps)
     except NoAnswerError as error:
         broken = f"the crystal itself: {error}"
-        return [
-            Quantity(CHECK, structure, name, UNIT, None, GROUP, broken)
-            for facet in cuts
-            for name, _ in terminations(facet)
-        ]
+        return [Quantity(name, UNIT, None, GROUP, broken) for facet in cuts for name, _ in terminations(facet)]
 
     def energy(facet: Facet, shift: float | None) -> float:
         if shift is None:
@@ -80,13 +62,11 @@ def surfaces(
 
     return [
         measured(
-            CHECK,
-            structure,
             name,
             UNIT,
             partial(energy, facet, shift),
             order_group=GROUP,
-            note="; ".join(text for text in (f"slab of at least {facet.planes} planes", note) if text),
+            note="; ".join(text for text in (f"slab of at least {facet.planes} planes", bulk.note) if text),
         )
         for facet in cuts
         for name, shift in terminations(facet)
@@ -94,11 +74,7 @@ def surfaces(
 
 
 def terminations(facet: Facet) -> Iterator[tuple[str, float | None]]:
-    """Name each termination of an orientation, with its shift; one without shift if no slab has equal faces.
-
-    Args:
-        facet: the orientation.
-    """
+    """Name each termination of an orientation, with its shift; one without shift if no slab has equal faces."""
     if not facet.shifts:
         yield facet.name, None
     elif len(facet.shifts) == 1:

@@ -19,7 +19,6 @@ from al_loop.tools.preflight.starting import changes
 from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.reference import StoredReference, write_reference
 from al_loop.tools.validation.requirement import NAME, RequiredValidation, required_validation, validated
-from al_loop.tools.validation.run_check import run_check
 from committee.calculator import CommitteeCalculator
 from committee.potential import CommitteePotential
 
@@ -57,8 +56,8 @@ def files(laboratory, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "cu3al.extxyz", atoms)
     write(folder / "other.extxyz", bulk("Cu"))
     truth = CommitteeCalculator(laboratory.truth)
-    results = [(check, "cu3al", atoms, run_check(check, "cu3al", atoms, truth)) for check in checks]
-    assert not any(answer.failure for *_, answer in results)
+    results = [(check, "cu3al", atoms, check.run(atoms, truth)) for check in checks]
+    assert not any(values.failure for *_, values in results)
     write_reference(folder / "reference.json", TrueReference(), results)
     return folder
 
@@ -115,8 +114,8 @@ def test_what_cannot_be_compared_is_not_passed(good, required):
 
 def test_it_is_an_eighth_criterion_only_where_the_config_asks(foundation, good, served, evidence, required):
     assert evidence.validation is None  # test_promotion.py has the seven criteria of this
-    asked_for = replace(evidence, validation=partial(validated, required=required))
-    promoted = evaluate_candidate(good, served, asked_for, PromoteSettings())
+    required_too = replace(evidence, validation=partial(validated, required=required))
+    promoted = evaluate_candidate(good, served, required_too, PromoteSettings())
     assert promoted.promoted
     assert [criterion.name for criterion in promoted.criteria][-1] == NAME
     # What is right on frames but wrong about the crystal is not served.

@@ -31,9 +31,9 @@ def copper(seed: int = 0, amplitude_A: float = 0.06) -> Atoms:
 
 
 def emt(atoms: Atoms) -> Atoms:
-    judged = atoms.copy()
-    judged.calc = EMT()
-    return judged
+    labelled = atoms.copy()
+    labelled.calc = EMT()
+    return labelled
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -60,11 +60,11 @@ def potential(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
         seed=1,
     )
     unseen = [copper(100 + seed, 0.02 + 0.012 * (seed % 8)) for seed in range(12)]
-    answers = trained.predict(unseen, "exact")
+    predictions = trained.predict(unseen, "exact")
     calibration = Calibration.fit(
-        [np.linalg.norm(p.forces - emt(a).get_forces(), axis=1) for p, a in zip(answers, unseen, strict=True)],
-        [p.atomic_force_uncertainty for p in answers],
-        [p.latent_distance for p in answers],
+        [np.linalg.norm(p.forces - emt(a).get_forces(), axis=1) for p, a in zip(predictions, unseen, strict=True)],
+        [p.atomic_force_uncertainty for p in predictions],
+        [p.latent_distance for p in predictions],
         tolerance_eV_per_A=0.5,
         latent_quantile=1.0,
     )

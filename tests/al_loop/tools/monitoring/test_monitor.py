@@ -14,7 +14,8 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from al_loop.errors import InputError
-from al_loop.tools.monitoring import MonitorStop, ReliabilityMonitor
+from al_loop.tools.monitoring.alarms import MonitorStop
+from al_loop.tools.monitoring.monitor import ReliabilityMonitor
 from committee import CommitteeCalculator
 
 

@@ -14,7 +14,7 @@ from al_loop.config import ExploreSettings
 from al_loop.dynamics.ase_dynamics import ReplicaDynamics
 from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import draw_velocities
-from al_loop.tools.monitoring import ReliabilityMonitor
+from al_loop.tools.monitoring.monitor import ReliabilityMonitor
 from committee import save
 
 

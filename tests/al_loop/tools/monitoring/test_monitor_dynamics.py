@@ -18,8 +18,8 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 
 from al_loop.errors import InputError
-from al_loop.tools.monitoring import ReliabilityMonitor
-from al_loop.tools.monitoring.observed_dynamics import Watched
+from al_loop.tools.monitoring.monitor import ReliabilityMonitor
+from al_loop.tools.monitoring.observed_dynamics import ObservedDynamics
 
 STEP = 2 * units.fs
 
@@ -65,14 +65,14 @@ def _here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_the_temperature_of_every_thermostat_is_read(make_copper, kind) -> None:
-    assert Watched(MAKERS[kind](warm(make_copper())), None).temperature_K() == pytest.approx(450)
+    assert ObservedDynamics(MAKERS[kind](warm(make_copper())), None).temperature_K() == pytest.approx(450)
 
 
 def test_without_a_thermostat_it_is_that_of_the_velocities(make_copper) -> None:
-    watched = Watched(VelocityVerlet(warm(make_copper()), STEP), None)
+    watched = ObservedDynamics(VelocityVerlet(warm(make_copper()), STEP), None)
     assert watched.temperature_K() == pytest.approx(watched.atoms.get_temperature())
     assert watched.conserved
-    assert Watched(FIRE(make_copper(), logfile=None), None).temperature_K() == 300
+    assert ObservedDynamics(FIRE(make_copper(), logfile=None), None).temperature_K() == 300
 
 
 @pytest.mark.parametrize("kind", ["npt", "mtk", *RELAXATIONS])

@@ -11,7 +11,8 @@ from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
 from al_loop.errors import InputError
-from al_loop.tools.monitoring import MonitorStop, ReliabilityMonitor
+from al_loop.tools.monitoring.alarms import MonitorStop
+from al_loop.tools.monitoring.monitor import ReliabilityMonitor
 from al_loop.utils.event_log import EventLog, read_events
 
 
@@ -125,7 +126,7 @@ def test_however_a_run_ends_the_log_ends_with_one_summary(potential, doubted, tm
 
 
 def test_a_long_run_is_summed_up_along_the_way(potential, doubted, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("al_loop.tools.monitoring.monitor.TOLD_EVERY", 2)
+    monkeypatch.setattr("al_loop.tools.monitoring.monitor.SUMMARY_EVERY", 2)
     monitor = ReliabilityMonitor.load(potential, doubted, on_alarm=())
     for _ in range(5):
         monitor()

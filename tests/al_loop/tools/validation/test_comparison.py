@@ -3,16 +3,15 @@
 import pytest
 
 from al_loop.config.validation_settings import ToleranceSettings
-from al_loop.tools.validation.cache import Answer
-from al_loop.tools.validation.comparison import FARTHEST, Answers, Comparison, Verdict, compare
-from al_loop.tools.validation.quantity import Quantity
-from al_loop.tools.validation.results import Validation
+from al_loop.tools.validation.comparison import compare
+from al_loop.tools.validation.quantity import Quantity, Values
+from al_loop.tools.validation.results import FARTHEST, Comparison, Validation, Verdict
 
 PASS, FAIL, NOT = Verdict.PASS, Verdict.FAIL, Verdict.NOT_COMPARED
 
 
 def quantity(name: str, value: float | None, unit: str = "Å", check: str = "relaxation", structure: str = "x", **more):
-    return Quantity(check, structure, name, unit, value, **more)
+    return Quantity(name, unit, value, check=check, structure=structure, **more)
 
 
 def compared(reference: list[Quantity], *models: list[Quantity], failure: str = "", **settings: float) -> Comparison:
@@ -20,11 +19,11 @@ def compared(reference: list[Quantity], *models: list[Quantity], failure: str = 
     names = tuple(f"model {n}" for n in range(len(models)))
     keys = {(q.check, q.structure) for quantities in (reference, *models) for q in quantities} or {("relaxation", "x")}
 
-    def answers(quantities, why=""):
-        return {key: Answer(tuple(q for q in quantities if (q.check, q.structure) == key), why) for key in sorted(keys)}
+    def results(quantities, why=""):
+        return {key: Values(tuple(q for q in quantities if (q.check, q.structure) == key), why) for key in sorted(keys)}
 
-    said = {name: answers(quantities) for name, quantities in zip(names, models, strict=True)}
-    return compare(Answers(names, answers(reference, failure), said), ToleranceSettings(**settings))
+    own = {name: results(quantities) for name, quantities in zip(names, models, strict=True)}
+    return compare(results(reference, failure), own, ToleranceSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def compared(reference: list[Quantity], *models: list[Quantity], failure: str = 
 )
 def test_the_tolerance_of_each_kind(unit: str, name: str, reference: float, inside: float, outside: float):
     found = compared([quantity(name, reference, unit)], [quantity(name, inside, unit)], [quantity(name, outside, unit)])
-    assert [found.rows[0].judged[model].verdict for model in found.models] == [PASS, FAIL]
+    assert [found.rows[0].compared[model].verdict for model in found.models] == [PASS, FAIL]
 
 
 def test_elastic_constants_near_zero_have_an_absolute_tolerance_and_a_sign():
@@ -59,7 +58,7 @@ def test_what_the_reference_lacks_is_not_compared_and_what_the_model_lacks_fails
     assert only_reference.distance("model 0") == FARTHEST
     only_model = compared([], [quantity("a", 5.0)], failure="the engine crashed")
     assert only_model.verdicts("model 0") == [NOT]
-    assert only_model.rows[0].judged["model 0"].note == "the engine crashed"
+    assert only_model.rows[0].compared["model 0"].note == "the engine crashed"
     assert compared([quantity("a", None, note="unconverged")], [quantity("a", 5.0)]).verdicts("model 0") == [NOT]
     assert compared([], []).rows[0].quantity.name == "whole check"
     for nothing in (only_model, compared([], [])):
@@ -89,11 +88,11 @@ def energies(zero: float, **values: float | None) -> list[Quantity]:
 
 def test_energies_count_from_the_structure_that_is_lowest_in_the_reference():
     found = compared(energies(-100.0, diamond=0.0, tin=0.30, fcc=0.50), energies(7.0, diamond=0.0, tin=0.31, fcc=0.53))
-    verdicts = {row.quantity.structure: row.judged["model 0"].verdict for row in found.rows}
+    verdicts = {row.quantity.structure: row.compared["model 0"].verdict for row in found.rows}
     assert verdicts == {"diamond": NOT, "tin": PASS, "fcc": FAIL}
-    values = {row.quantity.structure: row.judged["model 0"].value for row in found.rows}
+    values = {row.quantity.structure: row.compared["model 0"].value for row in found.rows}
     assert values == pytest.approx({"diamond": 0.0, "tin": 0.31, "fcc": 0.53})
-    assert found.orders[0].judged["model 0"].verdict is PASS
+    assert found.orders[0].compared["model 0"].verdict is PASS
     assert found.orders[0].order == "diamond < tin < fcc"
 
 
@@ -103,9 +102,9 @@ def test_one_structure_of_a_composition_has_no_energy_to_compare():
 
 def test_a_model_without_the_anchor_fails_the_others():
     found = compared(energies(-100.0, diamond=0.0, tin=0.3), energies(7.0, diamond=None, tin=0.3))
-    verdicts = {row.quantity.structure: row.judged["model 0"].verdict for row in found.rows}
+    verdicts = {row.quantity.structure: row.compared["model 0"].verdict for row in found.rows}
     assert verdicts["tin"] is FAIL
-    assert found.orders[0].judged["model 0"].verdict is FAIL
+    assert found.orders[0].compared["model 0"].verdict is FAIL
 
 
 def surfaces(**values: float) -> list[Quantity]:
@@ -120,12 +119,12 @@ def test_ranks_count_beyond_ties_alone():
     order = found.orders[0]
     assert order.order == "low ≈ same < high"
     assert order.pairs == 2
-    assert [order.judged[model].value for model in found.models] == [0, 1, 2]
-    assert [order.judged[model].verdict for model in found.models] == [PASS, FAIL, FAIL]
-    assert order.judged["model 1"].note == "same above high"
+    assert [order.compared[model].value for model in found.models] == [0, 1, 2]
+    assert [order.compared[model].verdict for model in found.models] == [PASS, FAIL, FAIL]
+    assert order.compared["model 1"].note == "same above high"
     tied = compared(surfaces(low=1.0, same=1.01), surfaces(low=1.0, same=0.9)).orders[0]
-    assert tied.judged["model 0"].verdict is NOT
-    assert compared(reference, surfaces(low=1.04, same=1.0, high=1.3), tie=0.0).orders[0].judged["model 0"].value == 1
+    assert tied.compared["model 0"].verdict is NOT
+    assert compared(reference, surfaces(low=1.04, same=1.0, high=1.3), tie=0.0).orders[0].compared["model 0"].value == 1
 
 
 def test_the_nearest_is_the_one_with_the_smallest_mean_deviation():
@@ -134,13 +133,13 @@ def test_the_nearest_is_the_one_with_the_smallest_mean_deviation():
     found = compared(reference, near, far, [])
     assert [found.distance(model) for model in found.models] == pytest.approx([0.25, 1.0, FARTHEST])
     assert found.nearest == "model 0"
-    told = Validation(found, "engine: level", ("relaxation",)).as_dict()
-    assert told["conclusion"].startswith("Nearest to the reference: model 0 (")
-    assert [row["fail"] for row in told["models"]] == [0, 1, 2]
-    assert told["passed"]
+    record = Validation(found, "engine: level", ("relaxation",)).as_dict()
+    assert record["conclusion"].startswith("Nearest to the reference: model 0 (")
+    assert [row["fail"] for row in record["models"]] == [0, 1, 2]
+    assert record["passed"]
 
 
 def test_structures_keep_to_themselves():
     both = [quantity("a", 5.0, structure="x"), quantity("a", 4.0, structure="y")]
     found = compared(both, [quantity("a", 5.0, structure="x"), quantity("a", 5.0, structure="y")])
-    assert [row.judged["model 0"].verdict for row in found.rows] == [PASS, FAIL]
+    assert [row.compared["model 0"].verdict for row in found.rows] == [PASS, FAIL]

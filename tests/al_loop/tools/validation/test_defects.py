@@ -27,7 +27,7 @@ def gold_copper() -> Atoms:
 
 @pytest.fixture(scope="module")
 def of_gold_copper() -> dict[str, Quantity]:
-    return by_name(defects("Cu3Au", gold_copper(), EMT(), least_size_A=7))
+    return by_name(defects(gold_copper(), EMT(), least_size_A=7))
 
 
 def independent_vacancy_energy() -> float:
@@ -40,7 +40,7 @@ def independent_vacancy_energy() -> float:
 
 
 def test_the_vacancy_of_copper() -> None:
-    [vacancy] = defects("Cu", bulk("Cu", cubic=True), EMT())
+    [vacancy] = defects(bulk("Cu", cubic=True), EMT())
     assert vacancy.name == "vacancy of Cu"
     assert (vacancy.unit, vacancy.order_group) == ("eV", VACANCIES)
     assert vacancy.value == pytest.approx(independent_vacancy_energy(), abs=0.003)
@@ -49,21 +49,21 @@ def test_the_vacancy_of_copper() -> None:
 
 def test_it_does_not_depend_on_the_cell_that_is_given() -> None:
     strained, doubled = bulk("Cu", a=3.7, cubic=True), bulk("Cu", cubic=True).repeat((2, 1, 1))
-    values = [defects("Cu", atoms, EMT(), least_size_A=7)[0].value for atoms in (strained, doubled)]
+    values = [defects(atoms, EMT(), least_size_A=7)[0].value for atoms in (strained, doubled)]
     assert values[0] == pytest.approx(values[1], abs=0.002)  # 32 atoms each
 
 
 def test_a_pair_potential_costs_the_bonds_of_the_atom() -> None:
     """Under any pair potential an unrelaxed vacancy costs the cohesive energy; Lennard-Jones relaxes by about 1 %."""
     argon = LennardJones(sigma=3.4, epsilon=0.0104, rc=8.5)
-    [vacancy] = defects("Ar", bulk("Ar", a=5.3, cubic=True), argon, force_tolerance_eV_per_A=1e-3)
-    crystal, _ = equilibrium(bulk("Ar", a=5.3, cubic=True), argon, steps=100)
+    [vacancy] = defects(bulk("Ar", a=5.3, cubic=True), argon, force_tolerance_eV_per_A=1e-3)
+    crystal = equilibrium(bulk("Ar", a=5.3, cubic=True), argon, steps=100)
     assert vacancy.value == pytest.approx(-crystal.energy_eV_per_atom, rel=0.02)
     assert vacancy.value < -crystal.energy_eV_per_atom
 
 
 def test_foreign_elements() -> None:
-    found = by_name(defects("Cu", bulk("Cu", cubic=True), EMT(), others=["Au"], least_size_A=7))
+    found = by_name(defects(bulk("Cu", cubic=True), EMT(), others=["Au"], least_size_A=7))
     assert set(found) == {"vacancy of Cu", "Au on Cu"}
     assert found["Au on Cu"].order_group == SUBSTITUTIONS
     gold = bulk("Au", a=4.0563, cubic=True)
@@ -115,19 +115,19 @@ def test_supercells_are_as_large_as_asked() -> None:
 
 
 def test_what_is_no_crystal_has_no_defects() -> None:
-    assert defects("slab", fcc111("Cu", (2, 2, 4), vacuum=10, periodic=True), EMT()) == []
-    assert defects("N2", molecule("N2"), EMT()) == []
+    assert defects(fcc111("Cu", (2, 2, 4), vacuum=10, periodic=True), EMT()) == []
+    assert defects(molecule("N2"), EMT()) == []
 
 
 def test_forces_that_are_no_numbers_cost_the_values_only(of_gold_copper: dict[str, Quantity]) -> None:
-    found = by_name(defects("Cu3Au", gold_copper(), NaNForces(), least_size_A=7))
+    found = by_name(defects(gold_copper(), NaNForces(), least_size_A=7))
     assert set(found) == set(of_gold_copper)
     assert {quantity.value for quantity in found.values()} == {None}
     assert all("not finite" in quantity.note for quantity in found.values())
 
 
 def test_one_failure_leaves_the_others() -> None:
-    found = by_name(defects("Cu", bulk("Cu", cubic=True), Refusing(), others=["Ag", "B"], least_size_A=7))
+    found = by_name(defects(bulk("Cu", cubic=True), Refusing(), others=["Ag", "B"], least_size_A=7))
     assert found["vacancy of Cu"].value is None
     assert "RuntimeError: odd numbers are not supported" in found["vacancy of Cu"].note
     assert "and so on" not in found["vacancy of Cu"].note
@@ -140,13 +140,13 @@ def test_one_failure_leaves_the_others() -> None:
 def test_a_collapse_is_no_minimum() -> None:
     sticky = Sticky(30.0)
     sticky.implemented_properties = ("energy", "forces")  # the perfect crystal stands, the vacancy falls into itself
-    found = defects("Cu", bulk("Cu"), sticky, least_size_A=4)
+    found = defects(bulk("Cu"), sticky, least_size_A=4)
     assert found[0].value is None
     assert "relaxation failed: not computable: close contact" in found[0].note
 
 
 def test_a_relaxation_that_does_not_converge_has_no_value() -> None:
-    [vacancy] = defects("Cu", bulk("Cu", a=3.5896, cubic=True), EMT(), least_size_A=7, steps=1)
+    [vacancy] = defects(bulk("Cu", a=3.5896, cubic=True), EMT(), least_size_A=7, steps=1)
     assert vacancy.value is None
     assert "did not converge in 1 steps" in vacancy.note
 
@@ -154,7 +154,7 @@ def test_a_relaxation_that_does_not_converge_has_no_value() -> None:
 def test_without_stress_the_cell_stays_and_the_note_says_so() -> None:
     calculator = EMT()
     calculator.implemented_properties = ("energy", "forces")
-    [vacancy] = defects("Cu", bulk("Cu", a=3.5896, cubic=True), calculator, least_size_A=7)
+    [vacancy] = defects(bulk("Cu", a=3.5896, cubic=True), calculator, least_size_A=7)
     assert vacancy.value is not None
     assert "no stress" in vacancy.note
 
@@ -162,7 +162,7 @@ def test_without_stress_the_cell_stays_and_the_note_says_so() -> None:
 def test_the_structure_is_left_alone() -> None:
     given = bulk("Cu", cubic=True)
     before = given.copy()
-    defects("Cu", given, EMT(), least_size_A=7)
+    defects(given, EMT(), least_size_A=7)
     assert given == before
     assert given.calc is None
 

@@ -17,7 +17,7 @@ THIN = {"thickness_A": 5.0}
 
 @pytest.fixture(scope="module")
 def of_copper() -> list[Quantity]:
-    return interfaces("Cu", bulk("Cu"), EMT(), **THIN)
+    return interfaces(bulk("Cu"), EMT(), **THIN)
 
 
 def shifts_of(crystal: Atoms) -> list[tuple[float, float]]:
@@ -26,7 +26,7 @@ def shifts_of(crystal: Atoms) -> list[tuple[float, float]]:
 
 
 def test_the_best_shift_makes_the_crystal_again(of_copper: list[Quantity]) -> None:
-    [surface] = [q for q in surfaces("Cu", bulk("Cu"), EMT(), **THIN) if q.name == "(100)"]
+    [surface] = [q for q in surfaces(bulk("Cu"), EMT(), **THIN) if q.name == "(100)"]
     assert max(q.value for q in of_copper) == pytest.approx(2 * surface.value, abs=0.01)
 
 
@@ -59,14 +59,14 @@ def test_two_crystals() -> None:
     joined = pair.joined(*pair.crystals)
     assert set(joined.symbols[: pair.count]) == {"Cu"}
     assert set(joined.symbols[pair.count :]) == {"Ni"}
-    found = interfaces("Cu", copper, EMT(), other=nickel, thickness_A=3.0)
+    found = interfaces(copper, EMT(), other=nickel, thickness_A=3.0)
     assert len(found) == 3
     assert all(q.value > 0.5 for q in found)
     assert all("strained by 2.6%" in q.note for q in found)
 
 
 def test_crystals_that_do_not_match_say_so() -> None:
-    [only] = interfaces("Cu", bulk("Cu"), EMT(), other=bulk("Ag"), max_mismatch=0.01, **THIN)
+    [only] = interfaces(bulk("Cu"), EMT(), other=bulk("Ag"), max_mismatch=0.01, **THIN)
     assert only.value is None
     assert "no plane of the upper crystal matches (100) of the lower one within 1%" in only.note
 
@@ -78,11 +78,11 @@ def test_repeats_make_lattices_match() -> None:
 
 
 def test_what_is_no_crystal_has_no_interface() -> None:
-    assert interfaces("slab", fcc111("Cu", (1, 1, 4), vacuum=10, periodic=True), EMT()) == []
+    assert interfaces(fcc111("Cu", (1, 1, 4), vacuum=10, periodic=True), EMT()) == []
 
 
 def test_calculators_that_fail_cost_the_values_only(of_copper: list[Quantity]) -> None:
-    found = interfaces("Cu", bulk("Cu"), NaNForces(), **THIN)
+    found = interfaces(bulk("Cu"), NaNForces(), **THIN)
     assert [q.name for q in found] == [q.name for q in of_copper]
     assert {q.value for q in found} == {None}
     assert all("not finite" in q.note for q in found)

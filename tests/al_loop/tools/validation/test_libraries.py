@@ -15,4 +15,4 @@ from al_loop.tools.validation.surfaces import surfaces
 def test_what_is_not_installed_is_named_with_its_remedy(check, missing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(NoAnswerError, match=rf"needs {missing}.*al-loop\[validation\]"):
-        check("Cu", bulk("Cu"), EMT())
+        check(bulk("Cu"), EMT())

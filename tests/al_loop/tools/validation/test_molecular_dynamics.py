@@ -9,9 +9,8 @@ from ase.calculators.lj import LennardJones
 from unsound_calculators import NaNForces, Sticky
 
 from al_loop.errors import NoAnswerError
-from al_loop.tools.validation.molecular_dynamics import NO_STRESS, molecular_dynamics
+from al_loop.tools.validation.molecular_dynamics import NO_STRESS, first_peak, molecular_dynamics
 from al_loop.tools.validation.quantity import Quantity
-from al_loop.tools.validation.rdf import first_peak
 from al_loop.tools.validation.short_md import density_g_per_cm3
 
 WHOLE, CONSERVES, CLOSEST = (
@@ -34,7 +33,7 @@ def by_name(found: list[Quantity]) -> dict[str, Quantity]:
 
 @pytest.fixture(scope="module")
 def of_copper() -> dict[str, Quantity]:
-    return by_name(molecular_dynamics("Cu", bulk("Cu"), EMT(), **SHORT))
+    return by_name(molecular_dynamics(bulk("Cu"), EMT(), **SHORT))
 
 
 def test_copper(of_copper: dict[str, Quantity]) -> None:
@@ -52,7 +51,7 @@ def test_copper(of_copper: dict[str, Quantity]) -> None:
 
 def test_the_same_trajectory_each_time() -> None:
     steps = {**SHORT, "nvt_steps": 10, "nve_steps": 5, "npt_steps": 10}
-    first, again, other = (molecular_dynamics("Cu", bulk("Cu"), EMT(), **steps, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (molecular_dynamics(bulk("Cu"), EMT(), **steps, seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert by_name(other)[CLOSEST].value != by_name(first)[CLOSEST].value
 
@@ -60,7 +59,7 @@ def test_the_same_trajectory_each_time() -> None:
 def test_a_cell_that_is_too_large_shrinks_under_npt() -> None:
     stretched = bulk("Cu", a=3.75)
     steps = {**SHORT, "nvt_steps": 10, "nve_steps": 0, "npt_steps": 60}
-    found = by_name(molecular_dynamics("Cu", stretched, EMT(), **steps, barostat_fs=30))
+    found = by_name(molecular_dynamics(stretched, EMT(), **steps, barostat_fs=30))
     assert found[DENSITY].value > density_g_per_cm3(stretched) * 1.02
 
 
@@ -72,20 +71,20 @@ def test_energy_that_is_lost_is_noticed() -> None:
             super().calculate(atoms, list(properties), system_changes or [])
             self.results["forces"] = self.results["forces"] - 2.0 * atoms.get_velocities()
 
-    found = by_name(molecular_dynamics("Cu", bulk("Cu"), Dragged(), **{**SHORT, "npt_steps": 0}))
+    found = by_name(molecular_dynamics(bulk("Cu"), Dragged(), **{**SHORT, "npt_steps": 0}))
     assert found[CONSERVES].value == 0.0
     assert "drifted by -" in found[CONSERVES].note
 
 
 def test_a_collapse_is_noticed_and_nothing_is_averaged() -> None:
-    found = by_name(molecular_dynamics("Cu", bulk("Cu"), Sticky(50.0), **SHORT))
+    found = by_name(molecular_dynamics(bulk("Cu"), Sticky(50.0), **SHORT))
     assert found[WHOLE].value == 0.0
     assert "stopped after" in found[WHOLE].note
     assert {found[name].value for name in (CONSERVES, PEAK, HEIGHT, NEIGHBOURS, DENSITY)} == {None}
 
 
 def test_a_calculation_that_fails_says_nothing_of_matter() -> None:
-    found = by_name(molecular_dynamics("Cu", bulk("Cu"), NaNForces(), **SHORT))
+    found = by_name(molecular_dynamics(bulk("Cu"), NaNForces(), **SHORT))
     assert found[WHOLE].value == 0.0  # numbers that are none are unphysical
     assert "non-finite" in found[WHOLE].note
 
@@ -93,7 +92,7 @@ def test_a_calculation_that_fails_says_nothing_of_matter() -> None:
         def calculate(self, atoms=None, properties=("energy",), system_changes=None):
             raise RuntimeError("out of memory")
 
-    broken = molecular_dynamics("Cu", bulk("Cu"), Failing(), **SHORT)
+    broken = molecular_dynamics(bulk("Cu"), Failing(), **SHORT)
     assert {quantity.value for quantity in broken} == {None}
     assert all("out of memory" in quantity.note for quantity in broken)
 
@@ -101,17 +100,17 @@ def test_a_calculation_that_fails_says_nothing_of_matter() -> None:
 def test_without_stress_there_is_no_density() -> None:
     calculator = EMT()
     calculator.implemented_properties = ("energy", "forces")
-    found = by_name(molecular_dynamics("Cu", bulk("Cu"), calculator, **{**SHORT, "nvt_steps": 10}))
+    found = by_name(molecular_dynamics(bulk("Cu"), calculator, **{**SHORT, "nvt_steps": 10}))
     assert found[DENSITY].value is None
     assert found[DENSITY].note == NO_STRESS
     assert found[WHOLE].value == 1.0
 
 
 def test_molecules_and_slabs_have_bonds_but_no_density() -> None:
-    found = by_name(molecular_dynamics("argon", Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 3.8]]), _argon(), **SHORT))
+    found = by_name(molecular_dynamics(Atoms("Ar2", positions=[[0, 0, 0], [0, 0, 3.8]]), _argon(), **SHORT))
     assert set(found) == {WHOLE, CONSERVES, CLOSEST, "bonded neighbours"}
     slab = fcc111("Cu", (1, 1, 3), vacuum=8, periodic=True)
-    found = by_name(molecular_dynamics("slab", slab, EMT(), **SHORT))
+    found = by_name(molecular_dynamics(slab, EMT(), **SHORT))
     assert found["bonded neighbours"].value == pytest.approx(10, abs=0.5)  # 9 at each face, 12 inside
 
 
@@ -122,7 +121,7 @@ def _argon() -> LennardJones:
 def test_the_given_structure_is_left_alone() -> None:
     given = bulk("Cu", cubic=True)
     before = given.copy()
-    found = by_name(molecular_dynamics("Cu", given, EMT(), nvt_steps=2, nve_steps=2, npt_steps=2, least_size_A=2))
+    found = by_name(molecular_dynamics(given, EMT(), nvt_steps=2, nve_steps=2, npt_steps=2, least_size_A=2))
     assert found[PEAK].value is None
     assert "too few steps" in found[DENSITY].note
     assert given == before

@@ -19,7 +19,7 @@ LOW_INDEX = {"(100)": (fcc100, 6), "(110)": (fcc110, 9), "(111)": (fcc111, 6)}
 
 @pytest.fixture(scope="module")
 def of_copper() -> dict[str, Quantity]:
-    return {quantity.name: quantity for quantity in surfaces("Cu", bulk("Cu", cubic=True), EMT())}
+    return {quantity.name: quantity for quantity in surfaces(bulk("Cu", cubic=True), EMT())}
 
 
 def relaxed_energy(atoms: Atoms) -> float:
@@ -50,13 +50,13 @@ def test_against_slabs_that_ase_builds(name: str, of_copper: dict[str, Quantity]
 
 
 def test_thicker_slabs_say_the_same(of_copper: dict[str, Quantity]) -> None:
-    thick = surfaces("Cu", bulk("Cu"), EMT(), thickness_A=18, vacuum_A=16)
+    thick = surfaces(bulk("Cu"), EMT(), thickness_A=18, vacuum_A=16)
     for quantity in thick:
         assert quantity.value == pytest.approx(of_copper[quantity.name].value, abs=0.005)
 
 
 def test_a_strained_cell_is_relaxed_first(of_copper: dict[str, Quantity]) -> None:
-    for quantity in surfaces("Cu", bulk("Cu", a=3.75), EMT()):
+    for quantity in surfaces(bulk("Cu", a=3.75), EMT()):
         assert quantity.value == pytest.approx(of_copper[quantity.name].value, abs=0.01)
 
 
@@ -70,7 +70,7 @@ def test_their_quantities_say_so() -> None:
     alloy = Atoms("CuAu", scaled_positions=[[0, 0, 0], [0.25, 0.25, 0.25]], cell=bulk("Cu", a=5.7).cell, pbc=True)
     calculator = EMT()
     calculator.implemented_properties = ("energy", "forces")  # the cell stays, so that one step is enough
-    found = {quantity.name: quantity for quantity in surfaces("zincblende", alloy, calculator, steps=1)}
+    found = {quantity.name: quantity for quantity in surfaces(alloy, calculator, steps=1)}
     assert "did not converge" in found["(110)"].note
     assert found["(111)"].value is None
     assert "polar" in found["(111)"].note
@@ -101,7 +101,7 @@ def test_magnetic_moments_go_along() -> None:
 def test_without_symmetry_there_are_no_equal_faces() -> None:
     disordered = bulk("Cu", cubic=True)
     disordered.rattle(0.2, seed=1)
-    [only] = surfaces("disordered", disordered, EMT())
+    [only] = surfaces(disordered, EMT())
     assert only.value is None
     assert "no symmetry" in only.note
 
@@ -114,9 +114,9 @@ def test_what_is_no_crystal_has_no_surfaces() -> None:
     assert not is_crystal(ice)
     for crystal in (bulk("Cu"), bulk("NaCl", "rocksalt", 5.64), bulk("Si"), bulk("Ar", a=5.3), bulk("Fe")):
         assert is_crystal(crystal)
-    assert surfaces("ice", ice, EMT()) == []
-    assert surfaces("slab", fcc111("Cu", (1, 1, 4), vacuum=10, periodic=True), EMT()) == []
-    assert surfaces("N2", molecule("N2"), EMT()) == []
+    assert surfaces(ice, EMT()) == []
+    assert surfaces(fcc111("Cu", (1, 1, 4), vacuum=10, periodic=True), EMT()) == []
+    assert surfaces(molecule("N2"), EMT()) == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_no_crystal_has_no_surfaces() -> None:
     [(NaNForces(), "not finite"), (Refusing(), "odd numbers")],
 )
 def test_calculators_that_fail_cost_the_values_only(calculator: EMT, reason: str) -> None:
-    found = surfaces("Cu", bulk("Cu"), calculator)
+    found = surfaces(bulk("Cu"), calculator)
     assert [quantity.name for quantity in found] == ["(100)", "(110)", "(111)"]
     failed = [quantity for quantity in found if quantity.value is None]
     assert all(reason in quantity.note for quantity in failed)

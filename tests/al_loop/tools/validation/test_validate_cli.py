@@ -109,7 +109,7 @@ def test_nothing_that_was_calculated_is_calculated_again(folder: Path):
     assert first > 1
     assert invoke(*words, "--checks", "relaxation")[0] == 0
     assert len(Path("calls").read_text()) == first
-    for kept in Path("validation-kept/answers").iterdir():  # killed before the check had ended: labels are there
+    for kept in Path("validation-kept/values").iterdir():  # killed before the check had ended: labels are there
         kept.unlink()
     assert invoke(*words, "--checks", "relaxation")[0] == 0
     assert len(Path("calls").read_text()) == first

@@ -13,7 +13,6 @@ from al_loop.tools.validation.inputs import named_structures
 from al_loop.tools.validation.molecular_dynamics import molecular_dynamics
 from al_loop.tools.validation.relax import minimum
 from al_loop.tools.validation.relaxation import relaxation
-from al_loop.tools.validation.run_check import run_check
 
 FREE_CRYSTAL = ("equation-of-state", "elasticity", "defects", "surfaces", "interfaces")
 
@@ -28,7 +27,7 @@ def slab():
 def test_a_relaxation_follows_constraints_in_the_given_cell_and_says_so():
     start = slab()
     start.positions[8:] += np.random.default_rng(0).normal(0, 0.1, (4, 3))
-    found = relaxation("slab", start, EMT())
+    found = relaxation(start, EMT())
     assert [quantity.name for quantity in found] == ["energy per atom", "Cu-Cu bond length"]
     assert found[0].note == "the structure holds FixAtoms (8 atoms): relaxed in the given cell"
     end = minimum(start, EMT(), force_tolerance_eV_per_A=0.02, steps=100).atoms
@@ -42,8 +41,8 @@ def test_checks_of_a_free_crystal_refuse_one_that_is_held(name):
     crystal = bulk("Cu", cubic=True)
     crystal.set_constraint(FixAtoms([0]))
     (check,) = (check for check in CHECKS if check.name == name)
-    answer = run_check(check, "copper", crystal, EMT())
-    assert answer.failure.startswith(
+    values = check.run(crystal, EMT())
+    assert values.failure.startswith(
         "the check is about the free crystal, but the structure holds FixAtoms (1 atom); remove the constraint"
     )
 
@@ -51,7 +50,7 @@ def test_checks_of_a_free_crystal_refuse_one_that_is_held(name):
 def test_dynamics_follow_constraints_and_leave_npt_out():
     crystal = bulk("Cu", cubic=True)
     crystal.set_constraint(FixAtoms([0]))
-    found = {q.name: q for q in molecular_dynamics("Cu", crystal, EMT(), nvt_steps=10, nve_steps=5, least_size_A=4.0)}
+    found = {q.name: q for q in molecular_dynamics(crystal, EMT(), nvt_steps=10, nve_steps=5, least_size_A=4.0)}
     assert found["density"].value is None
     assert (
         "NPT: the structure holds FixAtoms (8 atoms), which a motion of the cell cannot follow" in found["density"].note

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from ase import Atoms
 
-from al_loop.tools.monitoring.trajectory_gate import Ask
+from al_loop.tools.monitoring.trajectory_gate import Predictor
 from committee import names
 from committee.calculator import CommitteeCalculator
 from committee.potential import CommitteePotential, HeldPrediction
@@ -13,7 +13,7 @@ from committee.prediction import Prediction
 from committee.uncertainty.screen import ForceScreen
 
 
-class Answers:
+class FramePredictions:
     """Predicts the frames of one trajectory with as few evaluations as possible.
 
     Dynamics that runs on a ``CommitteeCalculator`` of the same model has evaluated the frame: its prediction and
@@ -36,7 +36,7 @@ class Answers:
         self.evaluations = 0
 
     def prepare(self, calculator: Any) -> bool:
-        """Ask a calculator of this committee to keep its graphs; return whether it is one."""
+        """Let a calculator of this committee keep its graphs; return whether it is one."""
         known, ours = self._known
         if known is not calculator:
             ours = isinstance(calculator, CommitteeCalculator) and same_model(calculator.potential, self._potential)
@@ -50,11 +50,11 @@ class Answers:
         if self._screen is not None:
             self._screen.restart()
 
-    def ask(self, atoms: Atoms) -> Ask:
+    def predictor(self, atoms: Atoms) -> Predictor:
         """Return a function that predicts a frame."""
         found: list[HeldPrediction] = []
 
-        def answer(exact: bool) -> Prediction:
+        def predict(exact: bool) -> Prediction:
             if not found:
                 found.append(self._held(atoms))
             (held,) = found
@@ -62,18 +62,18 @@ class Answers:
                 return held.prediction
             return held.exact() if exact or self._screen is None else held.screened(self._screen)
 
-        return answer
+        return predict
 
     def _held(self, atoms: Atoms) -> HeldPrediction:
         calculator = atoms.calc
-        if self.prepare(calculator) and (held := calculator.held(atoms)) is not None:
-            found: HeldPrediction = held
-            return found
+        held: HeldPrediction | None = calculator.held(atoms) if self.prepare(calculator) else None
+        if held is not None:
+            return held
         self.evaluations += 1
         return self._potential.hold(atoms)
 
 
-def own_answer(atoms: Atoms) -> dict[str, Any]:
+def cached_results(atoms: Atoms) -> dict[str, Any]:
     """Cached results of the dynamics' calculator for these atoms; nothing is computed."""
     calculator = atoms.calc
     results = getattr(calculator, "results", None)
