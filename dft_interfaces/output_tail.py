@@ -46,17 +46,29 @@ def last_written(folder: Path, since: float = 0.0) -> str:
         since: time (s since the epoch) before which files are ignored.
     """
     for path in sorted(_files(folder, since), key=lambda path: path.stat().st_mtime, reverse=True):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            tail = file.read()
+        tail = _tail(path)
         if b"\0" not in tail and (lines := last_lines(tail.decode(errors="replace"), LOG_LINES - 1)):
             return f"{path.name}:\n{lines}"
     return ""
 
 
+def file_tail(path: Path, count: int = LOG_LINES) -> str:
+    """Return the last non-empty lines of a file; empty if it cannot be read."""
+    try:
+        return last_lines(_tail(path).decode(errors="replace"), count)
+    except OSError:
+        return ""
+
+
 def output_text(path: Path) -> str:
     """Return the text of an output file; empty if there is none."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read()
 
 
 def _files(folder: Path, since: float) -> list[Path]:

@@ -3,42 +3,37 @@
 import json
 import logging
 import math
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from al_loop.errors import CampaignError, InputError
-from al_loop.stages.queue_folder import DONE, FAILED, NOTE, PROGRESS, read_result, stage_command
+from al_loop.stages.queue_tasks import DONE, FAILED, PROGRESS, read_result
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.progress import Advance, show_nothing
-from dft_interfaces.errors import QueueError
-from dft_interfaces.files.atomic_write import write_whole
-from dft_interfaces.output_tail import last_lines
-from dft_interfaces.queue.folder import OUTPUT_NAME, prepare_queue_folder
-from dft_interfaces.queue.system import QueueSystem
+from dft_interfaces.queue.folder import OUTPUT_NAME, prepare_queue_folder, program_command
+from dft_interfaces.queue.system import JobEnd, QueueSystem
+from dft_interfaces.queue.tracking import JobTracker, TrackedJob
 from dft_interfaces.settings import StageQueueSettings
 
 logger = logging.getLogger("al_loop.stages")
 
-OUTPUT_LINES = 15
+IN_FLIGHT = "in_flight"
 CHECK_S = 0.5
 """Interval between checks for the job's result file, which do not load the queue."""
 
 
-class _Note(BaseModel):
-    """State of a step's jobs.
+class StepJob(TrackedJob):
+    """The current job of a step.
 
     Attributes:
-        queue_id: of the current job; None before the queue has returned one.
         lost: reason why each earlier job was lost.
     """
 
-    queue_id: int | None = None
-    lost: list[str] = []
+    lost: tuple[str, ...] = ()
 
 
 @dataclass
@@ -68,99 +63,69 @@ class StageJob:
 
         Raises:
             CampaignError: every job was lost, or the step itself failed; the message holds the reason.
+            QueueError: the user's own queue folder describes no queue.
         """
-        shown = 0
-        queue, next_poll, note, gone = None, 0.0, self._read_note(), False
+        shown, tracker = 0, None
         while (done := self._finished()) is None:
-            if time.monotonic() >= next_poll:
-                next_poll = time.monotonic() + self.settings.poll_s
-                try:
-                    queue = queue or self._queue()
-                    note, gone = self._poll(queue, note, gone=gone)
-                except QueueError as error:
-                    logger.warning("%s; the queue is queried again in %g s", error, self.settings.poll_s)
+            tracker = tracker or self._tracker()
+            if not tracker.jobs:
+                tracker.add(StepJob(name=self.name, folder=self.folder))
+            tracker.poll()
             time.sleep(min(CHECK_S, self.settings.poll_s))
             shown += _advanced(advance, self._progress() - shown)
         _advanced(advance, self._progress() - shown)
         return done
 
-    def _poll(self, queue: QueueSystem, note: _Note | None, *, gone: bool) -> tuple[_Note, bool]:
-        """Submit the job, or check that it is still listed; a job is lost if two checks miss it."""
-        listed = queue.jobs()
-        note = note or _Note()
-        if note.queue_id is None:  # the process died before it received the id, or the note was lost
-            note.queue_id = next((number for number, place in listed.items() if place == str(self.folder)), None)
-            if note.queue_id is not None:
-                self._write_note(note)
-        if note.queue_id is None:
-            return self._submit(queue, note), False
-        if note.queue_id in listed:
-            return note, False
-        if not gone:  # files may appear late on a network file system
-            return note, True
-        end = queue.end_of(note.queue_id)
-        return self._lost(note, f"job {note.queue_id} of the queue ended as {end.state}"), False
-
-    def _submit(self, queue: QueueSystem, note: _Note) -> _Note:
-        self._write_note(note)
+    def _tracker(self) -> JobTracker[StepJob]:
+        prepare_queue_folder(self.folder / "queues", self.settings)
+        queue = QueueSystem(self.folder / "queues", self.settings.queue)
         memory_GB = self.settings.memory_GB
         limits = {
             "run_time_max": math.ceil(self.settings.time_s),
             "memory_max": None if memory_GB is None else math.ceil(memory_GB),
         }
-        try:
-            note.queue_id = queue.submit(self.name, self.folder, stage_command(self.folder), self.cores, **limits)
-        except QueueError as error:
-            queue.jobs()  # raises if the queue does not respond: then the job was not refused
-            return self._lost(note, str(error))
-        self._write_note(note)
-        logger.info("%s was submitted to the queue as job %d", self.name, note.queue_id)
-        return note
+        command = program_command("al_loop.stages.queue_program", self.folder)
+        return JobTracker(
+            StepJob,
+            self.folder / IN_FLIGHT,
+            queue,
+            self.settings.poll_s,
+            start=lambda job: queue.submit(job.name, self.folder, command, self.cores, **limits),
+            is_complete=lambda _: (self.folder / FAILED).exists() or (self.folder / DONE).exists(),
+            ended=self._again,
+        )
 
-    def _lost(self, note: _Note, reason: str) -> _Note:
-        note = _Note(lost=[*note.lost, reason])
-        if len(note.lost) < self.settings.tries:
-            self._write_note(note)
-            logger.warning("%s: %s without having finished; submitted again", self.name, reason)
-            return note
-        (self.folder / NOTE).unlink(missing_ok=True)  # the next start counts from zero
+    def _again(self, job: StepJob, end: JobEnd | None) -> list[StepJob]:
+        """Return the job that continues after a lost one."""
+        if end is None:
+            return []
+        lost = (*job.lost, end.reason)
+        if len(lost) < self.settings.tries:
+            logger.warning("%s: %s; it is submitted again", self.name, end.reason)
+            return [StepJob(name=self.name, folder=self.folder, lost=lost)]
+        self._forget()
         raise CampaignError(
-            f"{self.name}: {len(note.lost)} jobs were lost ({'; '.join(note.lost)}). Last lines of "
-            f"{self.folder / OUTPUT_NAME}:\n{_tail(self.folder / OUTPUT_NAME)}\nFix the cause, or raise time_s or "
+            f"{self.name}: {len(lost)} jobs were lost ({'; '.join(lost)}). Last lines of "
+            f"{self.folder / OUTPUT_NAME}:\n{job.last_output() or '(no output)'}\nFix the cause, or raise time_s or "
             "tries of the step's queue, and run the same command again: it continues where the last job stopped."
         )
 
     def _finished(self) -> dict[str, Any] | None:
         failed = read_result(self.folder / FAILED)
         if failed is not None:
-            for name in (FAILED, NOTE):
-                (self.folder / name).unlink(missing_ok=True)
+            (self.folder / FAILED).unlink(missing_ok=True)
+            self._forget()
             raise CampaignError(f"{self.name}: {failed.get('message')}")
         return read_result(self.folder / DONE)
+
+    def _forget(self) -> None:
+        """Remove the record of the job, so that the next start counts the tries from zero."""
+        shutil.rmtree(self.folder / IN_FLIGHT, ignore_errors=True)
 
     def _progress(self) -> int:
         with suppress(InputError), reading(self.folder / PROGRESS, "no progress is shown"):
             return int(json.loads((self.folder / PROGRESS).read_bytes())["done"])
         return 0
-
-    def _queue(self) -> QueueSystem:
-        resources = self.folder / "resources"
-        resources.mkdir(exist_ok=True)
-        return QueueSystem(prepare_queue_folder(resources, self.settings), self.settings.queue)
-
-    def _read_note(self) -> _Note | None:
-        path = self.folder / NOTE
-        if not path.exists():
-            return None
-        try:
-            with reading(path, "its job is looked for in the queue, and submitted again if it is not there"):
-                return _Note.model_validate_json(path.read_bytes())
-        except InputError as error:
-            logger.warning("%s", error)
-            return None
-
-    def _write_note(self, note: _Note) -> None:
-        write_whole(self.folder / NOTE, note.model_dump_json())
 
 
 def _advanced(advance: Advance, count: int) -> int:
@@ -168,10 +133,3 @@ def _advanced(advance: Advance, count: int) -> int:
     if count > 0:
         advance(count)
     return max(count, 0)
-
-
-def _tail(path: Path) -> str:
-    try:
-        return last_lines(path.read_text(encoding="utf-8", errors="replace"), OUTPUT_LINES)
-    except OSError:
-        return "(no output)"

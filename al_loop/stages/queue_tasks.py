@@ -1,6 +1,8 @@
-"""Inputs of a step in a queue, as JSON that keeps every bit."""
+"""The files of a step in a queue: its task, as JSON that keeps every bit, and its result."""
 
+import hashlib
 from dataclasses import fields
+from logging import getLogger
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,12 +10,22 @@ from ase import Atoms
 from pydantic import BaseModel, Field
 
 from al_loop.config import Config, ExploreSettings, PhysicsSettings
+from al_loop.errors import CampaignError, InputError
 from al_loop.frames.plain_atoms import constraints_from_text, constraints_text
 from al_loop.records import LabelledFrame, Role
 from al_loop.structures.start import Start
+from al_loop.utils.foreign_input import reading
 from committee.settings import FoundationSettings
+from dft_interfaces.files.atomic_write import write_whole
 from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.files.label_json import label_as_dict, label_from_dict
+from dft_interfaces.files.sealed_json import unsealed
+
+logger = getLogger("al_loop.stages")
+
+FOLDER = "queued"  # below the campaign's
+TASK, MODEL = "task.json", "model"
+PROGRESS, DONE, FAILED = "progress.json", "done.json", "failed.json"
 
 
 class ExploreTask(BaseModel):
@@ -106,3 +118,58 @@ def frame_from_dict(data: dict[str, Any]) -> LabelledFrame:
     """The inverse of ``frame_as_dict``."""
     atoms, label = atoms_from_dict(data["atoms"]), label_from_dict(data["label"])
     return LabelledFrame(**{**data, "role": Role(data["role"]), "atoms": atoms, "label": label})
+
+
+def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
+    """Create and return the folder of a step with its task file; each task has its own folder.
+
+    Args:
+        campaign_folder: absolute.
+        step: ``explore``, for example.
+        task: JSON.
+    """
+    content = task.encode()
+    folder = campaign_folder / FOLDER / f"{step}-{_digest(content)}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / TASK
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, task)
+    return folder
+
+
+def read_task(folder: Path) -> str:
+    """Return the task in a step's folder; the folder's name holds its checksum.
+
+    Raises:
+        CampaignError: the task does not match its checksum, or cannot be read.
+    """
+    with reading(folder / TASK, "run the same command again, which writes it again"):
+        content = (folder / TASK).read_bytes()
+    if not folder.name.endswith(f"-{_digest(content)}"):
+        raise CampaignError(
+            f"{folder / TASK} was damaged: its SHA-256 is not the one in its folder's name. Run the same command "
+            "again, which writes it again"
+        )
+    return content.decode()
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return the result file of a job; None if there is none, or if it does not match its checksum.
+
+    A damaged file is removed and named in the log: the job that wrote it counts as lost.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:  # missing, or not visible yet on a network file system
+        return None
+    try:
+        with reading(path, "its job counts as one without a result"):
+            return unsealed(content.decode())
+    except InputError as error:
+        logger.warning("%s", error)
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _digest(task: bytes) -> str:
+    return hashlib.sha256(task).hexdigest()[:16]

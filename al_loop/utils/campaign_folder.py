@@ -22,12 +22,12 @@ _DENIED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR)
 # From the root to the leaves: files in an unreadable folder are invisible.
 _FOLDERS: Final = (
     *("dft", "dft/results", "dft/workers", "dft/workers/*", "dft/workers/*/jobs", LEDGER, f"{LEDGER}/data", LOGS),
-    *("models", "models/round-*", "queued", "queued/*", "tangents", "tangents/*"),
+    *("models", "models/round-*", "queued", "queued/*", "queued/*/in_flight", "tangents", "tangents/*"),
     *("trajectories", "trajectories/round-*", "trajectories/round-*/*"),
 )
 _REPLACED: Final = (  # as a whole
-    *("dft/results/*.json", "models/round-*/committee.*", "queued/*/*.json", "report.html", "log.jsonl"),
-    *("tangents/*/*.npz", "tangents/*/*.safetensors", "trajectories/round-*/*/*"),
+    *("dft/results/*.json", "models/round-*/committee.*", "queued/*/*.json", "queued/*/in_flight/*.json"),
+    *("report.html", "log.jsonl", "tangents/*/*.npz", "tangents/*/*.safetensors", "trajectories/round-*/*/*"),
 )
 _WRITTEN_INTO: Final = (
     *(LOCK_NAME, RUNNING_NAME, f"{LOGS}/*", *(f"dft/workers/*/{name}" for name in ("lock", "jobs.db", "pyiron.log"))),

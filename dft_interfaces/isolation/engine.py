@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ase import Atoms
 
@@ -12,13 +11,14 @@ from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.files.atoms_json import atoms_as_dict
 from dft_interfaces.files.label_json import label_from_dict
 from dft_interfaces.foreign import reading
+from dft_interfaces.isolation.closing import Closing
 from dft_interfaces.isolation.engine_process import EngineProcess
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.settings import EngineSettings, LimitSettings
 from dft_interfaces.settings.base import RetryStrategy
 
 
-class IsolatedEngine:
+class IsolatedEngine(Closing):
     """A ``DFTEngine`` that calculates in a separate process, which is started once and replaced when it ends.
 
     A calculation that hangs, crashes, is killed or exceeds its limits becomes a failed label with the kind of failure
@@ -48,14 +48,6 @@ class IsolatedEngine:
         self.properties = frozenset(description["properties"])
         self.cores = settings.cores
         self.ladder: Sequence[Any] = settings.ladder
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process; a later request starts another one."""

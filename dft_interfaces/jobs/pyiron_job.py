@@ -14,8 +14,9 @@ from pyiron_base import PythonTemplateJob
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.files.label_json import label_as_dict
 from dft_interfaces.jobs.label_batch import LabelBatch
-from dft_interfaces.jobs.queue_program import batch_command, write_batch
+from dft_interfaces.jobs.queue_program import write_batch
 from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.queue.folder import program_command
 from dft_interfaces.queue.system import QueueSystem
 
 
@@ -27,17 +28,16 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
     before pyiron stores it.
     """
 
+    label_engine: DFTEngine
+    queue_system: QueueSystem
+
     def __init__(self, project: Any, job_name: str) -> None:
         super().__init__(project, job_name)
         self.input.batch = ""
         self.outcome: dict[str, Label] = {}
-        self.label_engine: DFTEngine | None = None
-        self.queue_system: QueueSystem | None = None
 
     def run_static(self) -> None:
         """Calculate in this process."""
-        if self.label_engine is None:
-            raise ValueError("expected an engine; labels are calculated by LabelRunner only")
         self.status.running = True
         for request_id, label in LabelBatch.model_validate_json(self.input.batch).labels(self.label_engine):
             self.outcome[request_id] = label
@@ -49,8 +49,6 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
         pyiron's own method would start the first ``python`` on the PATH, hide the queue's error message, and write its
         job table from the compute node, over a network file system on which SQLite must not be used.
         """
-        if self.queue_system is None:
-            raise ValueError("expected a queue system; labels are submitted to a queue by QueueRunner only")
         self.project_hdf5.create_working_directory()
         folder = Path(self.working_directory)
         write_batch(folder, self.input.batch)
@@ -58,7 +56,7 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
         queue_id = self.queue_system.submit(
             job_name=f"label_{self.job_id}",
             folder=folder,
-            command=batch_command(folder),
+            command=program_command("dft_interfaces.jobs.queue_program", folder),
             cores=self.server.cores,
             **limits,
         )

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from ase import Atoms
 
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.files.atoms_json import atoms_as_dict
+from dft_interfaces.isolation.closing import Closing
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.label_batch import LabelBatch
 from dft_interfaces.jobs.pyiron_project import WorkerProject, run
@@ -21,7 +20,7 @@ from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings
 logger = logging.getLogger(__name__)
 
 
-class LabelRunner:
+class LabelRunner(Closing):
     """Calculates requests in this process, one pyiron_base job at a time, in this worker's own project.
 
     Every worker has its own project and job table under ``folder/workers/<worker_name>``: two of them that run the
@@ -59,27 +58,17 @@ class LabelRunner:
         self.limits = limits or LimitSettings()
         self.retry = retry or RetrySettings()
         self._ended: dict[str, Label] = {}
-        self._engine: IsolatedEngine | None = None
         self.project = WorkerProject(self.folder / "workers", worker_name, queue)
         try:
             self._engine = IsolatedEngine(engine, self.limits)
-            self._level = self._engine.level_of_theory
         except BaseException:
-            self.close()
+            self.project.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._level = self._engine.level_of_theory
 
     def close(self) -> None:
         """End the engine's process and release the worker name."""
-        if self._engine is not None:
-            self._engine.close()
+        self._engine.close()
         self.project.close()
 
     @property
@@ -134,7 +123,6 @@ class LabelRunner:
         )
 
     def _calculated(self, batch: LabelBatch) -> dict[str, Label]:
-        assert self._engine is not None  # noqa: S101 - until it is closed
         outcome: dict[str, Label] = {}
         try:
             job = self.project.new_job(batch)

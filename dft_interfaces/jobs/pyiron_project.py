@@ -39,7 +39,8 @@ class WorkerProject:
 
     Attributes:
         home: the worker's folder.
-        queue_folder: pysqa's folder, None without a queue.
+        queue_folder: pysqa's folder; empty without a queue.
+        jobs: pyiron's folder of the jobs.
 
     Raises:
         DFTInterfaceError: not in the main thread, an unusable name, a path that is too long, or the name is in use by a
@@ -63,10 +64,12 @@ class WorkerProject:
         try:
             resources = home / "resources"
             resources.mkdir(exist_ok=True)
-            # pyiron reads the queue's description while it is imported.
-            self.queue_folder = None if queue is None else prepare_queue_folder(resources, queue)
+            self.queue_folder = resources / "queues"
+            if queue is not None:  # pyiron reads the description of its queue while it is imported
+                prepare_queue_folder(self.queue_folder, queue)
             _remove_if_damaged(home / "jobs.db")
             self._project = open_project(home)
+            self.jobs = Path(self._project.path)
         except BaseException:
             self.close()
             raise
@@ -91,18 +94,13 @@ class WorkerProject:
         with silenced():
             return self._project.load(job_name)
 
-    def working_folder(self, job_name: str) -> Path:
-        """Return the folder in which a job runs in the queue."""
-        return Path(self._project.path) / f"{job_name}_hdf5" / job_name
-
     def _remove(self, job_name: str) -> None:
         """Remove a job without opening its file, which a crash may have damaged."""
         job_id = self._project.get_job_id(job_name)
         if job_id is not None:
             self._project.db.delete_item(job_id)
-        base = Path(self._project.path)
-        shutil.rmtree(base / f"{job_name}_hdf5", ignore_errors=True)
-        (base / f"{job_name}.h5").unlink(missing_ok=True)
+        shutil.rmtree(self.jobs / f"{job_name}_hdf5", ignore_errors=True)
+        (self.jobs / f"{job_name}.h5").unlink(missing_ok=True)
 
 
 def run(job: Any) -> None:

@@ -1,7 +1,6 @@
 """The program of a queue job, without pyiron and ledger: ``python -m dft_interfaces.jobs.queue_program FOLDER``."""
 
 import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -10,11 +9,6 @@ from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.label_batch import LabelBatch
 
 BATCH_NAME = "batch.json"
-
-
-def batch_command(folder: Path) -> str:
-    """Return the command of a job, with this environment's interpreter, independent of the node's PATH."""
-    return shlex.join([sys.executable, "-m", "dft_interfaces.jobs.queue_program", str(folder)])
 
 
 def write_batch(folder: Path, batch_json: str) -> None:

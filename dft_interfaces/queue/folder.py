@@ -1,6 +1,8 @@
 """The pysqa folder of a queue: ``queue.yaml`` and the script of a job, inside the campaign's folder."""
 
 import math
+import shlex
+import sys
 from pathlib import Path
 
 import yaml
@@ -12,24 +14,18 @@ QUEUE_NAME = "labels"
 OUTPUT_NAME = "job.out"
 
 
-def prepare_queue_folder(resources: Path, settings: JobSettings) -> Path:
-    """Make ``resources/queues``, where pyiron looks for its queue; a user's own folder is linked there.
-
-    Returns:
-        The folder.
-    """
-    folder = resources / "queues"
+def prepare_queue_folder(folder: Path, settings: JobSettings) -> None:
+    """Make a queue's folder; a user's own is linked there."""
     if folder.is_symlink():
         folder.unlink()
     if settings.queue_folder is not None:
         folder.symlink_to(settings.queue_folder.resolve(), target_is_directory=True)
-        return folder
+        return
     folder.mkdir(exist_ok=True)
     write_whole(folder / "labels.sh", slurm_script(settings))
     queues = {QUEUE_NAME: {"script": "labels.sh"}}
     queue = {"queue_type": "SLURM", "queue_primary": QUEUE_NAME, "queues": queues}
     write_whole(folder / "queue.yaml", yaml.safe_dump(queue))
-    return folder
 
 
 def slurm_script(settings: JobSettings) -> str:
@@ -53,6 +49,11 @@ def slurm_script(settings: JobSettings) -> str:
         "exec {{command}}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def program_command(module: str, folder: Path) -> str:
+    """Return the command of a job, a module with its folder, by this environment's interpreter for any PATH."""
+    return shlex.join([sys.executable, "-m", module, str(folder)])
 
 
 def _literal(line: str) -> str:

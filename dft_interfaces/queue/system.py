@@ -29,11 +29,11 @@ class JobEnd:
 
     Attributes:
         failure: its kind.
-        state: the queue's name of the state, ``unknown`` where it keeps no record.
+        reason: with the queue's name of the state, or the words in which it refused the job.
     """
 
     failure: Failure
-    state: str
+    reason: str
 
 
 class QueueSystem:
@@ -84,7 +84,8 @@ class QueueSystem:
     def end_of(self, queue_id: int) -> JobEnd:
         """Return how a job that is no longer in the queue ended."""
         state = self._slurm_state(queue_id) if self._is_slurm else ""
-        return JobEnd(_FAILURES.get(state, Failure.CRASH), state or "unknown")
+        reason = f"job {queue_id} of the queue ended as {state or 'unknown'} without a result"
+        return JobEnd(_FAILURES.get(state, Failure.CRASH), reason)
 
     def _slurm_state(self, queue_id: int) -> str:
         """Return the state from the controller, which keeps it for some minutes, or from the accounting if any."""

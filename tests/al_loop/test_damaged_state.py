@@ -18,8 +18,8 @@ from al_loop.ledger.reconnect import REVIVALS, Reconnector
 from al_loop.report.validation import VALIDATION_NAME, validation_tables
 from al_loop.stages.explore import checkpoint
 from al_loop.stages.explore.checkpoint import Checkpoint
-from al_loop.stages.queue_folder import DONE, NOTE, PROGRESS, read_result
-from al_loop.stages.queue_job import StageJob
+from al_loop.stages.queue_job import IN_FLIGHT, StageJob, StepJob
+from al_loop.stages.queue_tasks import DONE, PROGRESS, read_result
 from al_loop.tools.validation.cache import ValuesCache
 from al_loop.tools.validation.quantity import Values
 from dft_interfaces.files.atomic_write import write_whole
@@ -67,27 +67,18 @@ def test_no_bit_of_an_explorations_state_is_believed_that_changed(tmp_path: Path
 
 @each_damage
 def test_what_is_noted_of_a_step_in_a_queue(damage: Damage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    job = StageJob(tmp_path, "explore", JOB, cores=1)
-    for name, text in ((NOTE, '{"queue_id": 7}'), (PROGRESS, '{"done": 3}'), (DONE, sealed({"trained": True}))):
+    job, record = StageJob(tmp_path, "explore", JOB, cores=1), tmp_path / IN_FLIGHT / "explore.json"
+    job._tracker().add(StepJob(name="explore", folder=tmp_path, queue_id=7))
+    for name, text in ((PROGRESS, '{"done": 3}'), (DONE, sealed({"trained": True}))):
         write_whole(tmp_path / name, text)
-    note = job._read_note()
-    assert note is not None
-    assert (note.queue_id, job._progress(), read_result(tmp_path / DONE)) == (7, 3, {"trained": True})
-    for name in (NOTE, PROGRESS, DONE):
-        damage(tmp_path / name)
-    note = job._read_note()
-    assert note is None or note.queue_id in (None, 7)
+    assert job._tracker().jobs["explore"].queue_id == 7
+    assert (job._progress(), read_result(tmp_path / DONE)) == (3, {"trained": True})
+    for path in (record, tmp_path / PROGRESS, tmp_path / DONE):
+        damage(path)
+    assert all(found.queue_id in (None, 7) for found in job._tracker().jobs.values())
     assert job._progress() in (0, 3)
     assert read_result(tmp_path / DONE) is None
     assert f"{tmp_path / DONE} cannot be read" in caplog.text
-
-
-def test_a_job_whose_note_was_lost_is_found_in_the_queue(tmp_path: Path) -> None:
-    """It is not handed over a second time while it runs."""
-    queue: Any = SimpleNamespace(jobs=lambda: {11: "/elsewhere", 12: str(tmp_path)})
-    note, gone = StageJob(tmp_path, "explore", JOB, cores=1)._poll(queue, None, gone=False)
-    assert (note.queue_id, gone) == (12, False)
-    assert json.loads((tmp_path / NOTE).read_text())["queue_id"] == 12
 
 
 @each_damage

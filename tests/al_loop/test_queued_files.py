@@ -9,9 +9,17 @@ import pytest
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.errors import CampaignError
 from al_loop.stages import queue_program
-from al_loop.stages.queue_folder import DONE, FAILED, TASK, read_result, read_task, step_folder
 from al_loop.stages.queue_job import StageJob
-from al_loop.stages.queue_tasks import ExploreTask, TaskFile
+from al_loop.stages.queue_tasks import (
+    DONE,
+    FAILED,
+    TASK,
+    ExploreTask,
+    TaskFile,
+    read_result,
+    read_task,
+    step_folder,
+)
 from committee import CommitteePotential, SevenNetSettings, load_backbone
 from committee.checkpoint import save
 from dft_interfaces.settings import StageQueueSettings

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dft_interfaces.jobs.in_flight import JobRecords, QueuedJob
+from dft_interfaces.errors import QueueError
 from dft_interfaces.jobs.label_batch import LabelBatch
+from dft_interfaces.jobs.queue_labels import QueuedJob
 from dft_interfaces.label import Attempt, Failure, LabelStatus
 from dft_interfaces.queue.command import run_command
 from dft_interfaces.queue.folder import slurm_script
 from dft_interfaces.queue.limits import UNLIMITED, disagreements
 from dft_interfaces.queue.slurm import slurm_seconds
+from dft_interfaces.queue.system import JobEnd
+from dft_interfaces.queue.tracking import JobTracker, TrackedJob
 from dft_interfaces.settings import ASECalculatorSettings, LimitSettings, QueueSettings, RetrySettings
 
 ENGINE = ASECalculatorSettings(engine="ase", calculator="ase.calculators.emt.EMT", cores=4)
@@ -27,7 +30,7 @@ def job(*requests: str) -> QueuedJob:
         retry=RetrySettings(),
         requests={request_id: {} for request_id in requests},
     )
-    return QueuedJob(batch=batch)
+    return QueuedJob.of(batch, Path("jobs"))
 
 
 def groups(jobs: list[QueuedJob]) -> list[list[str]]:
@@ -139,16 +142,98 @@ def test_pauses_grow() -> None:
     assert successor.not_before == 20.0
 
 
-def test_notes_of_jobs_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    records = JobRecords(tmp_path / "in_flight")
-    one, other = job("a").with_loss(["a"], LOST), job("b").model_copy(update={"queue_id": 7})
-    for each in (one, other):
-        records.write(each)
-    assert records.read() == {one.name: one, other.name: other}
-    records.remove(other)
-    path = tmp_path / "in_flight" / f"{one.name}.json"
-    path.write_text(path.read_text()[:50])
-    assert records.read() == {}
+class Queue:
+    """A queue of which a test decides what it lists and accepts."""
+
+    def __init__(self) -> None:
+        self.listed: dict[int, str] = {}
+        self.responds = self.accepts = True
+
+    def jobs(self) -> dict[int, str]:
+        if not self.responds:
+            raise QueueError("no response")
+        return self.listed
+
+    def end_of(self, queue_id: int) -> JobEnd:
+        return JobEnd(Failure.TIME, f"job {queue_id} ended as TIMEOUT")
+
+    def submit(self, one: TrackedJob) -> int:
+        if not (self.accepts and self.responds):
+            raise QueueError("no such node")
+        self.listed[len(self.listed) + 1] = str(one.folder)
+        return len(self.listed)
+
+
+class Tracked:
+    """A tracker of a queue, the ends it reported, and the jobs whose results are there."""
+
+    def __init__(self, folder: Path, queue: Queue) -> None:
+        self.queue, self.ends, self.complete = queue, [], set()
+        self.tracker = JobTracker(
+            TrackedJob,
+            folder / "in_flight",
+            queue,
+            poll_s=0.0,
+            start=queue.submit,
+            is_complete=lambda one: one.name in self.complete,
+            ended=self.ended,
+        )
+
+    def ended(self, one: TrackedJob, end: JobEnd | None) -> list[TrackedJob]:
+        self.ends.append((one.name, end and end.failure))
+        return []
+
+
+ONE = TrackedJob(name="one", folder=Path("place"))
+
+
+def test_a_job_is_followed_to_its_results_or_its_loss(tmp_path: Path) -> None:
+    tracked = Tracked(tmp_path, Queue())
+    for name in ("one", "other"):
+        tracked.tracker.add(ONE.model_copy(update={"name": name, "folder": tmp_path / name}))
+    tracked.tracker.submit()
+    assert [one.queue_id for one in tracked.tracker.jobs.values()] == [1, 2]
+    tracked.tracker.poll()
+    assert tracked.ends == []
+    tracked.queue.listed.clear()
+    tracked.complete.add("one")
+    tracked.tracker.poll()
+    assert tracked.ends == [("one", None)]  # the results of the other may still appear
+    tracked.tracker.poll()
+    assert tracked.ends[1:] == [("other", Failure.TIME)]
+    assert list((tmp_path / "in_flight").iterdir()) == []
+
+
+def test_a_job_is_found_again_by_its_folder_and_not_submitted_twice(tmp_path: Path) -> None:
+    queue = Queue()
+    Tracked(tmp_path, queue).tracker.add(ONE.model_copy())
+    queue.listed = {11: "elsewhere", 12: "place"}
+    restarted = Tracked(tmp_path, queue).tracker
+    restarted.submit()
+    assert restarted.jobs["one"].queue_id == Tracked(tmp_path, queue).tracker.jobs["one"].queue_id == 12
+    assert len(queue.listed) == 2
+
+
+def test_a_silent_queue_costs_no_job_and_a_refusal_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracked = Tracked(tmp_path, Queue())
+    tracked.queue.responds = False
+    tracked.tracker.add(ONE.model_copy())
+    tracked.tracker.submit()
+    tracked.tracker.poll()
+    assert caplog.text.count("no response; trying again in 0 s") == 2
+    assert tracked.ends == []
+    tracked.queue.responds, tracked.queue.accepts = True, False
+    tracked.tracker.poll()
+    assert tracked.ends == [("one", Failure.CRASH)]
+
+
+def test_a_record_that_cannot_be_read_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracked = Tracked(tmp_path, Queue())
+    tracked.tracker.add(ONE.model_copy())
+    assert Tracked(tmp_path, Queue()).tracker.jobs == {"one": ONE}
+    path = tmp_path / "in_flight" / "one.json"
+    path.write_text(path.read_text()[:20])
+    assert Tracked(tmp_path, Queue()).tracker.jobs == {}
     assert str(path) in caplog.text
 
 

@@ -8,8 +8,8 @@ import pytest
 from slurm import reason_to_skip, running_slurm, wait_until
 
 from al_loop.errors import CampaignError
-from al_loop.stages.queue_folder import DONE, NOTE, TASK, step_folder
-from al_loop.stages.queue_job import StageJob
+from al_loop.stages.queue_job import IN_FLIGHT, StageJob
+from al_loop.stages.queue_tasks import DONE, TASK, step_folder
 from dft_interfaces.settings import StageQueueSettings
 
 pytestmark = [
@@ -58,7 +58,9 @@ def test_killed_campaigns_and_cancelled_jobs_end_with_the_bits_of_one_in_place(s
     first = there.start()
     wait_until(lambda: running_explorations(slurm))
     slurm.command("scancel", *running_explorations(slurm))  # the campaign hands it over again
-    wait_until(lambda: "CANCELLED" in str([p.read_text() for p in (there.folder / "queued").glob(f"*/{NOTE}")]))
+    wait_until(
+        lambda: "CANCELLED" in str([p.read_text() for p in (there.folder / "queued").glob(f"*/{IN_FLIGHT}/*.json")])
+    )
     wait_until(lambda: running_explorations(slurm))
     first.kill()
     first.wait()
@@ -80,7 +82,7 @@ def test_a_step_that_is_lost_every_time_is_named_and_may_be_tried_again(tmp_path
     job = StageJob(folder, "explore-copper", StageQueueSettings(**{**QUEUE, "tries": 2}), cores=1)
     with pytest.raises(CampaignError, match=r"explore-copper: 2 jobs were lost .*FAILED(.|\n)*ValidationError"):
         job.wait()
-    assert not (folder / NOTE).exists()
+    assert not (folder / IN_FLIGHT).exists()
     assert (folder / TASK).read_text() == "no task at all"
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from al_loop.config import Config, ExploreSettings
 from al_loop.stages.explore.run import StoredTrajectories, explore_stored
-from al_loop.stages.queue_folder import FOLDER, step_folder
 from al_loop.stages.queue_job import StageJob
-from al_loop.stages.queue_tasks import ExploreTask, TaskFile, start_as_dict
+from al_loop.stages.queue_tasks import FOLDER, ExploreTask, TaskFile, start_as_dict, step_folder
 from al_loop.structures.start import Start
 from al_loop.utils.progress import Advance, show_nothing
 from committee.checkpoint import DESCRIPTION, check_content, content_hash, save

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Self
 
 from ase import Atoms
 
@@ -13,6 +11,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
 from al_loop.stages.label.resources import check_resources, fitting_workers
 from al_loop.utils.content_hash import canonical_order, content_id, frame_id
+from dft_interfaces.isolation.closing import Closing
 from dft_interfaces.isolation.engine import IsolatedEngine
 from dft_interfaces.jobs.result_files import finished_label, keep_result
 from dft_interfaces.jobs.retry import labelled_with_retries
@@ -20,7 +19,7 @@ from dft_interfaces.label import Label, LevelOfTheory
 from dft_interfaces.label_check import checked
 
 
-class Labeller:
+class Labeller(Closing):
     """Calculates with the engine, limits and retries of a campaign's ``label`` block, on this machine.
 
     A finished label is read from disk instead of calculated again when the same command is run once more. A failed
@@ -46,14 +45,6 @@ class Labeller:
         self._settings = settings
         self._folder = folder
         self._engines = [IsolatedEngine(settings.engine, settings.limits)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the engines' processes."""

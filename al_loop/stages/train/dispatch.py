@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from al_loop.config import Config
 from al_loop.records import LabelledFrame
-from al_loop.stages.queue_folder import MODEL, step_folder
 from al_loop.stages.queue_job import StageJob
-from al_loop.stages.queue_tasks import TaskFile, TrainTask, frame_as_dict
+from al_loop.stages.queue_tasks import MODEL, TaskFile, TrainTask, frame_as_dict, step_folder
 from al_loop.utils.progress import Advance, show_nothing
 from committee.backbones.contract import Backbone
 from committee.checkpoint import load

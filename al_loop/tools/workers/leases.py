@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 from al_loop.ledger import ClaimedRequest, Ledger
@@ -38,9 +37,7 @@ class LabelLeases:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
 

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from al_loop.config import Config
 from al_loop.errors import CampaignError
@@ -20,10 +19,12 @@ from al_loop.tools.workers.silent_holders import SilentHolders
 from al_loop.utils.campaign_folder import LOGS
 from al_loop.utils.event_log import EventLog
 from al_loop.utils.processes import below, kill_late, kill_with_all_below
+from dft_interfaces.output_tail import file_tail
 
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
 GRACE_S = 10.0
+LOG_LINES = 12
 
 _logger = logging.getLogger("al_loop")
 
@@ -70,9 +71,7 @@ class WorkerPool:
         for number in range(count):
             self._start(f"worker_{number:03d}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in self._workers.values():
             if process.stdin is not None:
                 process.stdin.close()
@@ -120,7 +119,8 @@ class WorkerPool:
             if self._starts[name] > RESTARTS:
                 raise CampaignError(
                     f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
-                    f"{_tail(self._log(name))}\nFix the cause and run the same command again; nothing is lost."
+                    f"{file_tail(self._log(name), LOG_LINES)}\nFix the cause and run the same command again; nothing "
+                    "is lost."
                 )
             self._start(name)
 
@@ -224,7 +224,3 @@ def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 def _open(by_role: Mapping[Role, tuple[int, int]]) -> int:
     return sum(still_open for still_open, _ in by_role.values())
-
-
-def _tail(path: Path, lines: int = 12) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
