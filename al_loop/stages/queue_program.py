@@ -14,7 +14,7 @@ from al_loop.stages.explore.run import explore_stored
 from al_loop.stages.queue_folder import DONE, FAILED, MODEL, PROGRESS, read_result, read_task
 from al_loop.stages.queue_tasks import ExploreTask, TaskFile, TrainTask, frame_from_dict, start_from_dict
 from al_loop.stages.train.alignment import training_input
-from al_loop.stages.train.fit import fit_candidate
+from al_loop.stages.train.candidate import fit_candidate
 from al_loop.utils.progress import Advance
 from committee.backbones import load_backbone
 from committee.checkpoint import load, save

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from committee.backbones.fingerprint import fingerprint_weights
+from committee.backbones.contract import fingerprint_weights
 from committee.errors import FoundationError
 from committee.foreign import is_file, reading
 from committee.settings import FairchemSettings

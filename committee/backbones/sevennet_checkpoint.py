@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from committee.backbones.fingerprint import fingerprint_weights
+from committee.backbones.contract import fingerprint_weights
 from committee.errors import FoundationError
 from committee.foreign import is_file, reading
 from committee.settings import SevenNetSettings

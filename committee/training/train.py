@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 from committee.backbones.contract import Backbone
 from committee.errors import TrainingDataError
 from committee.model.heads import ResidualHeads
-from committee.model.random_directions import is_exact
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import cached_tangents
+from committee.model.tangents import cached_tangents, is_exact
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import fit_heads

@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentDistance
+from committee.model.latent import LatentDistance, switching_function
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.switching import switching_function
 from committee.model.tangents import Tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.dense import DenseData, Target, dense_data

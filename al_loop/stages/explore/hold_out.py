@@ -9,7 +9,7 @@ import numpy as np
 from al_loop.config import Config, SystemSettings
 from al_loop.errors import GuardStop
 from al_loop.records import GateCheck, Role, Visit
-from al_loop.stages.explore.dispatch import explore_anywhere
+from al_loop.stages.explore.run import explore_anywhere
 from al_loop.stages.explore.starts import make_starts
 from al_loop.structures.start import Start
 from al_loop.structures.systems import structure_count

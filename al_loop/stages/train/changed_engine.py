@@ -8,7 +8,7 @@ from al_loop.records import LabelledFrame, Made
 from al_loop.stages.train.compared_labels import compared_with
 from al_loop.stages.train.outliers import MIN_LABELS, outliers_among
 from al_loop.stages.train.unit_mismatch import unit_mismatches
-from committee.checks.unit_mismatch import MIN_FRAMES
+from committee.checks.compared_labels import MIN_FRAMES
 from committee.potential import CommitteePotential
 
 EVERY = 0.8  # of the labels since a change: small forces show no mismatch

@@ -14,31 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
-from al_loop.records import LabelledFrame
-from al_loop.stages.train.compared_labels import ComparedLabel, compared_with, composition
-from committee.potential import CommitteePotential
+from al_loop.stages.train.compared_labels import composition, robust_spread
+from committee.checks.compared_labels import ComparedLabel
 
 Array = NDArray[np.float64]
 
 MIN_LABELS = 6
 """Minimum number of labels for a meaningful spread."""
 
-MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
 _FIT_STEPS = 50
 _FLOOR_EV = 1e-3
-
-
-def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels that are too far from the model's prediction, each with the reason.
-
-    Args:
-        frames: converged labels; fewer than ``MIN_LABELS`` are not checked.
-        served: the model; its reference shifts need not be known.
-        settings: what counts as an outlier.
-    """
-    if len(frames) < MIN_LABELS:
-        return {}
-    return outliers_among(compared_with(served, frames), settings)
 
 
 def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
@@ -154,9 +139,7 @@ def _medians(counts: Array, differences_eV: Array) -> Array:
 
 def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
     """Return the larger of the limit and the median plus a number of robust spreads."""
-    middle = np.median(deviations)
-    spread = MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
-    return np.asarray(max(limit, abs(middle) + spreads * spread))
+    return np.asarray(max(limit, abs(np.median(deviations)) + spreads * robust_spread(deviations)))
 
 
 def _named(deviations: Array, allowed: Array, message: str) -> Mapping[int, str]:
