@@ -45,8 +45,7 @@ class Provenance:
         level_of_theory: level of theory of its energies.
         training_hash: SHA-256 of the labels it was trained on; empty if untrained.
         training_frames: number of them.
-        periodic_directions: the numbers of periodic directions among the training frames, ascending; empty where they
-            are not known (untrained, or written by an earlier release).
+        periodic_directions: numbers of periodic directions among the training frames, ascending; empty if untrained.
     """
 
     level_of_theory: str

@@ -20,6 +20,11 @@ from committee.foreign import reading
 from committee.names import CHARGE, SPIN
 from committee.settings import TrainingSettings
 
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+ATOMS_AT_ONCE = 64
+
+_Number = TypeVar("_Number", bound=np.generic)
+
 
 def is_exact(n_atoms: int, settings: TrainingSettings) -> bool:
     """Whether the tangents of a frame cover every coordinate, also if random directions would cost as much."""
@@ -43,12 +48,6 @@ def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArr
     seed = int.from_bytes(hashlib.sha256(f"sketch {structure}".encode()).digest()[:8], "little")
     generator = np.random.default_rng(seed)
     return generator.standard_normal((settings.sketch_directions, n_atoms, 3)).astype(np.float32)
-
-
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-ATOMS_AT_ONCE = 64
-
-_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,9 @@ def cached_tangents(
 ) -> list[Tangents]:
     """Read each frame's tangents from the cache; compute (in batches) and store missing ones.
 
-    A cached entry is used if it belongs to the same structure and has the directions that the settings require.
+    A cached entry is used if it belongs to the same structure and has the directions that the settings require. It does
+    not depend on which others are missing: only foundations that declare ``batch_invariant``, whose results for a frame
+    have the same bits in every batch, evaluate several frames together.
 
     Args:
         backbone: the frozen foundation.
@@ -114,7 +115,8 @@ def cached_tangents(
     ]
     missing = [i for i, entry in enumerate(found) if entry is None]
     done = len(frames) - len(missing)
-    for batch in _batches(missing, [atoms for _, atoms in frames]):
+    atoms_at_once = ATOMS_AT_ONCE if getattr(backbone, "batch_invariant", False) else 1
+    for batch in _batches(missing, [atoms for _, atoms in frames], atoms_at_once):
         batch_sketches = np.stack([sketches[i] for i in batch])
         computed = compute_tangents(backbone, [frames[i][1] for i in batch], batch_sketches)
         for i, entry in zip(batch, computed, strict=True):
@@ -203,14 +205,14 @@ def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[
     return torch.cat([moves, no_moves]).reshape(-1, n_frames * n_atoms, 3), strains
 
 
-def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
+def _batches(indices: list[int], frames: list[Atoms], atoms_at_once: int) -> list[list[int]]:
     """Split into batches of bounded size with frames of one size (and number of directions) and periodicity."""
     kinds: dict[tuple[int, bool], list[int]] = {}
     for i in indices:
         kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
     batches = []
     for (n_atoms, _), members in kinds.items():
-        size = max(1, ATOMS_AT_ONCE // n_atoms)
+        size = max(1, atoms_at_once // n_atoms)
         batches += [members[start : start + size] for start in range(0, len(members), size)]
     return batches
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from committee.calculator import CommitteeCalculator
-from committee.checkpoint import DESCRIPTION, TENSORS, load, save
+from committee.checkpoint import DESCRIPTION, TENSORS, load, save, sealed
 from committee.errors import CheckpointError
-from committee.model.checkpoint_versions import sealed
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
 from committee.uncertainty.calibration import Calibration

@@ -14,9 +14,8 @@ import torch
 
 from committee.backbones.named_objects import identity, resolve
 from committee.backbones.sevennet_checkpoint import open_sevennet
-from committee.checkpoint import DESCRIPTION, TENSORS, load, save
+from committee.checkpoint import DESCRIPTION, TENSORS, load, save, sealed
 from committee.errors import CheckpointError, FoundationError
-from committee.model.checkpoint_versions import sealed
 from committee.settings import SevenNetSettings, resolve_path
 
 FILES = (DESCRIPTION, TENSORS)
