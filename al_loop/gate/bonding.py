@@ -92,10 +92,6 @@ class FragmentWatch:
     A *cluster* is bound by any bonds, has at least two atoms (or is a noble gas atom) and is finite. Two of them have
     merged where a bond between nonmetals, or between two clusters of metal, connects their largest pieces: a molecule
     that adsorbs on a surface has not merged with it, nor has a ligand with its ion.
-
-    Args:
-        start: the intact start.
-        bonding: of the start.
     """
 
     def __init__(self, start: Atoms, bonding: Bonding) -> None:

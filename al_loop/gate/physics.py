@@ -83,10 +83,7 @@ class PhysicsCheck:
     ) -> Verdict | None:
         """Return the verdict of the first check that a frame fails, or None.
 
-        Args:
-            atoms: the frame, with velocities if the temperature is to be checked.
-            forces: (n, 3) of the model, eV/Å.
-            energy_eV: potential energy of the model; without it the energy is not checked.
+        The temperature is checked only with velocities, the energy only if it is given.
         """
         broken = self._not_a_structure(atoms, forces, energy_eV)
         if broken is not None:

@@ -79,11 +79,6 @@ class CalculatorBackbone:
     calculator has none and for frames that are not periodic in three directions. The calculator evaluates the frames
     one by one, as copies without constraints, wrapped into their cells, each with ``all_changes``. The same applies to
     each part of a sum of calculators.
-
-    Args:
-        settings: the settings from the user's config.
-        calculator: the calculator that they describe.
-        features: the open foundation.
     """
 
     def __init__(self, settings: CalculatorSettings, calculator: Any, features: Backbone) -> None:

@@ -101,12 +101,7 @@ class Backbone(Protocol):
 
 
 def fingerprint_weights(weights: Iterable[tuple[str, Tensor]], settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of weights in float32 and of the settings that change the prediction.
-
-    Args:
-        weights: names and tensors.
-        settings: task, fidelity and the like, JSON-serialisable.
-    """
+    """Return the SHA-256 of weights in float32 and of the settings that change the prediction."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(weights, key=lambda item: item[0]):
         stored = tensor.detach().cpu().float().contiguous()

@@ -65,8 +65,7 @@ class Agreement:
     def sentence(self, who: str) -> str:
         """Describe the agreement in one sentence.
 
-        Args:
-            who: subject of the sentence, for example ``The labels``.
+        Its subject is ``who``, for example ``The labels``.
         """
         if not self.frames:
             return f"{who} hold no forces that could be compared with the foundation's."
@@ -87,8 +86,7 @@ class Agreement:
 def check_forces(labels: Sequence[ComparedLabel]) -> Agreement:
     """Compare labelled forces with the foundation's and identify the mismatch that explains a disagreement, if any.
 
-    Args:
-        labels: of one engine, beside the foundation's predictions; those without forces are left out.
+    The labels are of one engine; those without forces are left out.
     """
     compared = _without_median_bond_force(labels)
     informative = [one for one in compared if _is_large(one) and 0 < _norm(one.forces_eV_per_A) < np.inf]

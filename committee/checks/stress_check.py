@@ -36,10 +36,7 @@ def check_stress(labels: Sequence[ComparedLabel]) -> str:
     """Describe the error of labelled stress in one sentence; empty if none is identified.
 
     Only the variation among the frames of a composition is compared: a constant pressure is a difference of equilibrium
-    volumes, and correct.
-
-    Args:
-        labels: of one engine, beside the foundation's predictions; those without stress are left out.
+    volumes, and correct. The labels are of one engine; those without stress are left out.
     """
     pairs = [(one.atoms, one.stress_pair) for one in labels]
     known = [(atoms, pair) for atoms, pair in pairs if pair is not None]

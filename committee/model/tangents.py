@@ -36,11 +36,6 @@ def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArr
 
     For an error e of the forces and v ~ N(0, 1) the mean of (e·v)² is |e|²: a few directions give the squared loss
     without bias, and no other loss. The directions depend only on the structure, so that a retraining uses the same.
-
-    Args:
-        atoms: the frame of n atoms.
-        structure: hash of the structure, the random seed.
-        settings: threshold and number of directions.
     """
     n_atoms = len(atoms)
     if is_exact(n_atoms, settings):
@@ -134,11 +129,7 @@ def compute_tangents(
     """Evaluate B frames of n atoms and one periodicity together.
 
     Direction j displaces all frames at once; frames do not interact, so one product gives the tangents of all.
-
-    Args:
-        backbone: the frozen foundation.
-        frames: B structures.
-        sketches: (B, m, n, 3) displacements of each frame; without any (m = 0) every coordinate is displaced.
+    ``sketches`` (B, m, n, 3) are displacements of each frame; without any (m = 0) every coordinate is displaced.
     """
     n_frames, n_atoms = len(frames), len(frames[0])
     if sketches is None:

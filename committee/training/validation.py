@@ -53,13 +53,8 @@ def held_back_score(
 ) -> Score | None:
     """Return the loss of the committee's mean on held-out frames, with their full forces; None without such frames.
 
-    Exact tangents hold the full forces. Random directions do not: the potential itself predicts those frames.
-
-    Args:
-        held: the held-out frames with labels.
-        dense: makes the tensors of some of them.
-        potential: makes a potential from heads, which it may change.
-        settings: the loss.
+    Exact tangents hold the full forces. Random directions do not: the potential itself predicts those frames. ``dense``
+    makes the tensors of some frames, ``potential`` a potential from heads, which it may change.
     """
     if not held.frames:
         return None

@@ -11,13 +11,7 @@ STOPPED = "stopped early"  # kind of event
 
 
 def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> str:
-    """The reason why the campaign ends after these rounds, in one sentence; empty if it continues.
-
-    Args:
-        settings: the criteria.
-        confidence: of the gate's error guarantee.
-        reports: of the first rounds, in order, at least one.
-    """
+    """The reason why the campaign ends after these rounds, in one sentence; empty if it continues."""
     spent = list(_spent(settings, reports))
     if spent:
         return "; ".join(spent)
@@ -28,12 +22,7 @@ def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[Rou
 
 
 def stopped_early(config: Config, reports: Sequence[RoundReport]) -> str:
-    """The criterion of ``stop`` that ends a campaign with these finished rounds before its last one; empty if none.
-
-    Args:
-        config: the campaign.
-        reports: of its finished rounds, in order.
-    """
+    """The criterion of ``stop`` that ends a campaign with these finished rounds before its last one; empty if none."""
     if not reports or len(reports) >= config.rounds:
         return ""
     return stop_reason(config.stop, config.gate.confidence, reports)
@@ -95,11 +84,8 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
 def time_to_suspect(visits: Iterable[tuple[str, int, VerdictKind]], timestep_fs: float) -> TimeToSuspect | None:
     """Median over trajectories of the time until the first frame that is not trusted; None without trajectories.
 
-    A trajectory that was trusted to its end counts with its length, which its true time is at least.
-
-    Args:
-        visits: trajectory, MD step and verdict of each gated frame, in any order.
-        timestep_fs: of the dynamics.
+    A trajectory that was trusted to its end counts with its length, which its true time is at least. ``visits`` are
+    trajectory, MD step and verdict of each gated frame, in any order.
     """
     first: dict[str, int] = {}
     last: dict[str, int] = {}

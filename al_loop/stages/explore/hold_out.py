@@ -32,11 +32,7 @@ def hold_out(
 ) -> list[Visit]:
     """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
 
-    Args:
-        config: the campaign.
-        potential: the untrained committee.
-        folder: where the trajectories are written; an interrupted run continues from there.
-        advance: called with 1 after each step of all trajectories.
+    An interrupted run continues from the trajectories in ``folder``.
 
     Raises:
         GuardStop: there is no usable frame to test or to calibrate with.

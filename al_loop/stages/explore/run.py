@@ -39,12 +39,7 @@ def trajectories(config: Config, round_: int, stage: str) -> Path:
 
 @dataclass(frozen=True)
 class StoredTrajectories:
-    """Finished trajectories on disk.
-
-    Attributes:
-        folder: of their files.
-        starts: of the trajectories.
-    """
+    """Finished trajectories on disk."""
 
     folder: Path
     starts: Sequence[Start]
@@ -71,10 +66,7 @@ class StoredTrajectories:
 def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
     """Check that a round has explored a frame that is not discarded.
 
-    Args:
-        round_: the round.
-        verdicts: check -> kind -> count, of all explored frames.
-        stored: its last trajectories.
+    ``verdicts`` maps checks to kinds to counts, of all explored frames.
 
     Raises:
         GuardStop: it has not.
@@ -102,15 +94,8 @@ def explore_stored(
     At each check the new frames are appended, then the state is replaced. The same call continues an interrupted run
     from its last state, removes frames that were appended later, and with one thread ends with the same bits. If frames
     do not match the checksum in the state, the trajectories are run again from their starts. Only the frames of one
-    step are held in memory.
-
-    Args:
-        folder: created if it is missing; files of a run with another model, start or setting are replaced.
-        potential: the served model; its calibration defines the gate.
-        starts: of the trajectories.
-        settings: steps, time step, interval between gated frames.
-        physics: limits of the physics check.
-        advance: called with the number of steps done, those of an interrupted run included.
+    step are held in memory. Files of a run with another model, start or setting are replaced. ``advance`` is called
+    with the number of steps done, those of an interrupted run included.
     """
     stored = StoredTrajectories(folder, starts)
     paths = stored.paths()
@@ -178,14 +163,6 @@ def explore_anywhere(
     advance: Advance = show_nothing,
 ) -> StoredTrajectories:
     """Run trajectories as ``explore_stored`` does, in one job of a queue if ``explore.queue`` is set.
-
-    Args:
-        config: the campaign, with an absolute folder.
-        folder: of the trajectories.
-        potential: the served model.
-        starts: of the trajectories.
-        settings: those of the config, possibly with another number of steps.
-        advance: called with the number of steps done.
 
     Raises:
         CampaignError: the queue lost every job, or the exploration failed there.

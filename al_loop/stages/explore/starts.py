@@ -45,12 +45,7 @@ def make_starts(
 ) -> list[Start]:
     """One start for every system, variant, strain, temperature and replica, each with its own random generator.
 
-    Args:
-        systems: the starting structures.
-        explore: ensemble, temperatures, replicas and displacement.
-        role: of the frames.
-        seed: entropy that is different for each campaign, round and role.
-        replicas: overrides ``explore.replicas``.
+    ``seed`` is different for each campaign, round and role; ``replicas`` overrides ``explore.replicas``.
     """
     return [
         _start(condition, role, (*seed, number), explore.rattle_A)
@@ -105,10 +100,7 @@ SAME_PLACE_A = 1e-6
 def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapping[str, Atoms]]) -> list[Start]:
     """The starts of a round's exploration; the result is reproducible.
 
-    Args:
-        config: the campaign.
-        round_: number of the round.
-        sound_frames: for a former round, the last frame before each stopped trajectory ended, by trajectory.
+    ``sound_frames`` returns, for a former round, the last frame before each stopped trajectory ended, by trajectory.
     """
     seed = (config.seed, EXPLORE_SEED, round_)
     starts = make_starts(config.systems, config.explore, Role.EXPLORE, seed)

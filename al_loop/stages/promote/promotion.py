@@ -75,14 +75,7 @@ class Promotion:
 def evaluate_candidate(
     candidate: CommitteePotential, served: CommitteePotential, evidence: Evidence, settings: PromoteSettings
 ) -> Promotion:
-    """Evaluate all criteria on a candidate, also after one has failed.
-
-    Args:
-        candidate: the newly trained and calibrated committee.
-        served: the served model; the untrained committee before the first promotion.
-        evidence: data that it is evaluated on.
-        settings: the limits.
-    """
+    """Evaluate all criteria on a candidate, also after one has failed."""
     errors = ForceErrors.of(candidate, served, (*evidence.held_back, *evidence.newest, *evidence.earlier))
     foundation = errors.foundation_error(evidence.held_back)
     criteria = (
@@ -128,15 +121,8 @@ def gather_evidence(
 ) -> Evidence:
     """Collect the data that the candidate of a round is evaluated on; the result is reproducible.
 
-    Args:
-        config: the campaign.
-        foundation: the untrained committee.
-        candidate: the newly trained one; the first of a campaign defines which frames are far from its labels.
-        labels: all labels up to the round.
-        round_: the round that trained the candidate.
-        served_round: the round whose model is served; None for the foundation.
-        once: stores random choices that are made once for all rounds.
-        validation: compares a candidate's crystals with a reference; None if the config requires no validation.
+    The first candidate of a campaign defines which frames are far from its labels. ``served_round`` is None while the
+    foundation is served; ``once`` stores random choices that are made once for all rounds.
     """
     structures = [structure.atoms for structure in all_structures(config.systems)]
     unknown = range(0 if served_round is None else served_round + 1, round_ + 1)

@@ -52,12 +52,7 @@ def nearest_distances(points: Points, taken: Points, squares: Points | None = No
     """Distance of each point (m, d) to the nearest taken one (t, d): (m,), infinite where nothing is taken.
 
     In blocks of rows, by |a - b|² = |a|² - 2 a·b + |b|²: single precision leaves 1e-3 of a typical distance between
-    equal points.
-
-    Args:
-        points: (m, d).
-        taken: (t, d).
-        squares: (m,) |a|² of the points, if already computed.
+    equal points. ``squares`` (m,) are those of the points, if already computed.
     """
     nearest = np.full(len(points), np.inf)
     if len(taken) == 0:

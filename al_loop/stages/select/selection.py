@@ -40,13 +40,7 @@ class SelectionBudget:
     ) -> Self:
         """An equal share of a round's budget and quota, plus what earlier batches left of theirs.
 
-        Args:
-            settings: the quota.
-            budget: labels of the round.
-            spent: reason -> number of labels that earlier batches requested.
-            batch: number of the batch, from 0.
-            batches: number of batches.
-            audited: frames of this batch; each has the same chance to be drawn for the audit.
+        ``spent`` maps reasons to labels that earlier batches requested; ``batch`` counts from 0.
         """
 
         def due(total: int) -> int:
@@ -103,14 +97,8 @@ def select(
 ) -> Selection:
     """Select frames for DFT: a random audit, a quota of unphysical frames, the rest by farthest-point sampling.
 
-    While no uncertainty is known, the rest are the most representative frames.
-
-    Args:
-        candidates: the round's gated frames; those without a descriptor can only be drawn for the audit.
-        known: frames that are labelled already; new ones keep away from them.
-        settings: budget, audit share, quota and near-duplicate distance.
-        rng: draws the audit.
-        selection_budget: part of the round's budget; all of it by default.
+    While no uncertainty is known, the rest are the most representative frames. Candidates without a descriptor can only
+    be drawn for the audit, which ``rng`` draws. New frames keep away from those in ``known``.
     """
     allowed = selection_budget or SelectionBudget.of(settings, settings.labels_per_round, {})
     ids = {frame.frame_id for frame in known}

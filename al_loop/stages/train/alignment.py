@@ -52,9 +52,7 @@ class TrainingInput:
     def stop(self, align: AlignSettings, *, first: bool) -> str:
         """Message why training must not start and what to do, in one paragraph; empty if it may start.
 
-        Args:
-            align: the limits.
-            first: nothing was trained yet; only then the spread counts, since later frames are farther off.
+        The spread counts only if ``first``, while nothing was trained: later frames are farther off.
         """
         if self.mismatches and align.on_slip != "warn":
             return (
@@ -80,12 +78,8 @@ def training_input(
 ) -> TrainingInput:
     """Assemble the training set and compare it with the foundation.
 
-    Args:
-        config: the campaign, with an absolute folder.
-        backbone: the foundation.
-        labelled: the engine's accepted labels, all of one level of theory.
-        progress: called with (done, total) while the foundation is evaluated.
-        compared_only: labels of the engine that are compared with the foundation and not trained on.
+    ``labelled`` are the engine's accepted labels, all of one level of theory; those in ``compared_only`` are compared
+    with the foundation and not trained on.
 
     Raises:
         InputError: a file of other labels that cannot be used.
@@ -193,12 +187,8 @@ def label_mismatches(frames: Sequence[TrainingFrame], backbone: Backbone) -> lis
 def compare(who: str, labels: Sequence[ComparedLabel]) -> tuple[str, list[str]]:
     """Compare labels of one level of theory with the foundation's predictions for their frames.
 
-    Args:
-        who: name of the labels in sentences, for example ``The labels``.
-        labels: beside the foundation's predictions.
-
-    Returns:
-        One sentence on how they agree, and one for each mismatch.
+    Return one sentence on how they agree, and one for each mismatch; ``who`` is their subject, for example ``The
+    labels``.
     """
     forces, stress = check_forces(labels), check_stress(labels)
     mismatches = [f"{who} do not fit the foundation: {wrong}." for wrong in (forces.mismatch, stress) if wrong]

@@ -26,15 +26,7 @@ HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
 def fit_candidate(
     config: Config, backbone: Backbone, given: TrainingInput, level: str, advance: Advance
 ) -> CommitteePotential:
-    """Fit a committee; the result is reproducible.
-
-    Args:
-        config: the campaign, with an absolute folder.
-        backbone: the foundation.
-        given: the training set.
-        level: description of the level of theory.
-        advance: called with the number of frames and epochs done.
-    """
+    """Fit a committee; the result is reproducible."""
     return train(
         backbone,
         given.frames,
@@ -71,15 +63,6 @@ def fitted_in_queue(
     first: bool,
 ) -> CommitteePotential | None:
     """Compare the labels with the foundation and fit a committee, as ``fit_candidate`` does, in a job of a queue.
-
-    Args:
-        config: the campaign, with an absolute folder and a ``train.queue``.
-        backbone: the foundation.
-        level: description of the level of theory.
-        frames: the labels.
-        compared_only: labels that are compared with the foundation and not trained on.
-        advance: called with the number of epochs done.
-        first: no committee was trained before.
 
     Returns:
         The committee without calibration; None if the labels do not fit the foundation, which the campaign's own
@@ -167,10 +150,7 @@ class Trained:
 def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = False) -> Trained:
     """Compare all labels with the foundation and fit a committee; the result is reproducible.
 
-    Args:
-        inputs: campaign, foundation and labels.
-        progress: shows the progress.
-        again: a model that was trained before is fitted again without the check of its labels.
+    With ``again`` a model that was trained before is fitted again without the check of its labels.
 
     Raises:
         GuardStop: there is no label to train on.

@@ -29,9 +29,7 @@ _FLOOR_EV = 1e-3
 def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
     """Return the indices of the labels that are too far from the model's prediction, each with the reason.
 
-    Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not checked.
-        settings: what counts as an outlier.
+    Fewer than ``MIN_LABELS`` energies, forces or stresses of the level of theory are not checked.
     """
     known = np.flatnonzero([np.isfinite(label.energy_eV) for label in compared])
     found = derivative_outliers(compared, settings)
@@ -46,12 +44,7 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
 
 
 def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason.
-
-    Args:
-        compared: as for ``outliers_among``.
-        settings: what counts as an outlier.
-    """
+    """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason."""
     forces = _named(*_force_deviations(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
     return {**stress_outliers(compared, settings), **forces}
 
@@ -67,22 +60,12 @@ def _force_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettin
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels whose stress is too far from the model's, each with the reason.
-
-    Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` with a stress are not checked.
-        settings: what counts as an outlier.
-    """
+    """Return the indices of the labels whose stress is too far from the model's, each with the reason."""
     return dict(_named(*stress_deviations(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
 
 
 def stress_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare.
-
-    Args:
-        compared: labels with a model's predictions.
-        settings: what counts as an outlier.
-    """
+    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare."""
     errors = np.array([label.stress_error for label in compared])
     allowed = np.full(len(compared), np.nan)
     known = np.flatnonzero(np.isfinite(errors))
@@ -99,12 +82,8 @@ def energy_deviations(
 
     A constant per frame may explain the energies in addition to shifts per element. Then single labels must not be
     removed until the rest looks aligned: the alignment reports the constant. The fit with fewer outliers is used.
-
-    Args:
-        counts: as for ``robust_residuals``.
-        differences_eV: as for ``robust_residuals``.
-        reach_eV_per_atom: (f,) additional allowed deviation of each energy.
-        settings: what counts as an outlier.
+    ``reach_eV_per_atom`` (f,) is an additional allowed deviation; ``counts`` and ``differences_eV`` as for
+    ``robust_residuals``.
     """
     tried = []
     for explaining in (counts, np.column_stack([counts, np.ones(len(counts))])):

@@ -41,13 +41,7 @@ class Residuals:
     def of(
         cls, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float], prior_eV: Mapping[int, float]
     ) -> "Residuals":
-        """Fit the shifts of frames of one level.
-
-        Args:
-            frames: labelled frames.
-            foundation_energies_eV: the foundation's total energy of each.
-            prior_eV: as for ``ReferenceShifts.fit``.
-        """
+        """Fit the shifts of frames of one level."""
         pairs = zip(frames, foundation_energies_eV, strict=True)
         known = [(frame, frame.energy_eV - energy) for frame, energy in pairs if np.isfinite(frame.energy_eV)]
         if not known:

@@ -54,13 +54,8 @@ def unit_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     """Return the indices of the labels that have a mismatch while others agree, each with its description.
 
     Nothing is found where fewer than ``MIN_FRAMES`` labels agree with the model: then the labels as a whole are
-    compared with the foundation elsewhere.
-
-    Args:
-        compared: labels of one engine.
-
-    Returns:
-        Index -> description, for example ``the forces are in Hartree/Å or Ry/bohr instead of eV/Å``.
+    compared with the foundation elsewhere. A description is, for example, ``the forces are in Hartree/Å or Ry/bohr
+    instead of eV/Å``.
     """
     found: dict[int, list[str]] = {}
     for find in (_force_mismatches, _energy_mismatches, _stress_mismatches):
