@@ -205,47 +205,31 @@ class CommitteePotential:
         spread: Spread,
         foundation_forces: Tensor | None = None,
     ) -> list[Prediction]:
+        """Split the batch into its frames; energies are summed in float64, since shifts reach 1e5 eV."""
         sizes = torch.bincount(evaluation.frame_index, minlength=len(frames)).tolist()
-        rows = np.cumsum([0, *sizes])
-        return [
-            self._frame(
-                atoms, b, slice(rows[b], rows[b + 1]), evaluation, correction, forces, stress, spread, foundation_forces
+        predictions, start = [], 0
+        for b, (atoms, size) in enumerate(zip(frames, sizes, strict=True)):
+            mine = slice(start, start := start + size)
+            foundation_energy = float(evaluation.energy[b].detach())
+            energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
+            stressed = _has_stress(evaluation, b)
+            prediction = Prediction(
+                energy=energy,
+                forces=_array(forces[mine]),
+                stress=_voigt(stress[b]) if stressed else None,
+                latent_distance=_cut(correction.distance, mine),
+                energy_uncertainty=float(correction.deviations[:, b].double().std(correction=1)),
+                energy_ensemble=energy + _array(correction.deviations[:, b]),
+                forces_uncertainty=_cut(spread.forces_std, mine),
+                forces_ensemble=_cut(spread.forces, (slice(None), mine)),
+                stress_uncertainty=_voigt(spread.stress_std[b]) if stressed and spread.stress_std is not None else None,
+                stress_ensemble=_voigt(spread.stress[:, b]) if stressed and spread.stress is not None else None,
+                features=_array(evaluation.features[mine]),
+                foundation_energy=foundation_energy,
+                foundation_forces=_cut(foundation_forces, mine),
             )
-            for b, atoms in enumerate(frames)
-        ]
-
-    def _frame(
-        self,
-        atoms: Atoms,
-        b: int,
-        mine: slice,
-        evaluation: Evaluation,
-        correction: Correction,
-        forces: Tensor,
-        stress: Tensor,
-        spread: Spread,
-        foundation_forces: Tensor | None,
-    ) -> Prediction:
-        """Extract frame b from the batch; energies are summed in float64, since shifts reach 1e5 eV."""
-        foundation_energy = float(evaluation.energy[b].detach())
-        energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
-        ensemble = energy + _array(correction.deviations[:, b])
-        stressed = _has_stress(evaluation, b)
-        return Prediction(
-            energy=energy,
-            forces=_array(forces[mine]),
-            stress=_voigt(stress[b]) if stressed else None,
-            latent_distance=None if correction.distance is None else _array(correction.distance[mine]),
-            energy_uncertainty=float(correction.deviations[:, b].double().std(correction=1)),
-            energy_ensemble=ensemble,
-            forces_uncertainty=_cut(spread.forces_std, mine),
-            forces_ensemble=_cut(spread.forces, (slice(None), mine)),
-            stress_uncertainty=_voigt(spread.stress_std[b]) if stressed and spread.stress_std is not None else None,
-            stress_ensemble=_voigt(spread.stress[:, b]) if stressed and spread.stress is not None else None,
-            features=_array(evaluation.features[mine]),
-            foundation_energy=foundation_energy,
-            foundation_forces=_cut(foundation_forces, mine),
-        )
+            predictions.append(prediction)
+        return predictions
 
 
 class HeldPrediction:

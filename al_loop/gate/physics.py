@@ -23,6 +23,8 @@ FAST_ATOM_KT = 40  # none of 10^9 atoms at temperature T has such a kinetic ener
 FAST_ATOM_EV = 5  # more than any reaction gives to a single atom
 COOLING_LAG = 0.99  # factor per check by which the highest temperature follows a cooling thermostat
 WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is attempted
+BALL_REACH_A = 1.2  # beyond the covalent radius: neighbouring balls in a liquid or solid leave no gaps
+BALL_POINTS = 48  # in each ball
 
 
 class PhysicsCheck:
@@ -221,17 +223,13 @@ def _unphysical(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
     return Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS, reason, atoms, stop=True)
 
 
-REACH_A = 1.2  # beyond the covalent radius: neighbouring balls in a liquid or solid leave no gaps
-POINTS = 48  # in each ball
-
-
 def occupied_volume_A3(atoms: Atoms) -> float:
-    """Volume of the union of balls of covalent radius + ``REACH_A`` around the atoms of one cell, Å³.
+    """Volume of the union of balls of covalent radius + ``BALL_REACH_A`` around the atoms of one cell, Å³.
 
     A point that c balls share counts 1 / c in each of them, and the points of a ball represent its volume. The result
     is the cell's volume in dense matter and the sum of the balls in a gas, for any periodicity.
     """
-    radii = covalent_radii[atoms.numbers] + REACH_A
+    radii = covalent_radii[atoms.numbers] + BALL_REACH_A
     first, second, offset = neighbor_list("ijD", atoms, radii)
     reach = radii[second] ** 2
     share = np.zeros(len(atoms))
@@ -239,17 +237,17 @@ def occupied_volume_A3(atoms: Atoms) -> float:
         distance = radii[first, None] * point - offset
         inside = np.einsum("px,px->p", distance, distance) < reach
         share += 1 / (1 + np.bincount(first[inside], minlength=len(atoms)))
-    return float(4 / 3 * np.pi * radii**3 @ share / POINTS)
+    return float(4 / 3 * np.pi * radii**3 @ share / BALL_POINTS)
 
 
 def _unit_ball() -> NDArray[np.float64]:
-    """Evenly spread points (POINTS, 3): a golden spiral whose radii are taken in an order that mixes the shells."""
-    number = np.arange(POINTS)
-    height = 1 - (2 * number + 1) / POINTS
+    """Evenly spread points (BALL_POINTS, 3): a golden spiral with radii in an order that mixes the shells."""
+    number = np.arange(BALL_POINTS)
+    height = 1 - (2 * number + 1) / BALL_POINTS
     angle = np.pi * (3 - np.sqrt(5)) * number
     around = np.sqrt(1 - height**2)
     sphere = np.stack([around * np.cos(angle), around * np.sin(angle), height], axis=1)
-    shells = (0.5 + number * 29 % POINTS) / POINTS
+    shells = (0.5 + number * 29 % BALL_POINTS) / BALL_POINTS
     return np.asarray(sphere * shells[:, None] ** (1 / 3))
 
 

@@ -28,6 +28,8 @@ from committee.foreign import reading
 from committee.settings import CalculatorSettings
 from committee.structures import check_structures
 
+Array = NDArray[np.float64]
+
 
 def parts(calculator: Any) -> list[Any]:
     """Return the parts of a sum of calculators, at any depth; the calculator itself if it is no sum."""
@@ -58,9 +60,6 @@ def free_energy_eV(calculator: Any) -> float:
         )
     results = calculator.results
     return float(results["free_energy"] if "free_energy" in results else results["energy"])
-
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
 from committee.settings import SevenNetSettings
 from committee.structures import check_structures
 
+_FAR_A = 20.0
+_FLATTEST_CELL = 1e-3
+
 
 class SevenNetBackbone:
     """A frozen SevenNet model up to its atomic energies, without its force module.
@@ -127,10 +130,6 @@ def load_sevennet(settings: SevenNetSettings, dtype: torch.dtype = torch.float32
 
 def _of(model: nn.Module, attribute: str) -> Any:
     return getattr(model, attribute)
-
-
-_FAR_A = 20.0
-_FLATTEST_CELL = 1e-3
 
 
 def enclose(atoms: Atoms, cutoff: float) -> Atoms:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from committee.errors import TrainingDataError
 
+_MATRIX = 2  # dimensions
+UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond every fade
+
 
 def switching_function(distance: Tensor, onset: float, end: float) -> Tensor:
     """Return 1 up to ``onset``, 0 from ``end``, and a twice continuously differentiable step in between.
@@ -25,10 +28,6 @@ def switching_function(distance: Tensor, onset: float, end: float) -> Tensor:
     """
     t = ((distance - onset) / (end - onset)).clamp(0, 1)
     return 1 - t**3 * (10 - 15 * t + 6 * t**2)
-
-
-_MATRIX = 2  # dimensions
-UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond every fade
 
 
 class LatentDistance(BaseEstimator):  # type: ignore[misc]

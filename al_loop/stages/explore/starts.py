@@ -17,6 +17,10 @@ from al_loop.records import Role
 from al_loop.structures.start import Start
 from al_loop.structures.systems import LoadedStructure, built_variant, load_structures
 
+EXPLORE_SEED, FAILURE_SEED = 1, 7
+CONTINUED = "/continued"  # suffix of the name of a continued trajectory
+SAME_PLACE_A = 1e-6
+
 
 @dataclass(frozen=True)
 class _Condition:
@@ -90,11 +94,6 @@ def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: f
     atoms = displaced(intact, generator.normal(0.0, rattle_A, intact.positions.shape))
     name, temperature_K = condition.name, condition.temperature_K
     return Start(condition.structure.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)
-
-
-EXPLORE_SEED, FAILURE_SEED = 1, 7
-CONTINUED = "/continued"  # suffix of the name of a continued trajectory
-SAME_PLACE_A = 1e-6
 
 
 def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapping[str, Atoms]]) -> list[Start]:

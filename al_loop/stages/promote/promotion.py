@@ -27,6 +27,14 @@ from al_loop.stages.promote.predictions import ForceErrors
 from al_loop.structures.systems import all_structures
 from committee.potential import CommitteePotential
 
+PROBE_SEED, RUN_SEED, EARLIER_SEED, NEWEST_SEED = 7, 8, 9, 10
+REPLICAS = 3  # structures that run at constant energy
+NEWEST = 24  # new labels that are compared: more do not change the result
+
+Arrays = dict[str, NDArray[Any]]
+Once = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Called with a key and a function that makes arrays; returns the arrays that were made for the key first."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -97,15 +105,6 @@ def evaluate_candidate(
 
 def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
-
-
-PROBE_SEED, RUN_SEED, EARLIER_SEED, NEWEST_SEED = 7, 8, 9, 10
-REPLICAS = 3  # structures that run at constant energy
-NEWEST = 24  # new labels that are compared: more do not change the result
-
-Arrays = dict[str, NDArray[Any]]
-Once = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Called with a key and a function that makes arrays; returns the arrays that were made for the key first."""
 
 
 def gather_evidence(

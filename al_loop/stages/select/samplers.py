@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 ROWS_AT_ONCE = 8192
+AT_MOST = 2000  # frames with pairwise distances; of more, an even sample of all trajectories is used
 
 Points = NDArray[np.float32]
 
@@ -67,9 +68,6 @@ def nearest_distances(points: Points, taken: Points, squares: Points | None = No
 
 def _squares(points: Points) -> Points:
     return np.asarray(np.einsum("md,md->m", points, points))
-
-
-AT_MOST = 2000  # frames with pairwise distances; of more, an even sample of all trajectories is used
 
 
 class Representatives:

@@ -11,6 +11,8 @@ from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, C
 from al_loop.stages.select.samplers import FarthestPoints, Representatives
 from al_loop.structures.descriptors import Descriptor, stacked, standardised
 
+SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
+
 
 @dataclass(frozen=True)
 class SelectionBudget:
@@ -52,9 +54,6 @@ class SelectionBudget:
             audit_of=budget / batches,
             audited=audited,
         )
-
-
-SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
 
 
 @dataclass(frozen=True)
