@@ -236,14 +236,6 @@ class HeldPrediction:
     """One frame's prediction with its graph: the mean is computed at once, the spread on request.
 
     The mean is bitwise equal to that of ``predict``. The object keeps the memory of one evaluation while it exists.
-
-    Args:
-        potential: the committee.
-        atoms: the frame.
-        evaluation: the evaluation of this frame alone.
-
-    Attributes:
-        prediction: the prediction without force and stress spreads.
     """
 
     def __init__(self, potential: CommitteePotential, atoms: Atoms, evaluation: Evaluation) -> None:

@@ -19,9 +19,7 @@ _UNCALIBRATED = "uncalibrated: not enough labels yet"
 class Gate:
     """Evaluates physics first, then the combined uncertainty, then the latent distance to the calibration frames.
 
-    Attributes:
-        calibration: thresholds from labels that the fit has not seen; None before the first training, when
-            every frame is suspect because the model's errors are unknown.
+    There is no calibration before the first training: every frame is suspect, since the model's errors are unknown.
     """
 
     calibration: Calibration | None

@@ -138,10 +138,6 @@ def enclose(atoms: Atoms, cutoff: float) -> Atoms:
     SevenNet's graph builder puts atoms into a box along the Cartesian axes that grows with their distance
     from the origin: it runs out of memory for a molecule that drifted away, and fails for a slab whose
     periodic vectors are not along the matching axes. Such frames get a periodic box with enough vacuum instead.
-
-    Args:
-        atoms: a valid frame; not modified.
-        cutoff: neighbour cutoff, Å.
     """
     if atoms.pbc.all() or _is_easy(atoms):
         return atoms

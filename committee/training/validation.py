@@ -22,15 +22,8 @@ _LOG = logging.getLogger(__name__)
 def split_by_group(groups: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Split B frames into fitted and held-out ones without dividing a group.
 
-    Groups are drawn at random until they hold the requested fraction; the last group is never drawn.
-
-    Args:
-        groups: (B,) the group of each frame.
-        fraction: share of the frames to hold out; with 0, or a single group, none is held out.
-        seed: random seed of the draw.
-
-    Returns:
-        indices of the fitted frames and of the held-out frames.
+    Groups are drawn at random until they hold the requested fraction; the last group is never drawn. With a fraction of
+    0, or a single group, none is held out. Returns the indices of the fitted and of the held-out frames.
     """
     names = sorted(set(groups))
     if fraction > 0 and len(names) == 1:

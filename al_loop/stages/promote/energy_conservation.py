@@ -52,11 +52,7 @@ class EnergyConservation:
 class ConstantEnergyRun:
     """A short run at constant energy, with the foundation's total energies in it.
 
-    Attributes:
-        replicas: structures with velocities.
-        temperature_K: temperature of the initial velocities.
-        timestep_fs: time step, that of exploration.
-        foundation: (steps + 1, replicas) total energy per atom under the foundation, eV.
+    ``foundation`` (steps + 1, replicas) are total energies per atom in eV; the replicas have velocities.
     """
 
     replicas: tuple[Atoms, ...]

@@ -102,14 +102,8 @@ def fitted_in_queue(
 class TrainInputs:
     """Inputs of the training of a candidate.
 
-    Attributes:
-        config: the campaign, with an absolute folder.
-        backbone: the foundation.
-        level: description of the level of theory.
-        labels: all labels up to the round.
-        first: only the foundation is served so far.
-        round: the round that trains.
-        remarks: earlier findings about the inputs.
+    All labels up to the round; ``first`` while only the foundation is served, ``remarks`` are earlier findings about
+    the inputs.
     """
 
     config: Config
@@ -125,10 +119,7 @@ class TrainInputs:
 class Trained:
     """Result of the training.
 
-    Attributes:
-        candidate: without calibration; None if the labels do not fit the foundation.
-        findings: how labels and foundation agree, in sentences.
-        stop: message why nothing was trained and what to do; empty if there is a candidate.
+    There is a ``candidate``, without calibration, or a message to ``stop``, why nothing was trained and what to do.
     """
 
     candidate: CommitteePotential | None
