@@ -25,17 +25,14 @@ from al_loop.report.round_report import Gated, held_out_figures, round_report
 from al_loop.stages.batches import EXPLORE, SELECT, FinishedBatches, batch_count, batch_starts, stage_name, stage_of
 from al_loop.stages.evaluate.errors import calibration_of, evaluate_labels
 from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
-from al_loop.stages.explore.dispatch import explore_anywhere
 from al_loop.stages.explore.hold_out import hold_out, hold_out_steps
-from al_loop.stages.explore.round_starts import round_starts
-from al_loop.stages.explore.run import require_usable, trajectories
+from al_loop.stages.explore.run import explore_anywhere, require_usable, trajectories
+from al_loop.stages.explore.starts import round_starts
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
-from al_loop.stages.promote.evidence import gather_evidence
-from al_loop.stages.promote.promotion import evaluate_candidate
-from al_loop.stages.select.budget import SelectionBudget
+from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
-from al_loop.stages.select.selection import select
+from al_loop.stages.select.selection import SelectionBudget, select
 from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
 from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models

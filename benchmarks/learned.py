@@ -17,7 +17,7 @@ import committee as committee_package
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.checkpoint import load, save
-from committee.model.switching import switching_function
+from committee.model.latent import switching_function
 from committee.model.tangents import Tangents, cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings

@@ -11,8 +11,7 @@ from telling import counting
 
 from committee.backbones import load_backbone
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentMetric
-from committee.model.switching import switching_function
+from committee.model.latent import LatentMetric, switching_function
 from committee.model.tangents import cached_tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import fit_heads

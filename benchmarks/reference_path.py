@@ -12,9 +12,8 @@ from torch import Tensor
 
 from committee.backbones.contract import Backbone, Evaluation
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentMetric
+from committee.model.latent import LatentMetric, switching_function
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.switching import switching_function
 from committee.model.tangents import VOIGT
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import training_loss

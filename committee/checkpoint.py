@@ -18,7 +18,6 @@ from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.errors import CheckpointError
 from committee.foreign import reading
-from committee.model.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentDistance
 from committee.model.reference_shifts import ReferenceShifts
@@ -27,7 +26,9 @@ from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
 from committee.uncertainty.calibration import Calibration
 
+SCHEMA_VERSION = 1
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
+_SEAL = "description_sha256"
 _REMEDY = "restore it or train again"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
 
@@ -77,14 +78,12 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
             models that the wheel ships; any other must be passed.
 
     Raises:
-        CheckpointError: missing, truncated, edited, of a newer version, or trained on another foundation.
+        CheckpointError: missing, truncated, edited, of another version, or trained on another foundation.
     """
     folder = Path(folder)
     description, content = _read(folder)
     with reading(folder, _REMEDY):
-        description = upgraded(description)
-        backbone = _backbone(description, backbone)
-        return _assemble(description, content, backbone)
+        return _assemble(description, content, _backbone(description, backbone))
 
 
 def content_hash(folder: Path | str) -> str:
@@ -139,6 +138,20 @@ def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str
     )
 
 
+def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with the SHA-256 of its content added."""
+    content = {key: value for key, value in description.items() if key != _SEAL}
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return {**content, _SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _was_edited(description: Mapping[str, Any]) -> bool:
+    try:
+        return sealed(description) != description
+    except ValueError:  # NaN, which ``sealed`` refuses to write
+        return True
+
+
 def _put_in_place(temporary: Path, folder: Path) -> None:
     """Swap folders by renaming; a folder cannot be renamed onto one that is not empty."""
     if not folder.exists():
@@ -161,7 +174,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with reading(folder / DESCRIPTION, _REMEDY):
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         _require_readable(folder, description)
-        is_edited = seal_is_broken(description)
+        is_edited = _was_edited(description)
     with reading(folder / TENSORS, _REMEDY):
         content = (folder / TENSORS).read_bytes()
     for name, broken in (
@@ -178,7 +191,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _require_readable(folder: Path, description: object) -> None:
     version = description.get("schema_version") if isinstance(description, dict) else None
-    if not is_readable(version):
+    if version != SCHEMA_VERSION:
         raise CheckpointError(
             f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "upgrade the package or train again."

@@ -45,8 +45,7 @@ class Provenance:
         level_of_theory: level of theory of its energies.
         training_hash: SHA-256 of the labels it was trained on; empty if untrained.
         training_frames: number of them.
-        periodic_directions: the numbers of periodic directions among the training frames, ascending; empty where they
-            are not known (untrained, or written by an earlier release).
+        periodic_directions: numbers of periodic directions among the training frames, ascending; empty if untrained.
     """
 
     level_of_theory: str
@@ -206,61 +205,37 @@ class CommitteePotential:
         spread: Spread,
         foundation_forces: Tensor | None = None,
     ) -> list[Prediction]:
+        """Split the batch into its frames; energies are summed in float64, since shifts reach 1e5 eV."""
         sizes = torch.bincount(evaluation.frame_index, minlength=len(frames)).tolist()
-        rows = np.cumsum([0, *sizes])
-        return [
-            self._frame(
-                atoms, b, slice(rows[b], rows[b + 1]), evaluation, correction, forces, stress, spread, foundation_forces
+        predictions, start = [], 0
+        for b, (atoms, size) in enumerate(zip(frames, sizes, strict=True)):
+            mine = slice(start, start := start + size)
+            foundation_energy = float(evaluation.energy[b].detach())
+            energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
+            stressed = _has_stress(evaluation, b)
+            prediction = Prediction(
+                energy=energy,
+                forces=_array(forces[mine]),
+                stress=_voigt(stress[b]) if stressed else None,
+                latent_distance=_cut(correction.distance, mine),
+                energy_uncertainty=float(correction.deviations[:, b].double().std(correction=1)),
+                energy_ensemble=energy + _array(correction.deviations[:, b]),
+                forces_uncertainty=_cut(spread.forces_std, mine),
+                forces_ensemble=_cut(spread.forces, (slice(None), mine)),
+                stress_uncertainty=_voigt(spread.stress_std[b]) if stressed and spread.stress_std is not None else None,
+                stress_ensemble=_voigt(spread.stress[:, b]) if stressed and spread.stress is not None else None,
+                features=_array(evaluation.features[mine]),
+                foundation_energy=foundation_energy,
+                foundation_forces=_cut(foundation_forces, mine),
             )
-            for b, atoms in enumerate(frames)
-        ]
-
-    def _frame(
-        self,
-        atoms: Atoms,
-        b: int,
-        mine: slice,
-        evaluation: Evaluation,
-        correction: Correction,
-        forces: Tensor,
-        stress: Tensor,
-        spread: Spread,
-        foundation_forces: Tensor | None,
-    ) -> Prediction:
-        """Extract frame b from the batch; energies are summed in float64, since shifts reach 1e5 eV."""
-        foundation_energy = float(evaluation.energy[b].detach())
-        energy = foundation_energy + float(correction.mean[b].detach()) + self.shifts.total_eV(atoms.numbers)
-        ensemble = energy + _array(correction.deviations[:, b])
-        stressed = _has_stress(evaluation, b)
-        return Prediction(
-            energy=energy,
-            forces=_array(forces[mine]),
-            stress=_voigt(stress[b]) if stressed else None,
-            latent_distance=None if correction.distance is None else _array(correction.distance[mine]),
-            energy_uncertainty=float(correction.deviations[:, b].double().std(correction=1)),
-            energy_ensemble=ensemble,
-            forces_uncertainty=_cut(spread.forces_std, mine),
-            forces_ensemble=_cut(spread.forces, (slice(None), mine)),
-            stress_uncertainty=_voigt(spread.stress_std[b]) if stressed and spread.stress_std is not None else None,
-            stress_ensemble=_voigt(spread.stress[:, b]) if stressed and spread.stress is not None else None,
-            features=_array(evaluation.features[mine]),
-            foundation_energy=foundation_energy,
-            foundation_forces=_cut(foundation_forces, mine),
-        )
+            predictions.append(prediction)
+        return predictions
 
 
 class HeldPrediction:
     """One frame's prediction with its graph: the mean is computed at once, the spread on request.
 
     The mean is bitwise equal to that of ``predict``. The object keeps the memory of one evaluation while it exists.
-
-    Args:
-        potential: the committee.
-        atoms: the frame.
-        evaluation: the evaluation of this frame alone.
-
-    Attributes:
-        prediction: the prediction without force and stress spreads.
     """
 
     def __init__(self, potential: CommitteePotential, atoms: Atoms, evaluation: Evaluation) -> None:

@@ -74,12 +74,8 @@ def predict_each(
 ) -> list[Prediction | RefusedFrameError]:
     """Predict frames together; if one is refused, predict the others again without it.
 
-    Args:
-        predict: predicts all given frames, or raises for one of them.
-        frames: structures; they are not modified.
-
-    Returns:
-        For each frame its prediction, or the error that explains why there is none.
+    Returns for each frame its prediction, or the error that explains why there is none. ``predict`` predicts all given
+    frames, or raises for one of them.
 
     Raises:
         RefusedFrameError: an error that does not concern a single frame.

@@ -24,10 +24,6 @@ _FLATTEST_CELL = 1e-6  # volume over the product of the lattice vectors' lengths
 def check_structures(frames: Sequence[Atoms], elements: Set[int]) -> None:
     """Raise if a frame is invalid or holds an element that the foundation does not cover.
 
-    Args:
-        frames: B frames.
-        elements: atomic numbers that the foundation was trained on.
-
     Raises:
         StructureError: no frames, a frame without atoms, NaN or infinite positions or cell, periodic directions
             whose lattice vectors span nothing, or atoms closer than ``MIN_DISTANCE_A``.

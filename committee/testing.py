@@ -69,9 +69,7 @@ def check_backbone(
 def example_frames(elements: Set[int]) -> list[Atoms]:
     """Return a distorted molecule, a distorted sheared crystal and a one-atom crystal of given elements.
 
-    Args:
-        elements: atomic numbers to build from; carbon, hydrogen, oxygen, sodium, chlorine and aluminium if
-            available, otherwise others in their place.
+    Carbon, hydrogen, oxygen, sodium, chlorine and aluminium are used if available, otherwise others in their place.
     """
     rng = np.random.default_rng(7)
     crystal = bulk("NaCl", "rocksalt", a=5.5)

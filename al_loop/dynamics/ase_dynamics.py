@@ -17,15 +17,8 @@ from al_loop.frames.constraints.policy import check_followed, motion_of
 class ReplicaDynamics(MolecularDynamics):
     """Molecular dynamics of one structure with the campaign's propagators, constraints included.
 
-    Args:
-        atoms: with its calculator; moved in place. Velocities are drawn if it has none. Its constraints become those of
-            ``policy.followed``.
-        settings: ensemble, first temperature, time step, thermostats, barostat.
-        seed: of the dynamics' own generator.
-
-    Attributes:
-        temperature_K: of the thermostat, or of the initial velocities.
-        conserves_energy: no thermostat acts.
+    ``atoms`` are moved in place with their calculator, and their constraints become those of ``policy.followed``.
+    Velocities are drawn if there are none.
 
     Raises:
         InputError: the ensemble is a relaxation, or npt for a structure that is not periodic in three directions, or

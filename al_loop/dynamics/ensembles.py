@@ -17,15 +17,7 @@ from al_loop.dynamics.verlet import BussiReplica, VerletReplica
 def make_replica(
     ensemble: Ensemble, atoms: Atoms, temperature_K: float, settings: ExploreSettings, rng: np.random.Generator
 ) -> Replica:
-    """Return the propagator of an ensemble.
-
-    Args:
-        ensemble: of the trajectory.
-        atoms: moved in place.
-        temperature_K: at the start.
-        settings: time step, thermostats, barostat, pressure.
-        rng: the trajectory's own generator.
-    """
+    """Return the propagator of an ensemble."""
     step_fs, friction = settings.timestep_fs, settings.friction_per_ps
     makers: dict[Ensemble, Callable[[], Replica]] = {
         "nve": lambda: VerletReplica(atoms, temperature_K, step_fs, rng),

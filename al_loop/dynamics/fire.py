@@ -16,10 +16,7 @@ from al_loop.frames.constraints.policy import Motion
 class RelaxingReplica(Replica):
     """ASE's FIRE with the forces of the lockstep evaluation; the cell relaxes through ``FrechetCellFilter``.
 
-    Args:
-        atoms: the structure; moved in place, at rest.
-        rng: the replica's own generator, not used.
-        pressure_GPa: pressure at which the cell relaxes; None keeps the cell.
+    The structure starts at rest; without ``pressure_GPa`` the cell is kept.
     """
 
     def __init__(self, atoms: Atoms, rng: np.random.Generator, pressure_GPa: float | None = None) -> None:

@@ -12,13 +12,6 @@ class LangevinReplica(Replica):
 
     E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), equation 23. With the same generator
     and forces it gives ASE's trajectory.
-
-    Args:
-        atoms: the structure; moved in place. Velocities are drawn at ``temperature_K`` if it has none.
-        temperature_K: of the thermostat.
-        timestep_fs: time step.
-        friction_per_ps: friction.
-        rng: the replica's own generator.
     """
 
     memory = ("_velocities", "_random_velocity")

@@ -15,18 +15,10 @@ FASTEST = 0.5  # maximum of the logarithm of a cell's growth in half a step, so 
 class NPTReplica(Replica):
     """Langevin dynamics of atoms and volume, as ``ase.md.langevinbaoab.LangevinBAOAB(hydrostatic=True)``.
 
-    D. Quigley and M. Probert, J. Chem. Phys. 120, 11432 (2004), propagated in the order BAOAB of B. Leimkuhler and
-    C. Matthews, J. Chem. Phys. 138, 174102 (2013). It samples the volume fluctuations of this ensemble, unlike
-    Berendsen's barostat.
-
-    Args:
-        atoms: periodic in three directions; moved in place. Velocities are drawn if it has none.
-        temperature_K: of the thermostats of atoms and cell.
-        pressure_GPa: hydrostatic, with the kinetic part.
-        timestep_fs: time step.
-        friction_per_ps: of the atoms.
-        barostat_fs: relaxation time of the volume, which also sets the cell's mass.
-        rng: the replica's own generator.
+    D. Quigley and M. Probert, J. Chem. Phys. 120, 11432 (2004), propagated in the order BAOAB of B. Leimkuhler and C.
+    Matthews, J. Chem. Phys. 138, 174102 (2013). It samples the volume fluctuations of this ensemble, unlike Berendsen's
+    barostat. ``barostat_fs`` is the relaxation time of the volume, which also sets the cell's mass; the pressure has a
+    kinetic part.
     """
 
     memory = ("_cell_momentum", "_cell_force")

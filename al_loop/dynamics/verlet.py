@@ -9,14 +9,7 @@ from al_loop.frames.constraints.policy import degrees_of_freedom
 
 
 class VerletReplica(Replica):
-    """Velocity Verlet, as ``ase.md.verlet.VelocityVerlet``: the total energy is conserved.
-
-    Args:
-        atoms: the structure; moved in place. Velocities are drawn at ``temperature_K`` if it has none.
-        temperature_K: of the initial velocities.
-        timestep_fs: time step.
-        rng: draws the initial velocities.
-    """
+    """Velocity Verlet, as ``ase.md.verlet.VelocityVerlet``: the total energy is conserved."""
 
     def __init__(self, atoms: Atoms, temperature_K: float, timestep_fs: float, rng: np.random.Generator) -> None:
         super().__init__(atoms, temperature_K, rng)
@@ -44,13 +37,6 @@ class BussiReplica(VerletReplica):
 
     G. Bussi, D. Donadio and M. Parrinello, J. Chem. Phys. 126, 014101 (2007), equation A7. It disturbs the dynamics
     least of all thermostats here, but acts on the total kinetic energy only: unsuitable for a gas of few molecules.
-
-    Args:
-        atoms: as for ``VerletReplica``.
-        temperature_K: of the thermostat.
-        timestep_fs: time step.
-        relaxation_fs: time in which the kinetic energy relaxes to the thermostat's.
-        rng: the replica's own generator.
     """
 
     def __init__(

@@ -18,13 +18,8 @@ def achievable_tolerance(
     """Smallest tolerance that calibration frames can guarantee, eV/Å; None if they can guarantee none.
 
     With enough frames for a proof it is the smallest proven tolerance, with fewer the smallest at which any frame is
-    trusted. Only the frames' own largest errors are tried, since nothing changes in between.
-
-    Args:
-        errors: per frame, (n,) norm of the force error on each atom, eV/Å.
-        sigmas: per frame, (n,) norm of the three standard deviations of each atom's force, eV/Å.
-        latent: per frame, (n,) latent distance.
-        confidence: how often the tolerance must hold for trusted frames.
+    trusted. Only the frames' own largest errors are tried, since nothing changes in between. Arguments are as for
+    ``Calibration.fit``.
     """
     if len(errors) < frames_needed(confidence):
         return None
@@ -39,12 +34,7 @@ def achievable_tolerance(
 
 
 def out_of_reach(calibration: Calibration, reachable_eV_per_A: float | None) -> str | None:
-    """Return a message that the tolerance is out of reach, with the smallest that is not; None if it is in reach.
-
-    Args:
-        calibration: at the configured tolerance.
-        reachable_eV_per_A: ``achievable_tolerance`` of the same frames.
-    """
+    """Return a message that the tolerance is out of reach, with the smallest that is not; None if it is in reach."""
     if calibration.quantile is None or calibration.promise_proven:
         return None
     if calibration.trusted > 0 and calibration.frames < frames_to_prove(calibration.confidence):

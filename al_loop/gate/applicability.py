@@ -15,11 +15,7 @@ from dft_interfaces.bounds import structure_excess
 def check_suitable(potential: CommitteePotential, atoms: Atoms, who: str, *, any_periodicity: bool) -> None:
     """Refuse a structure that the model was not made for.
 
-    Args:
-        potential: the committee.
-        atoms: the first frame.
-        who: name of the structure in messages, for example ``structure.xyz``.
-        any_periodicity: accept any number of periodic directions.
+    ``who`` is the name of the structure in messages.
 
     Raises:
         InputError: elements that the foundation lacks, numbers beyond ``dft_interfaces.bounds``, a periodicity that was

@@ -15,11 +15,7 @@ FLUCTUATION = 0.1  # of kT per atom: five times the total energy fluctuation mea
 class EnergyWatch:
     """Compares the energies of one trajectory with its first one.
 
-    Args:
-        settings: limits.
-        conserved: the total energy must be conserved (NVE).
-        timestep_fs: time between two energies.
-        moving_atoms: number of atoms that share the kinetic energy.
+    The total energy is checked only if it must be ``conserved`` (NVE). ``moving_atoms`` share the kinetic energy.
     """
 
     def __init__(self, settings: PhysicsSettings, *, conserved: bool, timestep_fs: float, moving_atoms: int) -> None:
@@ -51,10 +47,7 @@ class EnergyWatch:
     def complaint(self, atoms: Atoms, energy_eV: float, temperature_K: float) -> str | None:
         """Return what is wrong with the energy, or None.
 
-        Args:
-            atoms: the frame, with velocities of the same time.
-            energy_eV: its potential energy, without that of restraints (``Hookean``), which is added.
-            temperature_K: of the thermostat.
+        The frame has velocities of the same time. The energy of restraints (``Hookean``) is added to ``energy_eV``.
         """
         energy_eV += restraint_energy_eV(atoms)
         total = energy_eV + float(atoms.get_kinetic_energy())

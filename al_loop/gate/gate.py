@@ -19,9 +19,7 @@ _UNCALIBRATED = "uncalibrated: not enough labels yet"
 class Gate:
     """Evaluates physics first, then the combined uncertainty, then the latent distance to the calibration frames.
 
-    Attributes:
-        calibration: thresholds from labels that the fit has not seen; None before the first training, when
-            every frame is suspect because the model's errors are unknown.
+    There is no calibration before the first training: every frame is suspect, since the model's errors are unknown.
     """
 
     calibration: Calibration | None
@@ -29,10 +27,8 @@ class Gate:
     def evaluate(self, prediction: Prediction, physics: Verdict | None, *, screened: bool = False) -> "GatedPrediction":
         """Evaluate a frame.
 
-        Args:
-            prediction: of the frame.
-            physics: verdict of the physics check, None if it passed.
-            screened: a missing force uncertainty was found to be below the threshold by a screen.
+        ``physics`` is None if the physics check passed. If ``screened``, a screen found a missing force uncertainty to
+        be below the threshold.
         """
         sigma = _force_uncertainty(prediction)
         if sigma is None and screened:
@@ -46,11 +42,6 @@ class Gate:
         latent_distance: NDArray[np.float64] | None,
     ) -> dict[GateCheck, Verdict]:
         """The verdict of each check by itself, in the order of evaluation.
-
-        Args:
-            physics: verdict of the physics check, None if it passed.
-            force_uncertainty: (n,) norm of the force's standard deviation on each atom, eV/Å.
-            latent_distance: (n,) latent distance of each atom.
 
         Returns:
             Physics, force uncertainty (its verdict has the check ``uncalibrated`` while the errors are unknown) and

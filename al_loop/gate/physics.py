@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from al_loop.config import PhysicsSettings
 from al_loop.frames.constraints.policy import degrees_of_freedom, moving_atoms
-from al_loop.gate.bonding import Bonding
+from al_loop.gate.bonding import Bonding, FragmentWatch
 from al_loop.gate.energy import EnergyWatch
-from al_loop.gate.fragments import FragmentWatch
-from al_loop.gate.occupied_volume import occupied_volume_A3
 from al_loop.records import GateCheck, Verdict, VerdictKind
 from dft_interfaces.bounds import density_excess, length_excess
 
@@ -23,6 +23,8 @@ FAST_ATOM_KT = 40  # none of 10^9 atoms at temperature T has such a kinetic ener
 FAST_ATOM_EV = 5  # more than any reaction gives to a single atom
 COOLING_LAG = 0.99  # factor per check by which the highest temperature follows a cooling thermostat
 WORST_VOLUME_RATIO = 10.0  # of a cell: beyond this no DFT calculation is attempted
+BALL_REACH_A = 1.2  # beyond the covalent radius: neighbouring balls in a liquid or solid leave no gaps
+BALL_POINTS = 48  # in each ball
 
 
 class PhysicsCheck:
@@ -83,10 +85,7 @@ class PhysicsCheck:
     ) -> Verdict | None:
         """Return the verdict of the first check that a frame fails, or None.
 
-        Args:
-            atoms: the frame, with velocities if the temperature is to be checked.
-            forces: (n, 3) of the model, eV/Å.
-            energy_eV: potential energy of the model; without it the energy is not checked.
+        The temperature is checked only with velocities, the energy only if it is given.
         """
         broken = self._not_a_structure(atoms, forces, energy_eV)
         if broken is not None:
@@ -222,3 +221,34 @@ def not_computable(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
 
 def _unphysical(reason: str, atoms: tuple[int, ...] = ()) -> Verdict:
     return Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS, reason, atoms, stop=True)
+
+
+def occupied_volume_A3(atoms: Atoms) -> float:
+    """Volume of the union of balls of covalent radius + ``BALL_REACH_A`` around the atoms of one cell, Å³.
+
+    A point that c balls share counts 1 / c in each of them, and the points of a ball represent its volume. The result
+    is the cell's volume in dense matter and the sum of the balls in a gas, for any periodicity.
+    """
+    radii = covalent_radii[atoms.numbers] + BALL_REACH_A
+    first, second, offset = neighbor_list("ijD", atoms, radii)
+    reach = radii[second] ** 2
+    share = np.zeros(len(atoms))
+    for point in _UNIT_BALL:
+        distance = radii[first, None] * point - offset
+        inside = np.einsum("px,px->p", distance, distance) < reach
+        share += 1 / (1 + np.bincount(first[inside], minlength=len(atoms)))
+    return float(4 / 3 * np.pi * radii**3 @ share / BALL_POINTS)
+
+
+def _unit_ball() -> NDArray[np.float64]:
+    """Evenly spread points (BALL_POINTS, 3): a golden spiral with radii in an order that mixes the shells."""
+    number = np.arange(BALL_POINTS)
+    height = 1 - (2 * number + 1) / BALL_POINTS
+    angle = np.pi * (3 - np.sqrt(5)) * number
+    around = np.sqrt(1 - height**2)
+    sphere = np.stack([around * np.cos(angle), around * np.sin(angle), height], axis=1)
+    shells = (0.5 + number * 29 % BALL_POINTS) / BALL_POINTS
+    return np.asarray(sphere * shells[:, None] ** (1 / 3))
+
+
+_UNIT_BALL = _unit_ball()

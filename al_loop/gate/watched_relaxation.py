@@ -21,9 +21,7 @@ class BrokenStructureError(Exception):
 def movable_copy(start: Atoms, *, cell: bool) -> Atoms:
     """Return a copy with the constraints that a relaxation obeys.
 
-    Args:
-        start: the starting structure, with its constraints.
-        cell: the cell relaxes too.
+    The cell relaxes too if ``cell``.
 
     Raises:
         InputError: constraints that a relaxation cannot obey.
@@ -53,17 +51,7 @@ def run_watched(
     """Run an optimizer until the forces are small or the structure becomes unphysical.
 
     An unphysical but computable structure counts only at the end; one that is not computable ends the run at once.
-
-    Args:
-        optimizer: of ASE, which moves ``atoms`` or a filter of them.
-        atoms: with their calculator.
-        physics_check: checks them against their start.
-        force_tolerance_eV_per_A: the relaxation has converged below it, forces on the cell included.
-        steps: maximum number of steps.
-        judge_energy: whether a diverging energy counts as unphysical.
-
-    Returns:
-        Whether it converged.
+    Return whether it converged: all forces, those on the cell included, are below the tolerance.
 
     Raises:
         BrokenStructureError: two atoms collapsed, the volume exploded, numbers are not finite, ...

@@ -11,7 +11,7 @@ from al_loop.config import Config
 from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
 from al_loop.stages.evaluate.errors import Evaluation
-from al_loop.stages.evaluate.time_to_suspect import time_to_suspect
+from al_loop.stages.evaluate.stopping import time_to_suspect
 from al_loop.stages.label.quarantine import quarantined_as_dict
 from al_loop.stages.label.resources import label_cores
 from committee.uncertainty.calibration import Calibration

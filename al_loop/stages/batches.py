@@ -54,9 +54,7 @@ def batch_starts(config: Config, starts: Sequence[S], round_: int, batch: int) -
 class FinishedBatches:
     """Results of the finished batches of a round.
 
-    Args:
-        stages: results of the round's finished stages, by name.
-        before: only batches before this one; all by default.
+    Only those before batch ``before`` count; all by default.
     """
 
     def __init__(self, stages: Mapping[str, Mapping[str, Any]], before: int | None = None) -> None:

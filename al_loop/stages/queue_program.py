@@ -25,7 +25,7 @@ from al_loop.stages.queue_tasks import (
     start_from_dict,
 )
 from al_loop.stages.train.alignment import training_input
-from al_loop.stages.train.fit import fit_candidate
+from al_loop.stages.train.candidate import fit_candidate
 from al_loop.utils.progress import Advance
 from committee.backbones import load_backbone
 from committee.checkpoint import load, save

@@ -21,7 +21,6 @@ from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from committee.backbones.combined import forget, free_energy_eV, parts
 from committee.backbones.contract import Backbone, Evaluation
 from committee.backbones.named_objects import call, identity, resolve
 from committee.errors import FoundationError, FoundationEvaluationError
@@ -30,6 +29,37 @@ from committee.settings import CalculatorSettings
 from committee.structures import check_structures
 
 Array = NDArray[np.float64]
+
+
+def parts(calculator: Any) -> list[Any]:
+    """Return the parts of a sum of calculators, at any depth; the calculator itself if it is no sum."""
+    mixer = getattr(calculator, "mixer", None)
+    return [calculator] if mixer is None else [part for inner in mixer.calcs for part in parts(inner)]
+
+
+def forget(calculator: Any) -> None:
+    """Clear the results of a sum's parts: they do not detect a changed charge or spin in ``atoms.info``."""
+    mixer = getattr(calculator, "mixer", None)
+    for part in () if mixer is None else mixer.calcs:
+        part.atoms, part.results = None, {}
+        forget(part)
+
+
+def free_energy_eV(calculator: Any) -> float:
+    """Return the energy of the last calculation whose derivative the forces are.
+
+    ASE's sum has a free energy only if all parts have one; here the energy replaces it for the other parts.
+
+    Raises:
+        KeyError: a part has no energy.
+    """
+    mixer = getattr(calculator, "mixer", None)
+    if mixer is not None:
+        return float(
+            sum(weight * free_energy_eV(part) for weight, part in zip(mixer.weights, mixer.calcs, strict=True))
+        )
+    results = calculator.results
+    return float(results["free_energy"] if "free_energy" in results else results["energy"])
 
 
 @dataclass(frozen=True)
@@ -48,11 +78,6 @@ class CalculatorBackbone:
     calculator has none and for frames that are not periodic in three directions. The calculator evaluates the frames
     one by one, as copies without constraints, wrapped into their cells, each with ``all_changes``. The same applies to
     each part of a sum of calculators.
-
-    Args:
-        settings: the settings from the user's config.
-        calculator: the calculator that they describe.
-        features: the open foundation.
     """
 
     def __init__(self, settings: CalculatorSettings, calculator: Any, features: Backbone) -> None:
@@ -63,6 +88,7 @@ class CalculatorBackbone:
         self.feature_size = features.feature_size
         self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_keywords(settings.arguments)})"
         self.dtype = features.dtype
+        self.batch_invariant = getattr(features, "batch_invariant", False)
         self._settings = settings
         self._calculator = calculator
         self._features = features

@@ -20,11 +20,6 @@ def read_charge_spin(index: int, atoms: Atoms, task_name: str) -> tuple[int, int
     The molecular task depends on both, so a default would silently give wrong results. The others were trained
     without them (fairchem passes 0 and 0), so the charge and spin of a frame would be silently ignored.
 
-    Args:
-        index: index of the frame, for messages.
-        atoms: the frame.
-        task_name: fairchem's task.
-
     Raises:
         StructureError: missing or impossible for ``omol``; set for a task that ignores both.
     """

@@ -1,8 +1,10 @@
 """The contract of a foundation model, and the result of one evaluation."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ase import Atoms
@@ -96,3 +98,13 @@ class Backbone(Protocol):
     def to(self, dtype: torch.dtype) -> "Backbone":
         """Return the same model in another precision."""
         ...
+
+
+def fingerprint_weights(weights: Iterable[tuple[str, Tensor]], settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of weights in float32 and of the settings that change the prediction."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(weights, key=lambda item: item[0]):
+        stored = tensor.detach().cpu().float().contiguous()
+        digest.update(f"{name} {tuple(stored.shape)}".encode())
+        digest.update(stored.numpy().tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from committee.backbones.fingerprint import fingerprint_weights
+from committee.backbones.contract import fingerprint_weights
 from committee.errors import FoundationError
 from committee.foreign import is_file, reading
 from committee.settings import FairchemSettings
@@ -26,16 +26,9 @@ _IMPORT_REMEDY: Final = (
 class OpenCheckpoint:
     """The parts of an opened checkpoint that the adapter needs.
 
-    Attributes:
-        label: registered name or file name.
-        fingerprint: SHA-256 of weights, model config, tasks, task name and isolated-atom energies.
-        unit: fairchem's predict unit: frozen, on its device, without its own derivatives.
-        escn: the eSCN-MD backbone inside it.
-        energy_task: the task's energy, with normaliser and element references.
-        elements: elements of the task's element references, else all elements of the model's embedding.
-        lone_atoms: energies of isolated atoms by element and charge, where fairchem looks them up; None if there
-            are none or the model predicts them.
-        dtype: precision of the model.
+    ``unit`` is fairchem's predict unit, frozen and without its own derivatives, ``escn`` the eSCN-MD backbone in it.
+    ``elements`` are those of the task's references, else of the model's embedding; ``lone_atoms`` has energies of
+    isolated atoms by element and charge where fairchem looks them up.
     """
 
     label: str

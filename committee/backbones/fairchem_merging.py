@@ -15,12 +15,7 @@ _Mixture = tuple[tuple[int, ...], int, int]
 
 
 class MergedExperts:
-    """A mixture-of-experts model and its merged form for the latest composition, charge and spin.
-
-    Args:
-        unit: fairchem's predict unit, prepared for inference without merging.
-        dtype: precision of the model.
-    """
+    """A mixture-of-experts model and its merged form for the latest composition, charge and spin."""
 
     def __init__(self, unit: Any, dtype: torch.dtype) -> None:
         self._mixed: nn.Module = unit.model.module
@@ -32,9 +27,7 @@ class MergedExperts:
     def model_for(self, batch: Any, make_first: Callable[[], Any]) -> nn.Module:
         """Return the merged model if all frames mix the experts in the same way, else the mixture itself.
 
-        Args:
-            batch: fairchem's batch of all frames.
-            make_first: returns fairchem's batch of the first frame alone; called only if the experts are merged.
+        ``make_first`` returns fairchem's batch of the first frame alone; it is called only if the experts are merged.
         """
         mixture = _common_mixture(batch)
         if mixture is None:

@@ -13,13 +13,8 @@ from torch import Tensor
 class Leaves:
     """The variables with respect to which the foundation's energy and features are differentiated.
 
-    Attributes:
-        positions: (N, 3) leaf, Å.
-        strain: (B, 3, 3) leaf, zero.
-        atomic_numbers: (N,) int64.
-        frame_index: (N,) int64.
-        volumes: (B,) Å³; NaN unless periodic in three directions.
-        counts: number of atoms of each frame.
+    Positions (N, 3) in Å and strain (B, 3, 3), zero, are the leaves; atomic numbers and frame index are (N,), volumes
+    (B,) in Å³ are NaN unless the frame is periodic in three directions.
     """
 
     positions: Tensor

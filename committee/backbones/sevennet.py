@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.geometry import complete_cell
 from torch import Tensor, nn
 
 from committee.backbones.contract import Evaluation
 from committee.backbones.geometry import Leaves, attach_edges, make_leaves
-from committee.backbones.neighbours import enclose
 from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
 from committee.settings import SevenNetSettings
 from committee.structures import check_structures
+
+_FAR_A = 20.0
+_FLATTEST_CELL = 1e-3
 
 
 class SevenNetBackbone:
@@ -25,7 +28,10 @@ class SevenNetBackbone:
 
     Attributes:
         concurrent: several threads may evaluate at once, and faster so: calls share no state.
+        batch_invariant: the result for a frame has the same bits in every batch.
     """
+
+    batch_invariant = True
 
     def __init__(
         self,
@@ -124,3 +130,25 @@ def load_sevennet(settings: SevenNetSettings, dtype: torch.dtype = torch.float32
 
 def _of(model: nn.Module, attribute: str) -> Any:
     return getattr(model, attribute)
+
+
+def enclose(atoms: Atoms, cutoff: float) -> Atoms:
+    """Return a frame with the same neighbours whose neighbour search is cheap.
+
+    SevenNet's graph builder puts atoms into a box along the Cartesian axes that grows with their distance
+    from the origin: it runs out of memory for a molecule that drifted away, and fails for a slab whose
+    periodic vectors are not along the matching axes. Such frames get a periodic box with enough vacuum instead.
+    """
+    if atoms.pbc.all() or _is_easy(atoms):
+        return atoms
+    cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    coordinates = np.linalg.solve(cell.T, atoms.positions.T).T
+    spans = np.ptp(coordinates, axis=0) + 3.0 * cutoff  # rows that were completed are unit vectors
+    scale = np.where(atoms.pbc, 1.0, spans)
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=cell * scale[:, None], pbc=True)
+
+
+def _is_easy(atoms: Atoms) -> bool:
+    cell = np.where(atoms.pbc[:, None], atoms.cell.array, np.eye(3))
+    spanned = abs(np.linalg.det(cell)) / np.linalg.norm(cell, axis=1).prod()
+    return bool(np.abs(atoms.positions).max() < _FAR_A and spanned > _FLATTEST_CELL)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from committee.backbones.fingerprint import fingerprint_weights
+from committee.backbones.contract import fingerprint_weights
 from committee.errors import FoundationError
 from committee.foreign import is_file, reading
 from committee.settings import SevenNetSettings
@@ -22,12 +22,8 @@ _REMEDY = "expected a SevenNet checkpoint: a file written by SevenNet's training
 class OpenSevenNet:
     """The parts of an opened checkpoint that the adapter needs.
 
-    Attributes:
-        model: SevenNet's sequence of modules up to the atomic energies, in float32.
-        name: as in ``Backbone``.
-        fingerprint: SHA-256 of weights, functional form, elements and fidelity.
-        level_of_theory: as in ``Backbone``.
-        modality: index of the fidelity; None where there is only one.
+    ``model`` is SevenNet's sequence of modules up to the atomic energies, in float32; ``modality`` is None where there
+    is only one fidelity.
     """
 
     model: nn.Module

@@ -26,11 +26,7 @@ _RELATIVE = 1e-5  # of a finite difference
 class Precision:
     """Tolerances for a foundation's own energies and forces; its features are always float64.
 
-    Attributes:
-        energy_eV: tolerance of two energies of the same frame.
-        forces_eV_per_A: tolerance of two force components.
-        step: step of finite differences of the energy, Å or strain.
-        relative: relative error of a finite difference.
+    The ``step`` of finite differences is in Å or strain, ``relative`` is the relative error of one.
     """
 
     energy_eV: float

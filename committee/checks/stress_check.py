@@ -1,15 +1,12 @@
 """Comparison of labelled stress with the foundation's: unit, sign and order of components."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from ase.units import Bohr, GPa, Hartree, Ry
 from numpy.typing import NDArray
 
-from committee.checks.unit_mismatch import AGREEMENT, MIN_FRAMES, cosine, near_units
-
-Array = NDArray[np.float64]
+from committee.checks.compared_labels import AGREEMENT, MIN_FRAMES, Array, ComparedLabel, cosine, near_units
 
 STRESS_UNITS = {
     "kbar": 10 / GPa,
@@ -35,42 +32,23 @@ SMALLEST_STRESS_EV_PER_A3 = 1e-3  # root mean square of the foundation's variati
 SMALLEST_SHEAR_EV_PER_A3 = 1e-3  # root mean square of the foundation's, 0.16 GPa; below it the order is undetermined
 
 
-@dataclass(frozen=True)
-class ComparedStress:
-    """Labelled stress of one periodic frame and the foundation's.
-
-    Attributes:
-        label: (6,), expected in eV/Å³ and ASE's order.
-        foundation: (6,) eV/Å³.
-        volume_A3: volume of the cell.
-        system: name of the system, for example its formula.
-    """
-
-    label: Array
-    foundation: Array
-    volume_A3: float
-    system: str = ""
-
-
-def check_stress(frames: Sequence[ComparedStress]) -> str:
+def check_stress(labels: Sequence[ComparedLabel]) -> str:
     """Describe the error of labelled stress in one sentence; empty if none is identified.
 
-    Only the variation among the frames of a system is compared: a constant pressure is a difference of equilibrium
-    volumes, and correct.
-
-    Args:
-        frames: labelled frames of one engine.
+    Only the variation among the frames of a composition is compared: a constant pressure is a difference of equilibrium
+    volumes, and correct. The labels are of one engine; those without stress are left out.
     """
-    if len(frames) < MIN_FRAMES:
+    pairs = [(one.atoms, one.stress_pair) for one in labels]
+    known = [(atoms, pair) for atoms, pair in pairs if pair is not None]
+    if len(known) < MIN_FRAMES:
         return ""
-    label = np.array([frame.label for frame in frames])
-    foundation = np.array([frame.foundation for frame in frames])
-    volumes = np.array([frame.volume_A3 for frame in frames])
+    label, foundation = np.array([pair for _, pair in known]).transpose(1, 0, 2)
+    volumes = np.array([atoms.get_volume() for atoms, _ in known])
     order = _order(label, foundation)
     if order:
         label = label[:, ORDERS[order]]
     found = [f"the stress has its components in the order {order}, expected xx yy zz yz xz xy" if order else ""]
-    systems = np.unique([frame.system for frame in frames], return_inverse=True)[1]
+    systems = np.unique([atoms.get_chemical_formula() for atoms, _ in known], return_inverse=True)[1]
     variations = _without_outliers(_about_median(label, systems), _about_median(foundation, systems))
     found += [_sign_and_unit(*variations, volumes)]
     return "; ".join(filter(None, found))

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from committee.backbones.contract import Evaluation
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentMetric
-from committee.model.switching import switching_function
+from committee.model.latent import LatentMetric, switching_function
 from committee.settings import CommitteeSettings
 
 

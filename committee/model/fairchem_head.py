@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentDistance, LatentMetric
-from committee.model.switching import switching_function
+from committee.model.latent import LatentDistance, LatentMetric, switching_function
 from committee.settings import CommitteeSettings
 
 IMPORT_PATH = "committee.model.fairchem_head.CommitteeHead"

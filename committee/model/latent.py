@@ -1,4 +1,4 @@
-"""Distance of an atom's features from those of the training frames: 1 = typical of training frames."""
+"""Distance of an atom's features from those of the training frames, and the switching function of it."""
 
 from typing import Self
 
@@ -14,6 +14,20 @@ from committee.errors import TrainingDataError
 
 _MATRIX = 2  # dimensions
 UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond every fade
+
+
+def switching_function(distance: Tensor, start: float, end: float) -> Tensor:
+    """Return 1 up to ``start``, 0 from ``end``, and a twice continuously differentiable step in between.
+
+    f = 1 - 10 t³ + 15 t⁴ - 6 t⁵ with t = (d - start) / (end - start), the quintic smoothstep.
+
+    Args:
+        distance: latent distance, any shape, 1 = typical of training frames.
+        start: distance at which the correction starts to fall.
+        end: distance from which it is zero.
+    """
+    t = ((distance - start) / (end - start)).clamp(0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t**2)
 
 
 class LatentDistance(BaseEstimator):  # type: ignore[misc]

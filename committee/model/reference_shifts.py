@@ -73,12 +73,7 @@ class ReferenceShifts:
 
     @staticmethod
     def determined(atomic_numbers: Sequence[NDArray[np.integer]], composition: NDArray[np.integer]) -> bool:
-        """Whether energies of some compositions determine the sum of the shifts of another one.
-
-        Args:
-            atomic_numbers: atomic numbers of each of B frames with an energy.
-            composition: atomic numbers of the other frame, (n,).
-        """
+        """Whether energies of some compositions determine the sum of the shifts of another one."""
         if not atomic_numbers:
             return False
         elements = np.unique(np.concatenate([composition, *atomic_numbers]))

@@ -17,7 +17,6 @@ from committee.atomic_write import replacing
 from committee.backbones.contract import Backbone, Evaluation
 from committee.errors import CheckpointError, TrainingDataError
 from committee.foreign import reading
-from committee.model.random_directions import sketch_of
 from committee.names import CHARGE, SPIN
 from committee.settings import TrainingSettings
 
@@ -25,6 +24,25 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 ATOMS_AT_ONCE = 64
 
 _Number = TypeVar("_Number", bound=np.generic)
+
+
+def is_exact(n_atoms: int, settings: TrainingSettings) -> bool:
+    """Whether the tangents of a frame cover every coordinate, also if random directions would cost as much."""
+    return n_atoms <= settings.exact_up_to_atoms or settings.random_directions >= 3 * n_atoms
+
+
+def sketch_of(atoms: Atoms, structure: str, settings: TrainingSettings) -> NDArray[np.float32]:
+    """Draw Gaussian displacements (m, n, 3) of a frame; none, (0, n, 3), where tangents are exact.
+
+    For an error e of the forces and v ~ N(0, 1) the mean of (e·v)² is |e|²: a few directions give the squared loss
+    without bias, and no other loss. The directions depend only on the structure, so that a retraining uses the same.
+    """
+    n_atoms = len(atoms)
+    if is_exact(n_atoms, settings):
+        return np.zeros((0, n_atoms, 3), dtype=np.float32)
+    seed = int.from_bytes(hashlib.sha256(f"sketch {structure}".encode()).digest()[:8], "little")
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((settings.random_directions, n_atoms, 3)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,9 @@ def cached_tangents(
 ) -> list[Tangents]:
     """Read each frame's tangents from the cache; compute (in batches) and store missing ones.
 
-    A cached entry is used if it belongs to the same structure and has the directions that the settings require.
+    A cached entry is used if it belongs to the same structure and has the directions that the settings require. It does
+    not depend on which others are missing: only foundations that declare ``batch_invariant``, whose results for a frame
+    have the same bits in every batch, evaluate several frames together.
 
     Args:
         backbone: the frozen foundation.
@@ -90,7 +110,8 @@ def cached_tangents(
     ]
     missing = [i for i, entry in enumerate(found) if entry is None]
     done = len(frames) - len(missing)
-    for batch in _batches(missing, [atoms for _, atoms in frames]):
+    atoms_at_once = ATOMS_AT_ONCE if getattr(backbone, "batch_invariant", False) else 1
+    for batch in _batches(missing, [atoms for _, atoms in frames], atoms_at_once):
         batch_sketches = np.stack([sketches[i] for i in batch])
         computed = compute_tangents(backbone, [frames[i][1] for i in batch], batch_sketches)
         for i, entry in zip(batch, computed, strict=True):
@@ -108,11 +129,7 @@ def compute_tangents(
     """Evaluate B frames of n atoms and one periodicity together.
 
     Direction j displaces all frames at once; frames do not interact, so one product gives the tangents of all.
-
-    Args:
-        backbone: the frozen foundation.
-        frames: B structures.
-        sketches: (B, m, n, 3) displacements of each frame; without any (m = 0) every coordinate is displaced.
+    ``sketches`` (B, m, n, 3) are displacements of each frame; without any (m = 0) every coordinate is displaced.
     """
     n_frames, n_atoms = len(frames), len(frames[0])
     if sketches is None:
@@ -179,14 +196,14 @@ def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[
     return torch.cat([moves, no_moves]).reshape(-1, n_frames * n_atoms, 3), strains
 
 
-def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
+def _batches(indices: list[int], frames: list[Atoms], atoms_at_once: int) -> list[list[int]]:
     """Split into batches of bounded size with frames of one size (and number of directions) and periodicity."""
     kinds: dict[tuple[int, bool], list[int]] = {}
     for i in indices:
         kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
     batches = []
     for (n_atoms, _), members in kinds.items():
-        size = max(1, ATOMS_AT_ONCE // n_atoms)
+        size = max(1, atoms_at_once // n_atoms)
         batches += [members[start : start + size] for start in range(0, len(members), size)]
     return batches
 

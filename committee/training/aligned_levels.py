@@ -14,9 +14,8 @@ from committee.training.training_frame import TrainingFrame
 class AlignedLevels:
     """Frames that can train one committee.
 
-    Attributes:
-        frames: those of the main level unchanged; the others with energies on the foundation's zero.
-        shifts: level of theory -> its reference shifts against the foundation, for every level but the main one.
+    Frames of the main level are unchanged; the others, with ``shifts`` by level, have energies on the foundation's
+    zero.
     """
 
     frames: list[TrainingFrame]

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentMetric
-from committee.model.switching import switching_function
+from committee.model.latent import LatentMetric, switching_function
 from committee.model.tangents import Tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.losses import STRESS_SCALE, DirectionErrors, Errors

@@ -64,14 +64,8 @@ def fit_heads(
 ) -> None:
     """Fit in place, with a cosine schedule of the learning rate, then centre the heads.
 
-    Args:
-        heads: in float32.
-        data: the training set.
-        settings: epochs, rates and weights.
-        seed: random seed of the bootstrap weights.
-        score: score on held-out frames, lower is better: the best heads are kept, and the fit stops early.
-        state: file in which the fit is saved periodically and from which it resumes.
-        progress: called with (epochs done, epochs).
+    With a ``score`` on held-out frames, lower is better, the best heads are kept and the fit stops early. The fit is
+    saved to ``state`` periodically and resumes from it.
     """
     weights = bootstrap_weights(len(heads.centers), len(data.energies), torch.Generator().manual_seed(seed))
     optimizer = torch.optim.AdamW(heads.stack.parameters(), weight_decay=settings.weight_decay)

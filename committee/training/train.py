@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 from committee.backbones.contract import Backbone
 from committee.errors import TrainingDataError
 from committee.model.heads import ResidualHeads
-from committee.model.random_directions import is_exact
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import cached_tangents
+from committee.model.tangents import cached_tangents, is_exact
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.fitting import fit_heads
@@ -66,60 +65,35 @@ def train(
             frames too large for any but the squared loss.
         StructureError: a structure is invalid.
     """
-    with nullcontext(cache_folder) if cache_folder is not None else TemporaryDirectory(prefix="tangents-") as folder:
-        return _trained(
-            backbone,
-            frames,
-            committee or CommitteeSettings(),
-            training or TrainingSettings(),
-            Path(folder),
-            seed,
-            level_of_theory,
-            prior_shifts_eV,
-            warm_start,
-            progress,
-        )
-
-
-def _trained(
-    backbone: Backbone,
-    frames: Sequence[TrainingFrame],
-    committee: CommitteeSettings,
-    training: TrainingSettings,
-    cache_folder: Path,
-    seed: int,
-    level_of_theory: str | None,
-    prior_shifts_eV: Mapping[int, float] | None,
-    warm_start: CommitteePotential | None,
-    progress: Callable[[int, int], None] | None,
-) -> CommitteePotential:
+    committee, training = committee or CommitteeSettings(), training or TrainingSettings()
     check_frames(frames, backbone.elements)
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, level, warm_start)
-    state = StateFile(cache_folder, _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
     structures = [(frame.id, frame.atoms) for frame in frames]
-    labelled = TrainingSet(frames, cached_tangents(backbone, structures, cache_folder, training, progress))
     groups = [frame.independent_group for frame in frames]
-    fitted, held_out = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
-    # The held-out frames enter no part of the fit, including the latent distance and the scale of the inputs.
-    shifts, latent = fitted.shifts(training, prior_eV=prior_shifts_eV), fitted.latent()
-    data = fitted.dense(heads, shifts, latent, committee, training)
-    heads.standardise_by(data.features, data.rows, _settled(warm_start))
 
     def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
         periodic = sorted({int(frame.atoms.pbc.sum()) for frame in frames})
         provenance = Provenance(level, training_hash(frames), len(frames), tuple(periodic))
         return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
 
-    score = held_back_score(
-        held_out.comparable_with(fitted),
-        lambda part: part.dense(heads, shifts, latent, committee, training),
-        lambda heads: potential(heads, shifts),
-        training,
-    )
-    fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
-    state.remove()
+    with nullcontext(cache_folder) if cache_folder is not None else TemporaryDirectory(prefix="tangents-") as folder:
+        state = StateFile(Path(folder), _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
+        labelled = TrainingSet(frames, cached_tangents(backbone, structures, Path(folder), training, progress))
+        fitted, held_out = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
+        # The held-out frames enter no part of the fit, including the latent distance and the scale of the inputs.
+        shifts, latent = fitted.shifts(training, prior_eV=prior_shifts_eV), fitted.latent()
+        data = fitted.dense(heads, shifts, latent, committee, training)
+        heads.standardise_by(data.features, data.rows, _settled(warm_start))
+        score = held_back_score(
+            held_out.comparable_with(fitted),
+            lambda part: part.dense(heads, shifts, latent, committee, training),
+            lambda heads: potential(heads, shifts),
+            training,
+        )
+        fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
+        state.remove()
     corrections = labelled.corrections_eV(heads, latent, committee)
     return potential(heads, labelled.shifts(training, corrections, prior_shifts_eV))
 

@@ -73,10 +73,6 @@ def training_hash(frames: Sequence[TrainingFrame]) -> str:
 def check_frames(frames: Sequence[TrainingFrame], elements: Set[int]) -> None:
     """Validate a training set before anything is computed or written.
 
-    Args:
-        frames: labelled frames.
-        elements: atomic numbers that the foundation was trained on.
-
     Raises:
         TrainingDataError: no frames, ids that repeat or cannot name a file, a frame without any label, labels that are
             not finite or do not match their structure, labels of several levels of theory that were not aligned.

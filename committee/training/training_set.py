@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentDistance
+from committee.model.latent import LatentDistance, switching_function
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.switching import switching_function
 from committee.model.tangents import Tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.dense import DenseData, Target, dense_data
@@ -23,12 +22,7 @@ _WIDENINGS = tuple(2.0**k for k in range(9, -1, -1) for _ in range(5))  # a narr
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """B frames.
-
-    Attributes:
-        frames: the labels.
-        tangents: the foundation's evaluation of the same frames.
-    """
+    """B frames."""
 
     frames: Sequence[TrainingFrame]
     tangents: Sequence[Tangents]
@@ -42,9 +36,6 @@ class TrainingSet:
 
         An energy is comparable only where the fitted energies determine the reference shifts of its composition: the
         error of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
-
-        Args:
-            fitted: the frames that shifts and heads are fitted to.
         """
         compositions = [f.atoms.numbers for f in fitted.frames if np.isfinite(f.energy_eV) and not f.aligned]
         frames = [
@@ -64,12 +55,8 @@ class TrainingSet:
     ) -> ReferenceShifts:
         """Fit reference shifts to the main level's frames that have an energy; without any, return the prior.
 
-        With Huber's loss the fit of the shifts is robust against wrong energies too.
-
-        Args:
-            training: the loss.
-            corrections_eV: (B,) the heads' correction of each frame.
-            prior_eV: as for ``ReferenceShifts.fit``.
+        With Huber's loss the fit of the shifts is robust against wrong energies too. ``corrections_eV`` (B,) are the
+        heads' corrections.
         """
         chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV) and not frame.aligned]
         if not chosen:

@@ -45,9 +45,7 @@ class TrainingState:
 class StateFile:
     """One training's state in a safetensors file.
 
-    Args:
-        folder: the file's folder.
-        key: a hash of all inputs of the training; the state of another training is not used.
+    ``key`` is a hash of all inputs of the training; the state of another training is not used.
     """
 
     def __init__(self, folder: Path, key: str):

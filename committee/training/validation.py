@@ -22,15 +22,8 @@ _LOG = logging.getLogger(__name__)
 def split_by_group(groups: Sequence[str], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Split B frames into fitted and held-out ones without dividing a group.
 
-    Groups are drawn at random until they hold the requested fraction; the last group is never drawn.
-
-    Args:
-        groups: (B,) the group of each frame.
-        fraction: share of the frames to hold out; with 0, or a single group, none is held out.
-        seed: random seed of the draw.
-
-    Returns:
-        indices of the fitted frames and of the held-out frames.
+    Groups are drawn at random until they hold the requested fraction; the last group is never drawn. With a fraction of
+    0, or a single group, none is held out. Returns the indices of the fitted and of the held-out frames.
     """
     names = sorted(set(groups))
     if fraction > 0 and len(names) == 1:
@@ -53,13 +46,8 @@ def held_back_score(
 ) -> Score | None:
     """Return the loss of the committee's mean on held-out frames, with their full forces; None without such frames.
 
-    Exact tangents hold the full forces. Random directions do not: the potential itself predicts those frames.
-
-    Args:
-        held: the held-out frames with labels.
-        dense: makes the tensors of some of them.
-        potential: makes a potential from heads, which it may change.
-        settings: the loss.
+    Exact tangents hold the full forces. Random directions do not: the potential itself predicts those frames. ``dense``
+    makes the tensors of some frames, ``potential`` a potential from heads, which it may change.
     """
     if not held.frames:
         return None

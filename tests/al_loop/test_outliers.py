@@ -10,16 +10,16 @@ from ase.units import GPa
 
 from al_loop.config import OutlierSettings
 from al_loop.records import LabelledFrame, Role
-from al_loop.stages.train.compared_labels import ComparedLabel
+from al_loop.stages.train.compared_labels import compared_with
 from al_loop.stages.train.outliers import (
     MIN_LABELS,
     energy_deviations,
-    outliers,
     outliers_among,
     robust_residuals,
     stress_outliers,
 )
 from committee import CommitteePotential, SevenNetSettings, load_backbone
+from committee.checks.compared_labels import ComparedLabel
 from dft_interfaces.label import Label, LabelStatus
 
 SETTINGS = OutlierSettings()
@@ -50,20 +50,22 @@ def frame(number, energy_error_eV=0.0, force_factor=1.0):
 
 def test_sound_labels_pass_however_hot_and_whatever_the_code_counts_from(foundation):
     frames = [frame(number, -900.0 * sum(structure(number).numbers == 29)) for number in range(15)]
-    assert outliers(frames, foundation, SETTINGS) == {}
+    assert outliers_among(compared_with(foundation, frames), SETTINGS) == {}
 
 
 @pytest.mark.parametrize("error_eV", [-250.0, 12.0])
 def test_the_energy_of_another_system_is_found(foundation, error_eV):
     wrong = (3, 4, 5)
     frames = [frame(number, error_eV if number in wrong else 0.0) for number in range(15)]
-    found = outliers(frames, foundation, SETTINGS)
+    found = outliers_among(compared_with(foundation, frames), SETTINGS)
     assert set(found) == set(wrong)
     assert "the energy is" in found[3]
 
 
 def test_forces_of_another_kind_are_found(foundation):
-    found = outliers([frame(n, force_factor=1000 if n == 7 else 1) for n in range(15)], foundation, SETTINGS)
+    found = outliers_among(
+        compared_with(foundation, [frame(n, force_factor=1000 if n == 7 else 1) for n in range(15)]), SETTINGS
+    )
     assert set(found) == {7}
     assert "forces differ from the model's" in found[7]
 
@@ -143,7 +145,7 @@ def test_parts_of_labels_are_judged_among_whole_ones(crystals):
 
 def test_few_labels_are_not_judged(foundation):
     frames = [frame(number, 1e4 if number == 0 else 0.0) for number in range(MIN_LABELS - 1)]
-    assert outliers(frames, foundation, SETTINGS) == {}
+    assert outliers_among(compared_with(foundation, frames), SETTINGS) == {}
 
 
 def test_shifts_are_not_drawn_by_outliers():

@@ -12,8 +12,8 @@ from ase.calculators.emt import EMT
 
 from al_loop.records import Made
 from al_loop.stages.train.changed_engine import CheckedLabels, describe_change
-from al_loop.stages.train.compared_labels import ComparedLabel
 from al_loop.stages.train.unit_mismatch import unit_mismatches
+from committee.checks.compared_labels import ComparedLabel
 
 BEFORE, AFTER = 12, 6
 

@@ -11,9 +11,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tblite.ase import TBLite
 
 from committee.backbones import load_backbone
-from committee.checks.compared_forces import ComparedForces, two_atom_axis
+from committee.checks.compared_labels import ComparedLabel
 from committee.checks.force_check import ENERGY_UNITS, FORCE_UNITS, check_forces
-from committee.checks.stress_check import ORDERS, STRESS_UNITS, ComparedStress, check_stress
+from committee.checks.stress_check import ORDERS, STRESS_UNITS, check_stress
 from committee.settings import SevenNetSettings
 
 FRAMES = 6
@@ -46,7 +46,7 @@ def frames_of(atoms: Atoms, rattle_A: float) -> list[Atoms]:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> dict[str, tuple[list[ComparedForces], list[ComparedStress]]]:
+def labels() -> dict[str, list[ComparedLabel]]:
     """SevenNet-0 as the foundation, labels of another potential, by system."""
     backbone = load_backbone(SevenNetSettings(kind="sevennet", model="7net-0"))
     return {
@@ -56,37 +56,52 @@ def pairs() -> dict[str, tuple[list[ComparedForces], list[ComparedStress]]]:
 
 
 def compared(frames, backbone, calculator):
-    forces, stresses = [], []
+    found = []
     for frame in frames:
         evaluation = backbone.evaluate([frame])
-        known, stress = (part.detach().double().numpy() for part in evaluation.foundation())
+        forces, stress = (part.detach().double().numpy() for part in evaluation.foundation())
+        model = float(evaluation.energy[0].detach()), forces, full_3x3_to_voigt_6_stress(stress[0])
         frame.calc = calculator()
-        energies = frame.get_potential_energy(), float(evaluation.energy[0].detach())
-        forces.append(ComparedForces(frame.numbers, frame.get_forces(), known, *energies, two_atom_axis(frame)))
-        if frame.pbc.all():
-            voigt = full_3x3_to_voigt_6_stress(stress[0])
-            stresses.append(ComparedStress(frame.get_stress(), voigt, frame.get_volume()))
-    return forces, stresses
+        own_stress = frame.get_stress() if frame.pbc.all() else None
+        found.append(ComparedLabel(frame, frame.get_potential_energy(), frame.get_forces(), own_stress, *model))
+    return found
 
 
-def exchanged(pairs):
+def exchanged(labels):
     """The same two potentials with their roles exchanged: the foundation is now the inaccurate one."""
     return [
-        ComparedForces(p.atomic_numbers, p.foundation, p.label, p.foundation_energy_eV, p.label_energy_eV, p.axis)
-        for p in pairs
+        replace(
+            one,
+            energy_eV=one.model_energy_eV,
+            forces_eV_per_A=one.model_forces_eV_per_A,
+            model_energy_eV=one.energy_eV,
+            model_forces_eV_per_A=one.forces_eV_per_A,
+        )
+        for one in labels
     ]
 
 
+def with_forces(labels, change):
+    return [replace(one, forces_eV_per_A=change(one.forces_eV_per_A)) for one in labels]
+
+
+def with_stress(labels, change):
+    return [replace(one, stress_eV_per_A3=change(one.stress_eV_per_A3)) for one in labels]
+
+
+def with_energies(labels, factor):
+    return [replace(one, energy_eV=factor * one.energy_eV) for one in labels]
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_correct_labels_are_not_reported(pairs, name):
-    forces, stresses = pairs[name]
-    assert check_forces(forces).mismatch == ""
-    assert check_forces(exchanged(forces)).mismatch == ""
-    assert check_stress(stresses) == ""
+def test_correct_labels_are_not_reported(labels, name):
+    assert check_forces(labels[name]).mismatch == ""
+    assert check_forces(exchanged(labels[name])).mismatch == ""
+    assert check_stress(labels[name]) == ""
 
 
-def test_correlation_and_slope_of_a_good_and_a_bad_foundation(pairs):
-    good, bad = check_forces(pairs["copper"][0]), check_forces(pairs["methanol by EMT"][0])
+def test_correlation_and_slope_of_a_good_and_a_bad_foundation(labels):
+    good, bad = check_forces(labels["copper"]), check_forces(labels["methanol by EMT"])
     assert good.correlation > 0.95
     assert 0.6 < good.slope < 1.6
     assert bad.correlation < 0.75
@@ -95,77 +110,75 @@ def test_correlation_and_slope_of_a_good_and_a_bad_foundation(pairs):
 
 @pytest.mark.parametrize("unit", [name for name, factor in FORCE_UNITS.items() if not 0.2 < factor < 5])
 @pytest.mark.parametrize("name", ["methanol", "hot methanol", "benzene", "hot water", "copper", "CuAu"])
-def test_a_wrong_unit_is_named(pairs, name, unit):
-    wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
-    assert unit in check_forces(wrong).mismatch
+def test_a_wrong_unit_is_named(labels, name, unit):
+    assert unit in check_forces(with_forces(labels[name], lambda forces: forces * FORCE_UNITS[unit])).mismatch
 
 
 @pytest.mark.parametrize("unit", ["eV/bohr", "eV/Å converted as if from eV/bohr"])
 @pytest.mark.parametrize("name", ["methanol", "hot methanol"])
-def test_a_factor_that_a_foundation_could_have_is_decided_by_the_energies(pairs, name, unit):
-    wrong = [replace(pair, label=pair.label * FORCE_UNITS[unit]) for pair in pairs[name][0]]
+def test_a_factor_that_a_foundation_could_have_is_decided_by_the_energies(labels, name, unit):
+    wrong = with_forces(labels[name], lambda forces: forces * FORCE_UNITS[unit])
     assert unit in check_forces(wrong).mismatch
-    soft = [replace(pair, label_energy_eV=pair.label_energy_eV * FORCE_UNITS[unit]) for pair in wrong]
-    assert check_forces(soft).mismatch == ""
-    unknown = [replace(pair, label_energy_eV=np.nan) for pair in wrong]
-    assert check_forces(unknown).mismatch == ""
+    assert check_forces(with_energies(wrong, FORCE_UNITS[unit])).mismatch == ""  # a soft foundation
+    assert check_forces(with_energies(wrong, np.nan)).mismatch == ""
 
 
 @pytest.mark.parametrize("name", ["methanol", "benzene", "oxygen", "copper", "molten aluminium"])
-def test_a_wrong_sign_is_caught(pairs, name):
-    wrong = [replace(pair, label=-pair.label) for pair in pairs[name][0]]
+def test_a_wrong_sign_is_caught(labels, name):
+    wrong = with_forces(labels[name], np.negative)
     assert "wrong sign" in check_forces(wrong).mismatch
     assert "instead of" not in check_forces(wrong).mismatch
 
 
-def test_sign_and_unit_together_are_both_named(pairs):
-    wrong = [replace(pair, label=-pair.label * FORCE_UNITS["Hartree/bohr"]) for pair in pairs["benzene"][0]]
+def test_sign_and_unit_together_are_both_named(labels):
+    wrong = with_forces(labels["benzene"], lambda forces: -forces * FORCE_UNITS["Hartree/bohr"])
     assert "wrong sign" in check_forces(wrong).mismatch
     assert "Hartree/bohr" in check_forces(wrong).mismatch
 
 
-def shuffled(pairs, order):
-    return [ComparedForces(p.atomic_numbers[order], p.label[order], p.foundation[order]) for p in pairs]
+def in_mixed_order(labels):
+    """Methanol as H C H O H H, correct, and with the forces sorted by element symbol."""
+    order = np.array([2, 0, 4, 1, 3, 5])
+    mixed = [
+        replace(
+            one,
+            atoms=one.atoms[order],
+            forces_eV_per_A=one.forces_eV_per_A[order],
+            model_forces_eV_per_A=one.model_forces_eV_per_A[order],
+        )
+        for one in labels["methanol"]
+    ]
+    by_symbol = np.argsort(mixed[0].atoms.get_chemical_symbols(), kind="stable")
+    return mixed, with_forces(mixed, lambda forces: forces[by_symbol])
 
 
-def test_the_usual_order_is_named(pairs):
-    mixed = shuffled(pairs["methanol"][0], np.array([2, 0, 4, 1, 3, 5]))  # H C H O H H
-    by_symbol = np.argsort([{6: "C", 1: "H", 8: "O"}[z] for z in mixed[0].atomic_numbers], kind="stable")
-    wrong = [replace(pair, label=pair.label[by_symbol]) for pair in mixed]
+def test_the_usual_order_is_named(labels):
+    mixed, wrong = in_mixed_order(labels)
     assert check_forces(mixed).mismatch == ""
     assert "sorted by element symbol" in check_forces(wrong).mismatch
 
 
-def test_any_other_order_is_found_from_what_all_frames_share(pairs):
-    order = np.random.default_rng(3).permutation(12)
-    wrong = [replace(pair, label=pair.label[order]) for pair in pairs["benzene"][0]]
-    assert f"row 0 to atom {order[0]}" in check_forces(wrong).mismatch
+@pytest.mark.parametrize("name", ["benzene", "methanol", "copper"])
+def test_an_order_of_no_convention_is_noticed_in_one_and_in_every_frame(labels, name):
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(labels[name][0].atoms))
+    for change in (lambda forces: forces[order], rng.permutation):
+        found = check_forces(with_forces(labels[name], change)).mismatch
+        assert found == "the forces belong to other atoms: they follow no common convention"
+    noise = with_forces(labels[name], lambda forces: rng.normal(size=forces.shape))
+    assert check_forces(noise).mismatch == ""
 
 
-def test_forces_of_other_structures_are_no_order(pairs):
-    labels = [pair.label for pair in pairs["benzene"][0]]
-    others = labels[1:] + labels[:1]
-    wrong = [replace(pair, label=label) for pair, label in zip(pairs["benzene"][0], others, strict=True)]
-    found = check_forces(wrong)
+def test_forces_of_other_structures_are_no_order(labels):
+    others = iter(labels["benzene"][1:] + labels["benzene"][:1])
+    found = check_forces(with_forces(labels["benzene"], lambda _: next(others).forces_eV_per_A))
     assert found.mismatch == ""
     assert found.correlation < 0.5
     assert "directions disagree" in found.sentence("The labels")
 
 
-def test_an_order_that_differs_from_frame_to_frame_is_noticed(pairs):
-    rng = np.random.default_rng(0)
-    for name in ("benzene", "methanol", "copper"):
-        wrong = [replace(pair, label=rng.permutation(pair.label)) for pair in pairs[name][0]]
-        assert "their order differs from frame to frame" in check_forces(wrong).mismatch
-        noise = [replace(pair, label=rng.normal(size=pair.label.shape)) for pair in pairs[name][0]]
-        assert check_forces(noise).mismatch == ""
-
-
-def test_an_order_that_spoils_only_some_compositions_is_not_hidden_by_the_others(pairs):
-    mixed = shuffled(pairs["methanol"][0], np.array([2, 0, 4, 1, 3, 5]))
-    by_symbol = np.argsort([{6: "C", 1: "H", 8: "O"}[z] for z in mixed[0].atomic_numbers], kind="stable")
-    wrong = [replace(pair, label=pair.label[by_symbol]) for pair in mixed]
-    found = check_forces([*wrong, *pairs["copper"][0], *pairs["benzene"][0]])
+def test_an_order_that_spoils_only_some_compositions_is_not_hidden_by_the_others(labels):
+    found = check_forces([*in_mixed_order(labels)[1], *labels["copper"], *labels["benzene"]])
     assert found.correlation > 0.5
     assert found.mismatch.startswith("in CH4O, the forces belong to other atoms: they are sorted by element symbol")
 
@@ -180,95 +193,102 @@ def bonds(at_A: float, stiffness: float, lengths_A: np.ndarray) -> np.ndarray:
 def test_bonds_of_another_length_are_honest_and_a_sign_is_still_caught():
     lengths = 1.21 + np.random.default_rng(1).uniform(-0.005, 0.045, 12)  # between the two, most of them
     forces = zip(bonds(1.25, 70, lengths), bonds(1.21, 90, lengths), strict=True)
-    axis = np.array([1.2, 0, 0])
-    frames = [ComparedForces(np.array([8, 8]), label, known, axis=axis) for label, known in forces]
+    oxygen = Atoms("O2", [[0, 0, 0], [1.2, 0, 0]])
+    frames = [ComparedLabel(oxygen, np.nan, label, None, np.nan, known, None) for label, known in forces]
     found = check_forces(frames)
     assert found.mismatch == ""
     assert found.correlation > 0.95
-    wrong = check_forces([replace(frame, label=-frame.label) for frame in frames])
+    wrong = check_forces(with_forces(frames, np.negative))
     assert "wrong sign: they are energy gradients, or the two atoms are exchanged" in wrong.mismatch
-    turned_axes = check_forces([replace(frame, label=frame.label[:, [1, 2, 0]]) for frame in frames])
+    turned_axes = check_forces(with_forces(frames, lambda forces: forces[:, [1, 2, 0]]))
     assert turned_axes.mismatch == ""
     assert turned_axes.correlation == pytest.approx(0)
     assert check_forces(frames[:3]).frames == 0
 
 
-def test_forces_that_are_zero_are_named(pairs):
-    nothing = [replace(pair, label=0 * pair.label) for pair in pairs["copper"][0]]
+def test_forces_that_are_zero_are_named_and_absent_ones_are_not(labels):
+    nothing = with_forces(labels["copper"], np.zeros_like)
     assert check_forces(nothing).mismatch == "the forces are zero where the foundation's are not"
+    assert check_forces(with_forces(labels["copper"], lambda forces: np.nan * forces)).frames == 0
 
 
 @pytest.mark.parametrize("unit", ENERGY_UNITS)
 @pytest.mark.parametrize("name", ["methanol", "hot methanol"])
-def test_a_unit_of_energies_is_named_where_energies_and_forces_vary_alike(pairs, name, unit):
-    wrong = [replace(pair, label_energy_eV=pair.label_energy_eV * ENERGY_UNITS[unit]) for pair in pairs[name][0]]
+def test_a_unit_of_energies_is_named_where_energies_and_forces_vary_alike(labels, name, unit):
+    wrong = with_energies(labels[name], ENERGY_UNITS[unit])
     found = check_forces(wrong).mismatch
     assert found.startswith("the energies are in ")
     assert unit in found
     assert check_forces(wrong[:3]).mismatch == ""
 
 
-def test_the_only_frames_of_their_compositions_say_nothing_of_energies(pairs):
-    lone = [pairs[name][0][0] for name in ("benzene", "copper", "CuAu", "hot water")]
-    assert check_forces([*lone, *pairs["methanol"][0][:2]]).mismatch == ""
+def test_the_only_frames_of_their_compositions_say_nothing_of_energies(labels):
+    lone = [labels[name][0] for name in ("benzene", "copper", "CuAu", "hot water")]
+    assert check_forces([*lone, *labels["methanol"][:2]]).mismatch == ""
 
 
-def test_few_bad_labels_decide_nothing(pairs):
-    frames = pairs["copper"][0]
-    first, second, *rest = frames
-    spoilt = [replace(first, label=-50 * first.label), replace(second, label=0 * second.label), *rest]
+def test_few_bad_labels_decide_nothing(labels):
+    first, second, *rest = frames = labels["copper"]
+    spoilt = [*with_forces([first], lambda f: -50 * f), *with_forces([second], np.zeros_like), *rest]
     assert check_forces(spoilt).mismatch == ""
     assert check_forces(frames[:3]).mismatch == ""
-    assert check_forces([replace(pair, foundation=0 * pair.foundation) for pair in frames]).frames == 0
+    still = [replace(one, model_forces_eV_per_A=0 * one.model_forces_eV_per_A) for one in frames]
+    assert check_forces(still).frames == 0
 
 
 @pytest.mark.parametrize("unit", STRESS_UNITS)
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_stress_unit_and_sign_are_caught(pairs, unit, sign):
-    wrong = [replace(pair, label=sign * STRESS_UNITS[unit] * pair.label) for pair in pairs["copper"][1]]
+def test_a_stress_unit_and_sign_are_caught(labels, unit, sign):
+    wrong = with_stress(labels["copper"], lambda stress: sign * STRESS_UNITS[unit] * stress)
     assert unit in check_stress(wrong)
     assert ("wrong sign" in check_stress(wrong)) == (sign < 0)
 
 
-def test_a_virial_and_a_bare_wrong_sign_are_caught(pairs):
-    frames = pairs["copper"][1]
-    assert "virial" in check_stress([replace(p, label=-p.volume_A3 * p.label) for p in frames])
-    assert check_stress([replace(p, label=-p.label) for p in frames]).startswith("the stress has the wrong sign")
+def test_a_virial_and_a_bare_wrong_sign_are_caught(labels):
+    frames = labels["copper"]
+    virials = [replace(one, stress_eV_per_A3=-one.atoms.get_volume() * one.stress_eV_per_A3) for one in frames]
+    assert "virial" in check_stress(virials)
+    assert check_stress(with_stress(frames, np.negative)).startswith("the stress has the wrong sign")
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_of_components_is_named(pairs, order):
-    wrong = []
-    for pair in pairs["copper"][1]:
-        label = np.empty(6)
-        label[list(ORDERS[order])] = pair.label
-        wrong.append(replace(pair, label=label))
-    assert order in check_stress(wrong)
+def test_an_order_of_components_is_named(labels, order):
+    assert order in check_stress(with_stress(labels["copper"], lambda stress: stress[np.argsort(ORDERS[order])]))
 
 
-def test_a_factor_of_no_known_unit_is_noticed(pairs):
-    scaled = [replace(pair, label=1e5 * STRESS_UNITS["kbar"] * pair.label) for pair in pairs["copper"][1]]
+def test_a_factor_of_no_known_unit_is_noticed(labels):
+    scaled = with_stress(labels["copper"], lambda stress: 1e5 * STRESS_UNITS["kbar"] * stress)
     assert "e+08 times that of the foundation, expected in eV/Å³" in check_stress(scaled)
-    assert check_stress([replace(pair, label=3 * pair.label) for pair in pairs["copper"][1]]) == ""
+    assert check_stress(with_stress(labels["copper"], lambda stress: 3 * stress)) == ""
 
 
-def test_stress_that_is_zero_is_noticed_where_it_should_vary(pairs):
-    nothing = [replace(pair, label=0 * pair.label) for pair in pairs["copper"][1]]
+def test_stress_that_is_zero_is_noticed_where_it_should_vary(labels):
+    nothing = with_stress(labels["copper"], np.zeros_like)
     assert "the same in every frame" in check_stress(nothing)
-    assert check_stress([replace(pair, foundation=0 * pair.foundation) for pair in nothing]) == ""
+    assert check_stress([replace(one, model_stress_eV_per_A3=np.zeros(6)) for one in nothing]) == ""
 
 
-def test_one_frame_far_out_and_systems_of_one_frame_decide_nothing(pairs):
-    first, *rest = pairs["copper"][1]
-    hole = replace(first, label=-1000 * first.label, foundation=1000 * first.foundation)
+def as_other_system(label, symbol):
+    atoms = label.atoms.copy()
+    atoms.symbols[:] = symbol
+    return replace(label, atoms=atoms)
+
+
+def test_one_frame_far_out_and_systems_of_one_frame_decide_nothing(labels):
+    first, *rest = labels["copper"]
+    hole = replace(
+        first,
+        stress_eV_per_A3=-1000 * first.stress_eV_per_A3,
+        model_stress_eV_per_A3=1000 * first.model_stress_eV_per_A3,
+    )
     assert check_stress([hole, *rest]) == ""
-    lone = [replace(pair, system=f"alone {i}") for i, pair in enumerate(pairs["CuAu"][1] * 2)]
-    wrong = [replace(pair, label=-pair.label) for pair in [*pairs["copper"][1], *lone]]
-    assert "wrong sign" in check_stress(wrong)
+    symbols = ("Ag", "Al", "Au", "Ir", "Ni", "Pb", "Pd", "Pt", "Rh", "Li", "Na", "K")
+    lone = [as_other_system(one, symbol) for one, symbol in zip(labels["CuAu"] * 2, symbols, strict=True)]
+    assert "wrong sign" in check_stress(with_stress([*labels["copper"], *lone], np.negative))
 
 
-def test_an_even_pressure_is_honest(pairs):
+def test_an_even_pressure_is_honest(labels):
     pressure = np.array([1, 1, 1, 0, 0, 0]) * 0.2
-    squeezed = [replace(pair, label=pair.label - pressure, system="squeezed") for pair in pairs["copper"][1]]
+    squeezed = with_stress([as_other_system(one, "Ag") for one in labels["copper"]], lambda stress: stress - pressure)
     assert check_stress(squeezed) == ""
-    assert check_stress([*squeezed, *(replace(p, label=p.label + pressure) for p in pairs["copper"][1])]) == ""
+    assert check_stress([*squeezed, *with_stress(labels["copper"], lambda stress: stress + pressure)]) == ""

@@ -4,8 +4,7 @@ import torch
 from sklearn.base import clone
 
 from committee.errors import TrainingDataError
-from committee.model.latent import UNKNOWN_DISTANCE, LatentDistance
-from committee.model.switching import switching_function
+from committee.model.latent import UNKNOWN_DISTANCE, LatentDistance, switching_function
 
 
 def cloud(frames: int, seed: int, spread: float = 1.0):

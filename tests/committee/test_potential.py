@@ -8,7 +8,7 @@ from ase.build import make_supercell
 
 from committee.errors import FoundationEvaluationError
 from committee.model.correction import correct
-from committee.model.switching import switching_function
+from committee.model.latent import switching_function
 from committee.model.tangents import VOIGT
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings

@@ -5,8 +5,7 @@ import torch
 from committee.backbones import load_backbone
 from committee.errors import TrainingDataError
 from committee.model.heads import ResidualHeads
-from committee.model.random_directions import is_exact, sketch_of
-from committee.model.tangents import cached_tangents, compute_tangents, structure_hash
+from committee.model.tangents import cached_tangents, compute_tangents, is_exact, sketch_of, structure_hash
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, SevenNetSettings, TrainingSettings
 from committee.training.losses import member_losses

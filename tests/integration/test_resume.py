@@ -11,8 +11,7 @@ from al_loop import Campaign, load_config
 from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
 from committee.backbones import load_backbone
-from committee.checkpoint import load
-from committee.model.checkpoint_versions import sealed
+from committee.checkpoint import load, sealed
 
 pytestmark = pytest.mark.long
 

@@ -95,8 +95,7 @@ class Evaluation:
     def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
         """All data that the report plots, as named arrays.
 
-        Args:
-            calibration: of the served model, which combines spread and distance; without one only the spread is used.
+        The served model's calibration combines spread and distance; without one only the spread is used.
         """
         combined = self.max_force_uncertainty()
         if calibration is not None:
@@ -130,11 +129,7 @@ def evaluate_labels(
 ) -> Evaluation | None:
     """Evaluate a model on the labels of some roles; None if there are none.
 
-    Args:
-        labels: all labels so far.
-        model: a committee.
-        roles: of the evaluated frames.
-        untrained: the model was trained on no label, so that no composition's shifts are known.
+    An ``untrained`` model was trained on no label, so that no composition's shifts are known.
     """
     frames = sorted(labels.with_role(*roles), key=lambda frame: (frame.role, frame.system, frame.frame_id))
     trained = () if untrained else (frame.atoms.get_chemical_formula() for frame in labels.training)
@@ -142,12 +137,7 @@ def evaluate_labels(
 
 
 def calibration_of(evaluation: Evaluation | None, gate: GateSettings) -> Calibration | None:
-    """Calibrate a candidate's gate; None without frames, or if its forces are not finite.
-
-    Args:
-        evaluation: of the candidate on the calibration frames.
-        gate: tolerance, confidence and quantiles.
-    """
+    """Calibrate a candidate's gate; None without frames, or if its forces are not finite."""
     if evaluation is None or not np.isfinite(evaluation.forces_served).all():
         return None
     return Calibration.fit(
@@ -171,11 +161,6 @@ def evaluate(
     Energies are compared above the served model's reference shifts. The shifts of a composition that was never
     trained on cannot be known, so there both models are compared in relative energies: each model's mean
     deviation over the frames of that composition is removed.
-
-    Args:
-        frames: labelled frames, at least one, all converged.
-        served: the served model; its reference shifts put its foundation on DFT's zero.
-        trained_compositions: chemical formulas whose shifts are known.
     """
     predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
     sizes = np.array([len(frame.atoms) for frame in frames])

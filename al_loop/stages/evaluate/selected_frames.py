@@ -21,11 +21,6 @@ def selected_frame_arrays(
 
     A frame that the foundation refuses is left out.
 
-    Args:
-        visits: the selected frames, each once.
-        reasons: why each was selected, by frame id.
-        model: the committee that was served when they were selected.
-
     Returns:
         For f frames of N atoms in all: ``frame_id``, ``reason`` and ``said`` (the gate's verdict) as text (f,),
         ``natoms`` (f,), ``uncertainty`` (N,) force uncertainty of each atom in eV/Å, NaN where there is none, and

@@ -1,21 +1,17 @@
-"""Stop criteria of a campaign, evaluated on the reports of its rounds."""
+"""Stop criteria of a campaign, evaluated on the reports of its rounds, and how long its trajectories are trusted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from al_loop.config import Config, StopSettings
-from al_loop.records import RoundReport
+from al_loop.records import RoundReport, TimeToSuspect, VerdictKind
 
 STOPPED = "stopped early"  # kind of event
 
 
 def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[RoundReport]) -> str:
-    """The reason why the campaign ends after these rounds, in one sentence; empty if it continues.
-
-    Args:
-        settings: the criteria.
-        confidence: of the gate's error guarantee.
-        reports: of the first rounds, in order, at least one.
-    """
+    """The reason why the campaign ends after these rounds, in one sentence; empty if it continues."""
     spent = list(_spent(settings, reports))
     if spent:
         return "; ".join(spent)
@@ -26,12 +22,7 @@ def stop_reason(settings: StopSettings, confidence: float, reports: Sequence[Rou
 
 
 def stopped_early(config: Config, reports: Sequence[RoundReport]) -> str:
-    """The criterion of ``stop`` that ends a campaign with these finished rounds before its last one; empty if none.
-
-    Args:
-        config: the campaign.
-        reports: of its finished rounds, in order.
-    """
+    """The criterion of ``stop`` that ends a campaign with these finished rounds before its last one; empty if none."""
     if not reports or len(reports) >= config.rounds:
         return ""
     return stop_reason(config.stop, config.gate.confidence, reports)
@@ -88,3 +79,24 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
         f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames are within "
         f"the calibrated bound (stop.promise_proven)"
     )
+
+
+def time_to_suspect(visits: Iterable[tuple[str, int, VerdictKind]], timestep_fs: float) -> TimeToSuspect | None:
+    """Median over trajectories of the time until the first frame that is not trusted; None without trajectories.
+
+    A trajectory that was trusted to its end counts with its length, which its true time is at least. ``visits`` are
+    trajectory, MD step and verdict of each gated frame, in any order.
+    """
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for trajectory, step, kind in visits:
+        last[trajectory] = max(step, last.get(trajectory, 0))
+        if kind is not VerdictKind.TRUSTED:
+            first[trajectory] = min(step, first.get(trajectory, step))
+    if not last:
+        return None
+    times_ps = np.array([first.get(name, last[name]) for name in last]) * timestep_fs / 1000
+    never = [name for name in last if name not in first]
+    median_ps = float(np.median(times_ps))
+    open_end = any(last[name] * timestep_fs / 1000 <= median_ps for name in never)
+    return TimeToSuspect(median_ps, len(last), len(never), at_least=open_end)

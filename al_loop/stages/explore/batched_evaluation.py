@@ -24,10 +24,8 @@ class Batches:
     """Predicts the frames of each step.
 
     Where several threads may evaluate the foundation at once (``concurrent``), each takes whole batches with one torch
-    thread, since operations on small cells have too little work to share. A single batch uses torch's own threads.
-
-    Args:
-        potential: the model. As many threads are used as torch is set to.
+    thread, since operations on small cells have too little work to share. A single batch uses torch's own threads. As
+    many threads are used as torch is set to.
     """
 
     def __init__(self, potential: CommitteePotential) -> None:

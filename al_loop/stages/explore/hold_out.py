@@ -9,7 +9,7 @@ import numpy as np
 from al_loop.config import Config, SystemSettings
 from al_loop.errors import GuardStop
 from al_loop.records import GateCheck, Role, Visit
-from al_loop.stages.explore.dispatch import explore_anywhere
+from al_loop.stages.explore.run import explore_anywhere
 from al_loop.stages.explore.starts import make_starts
 from al_loop.structures.start import Start
 from al_loop.structures.systems import structure_count
@@ -32,11 +32,7 @@ def hold_out(
 ) -> list[Visit]:
     """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
 
-    Args:
-        config: the campaign.
-        potential: the untrained committee.
-        folder: where the trajectories are written; an interrupted run continues from there.
-        advance: called with 1 after each step of all trajectories.
+    An interrupted run continues from the trajectories in ``folder``.
 
     Raises:
         GuardStop: there is no usable frame to test or to calibrate with.

@@ -20,12 +20,6 @@ class Lockstep:
     result does not depend on the interruption. SevenNet's prediction for a frame does not depend on the rest of the
     batch; fairchem's does, in the last bits. With more threads, torch may add up sums in another order each time.
 
-    Args:
-        potential: the served model; its calibration defines the gate.
-        starts: of the trajectories.
-        settings: ensemble, steps, time step, interval between gated frames.
-        physics: limits of the physics check.
-
     Attributes:
         step: the step that is evaluated next; the start is step 0.
     """

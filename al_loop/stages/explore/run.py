@@ -1,7 +1,9 @@
-"""Exploration that writes its trajectories step by step, and continues from them after an interruption."""
+"""Exploration that writes its trajectories step by step, here or in a queue, and continues after an interruption."""
 
 import hashlib
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -13,9 +15,14 @@ from al_loop.records import VerdictKind, Visit
 from al_loop.stages.explore.checkpoint import Checkpoint, identity_of, load, save
 from al_loop.stages.explore.lockstep import Lockstep
 from al_loop.stages.explore.trajectory_io import append, cut, read_visits
+from al_loop.stages.queue_job import StageJob
+from al_loop.stages.queue_tasks import FOLDER, ExploreTask, TaskFile, start_as_dict, step_folder
 from al_loop.structures.start import Start
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.progress import Advance, show_nothing
+from committee.checkpoint import DESCRIPTION, check_content, content_hash
+from committee.checkpoint import save as save_model
+from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 
 logger = getLogger(__name__)
@@ -31,12 +38,7 @@ def trajectories(config: Config, round_: int, stage: str) -> Path:
 
 @dataclass(frozen=True)
 class StoredTrajectories:
-    """Finished trajectories on disk.
-
-    Attributes:
-        folder: of their files.
-        starts: of the trajectories.
-    """
+    """Finished trajectories on disk."""
 
     folder: Path
     starts: Sequence[Start]
@@ -63,10 +65,7 @@ class StoredTrajectories:
 def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
     """Check that a round has explored a frame that is not discarded.
 
-    Args:
-        round_: the round.
-        verdicts: check -> kind -> count, of all explored frames.
-        stored: its last trajectories.
+    ``verdicts`` maps checks to kinds to counts, of all explored frames.
 
     Raises:
         GuardStop: it has not.
@@ -94,15 +93,8 @@ def explore_stored(
     At each check the new frames are appended, then the state is replaced. The same call continues an interrupted run
     from its last state, removes frames that were appended later, and with one thread ends with the same bits. If frames
     do not match the checksum in the state, the trajectories are run again from their starts. Only the frames of one
-    step are held in memory.
-
-    Args:
-        folder: created if it is missing; files of a run with another model, start or setting are replaced.
-        potential: the served model; its calibration defines the gate.
-        starts: of the trajectories.
-        settings: steps, time step, interval between gated frames.
-        physics: limits of the physics check.
-        advance: called with the number of steps done, those of an interrupted run included.
+    step are held in memory. Files of a run with another model, start or setting are replaced. ``advance`` is called
+    with the number of steps done, those of an interrupted run included.
     """
     stored = StoredTrajectories(folder, starts)
     paths = stored.paths()
@@ -159,3 +151,53 @@ def _checked(path: Path, size: int, seal: str) -> "hashlib._Hash":
     if digest.hexdigest() != seal:
         raise InputError(f"{path} does not match its checksum; {again}")
     return digest
+
+
+def explore_anywhere(
+    config: Config,
+    folder: Path,
+    potential: CommitteePotential,
+    starts: Sequence[Start],
+    settings: ExploreSettings,
+    advance: Advance = show_nothing,
+) -> StoredTrajectories:
+    """Run trajectories as ``explore_stored`` does, in one job of a queue if ``explore.queue`` is set.
+
+    Raises:
+        CampaignError: the queue lost every job, or the exploration failed there.
+    """
+    if config.explore.queue is None:
+        return explore_stored(folder, potential, starts, settings, config.physics, advance)
+    task = ExploreTask(
+        threads=config.explore.queue.cores or config.threads,
+        foundation=config.foundation,
+        model=_kept(potential, config.folder),
+        trajectories=folder,
+        starts=[start_as_dict(start) for start in starts],
+        settings=settings,
+        physics=config.physics,
+    )
+    place = step_folder(config.folder, "explore", TaskFile(task=task).model_dump_json())
+    name = f"explore-{config.name}-{folder.parent.name}-{folder.name}"
+    StageJob(place, name, config.explore.queue, task.threads).wait(advance)
+    # Reads the trajectories; if a file was lost since, its steps are repeated in this process.
+    return explore_stored(folder, potential, starts, settings, config.physics)
+
+
+def _kept(potential: CommitteePotential, campaign_folder: Path) -> Path:
+    """Save the model for the job, in a folder named by its hash: the same model has the same folder."""
+    folder = campaign_folder / FOLDER
+    folder.mkdir(exist_ok=True, mode=0o700)
+    temporary = Path(tempfile.mkdtemp(prefix=".model-", dir=folder))
+    try:
+        save_model(potential, temporary / "new")
+        digest = hashlib.sha256((temporary / "new" / DESCRIPTION).read_bytes()).hexdigest()[:16]
+        place = folder / f"model-{digest}"
+        try:
+            check_content(place, content_hash(temporary / "new"))
+        except CheckpointError:  # missing or damaged
+            shutil.rmtree(place, ignore_errors=True)
+            (temporary / "new").rename(place)
+        return place
+    finally:
+        shutil.rmtree(temporary)

@@ -1,18 +1,25 @@
-"""Starts of trajectories: starting structures, repeated, varied, strained and displaced."""
+"""Starts of trajectories: structures, repeated, varied, strained and displaced, and frames before failures."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase import Atoms
 from ase.constraints import FixConstraint
 
-from al_loop.config import ExploreSettings, SystemSettings
+from al_loop.config import Config, ExploreSettings, SystemSettings
 from al_loop.config.system_settings import Ensemble
+from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import displaced
+from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.records import Role
 from al_loop.structures.start import Start
 from al_loop.structures.systems import LoadedStructure, built_variant, load_structures
+
+EXPLORE_SEED, FAILURE_SEED = 1, 7
+CONTINUED = "/continued"  # suffix of the name of a continued trajectory
+SAME_PLACE_A = 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,7 @@ def make_starts(
 ) -> list[Start]:
     """One start for every system, variant, strain, temperature and replica, each with its own random generator.
 
-    Args:
-        systems: the starting structures.
-        explore: ensemble, temperatures, replicas and displacement.
-        role: of the frames.
-        seed: entropy that is different for each campaign, round and role.
-        replicas: overrides ``explore.replicas``.
+    ``seed`` is different for each campaign, round and role; ``replicas`` overrides ``explore.replicas``.
     """
     return [
         _start(condition, role, (*seed, number), explore.rattle_A)
@@ -92,3 +94,54 @@ def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: f
     atoms = displaced(intact, generator.normal(0.0, rattle_A, intact.positions.shape))
     name, temperature_K = condition.name, condition.temperature_K
     return Start(condition.structure.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)
+
+
+def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapping[str, Atoms]]) -> list[Start]:
+    """The starts of a round's exploration; the result is reproducible.
+
+    ``sound_frames`` returns, for a former round, the last frame before each stopped trajectory ended, by trajectory.
+    """
+    seed = (config.seed, EXPLORE_SEED, round_)
+    starts = make_starts(config.systems, config.explore, Role.EXPLORE, seed)
+    count = round(config.explore.from_failures * len(starts))
+    if round_ == 0 or not count:
+        return starts
+    former = round_starts(config, round_ - 1, sound_frames)
+    sound = sound_frames(round_ - 1)
+    stopped = [index for index, start in enumerate(former) if start.trajectory in sound]
+    rng = np.random.default_rng([config.seed, FAILURE_SEED, round_])
+    for index in rng.permutation(stopped)[:count].tolist():
+        starts[index] = _continued(former[index], sound[former[index].trajectory], starts[index])
+    return starts
+
+
+def _continued(former: Start, frame: Atoms, planned: Start) -> Start:
+    """A start from a frame of a former trajectory, with that trajectory's reference and the planned one's seed.
+
+    The frame may have been stored first by another campaign, in another order of atoms and with other constraints. If
+    the structure has constraints or masses, the planned start is then used, rather than assign them to wrong atoms.
+    """
+    atoms = former.intact.copy()
+    if (frame.numbers == atoms.numbers).all() and _satisfies_constraints(former, frame):
+        atoms.set_cell(frame.cell)
+        atoms.positions = frame.positions
+        intact = former.intact
+    elif atoms.constraints or atoms.has("masses"):
+        return planned
+    else:
+        atoms = plain_atoms(frame)
+        atoms.set_constraint()
+        atoms.arrays.pop("masses", None)
+        intact = atoms
+    return replace(planned, trajectory=planned.trajectory + CONTINUED, atoms=atoms, intact=intact)
+
+
+def _satisfies_constraints(former: Start, frame: Atoms) -> bool:
+    """Whether a frame satisfies the start's constraints."""
+    if not former.atoms.constraints:
+        return True
+    way = frame.positions - former.atoms.positions
+    try:
+        return bool(np.allclose(displaced(former.atoms, way).positions, frame.positions, rtol=0, atol=SAME_PLACE_A))
+    except InputError:
+        return False

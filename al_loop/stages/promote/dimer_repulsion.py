@@ -56,10 +56,7 @@ class Curve:
 def repulsion(candidate: CommitteePotential, elements: Iterable[int], *, spin: bool = False) -> Criterion:
     """Check that every pair of elements repels at short range, or attracts no more than under the foundation.
 
-    Args:
-        candidate: the newly trained committee.
-        elements: atomic numbers that occur in the campaign.
-        spin: the foundation requires charge and spin multiplicity; the lowest multiplicity is used.
+    With ``spin`` the foundation requires charge and spin multiplicity; the lowest multiplicity is used.
     """
     pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
     groups = predict_groups(candidate, [dimers(a, b, spin=spin) for a, b in pairs], foundation=True)

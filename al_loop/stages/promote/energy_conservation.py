@@ -37,9 +37,7 @@ class EnergyConservation:
     def of(cls, energies: Array, timestep_fs: float) -> "EnergyConservation":
         """Measure drift and fluctuation of runs.
 
-        Args:
-            energies: (steps + 1, replicas) total energy per atom, eV; NaN from where a run broke.
-            timestep_fs: time step.
+        ``energies`` (steps + 1, replicas) are total energies per atom in eV, NaN from where a run broke.
         """
         if not np.isfinite(energies).all():
             return cls(np.inf, np.inf)
@@ -54,11 +52,7 @@ class EnergyConservation:
 class ConstantEnergyRun:
     """A short run at constant energy, with the foundation's total energies in it.
 
-    Attributes:
-        replicas: structures with velocities.
-        temperature_K: temperature of the initial velocities.
-        timestep_fs: time step, that of exploration.
-        foundation: (steps + 1, replicas) total energy per atom under the foundation, eV.
+    ``foundation`` (steps + 1, replicas) are total energies per atom in eV; the replicas have velocities.
     """
 
     replicas: tuple[Atoms, ...]
@@ -72,11 +66,6 @@ def conserves_energy(candidate: CommitteePotential, run: ConstantEnergyRun, max_
 
     A run of some dozens of steps does not distinguish a drift from the oscillation due to the time step: the limit of
     the drift is at least what the allowed fluctuation could cause, that of the fluctuation at least 0.01 kT.
-
-    Args:
-        candidate: the newly trained committee.
-        run: the run; the candidate starts as the foundation did.
-        max_ratio: allowed ratio.
     """
     before = EnergyConservation.of(run.foundation, run.timestep_fs)
     steps = len(run.foundation) - 1
@@ -115,12 +104,6 @@ def start_replicas(structures: Sequence[Atoms], temperature_K: float, rng: np.ra
 
 def total_energies(potential: CommitteePotential, replicas: Sequence[Atoms], timestep_fs: float, steps: int) -> Array:
     """Run velocity Verlet for all replicas in lockstep, with one batched evaluation per step.
-
-    Args:
-        potential: any committee.
-        replicas: structures with velocities; they are copied.
-        timestep_fs: time step.
-        steps: number of steps.
 
     Returns:
         (steps + 1, replicas) potential plus kinetic energy per atom, eV; NaN from the first step that failed.

@@ -11,9 +11,6 @@ def error_guarantee(calibration: Calibration | None) -> Criterion:
 
     While fewer frames are trusted than contain one exceeding frame on average (10 at 90 %), a single exceeding one does
     not contradict it: the rate is computed with that number of frames.
-
-    Args:
-        calibration: of the candidate, on frames that it was not trained on.
     """
     if calibration is None:
         return Criterion(NAME, False, None, None, "the candidate could not be calibrated")

@@ -91,14 +91,8 @@ def probe_frames(
     Constraints do not apply: the frames must be far from all labels, and nothing moves from them.
 
     Of ``DRAWS_PER_FRAME`` times as many draws, those far from the first labels are kept, the nearest of them first: at
-    the largest distances any correction has vanished and could not be measured.
-
-    Args:
-        structures: the campaign's starting structures.
-        count: number of frames.
-        candidate: the first trained committee, which gives latent distances from its labels.
-        far: smallest latent distance of a far frame.
-        rng: of the displacements.
+    the largest distances any correction has vanished and could not be measured. ``candidate`` is the first trained
+    committee; a frame is far from its labels above the latent distance ``far``.
     """
     draws = range(DRAWS_PER_FRAME * count)
     disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
@@ -123,13 +117,6 @@ def no_harm(
     here, where no label supports a correction. The foundation's error e is unknown there, and its share of the forces
     is assumed to be that on the labels. A correction δ that is uncorrelated with e changes the error to √(e² + δ²),
     which may exceed e by less than the share ``max_rise``.
-
-    Args:
-        candidate: the newly trained committee.
-        probe: frames with the foundation's own forces.
-        foundation: its error on labels.
-        max_rise: allowed relative rise.
-        far: latent distance from the candidate's labels.
     """
     if not np.isfinite(foundation.rmse):
         return Criterion(NAME, False, None, None, "there are no calibration labels to measure the foundation's error")

@@ -13,10 +13,7 @@ from al_loop.stages.promote.predictions import ForceErrors
 def held_back(errors: ForceErrors, frames: Sequence[LabelledFrame], max_ratio: float) -> Criterion:
     """Check that the force error on calibration frames, which neither model was trained on, does not rise.
 
-    Args:
-        errors: of both models on all frames.
-        frames: calibration frames.
-        max_ratio: allowed error of the candidate in units of the served model's.
+    ``max_ratio`` is in units of the served model's error.
     """
     name = "held-back labels"
     if not frames:
@@ -29,11 +26,6 @@ def newest(errors: ForceErrors, frames: Sequence[LabelledFrame], max_ratio: floa
 
     The candidate was trained on them, so this is necessary, not sufficient: a candidate that did not learn its newest
     training labels is broken. An equal error fails: nothing was learnt.
-
-    Args:
-        errors: of both models on all frames.
-        frames: labels made since the served model was trained.
-        max_ratio: allowed error of the candidate in units of the served model's.
     """
     name = "newest labels"
     if not frames:
@@ -53,12 +45,6 @@ def earlier(
     trained on more labels would seem to forget. So the rise is measured from the error that the served model would
     have on them as unseen frames, if that is larger: the foundation's error on them times the ratio of the served
     model's error to the foundation's on unseen frames.
-
-    Args:
-        errors: of both models on all frames.
-        frames: the sample.
-        unseen: calibration frames.
-        max_rise: allowed relative rise against the served model.
     """
     name, limit = "earlier labels", 1 + max_rise
     if not frames:

@@ -37,11 +37,7 @@ class FoundationDeviation:
     rms_force: float
 
     def expected(self, rms_force: float) -> float:
-        """Expected RMSE, eV/Å, for forces of another size: it grows with the forces and never shrinks.
-
-        Args:
-            rms_force: root mean square of the foundation's force components there, eV/Å.
-        """
+        """Expected RMSE, eV/Å, for forces of another size: it grows with the forces and never shrinks."""
         return self.rmse * max(1.0, rms_force / self.rms_force) if self.rms_force > 0 else self.rmse
 
 
@@ -55,13 +51,7 @@ class ForceErrors:
     def of(
         cls, candidate: CommitteePotential, served: CommitteePotential, frames: Iterable[LabelledFrame]
     ) -> "ForceErrors":
-        """Predict every frame once with both models; the candidate's predictions include the foundation's.
-
-        Args:
-            candidate: the newly trained committee.
-            served: the served model, on the same foundation.
-            frames: converged labels; a frame may occur more than once.
-        """
+        """Predict every frame once with both models; the candidate's predictions include the foundation's."""
         distinct = list({frame.frame_id: frame for frame in frames}.values())
         atoms = [frame.atoms for frame in distinct]
         new = candidate.predict(atoms, "energy", foundation=True)
@@ -101,10 +91,7 @@ def predict_groups(
 ) -> list[list[Prediction] | str]:
     """Predict groups of frames in one batch; a refused frame replaces its group's predictions by the reason.
 
-    Args:
-        potential: any committee.
-        groups: frames whose predictions are used together.
-        foundation: include the foundation's own forces.
+    The frames of a group are used together.
     """
     predictions = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
     return [_of_group([next(predictions) for _ in group]) for group in groups]

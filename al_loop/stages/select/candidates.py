@@ -22,10 +22,8 @@ def described_candidates(
 ) -> list[Candidate]:
     """Fill in missing descriptors of candidates; a frame that the foundation refuses stays without.
 
-    Args:
-        candidates: of the round.
-        structures: those without a descriptor (``without_descriptor``), by frame id.
-        potential: computes the features; the foundation is frozen, so that they are the same in all rounds.
+    ``structures`` are those without a descriptor, by frame id. The foundation is frozen, so that features are the same
+    in all rounds.
     """
     computed = _computed(structures, potential)
     return [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
@@ -34,13 +32,7 @@ def described_candidates(
 def known_frames(
     taken: Mapping[str, Atoms], stored: Mapping[str, Descriptor], potential: CommitteePotential
 ) -> list[LabelledDescriptor]:
-    """Labelled and requested frames with their descriptors; None where the foundation refuses a frame.
-
-    Args:
-        taken: structures by frame id.
-        stored: descriptors from the exploration, by frame id.
-        potential: as for ``described_candidates``.
-    """
+    """Labelled and requested frames with their descriptors; None where the foundation refuses a frame."""
     missing = {frame: atoms for frame, atoms in taken.items() if frame not in stored}
     descriptors = {**stored, **_computed(missing, potential)}
     return [

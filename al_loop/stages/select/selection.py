@@ -1,18 +1,59 @@
 """SELECT: choose the frames for DFT calculations within the round's budget."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from al_loop.config import SelectSettings
 from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Candidate, GateCheck, VerdictKind
-from al_loop.stages.select.budget import SelectionBudget
-from al_loop.stages.select.farthest_point import FarthestPoints
-from al_loop.stages.select.k_medoids import Representatives
+from al_loop.stages.select.samplers import FarthestPoints, Representatives
 from al_loop.structures.descriptors import Descriptor, stacked, standardised
 
 SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
+
+
+@dataclass(frozen=True)
+class SelectionBudget:
+    """Limits of one selection.
+
+    Attributes:
+        labels: maximum number of frames.
+        unphysical: maximum number of these that are unphysical but computable.
+        audit_of: number of labels that the audit's share refers to.
+        audited: the audit is drawn from these frames; None for all.
+    """
+
+    labels: int
+    unphysical: int
+    audit_of: float
+    audited: Collection[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        settings: SelectSettings,
+        budget: int,
+        spent: Mapping[str, int],
+        batch: int = 0,
+        batches: int = 1,
+        audited: Collection[str] | None = None,
+    ) -> Self:
+        """An equal share of a round's budget and quota, plus what earlier batches left of theirs.
+
+        ``spent`` maps reasons to labels that earlier batches requested; ``batch`` counts from 0.
+        """
+
+        def due(total: int) -> int:
+            return total * (batch + 1) // batches
+
+        return cls(
+            labels=max(0, due(budget) - sum(spent.values())),
+            unphysical=max(0, due(settings.unphysical_quota) - spent.get(UNPHYSICAL, 0)),
+            audit_of=budget / batches,
+            audited=audited,
+        )
 
 
 @dataclass(frozen=True)
@@ -55,14 +96,8 @@ def select(
 ) -> Selection:
     """Select frames for DFT: a random audit, a quota of unphysical frames, the rest by farthest-point sampling.
 
-    While no uncertainty is known, the rest are the most representative frames.
-
-    Args:
-        candidates: the round's gated frames; those without a descriptor can only be drawn for the audit.
-        known: frames that are labelled already; new ones keep away from them.
-        settings: budget, audit share, quota and near-duplicate distance.
-        rng: draws the audit.
-        selection_budget: part of the round's budget; all of it by default.
+    While no uncertainty is known, the rest are the most representative frames. Candidates without a descriptor can only
+    be drawn for the audit, which ``rng`` draws. New frames keep away from those in ``known``.
     """
     allowed = selection_budget or SelectionBudget.of(settings, settings.labels_per_round, {})
     ids = {frame.frame_id for frame in known}

@@ -1,6 +1,6 @@
 """The training set of a round, and the check of its labels against the foundation."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,20 +12,21 @@ from al_loop.errors import InputError
 from al_loop.files.labels.counts import LabelCounts
 from al_loop.records import LabelledFrame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
-from al_loop.stages.train.compared_labels import compared_label
-from al_loop.stages.train.foundation_predictions import FoundationPrediction, foundation_predictions
+from al_loop.stages.train.compared_labels import compared_with_foundation, compared_with_tangents
 from al_loop.stages.train.other_labels import read_other_labels
 from al_loop.stages.train.outliers import derivative_outliers
 from al_loop.stages.train.residuals import Residuals
 from committee.backbones.contract import Backbone
-from committee.checks.compared_forces import ComparedForces, two_atom_axis
+from committee.checks.compared_labels import ComparedLabel
 from committee.checks.force_check import check_forces
-from committee.checks.stress_check import ComparedStress, check_stress
+from committee.checks.stress_check import check_stress
 from committee.errors import TrainingDataError
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import Tangents, cached_tangents
+from committee.model.tangents import cached_tangents
 from committee.training.aligned_levels import align_levels
 from committee.training.train import TrainingFrame
+
+TANGENTS = "tangents"
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ class TrainingInput:
     def stop(self, align: AlignSettings, *, first: bool) -> str:
         """Message why training must not start and what to do, in one paragraph; empty if it may start.
 
-        Args:
-            align: the limits.
-            first: nothing was trained yet; only then the spread counts, since later frames are farther off.
+        The spread counts only if ``first``, while nothing was trained: later frames are farther off.
         """
         if self.mismatches and align.on_unit_mismatch != "warn":
             return (
@@ -80,12 +79,8 @@ def training_input(
 ) -> TrainingInput:
     """Assemble the training set and compare it with the foundation.
 
-    Args:
-        config: the campaign, with an absolute folder.
-        backbone: the foundation.
-        labelled: the engine's accepted labels, all of one level of theory.
-        progress: called with (done, total) while the foundation is evaluated.
-        compared_only: labels of the engine that are compared with the foundation and not trained on.
+    ``labelled`` are the engine's accepted labels, all of one level of theory; those in ``compared_only`` are compared
+    with the foundation and not trained on.
 
     Raises:
         InputError: a file of other labels that cannot be used.
@@ -93,33 +88,26 @@ def training_input(
     """
     own = [training_frame(frame) for frame in labelled]
     _require_one_level(own)
+    main = own[0].level_of_theory
     others = read_other_labels(config.align.other_labels, backbone)
-    frames = [*own, *others.frames]
-    folder = config.folder / "tangents"
-    seen = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, config.train, progress)
-    left_out = _outliers(frames[len(own) :], seen[len(own) :], config.label.outliers)
-    frames, seen = _without(left_out, frames, seen)
-    energies = [float(entry.energy) for entry in seen]
+    given = [*own, *others.frames]
+    folder = config.folder / TANGENTS
+    tangents = cached_tangents(backbone, [(f.id, f.atoms) for f in given], folder, config.train, progress)
+    compared = compared_with_tangents(given, tangents)
+    left_out = _outliers(others.frames, compared[len(own) :], config.label.outliers)
+    kept = [(frame, label) for frame, label in zip(given, compared, strict=True) if frame.id not in left_out]
+    frames, energies = [frame for frame, _ in kept], [label.model_energy_eV for _, label in kept]
     prior, unused_atoms = _atom_shifts(config, backbone)
-    aligned = align_levels(frames, energies, own[0].level_of_theory, others.prior_shifts_eV)
+    aligned = align_levels(frames, energies, main, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
-    found = [
-        residuals.summary,
-        residuals.shifts.warning and _remedy(residuals.shifts, prior),
-        unused_atoms,
-        *others.notes,
-    ]
+    remedy = residuals.shifts.warning and _remedy(residuals.shifts, prior)
+    found = [residuals.summary, remedy, unused_atoms, *others.notes]
     held_out = [training_frame(frame) for frame in compared_only]
-    predictions = foundation_predictions(backbone, [frame.atoms for frame in held_out])
+    kept += zip(held_out, compared_with_foundation(backbone, held_out), strict=True)
     mismatches = []
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
-        compared: list[tuple[TrainingFrame, Tangents | FoundationPrediction]] = [
-            *zip(frames, seen, strict=True),
-            *zip(held_out, predictions, strict=True),
-        ]
-        here = [(frame, entry) for frame, entry in compared if frame.level_of_theory == level]
-        who = "The labels" if level == own[0].level_of_theory else f"align.other_labels, {level}: the labels"
-        agreement, wrong = compare(who, here)
+        who = "The labels" if level == main else f"align.other_labels, {level}: the labels"
+        agreement, wrong = compare(who, [label for frame, label in kept if frame.level_of_theory == level])
         found.append(agreement)
         mismatches += wrong
     for level, shifts in aligned.shifts.items():
@@ -162,25 +150,16 @@ def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], 
         return {}, f"{error}. They were not used."
 
 
-def _outliers(frames: Sequence[TrainingFrame], seen: Sequence[Tangents], settings: OutlierSettings) -> dict[str, str]:
+def _outliers(
+    frames: Sequence[TrainingFrame], compared: Sequence[ComparedLabel], settings: OutlierSettings
+) -> dict[str, str]:
     """Frame id -> why forces or stress of another level's label are an outlier; wrong energies are a reason to stop."""
     found: dict[str, str] = {}
     for level in dict.fromkeys(frame.level_of_theory for frame in frames):
-        ids, compared = [], []
-        for frame, entry in zip(frames, seen, strict=True):
-            if frame.level_of_theory == level:
-                prediction = float(entry.energy), entry.forces.astype(np.float64), entry.stress.astype(np.float64)
-                compared.append(compared_label(frame, *prediction))
-                ids.append(frame.id)
-        found |= {ids[index]: reason for index, reason in derivative_outliers(compared, settings).items()}
+        here = [i for i, frame in enumerate(frames) if frame.level_of_theory == level]
+        reasons = derivative_outliers([compared[i] for i in here], settings)
+        found |= {frames[here[index]].id: reason for index, reason in reasons.items()}
     return found
-
-
-def _without(
-    left_out: Collection[str], frames: Sequence[TrainingFrame], seen: Sequence[Tangents]
-) -> tuple[list[TrainingFrame], list[Tangents]]:
-    kept = [(frame, entry) for frame, entry in zip(frames, seen, strict=True) if frame.id not in left_out]
-    return [frame for frame, _ in kept], [entry for _, entry in kept]
 
 
 def _require_one_level(own: Sequence[TrainingFrame]) -> None:
@@ -201,48 +180,18 @@ def _of_level(level: str, frames: Sequence[TrainingFrame], foundation_energies_e
     return replace(found, spread_eV_per_atom=spread)
 
 
-def label_slips(frames: Sequence[TrainingFrame], backbone: Backbone) -> list[str]:
+def label_mismatches(frames: Sequence[TrainingFrame], backbone: Backbone) -> list[str]:
     """One sentence for each wrong unit, sign or order that the comparison of labels with the foundation finds."""
-    predictions = foundation_predictions(backbone, [frame.atoms for frame in frames])
-    return compare("The labels", list(zip(frames, predictions, strict=True)))[1]
+    return compare("The labels", compared_with_foundation(backbone, frames))[1]
 
 
-def compare(who: str, here: Sequence[tuple[TrainingFrame, Tangents | FoundationPrediction]]) -> tuple[str, list[str]]:
-    """Compare labels with the foundation's predictions for their frames.
+def compare(who: str, labels: Sequence[ComparedLabel]) -> tuple[str, list[str]]:
+    """Compare labels of one level of theory with the foundation's predictions for their frames.
 
-    Args:
-        who: name of the labels in sentences, for example ``The labels``.
-        here: frames of one level of theory.
-
-    Returns:
-        One sentence on how they agree, and one for each mismatch.
+    Return one sentence on how they agree, and one for each mismatch; ``who`` is their subject, for example ``The
+    labels``.
     """
-    forces = check_forces(
-        [
-            ComparedForces(
-                frame.atoms.numbers,
-                frame.forces_eV_per_A,
-                seen.forces.astype(np.float64),
-                frame.energy_eV,
-                float(seen.energy),
-                two_atom_axis(frame.atoms),
-            )
-            for frame, seen in here
-            if frame.forces_eV_per_A is not None
-        ]
-    )
-    stress = check_stress(
-        [
-            ComparedStress(
-                frame.stress_eV_per_A3,
-                seen.stress.astype(np.float64),
-                float(seen.volume),
-                frame.atoms.get_chemical_formula(),
-            )
-            for frame, seen in here
-            if frame.stress_eV_per_A3 is not None and np.isfinite(seen.stress).all()
-        ]
-    )
+    forces, stress = check_forces(labels), check_stress(labels)
     mismatches = [f"{who} do not fit the foundation: {wrong}." for wrong in (forces.mismatch, stress) if wrong]
     return forces.sentence(who), mismatches
 

@@ -15,9 +15,7 @@ from committee.errors import CommitteeError, StructureError
 def isolated_atom_shifts(energies_eV: Mapping[str, float], backbone: Backbone) -> dict[int, float]:
     """Reference shift of each element from its single atom: the labels' energy minus the foundation's.
 
-    Args:
-        energies_eV: of the labelling code by symbol.
-        backbone: the foundation; it is evaluated for the atom in vacuum with the multiplicity of its ground state.
+    The foundation is evaluated for the atom in vacuum with the multiplicity of its ground state.
 
     Raises:
         InputError: the foundation has no energy for a single atom.

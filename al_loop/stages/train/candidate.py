@@ -1,34 +1,108 @@
-"""TRAIN: fit a candidate on all labels so far, unless they do not fit the foundation."""
+"""TRAIN: fit a candidate on all labels so far, here or in a job of a queue, unless they do not fit the foundation."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.records import LabelledFrame, LabelledSet, Role
-from al_loop.stages.train.alignment import training_input
-from al_loop.stages.train.dispatch import fitted_in_queue
-from al_loop.stages.train.fit import fit_candidate, incremental
-from al_loop.utils.progress import Progress
+from al_loop.stages.queue_job import StageJob
+from al_loop.stages.queue_tasks import MODEL, TaskFile, TrainTask, frame_as_dict, step_folder
+from al_loop.stages.train.alignment import TANGENTS, TrainingInput, training_input
+from al_loop.utils.progress import Advance, Progress, show_nothing
 from committee.backbones.contract import Backbone
+from committee.checkpoint import load
+from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
+from committee.training.train import train
 
+TRAIN_SEED = 6
 MIN_CHECK_FRAMES = 8  # labels that suffice to detect a wrong unit, sign or order of atoms
 HELD_OUT = (Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED)
+
+
+def fit_candidate(
+    config: Config, backbone: Backbone, given: TrainingInput, level: str, advance: Advance
+) -> CommitteePotential:
+    """Fit a committee; the result is reproducible."""
+    return train(
+        backbone,
+        given.frames,
+        committee=config.committee,
+        training=config.train,
+        cache_folder=config.folder / TANGENTS,
+        seed=config.seed + TRAIN_SEED,
+        level_of_theory=level,
+        prior_shifts_eV=given.prior_shifts_eV,
+        progress=incremental(advance),
+    )
+
+
+def incremental(advance: Advance) -> Callable[[int, int], None]:
+    """Turn a count, which starts again with each part of the work, into increments."""
+    last = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal last
+        advance(done - last if done > last else done)
+        last = done
+
+    return progress
+
+
+def fitted_in_queue(
+    config: Config,
+    backbone: Backbone,
+    level: str,
+    frames: Sequence[LabelledFrame],
+    compared_only: Sequence[LabelledFrame],
+    advance: Advance = show_nothing,
+    *,
+    first: bool,
+) -> CommitteePotential | None:
+    """Compare the labels with the foundation and fit a committee, as ``fit_candidate`` does, in a job of a queue.
+
+    Returns:
+        The committee without calibration; None if the labels do not fit the foundation, which the campaign's own
+        check then reports.
+
+    Raises:
+        CampaignError: the queue lost every job, or the labels cannot be trained on.
+    """
+    queue = config.train.queue
+    if queue is None:
+        raise ValueError("expected train.queue, received none")
+    task = TrainTask(
+        threads=queue.cores or config.threads,
+        config=config.model_copy(update={"store": type(config.store)()}),
+        level=level,
+        first=first,
+        frames=[frame_as_dict(frame) for frame in frames],
+        compared_only=[frame_as_dict(frame) for frame in compared_only],
+    )
+    text = TaskFile(task=task).model_dump_json()
+    name = f"train-{config.name}-{len(frames)}-labels"
+    for attempt in range(2):
+        place = step_folder(config.folder, "train", text)
+        done = StageJob(place, name, queue, task.threads).wait(advance)
+        if not done["trained"]:
+            return None
+        try:
+            return load(place / MODEL, backbone)
+        except CheckpointError:
+            if attempt:
+                raise
+            shutil.rmtree(place)  # lost or damaged: trained again
+    raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True)
 class TrainInputs:
     """Inputs of the training of a candidate.
 
-    Attributes:
-        config: the campaign, with an absolute folder.
-        backbone: the foundation.
-        level: description of the level of theory.
-        labels: all labels up to the round.
-        first: only the foundation is served so far.
-        round: the round that trains.
-        remarks: earlier findings about the inputs.
+    All labels up to the round; ``first`` while only the foundation is served, ``remarks`` are earlier findings about
+    the inputs.
     """
 
     config: Config
@@ -44,10 +118,7 @@ class TrainInputs:
 class Trained:
     """Result of the training.
 
-    Attributes:
-        candidate: without calibration; None if the labels do not fit the foundation.
-        findings: how labels and foundation agree, in sentences.
-        stop: message why nothing was trained and what to do; empty if there is a candidate.
+    There is a ``candidate``, without calibration, or a message to ``stop``, why nothing was trained and what to do.
     """
 
     candidate: CommitteePotential | None
@@ -69,10 +140,7 @@ class Trained:
 def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = False) -> Trained:
     """Compare all labels with the foundation and fit a committee; the result is reproducible.
 
-    Args:
-        inputs: campaign, foundation and labels.
-        progress: shows the progress.
-        again: a model that was trained before is fitted again without the check of its labels.
+    With ``again`` a model that was trained before is fitted again without the check of its labels.
 
     Raises:
         GuardStop: there is no label to train on.

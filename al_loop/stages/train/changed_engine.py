@@ -8,7 +8,7 @@ from al_loop.records import LabelledFrame, Made
 from al_loop.stages.train.compared_labels import compared_with
 from al_loop.stages.train.outliers import MIN_LABELS, outliers_among
 from al_loop.stages.train.unit_mismatch import unit_mismatches
-from committee.checks.unit_mismatch import MIN_FRAMES
+from committee.checks.compared_labels import MIN_FRAMES
 from committee.potential import CommitteePotential
 
 EVERY = 0.8  # of the labels since a change: small forces show no mismatch
@@ -32,8 +32,7 @@ class CheckedLabels:
     def remedy(self, used: Collection[str]) -> str:
         """Return what the user can do about a change.
 
-        Args:
-            used: frame ids of earlier rounds' labels that are not marked as outliers.
+        ``used`` are the frame ids of earlier rounds' labels that are not marked as outliers.
         """
         sound = "Others agree with the model as they are, so the engine has changed while the campaign ran."
         right = "or set align.on_unit_mismatch: warn if the labels are right."
@@ -58,12 +57,8 @@ def check_labels(
 ) -> CheckedLabels:
     """Compare labels with a model, without any calculation of the engine.
 
-    Args:
-        frames: converged labels of all rounds so far, outliers as they were calculated.
-        served: the model; its reference shifts need not be known.
-        settings: what counts as an outlier.
-        made: frame id -> time and worker of its label.
-        mismatches: look for mismatches; False if the user has confirmed the labels.
+    ``frames`` have the converged labels of all rounds so far, outliers as they were calculated. Without ``mismatches``
+    the user has confirmed the labels, and only outliers are found.
     """
     if len(frames) < MIN_LABELS:
         return CheckedLabels({})
@@ -101,13 +96,8 @@ def check_round(
 ) -> CheckedRound:
     """Check the labels of a round; the result is reproducible.
 
-    Args:
-        config: the campaign.
-        round_: the round.
-        frames: converged labels of all rounds so far, outliers as they were calculated.
-        used: frame ids of earlier rounds' labels that are not marked as outliers.
-        made: frame id -> time and worker of its label.
-        served: the model that was served when the round began.
+    ``frames`` and ``used`` are as for ``check_labels`` and ``CheckedLabels.remedy``; ``served`` is the model that was
+    served when the round began.
     """
     on_unit_mismatch = config.align.on_unit_mismatch
     checked = check_labels(frames, served, config.label.outliers, made, mismatches=on_unit_mismatch != "warn")
@@ -123,9 +113,7 @@ def check_round(
 def describe_change(mismatched: Mapping[str, str], made: Mapping[str, Made]) -> str:
     """Describe since which label, or by which worker, labels have a mismatch; empty for single errors.
 
-    Args:
-        mismatched: frame id -> description of the mismatch of its label.
-        made: frame id -> time and worker of its label, for all labels.
+    ``mismatched`` maps frame ids to descriptions; ``made`` has the time and worker of all labels.
     """
     order = sorted(made, key=lambda frame: (made[frame].time, frame))
     odd = [number for number, frame in enumerate(order) if frame in mismatched]

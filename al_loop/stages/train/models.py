@@ -33,11 +33,8 @@ class ModelRecords(Protocol):
 class Models:
     """Keeps and opens models.
 
-    Args:
-        campaign_folder: of the campaign.
-        foundation: the untrained committee, which is served before the first promotion.
-        records: store of the models' records, and of which one is served.
-        remake: trains the model of a round again, from its labels.
+    The ``foundation`` is served before the first promotion; ``remake`` trains the model of a round again, from its
+    labels.
     """
 
     def __init__(

@@ -67,13 +67,7 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
 
 
 def training_frame_of(labelled: LabelledAtoms, name: str, level: str) -> TrainingFrame:
-    """Return a frame of a file as a training frame; missing parts are masked in the fit.
-
-    Args:
-        labelled: the frame as read.
-        name: id of the frame.
-        level: description of the level of theory.
-    """
+    """Return a frame of a file as a training frame; missing parts are masked in the fit."""
     forces, stress = labelled.forces_eV_per_A, labelled.stress_eV_per_A3
     return TrainingFrame(
         id=name,

@@ -14,39 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
-from al_loop.records import LabelledFrame
-from al_loop.stages.train.compared_labels import ComparedLabel, compared_with, composition
-from committee.potential import CommitteePotential
+from al_loop.stages.train.compared_labels import composition, robust_spread
+from committee.checks.compared_labels import ComparedLabel
 
 Array = NDArray[np.float64]
 
 MIN_LABELS = 6
 """Minimum number of labels for a meaningful spread."""
 
-MAD_TO_SIGMA = 1.4826  # of normally distributed deviations
 _FIT_STEPS = 50
 _FLOOR_EV = 1e-3
-
-
-def outliers(frames: Sequence[LabelledFrame], served: CommitteePotential, settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels that are too far from the model's prediction, each with the reason.
-
-    Args:
-        frames: converged labels; fewer than ``MIN_LABELS`` are not checked.
-        served: the model; its reference shifts need not be known.
-        settings: what counts as an outlier.
-    """
-    if len(frames) < MIN_LABELS:
-        return {}
-    return outliers_among(compared_with(served, frames), settings)
 
 
 def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
     """Return the indices of the labels that are too far from the model's prediction, each with the reason.
 
-    Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` energies, forces or stresses are not checked.
-        settings: what counts as an outlier.
+    Fewer than ``MIN_LABELS`` energies, forces or stresses of the level of theory are not checked.
     """
     known = np.flatnonzero([np.isfinite(label.energy_eV) for label in compared])
     found = derivative_outliers(compared, settings)
@@ -61,12 +44,7 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
 
 
 def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason.
-
-    Args:
-        compared: as for ``outliers_among``.
-        settings: what counts as an outlier.
-    """
+    """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason."""
     forces = _named(*_force_deviations(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
     return {**stress_outliers(compared, settings), **forces}
 
@@ -82,22 +60,12 @@ def _force_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettin
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
-    """Return the indices of the labels whose stress is too far from the model's, each with the reason.
-
-    Args:
-        compared: labels of one level of theory; fewer than ``MIN_LABELS`` with a stress are not checked.
-        settings: what counts as an outlier.
-    """
+    """Return the indices of the labels whose stress is too far from the model's, each with the reason."""
     return dict(_named(*stress_deviations(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
 
 
 def stress_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare.
-
-    Args:
-        compared: labels with a model's predictions.
-        settings: what counts as an outlier.
-    """
+    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare."""
     errors = np.array([label.stress_error for label in compared])
     allowed = np.full(len(compared), np.nan)
     known = np.flatnonzero(np.isfinite(errors))
@@ -114,12 +82,8 @@ def energy_deviations(
 
     A constant per frame may explain the energies in addition to shifts per element. Then single labels must not be
     removed until the rest looks aligned: the alignment reports the constant. The fit with fewer outliers is used.
-
-    Args:
-        counts: as for ``robust_residuals``.
-        differences_eV: as for ``robust_residuals``.
-        reach_eV_per_atom: (f,) additional allowed deviation of each energy.
-        settings: what counts as an outlier.
+    ``reach_eV_per_atom`` (f,) is an additional allowed deviation; ``counts`` and ``differences_eV`` as for
+    ``robust_residuals``.
     """
     tried = []
     for explaining in (counts, np.column_stack([counts, np.ones(len(counts))])):
@@ -154,9 +118,7 @@ def _medians(counts: Array, differences_eV: Array) -> Array:
 
 def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
     """Return the larger of the limit and the median plus a number of robust spreads."""
-    middle = np.median(deviations)
-    spread = MAD_TO_SIGMA * np.median(np.abs(deviations - middle))
-    return np.asarray(max(limit, abs(middle) + spreads * spread))
+    return np.asarray(max(limit, abs(np.median(deviations)) + spreads * robust_spread(deviations)))
 
 
 def _named(deviations: Array, allowed: Array, message: str) -> Mapping[int, str]:

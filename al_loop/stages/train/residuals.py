@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.stages.train.compared_labels import composition, robust_spread
 from committee.model.reference_shifts import RANK_TOLERANCE, ReferenceShifts
 from committee.training.train import TrainingFrame
 
-NORMAL_OVER_MEDIAN = 1.4826  # standard deviation over median absolute deviation, for a normal distribution
 CONSTANT_SHARE = 0.2  # largest remaining share of the spread if a constant per frame explains it
 
 
@@ -41,13 +41,7 @@ class Residuals:
     def of(
         cls, frames: Sequence[TrainingFrame], foundation_energies_eV: Sequence[float], prior_eV: Mapping[int, float]
     ) -> "Residuals":
-        """Fit the shifts of frames of one level.
-
-        Args:
-            frames: labelled frames.
-            foundation_energies_eV: the foundation's total energy of each.
-            prior_eV: as for ``ReferenceShifts.fit``.
-        """
+        """Fit the shifts of frames of one level."""
         pairs = zip(frames, foundation_energies_eV, strict=True)
         known = [(frame, frame.energy_eV - energy) for frame, energy in pairs if np.isfinite(frame.energy_eV)]
         if not known:
@@ -57,7 +51,7 @@ class Residuals:
         sizes = np.array([len(z) for z in numbers])
         shifts = ReferenceShifts.fit(numbers, differences, prior_eV)
         left = (differences - np.array([shifts.total_eV(z) for z in numbers])) / sizes
-        counts = _counts(numbers)
+        counts = composition([frame.atoms for frame, _ in known])
         spread = _spread(left, counts)
         prior = np.array([sum(prior_eV.get(int(z), 0.0) for z in row) for row in numbers])
         worst = int(np.abs(left).argmax())
@@ -101,17 +95,11 @@ class Residuals:
         )
 
 
-def _counts(numbers: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    elements = np.unique(np.concatenate(list(numbers)))
-    return np.array([[np.sum(row == z) for z in elements] for row in numbers], dtype=float)
-
-
 def _spread(left: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
     freedom = len(left) - int(np.linalg.matrix_rank(counts))
     if freedom <= 0:
         return float("nan")
-    typical = NORMAL_OVER_MEDIAN * np.median(np.abs(left - np.median(left)))
-    return float(typical * np.sqrt(len(left) / freedom))
+    return float(robust_spread(left) * np.sqrt(len(left) / freedom))
 
 
 def _constant(

@@ -6,18 +6,24 @@ model are not mistaken for mismatches: in a hot frame or a close contact some at
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.stages.train.compared_labels import SIGNIFICANT_FORCE, ComparedLabel
-from al_loop.stages.train.energy_unit_mismatch import energy_mismatches
-from al_loop.stages.train.exchanged_atoms import exchanged_atoms
-from committee.checks.compared_forces import PAIR
-from committee.checks.force_check import FAR_FACTOR, FORCE_UNITS, SMALLEST_FORCE_EV_PER_A
+from al_loop.stages.train.compared_labels import composition, robust_spread
+from al_loop.stages.train.outliers import robust_residuals
+from committee.checks.compared_labels import MIN_FRAMES, ComparedLabel
+from committee.checks.force_check import (
+    BELONG_TO_OTHERS,
+    ENERGY_UNITS,
+    FAR_FACTOR,
+    FORCE_UNITS,
+    SMALLEST_FORCE_EV_PER_A,
+    UNLIKE,
+)
+from committee.checks.force_order import FEWEST_ATOMS, fit_in_some_order, named_order
 from committee.checks.stress_check import SMALLEST_STRESS_EV_PER_A3, STRESS_UNITS
-from committee.checks.unit_mismatch import MIN_FRAMES
 
 Array = NDArray[np.float64]
 
@@ -25,6 +31,12 @@ LEFT = 0.5  # largest remaining difference, relative to the model's force and to
 MOST = 0.75  # smallest share of atoms that must agree
 MIN_ATOMS = 3  # a frame of fewer is a mismatch only together with others
 LIKE_FACTOR = 1.15  # units within this factor are named together
+SIGNIFICANT_FORCE = 0.3  # of the root mean square of a frame's forces: smaller ones are not compared
+
+ENERGY_LEFT = 1 / 3  # largest remaining difference, relative to the difference before the unit is converted
+ENERGY_FACTOR = 1.25  # largest deviation of the ratio of energies from a unit's factor
+SPREADS = 4.0  # robust standard deviations by which an energy must be off, and differ from zero
+SMALLEST_EV_PER_ATOM = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,16 +54,11 @@ def unit_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     """Return the indices of the labels that have a mismatch while others agree, each with its description.
 
     Nothing is found where fewer than ``MIN_FRAMES`` labels agree with the model: then the labels as a whole are
-    compared with the foundation elsewhere.
-
-    Args:
-        compared: labels of one engine.
-
-    Returns:
-        Index -> description, for example ``the forces are in Hartree/Å or Ry/bohr instead of eV/Å``.
+    compared with the foundation elsewhere. A description is, for example, ``the forces are in Hartree/Å or Ry/bohr
+    instead of eV/Å``.
     """
     found: dict[int, list[str]] = {}
-    for find in (_force_mismatches, energy_mismatches, _stress_mismatches):
+    for find in (_force_mismatches, _energy_mismatches, _stress_mismatches):
         for place, description in find(compared).items():
             found.setdefault(place, []).append(description)
     return {place: "; ".join(descriptions) for place, descriptions in sorted(found.items())}
@@ -61,22 +68,25 @@ def _force_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     pairs: _Pairs = {}
     for place, label in enumerate(compared):
         model = label.model_forces_eV_per_A
-        if _rms(model) > SMALLEST_FORCE_EV_PER_A and 0 < _rms(label.forces_eV_per_A) < np.inf and not _molecule(label):
+        known = 0 < _rms(label.forces_eV_per_A) < np.inf and not label.is_diatomic
+        if known and _rms(model) > SMALLEST_FORCE_EV_PER_A:
             pairs[place] = label.forces_eV_per_A, model
     pairs = _on_one_scale(pairs)
     rest = {place: pair for place, pair in pairs.items() if _share(*pair) < MOST}
     if len(pairs) - len(rest) < MIN_FRAMES:
         return {}
     found = _explained(rest, _kinds(FORCE_UNITS, "eV/Å", "the forces", "they are energy gradients"), MIN_ATOMS)
-    return found | exchanged_atoms(compared, {place: pair for place, pair in rest.items() if place not in found})
+    scaled = {
+        place: replace(compared[place], model_forces_eV_per_A=model)
+        for place, (_, model) in rest.items()
+        if place not in found
+    }
+    return found | _exchanged_atoms(scaled)
 
 
 def _stress_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
     """Mismatches beside the median difference: a uniform pressure is a difference of equilibrium volumes, no error."""
-    known: dict[int, tuple[Array, Array]] = {}
-    for place, label in enumerate(compared):
-        if np.isfinite(label.stress_error):
-            known[place] = np.asarray(label.stress_eV_per_A3), np.asarray(label.model_stress_eV_per_A3)
+    known = {place: pair for place, label in enumerate(compared) if (pair := label.stress_pair) is not None}
     formulas = {place: compared[place].atoms.get_chemical_formula() for place in known}
     pairs: _Pairs = {}
     for place, (stress, model) in known.items():
@@ -158,10 +168,46 @@ def _on_one_scale(pairs: _Pairs) -> _Pairs:
     return {place: (label, scale * model) for place, (label, model) in pairs.items()}
 
 
-def _molecule(label: ComparedLabel) -> bool:
-    """Whether it is a dimer, whose forces change sign where the bond lengths of label and model differ."""
-    return len(label.atoms) == PAIR and not label.atoms.pbc.any()
-
-
 def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(np.square(values)) * values.shape[-1]))
+
+
+def _energy_mismatches(compared: Sequence[ComparedLabel]) -> dict[int, str]:
+    """Mismatches from the expected energies: the model's plus reference shifts that most labels agree on."""
+    places = [i for i, label in enumerate(compared) if np.isfinite(label.energy_eV - label.model_energy_eV)]
+    if len(places) < 2 * MIN_FRAMES:
+        return {}
+    labels = [compared[i] for i in places]
+    counts = composition([label.atoms for label in labels])
+    given = np.array([label.energy_eV for label in labels])
+    residuals = robust_residuals(counts, given - np.array([label.model_energy_eV for label in labels]))
+    expected, per_atom = given - residuals, residuals / counts.sum(1)
+    least = max(SMALLEST_EV_PER_ATOM, SPREADS * robust_spread(per_atom)) * counts.sum(1)
+    off = (np.abs(residuals) > least) & (np.abs(expected) > least) & (given != 0)
+    if len(places) - int(off.sum()) < MIN_FRAMES:
+        return {}
+    found: dict[int, str] = {}
+    for k in np.flatnonzero(off):
+        for unit, factor in ENERGY_UNITS.items():
+            is_near = abs(np.log(max(given[k] / (factor * expected[k]), 1e-9))) < np.log(ENERGY_FACTOR)
+            if is_near and abs(given[k] / factor - expected[k]) < ENERGY_LEFT * abs(residuals[k]):
+                found[places[int(k)]] = f"the energy is in {unit} instead of eV"
+    return found
+
+
+def _exchanged_atoms(unlike: Mapping[int, ComparedLabel]) -> dict[int, str]:
+    """Return the indices of the labels whose forces agree with the model in another order of atoms."""
+    found = {}
+    for place, label in unlike.items():
+        if _is_unlike(label) and fit_in_some_order([label]):
+            order = named_order([label])
+            found[place] = f"{BELONG_TO_OTHERS}{order and f': {order}'}"
+    return found
+
+
+def _is_unlike(label: ComparedLabel) -> bool:
+    """Whether directions disagree on most atoms, not only on a few with by far the largest forces."""
+    significant = _rows(label.model_forces_eV_per_A)
+    sizes = np.linalg.norm(label.model_forces_eV_per_A, axis=1)
+    unlike = (label.force_errors > UNLIKE * sizes)[significant]
+    return bool(len(unlike) >= FEWEST_ATOMS and unlike.mean() > UNLIKE) and label.force_cosine < UNLIKE

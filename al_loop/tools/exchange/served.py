@@ -28,7 +28,7 @@ def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
     """Return a check of labels against the foundation that raises for wrong units, signs or atom orders."""
 
     def check(sample: Sequence[Record]) -> None:
-        from al_loop.stages.train.alignment import label_slips
+        from al_loop.stages.train.alignment import label_mismatches
         from committee.backbones import load_backbone
         from committee.training.train import TrainingFrame
 
@@ -43,10 +43,10 @@ def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
             for index, record in enumerate(sample)
             if record.label is not None and record.label.energy_eV is not None
         ]
-        slips = label_slips(frames, load_backbone(config.foundation))
-        if slips:
+        wrong = label_mismatches(frames, load_backbone(config.foundation))
+        if wrong:
             raise InputError(
-                f"{' '.join(slips)} Nothing was imported. Convert them to eV and eV/Å, or add --no-check if they are "
+                f"{' '.join(wrong)} Nothing was imported. Convert them to eV and eV/Å, or add --no-check if they are "
                 "right"
             )
 

@@ -15,11 +15,10 @@ from al_loop.files.labels.isolated_atoms import atom_energies
 from al_loop.files.labels.labelled_frames import LabelledFrames
 from al_loop.files.labels.names import LabelKeys, given_keys
 from al_loop.files.sources import find_sources
-from al_loop.stages.train.alignment import label_slips
+from al_loop.stages.train.alignment import label_mismatches
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
-from al_loop.stages.train.compared_labels import compared_label
-from al_loop.stages.train.fit import incremental
-from al_loop.stages.train.foundation_predictions import foundation_predictions
+from al_loop.stages.train.candidate import incremental
+from al_loop.stages.train.compared_labels import compared_with_foundation
 from al_loop.stages.train.other_labels import training_frame_of
 from al_loop.stages.train.outliers import outliers_among
 from al_loop.tools.open_model import YAML, FoundationArgument, parse_foundation
@@ -204,21 +203,19 @@ def _compare(who: str, frames: Sequence[TrainingFrame], backbone: Backbone) -> N
     telling = [frame for frame in frames if frame.forces_eV_per_A is not None]
     rng = np.random.default_rng(len(telling))
     chosen = rng.choice(len(telling), size=min(COMPARED, len(telling)), replace=False)
-    slips = label_slips([telling[index] for index in sorted(chosen)], backbone)
-    if slips:
+    wrong = label_mismatches([telling[index] for index in sorted(chosen)], backbone)
+    if wrong:
         raise InputError(
-            f"{who}: {' '.join(slips)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
+            f"{who}: {' '.join(wrong)} Nothing was trained. Convert them to eV and eV/Å, or add --no-check if they "
             "are right"
         )
 
 
 def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> list[str]:
     """Leave out outliers among the labels, and list them."""
-    ids, compared = [], []
-    for name, (_, frame) in placed.items():
-        (answer,) = foundation_predictions(backbone, [frame.atoms])
-        compared.append(compared_label(frame, float(answer.energy), answer.forces, answer.stress))
-        ids.append(name)
+    ids, compared = list(placed), []
+    for _, frame in placed.values():
+        compared += compared_with_foundation(backbone, [frame])
         advance(1)
     reasons = outliers_among(compared, OutlierSettings())
     return [f"{placed.pop(ids[index])[0]}: {reason}" for index, reason in reasons.items()]

@@ -14,8 +14,7 @@ from dftd3.ase import DFTD3
 from pydantic import TypeAdapter
 
 from committee import CalculatorSettings, SevenNetSettings, load_backbone
-from committee.backbones.calculator import CalculatorBackbone
-from committee.backbones.combined import parts
+from committee.backbones.calculator import CalculatorBackbone, parts
 from committee.settings import FoundationSettings
 from committee.testing import check_backbone, example_frames
 

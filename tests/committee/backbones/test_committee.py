@@ -10,9 +10,8 @@ from ase.build import bulk
 
 from committee.backbones import load_backbone
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentDistance
+from committee.model.latent import LatentDistance, switching_function
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.switching import switching_function
 from committee.model.tangents import VOIGT
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings

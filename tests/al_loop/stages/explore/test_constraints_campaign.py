@@ -36,9 +36,8 @@ from al_loop.gate.physics import PhysicsCheck
 from al_loop.records import Role
 from al_loop.stages.explore.checkpoint import identity_of
 from al_loop.stages.explore.hold_out import hold_out
-from al_loop.stages.explore.round_starts import round_starts
 from al_loop.stages.explore.run import explore_stored
-from al_loop.stages.explore.starts import make_starts
+from al_loop.stages.explore.starts import make_starts, round_starts
 from al_loop.stages.promote.energy_conservation import start_replicas, total_energies
 from al_loop.stages.queue_tasks import start_as_dict, start_from_dict
 from al_loop.structures.generators import apply_variant

@@ -9,7 +9,7 @@ from ase.io import write
 from al_loop import load_config
 from al_loop.records import Role
 from al_loop.stages.explore.hold_out import hold_out
-from al_loop.stages.explore.round_starts import round_starts
+from al_loop.stages.explore.starts import round_starts
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
 from committee.settings import SevenNetSettings

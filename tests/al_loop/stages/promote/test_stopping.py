@@ -7,8 +7,7 @@ import pytest
 from al_loop.config import StopSettings
 from al_loop.records import TimeToSuspect, VerdictKind
 from al_loop.report.round_json import as_dict, from_dict
-from al_loop.stages.evaluate.stopping import stop_reason
-from al_loop.stages.evaluate.time_to_suspect import time_to_suspect
+from al_loop.stages.evaluate.stopping import stop_reason, time_to_suspect
 from al_loop.stages.label.budget import labels_affordable, labels_left
 
 TRUSTED, SUSPECT = VerdictKind.TRUSTED, VerdictKind.SUSPECT

@@ -9,8 +9,7 @@ import pytest
 from al_loop.config import SelectSettings
 from al_loop.records import Candidate, GateCheck, VerdictKind
 from al_loop.stages.batches import FinishedBatches, batch_count, batch_starts, stage_name, stage_of
-from al_loop.stages.select.budget import SelectionBudget
-from al_loop.stages.select.selection import select
+from al_loop.stages.select.selection import SelectionBudget, select
 
 
 @pytest.mark.parametrize("budget", [0, 1, 2, 7, 12, 100])

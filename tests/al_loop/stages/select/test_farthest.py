@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from al_loop.stages.select.farthest_point import FarthestPoints, nearest_distances
+from al_loop.stages.select.samplers import FarthestPoints, nearest_distances
 from al_loop.structures.descriptors import frame_descriptor, standardised
 
 

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from al_loop.stages.select import k_medoids
-from al_loop.stages.select.k_medoids import Representatives
+from al_loop.stages.select import samplers
+from al_loop.stages.select.samplers import Representatives
 
 
 def picked(points, taken, count, nearest=1e-3):
@@ -52,7 +52,7 @@ def test_near_duplicates_are_never_picked():
 
 
 def test_more_points_than_are_weighed_are_thinned_evenly(monkeypatch):
-    monkeypatch.setattr(k_medoids, "AT_MOST", 11)
+    monkeypatch.setattr(samplers, "AT_MOST", 11)
     points = np.linspace(0, 1, 101)[:, None]
     assert sorted(picked(points, nothing(points), 3)) == pytest.approx([15, 50, 80], abs=10)
     assert all(index % 10 == 0 for index in picked(points, nothing(points), 9))

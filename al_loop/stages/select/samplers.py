@@ -1,9 +1,11 @@
-"""Farthest-point sampling: each pick is as far as possible from all points taken before it."""
+"""Samplers of points of one composition: farthest points, and representatives while no uncertainty is known."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 ROWS_AT_ONCE = 8192
+AT_MOST = 2000  # frames with pairwise distances; of more, an even sample of all trajectories is used
 
 Points = NDArray[np.float32]
 
@@ -51,12 +53,7 @@ def nearest_distances(points: Points, taken: Points, squares: Points | None = No
     """Distance of each point (m, d) to the nearest taken one (t, d): (m,), infinite where nothing is taken.
 
     In blocks of rows, by |a - b|² = |a|² - 2 a·b + |b|²: single precision leaves 1e-3 of a typical distance between
-    equal points.
-
-    Args:
-        points: (m, d).
-        taken: (t, d).
-        squares: (m,) |a|² of the points, if already computed.
+    equal points. ``squares`` (m,) are those of the points, if already computed.
     """
     nearest = np.full(len(points), np.inf)
     if len(taken) == 0:
@@ -71,3 +68,45 @@ def nearest_distances(points: Points, taken: Points, squares: Points | None = No
 
 def _squares(points: Points) -> Points:
     return np.asarray(np.einsum("md,md->m", points, points))
+
+
+class Representatives:
+    """Greedy k-medoids among the points of one composition: each pick shortens the sum of all distances most.
+
+    The greedy solution of the facility-location problem (Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978)).
+    Farthest points are the outliers of the explored frames; without an uncertainty that shows which outliers matter, a
+    model learns more from representative frames.
+
+    Args:
+        points: (m, d) candidates.
+        taken: (t, d) points that are taken already; may be empty.
+        nearest: a candidate closer than this to a taken point is a near-duplicate and is never picked.
+    """
+
+    def __init__(self, points: Points, taken: Points, nearest: float) -> None:
+        self._rows = np.linspace(0, len(points) - 1, min(len(points), AT_MOST)).round().astype(int)
+        some = points[self._rows]
+        self._between: NDArray[np.float64] = cdist(some, some)
+        self._weight = len(points) / len(some)
+        self._nearest = nearest
+        self._empty = len(taken) == 0
+        farthest = np.full(len(some), self._between.max(initial=0.0))
+        self._distances = farthest if self._empty else nearest_distances(some, taken)
+
+    def best(self) -> tuple[int, float]:
+        """The candidate that shortens the distances most, and the sum of that; -1 and 0 if all are near-duplicates.
+
+        While nothing at all is taken, the sum counts as infinite.
+        """
+        gains = np.maximum(self._distances[:, None] - self._between, 0).sum(axis=0) * self._weight
+        if self._empty:
+            return int(self._rows[np.argmax(gains)]), np.inf
+        gains[self._distances <= self._nearest] = 0
+        pick = int(np.argmax(gains))
+        return (int(self._rows[pick]), float(gains[pick])) if gains[pick] > 0 else (-1, 0.0)
+
+    def take(self, index: int) -> None:
+        """Count this candidate as taken from now on."""
+        here = int(np.searchsorted(self._rows, index))
+        self._distances = np.minimum(self._distances, self._between[here])
+        self._empty = False
