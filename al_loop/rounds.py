@@ -184,7 +184,7 @@ class Rounds:
         ledger.defer(round_)
         calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
         used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
-        made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
+        made, served = ledger.label_origins(range(round_ + 1)), self._models.served_in(round_)
         checked = check_round(self._config, round_, calculated, used, made, served)
         ledger.mark_outliers(round_, checked.marked)
         if checked.change:

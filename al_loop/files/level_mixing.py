@@ -1,19 +1,17 @@
 """Detect labels of several levels of theory in one set, as far as the frames state their level."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from al_loop.errors import InputError
-
-if TYPE_CHECKING:
-    from al_loop.files.labels.labelled_frames import LabelledAtoms  # it knows this module
+from al_loop.records import Frame
 
 LEVEL: Final = "level_of_theory"
 _WORDS: Final = frozenset({LEVEL, "theory", "functional", "xc", "xc_functional", "dft_functional"})
 """Names, in lower case, under which users and other codes state a level of theory in words."""
 
 
-def check_levels(frames: Sequence["LabelledAtoms"]) -> list[str]:
+def check_levels(frames: Sequence[Frame]) -> list[str]:
     """Check that labels made by al-loop have one level of theory, and report differing statements of others.
 
     Args:

@@ -9,7 +9,7 @@ from al_loop.ledger.documents import DONE
 from al_loop.ledger.prepared import Prepared, encoded
 from al_loop.ledger.reconnect import in_parts
 from al_loop.ledger.storing import WAITING, StoringLedger
-from al_loop.records import Role, VerdictKind, Visit
+from al_loop.records import Frame, Role, VerdictKind
 from al_loop.utils.foreign_input import reading
 from dft_interfaces.label import Label
 
@@ -26,7 +26,7 @@ class IncomingLedger(StoringLedger):
     """Frames harvested by a monitor, and imported labels."""
 
     @in_parts
-    def add_harvested(self, visits: Sequence[Visit]) -> int:
+    def add_harvested(self, visits: Sequence[Frame]) -> int:
         """Queue gated frames for the next round, all or none; known frames stay as they are.
 
         Args:
@@ -43,7 +43,7 @@ class IncomingLedger(StoringLedger):
         return len(self._add([self.prepare_suspect(visit) for visit in visits]).visits)
 
     @in_parts
-    def add_labels(self, visits: Sequence[Visit], labels: Sequence[Label]) -> int:
+    def add_labels(self, visits: Sequence[Frame], labels: Sequence[Label]) -> int:
         """Add external labels to the training set, all or none; see ``store_prepared``.
 
         Labels that cannot be trained on are skipped.

@@ -10,8 +10,9 @@ from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.frames.codec import pack_arrays, unpack_arrays
 from al_loop.ledger.base import LedgerBase, now, raw
-from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
+from al_loop.ledger.codec import pack_json, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.records import EventRecord, ModelRecord
 from al_loop.ledger.rows import from_row

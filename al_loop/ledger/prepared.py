@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.ledger.codec import pack_floats, pack_indices, unpack_atoms, unpack_floats, unpack_indices
+from al_loop.frames.codec import unpack_atoms
+from al_loop.ledger.codec import pack_floats, pack_indices, unpack_floats, unpack_indices
 from al_loop.utils.content_hash import matching_order
 
 FORCES: Final = "forces_eV_per_A"

@@ -12,22 +12,15 @@ from numpy.typing import NDArray
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
+from al_loop.frames.codec import pack_atoms, unpack_atoms, unpack_entries
 from al_loop.frames.own_entries import OwnEntries
 from al_loop.ledger.base import LedgerBase, chunks, raw
 from al_loop.ledger.check_verdicts import packed_checks, unpacked_checks
-from al_loop.ledger.codec import (
-    pack_atoms,
-    pack_descriptor,
-    pack_indices,
-    unpack_atoms,
-    unpack_descriptor,
-    unpack_entries,
-    unpack_indices,
-)
+from al_loop.ledger.codec import pack_descriptor, pack_indices, unpack_descriptor, unpack_indices
 from al_loop.ledger.gridfs import drop_blobs, get_blob, put_blob
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.rows import from_row
-from al_loop.records import Candidate, GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import canonical_order, content_id
 
 BLOCK: Final = 1000  # visits in memory while they are stored
@@ -40,7 +33,7 @@ class VisitLedger(LedgerBase):
     """Frames and visits."""
 
     @in_parts
-    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit], after: int = 0) -> int:
+    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Frame], after: int = 0) -> int:
         """Replace the round's visits with these roles by ``visits``; unknown frames are stored first.
 
         The first ``after`` visits of earlier calls are kept, and ``visits`` follow them.
@@ -81,7 +74,7 @@ class VisitLedger(LedgerBase):
         role: Role | None = None,
         kind: VerdictKind | None = None,
         frames: Collection[str] | None = None,
-    ) -> list[Visit]:
+    ) -> list[Frame]:
         """Visits by round, role and order, with the atoms in the stored order.
 
         Args:
@@ -104,7 +97,7 @@ class VisitLedger(LedgerBase):
             for document in documents
         ]
 
-    def candidates(self, round_: int, role: Role) -> list[Candidate]:
+    def candidates(self, round_: int, role: Role) -> list[FrameSummary]:
         """The frames of a round, each once, in the order of the visits, without their structures.
 
         Of 10^5 visits of 64 atoms this reads a tenth of what ``visits`` would.
@@ -118,7 +111,7 @@ class VisitLedger(LedgerBase):
             visits.setdefault(document["frame"], document)
         formulas = self._formulas(visits)
         return [
-            from_row("visit", document["_id"], partial(_candidate, formulas, document)) for document in visits.values()
+            from_row("visit", document["_id"], partial(_summary, formulas, document)) for document in visits.values()
         ]
 
     def descriptors(self, ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
@@ -231,7 +224,7 @@ class VisitLedger(LedgerBase):
         return document | put_blob(self._files(), "atoms", pack_atoms(atoms))
 
     def _visit_document(
-        self, round_: int, order: int, batch: str, visit: Visit, indices: Sequence[int]
+        self, round_: int, order: int, batch: str, visit: Frame, indices: Sequence[int]
     ) -> dict[str, Any]:
         key = (self.campaign, round_, visit.role, visit.trajectory, visit.step, visit.frame_id)
         return raw(
@@ -272,8 +265,8 @@ def inserted_by_others(error: BulkWriteError) -> list[int]:
     return [failure["index"] for failure in failures]
 
 
-def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
-    block: list[Visit] = []
+def _blocks(visits: Iterable[Frame]) -> Iterator[list[Frame]]:
+    block: list[Frame] = []
     atoms = 0
     for visit in visits:
         block.append(visit)
@@ -285,7 +278,7 @@ def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
         yield block
 
 
-def reorder_indices(visit: Visit, stored: Atoms) -> Sequence[int]:
+def reorder_indices(visit: Frame, stored: Atoms) -> Sequence[int]:
     """The verdict's atom indices in the stored order of atoms."""
     if stored is visit.atoms or not visit.verdict.atoms:
         return visit.verdict.atoms
@@ -309,8 +302,8 @@ def _entries(files: GridFS, stored: Mapping[str, Any]) -> OwnEntries:
     return unpack_entries(get_blob(files, stored, "atoms") or b"")
 
 
-def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Candidate:
-    return Candidate(
+def _summary(formulas: Mapping[str, str], document: Mapping[str, Any]) -> FrameSummary:
+    return FrameSummary(
         frame_id=document["frame"],
         formula=formulas[document["frame"]],
         kind=VerdictKind(document["kind"]),
@@ -320,8 +313,9 @@ def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Cand
     )
 
 
-def _visit(document: Any, atoms: Atoms) -> Visit:
-    return Visit(
+def _visit(document: Any, atoms: Atoms) -> Frame:
+    return Frame(
+        round=document.round,
         frame_id=document.frame,
         atoms=atoms,
         role=Role(document.role),

@@ -20,10 +20,10 @@ from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.stages.train.compared_labels import compared_label
 from al_loop.stages.train.fit import incremental
 from al_loop.stages.train.foundation_predictions import foundation_predictions
-from al_loop.stages.train.other_labels import training_frame_of
 from al_loop.stages.train.outliers import outliers_among
+from al_loop.stages.train.training_frame import training_frame
 from al_loop.tools.foundation_argument import Foundation
-from al_loop.utils.content_hash import content_id, frame_id
+from al_loop.utils.content_hash import content_id
 from al_loop.utils.progress import Advance, show_nothing
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
@@ -162,8 +162,8 @@ def _frames(read: LabelledFrames, recipe: Recipe) -> _Placed:
     level = recipe.level_of_theory
     found = {}
     for labelled in read.frames:
-        name = content_id(level, frame_id(labelled.atoms))
-        found[name] = (labelled.where, training_frame_of(labelled, name, level))
+        name = content_id(level, labelled.frame_id)
+        found[name] = (labelled.where, training_frame(labelled, name, level))
     return found
 
 

@@ -18,7 +18,7 @@ from al_loop.ledger.documents import Requester, StoredVerdict
 from al_loop.ledger.incoming import Incoming
 from al_loop.ledger.requests import NEVER
 from al_loop.ledger.watch import Watch
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
@@ -36,7 +36,7 @@ def visit(seed, role=Role.HARVESTED, kind=VerdictKind.SUSPECT, order=None):
     atoms.rattle(0.1, seed=seed)
     atoms = atoms if order is None else atoms[order]
     verdict = Verdict(kind, GateCheck.FORCE_UNCERTAINTY)
-    return Visit(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
+    return Frame(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
 
 
 def label(seed, energy_eV=-1.0):

@@ -1,16 +1,16 @@
 """Duplicate geometries: equal labels are merged with a note, different labels are refused."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from al_loop.errors import InputError
 from al_loop.files.labels.differences import EQUAL, NEARLY, difference, explained
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.labelled_frames import with_label
 from al_loop.files.labels.near_geometries import near_pairs
-from al_loop.utils.content_hash import GRID_A, frame_id, matching_order
+from al_loop.records import Frame
+from al_loop.utils.content_hash import GRID_A, matching_order
 
 NEAR_A: Final = 0.01
 """Geometries of which no atom is further away than this are almost one."""
@@ -19,9 +19,7 @@ NAMED: Final = 3
 """So many pairs of frames are named in a sentence, the others are counted."""
 
 
-def without_repeats(
-    frames: Sequence[LabelledAtoms], ids: Sequence[str] | None = None
-) -> tuple[list[LabelledAtoms], list[str]]:
+def without_repeats(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
     """Return each geometry once, with the merged parts of its labels.
 
     Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
@@ -30,7 +28,6 @@ def without_repeats(
 
     Args:
         frames: labelled frames; parts of labels may be missing.
-        ids: the ``frame_id`` of each, if already known.
 
     Returns:
         The frames, the first of each geometry, and notes on merged and doubtful ones.
@@ -40,10 +37,8 @@ def without_repeats(
     """
     merging = _Merging()
     first: dict[str, int] = {}
-    if ids is None:
-        ids = [frame_id(frame.atoms) for frame in frames]
-    for place, (frame, key) in enumerate(zip(frames, ids, strict=True)):
-        known = first.setdefault(key, place)
+    for place, frame in enumerate(frames):
+        known = first.setdefault(frame.frame_id, place)
         if known == place:
             merging.kept[place] = frame
         else:
@@ -67,21 +62,21 @@ class _Merging:
     """The geometries so far, and the notes on them."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, LabelledAtoms] = {}
+        self.kept: dict[int, Frame] = {}
         self.repeated: list[str] = []
         self.completed: list[str] = []
         self.contradictions: list[str] = []
         self.doubtful: list[str] = []
 
-    def same(self, place: int, other: LabelledAtoms, order: np.ndarray, apart: str) -> None:
+    def same(self, place: int, other: Frame, order: np.ndarray, apart: str) -> None:
         """Merge another label of a geometry into the first one."""
         one = self.kept[place]
         if apart:
             self.contradictions.append(f"{one.where} and {other.where} are the same geometry with {apart}")
             return
-        merged = replace(
+        merged = with_label(
             one,
-            energy_eV=one.energy_eV if np.isfinite(one.energy_eV) else other.energy_eV,
+            energy_eV=_known(one.energy_eV, other.energy_eV),
             forces_eV_per_A=_known(one.forces_eV_per_A, other.forces_eV_per_A[order]),
             stress_eV_per_A3=_known(one.stress_eV_per_A3, other.stress_eV_per_A3),
         )
@@ -89,7 +84,7 @@ class _Merging:
         (self.completed if more else self.repeated).append(f"{other.where} is {one.where}")
         self.kept[place] = merged
 
-    def outcome(self) -> tuple[list[LabelledAtoms], list[str]]:
+    def outcome(self) -> tuple[list[Frame], list[str]]:
         if self.contradictions:
             raise InputError(
                 f"{listed(self.contradictions)}. Expected at most 1 meV/atom, 5 meV/Å and 0.1 GPa between labels of "
@@ -124,10 +119,11 @@ def listed(found: Sequence[str]) -> str:
     return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _known(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return one if np.isfinite(one).all() else other
+def _known(one: Any, other: Any) -> Any:
+    """The first of two parts of labels that is known, None if neither is."""
+    return next((part for part in (one, other) if np.isfinite(part).all()), None)
 
 
-def _labels(frame: LabelledAtoms) -> int:
+def _labels(frame: Frame) -> int:
     parts = (frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3)
     return sum(bool(np.isfinite(part).all()) for part in parts)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from al_loop.errors import InputError
 from al_loop.files.labels.duplicates import listed, without_repeats
 from al_loop.files.labels.isolated_atoms import atom_energies, is_isolated_atom
-from al_loop.files.labels.labelled_frames import LabelledAtoms, LabelledFrames, has_label
+from al_loop.files.labels.labelled_frames import LabelledFrames, has_label
+from al_loop.records import Frame
 
 
-def sorted_out(frames: Sequence[LabelledAtoms]) -> LabelledFrames:
+def sorted_out(frames: Sequence[Frame]) -> LabelledFrames:
     """Merge duplicates, separate isolated atoms, and leave out frames without a label.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.records import LabelledFrame, dft_energy, dft_forces
+from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
 from committee.training.train import TrainingFrame
 
@@ -99,8 +99,8 @@ def compared_with(model: CommitteePotential, frames: Sequence[LabelledFrame]) ->
     return [
         ComparedLabel(
             frame.atoms,
-            dft_energy(frame),
-            dft_forces(frame),
+            frame.energy_eV,
+            frame.forces_eV_per_A,
             frame.label.stress_eV_per_A3,
             p.energy,
             p.forces,

@@ -78,7 +78,7 @@ def import_labels(
             ledger,
             config,
             files,
-            campaign_level=campaign_level(ledger, config),
+            campaign_level=campaign_level(ledger),
             level=level,
             keys=given_keys(energy_key, forces_key, stress_key),
             check=foundation_check(config) if check else None,

@@ -5,44 +5,25 @@ from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.files.record import Record
 from al_loop.ledger import Ledger
+from al_loop.records import Frame
 from al_loop.utils.paths import check_target
 
 
-def campaign_level(ledger: Ledger, config: Config) -> str:
-    """Fingerprint of the level of theory of a campaign's labels.
-
-    Raises:
-        EngineNotInstalledError: a campaign of an earlier version, whose engine is not installed here.
-    """
-    stored = (ledger.campaign_config() or {}).get("level_of_theory")
-    if isinstance(stored, dict) and "fingerprint" in stored:
-        return str(stored["fingerprint"])
-    from dft_interfaces.engines import build_engine
-
-    return build_engine(config.label.engine).level_of_theory.fingerprint
+def campaign_level(ledger: Ledger) -> str:
+    """Fingerprint of the level of theory of a campaign's labels."""
+    return str((ledger.campaign_config() or {})["level_of_theory"]["fingerprint"])
 
 
-def foundation_check(config: Config) -> Callable[[Sequence[Record]], None]:
+def foundation_check(config: Config) -> Callable[[Sequence[Frame]], None]:
     """Return a check of labels against the foundation that raises for wrong units, signs or atom orders."""
 
-    def check(sample: Sequence[Record]) -> None:
+    def check(sample: Sequence[Frame]) -> None:
         from al_loop.stages.train.alignment import label_slips
+        from al_loop.stages.train.training_frame import training_frame
         from committee.backbones import load_backbone
-        from committee.training.train import TrainingFrame
 
-        frames = [
-            TrainingFrame(
-                id=str(index),
-                atoms=record.atoms,
-                energy_eV=record.label.energy_eV,
-                forces_eV_per_A=record.label.forces_eV_per_A,
-                stress_eV_per_A3=record.label.stress_eV_per_A3,
-            )
-            for index, record in enumerate(sample)
-            if record.label is not None and record.label.energy_eV is not None
-        ]
+        frames = [training_frame(frame) for frame in sample]
         slips = label_slips(frames, load_backbone(config.foundation))
         if slips:
             raise InputError(

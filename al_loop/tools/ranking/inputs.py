@@ -10,9 +10,8 @@ from ase import Atoms
 from al_loop.config import Config, PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.ledger.identity import check_folder, existing_campaign
-from al_loop.records import Role
+from al_loop.records import Frame, Role
 from al_loop.stages.label.direct import Labeller
 from al_loop.tools.foundation_argument import FoundationArgument, parse_foundation
 from al_loop.tools.open_model import open_checkpoint, open_served
@@ -87,7 +86,7 @@ def open_ranking_inputs(
     )
 
 
-def _with_energies(frames: Sequence[LabelledAtoms]) -> tuple[tuple[Atoms, float], ...]:
+def _with_energies(frames: Sequence[Frame]) -> tuple[tuple[Atoms, float], ...]:
     return tuple((frame.atoms, frame.energy_eV) for frame in frames if np.isfinite(frame.energy_eV))
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import LabelKeys
+from al_loop.records import Frame
 from al_loop.tools.validation import equation_of_state
 from al_loop.tools.validation.cache import Answer
 from al_loop.tools.validation.checks import NamedCheck
@@ -99,7 +99,7 @@ class DatasetReference:
         )
 
 
-def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None, structure: str) -> list[Quantity]:
+def frame_errors(frames: Sequence[Frame], calculator: Calculator | None, structure: str) -> list[Quantity]:
     """Mean absolute errors on labelled frames.
 
     Energies of two codes have no common reference: within each composition the mean difference is removed, so that a
@@ -145,7 +145,7 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 
-    def __init__(self, frames: Sequence[LabelledAtoms]) -> None:
+    def __init__(self, frames: Sequence[Frame]) -> None:
         super().__init__()
         self._frames = {frame_id(frame.atoms): frame for frame in frames}
 
