@@ -23,8 +23,8 @@ from al_loop.ledger.identity import (
     started_identity,
 )
 from al_loop.ledger.import_log import content_of
+from al_loop.ledger.incoming import Watch
 from al_loop.ledger.store import shared_server
-from al_loop.ledger.watch import Watch
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
@@ -33,10 +33,9 @@ from al_loop.rounds import Rounds
 from al_loop.stages.evaluate.stopping import STOPPED, stopped_early
 from al_loop.stages.label.resources import check_resources, check_stage_queues
 from al_loop.structures.systems import load_structures, structure_notes
-from al_loop.tools.exchange.campaign_files import export_frames, import_labels
+from al_loop.tools.exchange.campaign_files import export_frames, export_served, import_labels
 from al_loop.tools.exchange.exporting import What
 from al_loop.tools.exchange.importing import Imported
-from al_loop.tools.exchange.served import export_served
 from al_loop.tools.open_model import served_checkpoint
 from al_loop.tools.preflight.checks import check_elements, check_engine_elements, systems_with_paths
 from al_loop.tools.preflight.label_cost import LabelCost, label_cost

@@ -18,7 +18,7 @@ from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import Lease
-from al_loop.ledger.imported_atoms import imported_atom_energies, with_imported_atoms
+from al_loop.ledger.import_log import imported_atom_energies, with_imported_atoms
 from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report

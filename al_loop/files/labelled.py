@@ -11,16 +11,14 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.files.labels.label_checks import check_levels, refuse_zeroed_forces
 from al_loop.files.labels.labelled_frames import LabelledFrames, frame_of_file, has_label, with_label
 from al_loop.files.labels.names import RESULTS, LabelKeys, keys_of, looks_like_energy, looks_like_forces, unread_stress
 from al_loop.files.labels.sorting import sorted_out
-from al_loop.files.labels.zeroed_forces import refuse_zeroed_forces
-from al_loop.files.level_mixing import check_levels
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.readers.frame_files import frames_in
 from al_loop.files.sources import Source, find_sources
-from al_loop.files.stated import as_stated
-from al_loop.files.stated_units import refuse_other_units
+from al_loop.files.stated import as_stated, refuse_other_units
 from al_loop.records import Frame
 from al_loop.utils.foreign_input import reading
 from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess

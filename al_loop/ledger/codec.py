@@ -1,13 +1,16 @@
-"""Fields of the ledger's documents as bytes and JSON of bounded size."""
+"""Fields of the ledger's documents as bytes and JSON of bounded size, larger ones in GridFS, and their reading."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from gridfs import GridFS
 from numpy.typing import NDArray
+from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure
 
-from al_loop.errors import CampaignError
+from al_loop.errors import CampaignError, InputError
+from committee import foreign
 
 INLINE_BYTES: Final = 4 * 2**20  # of one field; a document may hold 16 MB and has at most three such fields
 
@@ -92,3 +95,67 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"the ledger stores JSON, received {type(value).__name__}: {value!r}")
+
+
+T = TypeVar("T")
+
+_PASSING: Final = (CampaignError, ConnectionFailure, CursorNotFound, OperationFailure)  # of the server, not of the row
+
+
+def from_row(collection: str, key: object, make: Callable[[], T]) -> T:
+    """Return the result of ``make`` for a stored document.
+
+    Args:
+        collection: of the document.
+        key: its ``_id``.
+        make: converts it; may read its parts in GridFS.
+
+    Raises:
+        InputError: the document cannot be converted.
+    """
+    what = f"The document {key!r} in the collection {collection} of the ledger"
+    remedy = "restore the database from a backup, or delete the document if another program wrote it"
+    with foreign.reading(what, remedy, InputError, _PASSING):
+        return make()
+
+
+BUCKET: Final = "arrays"
+_FILE: Final = "_file"  # suffix of the name of a field that refers to GridFS
+
+
+def bucket(database: Any) -> GridFS:
+    """The GridFS of a database."""
+    return GridFS(database, BUCKET)
+
+
+def put_blob(files: GridFS, field: str, data: bytes | None) -> dict[str, Any]:
+    """Store bytes; returns the field of the document that holds or refers to them, an empty dictionary for None.
+
+    The file is written before the document that refers to it, so that no reader finds a document without its bytes.
+    """
+    if data is None:
+        return {}
+    if len(data) <= INLINE_BYTES:
+        return {field: data}
+    return {field + _FILE: files.put(data, filename=field)}
+
+
+def put_blobs(files: GridFS, blobs: Mapping[str, bytes]) -> dict[str, Any]:
+    """``put_blob`` for several fields of one document."""
+    return {name: held for field, data in blobs.items() for name, held in put_blob(files, field, data).items()}
+
+
+def get_blob(files: GridFS, stored: Mapping[str, Any], field: str) -> bytes | None:
+    """The bytes of a field of a stored document, inline or in GridFS; None if it has none."""
+    inline = stored.get(field)
+    if inline is not None:
+        return bytes(inline)
+    file = stored.get(field + _FILE)
+    return None if file is None else bytes(files.get(file).read())
+
+
+def drop_blobs(files: GridFS, stored: Mapping[str, Any]) -> None:
+    """Delete the files of a document that is not stored, or no longer."""
+    for name, file in stored.items():
+        if name.endswith(_FILE) and file is not None:
+            files.delete(file)

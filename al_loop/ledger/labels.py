@@ -8,10 +8,10 @@ from ase import Atoms
 from pymongo import UpdateOne
 
 from al_loop.ledger.base import chunks
+from al_loop.ledger.codec import from_row
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.label_documents import read_label
 from al_loop.ledger.requests import RequestLedger
-from al_loop.ledger.rows import from_row
 from al_loop.records import LabelledFrame, LabelOrigin, Role
 from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Failure, Label

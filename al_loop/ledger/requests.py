@@ -10,8 +10,8 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 
 from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.codec import drop_blobs, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Requester
-from al_loop.ledger.gridfs import drop_blobs, put_blobs
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest, Holder

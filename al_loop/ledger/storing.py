@@ -9,14 +9,14 @@ from al_loop.frames.codec import pack_atoms, unpack_entries
 from al_loop.frames.own_entries import entries_as_text
 from al_loop.ledger.additions import Additions, AdditionsLedger
 from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.codec import get_blob, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Requester
-from al_loop.ledger.gridfs import get_blob, put_blobs
+from al_loop.ledger.frames import frame_document, inserted_by_others
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.prepared import Prepared, blocks, in_stored_order
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.requests import NEVER, RequestLedger
-from al_loop.ledger.visits import frame_document, inserted_by_others
 from al_loop.records import Frame, Role
 from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Label, LabelStatus

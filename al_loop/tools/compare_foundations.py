@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from al_loop.errors import InputError
-from al_loop.files.labels.counts import LabelCounts
+from al_loop.files.labels.labelled_frames import LabelCounts
 from al_loop.records import Frame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.tools.foundation_argument import Foundation, title

@@ -11,9 +11,8 @@ from al_loop.config import OutlierSettings
 from al_loop.config.gate_settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.counts import LabelCounts
 from al_loop.files.labels.isolated_atoms import atom_energies
-from al_loop.files.labels.labelled_frames import LabelledFrames
+from al_loop.files.labels.labelled_frames import LabelCounts, LabelledFrames
 from al_loop.files.labels.names import LabelKeys
 from al_loop.stages.train.alignment import label_slips
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms

@@ -11,7 +11,7 @@ from ase.build import bulk
 
 from al_loop import load_config
 from al_loop.ledger import open_ledger
-from al_loop.ledger.imported_atoms import note_atom_energies
+from al_loop.ledger.import_log import note_atom_energies
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine

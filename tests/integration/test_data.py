@@ -23,7 +23,7 @@ from al_loop.cli import app
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.imported_atoms import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
+from al_loop.ledger.import_log import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.exchange.exporting import export_file
 from al_loop.tools.exchange.harvest import harvest

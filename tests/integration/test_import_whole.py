@@ -18,9 +18,8 @@ from al_loop.errors import CampaignError, InputError
 from al_loop.files.extxyz import write_frame
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.ledger import Ledger, open_ledger, prepared, visits
-from al_loop.ledger.gridfs import BUCKET
-from al_loop.ledger.import_log import unfinished_imports
-from al_loop.ledger.imported_atoms import imported_atom_energies
+from al_loop.ledger.codec import BUCKET
+from al_loop.ledger.import_log import imported_atom_energies, unfinished_imports
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.exchange import importing
 from al_loop.tools.exchange.harvest import harvest
@@ -229,7 +228,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
     """Frames and labels are in part in GridFS, and the campaign's own requests wait for labels of the file."""
     for module in (visits, prepared):
         monkeypatch.setattr(module, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.codec.INLINE_BYTES", 300)
     asked = [visit(labelled(seed)) for seed in (0, 3)]
     ledger.replace_visits(0, [Role.TEST], asked)
     ledger.request_labels(0, Role.TEST, asked, LEVEL)
@@ -256,7 +255,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
 def test_one_that_is_cut_off_at_any_write_is_told_and_completed(ledger, config, tmp_path, monkeypatch, last) -> None:
     """As a kill leaves it: nothing is removed. A kill itself is tried in test_data.py."""
     monkeypatch.setattr(prepared, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.codec.INLINE_BYTES", 300)
     path = written(tmp_path / "mine.extxyz", Atoms("Cu", info={"REF_energy": 3.5}))
     failing = Refusing(ledger, last, after={"event": 2, "visit": 0}.get(last, 1))
     with monkeypatch.context() as patch:
@@ -362,7 +361,7 @@ def test_a_temporary_folder_without_room_stores_nothing(ledger, config, tmp_path
     path = written(tmp_path / "mine.extxyz")
     before = dump(ledger)
     with monkeypatch.context() as patch:
-        patch.setattr("al_loop.ledger.spool.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
+        patch.setattr("al_loop.ledger.prepared.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
         with pytest.raises(InputError, match=r"for temporary files .*[Nn]o space.*TMPDIR.*othing was imported"):
             taken(ledger, config, path)
     assert dump(ledger) == before

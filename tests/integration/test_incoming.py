@@ -15,9 +15,8 @@ from al_loop.config import StoreSettings, WatchSettings
 from al_loop.ledger import open_ledger
 from al_loop.ledger.base import raw
 from al_loop.ledger.documents import Requester, StoredVerdict
-from al_loop.ledger.incoming import Incoming
+from al_loop.ledger.incoming import Incoming, Watch
 from al_loop.ledger.requests import NEVER
-from al_loop.ledger.watch import Watch
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus

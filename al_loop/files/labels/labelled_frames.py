@@ -1,6 +1,6 @@
 """Labelled frames that were read from files; parts of their labels may be missing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,3 +61,39 @@ def with_label(frame: Frame, **parts: Any) -> Frame:
 def has_label(frame: Frame) -> bool:
     """Whether a frame has an energy or forces."""
     return bool(np.isfinite(frame.energy_eV) or np.isfinite(frame.forces_eV_per_A).all())
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """Number of frames by the parts of their labels; stress is not counted.
+
+    Attributes:
+        both: with energy and forces.
+        energy_only: with an energy and no forces.
+        forces_only: with forces and no energy.
+    """
+
+    both: int
+    energy_only: int
+    forces_only: int
+
+    @classmethod
+    def of(cls, labels: Iterable[tuple[float, Any]]) -> "LabelCounts":
+        """Count labels.
+
+        Args:
+            labels: energy (NaN if there is none) and forces (None or NaN if there are none) of each frame.
+        """
+        known = [
+            (bool(np.isfinite(energy)), forces is not None and bool(np.isfinite(forces).all()))
+            for energy, forces in labels
+        ]
+        return cls(known.count((True, True)), known.count((True, False)), known.count((False, True)))
+
+    @property
+    def partial(self) -> bool:
+        """Whether any frame lacks energy or forces."""
+        return bool(self.energy_only or self.forces_only)
+
+    def __str__(self) -> str:
+        return f"{self.both} with energy and forces, {self.energy_only} energy only, {self.forces_only} forces only"

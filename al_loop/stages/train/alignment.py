@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 from al_loop.config import Config, OutlierSettings
 from al_loop.config.align_settings import AlignSettings
 from al_loop.errors import InputError
-from al_loop.files.labels.counts import LabelCounts
+from al_loop.files.labels.labelled_frames import LabelCounts
 from al_loop.records import LabelledFrame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.stages.train.compared_labels import compared_label

@@ -1,19 +1,20 @@
-"""A campaign's labels and frames, out to files and in from files: what ``al-loop export`` and ``import`` do."""
+"""A campaign's labels, frames and served committee as files: what ``al-loop export`` and ``import`` do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.names import given_keys
+from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import check_not_a_copy
 from al_loop.ledger.identity import campaign_folder, existing_campaign
 from al_loop.ledger.import_log import unfinished_imports
 from al_loop.ledger.store import shared_server
+from al_loop.records import Frame
 from al_loop.tools.exchange.exporting import What, export_file, file_kind, named_roles
 from al_loop.tools.exchange.importing import Imported, import_file
-from al_loop.tools.exchange.served import campaign_level, foundation_check
 from al_loop.utils.paths import check_target
 
 
@@ -84,3 +85,45 @@ def import_labels(
             check=foundation_check(config) if check else None,
         )
         return replace(done, unfinished=tuple(map(str, unfinished_imports(ledger))))
+
+
+def campaign_level(ledger: Ledger) -> str:
+    """Fingerprint of the level of theory of a campaign's labels."""
+    return str((ledger.campaign_config() or {})["level_of_theory"]["fingerprint"])
+
+
+def foundation_check(config: Config) -> Callable[[Sequence[Frame]], None]:
+    """Return a check of labels against the foundation that raises for wrong units, signs or atom orders."""
+
+    def check(sample: Sequence[Frame]) -> None:
+        from al_loop.stages.train.alignment import label_slips
+        from al_loop.stages.train.training_frame import training_frame
+        from committee.backbones import load_backbone
+
+        frames = [training_frame(frame) for frame in sample]
+        slips = label_slips(frames, load_backbone(config.foundation))
+        if slips:
+            raise InputError(
+                f"{' '.join(slips)} Nothing was imported. Convert them to eV and eV/Å, or add --no-check if they are "
+                "right"
+            )
+
+    return check
+
+
+def export_served(config: Config, path: Path) -> None:
+    """Write the committee that a campaign serves as a fairchem checkpoint.
+
+    Raises:
+        InputError: no campaign, nothing is served yet, a foundation that is not fairchem's, or a file that cannot be
+            written.
+    """
+    check_target("--checkpoint", path)
+    from al_loop.tools.open_model import open_served
+    from committee.errors import CheckpointError
+    from committee.export import export_fairchem
+
+    try:
+        export_fairchem(open_served(config).potential, path)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error

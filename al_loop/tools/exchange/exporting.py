@@ -1,20 +1,22 @@
 """Export a campaign's labels and gated frames to a file, with their provenance."""
 
+import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from al_loop.errors import InputError
 from al_loop.files import aselmdb, extxyz
+from al_loop.files.gate_values import gate_values
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.ledger.records import WORKER
-from al_loop.records import Frame, LabelledFrame, Role
-from al_loop.tools.exchange.provenance import stated_provenance
+from al_loop.records import UNGATED, Frame, LabelledFrame, Role
 from al_loop.utils.paths import check_target, writing
 from committee.atomic_write import replacing_path
+from dft_interfaces.label import Label, LabelStatus
 
 What = Literal["labels", "visits", "all"]
 BLOCK: Final = 500
@@ -159,3 +161,48 @@ def _common(ledger: Ledger) -> dict[str, Any]:
         "engine": stored.get("label", {}).get("engine", {}).get("engine"),
         "versions": versions,
     }
+
+
+_REMARK: Final = "imported: "
+
+
+def stated_provenance(frame: Frame, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an export states of a campaign's frame, as plain JSON values.
+
+    Args:
+        frame: with its label and the gate's verdict, as far as it has them.
+        common: provenance of all frames of the campaign.
+    """
+    stated = {
+        **common,
+        "frame": frame.frame_id,
+        "round": frame.round,
+        "role": frame.role.value,
+        "system": frame.system,
+        "trajectory": frame.trajectory,
+    }
+    if frame.verdict is not UNGATED:
+        stated |= gate_values(frame)
+    if frame.label is None:
+        return stated
+    stated |= {"level_of_theory": frame.label.level_of_theory, "cost_s": frame.label.cost_s}
+    earlier = _of_remark(frame.label)
+    if earlier is not None:
+        stated["origin"] = earlier.get("origin", earlier)  # where it was calculated, however often it travelled
+    return stated
+
+
+def as_remark(provenance: Mapping[str, Any]) -> str:
+    """Return the remark of an imported label, which holds its provenance."""
+    return _REMARK + json.dumps(provenance)
+
+
+def _of_remark(label: Label) -> dict[str, Any] | None:
+    """Return the provenance of an imported label, None for one that was calculated here."""
+    if label.status is not LabelStatus.CONVERGED or not label.message.startswith(_REMARK):
+        return None
+    try:
+        found = json.loads(label.message.removeprefix(_REMARK))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

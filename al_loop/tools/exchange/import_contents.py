@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.differences import difference
-from al_loop.files.labels.duplicates import without_repeats
 from al_loop.files.labels.isolated_atoms import AtomEnergies, atom_energies
+from al_loop.files.labels.sorting import without_repeats
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
-from al_loop.ledger.imported_atoms import check_atom_energies
+from al_loop.ledger.import_log import check_atom_energies
 from al_loop.records import Frame
 from al_loop.utils.content_hash import matching_order
 

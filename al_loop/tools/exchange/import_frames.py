@@ -19,8 +19,8 @@ from al_loop.files.text.written_entries import read_entries
 from al_loop.frames.plain_atoms import check_constraints, plain_atoms
 from al_loop.ledger.import_log import storable
 from al_loop.records import Frame, Role
+from al_loop.tools.exchange.exporting import as_remark
 from al_loop.tools.exchange.harvest import suspect_verdict
-from al_loop.tools.exchange.provenance import as_remark
 from al_loop.utils.foreign_input import reading
 from committee.errors import StructureError
 from committee.structures import check_structures

@@ -15,10 +15,8 @@ from al_loop.files.labels.names import LabelKeys
 from al_loop.files.sources import Source, find_sources
 from al_loop.frames.own_entries import NO_ENTRIES
 from al_loop.ledger import Ledger
-from al_loop.ledger.import_log import content_of, note_began, note_ended, unfinished_imports
-from al_loop.ledger.imported_atoms import note_atom_energies
-from al_loop.ledger.prepared import Prepared, with_stress
-from al_loop.ledger.spool import Spool
+from al_loop.ledger.import_log import content_of, note_atom_energies, note_began, note_ended, unfinished_imports
+from al_loop.ledger.prepared import Prepared, Spool, with_stress
 from al_loop.records import Frame
 from al_loop.tools.exchange.harvest import HARVEST_LIMIT, campaign_elements
 from al_loop.tools.exchange.import_contents import FileContents, Repeats

@@ -6,8 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.errors import GuardStop
-from al_loop.files.predictions import StatedFrame
-from al_loop.files.snapshots import SnapshotFile
+from al_loop.files.predictions import SnapshotFile, StatedFrame
 from al_loop.tools.monitoring.check import Check
 from al_loop.tools.monitoring.harvester import Harvester
 from al_loop.tools.monitoring.settings import MonitorOptions

@@ -14,8 +14,8 @@ from ase.units import GPa
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.duplicates import without_repeats
 from al_loop.files.labels.labelled_frames import frame_of_file, with_label
+from al_loop.files.labels.sorting import without_repeats
 from al_loop.records import Frame
 
 NONE = float("nan")
