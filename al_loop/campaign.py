@@ -12,8 +12,8 @@ from al_loop.config import Config
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.campaign_lease import Lease, leased
 from al_loop.ledger.identity import Identity, check_folder, start_campaign, started_identity
+from al_loop.ledger.incoming import Watch
 from al_loop.ledger.store import shared_server
-from al_loop.ledger.watch import Watch
 from al_loop.records import RoundReport
 from al_loop.report.page import gather, write_report
 from al_loop.report.round_json import REPORT_STAGE, finished_rounds
@@ -21,10 +21,9 @@ from al_loop.report.status import campaign_status, write_campaign_report
 from al_loop.rounds import Rounds
 from al_loop.stages.evaluate.stopping import STOPPED, stopped_early
 from al_loop.structures.systems import structure_notes
-from al_loop.tools.exchange.campaign_files import export_frames, import_labels
+from al_loop.tools.exchange.campaign_files import export_frames, export_served, import_labels
 from al_loop.tools.exchange.exporting import What
 from al_loop.tools.exchange.importing import Imported
-from al_loop.tools.exchange.served import export_served
 from al_loop.tools.open_model import served_checkpoint
 from al_loop.tools.preflight.checks import systems_with_paths
 from al_loop.tools.preflight.label_notes import level_differences

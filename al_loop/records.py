@@ -1,9 +1,10 @@
 """Plain data types that the stages of the loop exchange."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
@@ -77,79 +78,103 @@ class CheckVerdict:
     reason: str = ""
 
 
+UNGATED: Final = Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "not evaluated by the gate")
+
+
 @dataclass(frozen=True)
-class Visit:
-    """One gated frame of a trajectory.
+class Frame:
+    """One frame on its way from exploration, or from a file, to label, training and export.
+
+    What nobody knows of a frame has its default: one from a file has no trajectory, one without a label no label.
 
     Attributes:
         frame_id: content hash of ``atoms`` (``al_loop.utils.content_hash.frame_id``).
-        atoms: the structure, with ``charge`` and ``spin`` in ``atoms.info``, without calculator or velocities.
+        atoms: n atoms, with ``charge`` and ``spin`` in ``atoms.info``, without calculator or velocities.
         role: purpose of the frame.
         system: name of the starting structure.
-        trajectory: name of the trajectory in the round, for example ``methanol/600K/0``.
+        trajectory: name of the trajectory in the round, for example ``methanol/600K/0``, or another origin.
         step: MD step.
         temperature_K: the thermostat's temperature.
         verdict: the gate's verdict.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
-        entries: a user's own entries of a frame from a file; stored with the frame when it is new.
         checks: verdicts of the single checks (physics, force uncertainty, latent distance), of those that were
             evaluated: frames between two full checks have only physics.
+        entries: a user's own entries of a frame from a file; stored with the frame when it is new.
+        round: the round that explored it or requested its label.
+        label: its outcome; of a frame from a file, parts of it may be missing.
+        where: file and number of the frame in it, for messages.
+        provenance: origin of a frame in a file, plain JSON values as ``al-loop export`` writes them.
     """
 
     frame_id: str
     atoms: Atoms
-    role: Role
-    system: str
-    trajectory: str
-    step: int
-    temperature_K: float
-    verdict: Verdict
+    role: Role = Role.EXPLORE
+    system: str = ""
+    trajectory: str = ""
+    step: int = 0
+    temperature_K: float = 0.0
+    verdict: Verdict = UNGATED
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     checks: dict[GateCheck, CheckVerdict] = field(default_factory=dict, repr=False)
     entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)
+    round: int = field(default=0, compare=False, kw_only=True)
+    label: Label | None = field(default=None, kw_only=True)
+    where: str = field(default="", kw_only=True)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False, kw_only=True)
+
+    @property
+    def energy_eV(self) -> float:
+        """Total energy of the label, NaN if there is none."""
+        return np.nan if self.label is None or self.label.energy_eV is None else self.label.energy_eV
+
+    @property
+    def forces_eV_per_A(self) -> Array:
+        """Forces (n, 3) of the label, NaN if there are none."""
+        forces = None if self.label is None else self.label.forces_eV_per_A
+        return np.full((len(self.atoms), 3), np.nan) if forces is None else forces
+
+    @property
+    def stress_eV_per_A3(self) -> Array:
+        """Stress (6,) of the label in ASE's order, NaN if there is none."""
+        stress = None if self.label is None else self.label.stress_eV_per_A3
+        return np.full(6, np.nan) if stress is None else stress
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Data of a gated frame for the selection among 10^5 frames, without the structure.
+class LabelledFrame(Frame):
+    """A frame with an outcome: the accepted label, or the last failure."""
 
-    Attributes:
-        frame_id: content hash of the structure.
-        formula: chemical formula; only frames of one formula have comparable descriptors.
-        kind: the gate's verdict.
-        check: the check that decided.
-        force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
-        descriptor: as of ``Visit``.
-    """
-
-    frame_id: str
-    formula: str
-    kind: VerdictKind
-    check: GateCheck
-    force_uncertainty_eV_per_A: float | None = None
-    descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class LabelledFrame:
-    """A frame with its outcome: the accepted label, or the last failure."""
-
-    frame_id: str
-    atoms: Atoms
-    role: Role
-    round: int
-    system: str
-    trajectory: str
-    label: Label
+    label: Label = field(kw_only=True)
 
     @property
     def converged(self) -> bool:
         """True if the label may be trained on."""
         return self.label.status is LabelStatus.CONVERGED
+
+
+@dataclass(frozen=True)
+class FrameSummary:
+    """What the selection needs of a frame among 10^5, without the structure.
+
+    Attributes:
+        frame_id: content hash of the structure.
+        formula: chemical formula; only frames of one formula have comparable descriptors.
+        descriptor: as of ``Frame``; None too where the foundation refuses the frame.
+        kind: the gate's verdict.
+        check: the check that decided.
+        force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
+    """
+
+    frame_id: str
+    formula: str
+    descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    kind: VerdictKind = UNGATED.kind
+    check: GateCheck = UNGATED.check
+    force_uncertainty_eV_per_A: float | None = None
 
 
 @dataclass(frozen=True)
@@ -272,22 +297,8 @@ class RoundReport:
         return self.verdicts.get(VerdictKind.TRUSTED.value, 0) / self.frames if self.frames else 0.0
 
 
-def dft_energy(frame: LabelledFrame) -> float:
-    """Total energy of a converged label, eV."""
-    if frame.label.energy_eV is None:
-        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
-    return frame.label.energy_eV
-
-
-def dft_forces(frame: LabelledFrame) -> Array:
-    """Forces (n, 3) of a converged label, eV/Å."""
-    if frame.label.forces_eV_per_A is None:
-        raise ValueError(f"frame {frame.frame_id} has a label without forces")
-    return frame.label.forces_eV_per_A
-
-
 @dataclass(frozen=True)
-class Made:
+class LabelOrigin:
     """Time and worker of a label.
 
     Attributes:

@@ -18,7 +18,7 @@ from al_loop.config import Config
 from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import Lease
-from al_loop.ledger.imported_atoms import imported_atom_energies, with_imported_atoms
+from al_loop.ledger.import_log import imported_atom_energies, with_imported_atoms
 from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report
@@ -181,7 +181,7 @@ class Rounds:
         ledger.defer(round_)
         calculated = ledger.labelled(tuple(Role), range(round_ + 1), with_outliers=True)
         used = [frame.frame_id for frame in ledger.labelled(tuple(Role), range(round_))]
-        made, served = ledger.made(range(round_ + 1)), self._models.served_in(round_)
+        made, served = ledger.label_origins(range(round_ + 1)), self._models.served_in(round_)
         checked = check_round(self._config, round_, calculated, used, made, served)
         ledger.mark_outliers(round_, checked.marked)
         if checked.change:

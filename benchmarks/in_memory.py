@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.records import Visit
+from al_loop.records import Frame
 from al_loop.stages.explore.lockstep import Lockstep
 from al_loop.structures.start import Start
 from al_loop.utils.progress import Advance, show_nothing
@@ -16,7 +16,7 @@ def explore(
     settings: ExploreSettings,
     physics: PhysicsSettings,
     advance: Advance = show_nothing,
-) -> list[Visit]:
+) -> list[Frame]:
     """Run every trajectory to its end or to the first alarm of the physics check, and keep its gated frames in memory.
 
     Args:
@@ -31,9 +31,9 @@ def explore(
         lane, the discard threshold or a foundation that fails stops ends with the frame it was stopped at.
     """
     lockstep = Lockstep(potential, starts, settings, physics)
-    visits: list[Visit] = []
+    visits: list[Frame] = []
     while not lockstep.ended:
-        visits += [recorded.visit for recorded in lockstep.advance()]
+        visits += [frame for _, frame in lockstep.advance()]
         if lockstep.step > 1:
             advance(1)
     return sorted(visits, key=lambda visit: (visit.role, visit.trajectory, visit.step))

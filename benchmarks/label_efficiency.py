@@ -21,8 +21,8 @@ from scipy.optimize import isotonic_regression
 from systems import CACHE, ROOT
 
 from al_loop.config import SelectSettings
-from al_loop.records import Candidate, GateCheck, VerdictKind
-from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.records import FrameSummary, GateCheck, VerdictKind
+from al_loop.stages.select.selection import select
 from al_loop.structures.descriptors import Descriptor, frame_descriptor
 
 # At 40 labels random selection has often not met the rare condition, and halfway then is what any four labels reach
@@ -59,12 +59,12 @@ def _by_select(settings: SelectSettings, *, audit: bool) -> Strategy:
     def chosen(
         points: list[Descriptor], labelled: list[int], count: int, sigmas: Sigmas, rng: np.random.Generator
     ) -> list[int]:
-        lane = GateCheck.UNCALIBRATED if sigmas is None and audit else GateCheck.FORCE_UNCERTAINTY
+        check = GateCheck.UNCALIBRATED if sigmas is None and audit else GateCheck.FORCE_UNCERTAINTY
         candidates = [
-            Candidate(str(i), "one", VerdictKind.SUSPECT, lane, None if sigmas is None else float(sigmas[i]), point)
+            FrameSummary(str(i), "one", point, VerdictKind.SUSPECT, check, None if sigmas is None else float(sigmas[i]))
             for i, point in enumerate(points)
         ]
-        known = [LabelledDescriptor(str(i), "one", points[i]) for i in labelled]
+        known = [FrameSummary(str(i), "one", points[i]) for i in labelled]
         share = settings.model_copy(update={"labels_per_round": count})
         return [int(frame_id) for frame_id in select(candidates, known, share, rng).frame_ids]
 

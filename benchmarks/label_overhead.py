@@ -20,7 +20,7 @@ from figures import at_most
 
 from al_loop.config import Config
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
 from al_loop.utils.campaign_folder import LOGS
 from al_loop.utils.content_hash import frame_id
@@ -105,7 +105,7 @@ def request_labels(ledger: Ledger, round_: int, seeds: range, level: str) -> Non
         atoms = bulk("Cu", cubic=True)
         atoms.rattle(0.05, seed=seed)
         verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
-        visits.append(Visit(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/{seed}", seed, 300.0, verdict))
+        visits.append(Frame(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/{seed}", seed, 300.0, verdict))
     ledger.replace_visits(round_, [Role.EXPLORE], visits)
     ledger.request_labels(round_, Role.EXPLORE, visits, level)
 

@@ -27,7 +27,7 @@ from figures import at_least, at_most
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from al_loop.utils.event_log import LOG_NAME
 
@@ -41,7 +41,7 @@ VERDICTS = (
 )
 
 
-def visits(count: int, round_: int) -> Iterator[Visit]:
+def visits(count: int, round_: int) -> Iterator[Frame]:
     """Yield visits of frames that are distinct from those of other rounds."""
     rng = np.random.default_rng(round_)
     base = rng.uniform(0, 10, (ATOMS, 3))
@@ -50,7 +50,7 @@ def visits(count: int, round_: int) -> Iterator[Visit]:
         atoms.info.update(charge=0, spin=1)
         vector = rng.normal(size=DESCRIPTOR).astype(np.float32)
         trajectory = f"copper/600K/{step % 16}"
-        yield Visit(
+        yield Frame(
             frame_id(atoms),
             atoms,
             Role.EXPLORE,

@@ -22,8 +22,8 @@ from systems import CACHE, SEVENNET, TEACHER, sevennet
 from telling import counting
 
 from al_loop.config import ExploreSettings, PhysicsSettings, SelectSettings
-from al_loop.records import Candidate, Role, Visit
-from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.records import Frame, FrameSummary, Role
+from al_loop.stages.select.selection import select
 from al_loop.structures.start import Start
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
@@ -69,18 +69,18 @@ class Bench:
         """Force MAE on the test frames after each round, eV/Å."""
         potential = CommitteePotential.untrained(self.backbone)
         labelled: list[TrainingFrame] = []
-        known: list[LabelledDescriptor] = []
+        known: list[FrameSummary] = []
         errors = []
         for round_ in range(rounds):
             visits = self._explored(potential, self.sizes.steps // rounds, (seed, rounds, round_))
             chosen = _chosen(visits, known, self.sizes.labels // rounds, (seed, rounds, round_))
-            known += [LabelledDescriptor(v.frame_id, v.atoms.get_chemical_formula(), v.descriptor) for v in chosen]
+            known += [FrameSummary(v.frame_id, v.atoms.get_chemical_formula(), v.descriptor) for v in chosen]
             labelled += [self._labelled(visit) for visit in chosen]
             potential = self._calibrated(self._trained(labelled, seed))
             errors.append(self._mae(potential))
         return errors
 
-    def _explored(self, potential: CommitteePotential, steps: int, seed: tuple[int, ...]) -> list[Visit]:
+    def _explored(self, potential: CommitteePotential, steps: int, seed: tuple[int, ...]) -> list[Frame]:
         chemistry = CHEMISTRIES[self.name]
         starts = []
         for i, condition in enumerate(chemistry.conditions):
@@ -102,7 +102,7 @@ class Bench:
         settings = ExploreSettings(temperatures_K=temperatures, steps=steps, timestep_fs=chemistry.timestep_fs)
         return explore(potential, starts, settings, PhysicsSettings(allow_dissociation=True))
 
-    def _labelled(self, visit: Visit) -> TrainingFrame:
+    def _labelled(self, visit: Frame) -> TrainingFrame:
         energy, forces, stress = self.teacher(visit.atoms)
         stress = stress if visit.atoms.pbc.all() else None
         return TrainingFrame(visit.frame_id, visit.atoms, energy, forces, stress, group=visit.trajectory)
@@ -141,17 +141,15 @@ def _atoms(frames: Sequence[PoolFrame]) -> list[Atoms]:
     return [frame.training.atoms for frame in frames]
 
 
-def _chosen(
-    visits: Sequence[Visit], known: Sequence[LabelledDescriptor], count: int, seed: tuple[int, ...]
-) -> list[Visit]:
+def _chosen(visits: Sequence[Frame], known: Sequence[FrameSummary], count: int, seed: tuple[int, ...]) -> list[Frame]:
     candidates = [
-        Candidate(
+        FrameSummary(
             visit.frame_id,
             visit.atoms.get_chemical_formula(),
+            visit.descriptor,
             visit.verdict.kind,
             visit.verdict.check,
             visit.force_uncertainty_eV_per_A,
-            visit.descriptor,
         )
         for visit in visits
     ]

@@ -22,8 +22,8 @@ from figures import at_most, report
 
 from al_loop.config import SelectSettings, StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
-from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.records import Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
+from al_loop.stages.select.selection import select
 from al_loop.utils.content_hash import frame_id
 
 FRAMES, LABELLED, BUDGET, FRAMES_OF_A_TRAJECTORY, DESCRIPTOR = 100_000, 500, 200, 500, 256
@@ -40,7 +40,7 @@ def fill(folder: Path, frames: int) -> None:
         ledger.replace_visits(1, [Role.EXPLORE], visits)
 
 
-def _visits(count: int, seed: int) -> list[Visit]:
+def _visits(count: int, seed: int) -> list[Frame]:
     """Frames of 64 atoms on random walks through latent space; every second trajectory has another composition."""
     rng = np.random.default_rng(seed)
     compositions = [bulk(name, "rocksalt", 5.7, cubic=True).repeat(2) for name in ("NaCl", "KBr")]
@@ -55,7 +55,7 @@ def _visits(count: int, seed: int) -> list[Visit]:
         atoms.positions[0] += rng.normal(size=3)
         sigma = float(rng.lognormal(-2))
         visits.append(
-            Visit(
+            Frame(
                 frame_id(atoms), atoms, Role.EXPLORE, "melt", f"melt/{trajectory}", step, 1500.0, SUSPECT, sigma, 1.0,
                 place.astype(np.float32),
             )
@@ -76,10 +76,10 @@ def measure(folder: Path) -> tuple[float, float, int, int]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, len(candidates), len(chosen)
 
 
-def _known(ledger: Ledger) -> list[LabelledDescriptor]:
+def _known(ledger: Ledger) -> list[FrameSummary]:
     labelled = {visit.frame_id: visit.atoms.get_chemical_formula() for visit in ledger.visits(0, Role.EXPLORE)}
     found = ledger.descriptors(labelled)
-    return [LabelledDescriptor(frame, formula, found[frame]) for frame, formula in labelled.items()]
+    return [FrameSummary(frame, formula, found[frame]) for frame, formula in labelled.items()]
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from figures import at_least, at_most, report
 
 from al_loop.config import Config
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.stages.label import resources
 from al_loop.tools.workers import worker_pool
 from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
@@ -74,7 +74,7 @@ def request_labels(ledger: Ledger, count: int, level: str) -> None:
         atoms = bulk("Cu", cubic=True)
         atoms.rattle(0.05, seed=seed)
         verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
-        visits.append(Visit(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/{seed}", seed, 300.0, verdict))
+        visits.append(Frame(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/{seed}", seed, 300.0, verdict))
     ledger.replace_visits(0, [Role.EXPLORE], visits)
     ledger.request_labels(0, Role.EXPLORE, visits, level)
 

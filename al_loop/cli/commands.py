@@ -68,7 +68,7 @@ def run(
 
         from al_loop.campaign import Campaign
         from al_loop.cli.round_table import print_round
-        from al_loop.ledger.watch import Watch
+        from al_loop.ledger.incoming import Watch
         from al_loop.report.page import REPORT_NAME
         from al_loop.report.round_json import as_dict
         from al_loop.utils.progress import terminal_progress

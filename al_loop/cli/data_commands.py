@@ -123,7 +123,7 @@ def export_command(
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
     config = load_config(config_path)
     if checkpoint is not None:
-        from al_loop.tools.exchange.served import export_served
+        from al_loop.tools.exchange.campaign_files import export_served
 
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # libraries on their own code
             export_served(config, checkpoint)

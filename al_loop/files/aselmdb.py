@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from al_loop.errors import InputError
 from al_loop.files import lmdb_rows
 from al_loop.files.extxyz import MAX_ATOMS
-from al_loop.files.record import Record
 from al_loop.files.text.header_values import is_plain_key
 from al_loop.frames.own_entries import ENTRIES, PROVENANCE
 from al_loop.frames.plain_atoms import KEPT
+from al_loop.records import Frame
 from al_loop.utils.foreign_input import each_read
 from al_loop.utils.plain_json import encode, same
 
@@ -36,7 +36,7 @@ COLUMNS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
 """Arrays that ASE's rows have a place for, with kind and shape for each atom."""
 
 
-def write_rows(path: Path, records: Iterable[Record]) -> int:
+def write_rows(path: Path, new: Iterable[Frame]) -> int:
     """Write a new file: labels as ordinary calculator results; ``charge``, ``spin``, provenance and own in ``data``.
 
     Returns:
@@ -44,11 +44,11 @@ def write_rows(path: Path, records: Iterable[Record]) -> int:
     """
     from ase.db import connect
 
-    count, remaining = 0, iter(records)
+    count, remaining = 0, iter(new)
     while block := list(islice(remaining, BLOCK)):
         with connect(path, type="aselmdb", use_lock_file=False, serial=True) as database:
-            for record in block:
-                database.write(_with_results(record), data=_data(record))
+            for frame in block:
+                database.write(_with_results(frame), data=_data(frame))
         count += len(block)
     path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
     return count
@@ -64,11 +64,11 @@ def frames(path: Path) -> Iterator[tuple[Atoms, dict[str, Any]]]:
     return each_read(rows, lambda index: f"{path}, frame {index}", "write the file again")
 
 
-def _with_results(record: Record) -> Atoms:
-    atoms, label = record.atoms.copy(), record.label
+def _with_results(frame: Frame) -> Atoms:
+    atoms, label = frame.atoms.copy(), frame.label
     for name in COLUMNS:
-        if _is_column(record, name):
-            atoms.set_array(name, np.asarray(record.entries.arrays[name]))
+        if _is_column(frame, name):
+            atoms.set_array(name, np.asarray(frame.entries.arrays[name]))
     if label is not None:
         found = (label.energy_eV, label.forces_eV_per_A, label.stress_eV_per_A3, label.magnetic_moments_uB)
         results = {name: value for name, value in zip(RESULTS, found, strict=True) if value is not None}
@@ -76,28 +76,28 @@ def _with_results(record: Record) -> Atoms:
     return atoms
 
 
-def _data(record: Record) -> dict[str, Any]:
+def _data(frame: Frame) -> dict[str, Any]:
     """Entries of a row other than structure and results; those that ASE's JSON would change, as text."""
-    kept = {key: record.atoms.info[key] for key in KEPT if record.atoms.info.get(key) is not None}
-    own = {key: value for key, value in record.entries.info.items() if _says_all(key, value)}
-    hidden = {key: value for key, value in record.entries.info.items() if key not in own}
-    arrays = {name: values for name, values in record.entries.arrays.items() if not _is_column(record, name)}
+    kept = {key: frame.atoms.info[key] for key in KEPT if frame.atoms.info.get(key) is not None}
+    own = {key: value for key, value in frame.entries.info.items() if _says_all(key, value)}
+    hidden = {key: value for key, value in frame.entries.info.items() if key not in own}
+    arrays = {name: values for name, values in frame.entries.arrays.items() if not _is_column(frame, name)}
     beside: dict[str, Any] = {}
     if hidden:
         beside["hidden"] = encode(hidden)
     if arrays:
-        beside |= {"arrays": encode(arrays), "atoms": str(record.atoms.symbols)}
+        beside |= {"arrays": encode(arrays), "atoms": str(frame.atoms.symbols)}
     note = {ENTRIES: json.dumps(beside)} if beside else {}
-    return {**own, **kept, PROVENANCE: dict(record.provenance), **note}
+    return {**own, **kept, PROVENANCE: dict(frame.provenance), **note}
 
 
-def _is_column(record: Record, name: object) -> bool:
+def _is_column(frame: Frame, name: object) -> bool:
     """Whether rows have a column for an array."""
-    if name not in COLUMNS or name not in record.entries.arrays:
+    if name not in COLUMNS or name not in frame.entries.arrays:
         return False
     kind, width = COLUMNS[str(name)]
-    values = np.asarray(record.entries.arrays[str(name)])
-    return values.dtype.kind == kind and values.shape == (len(record.atoms), *width)
+    values = np.asarray(frame.entries.arrays[str(name)])
+    return values.dtype.kind == kind and values.shape == (len(frame.atoms), *width)
 
 
 def _says_all(key: object, value: Any) -> bool:

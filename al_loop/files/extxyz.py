@@ -1,4 +1,4 @@
-"""Write records as extended XYZ, and read frames of such files one by one.
+"""Write frames as extended XYZ, and read frames of such files one by one.
 
 Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magmoms``, so that no reader moves them into
 a calculator; where a frame comes from stands under one key that holds JSON.
@@ -12,35 +12,35 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.files.readers.xyz_frames import atoms_of, frame_texts
-from al_loop.files.record import Record
 from al_loop.files.text.extxyz_text import frame_text
 from al_loop.files.text.open_text import open_text
 from al_loop.frames.own_entries import PROVENANCE
+from al_loop.records import Frame
 from al_loop.utils.foreign_input import each_read
 
 MAGMOMS: Final = "REF_magmoms"
 MAX_ATOMS: Final = 300_000
 
 
-def write_frame(file: TextIO, record: Record) -> None:
+def write_frame(file: TextIO, frame: Frame) -> None:
     """Append one frame.
 
     Raises:
         InputError: an entry that the format cannot hold.
     """
-    label = record.label
+    label = frame.label
     info: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     if label is not None:
         info = {"REF_energy": _floats(label.energy_eV), "REF_stress": _floats(label.stress_eV_per_A3)}
         arrays = {"REF_forces": _floats(label.forces_eV_per_A), MAGMOMS: _floats(label.magnetic_moments_uB)}
-    info[PROVENANCE] = dict(record.provenance)
+    info[PROVENANCE] = dict(frame.provenance)
     file.write(
         frame_text(
-            record.atoms,
+            frame.atoms,
             {key: value for key, value in info.items() if value is not None},
             {name: values for name, values in arrays.items() if values is not None},
-            record.entries,
+            frame.entries,
         )
     )
 

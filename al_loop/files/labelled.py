@@ -11,16 +11,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.files.labels.labelled_frames import LabelledAtoms, LabelledFrames, has_label
+from al_loop.files.labels.label_checks import check_levels, refuse_zeroed_forces
+from al_loop.files.labels.labelled_frames import LabelledFrames, frame_of_file, has_label, with_label
 from al_loop.files.labels.names import RESULTS, LabelKeys, keys_of, looks_like_energy, looks_like_forces, unread_stress
 from al_loop.files.labels.sorting import sorted_out
-from al_loop.files.labels.zeroed_forces import refuse_zeroed_forces
-from al_loop.files.level_mixing import check_levels
 from al_loop.files.outputs import OUTPUTS, no_labels, read_output
 from al_loop.files.readers.frame_files import frames_in
 from al_loop.files.sources import Source, find_sources
-from al_loop.files.stated import as_stated
-from al_loop.files.stated_units import refuse_other_units
+from al_loop.files.stated import as_stated, refuse_other_units
+from al_loop.records import Frame
 from al_loop.utils.foreign_input import reading
 from dft_interfaces.bounds import label_excess, nuclei_excess, structure_excess
 
@@ -44,7 +43,7 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
     """
     sources = find_sources(paths)
     notes = list(sources.notes)
-    frames: list[LabelledAtoms] = []
+    frames: list[Frame] = []
     for source in sources.files:
         found = list(labelled_frames(source, keys, notes))
         if any(map(has_label, found)):
@@ -65,7 +64,7 @@ def read_labelled(paths: Path | Sequence[Path], keys: LabelKeys | None = None) -
     return replace(kept, notes=(*notes, *kept.notes))
 
 
-def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
+def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[Frame]:
     """Yield the frames of one file that are labels, and frames without any label of files that may hold them.
 
     Args:
@@ -85,7 +84,7 @@ def labelled_frames(source: Source, keys: LabelKeys | None, notes: list[str]) ->
         yield frame
 
 
-def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
+def _of_output(source: Source, notes: list[str]) -> Iterator[Frame]:
     output = read_output(source.path, source.kind)
     if not output.labels:
         if source.named:
@@ -97,17 +96,14 @@ def _of_output(source: Source, notes: list[str]) -> Iterator[LabelledAtoms]:
         forces, stress = step.forces_eV_per_A, step.stress_eV_per_A3
         where = f"{source.path}, step {step.number}"
         with reading(where, "check that the output is complete"):
-            frame = LabelledAtoms(
-                atoms=as_stated(step.atoms, where),
-                energy_eV=float("nan") if step.energy_eV is None else float(step.energy_eV),
-                forces_eV_per_A=np.full((len(step.atoms), 3), np.nan) if forces is None else forces,
-                stress_eV_per_A3=np.full(6, np.nan) if stress is None or not np.isfinite(stress).all() else stress,
-                where=where,
-            )
+            energy = None if step.energy_eV is None else float(step.energy_eV)
+            forces = None if forces is None or not np.isfinite(forces).all() else forces
+            stress = None if stress is None or not np.isfinite(stress).all() else stress
+            frame = frame_of_file(as_stated(step.atoms, where), energy, forces, stress, where)
         yield frame
 
 
-def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[LabelledAtoms]:
+def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iterator[Frame]:
     held = frames_in(source)
     chosen = keys or keys_of(source.path, held.names)
     largest_eV, labels, with_free = 0.0, 0, 0
@@ -121,7 +117,7 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
             with_free += 1
             difference = abs(free - frame.energy_eV) / len(atoms)
             largest_eV = max(largest_eV, difference)
-            frame = frame if keys is not None else replace(frame, energy_eV=free)
+            frame = frame if keys is not None else with_label(frame, energy_eV=free)
         labels += bool(np.isfinite(frame.energy_eV))
         yield frame
     if labels and keys is None and chosen is RESULTS and not held.own_results:
@@ -140,22 +136,22 @@ def _of_frames(source: Source, keys: LabelKeys | None, notes: list[str]) -> Iter
         notes.append(_on_free_energy(source.path, largest_eV, named=keys is not None))
 
 
-def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> LabelledAtoms:
+def _frame(where: str, atoms: Atoms, keys: LabelKeys, known: dict[str, Any]) -> Frame:
     """The labels of one frame; some may be missing."""
     energy = _label(where, atoms, keys.energy, ((),))
     forces = _label(where, atoms, keys.forces, ((len(atoms), 3),))
     stress = _label(where, atoms, keys.stress, ((6,), (3, 3), (9,)))
-    return LabelledAtoms(
-        atoms=atoms,
-        energy_eV=float("nan") if energy is None else float(energy),
-        forces_eV_per_A=np.full((len(atoms), 3), np.nan) if forces is None else forces,
-        stress_eV_per_A3=np.full(6, np.nan) if stress is None else _voigt(where, stress),
-        where=where,
-        provenance=known,
+    return frame_of_file(
+        atoms,
+        None if energy is None else float(energy),
+        forces,
+        None if stress is None else _voigt(where, stress),
+        where,
+        known,
     )
 
 
-def _refuse_beyond_bounds(found: LabelledAtoms) -> None:
+def _refuse_beyond_bounds(found: Frame) -> None:
     from al_loop.files.labels.isolated_atoms import is_bare_nucleus  # it knows this module
 
     numbers = found.energy_eV, found.forces_eV_per_A, found.stress_eV_per_A3
@@ -211,7 +207,7 @@ def _on_free_energy(path: Path, largest_eV: float, *, named: bool) -> str:
     )
 
 
-def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys) -> None:
+def _require_names(path: Path, frames: Sequence[Frame], keys: LabelKeys) -> None:
     """Raise if a label is missing in the whole file, but present under another key."""
     names = {name for frame in frames for name in _names(frame.atoms)}
     for found, what, key, option, is_one in (
@@ -237,7 +233,7 @@ def _require_names(path: Path, frames: Sequence[LabelledAtoms], keys: LabelKeys)
             )
 
 
-def _without_labels(source: Source, keys: LabelKeys | None, frames: list[LabelledAtoms]) -> str:
+def _without_labels(source: Source, keys: LabelKeys | None, frames: list[Frame]) -> str:
     if not frames:
         return f"{source.path} holds no frames; give at least one labelled structure"
     held = ", ".join(_names(frames[0].atoms)) or "no labels"

@@ -9,9 +9,15 @@ from ase import Atoms
 
 from al_loop.errors import InputError
 from al_loop.files.readers.ase_frames import ase_frames
-from al_loop.files.readers.atom_names import relabelled
-from al_loop.files.readers.cut_rows import check_last_row
-from al_loop.files.readers.element_labels import Species, elements_of, plain_symbols, put_isotopes, species_of
+from al_loop.files.readers.element_labels import (
+    Species,
+    elements_of,
+    plain_symbols,
+    put_isotopes,
+    relabelled,
+    species_of,
+)
+from al_loop.files.readers.unfinished import check_last_row
 from al_loop.files.readers.xdatcar import read_xdatcar
 from al_loop.files.readers.xyz_frames import XYZ, xyz_frames
 from al_loop.files.stated import as_stated

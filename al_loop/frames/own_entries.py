@@ -24,10 +24,7 @@ PROVENANCE: Final = "al_loop"
 ENTRIES: Final = "al_loop_entries"
 """Key of entries that the format of a file cannot express: see ``al_loop.files.text.written_entries``."""
 
-VISIT: Final = "al_loop_visit"
-"""Key of the gate's verdicts on a frame of a trajectory."""
-
-OURS: Final = frozenset({PROVENANCE, ENTRIES, VISIT})
+OURS: Final = frozenset({PROVENANCE, ENTRIES})
 
 STRUCTURE_ARRAYS: Final = frozenset({"numbers", "positions", "initial_magmoms", "masses"})
 """Arrays of ``Atoms`` that belong to the structure (see ``al_loop.frames.plain_atoms.plain_atoms``)."""

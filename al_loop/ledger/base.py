@@ -1,6 +1,6 @@
-"""Common base of the parts of the ledger."""
+"""Common base of the parts of the ledger, and the version of its format."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -10,10 +10,10 @@ from mongoengine import ValidationError
 from mongoengine.connection import get_db
 
 from al_loop.errors import InputError
-from al_loop.ledger.documents import Documents, bind
-from al_loop.ledger.gridfs import bucket
-from al_loop.ledger.migrations import FORMAT, note_format, require_this_version
+from al_loop.ledger.codec import bucket
+from al_loop.ledger.documents import SCHEMA_VERSION, Documents, bind
 from al_loop.ledger.reconnect import Reconnector, in_parts
+from al_loop.utils.foreign_input import reading
 
 CHUNK: Final = 5000  # ids in one query: far below the size of a message
 T = TypeVar("T")
@@ -121,3 +121,42 @@ def raw(document: type[Any], **values: Any) -> dict[str, Any]:
     if values:
         raise ValidationError(f"{document.__name__} knows no field {', '.join(values)}")
     return stored
+
+
+FORMAT: Final = "format"  # collection with the version of the ledger
+_VERSION: Final = {"_id": "version"}
+
+
+def note_format(database: Any) -> None:
+    """Record the version in an empty ledger, or check it.
+
+    Args:
+        database: pymongo's.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    database[FORMAT].update_one(_VERSION, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
+    require_this_version(database)
+
+
+def require_this_version(database: Any) -> None:
+    """Check that a ledger has this version or is empty.
+
+    Args:
+        database: pymongo's.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    noted: Mapping[str, Any] | None = database[FORMAT].find_one(_VERSION)
+    if noted is None:
+        return
+    what = f"the version of the ledger in the database {database.name}, in the document {_VERSION['_id']!r},"
+    with reading(what, "restore the database from a backup, or choose another one"):
+        version = int(noted["version"])
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"The ledger was written in version {version} of its format, and this al-loop reads version "
+            f"{SCHEMA_VERSION}. Use the al-loop that wrote it, or choose another folder or database."
+        )

@@ -1,76 +1,18 @@
-"""Structures, arrays and JSON as bytes of bounded size; reading them cannot execute code."""
+"""Fields of the ledger's documents as bytes and JSON of bounded size, larger ones in GridFS, and their reading."""
 
-import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from ase import Atoms
+from gridfs import GridFS
 from numpy.typing import NDArray
+from pymongo.errors import ConnectionFailure, CursorNotFound, OperationFailure
 
-from al_loop.errors import CampaignError
-from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries, entries_as_text, entries_from_text
-from al_loop.frames.plain_atoms import KEPT, constraints_from_text, constraints_text
+from al_loop.errors import CampaignError, InputError
+from committee import foreign
 
 INLINE_BYTES: Final = 4 * 2**20  # of one field; a document may hold 16 MB and has at most three such fields
-
-
-def pack_atoms(atoms: Atoms, entries: OwnEntries = NO_ENTRIES) -> bytes:
-    """A structure as ``plain_atoms`` keeps it, and a user's own entries, as compressed npz bytes."""
-    arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": atoms.pbc}
-    if atoms.has("initial_magmoms"):
-        arrays["magmoms"] = atoms.get_initial_magnetic_moments()
-    if atoms.has("masses"):
-        arrays["masses"] = atoms.get_masses()
-    if atoms.constraints:
-        arrays["constraints"] = np.asarray(constraints_text(atoms.constraints))
-    for key in KEPT:
-        if atoms.info.get(key) is not None:
-            arrays[key] = np.asarray(atoms.info[key])
-    if entries:
-        arrays["entries"] = np.frombuffer(entries_as_text(entries).encode(), dtype=np.uint8)
-    return pack_arrays(arrays)
-
-
-def unpack_entries(data: bytes) -> OwnEntries:
-    """The user's own entries from the bytes of ``pack_atoms``."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return entries_from_text(archive["entries"].tobytes().decode()) if "entries" in archive else NO_ENTRIES
-
-
-def unpack_atoms(data: bytes) -> Atoms:
-    """The structure from the bytes of ``pack_atoms``; charge and spin are plain numbers in ``atoms.info``."""
-    arrays = unpack_arrays(data)
-    info = {key: arrays[key].item() for key in KEPT if key in arrays}
-    constraints = constraints_from_text(arrays["constraints"].item()) if "constraints" in arrays else None
-    return Atoms(
-        numbers=arrays["numbers"],
-        positions=arrays["positions"],
-        cell=arrays["cell"],
-        pbc=arrays["pbc"],
-        magmoms=arrays.get("magmoms"),
-        masses=arrays.get("masses"),
-        constraint=constraints,
-        info=info,
-    )
-
-
-def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Arrays of any number and text type as compressed npz bytes.
-
-    Raises:
-        ValueError: an array of Python objects, which would need pickle.
-    """
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """The inverse of ``pack_arrays``."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def pack_floats(values: NDArray[np.float64]) -> bytes:
@@ -153,3 +95,67 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"the ledger stores JSON, received {type(value).__name__}: {value!r}")
+
+
+T = TypeVar("T")
+
+_PASSING: Final = (CampaignError, ConnectionFailure, CursorNotFound, OperationFailure)  # of the server, not of the row
+
+
+def from_row(collection: str, key: object, make: Callable[[], T]) -> T:
+    """Return the result of ``make`` for a stored document.
+
+    Args:
+        collection: of the document.
+        key: its ``_id``.
+        make: converts it; may read its parts in GridFS.
+
+    Raises:
+        InputError: the document cannot be converted.
+    """
+    what = f"The document {key!r} in the collection {collection} of the ledger"
+    remedy = "restore the database from a backup, or delete the document if another program wrote it"
+    with foreign.reading(what, remedy, InputError, _PASSING):
+        return make()
+
+
+BUCKET: Final = "arrays"
+_FILE: Final = "_file"  # suffix of the name of a field that refers to GridFS
+
+
+def bucket(database: Any) -> GridFS:
+    """The GridFS of a database."""
+    return GridFS(database, BUCKET)
+
+
+def put_blob(files: GridFS, field: str, data: bytes | None) -> dict[str, Any]:
+    """Store bytes; returns the field of the document that holds or refers to them, an empty dictionary for None.
+
+    The file is written before the document that refers to it, so that no reader finds a document without its bytes.
+    """
+    if data is None:
+        return {}
+    if len(data) <= INLINE_BYTES:
+        return {field: data}
+    return {field + _FILE: files.put(data, filename=field)}
+
+
+def put_blobs(files: GridFS, blobs: Mapping[str, bytes]) -> dict[str, Any]:
+    """``put_blob`` for several fields of one document."""
+    return {name: held for field, data in blobs.items() for name, held in put_blob(files, field, data).items()}
+
+
+def get_blob(files: GridFS, stored: Mapping[str, Any], field: str) -> bytes | None:
+    """The bytes of a field of a stored document, inline or in GridFS; None if it has none."""
+    inline = stored.get(field)
+    if inline is not None:
+        return bytes(inline)
+    file = stored.get(field + _FILE)
+    return None if file is None else bytes(files.get(file).read())
+
+
+def drop_blobs(files: GridFS, stored: Mapping[str, Any]) -> None:
+    """Delete the files of a document that is not stored, or no longer."""
+    for name, file in stored.items():
+        if name.endswith(_FILE) and file is not None:
+            files.delete(file)

@@ -22,8 +22,7 @@ from mongoengine import (
     StringField,
 )
 
-from al_loop.ledger.codec import INLINE_BYTES
-from al_loop.ledger.rows import from_row
+from al_loop.ledger.codec import INLINE_BYTES, from_row
 
 SCHEMA_VERSION: Final = 1  # must be raised when any field changes
 

@@ -13,7 +13,7 @@ from mongoengine import ObjectIdField
 from pymongo import UpdateOne
 
 from al_loop.ledger.base import LedgerBase, chunks
-from al_loop.ledger.gridfs import BUCKET
+from al_loop.ledger.codec import BUCKET
 
 DAY_S: Final = 86_400.0
 NOTED: Final = "unused_file"  # collection: file id -> time of the server since when the file is unreferenced

@@ -1,16 +1,19 @@
 """Frames and labels from outside the rounds, which wait in the ledger until a round takes them."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from al_loop.config import WatchSettings
 from al_loop.ledger.additions import Additions
 from al_loop.ledger.documents import DONE
 from al_loop.ledger.prepared import Prepared, encoded
 from al_loop.ledger.reconnect import in_parts
 from al_loop.ledger.storing import WAITING, StoringLedger
-from al_loop.records import Role, VerdictKind, Visit
+from al_loop.records import Frame, Role, VerdictKind
 from al_loop.utils.foreign_input import reading
+from al_loop.utils.progress import Announce, show_nothing
 from dft_interfaces.label import Label
 
 
@@ -26,7 +29,7 @@ class IncomingLedger(StoringLedger):
     """Frames harvested by a monitor, and imported labels."""
 
     @in_parts
-    def add_harvested(self, visits: Sequence[Visit]) -> int:
+    def add_harvested(self, visits: Sequence[Frame]) -> int:
         """Queue gated frames for the next round, all or none; known frames stay as they are.
 
         Args:
@@ -43,7 +46,7 @@ class IncomingLedger(StoringLedger):
         return len(self._add([self.prepare_suspect(visit) for visit in visits]).visits)
 
     @in_parts
-    def add_labels(self, visits: Sequence[Visit], labels: Sequence[Label]) -> int:
+    def add_labels(self, visits: Sequence[Frame], labels: Sequence[Label]) -> int:
         """Add external labels to the training set, all or none; see ``store_prepared``.
 
         Labels that cannot be trained on are skipped.
@@ -96,3 +99,33 @@ class IncomingLedger(StoringLedger):
 
     def _untaken_labels(self) -> dict[str, Any]:
         return {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": WAITING}}, "state": DONE}
+
+
+class Watch:
+    """Polls the ledger for new frames and labels.
+
+    Args:
+        settings: numbers of frames and labels that start a round, and the interval of polls.
+        announce: called with a sentence when the waiting begins and when it ends.
+    """
+
+    def __init__(self, settings: WatchSettings, announce: Announce = show_nothing) -> None:
+        self._settings = settings
+        self._announce = announce
+
+    def wait(self, ledger: IncomingLedger) -> bool:
+        """Return True once there is enough for a round; False when Ctrl-C or SIGTERM ends the wait."""
+        needed = self._settings
+        self._announce(
+            f"Watching for {needed.suspects} harvested suspects or {needed.labels} imported labels; Ctrl-C ends this."
+        )
+        try:
+            while True:
+                new = ledger.waiting()
+                if new.suspects >= needed.suspects or new.labels >= needed.labels:
+                    self._announce(f"{new.suspects} harvested suspects and {new.labels} imported labels have arrived.")
+                    return True
+                time.sleep(needed.every_s)
+        except KeyboardInterrupt:
+            self._announce("The watching has ended.")
+            return False

@@ -9,8 +9,7 @@ import numpy as np
 from gridfs import GridFS
 
 from al_loop.ledger.base import now, raw
-from al_loop.ledger.codec import pack_floats, unpack_floats
-from al_loop.ledger.gridfs import get_blob
+from al_loop.ledger.codec import get_blob, pack_floats, unpack_floats
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.utils.content_hash import content_id
 from dft_interfaces.files.label_json import attempt_from_dict

@@ -8,11 +8,11 @@ from ase import Atoms
 from pymongo import UpdateOne
 
 from al_loop.ledger.base import chunks
+from al_loop.ledger.codec import from_row
 from al_loop.ledger.documents import DONE, FAILED
 from al_loop.ledger.label_documents import read_label
 from al_loop.ledger.requests import RequestLedger
-from al_loop.ledger.rows import from_row
-from al_loop.records import LabelledFrame, Made, Role
+from al_loop.records import LabelledFrame, LabelOrigin, Role
 from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Failure, Label
 from dft_interfaces.label_check import Flaw, rejected
@@ -92,7 +92,7 @@ class LabelLedger(RequestLedger):
         atoms, labels = self.frames(found), self._labels(list(found.values()))
         return {frame: (atoms[frame], labels[label]) for frame, label in found.items()}
 
-    def made(self, rounds: Collection[int]) -> dict[str, Made]:
+    def label_origins(self, rounds: Collection[int]) -> dict[str, LabelOrigin]:
         """Time and worker of the accepted labels of some rounds, by frame id."""
         requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": {"$in": list(rounds)}}}}
         requests = self._collection(self._docs.request).find(
@@ -100,7 +100,7 @@ class LabelLedger(RequestLedger):
         )
         found = {stored["label"]: stored for stored in requests}
         return {
-            found[label["_id"]]["frame"]: Made(label["created_at"], found[label["_id"]].get("worker") or "")
+            found[label["_id"]]["frame"]: LabelOrigin(label["created_at"], found[label["_id"]].get("worker") or "")
             for chunk in chunks(list(found))
             for label in self._collection(self._docs.label).find({"_id": {"$in": chunk}}, {"created_at": 1})
         }

@@ -10,11 +10,11 @@ from gridfs.errors import CorruptGridFile, NoFile
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
+from al_loop.frames.codec import pack_arrays, unpack_arrays
 from al_loop.ledger.base import LedgerBase, now, raw
-from al_loop.ledger.codec import pack_arrays, pack_json, unpack_arrays, unpack_json
+from al_loop.ledger.codec import from_row, pack_json, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION
 from al_loop.ledger.records import EventRecord, ModelRecord
-from al_loop.ledger.rows import from_row
 from al_loop.utils.content_hash import content_id
 from al_loop.utils.foreign_input import reason_of
 

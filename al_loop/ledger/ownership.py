@@ -7,8 +7,7 @@ from typing import Any, Final
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from al_loop.ledger.base import LedgerBase
-from al_loop.ledger.migrations import FORMAT
+from al_loop.ledger.base import FORMAT, LedgerBase
 from al_loop.ledger.reconnect import in_parts
 from al_loop.ledger.records import Runner
 

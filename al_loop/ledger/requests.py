@@ -10,13 +10,13 @@ from typing import Any, Final
 from pymongo import ReturnDocument, UpdateOne
 
 from al_loop.ledger.base import chunks, now, raw
+from al_loop.ledger.codec import drop_blobs, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, FAILED, PENDING, Requester
-from al_loop.ledger.gridfs import drop_blobs, put_blobs
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest, Holder
 from al_loop.ledger.visits import VisitLedger
-from al_loop.records import Role, Visit
+from al_loop.records import Frame, Role
 from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
@@ -29,7 +29,7 @@ _UNCOUNTED: Final[dict[str, Any]] = {"attempts": {"$subtract": ["$attempts", 1]}
 class RequestLedger(VisitLedger):
     """Requests, from their creation to their outcome."""
 
-    def request_labels(self, round_: int, role: Role, visits: Sequence[Visit], level: str) -> None:
+    def request_labels(self, round_: int, role: Role, visits: Sequence[Frame], level: str) -> None:
         """Request labels of frames that ``replace_visits`` has stored; repeated calls change nothing.
 
         There is one request for each frame and level of theory over all campaigns, so that labels of other campaigns

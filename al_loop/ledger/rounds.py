@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, Final
 
 from al_loop.ledger.base import LedgerBase, now
-from al_loop.ledger.codec import pack_json, unpack_json
+from al_loop.ledger.codec import from_row, pack_json, unpack_json
 from al_loop.ledger.documents import SCHEMA_VERSION, Stage
-from al_loop.ledger.rows import from_row
 
 RESULTS_BYTES: Final = 2**20  # of one stage
 

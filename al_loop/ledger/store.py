@@ -20,7 +20,7 @@ from al_loop.ledger.ownership import LeaseLedger
 from al_loop.ledger.private_server import held_server, revive_server
 from al_loop.ledger.reconnect import LOST, Reconnector, all_retry_on_disconnect
 from al_loop.ledger.rounds import RoundLedger
-from al_loop.ledger.verdicts import GatedLedger
+from al_loop.ledger.verdicts import VerdictLedger
 from al_loop.utils.campaign_folder import LEDGER
 
 _REFUSED: Final = frozenset({13, 18, 371})  # missing permission, wrong credentials, user writes blocked by the server
@@ -32,7 +32,7 @@ class Ledger(
     LeaseLedger,
     IncomingLedger,
     LabelLedger,
-    GatedLedger,
+    VerdictLedger,
     ModelLedger,
     EventLedger,
     ArrayLedger,

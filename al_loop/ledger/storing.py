@@ -5,19 +5,19 @@ from typing import Any, Final
 
 from pymongo.errors import BulkWriteError
 
+from al_loop.frames.codec import pack_atoms, unpack_entries
 from al_loop.frames.own_entries import entries_as_text
 from al_loop.ledger.additions import Additions, AdditionsLedger
 from al_loop.ledger.base import chunks, now, raw
-from al_loop.ledger.codec import pack_atoms, unpack_entries
+from al_loop.ledger.codec import get_blob, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Requester
-from al_loop.ledger.gridfs import get_blob, put_blobs
+from al_loop.ledger.frames import frame_document, inserted_by_others
 from al_loop.ledger.label_documents import checked, label_blobs, label_document
 from al_loop.ledger.prepared import Prepared, blocks, in_stored_order
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.requests import NEVER, RequestLedger
-from al_loop.ledger.visits import frame_document, inserted_by_others
-from al_loop.records import Role, Visit
+from al_loop.records import Frame, Role
 from al_loop.utils.content_hash import request_id
 from dft_interfaces.label import Label, LabelStatus
 
@@ -31,14 +31,13 @@ Stored = dict[str, dict[str, Any]]
 class StoringLedger(RequestLedger, AdditionsLedger):
     """Documents from outside the rounds: built without the server, then stored together."""
 
-    def prepare_label(self, visit: Visit, label: Label, order: int = 0, where: str = "") -> Prepared | None:
+    def prepare_label(self, visit: Frame, label: Label, order: int = 0) -> Prepared | None:
         """Return the documents of an external label; None if it cannot be trained on.
 
         Args:
             visit: the frame, with the atoms in the order of the label.
             label: of this campaign's level of theory.
             order: index of the frame.
-            where: file and frame, for messages.
         """
         level, key = label.level_of_theory, request_id(visit.frame_id, label.level_of_theory)
         claimed = ClaimedRequest(key, visit.frame_id, visit.atoms, level, token=IMPORTED, attempt=0)
@@ -65,23 +64,22 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             lease_until=NEVER,
             label=document["_id"],
         )
-        item = self._prepared_frame(visit, where)
+        item = self._prepared_frame(visit)
         item.label, item.label_blobs, item.request = document, label_blobs(label), request
         return item
 
-    def prepare_suspect(self, visit: Visit, where: str = "") -> Prepared:
+    def prepare_suspect(self, visit: Frame) -> Prepared:
         """Return the documents of a gated frame that waits for the next round.
 
         Args:
             visit: with role ``harvested``; the trajectory is its origin.
-            where: file and frame, for messages.
 
         Raises:
             ValueError: the visit has another role.
         """
         if visit.role is not Role.HARVESTED:
             raise ValueError(f"a visit has role {visit.role}, expected only {Role.HARVESTED}")
-        item = self._prepared_frame(visit, where)
+        item = self._prepared_frame(visit)
         item.visit = self._visit_document(WAITING, 0, Role.HARVESTED.value, visit, visit.verdict.atoms)
         return item
 
@@ -112,9 +110,9 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             for found in visits.find({**chosen, "frame": {"$in": list(chunk)}}, {"frame": 1})
         }
 
-    def _prepared_frame(self, visit: Visit, where: str) -> Prepared:
+    def _prepared_frame(self, visit: Frame) -> Prepared:
         atoms = {"atoms": pack_atoms(visit.atoms, visit.entries)}
-        return Prepared(frame_document(self._docs.frame, visit.frame_id, visit.atoms), atoms, where)
+        return Prepared(frame_document(self._docs.frame, visit.frame_id, visit.atoms), atoms, visit.where)
 
     @retry_on_disconnect
     def _store_block(self, block: Sequence[Prepared], added: Additions) -> int:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from al_loop.ledger.base import LedgerBase
+from ase import Atoms
+
+from al_loop.ledger.frames import FrameLedger
 from al_loop.records import GateCheck, Role, VerdictKind
 
 
-class GatedLedger(LedgerBase):
+class VerdictLedger(FrameLedger):
     """The gate's verdicts by round and trajectory."""
 
     def verdicts(self, round_: int, role: Role) -> list[tuple[str, int, VerdictKind]]:
@@ -56,3 +58,36 @@ class GatedLedger(LedgerBase):
             ]
         )
         return [(VerdictKind(g["_id"]["kind"]), g["_id"].get("reason") or "", g["count"]) for g in found]
+
+    def before_failure(self, round_: int) -> dict[str, Atoms]:
+        """The last frame before the end of each exploring trajectory that was stopped in a round, by trajectory.
+
+        One that was stopped at its start has none.
+        """
+        visits = self._collection(self._docs.visit).find(
+            {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value},
+            {"trajectory": 1, "frame": 1, "kind": 1, "stop": 1},
+        )
+        stopped: set[str] = set()
+        last: dict[str, str] = {}
+        for visit in visits.sort("step", 1):
+            if visit["stop"]:
+                stopped.add(visit["trajectory"])
+            elif visit["kind"] != VerdictKind.DISCARD.value:
+                last[visit["trajectory"]] = visit["frame"]
+        chosen = {trajectory: frame for trajectory, frame in last.items() if trajectory in stopped}
+        frames = self.frames(chosen.values())
+        return {trajectory: frames[frame] for trajectory, frame in chosen.items()}
+
+    def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
+        """GateCheck -> kind -> number of visits of a round."""
+        chosen: dict[str, Any] = {"campaign": self.campaign, "round": round_}
+        if role is not None:
+            chosen["role"] = role.value
+        grouped = self._collection(self._docs.visit).aggregate(
+            [{"$match": chosen}, {"$group": {"_id": {"check": "$check", "kind": "$kind"}, "count": {"$sum": 1}}}]
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for group in sorted(grouped, key=lambda g: (g["_id"]["check"], g["_id"]["kind"])):
+            counts.setdefault(group["_id"]["check"], {})[group["_id"]["kind"]] = group["count"]
+        return counts

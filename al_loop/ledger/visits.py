@@ -1,4 +1,4 @@
-"""Frames, and their visits: the gated frames of trajectories."""
+"""Visits: the gated frames of trajectories."""
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,40 +7,31 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
-from gridfs import GridFS
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
 
-from al_loop.frames.own_entries import OwnEntries
-from al_loop.ledger.base import LedgerBase, chunks, raw
-from al_loop.ledger.check_verdicts import packed_checks, unpacked_checks
+from al_loop.ledger.base import chunks, raw
 from al_loop.ledger.codec import (
-    pack_atoms,
+    from_row,
     pack_descriptor,
     pack_indices,
-    unpack_atoms,
     unpack_descriptor,
-    unpack_entries,
     unpack_indices,
 )
-from al_loop.ledger.gridfs import drop_blobs, get_blob, put_blob
+from al_loop.ledger.documents import StoredVerdict
+from al_loop.ledger.frames import BLOCK, FrameLedger
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
-from al_loop.ledger.rows import from_row
-from al_loop.records import Candidate, GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import CheckVerdict, Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import canonical_order, content_id
 
-BLOCK: Final = 1000  # visits in memory while they are stored
 BLOCK_ATOMS: Final = 1_000_000  # fewer visits where their frames are large
 
-_DUPLICATE_KEY = 11000
 
-
-class VisitLedger(LedgerBase):
-    """Frames and visits."""
+class VisitLedger(FrameLedger):
+    """Visits."""
 
     @in_parts
-    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Visit], after: int = 0) -> int:
+    def replace_visits(self, round_: int, roles: Collection[Role], visits: Iterable[Frame], after: int = 0) -> int:
         """Replace the round's visits with these roles by ``visits``; unknown frames are stored first.
 
         The first ``after`` visits of earlier calls are kept, and ``visits`` follow them.
@@ -81,7 +72,7 @@ class VisitLedger(LedgerBase):
         role: Role | None = None,
         kind: VerdictKind | None = None,
         frames: Collection[str] | None = None,
-    ) -> list[Visit]:
+    ) -> list[Frame]:
         """Visits by round, role and order, with the atoms in the stored order.
 
         Args:
@@ -104,7 +95,7 @@ class VisitLedger(LedgerBase):
             for document in documents
         ]
 
-    def candidates(self, round_: int, role: Role) -> list[Candidate]:
+    def candidates(self, round_: int, role: Role) -> list[FrameSummary]:
         """The frames of a round, each once, in the order of the visits, without their structures.
 
         Of 10^5 visits of 64 atoms this reads a tenth of what ``visits`` would.
@@ -118,7 +109,7 @@ class VisitLedger(LedgerBase):
             visits.setdefault(document["frame"], document)
         formulas = self._formulas(visits)
         return [
-            from_row("visit", document["_id"], partial(_candidate, formulas, document)) for document in visits.values()
+            from_row("visit", document["_id"], partial(_summary, formulas, document)) for document in visits.values()
         ]
 
     def descriptors(self, ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
@@ -131,65 +122,6 @@ class VisitLedger(LedgerBase):
                 {"campaign": self.campaign, "frame": {"$in": chunk}, "descriptor": {"$type": "binData"}},
                 {"frame": 1, "descriptor": 1},
             )
-        }
-
-    def before_failure(self, round_: int) -> dict[str, Atoms]:
-        """The last frame before the end of each exploring trajectory that was stopped in a round, by trajectory.
-
-        One that was stopped at its start has none.
-        """
-        visits = self._collection(self._docs.visit).find(
-            {"campaign": self.campaign, "round": round_, "role": Role.EXPLORE.value},
-            {"trajectory": 1, "frame": 1, "kind": 1, "stop": 1},
-        )
-        stopped: set[str] = set()
-        last: dict[str, str] = {}
-        for visit in visits.sort("step", 1):
-            if visit["stop"]:
-                stopped.add(visit["trajectory"])
-            elif visit["kind"] != VerdictKind.DISCARD.value:
-                last[visit["trajectory"]] = visit["frame"]
-        chosen = {trajectory: frame for trajectory, frame in last.items() if trajectory in stopped}
-        frames = self.frames(chosen.values())
-        return {trajectory: frames[frame] for trajectory, frame in chosen.items()}
-
-    def verdict_counts(self, round_: int, role: Role | None = None) -> dict[str, dict[str, int]]:
-        """GateCheck -> kind -> number of visits of a round."""
-        chosen: dict[str, Any] = {"campaign": self.campaign, "round": round_}
-        if role is not None:
-            chosen["role"] = role.value
-        grouped = self._collection(self._docs.visit).aggregate(
-            [{"$match": chosen}, {"$group": {"_id": {"check": "$check", "kind": "$kind"}, "count": {"$sum": 1}}}]
-        )
-        counts: dict[str, dict[str, int]] = {}
-        for group in sorted(grouped, key=lambda g: (g["_id"]["check"], g["_id"]["kind"])):
-            counts.setdefault(group["_id"]["check"], {})[group["_id"]["kind"]] = group["count"]
-        return counts
-
-    def frames(self, ids: Iterable[str]) -> dict[str, Atoms]:
-        """Structures by id, in the stored order of atoms; unknown ids are left out."""
-        files, collection = self._files(), self._collection(self._docs.frame)
-        return {
-            stored["_id"]: from_row("frame", stored["_id"], partial(_atoms, files, stored))
-            for chunk in chunks(dict.fromkeys(ids))
-            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
-        }
-
-    def entries(self, ids: Iterable[str]) -> dict[str, OwnEntries]:
-        """The user's own entries of frames by id, in the stored order of atoms; unknown ids are left out."""
-        files, collection = self._files(), self._collection(self._docs.frame)
-        return {
-            stored["_id"]: from_row("frame", stored["_id"], partial(_entries, files, stored))
-            for chunk in chunks(dict.fromkeys(ids))
-            for stored in collection.find({"_id": {"$in": chunk}}, {"atoms": 1, "atoms_file": 1})
-        }
-
-    def _formulas(self, ids: Iterable[str]) -> dict[str, str]:
-        collection = self._collection(self._docs.frame)
-        return {
-            stored["_id"]: stored["formula"]
-            for chunk in chunks(ids)
-            for stored in collection.find({"_id": {"$in": chunk}}, {"formula": 1})
         }
 
     @retry_on_disconnect
@@ -209,29 +141,8 @@ class VisitLedger(LedgerBase):
             }
         )
 
-    @retry_on_disconnect
-    def _store_frames(self, frames: Mapping[str, Atoms]) -> dict[str, Atoms]:
-        """Store unknown frames; returns all of them as they are stored."""
-        collection = self._collection(self._docs.frame)
-        known: set[str] = set()
-        for chunk in chunks(frames):
-            known |= {found["_id"] for found in collection.find({"_id": {"$in": chunk}}, {"_id": 1})}
-        for chunk in chunks((key for key in frames if key not in known), BLOCK):
-            new = [self._frame_document(key, frames[key]) for key in chunk]
-            try:
-                collection.insert_many(new, ordered=False)
-            except BulkWriteError as error:
-                for index in inserted_by_others(error):
-                    known.add(chunk[index])
-                    drop_blobs(self._files(), new[index])
-        return {**frames, **self.frames(known)}
-
-    def _frame_document(self, frame_id: str, atoms: Atoms) -> dict[str, Any]:
-        document = frame_document(self._docs.frame, frame_id, atoms)
-        return document | put_blob(self._files(), "atoms", pack_atoms(atoms))
-
     def _visit_document(
-        self, round_: int, order: int, batch: str, visit: Visit, indices: Sequence[int]
+        self, round_: int, order: int, batch: str, visit: Frame, indices: Sequence[int]
     ) -> dict[str, Any]:
         key = (self.campaign, round_, visit.role, visit.trajectory, visit.step, visit.frame_id)
         return raw(
@@ -259,21 +170,8 @@ class VisitLedger(LedgerBase):
         )
 
 
-def frame_document(document: type[Any], frame_id: str, atoms: Atoms) -> dict[str, Any]:
-    """The document of a frame, without its structure."""
-    return raw(document, id=frame_id, natoms=len(atoms), formula=atoms.get_chemical_formula())
-
-
-def inserted_by_others(error: BulkWriteError) -> list[int]:
-    """Indices of the documents that another process has stored; any other failure is raised."""
-    failures = (error.details or {}).get("writeErrors", [])
-    if not failures or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
-        raise error
-    return [failure["index"] for failure in failures]
-
-
-def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
-    block: list[Visit] = []
+def _blocks(visits: Iterable[Frame]) -> Iterator[list[Frame]]:
+    block: list[Frame] = []
     atoms = 0
     for visit in visits:
         block.append(visit)
@@ -285,7 +183,7 @@ def _blocks(visits: Iterable[Visit]) -> Iterator[list[Visit]]:
         yield block
 
 
-def reorder_indices(visit: Visit, stored: Atoms) -> Sequence[int]:
+def reorder_indices(visit: Frame, stored: Atoms) -> Sequence[int]:
     """The verdict's atom indices in the stored order of atoms."""
     if stored is visit.atoms or not visit.verdict.atoms:
         return visit.verdict.atoms
@@ -301,16 +199,8 @@ def _descriptor(data: bytes | None) -> NDArray[np.float32] | None:
     return None if data is None else unpack_descriptor(data)
 
 
-def _atoms(files: GridFS, stored: Mapping[str, Any]) -> Atoms:
-    return unpack_atoms(get_blob(files, stored, "atoms") or b"")
-
-
-def _entries(files: GridFS, stored: Mapping[str, Any]) -> OwnEntries:
-    return unpack_entries(get_blob(files, stored, "atoms") or b"")
-
-
-def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Candidate:
-    return Candidate(
+def _summary(formulas: Mapping[str, str], document: Mapping[str, Any]) -> FrameSummary:
+    return FrameSummary(
         frame_id=document["frame"],
         formula=formulas[document["frame"]],
         kind=VerdictKind(document["kind"]),
@@ -320,8 +210,9 @@ def _candidate(formulas: Mapping[str, str], document: Mapping[str, Any]) -> Cand
     )
 
 
-def _visit(document: Any, atoms: Atoms) -> Visit:
-    return Visit(
+def _visit(document: Any, atoms: Atoms) -> Frame:
+    return Frame(
+        round=document.round,
         frame_id=document.frame,
         atoms=atoms,
         role=Role(document.role),
@@ -341,3 +232,21 @@ def _visit(document: Any, atoms: Atoms) -> Visit:
         descriptor=_descriptor(document.descriptor),
         checks=unpacked_checks(document.checks),
     )
+
+
+LONGEST_REASON = 300  # letters
+
+
+def packed_checks(checks: Mapping[GateCheck, CheckVerdict]) -> dict[str, StoredVerdict]:
+    """Check -> kind and reason; reasons are cut to ``LONGEST_REASON``, so that a document's size is bounded."""
+    return {
+        check.value: StoredVerdict(kind=one.kind.value, reason=one.reason[:LONGEST_REASON])
+        for check, one in checks.items()
+    }
+
+
+def unpacked_checks(stored: Mapping[str, StoredVerdict] | None) -> dict[GateCheck, CheckVerdict]:
+    """The inverse of ``packed_checks``."""
+    return {
+        GateCheck(check): CheckVerdict(VerdictKind(one.kind), one.reason or "") for check, one in (stored or {}).items()
+    }

@@ -1,6 +1,7 @@
 """The files of a step in a queue: its task, as JSON that keeps every bit, and its result."""
 
 import hashlib
+from base64 import b64decode, b64encode
 from dataclasses import fields
 from logging import getLogger
 from pathlib import Path
@@ -11,13 +12,12 @@ from pydantic import BaseModel, Field
 
 from al_loop.config import Config, ExploreSettings, PhysicsSettings
 from al_loop.errors import CampaignError, InputError
-from al_loop.frames.plain_atoms import constraints_from_text, constraints_text
+from al_loop.frames.codec import pack_atoms, unpack_atoms
 from al_loop.records import LabelledFrame, Role
 from al_loop.structures.start import Start
 from al_loop.utils.foreign_input import reading
 from committee.settings import FoundationSettings
 from dft_interfaces.files.atomic_write import write_whole
-from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.files.label_json import label_as_dict, label_from_dict
 from dft_interfaces.files.sealed_json import unsealed
 
@@ -84,39 +84,31 @@ class TaskFile(BaseModel):
 def start_as_dict(start: Start) -> dict[str, Any]:
     """Return the start of a trajectory as plain values."""
     plain = {field.name: getattr(start, field.name) for field in fields(start)}
-    structures = {name: _moving_as_dict(getattr(start, name)) for name in ("atoms", "intact")}
-    return {**plain, **structures, "role": start.role.value}
+    return {**plain, "atoms": _packed(start.atoms), "intact": _packed(start.intact), "role": start.role.value}
 
 
 def start_from_dict(data: dict[str, Any]) -> Start:
     """The inverse of ``start_as_dict``."""
-    atoms, intact = _moving_from_dict(data["atoms"]), _moving_from_dict(data["intact"])
+    atoms, intact = _unpacked(data["atoms"]), _unpacked(data["intact"])
     return Start(**{**data, "role": Role(data["role"]), "seed": tuple(data["seed"]), "atoms": atoms, "intact": intact})
 
 
-def _moving_as_dict(atoms: Atoms) -> dict[str, Any]:
-    """All that a label depends on, with masses (u) and constraints, which the motion depends on."""
-    masses = atoms.get_masses().tolist() if atoms.has("masses") else None
-    return {**atoms_as_dict(atoms), "masses_u": masses, "constraints": constraints_text(atoms.constraints)}
-
-
-def _moving_from_dict(data: dict[str, Any]) -> Atoms:
-    atoms = atoms_from_dict(data)
-    if data["masses_u"] is not None:
-        atoms.set_masses(data["masses_u"])
-    atoms.set_constraint(constraints_from_text(data["constraints"]))
-    return atoms
-
-
 def frame_as_dict(frame: LabelledFrame) -> dict[str, Any]:
-    """Return a labelled frame as plain values."""
-    plain = {field.name: getattr(frame, field.name) for field in fields(frame)}
-    return {**plain, "role": frame.role.value, "atoms": atoms_as_dict(frame.atoms), "label": label_as_dict(frame.label)}
+    """Return what the fit needs of a labelled frame as plain values."""
+    return {
+        "frame_id": frame.frame_id,
+        "atoms": _packed(frame.atoms),
+        "role": frame.role.value,
+        "system": frame.system,
+        "trajectory": frame.trajectory,
+        "round": frame.round,
+        "label": label_as_dict(frame.label),
+    }
 
 
 def frame_from_dict(data: dict[str, Any]) -> LabelledFrame:
     """The inverse of ``frame_as_dict``."""
-    atoms, label = atoms_from_dict(data["atoms"]), label_from_dict(data["label"])
+    atoms, label = _unpacked(data["atoms"]), label_from_dict(data["label"])
     return LabelledFrame(**{**data, "role": Role(data["role"]), "atoms": atoms, "label": label})
 
 
@@ -173,3 +165,11 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 def _digest(task: bytes) -> str:
     return hashlib.sha256(task).hexdigest()[:16]
+
+
+def _packed(atoms: Atoms) -> str:
+    return b64encode(pack_atoms(atoms)).decode()
+
+
+def _unpacked(text: str) -> Atoms:
+    return unpack_atoms(b64decode(text))

@@ -94,7 +94,7 @@ def make_chosen(round_: int = 1, reason: str = "audit", *, known: bool = True) -
 
 def make_failure() -> LabelledFrame:
     label = Label(LabelStatus.UNCONVERGED, "x", cost_s=33.3, message="SCF not converged after 100 cycles & <more>")
-    return LabelledFrame("abcdef0123456789", molecule("CH3OH"), Role.EXPLORE, 1, HOSTILE, "m/300K/0", label)
+    return LabelledFrame("abcdef0123456789", molecule("CH3OH"), Role.EXPLORE, HOSTILE, "m/300K/0", round=1, label=label)
 
 
 def make_data() -> ReportData:

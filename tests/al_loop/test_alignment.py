@@ -69,7 +69,7 @@ def labelled(backbone, names, difference_eV, *, forces=1.0, level="engine"):
         energy = float(evaluation.energy[0].detach()) + difference_eV(atoms) + rng.normal(0, 0.015) * len(atoms)
         noisy = forces * (known + rng.normal(0, 0.1, known.shape))
         label = Label(LabelStatus.CONVERGED, level, energy_eV=energy, forces_eV_per_A=noisy)
-        frames.append(LabelledFrame(f"frame{i}", atoms, Role.EXPLORE, 0, name, f"{name}/{i}", label))
+        frames.append(LabelledFrame(f"frame{i}", atoms, Role.EXPLORE, name, f"{name}/{i}", label=label))
     return frames
 
 

@@ -35,7 +35,7 @@ def frame(foundation, number, name, role, energy_error):
         prediction.energy + sum(PLANTED_EV[z] for z in atoms.numbers) + energy_error,
         prediction.forces + FORCE_ERROR,
     )
-    return LabelledFrame(f"frame{number}", atoms, role, 0, name, f"{name}/0", label)
+    return LabelledFrame(f"frame{number}", atoms, role, name, f"{name}/0", label=label)
 
 
 def with_shifts(foundation):

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from al_loop.cli import app
 from al_loop.files.labelled import LabelKeys, read_labelled
-from al_loop.ledger.codec import pack_atoms, unpack_atoms
+from al_loop.frames.codec import pack_atoms, unpack_atoms
 from al_loop.records import LabelledFrame, Role
-from al_loop.stages.train.alignment import training_frame
+from al_loop.stages.train.training_frame import training_frame
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.files.atoms_json import atoms_as_dict, atoms_from_dict
 from dft_interfaces.label import Label, LabelStatus
@@ -80,7 +80,7 @@ def test_al_loop_label_gives_a_constrained_structure_its_raw_forces(tmp_path):
 
 def test_training_uses_the_raw_forces():
     label = Label(LabelStatus.CONVERGED, "x", energy_eV=1.0, forces_eV_per_A=raw())
-    frame = LabelledFrame("id", copper(CONSTRAINTS["FixAtoms"]), Role.EXPLORE, 0, "cu", "cu/0", label)
+    frame = LabelledFrame("id", copper(CONSTRAINTS["FixAtoms"]), Role.EXPLORE, "cu", "cu/0", label=label)
     np.testing.assert_array_equal(training_frame(frame).forces_eV_per_A, raw())
 
 

@@ -45,7 +45,7 @@ def frame(number, energy_error_eV=0.0, force_factor=1.0):
     calculator.calculate(atoms)
     forces = force_factor * calculator.results["forces"]
     label = Label(LabelStatus.CONVERGED, "level", calculator.results["energy"] + energy_error_eV, forces)
-    return LabelledFrame(f"frame{number}", atoms, Role.EXPLORE, 0, "metal", "metal/0", label)
+    return LabelledFrame(f"frame{number}", atoms, Role.EXPLORE, "metal", "metal/0", label=label)
 
 
 def test_sound_labels_pass_however_hot_and_whatever_the_code_counts_from(foundation):

@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from al_loop.records import Made
+from al_loop.records import LabelOrigin
 from al_loop.stages.train.changed_engine import CheckedLabels, describe_change
 from al_loop.stages.train.unit_mismatch import unit_mismatches
 from committee.checks.compared_labels import ComparedLabel
@@ -123,9 +123,11 @@ def test_labels_that_all_look_alike_are_for_the_comparison_with_the_foundation(s
     assert unit_mismatches([SLIPS["Hartree/bohr"](label) for label in sound]) == {}
 
 
-def made(workers: str) -> dict[str, Made]:
+def made(workers: str) -> dict[str, LabelOrigin]:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    return {f"frame{n:02d}": Made(start + timedelta(minutes=n), f"c/{worker}") for n, worker in enumerate(workers)}
+    return {
+        f"frame{n:02d}": LabelOrigin(start + timedelta(minutes=n), f"c/{worker}") for n, worker in enumerate(workers)
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from ase.build import bulk
 
 from al_loop import load_config
 from al_loop.ledger import open_ledger
-from al_loop.ledger.imported_atoms import note_atom_energies
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.ledger.import_log import note_atom_energies
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine
 
@@ -156,4 +156,4 @@ def harvested(seed):
     atoms.rattle(0.1, seed=100 + seed)
     atoms.info["charge"] = 0
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.4 eV/Å")
-    return Visit(frame_id(atoms), atoms, Role.HARVESTED, "copper", f"production/{seed}", 7, 600.0, verdict, 0.4, 2.0)
+    return Frame(frame_id(atoms), atoms, Role.HARVESTED, "copper", f"production/{seed}", 7, 600.0, verdict, 0.4, 2.0)

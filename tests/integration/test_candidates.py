@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.utils.content_hash import frame_id
@@ -20,11 +20,11 @@ from committee.settings import SevenNetSettings
 VERDICT = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY)
 
 
-def visit(seed: int, step: int = 0, descriptor: bool = True) -> Visit:
+def visit(seed: int, step: int = 0, descriptor: bool = True) -> Frame:
     atoms = molecule("CH3OH")
     atoms.rattle(0.1, seed=seed)
     point = np.random.default_rng(seed).normal(size=384).astype(np.float32) if descriptor else None
-    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "methanol", "methanol/0", step, 600.0, VERDICT, 0.31, 1.7, point)
+    return Frame(frame_id(atoms), atoms, Role.EXPLORE, "methanol", "methanol/0", step, 600.0, VERDICT, 0.31, 1.7, point)
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from al_loop.cli import app
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.ledger.imported_atoms import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.ledger.import_log import IMPORTED_ATOMS, imported_atom_energies, with_imported_atoms
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.exchange.exporting import export_file
 from al_loop.tools.exchange.harvest import harvest
 from al_loop.tools.exchange.importing import import_file
@@ -61,10 +61,10 @@ def label_of(atoms: Atoms, seed: int) -> Label:
     return Label(LabelStatus.CONVERGED, LEVEL, energy, forces, stress, 1.5, magnetic_moments_uB=moments)
 
 
-def visits(frames: list[Atoms]) -> list[Visit]:
+def visits(frames: list[Atoms]) -> list[Frame]:
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, REASON, (0,))
     return [
-        Visit(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/600K/{i}", i, 600.0, verdict, 0.1 + 0.2, 1 / 3)
+        Frame(frame_id(atoms), atoms, Role.EXPLORE, "copper", f"copper/600K/{i}", i, 600.0, verdict, 0.1 + 0.2, 1 / 3)
         for i, atoms in enumerate(frames)
     ]
 

@@ -10,7 +10,7 @@ from ase.build import molecule
 
 from al_loop.config import Config, StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.workers import worker_pool
 from al_loop.tools.workers.silent_holders import SilentHolders
 from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
@@ -54,7 +54,7 @@ def asked(store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def ledger(asked: Config) -> Iterator[Ledger]:
     """With one request of the campaign."""
     atoms = molecule("H2O")
-    visit = Visit(
+    visit = Frame(
         frame_id(atoms), atoms, Role.EXPLORE, "w", "w/0", 0, 300.0, Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "")
     )
     level = build_engine(asked.label.engine).level_of_theory.fingerprint

@@ -11,7 +11,7 @@ from al_loop.campaign import Campaign
 from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
 from al_loop.ledger.identity import start_campaign
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.campaign_folder import inside
 from al_loop.utils.content_hash import frame_id
 from committee.checkpoint import content_hash
@@ -142,7 +142,7 @@ def fill(ledger):
     """One of everything."""
     atoms = bulk("Cu")
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED, "", (0,))
-    visit = Visit(frame_id(atoms), atoms, Role.EXPLORE, "copper", "copper/600K/0", 5, 600.0, verdict)
+    visit = Frame(frame_id(atoms), atoms, Role.EXPLORE, "copper", "copper/600K/0", 5, 600.0, verdict)
     ledger.start_campaign({"seed": 1})
     ledger.replace_visits(0, [Role.EXPLORE], [visit])
     ledger.request_labels(0, Role.EXPLORE, [visit], "level")

@@ -16,15 +16,13 @@ from pymongo.errors import OperationFailure
 from al_loop.config import StoreSettings
 from al_loop.errors import CampaignError, InputError
 from al_loop.files.extxyz import write_frame
-from al_loop.files.record import Record
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.ledger import Ledger, open_ledger, prepared, visits
-from al_loop.ledger.gridfs import BUCKET
-from al_loop.ledger.import_log import unfinished_imports
-from al_loop.ledger.imported_atoms import imported_atom_energies
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.ledger.codec import BUCKET
+from al_loop.ledger.import_log import imported_atom_energies, unfinished_imports
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.exchange import importing
-from al_loop.tools.exchange.harvest import as_visit, harvest
+from al_loop.tools.exchange.harvest import harvest
 from al_loop.tools.exchange.importing import Imported, import_file
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.utils.content_hash import frame_id
@@ -68,11 +66,11 @@ def bare(seed: int) -> Atoms:
     return atoms
 
 
-def written(path: Path, *last: Atoms | Record) -> Path:
+def written(path: Path, *last: Atoms | Frame) -> Path:
     write(path, [*(labelled(seed) for seed in range(GOOD)), bare(90)], format="extxyz")
     with path.open("a", encoding="utf-8") as file:
         for frame in last:
-            if isinstance(frame, Record):
+            if isinstance(frame, Frame):
                 write_frame(file, frame)
             else:
                 write(file, frame, format="extxyz")
@@ -91,14 +89,18 @@ def dump(ledger: Ledger) -> dict[str, list[bytes]]:
     return {name: documents for name, documents in found.items() if documents}
 
 
-def with_provenance(**known: object) -> Record:
+def with_provenance(**known: object) -> Frame:
     atoms = labelled(50)
     label = Label(LabelStatus.CONVERGED, LEVEL, atoms.info["REF_energy"], atoms.arrays["REF_forces"])
-    return Record(plain_atoms(atoms), label, known)
+    return Frame("0", plain_atoms(atoms), label=label, provenance=known)
 
 
-def suspect_with(**known: object) -> Record:
-    return Record(bare(91), None, known)
+def suspect(atoms: Atoms, system: str) -> Frame:
+    return Frame(frame_id(atoms), atoms, Role.HARVESTED, system, "production")
+
+
+def suspect_with(**known: object) -> Frame:
+    return Frame("0", bare(91), provenance=known)
 
 
 def two_atoms_at_one_place() -> Atoms:
@@ -226,7 +228,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
     """Frames and labels are in part in GridFS, and the campaign's own requests wait for labels of the file."""
     for module in (visits, prepared):
         monkeypatch.setattr(module, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.codec.INLINE_BYTES", 300)
     asked = [visit(labelled(seed)) for seed in (0, 3)]
     ledger.replace_visits(0, [Role.TEST], asked)
     ledger.request_labels(0, Role.TEST, asked, LEVEL)
@@ -253,7 +255,7 @@ def test_what_the_server_refuses_in_the_middle_is_taken_back(ledger, config, tmp
 def test_one_that_is_cut_off_at_any_write_is_told_and_completed(ledger, config, tmp_path, monkeypatch, last) -> None:
     """As a kill leaves it: nothing is removed. A kill itself is tried in test_data.py."""
     monkeypatch.setattr(prepared, "BLOCK", 2)
-    monkeypatch.setattr("al_loop.ledger.gridfs.INLINE_BYTES", 300)
+    monkeypatch.setattr("al_loop.ledger.codec.INLINE_BYTES", 300)
     path = written(tmp_path / "mine.extxyz", Atoms("Cu", info={"REF_energy": 3.5}))
     failing = Refusing(ledger, last, after={"event": 2, "visit": 0}.get(last, 1))
     with monkeypatch.context() as patch:
@@ -306,11 +308,11 @@ def test_what_others_use_meanwhile_stays(ledger, store, config, tmp_path, monkey
     assert taken(ledger, config, path).labels_new == GOOD - 1
 
 
-def visit(atoms: Atoms) -> Visit:
+def visit(atoms: Atoms) -> Frame:
     plain = bulk("Cu", cubic=True)
     plain.positions = atoms.positions
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "")
-    return Visit(frame_id(plain), plain, Role.TEST, "copper", "copper/0", 0, 600.0, verdict)
+    return Frame(frame_id(plain), plain, Role.TEST, "copper", "copper/0", 0, 600.0, verdict)
 
 
 class Refusing:
@@ -343,9 +345,9 @@ def test_labels_and_suspects_given_in_memory_are_taken_together_too(ledger, conf
     frames = [bare(seed) for seed in range(3)]
     with pytest.raises(InputError, match="UTF-8"):
         harvest(config, frames, ["fine", "fine", "no \ud800 text"], "production")
-    odd = as_visit(frames[2], "fine", "production", "x" * 2**22)
+    odd = suspect(frames[2], "x" * 2**22)
     with pytest.raises(InputError, match="its names and remarks take"):
-        ledger.add_harvested([as_visit(frames[0], "fine", "production", "copper"), odd])
+        ledger.add_harvested([suspect(frames[0], "copper"), odd])
     wrong = Label(LabelStatus.CONVERGED, LEVEL, -1.0, np.zeros((4, 3)), message="\ud800")
     good = Label(LabelStatus.CONVERGED, LEVEL, -1.0, np.zeros((4, 3)))
     with pytest.raises(InputError, match="UTF-8"):
@@ -359,7 +361,7 @@ def test_a_temporary_folder_without_room_stores_nothing(ledger, config, tmp_path
     path = written(tmp_path / "mine.extxyz")
     before = dump(ledger)
     with monkeypatch.context() as patch:
-        patch.setattr("al_loop.ledger.spool.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
+        patch.setattr("al_loop.ledger.prepared.tempfile.TemporaryFile", partial(open, "/dev/full", "r+b"))
         with pytest.raises(InputError, match=r"for temporary files .*[Nn]o space.*TMPDIR.*othing was imported"):
             taken(ledger, config, path)
     assert dump(ledger) == before

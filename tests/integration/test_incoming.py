@@ -15,10 +15,9 @@ from al_loop.config import StoreSettings, WatchSettings
 from al_loop.ledger import open_ledger
 from al_loop.ledger.base import raw
 from al_loop.ledger.documents import Requester, StoredVerdict
-from al_loop.ledger.incoming import Incoming
+from al_loop.ledger.incoming import Incoming, Watch
 from al_loop.ledger.requests import NEVER
-from al_loop.ledger.watch import Watch
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
@@ -36,7 +35,7 @@ def visit(seed, role=Role.HARVESTED, kind=VerdictKind.SUSPECT, order=None):
     atoms.rattle(0.1, seed=seed)
     atoms = atoms if order is None else atoms[order]
     verdict = Verdict(kind, GateCheck.FORCE_UNCERTAINTY)
-    return Visit(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
+    return Frame(frame_id(atoms), atoms, role, "methanol", f"production/{seed}", seed, 300.0, verdict)
 
 
 def label(seed, energy_eV=-1.0):

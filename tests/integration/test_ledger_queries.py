@@ -14,17 +14,17 @@ import al_loop
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.records import Runner
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
 
-def visit(seed: int, role: Role = Role.EXPLORE) -> Visit:
+def visit(seed: int, role: Role = Role.EXPLORE) -> Frame:
     atoms = molecule("H2O")
     atoms.rattle(0.1, seed=seed)
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.3 eV/Å", (1,), stop=seed % 5 == 0)
     vector = np.ones(3, dtype=np.float32)
-    return Visit(frame_id(atoms), atoms, role, "water", "water/600K/0", seed, 600.0, verdict, 0.3, 1.7, vector)
+    return Frame(frame_id(atoms), atoms, role, "water", "water/600K/0", seed, 600.0, verdict, 0.3, 1.7, vector)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import open_ledger
 from al_loop.ledger.mongod import find_mongod
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Failure, Label, LabelStatus
 
@@ -84,11 +84,11 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
         running.kill()
 
 
-def visit(seed: int) -> Visit:
+def visit(seed: int) -> Frame:
     atoms = molecule("H2O")
     atoms.rattle(0.1, seed=seed)
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED, "", (0,))
-    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "water", "water/600K/0", seed, 600.0, verdict)
+    return Frame(frame_id(atoms), atoms, Role.EXPLORE, "water", "water/600K/0", seed, 600.0, verdict)
 
 
 def careless(place: str) -> StoreSettings:

@@ -10,16 +10,16 @@ from ase import Atoms
 from al_loop.config import StoreSettings
 from al_loop.errors import CampaignError
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.label import Label, LabelStatus
 
 MEMBERS = 16
 
 
-def visit(atoms: Atoms, about: tuple[int, ...] = ()) -> Visit:
+def visit(atoms: Atoms, about: tuple[int, ...] = ()) -> Frame:
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "all of it", about)
-    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "box", "box/600K/0", 5, 600.0, verdict, 0.3, 1.0)
+    return Frame(frame_id(atoms), atoms, Role.EXPLORE, "box", "box/600K/0", 5, 600.0, verdict, 0.3, 1.0)
 
 
 def label(level: str, atoms: int) -> Label:
@@ -80,7 +80,7 @@ def test_nothing_finite_is_needed_of_a_label(store: StoreSettings, tmp_path: Pat
     assert outcomes == [(LabelStatus.REJECTED, None)]
 
 
-def _outcomes(ledger: Ledger, given: Visit) -> list[tuple[LabelStatus, float | None]]:
+def _outcomes(ledger: Ledger, given: Frame) -> list[tuple[LabelStatus, float | None]]:
     ledger.replace_visits(0, [Role.EXPLORE], [given])
     ledger.request_labels(0, Role.EXPLORE, [given], "level")
     claimed = ledger.claim("worker-0", "level", 60)

@@ -11,8 +11,8 @@ from mongoengine import EmbeddedDocumentField, EmbeddedDocumentListField, MapFie
 from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import documents, open_ledger
+from al_loop.ledger.base import FORMAT
 from al_loop.ledger.documents import SCHEMA_VERSION
-from al_loop.ledger.migrations import FORMAT
 
 DATA = Path(__file__).parents[1] / "data" / "ledger"
 CLASSES = [

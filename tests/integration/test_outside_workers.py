@@ -15,7 +15,7 @@ from ase.build import bulk
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 from dft_interfaces.engines import build_engine
 from dft_interfaces.label import Label, LabelStatus
@@ -54,7 +54,7 @@ class Site:
             atoms = bulk("Cu", cubic=True)
             atoms.rattle(0.1, seed=seed)
             verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
-            visits.append(Visit(frame_id(atoms), atoms, Role.EXPLORE, "cu", f"cu/{seed}", seed, 600.0, verdict))
+            visits.append(Frame(frame_id(atoms), atoms, Role.EXPLORE, "cu", f"cu/{seed}", seed, 600.0, verdict))
         self.ledger.replace_visits(0, [Role.EXPLORE], visits)
         self.ledger.request_labels(0, Role.EXPLORE, visits, self.level)
 

@@ -18,7 +18,7 @@ from campaigns import make_campaign
 from al_loop import load_config
 from al_loop.config import StoreSettings
 from al_loop.ledger import ClaimedRequest, Ledger, open_ledger
-from al_loop.records import GateCheck, LabelledFrame, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, LabelledFrame, Role, Verdict, VerdictKind
 from al_loop.stages.label.budget import round_budget
 from al_loop.utils.content_hash import frame_id, request_id
 from dft_interfaces.label import Attempt, Failure, Label, LabelStatus
@@ -27,14 +27,14 @@ LEVEL = "0123456789abcdef"
 VERDICT = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
 
 
-def visit(seed: int, role: Role = Role.EXPLORE, atoms: Atoms | None = None) -> Visit:
+def visit(seed: int, role: Role = Role.EXPLORE, atoms: Atoms | None = None) -> Frame:
     if atoms is None:
         atoms = molecule("H2O")
         atoms.rattle(0.1, seed=seed)
-    return Visit(frame_id(atoms), atoms, role, "water", f"water/600K/{seed}", seed, 600.0, VERDICT)
+    return Frame(frame_id(atoms), atoms, role, "water", f"water/600K/{seed}", seed, 600.0, VERDICT)
 
 
-def request(ledger: Ledger, *seeds: int, round_: int = 0, role: Role = Role.EXPLORE, level: str = LEVEL) -> list[Visit]:
+def request(ledger: Ledger, *seeds: int, round_: int = 0, role: Role = Role.EXPLORE, level: str = LEVEL) -> list[Frame]:
     visits = [visit(seed, role) for seed in seeds]
     ledger.replace_visits(round_, [role], visits)
     ledger.request_labels(round_, role, visits, level)

@@ -15,7 +15,7 @@ from ase import Atoms
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.garbage_collection import file_fields
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 
 LARGE = 230_000  # atoms: more than a document holds
@@ -43,11 +43,11 @@ with open_ledger(StoreSettings(uri=sys.argv[2]), Path(), "killed") as ledger:
 """
 
 
-def visit(seed: int) -> Visit:
+def visit(seed: int) -> Frame:
     rng = np.random.default_rng(seed)
     atoms = Atoms(np.full(LARGE, 29), rng.uniform(0, 200, (LARGE, 3)), cell=[200] * 3, pbc=True)
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
-    return Visit(frame_id(atoms), atoms, Role.EXPLORE, "box", "box/600K/0", 5, 600.0, verdict)
+    return Frame(frame_id(atoms), atoms, Role.EXPLORE, "box", "box/600K/0", 5, 600.0, verdict)
 
 
 @pytest.fixture

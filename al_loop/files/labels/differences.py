@@ -7,8 +7,8 @@ import numpy as np
 from ase.units import GPa
 from numpy.typing import NDArray
 
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.near_geometries import NearPair
+from al_loop.records import Frame
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ NEARLY: Final = Allowed(5e-3, 25e-3, np.inf)
 """What two calculations of almost one geometry differ by besides what their distance explains."""
 
 
-def difference(one: LabelledAtoms, other: LabelledAtoms, order: NDArray[np.int64], allowed: Allowed = EQUAL) -> str:
+def difference(one: Frame, other: Frame, order: NDArray[np.int64], allowed: Allowed = EQUAL) -> str:
     """Return a message on the difference of two labels; empty if all common parts agree within the limits.
 
     Args:
@@ -61,7 +61,7 @@ def difference(one: LabelledAtoms, other: LabelledAtoms, order: NDArray[np.int64
     return ", ".join(said)
 
 
-def explained(one: LabelledAtoms, other: LabelledAtoms, pair: NearPair, base: Allowed) -> Allowed:
+def explained(one: Frame, other: Frame, pair: NearPair, base: Allowed) -> Allowed:
     """Return the accepted difference of labels of two close geometries: their distance times forces and stiffness.
 
     A force is taken to change by no more than the stiffest bonds or close contacts have it, and the energy by force
@@ -85,7 +85,7 @@ def explained(one: LabelledAtoms, other: LabelledAtoms, pair: NearPair, base: Al
     )
 
 
-def _work_of_strain(one: LabelledAtoms, other: LabelledAtoms, pair: NearPair) -> float:
+def _work_of_strain(one: Frame, other: Frame, pair: NearPair) -> float:
     if not pair.strain.any():
         return 0.0
     stress = np.fmax(np.abs(one.stress_eV_per_A3), np.abs(other.stress_eV_per_A3))

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii, ground_state_magnetic_moments
 
 from al_loop.errors import InputError
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.records import Frame
 
 CONFIG_TYPE: Final = "config_type"
 ISOLATED: Final = "isolatedatom"  # IsolatedAtom, isolated_atom, ...
@@ -88,7 +88,7 @@ def nearest_image_A(atoms: Atoms) -> float:
     return float(np.linalg.norm(reduced[periodic], axis=1).min())
 
 
-def atom_energies(frames: Sequence[LabelledAtoms]) -> AtomEnergies:
+def atom_energies(frames: Sequence[Frame]) -> AtomEnergies:
     """Return the energy of each element from frames that are isolated atoms.
 
     Where frames state charge and spin, the neutral atom in the multiplicity of its ground state counts; what is
@@ -100,7 +100,7 @@ def atom_energies(frames: Sequence[LabelledAtoms]) -> AtomEnergies:
     Raises:
         InputError: energies of one element, in one state, that differ by more than 1 meV.
     """
-    taken: dict[str, LabelledAtoms] = {}
+    taken: dict[str, Frame] = {}
     unused: list[str] = []
     for frame in sorted(frames, key=lambda frame: frame.atoms.info.get("spin") is None):  # stated spins go first
         symbol = frame.atoms.symbols[0]
@@ -146,7 +146,7 @@ def require_equal(one: Mapping[str, float], other: Mapping[str, float], who_one:
             )
 
 
-def _settle(one: LabelledAtoms, other: LabelledAtoms) -> None:
+def _settle(one: Frame, other: Frame) -> None:
     """Whether the first atom states its spin and the other does not."""
     stated = [frame.atoms.info.get("spin") is not None for frame in (one, other)]
     if stated[0] and not stated[1]:

@@ -11,8 +11,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.errors import InputError
-from al_loop.files.readers.cut_rows import check_last_row
 from al_loop.files.readers.element_labels import Species, elements_of, plain_symbols, put_isotopes
+from al_loop.files.readers.unfinished import check_last_row
 
 _FRAME: Final = re.compile(r"\s*(direct|cartesian|konfig)", re.IGNORECASE)
 MAX_ATOMS: Final = 10_000_000

@@ -8,9 +8,8 @@ from typing import IO, Final
 
 from ase import Atoms
 
-from al_loop.files.readers.cut_rows import check_last_row
 from al_loop.files.readers.element_labels import elements_of, plain_symbols, put_isotopes
-from al_loop.files.readers.growing import opened_as_it_is
+from al_loop.files.readers.unfinished import check_last_row, opened_as_it_is
 from al_loop.files.text.extxyz_text import MAX_LINE
 from al_loop.files.text.written_entries import restore_constraints
 

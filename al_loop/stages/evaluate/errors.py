@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
-from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role, dft_energy, dft_forces
+from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 
@@ -165,7 +165,7 @@ def evaluate(
     predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
     sizes = np.array([len(frame.atoms) for frame in frames])
     shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
-    dft = (np.array([dft_energy(frame) for frame in frames]) - shifts) / sizes
+    dft = (np.array([frame.energy_eV for frame in frames]) - shifts) / sizes
     energy_before = np.array([p.foundation_energy for p in predictions]) / sizes
     energy_after = (np.array([p.energy for p in predictions]) - shifts) / sizes
     compositions = np.array([frame.atoms.get_chemical_formula() for frame in frames])
@@ -175,7 +175,7 @@ def evaluate(
         energy_after[same] += (dft[same] - energy_after[same]).mean()
     return Evaluation(
         frames=tuple(frames),
-        forces_dft=np.concatenate([dft_forces(frame) for frame in frames]),
+        forces_dft=np.concatenate([frame.forces_eV_per_A for frame in frames]),
         forces_foundation=np.concatenate([_or_nan(p.foundation_forces, p.forces.shape) for p in predictions]),
         forces_served=np.concatenate([p.forces for p in predictions]),
         forces_uncertainty=np.concatenate([_or_nan(p.forces_uncertainty, p.forces.shape) for p in predictions]),

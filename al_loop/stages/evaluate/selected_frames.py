@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.records import AUDIT, Visit
+from al_loop.records import AUDIT, Frame
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -15,7 +15,7 @@ MOST_ATOMS = 4000  # of all these frames
 
 
 def selected_frame_arrays(
-    visits: Sequence[Visit], reasons: Mapping[str, str], model: CommitteePotential
+    visits: Sequence[Frame], reasons: Mapping[str, str], model: CommitteePotential
 ) -> dict[str, NDArray[Any]]:
     """Return the report's data on the frames of one selection.
 
@@ -47,13 +47,13 @@ def selected_frame_arrays(
     }
 
 
-def _bounded(visits: Sequence[Visit], reasons: Mapping[str, str]) -> list[Visit]:
+def _bounded(visits: Sequence[Frame], reasons: Mapping[str, str]) -> list[Frame]:
     in_order = sorted(visits, key=lambda visit: reasons[visit.frame_id] != AUDIT)[:MOST_FRAMES]
     atoms = np.cumsum([len(visit.atoms) for visit in in_order])
     return [visit for visit, so_far in zip(in_order, atoms, strict=True) if so_far <= MOST_ATOMS]
 
 
-def _verdict_text(visit: Visit) -> str:
+def _verdict_text(visit: Frame) -> str:
     verdict = visit.verdict
     return f"{verdict.kind.value}: {verdict.reason}" if verdict.reason else verdict.kind.value
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.errors import InputError
+from al_loop.frames.codec import pack_arrays, unpack_arrays
 from al_loop.frames.plain_atoms import constraints_text
 from al_loop.stages.explore.trajectory import Array
 from al_loop.structures.start import Start
@@ -82,7 +83,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     arrays[_PLAIN] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)  # type: ignore[assignment]
     with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        file.write(pack_arrays(arrays))
 
 
 def load(path: Path) -> Checkpoint | None:
@@ -98,8 +99,7 @@ def load(path: Path) -> Checkpoint | None:
 
 
 def _read(path: Path) -> Checkpoint | None:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = unpack_arrays(path.read_bytes())
     plain = json.loads(arrays.pop(_PLAIN).tobytes())
     if plain["version"] != VERSION:
         return None

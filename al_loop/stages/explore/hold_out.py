@@ -8,7 +8,7 @@ import numpy as np
 
 from al_loop.config import Config, SystemSettings
 from al_loop.errors import GuardStop
-from al_loop.records import GateCheck, Role, Visit
+from al_loop.records import Frame, GateCheck, Role
 from al_loop.stages.explore.run import explore_anywhere
 from al_loop.stages.explore.starts import make_starts
 from al_loop.structures.start import Start
@@ -29,7 +29,7 @@ class _Set:
 
 def hold_out(
     config: Config, potential: CommitteePotential, folder: Path, advance: Advance = show_nothing
-) -> list[Visit]:
+) -> list[Frame]:
     """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
 
     An interrupted run continues from the trajectories in ``folder``.
@@ -74,7 +74,7 @@ def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: i
     return _Set(starts, -(-count // len(starts)) if starts else 0)
 
 
-def _evenly(visits: Sequence[Visit], share: int) -> list[Visit]:
+def _evenly(visits: Sequence[Frame], share: int) -> list[Frame]:
     """``share`` frames at equal intervals, the last one included; unphysical frames are left out."""
     healthy = [visit for visit in visits if visit.verdict.check is not GateCheck.PHYSICS]
     if len(healthy) <= share:

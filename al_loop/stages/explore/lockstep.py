@@ -6,8 +6,9 @@ from typing import Any
 
 from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.gate.gate import Gate
+from al_loop.records import Frame
 from al_loop.stages.explore.batched_evaluation import Batches
-from al_loop.stages.explore.trajectory import Array, Recorded, Trajectory
+from al_loop.stages.explore.trajectory import Array, Trajectory
 from al_loop.structures.start import Start
 from committee.potential import CommitteePotential, Uncertainty
 from committee.prediction import Prediction, predict_each
@@ -47,23 +48,23 @@ class Lockstep:
         """Whether every trajectory has ended."""
         return not self._running or self.step > self._settings.steps
 
-    def advance(self) -> list[Recorded]:
+    def advance(self) -> list[tuple[Trajectory, Frame]]:
         """Take one step with all trajectories.
 
         Returns:
-            Its gated frames: all where a check is due, and those at which a trajectory stopped.
+            Its gated frames, each with its trajectory: all where a check is due, and those at which one stopped.
         """
         step, check = self.step, self.step % self._settings.check_every == 0
         for trajectory in self._running if step else ():
             trajectory.move(step)
-        found = [trajectory.stop_if_invalid(step) for trajectory in self._running]
+        found = [(trajectory, trajectory.stop_if_invalid(step)) for trajectory in self._running]
         exact = check and self._gate.calibration is not None
         predicted = self._predicted("exact" if exact else "energy", found)
         for trajectory, prediction in predicted:
-            found.append(trajectory.finish(prediction, self._gate, step, check=check))
+            found.append((trajectory, trajectory.finish(prediction, self._gate, step, check=check)))
         self._running = [trajectory for trajectory, _ in predicted if trajectory.running]
         self.step += 1
-        return [recorded for recorded in found if recorded is not None]
+        return [(trajectory, frame) for trajectory, frame in found if frame is not None]
 
     def state(self) -> dict[int, tuple[dict[str, Array], str]]:
         """The state of each running trajectory by its index, after ``step - 1``."""
@@ -76,7 +77,9 @@ class Lockstep:
         for trajectory in self._running:
             trajectory.restore(*states[trajectory.index])
 
-    def _predicted(self, uncertainty: Uncertainty, found: list[Recorded | None]) -> list[tuple[Trajectory, Prediction]]:
+    def _predicted(
+        self, uncertainty: Uncertainty, found: list[tuple[Trajectory, Frame | None]]
+    ) -> list[tuple[Trajectory, Prediction]]:
         """Predict all trajectories with the served model; one that is refused stops, the others are predicted again.
 
         Returns:
@@ -91,5 +94,6 @@ class Lockstep:
             if isinstance(prediction, Prediction):
                 predicted.append((trajectory, prediction))
             else:
-                found.append(trajectory.stop(f"the foundation has no answer: {prediction.reason}", self.step))
+                reason = f"the foundation has no answer: {prediction.reason}"
+                found.append((trajectory, trajectory.stop(reason, self.step)))
         return predicted

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from al_loop.config import Config, ExploreSettings, PhysicsSettings
 from al_loop.errors import GuardStop, InputError
-from al_loop.records import VerdictKind, Visit
+from al_loop.records import Frame, VerdictKind
 from al_loop.stages.explore.checkpoint import Checkpoint, identity_of, load, save
 from al_loop.stages.explore.lockstep import Lockstep
-from al_loop.stages.explore.trajectory_io import append, cut, read_visits
+from al_loop.stages.explore.trajectory_io import append, cut, read_frames
 from al_loop.stages.queue_job import StageJob
 from al_loop.stages.queue_tasks import FOLDER, ExploreTask, TaskFile, start_as_dict, step_folder
 from al_loop.structures.start import Start
@@ -51,15 +51,15 @@ class StoredTrajectories:
             for index, start in enumerate(self.starts)
         ]
 
-    def visits(self) -> Iterator[Visit]:
+    def visits(self) -> Iterator[Frame]:
         """Yield the gated frames by role, trajectory and step; each is read only when it is needed."""
         pairs = zip(self.starts, self.by_start(), strict=True)
         for _, visits in sorted(pairs, key=lambda pair: (pair[0].role, pair[0].trajectory)):
             yield from visits
 
-    def by_start(self) -> list[Iterator[Visit]]:
+    def by_start(self) -> list[Iterator[Frame]]:
         """The gated frames of each trajectory, in the order of the starts."""
-        return [read_visits(path, start) for path, start in zip(self.paths(), self.starts, strict=True)]
+        return [read_frames(path, start) for path, start in zip(self.paths(), self.starts, strict=True)]
 
 
 def require_usable(round_: int, verdicts: Mapping[str, Mapping[str, int]], stored: StoredTrajectories) -> None:
@@ -109,8 +109,9 @@ def explore_stored(
     elif lockstep.step > 1:
         advance(lockstep.step - 1)
     while not lockstep.ended:
-        for recorded in lockstep.advance():
-            digests[recorded.index].update(append(paths[recorded.index], recorded))
+        for trajectory, frame in lockstep.advance():
+            written = append(paths[trajectory.index], frame, trajectory.atoms.get_momenta(), trajectory.energy_eV)
+            digests[trajectory.index].update(written)
         if lockstep.ended or (lockstep.step - 1) % settings.check_every == 0:
             sizes = tuple(path.stat().st_size if path.exists() else 0 for path in paths)
             seals = tuple(digest.hexdigest() for digest in digests)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.dynamics.ensembles import make_replica, ramp
 from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.gate.physics import PhysicsCheck, not_computable
-from al_loop.records import CheckVerdict, GateCheck, Verdict, VerdictKind, Visit
+from al_loop.records import CheckVerdict, Frame, GateCheck, Verdict, VerdictKind
 from al_loop.stages.explore.starts import own_constraints
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.structures.start import Start
@@ -21,23 +21,6 @@ from al_loop.utils.content_hash import frame_id
 from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A gated frame with the further data that is stored with it.
-
-    Attributes:
-        index: number of the trajectory among the starts.
-        visit: the gated frame.
-        momenta: (n, 3) in ASE's units.
-        energy_eV: potential energy, None without a prediction.
-    """
-
-    index: int
-    visit: Visit
-    momenta: Array
-    energy_eV: float | None = None
 
 
 class Trajectory:
@@ -52,6 +35,7 @@ class Trajectory:
     Attributes:
         stopped: the verdict that stopped it, None while it runs.
         converged: the relaxation has reached its minimum.
+        energy_eV: potential energy of the latest gated frame, None without a prediction.
     """
 
     def __init__(self, index: int, start: Start, settings: ExploreSettings, physics: PhysicsSettings) -> None:
@@ -59,6 +43,7 @@ class Trajectory:
         self.start = start
         self.stopped: Verdict | None = None
         self.converged = False
+        self.energy_eV: float | None = None
         self._settings = settings
         ensemble = start.ensemble or settings.ensemble
         self._replica = make_replica(
@@ -95,19 +80,19 @@ class Trajectory:
         except RuntimeError as error:
             self._lost = _unsatisfied(error)
 
-    def stop_if_invalid(self, step: int) -> Recorded | None:
+    def stop_if_invalid(self, step: int) -> Frame | None:
         """Stop if the structure is invalid."""
         if self._lost:
             return self.stop(self._lost, step)
         self.stopped = self._physics.check_step(self.atoms, self._forces)
-        return None if self.stopped is None else self._recorded(GatedPrediction.without(self.stopped), step)
+        return None if self.stopped is None else self._frame(GatedPrediction.without(self.stopped), step)
 
-    def stop(self, reason: str, step: int) -> Recorded:
+    def stop(self, reason: str, step: int) -> Frame:
         """Stop because there is no prediction for the frame."""
         self.stopped = not_computable(reason)
-        return self._recorded(GatedPrediction.without(self.stopped), step)
+        return self._frame(GatedPrediction.without(self.stopped), step)
 
-    def finish(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
+    def finish(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Frame | None:
         """Second half of a step, then the checks: the cheap ones on every frame, all of them where a check is due."""
         if self._replica.needs_stress and prediction.stress is None:
             return self.stop("the foundation has no stress, which the motion of the cell requires", step)
@@ -132,7 +117,7 @@ class Trajectory:
         self._physics.restore(known["check"])
         self._forces = np.array(arrays["forces"])
 
-    def _checked(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Recorded | None:
+    def _checked(self, prediction: Prediction, gate: Gate, step: int, *, check: bool) -> Frame | None:
         physics_check = self._physics.check if check else self._physics.check_step
         found = physics_check(self.atoms, prediction.forces, prediction.energy)
         if check:
@@ -149,16 +134,16 @@ class Trajectory:
         if gated.verdict.stop:
             self.stopped = gated.verdict
         self.converged = check and self._replica.converged(self._settings.relaxed_below_eV_per_A)
-        return self._recorded(gated, step)
+        return self._frame(gated, step)
 
-    def _recorded(self, gated: GatedPrediction, step: int) -> Recorded:
+    def _frame(self, gated: GatedPrediction, step: int) -> Frame:
         prediction, sigma = gated.prediction, gated.force_uncertainty
         atoms = self.atoms.copy()
-        momenta = atoms.get_momenta()
         atoms.arrays.pop("momenta", None)
         atoms.set_constraint(own_constraints(self.start))
         distance = None if prediction is None else prediction.latent_distance
-        visit = Visit(
+        self.energy_eV = None if prediction is None else prediction.energy
+        return Frame(
             frame_id=frame_id(atoms),
             atoms=atoms,
             role=self.start.role,
@@ -172,7 +157,6 @@ class Trajectory:
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
             checks={check: CheckVerdict(verdict.kind, verdict.reason) for check, verdict in gated.checks.items()},
         )
-        return Recorded(self.index, visit, momenta, None if prediction is None else prediction.energy)
 
 
 def _unsatisfied(error: RuntimeError) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from al_loop.records import LabelledFrame, dft_forces
+from al_loop.records import LabelledFrame
 from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -77,7 +77,7 @@ class ForceErrors:
         if not frames:
             return FoundationDeviation(float("nan"), float("nan"))
         errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
-        labels = np.concatenate([dft_forces(frame) for frame in frames])
+        labels = np.concatenate([frame.forces_eV_per_A for frame in frames])
         return FoundationDeviation(root_mean_square(errors), root_mean_square(errors + labels))
 
 
@@ -103,6 +103,6 @@ def _of_group(predictions: Sequence[Prediction | RefusedFrameError]) -> list[Pre
 
 
 def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> FrameErrors:
-    label = dft_forces(frame)
+    label = frame.forces_eV_per_A
     bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
     return FrameErrors(new.forces - label, old.forces - label, bare - label)

@@ -1,15 +1,15 @@
 """SELECT: choose the frames for DFT calculations within the round's budget."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
 from al_loop.config import SelectSettings
-from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, Candidate, GateCheck, VerdictKind
+from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, FrameSummary, GateCheck, VerdictKind
 from al_loop.stages.select.samplers import FarthestPoints, Representatives
-from al_loop.structures.descriptors import Descriptor, stacked, standardised
+from al_loop.structures.descriptors import stacked, standardised
 
 SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
 
@@ -56,21 +56,6 @@ class SelectionBudget:
         )
 
 
-@dataclass(frozen=True)
-class LabelledDescriptor:
-    """A frame that is labelled already, or will be.
-
-    Attributes:
-        frame_id: content hash.
-        formula: chemical formula.
-        descriptor: as of a candidate; None where the foundation refuses the frame.
-    """
-
-    frame_id: str
-    formula: str
-    descriptor: Descriptor | None
-
-
 @dataclass
 class Selection:
     """Frames to label, with the reason of each.
@@ -88,8 +73,8 @@ class Selection:
 
 
 def select(
-    candidates: Sequence[Candidate],
-    known: Sequence[LabelledDescriptor],
+    candidates: Sequence[FrameSummary],
+    known: Sequence[FrameSummary],
     settings: SelectSettings,
     rng: np.random.Generator,
     selection_budget: SelectionBudget | None = None,
@@ -107,7 +92,7 @@ def select(
     chosen.reasons.update(dict.fromkeys((c.frame_id for c in _audit(unique, settings, allowed, rng)), AUDIT))
     suspects = [c for c in unique if c.kind is VerdictKind.SUSPECT and c.descriptor is not None]
     for check_is_physics, quota in ((True, allowed.unphysical), (False, allowed.labels)):
-        taken = [*known, *_known(fresh[frame_id] for frame_id in chosen.reasons)]
+        taken = [*known, *(fresh[frame_id] for frame_id in chosen.reasons)]
         left = [
             c
             for c in suspects
@@ -121,8 +106,8 @@ def select(
 
 
 def spread_out(
-    candidates: Sequence[Candidate], taken: Sequence[LabelledDescriptor], settings: SelectSettings, count: int
-) -> list[Candidate]:
+    candidates: Sequence[FrameSummary], taken: Sequence[FrameSummary], settings: SelectSettings, count: int
+) -> list[FrameSummary]:
     """At most ``count`` candidates by farthest-point sampling within each composition, weighted by uncertainty.
 
     A composition without any known uncertainty is sampled by k-medoids instead.
@@ -132,12 +117,12 @@ def spread_out(
     """
     if count <= 0:
         return []
-    by_formula: dict[str, list[Candidate]] = {}
+    by_formula: dict[str, list[FrameSummary]] = {}
     for candidate in candidates:
         by_formula.setdefault(candidate.formula, []).append(candidate)
     samplers = {formula: _sampler(mine, taken, settings) for formula, mine in by_formula.items()}
     best = {formula: sampler.best() for formula, sampler in samplers.items()}
-    picks: list[Candidate] = []
+    picks: list[FrameSummary] = []
     while len(picks) < count and best:
         formula = max(best, key=lambda name: best[name][1])
         index, gain = best.pop(formula)
@@ -150,7 +135,7 @@ def spread_out(
 
 
 def _sampler(
-    mine: Sequence[Candidate], taken: Sequence[LabelledDescriptor], settings: SelectSettings
+    mine: Sequence[FrameSummary], taken: Sequence[FrameSummary], settings: SelectSettings
 ) -> FarthestPoints | Representatives:
     formula = mine[0].formula
     there = [frame.descriptor for frame in taken if frame.formula == formula and frame.descriptor is not None]
@@ -162,8 +147,8 @@ def _sampler(
 
 
 def _audit(
-    candidates: Sequence[Candidate], settings: SelectSettings, allowed: SelectionBudget, rng: np.random.Generator
-) -> list[Candidate]:
+    candidates: Sequence[FrameSummary], settings: SelectSettings, allowed: SelectionBudget, rng: np.random.Generator
+) -> list[FrameSummary]:
     """A random draw from all computable frames, trusted or not; a fractional count is rounded at random."""
     drawn_from = [c for c in candidates if allowed.audited is None or c.frame_id in allowed.audited]
     unguided = any(_unguided(candidate) for candidate in drawn_from)
@@ -172,16 +157,12 @@ def _audit(
     return [drawn_from[i] for i in sorted(rng.choice(len(drawn_from), size=count, replace=False))] if count else []
 
 
-def _known(candidates: Iterable[Candidate]) -> list[LabelledDescriptor]:
-    return [LabelledDescriptor(c.frame_id, c.formula, c.descriptor) for c in candidates]
-
-
-def _unguided(candidate: Candidate) -> bool:
+def _unguided(candidate: FrameSummary) -> bool:
     """The gate is not calibrated for this frame, and the committee has no uncertainty for it."""
     return candidate.check is GateCheck.UNCALIBRATED and candidate.force_uncertainty_eV_per_A is None
 
 
-def _weight(candidate: Candidate) -> float:
+def _weight(candidate: FrameSummary) -> float:
     """Largest force uncertainty; 1 where it is not known."""
     sigma = candidate.force_uncertainty_eV_per_A
     return 1.0 if sigma is None else max(sigma, 1e-9)

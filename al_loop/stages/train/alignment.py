@@ -9,13 +9,14 @@ from ase.data import chemical_symbols
 from al_loop.config import Config, OutlierSettings
 from al_loop.config.settings import AlignSettings
 from al_loop.errors import InputError
-from al_loop.files.labels.counts import LabelCounts
+from al_loop.files.labels.labelled_frames import LabelCounts
 from al_loop.records import LabelledFrame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.stages.train.compared_labels import compared_with_foundation, compared_with_tangents
 from al_loop.stages.train.other_labels import read_other_labels
 from al_loop.stages.train.outliers import derivative_outliers
 from al_loop.stages.train.residuals import Residuals
+from al_loop.stages.train.training_frame import training_frame
 from committee.backbones.contract import Backbone
 from committee.checks.compared_labels import ComparedLabel
 from committee.checks.force_check import check_forces
@@ -121,25 +122,6 @@ def training_input(
         found.append(f"Of {len(frames)} labelled frames {parts}; what a frame lacks has no weight in the fit.")
     others_left = {level: _of_level(level, frames, energies) for level in aligned.shifts}
     return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(mismatches), residuals, others_left)
-
-
-def training_frame(frame: LabelledFrame) -> TrainingFrame:
-    """Return a label of the ledger as a training frame.
-
-    Raises:
-        ValueError: the label has no energy.
-    """
-    if frame.label.energy_eV is None:
-        raise ValueError(f"frame {frame.frame_id} has a label without an energy")
-    return TrainingFrame(
-        id=frame.frame_id,
-        atoms=frame.atoms,
-        energy_eV=frame.label.energy_eV,
-        forces_eV_per_A=frame.label.forces_eV_per_A,
-        stress_eV_per_A3=frame.label.stress_eV_per_A3,
-        group=f"{frame.round}/{frame.trajectory}",
-        level_of_theory=frame.label.level_of_theory,
-    )
 
 
 def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from al_loop.config import Config, OutlierSettings
-from al_loop.records import LabelledFrame, Made
+from al_loop.records import LabelledFrame, LabelOrigin
 from al_loop.stages.train.compared_labels import compared_with
 from al_loop.stages.train.outliers import MIN_LABELS, outliers_among
 from al_loop.stages.train.unit_mismatch import unit_mismatches
@@ -51,7 +51,7 @@ def check_labels(
     frames: Sequence[LabelledFrame],
     served: CommitteePotential,
     settings: OutlierSettings,
-    made: Mapping[str, Made],
+    made: Mapping[str, LabelOrigin],
     *,
     mismatches: bool = True,
 ) -> CheckedLabels:
@@ -91,7 +91,7 @@ def check_round(
     round_: int,
     frames: Sequence[LabelledFrame],
     used: Collection[str],
-    made: Mapping[str, Made],
+    made: Mapping[str, LabelOrigin],
     served: CommitteePotential,
 ) -> CheckedRound:
     """Check the labels of a round; the result is reproducible.
@@ -110,7 +110,7 @@ def check_round(
     return CheckedRound(marked, checked.change, stop)
 
 
-def describe_change(mismatched: Mapping[str, str], made: Mapping[str, Made]) -> str:
+def describe_change(mismatched: Mapping[str, str], made: Mapping[str, LabelOrigin]) -> str:
     """Describe since which label, or by which worker, labels have a mismatch; empty for single errors.
 
     ``mismatched`` maps frame ids to descriptions; ``made`` has the time and worker of all labels.
@@ -124,7 +124,7 @@ def describe_change(mismatched: Mapping[str, str], made: Mapping[str, Made]) -> 
     return f"{_which(odd, order, made)} look as if {kind}; the first of them is frame {first[:12]}{_by(made[first])}."
 
 
-def _which(odd: Sequence[int], order: Sequence[str], made: Mapping[str, Made]) -> str:
+def _which(odd: Sequence[int], order: Sequence[str], made: Mapping[str, LabelOrigin]) -> str:
     """Describe the labels: all since one, all of one worker, or some."""
     since = len(order) - odd[0]
     workers = {made[order[number]].worker for number in odd}
@@ -138,7 +138,7 @@ def _which(odd: Sequence[int], order: Sequence[str], made: Mapping[str, Made]) -
     return f"{labels} from label #{odd[0] + 1} on (of {len(order)}, in the order of calculation)"
 
 
-def _by(made: Made) -> str:
+def _by(made: LabelOrigin) -> str:
     who = f" by {made.worker.rpartition('/')[2]}" if made.worker else ", imported"
     return f", finished {made.time:%Y-%m-%d %H:%M:%S}{who}"
 

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from al_loop.records import LabelledFrame, dft_energy, dft_forces
+from al_loop.records import LabelledFrame
 from committee.backbones.contract import Backbone
 from committee.checks.compared_labels import ComparedLabel
 from committee.model.tangents import Tangents
@@ -23,7 +23,7 @@ def compared_with(model: CommitteePotential, frames: Sequence[LabelledFrame]) ->
     """Pair converged labels, each with energy and forces, with a model's predictions."""
     predictions = model.predict([frame.atoms for frame in frames], "energy")
     return [
-        ComparedLabel(f.atoms, dft_energy(f), dft_forces(f), f.label.stress_eV_per_A3, p.energy, p.forces, p.stress)
+        ComparedLabel(f.atoms, f.energy_eV, f.forces_eV_per_A, f.label.stress_eV_per_A3, p.energy, p.forces, p.stress)
         for f, p in zip(frames, predictions, strict=True)
     ]
 

@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from al_loop.config.settings import OtherLabelsSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.isolated_atoms import atom_energies
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import given_keys
 from al_loop.files.labels.sorting import sorted_out
+from al_loop.records import Frame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
-from al_loop.utils.content_hash import content_id, frame_id
+from al_loop.stages.train.training_frame import training_frame
+from al_loop.utils.content_hash import content_id
 from committee.backbones.contract import Backbone
 from committee.errors import StructureError
 from committee.structures import check_structures
@@ -49,7 +48,7 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
     priors: dict[str, Mapping[int, float]] = {}
     notes: list[str] = []
     for level in dict.fromkeys(entry.level for entry in settings):
-        read: list[LabelledAtoms] = []
+        read: list[Frame] = []
         for entry in settings:
             if entry.level == level:
                 found = read_labelled(entry.paths, given_keys(entry.energy_key, entry.forces_key, entry.stress_key))
@@ -66,22 +65,9 @@ def read_other_labels(settings: Sequence[OtherLabelsSettings], backbone: Backbon
     return OtherLabels(frames, where, priors, tuple(notes))
 
 
-def training_frame_of(labelled: LabelledAtoms, name: str, level: str) -> TrainingFrame:
-    """Return a frame of a file as a training frame; missing parts are masked in the fit."""
-    forces, stress = labelled.forces_eV_per_A, labelled.stress_eV_per_A3
-    return TrainingFrame(
-        id=name,
-        atoms=labelled.atoms,
-        energy_eV=labelled.energy_eV,
-        forces_eV_per_A=forces if np.isfinite(forces).all() else None,
-        stress_eV_per_A3=stress if np.isfinite(stress).all() else None,
-        level_of_theory=level,
-    )
-
-
-def _other_frame(level: str, labelled: LabelledAtoms, backbone: Backbone) -> TrainingFrame:
+def _other_frame(level: str, labelled: Frame, backbone: Backbone) -> TrainingFrame:
     try:
         check_structures([labelled.atoms], backbone.elements)
     except StructureError as error:
         raise InputError(f"align.other_labels: {labelled.where} {error.reason}") from error
-    return training_frame_of(labelled, f"other-{content_id(level, frame_id(labelled.atoms))}", level)
+    return training_frame(labelled, f"other-{content_id(level, labelled.frame_id)}", level)

@@ -1,21 +1,23 @@
-"""A campaign's labels and frames, out to files and in from files: what ``al-loop export`` and ``import`` do."""
+"""A campaign's labels, frames and served committee as files: what ``al-loop export`` and ``import`` do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from committee.checks.unit_mismatch import MIN_FRAMES
 
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.names import given_keys
+from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import check_not_a_copy
 from al_loop.ledger.identity import campaign_folder, existing_campaign
 from al_loop.ledger.import_log import unfinished_imports
 from al_loop.ledger.store import shared_server
+from al_loop.records import Frame
 from al_loop.tools.exchange.exporting import What, export_file, file_kind, named_roles
 from al_loop.tools.exchange.importing import Imported, import_file
-from al_loop.tools.exchange.served import campaign_level, foundation_check
 from al_loop.utils.paths import check_target
-from committee.checks.unit_mismatch import MIN_FRAMES
 
 
 def export_frames(
@@ -79,7 +81,7 @@ def import_labels(
             ledger,
             config,
             files,
-            campaign_level=campaign_level(ledger, config),
+            campaign_level=campaign_level(ledger),
             level=level,
             keys=given_keys(energy_key, forces_key, stress_key),
             check=foundation_check(config) if check else None,
@@ -89,3 +91,45 @@ def import_labels(
             few = f"{done.labels} labels are too few to compare with the foundation, which takes {MIN_FRAMES}"
             notes += (f"{few}: their units, signs and order of atoms were not checked.",)
         return replace(done, notes=notes, unfinished=tuple(map(str, unfinished_imports(ledger))))
+
+
+def campaign_level(ledger: Ledger) -> str:
+    """Fingerprint of the level of theory of a campaign's labels."""
+    return str((ledger.campaign_config() or {})["level_of_theory"]["fingerprint"])
+
+
+def foundation_check(config: Config) -> Callable[[Sequence[Frame]], None]:
+    """Return a check of labels against the foundation that raises for wrong units, signs or atom orders."""
+
+    def check(sample: Sequence[Frame]) -> None:
+        from al_loop.stages.train.alignment import label_mismatches
+        from al_loop.stages.train.training_frame import training_frame
+        from committee.backbones import load_backbone
+
+        frames = [training_frame(frame) for frame in sample]
+        wrong = label_mismatches(frames, load_backbone(config.foundation))
+        if wrong:
+            raise InputError(
+                f"{' '.join(wrong)} Nothing was imported. Convert them to eV and eV/Å, or add --no-check if they are "
+                "right"
+            )
+
+    return check
+
+
+def export_served(config: Config, path: Path) -> None:
+    """Write the committee that a campaign serves as a fairchem checkpoint.
+
+    Raises:
+        InputError: no campaign, nothing is served yet, a foundation that is not fairchem's, or a file that cannot be
+            written.
+    """
+    check_target("--checkpoint", path)
+    from al_loop.tools.open_model import open_served
+    from committee.errors import CheckpointError
+    from committee.export import export_fairchem
+
+    try:
+        export_fairchem(open_served(config).potential, path)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error

@@ -1,20 +1,22 @@
 """Export a campaign's labels and gated frames to a file, with their provenance."""
 
+import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from al_loop.errors import InputError
 from al_loop.files import aselmdb, extxyz
-from al_loop.files.record import Record, origin
+from al_loop.files.gate_values import gate_values
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
 from al_loop.ledger.records import WORKER
-from al_loop.records import LabelledFrame, Role, Visit
+from al_loop.records import UNGATED, Frame, LabelledFrame, Role
 from al_loop.utils.paths import check_target, writing
 from committee.atomic_write import replacing_path
+from dft_interfaces.label import Label, LabelStatus
 
 What = Literal["labels", "visits", "all"]
 BLOCK: Final = 500
@@ -44,10 +46,10 @@ def export_file(
     """
     kind = file_kind(path)
     check_target("--to", path)
-    records = _records(ledger, what, rounds, roles)
+    frames = _frames(ledger, what, rounds, roles)
     with writing("--to", path), replacing_path(path) as part:
         try:
-            count = aselmdb.write_rows(part, records) if kind == "aselmdb" else _write_extxyz(part, records)
+            count = aselmdb.write_rows(part, frames) if kind == "aselmdb" else _write_extxyz(part, frames)
         finally:
             part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
         if count == 0:
@@ -86,18 +88,18 @@ def named_roles(names: Collection[str] | None) -> list[Role] | None:
     return [Role(name) for name in names] if names else None
 
 
-def _write_extxyz(path: Path, records: Iterator[Record]) -> int:
+def _write_extxyz(path: Path, frames: Iterator[Frame]) -> int:
     count = 0
     with path.open("x", encoding="utf-8") as file:
-        for record in records:
-            extxyz.write_frame(file, record)
+        for frame in frames:
+            extxyz.write_frame(file, frame)
             count += 1
     return count
 
 
-def _records(
+def _frames(
     ledger: Ledger, what: What, rounds: Collection[int] | None, roles: Collection[Role] | None
-) -> Iterator[Record]:
+) -> Iterator[Frame]:
     """Yield labels, then gated frames without a label; one block at a time is in memory."""
     every = (-1, *ledger.rounds()) if rounds is None else sorted(set(rounds))
     common = _common(ledger)
@@ -116,62 +118,32 @@ def _records(
             yield from _visits(ledger, round_, role, labelled if what == "all" else set(), common)
 
 
-def _labels(ledger: Ledger, block: Collection[LabelledFrame], common: dict[str, Any]) -> Iterator[Record]:
-    met: dict[str, Visit] = {}
-    for visit in ledger.visits(frames=[frame.frame_id for frame in block]):
-        met.setdefault(visit.frame_id, visit)
+def _labels(ledger: Ledger, block: Collection[LabelledFrame], common: dict[str, Any]) -> Iterator[Frame]:
+    explored: dict[str, Frame] = {}
+    for frame in ledger.visits(frames=[frame.frame_id for frame in block]):
+        explored.setdefault(frame.frame_id, frame)
     entries = ledger.entries(frame.frame_id for frame in block)
     for frame in block:
-        told = {
-            **common,
-            "frame": frame.frame_id,
-            "round": frame.round,
-            "role": frame.role.value,
-            "system": frame.system,
-            "trajectory": frame.trajectory,
-            "level_of_theory": frame.label.level_of_theory,
-            "cost_s": frame.label.cost_s,
-        }
-        if frame.frame_id in met:
-            told |= _gate(met[frame.frame_id])
-        earlier = origin(frame.label)
-        if earlier is not None:
-            told["origin"] = earlier.get("origin", earlier)  # where it was calculated, however often it travelled
-        yield Record(frame.atoms, replace(frame.label), told, entries[frame.frame_id])
+        met = explored.get(frame.frame_id, frame)
+        whole = replace(
+            met,
+            atoms=frame.atoms,
+            role=frame.role,
+            round=frame.round,
+            system=frame.system,
+            trajectory=frame.trajectory,
+            label=frame.label,
+            entries=entries[frame.frame_id],
+        )
+        yield replace(whole, provenance=stated_provenance(whole, common))
 
 
-def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: dict[str, Any]) -> Iterator[Record]:
+def _visits(ledger: Ledger, round_: int, role: Role, without: set[str], common: dict[str, Any]) -> Iterator[Frame]:
     ids = [one.frame_id for one in ledger.candidates(round_, role) if one.frame_id not in without]
     for block in chunks(ids, BLOCK):
         entries = ledger.entries(block)
-        for visit in ledger.visits(round_, role, frames=block):
-            told = {
-                **common,
-                "frame": visit.frame_id,
-                "round": round_,
-                "role": role.value,
-                "system": visit.system,
-                "trajectory": visit.trajectory,
-                **_gate(visit),
-            }
-            yield Record(visit.atoms, None, told, entries[visit.frame_id])
-
-
-def _gate(visit: Visit) -> dict[str, Any]:
-    """The verdict of the gate, and the uncertainty of the model."""
-    verdict = visit.verdict
-    return {
-        "step": visit.step,
-        "temperature_K": visit.temperature_K,
-        "verdict": {
-            "kind": verdict.kind.value,
-            "check": verdict.check.value,
-            "reason": verdict.reason,
-            "atoms": [int(index) for index in verdict.atoms],
-        },
-        "force_uncertainty_eV_per_A": visit.force_uncertainty_eV_per_A,
-        "latent_distance": visit.latent_distance,
-    }
+        for frame in ledger.visits(round_, role, frames=block):
+            yield replace(frame, provenance=stated_provenance(frame, common), entries=entries[frame.frame_id])
 
 
 def _common(ledger: Ledger) -> dict[str, Any]:
@@ -189,3 +161,48 @@ def _common(ledger: Ledger) -> dict[str, Any]:
         "engine": stored.get("label", {}).get("engine", {}).get("engine"),
         "versions": versions,
     }
+
+
+_REMARK: Final = "imported: "
+
+
+def stated_provenance(frame: Frame, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an export states of a campaign's frame, as plain JSON values.
+
+    Args:
+        frame: with its label and the gate's verdict, as far as it has them.
+        common: provenance of all frames of the campaign.
+    """
+    stated = {
+        **common,
+        "frame": frame.frame_id,
+        "round": frame.round,
+        "role": frame.role.value,
+        "system": frame.system,
+        "trajectory": frame.trajectory,
+    }
+    if frame.verdict is not UNGATED:
+        stated |= gate_values(frame)
+    if frame.label is None:
+        return stated
+    stated |= {"level_of_theory": frame.label.level_of_theory, "cost_s": frame.label.cost_s}
+    earlier = _of_remark(frame.label)
+    if earlier is not None:
+        stated["origin"] = earlier.get("origin", earlier)  # where it was calculated, however often it travelled
+    return stated
+
+
+def as_remark(provenance: Mapping[str, Any]) -> str:
+    """Return the remark of an imported label, which holds its provenance."""
+    return _REMARK + json.dumps(provenance)
+
+
+def _of_remark(label: Label) -> dict[str, Any] | None:
+    """Return the provenance of an imported label, None for one that was calculated here."""
+    if label.status is not LabelStatus.CONVERGED or not label.message.startswith(_REMARK):
+        return None
+    try:
+        found = json.loads(label.message.removeprefix(_REMARK))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -15,13 +15,12 @@ from ase.symbols import Symbols
 
 from al_loop.config import Config, StoreSettings
 from al_loop.errors import InputError
-from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.campaign_lease import check_not_a_copy
 from al_loop.ledger.identity import ID_NAME, campaign_folder, check_ledger, existing_campaign, read_identity
 from al_loop.ledger.store import shared_server
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.campaign_folder import LEDGER
 from al_loop.utils.content_hash import frame_id
 from committee.errors import StructureError
@@ -80,19 +79,9 @@ def harvest(campaign: Config | Path | str, frames: Sequence[Atoms], reasons: Seq
         return _harvested(ledger, campaign_elements(ledger, config), frames, reasons, source)
 
 
-def as_visit(atoms: Atoms, reason: str, source: str, system: str, entries: OwnEntries = NO_ENTRIES) -> Visit:
-    """Return a suspect frame from outside the rounds, identified by its content alone."""
-    return Visit(
-        frame_id=frame_id(atoms),
-        atoms=atoms,
-        role=Role.HARVESTED,
-        system=system,
-        trajectory=source[:_SOURCE_CHARACTERS],
-        step=0,
-        temperature_K=0.0,
-        verdict=Verdict(VerdictKind.SUSPECT, GateCheck.NONE, reason[:_REASON_CHARACTERS]),
-        entries=entries,
-    )
+def suspect_verdict(reason: str) -> Verdict:
+    """Return the verdict on a frame from outside the rounds, which the gate has not evaluated."""
+    return Verdict(VerdictKind.SUSPECT, GateCheck.NONE, reason[:_REASON_CHARACTERS])
 
 
 def campaign_elements(ledger: Ledger, config: Config | None) -> frozenset[int]:
@@ -111,21 +100,23 @@ def _harvested(
     ledger: Ledger, elements: frozenset[int], frames: Sequence[Atoms], reasons: Sequence[str], source: str
 ) -> Harvested:
     left_out: dict[int, str] = {}
-    visits: dict[int, Visit] = {}
+    usable: dict[int, Frame] = {}
     for index, (atoms, reason) in enumerate(zip(frames, reasons, strict=True)):
         wrong = _unusable(atoms, elements)
         if wrong is None:
-            visits[index] = as_visit(plain_atoms(atoms), reason, source, source[:_SOURCE_CHARACTERS])
+            plain, origin = plain_atoms(atoms), source[:_SOURCE_CHARACTERS]
+            verdict = suspect_verdict(reason)
+            usable[index] = Frame(frame_id(plain), plain, Role.HARVESTED, origin, origin, verdict=verdict)
         else:
             left_out[index] = wrong
-    known = ledger.harvested({visit.frame_id for visit in visits.values()})
+    known = ledger.harvested({frame.frame_id for frame in usable.values()})
     room = HARVEST_LIMIT - ledger.waiting().suspects
-    new: dict[str, Visit] = {}
-    for index, visit in visits.items():
-        if visit.frame_id in known or visit.frame_id in new:
+    new: dict[str, Frame] = {}
+    for index, frame in usable.items():
+        if frame.frame_id in known or frame.frame_id in new:
             continue
         if len(new) < room:
-            new[visit.frame_id] = visit
+            new[frame.frame_id] = frame
         else:
             left_out[index] = f"{HARVEST_LIMIT} suspects are waiting already; run a round of the campaign"
     taken = ledger.add_harvested(list(new.values()))

@@ -3,20 +3,16 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-import numpy as np
-from ase import Atoms
-
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.differences import difference
-from al_loop.files.labels.duplicates import without_repeats
 from al_loop.files.labels.isolated_atoms import AtomEnergies, atom_energies
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.sorting import without_repeats
 from al_loop.ledger import Ledger
 from al_loop.ledger.base import chunks
-from al_loop.ledger.imported_atoms import check_atom_energies
+from al_loop.ledger.import_log import check_atom_energies
+from al_loop.records import Frame
 from al_loop.utils.content_hash import matching_order
-from dft_interfaces.label import Label
 
 LOOKED_UP = 500  # labels of the ledger that are in memory at a time
 
@@ -30,7 +26,7 @@ class Repeats:
         notes: sentences for the user.
     """
 
-    merged: Mapping[str, LabelledAtoms | None] = field(default_factory=dict)
+    merged: Mapping[str, Frame | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -40,14 +36,12 @@ class FileContents:
 
     Attributes:
         labelled: frames to train on.
-        ids: the ``frame_id`` of each of them.
         isolated: isolated atoms.
         suspects: the ``frame_id`` of frames without a label.
     """
 
-    labelled: list[LabelledAtoms] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    isolated: list[LabelledAtoms] = field(default_factory=list)
+    labelled: list[Frame] = field(default_factory=list)
+    isolated: list[Frame] = field(default_factory=list)
     suspects: set[str] = field(default_factory=set)
 
     def repeats(self, ledger: Ledger, level: str) -> Repeats:
@@ -56,12 +50,11 @@ class FileContents:
         Raises:
             InputError: labels of one geometry that contradict each other, in the files or in the ledger.
         """
-        kept, notes = without_repeats(self.labelled, self.ids)
+        kept, notes = without_repeats(self.labelled)
         given = {frame.where: frame for frame in self.labelled}
-        ids = {frame.where: key for frame, key in zip(self.labelled, self.ids, strict=True)}
-        merged: dict[str, LabelledAtoms | None] = dict.fromkeys(given)
+        merged: dict[str, Frame | None] = dict.fromkeys(given)
         merged.update({frame.where: frame for frame in kept})
-        looked_up = ({ids[frame.where]: frame for frame in block} for block in chunks(kept, LOOKED_UP))
+        looked_up = ({frame.frame_id: frame for frame in block} for block in chunks(kept, LOOKED_UP))
         known: int = sum(_known(ledger, level, block) for block in looked_up)
         if known:
             notes.append(f"{known} {'frame has' if known == 1 else 'frames have'} an equal label in the campaign.")
@@ -85,28 +78,11 @@ class FileContents:
         return AtomEnergies(found.energies_eV, found.where, (*found.notes, note))
 
 
-def labelled_atoms(where: str, atoms: Atoms, label: Label) -> LabelledAtoms:
-    """Return a label as it stands beside others of one file.
-
-    Args:
-        where: file and frame.
-        atoms: n of them.
-        label: of theirs.
-    """
-    return LabelledAtoms(
-        atoms,
-        np.nan if label.energy_eV is None else label.energy_eV,
-        _or_nan(label.forces_eV_per_A, (len(atoms), 3)),
-        _or_nan(label.stress_eV_per_A3, (6,)),
-        where,
-    )
-
-
-def _known(ledger: Ledger, level: str, frames: Mapping[str, LabelledAtoms]) -> int:
+def _known(ledger: Ledger, level: str, frames: Mapping[str, Frame]) -> int:
     """How many frames, by their ids, have an equal label in the ledger."""
     stored = ledger.accepted(frames.keys(), level)
     for key, (atoms, label) in stored.items():
-        there = labelled_atoms("the ledger", atoms, label)
+        there = Frame(key, atoms, label=label, where="the ledger")
         apart = difference(there, frames[key], matching_order(frames[key].atoms, atoms))
         if apart:
             raise InputError(
@@ -116,7 +92,3 @@ def _known(ledger: Ledger, level: str, frames: Mapping[str, LabelledAtoms]) -> i
                 "campaign's is the wrong one"
             )
     return len(stored)
-
-
-def _or_nan(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    return np.full(shape, np.nan) if values is None else np.asarray(values, dtype=np.float64)

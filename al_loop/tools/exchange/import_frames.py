@@ -1,7 +1,7 @@
 """Read the frames of a file to import one by one, and check that the campaign can use each."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,16 +13,14 @@ from al_loop.errors import InputError
 from al_loop.files.extxyz import MAGMOMS
 from al_loop.files.labelled import labelled_frames
 from al_loop.files.labels.isolated_atoms import is_bare_nucleus, is_isolated_atom
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import LabelKeys
-from al_loop.files.record import Record, as_remark
 from al_loop.files.sources import Source, trajectory_name
 from al_loop.files.text.written_entries import read_entries
 from al_loop.frames.plain_atoms import check_constraints, plain_atoms
 from al_loop.ledger.import_log import storable
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
-from al_loop.tools.exchange.harvest import as_visit
-from al_loop.utils.content_hash import frame_id
+from al_loop.records import Frame, Role
+from al_loop.tools.exchange.exporting import as_remark
+from al_loop.tools.exchange.harvest import suspect_verdict
 from al_loop.utils.foreign_input import reading
 from committee.errors import StructureError
 from committee.structures import check_structures
@@ -35,23 +33,6 @@ MESSAGE_CHARACTERS: Final = 20_000
 _NAME_CHARACTERS: Final = 200
 _LONGEST_S: Final = 1e12  # what is longer is no cost
 REMEDY: Final = "correct that entry or remove it from the frame"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame that a campaign can use.
-
-    Attributes:
-        where: file and number of the frame.
-        record: structure, label and provenance.
-        visit: as the ledger keeps it.
-        isolated: an isolated atom, which is never stored as a frame.
-    """
-
-    where: str
-    record: Record
-    visit: Visit
-    isolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +66,7 @@ class Checks:
         except CannotCalculateError as error:
             raise InputError(f"{where}: {error}") from error
 
-    def level(self, where: str, known: dict[str, Any]) -> str:
+    def level(self, where: str, known: Mapping[str, Any]) -> str:
         """Return the level of theory of a label.
 
         Raises:
@@ -128,12 +109,10 @@ def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes
             plain = plain_atoms(found.atoms)
             checks.structure(found.where, plain, isolated=isolated)
             label = _label(source.path, found, plain, checks, isolated=isolated)
-            record = Record(plain, label, found.provenance, entries)
-            visit = (_suspect if label is None else _visit)(trajectory, record)
-        yield Frame(found.where, record, visit, isolated)
+        yield _campaign_frame(replace(found, atoms=plain, label=label, entries=entries), trajectory)
 
 
-def _label(path: Path, found: LabelledAtoms, plain: Atoms, checks: Checks, *, isolated: bool) -> Label | None:
+def _label(path: Path, found: Frame, plain: Atoms, checks: Checks, *, isolated: bool) -> Label | None:
     where, known = found.where, found.provenance
     has_energy, has_forces = np.isfinite(found.energy_eV), np.isfinite(found.forces_eV_per_A).all()
     if isolated:
@@ -172,40 +151,23 @@ def _moments(atoms: Atoms) -> NDArray[np.float64] | None:
     return None if found is None else np.asarray(found, float)
 
 
-def _cost(known: dict[str, Any]) -> float:
+def _cost(known: Mapping[str, Any]) -> float:
     cost = known.get("cost_s")
     return float(cost) if isinstance(cost, int | float) and 0 <= cost <= _LONGEST_S else 0.0
 
 
-def _trajectory(trajectory: str, known: dict[str, Any]) -> str:
-    """The trajectory of a frame: neighbours in time are held back from a fit together."""
-    former = known.get("trajectory")
-    return f"{trajectory}/{former[:_NAME_CHARACTERS]}" if isinstance(former, str) else trajectory
-
-
-def _system(known: dict[str, Any]) -> str:
-    system = known.get("system")
-    return system[:_NAME_CHARACTERS] if isinstance(system, str) and system else "imported"
-
-
-def _visit(trajectory: str, record: Record) -> Visit:
-    known = dict(record.provenance)
-    return Visit(
-        frame_id=frame_id(record.atoms),
-        atoms=record.atoms,
-        role=Role.EXPLORE,
-        system=_system(known),
-        trajectory=_trajectory(trajectory, known),
-        step=0,
-        temperature_K=0.0,
-        verdict=Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "imported with its label"),
-        entries=record.entries,
-    )
-
-
-def _suspect(trajectory: str, record: Record) -> Visit:
-    known = dict(record.provenance)
-    verdict = known.get("verdict")
+def _campaign_frame(frame: Frame, trajectory: str) -> Frame:
+    """The frame as the campaign keeps it: to be trained on, or as a suspect if it has no label."""
+    known = frame.provenance
+    former, system, verdict = known.get("trajectory"), known.get("system"), known.get("verdict")
+    if isinstance(former, str):  # neighbours in time are held back from a fit together
+        trajectory = f"{trajectory}/{former[:_NAME_CHARACTERS]}"
     reason = verdict.get("reason") if isinstance(verdict, dict) else None
-    told = reason if isinstance(reason, str) and reason else REASON
-    return as_visit(record.atoms, told, _trajectory(trajectory, known), _system(known), record.entries)
+    suspect = reason if isinstance(reason, str) and reason else REASON
+    return replace(
+        frame,
+        role=Role.HARVESTED if frame.label is None else Role.EXPLORE,
+        system=system[:_NAME_CHARACTERS] if isinstance(system, str) and system else "imported",
+        trajectory=trajectory[:_NAME_CHARACTERS] if frame.label is None else trajectory,
+        verdict=suspect_verdict(suspect if frame.label is None else "imported with its label"),
+    )

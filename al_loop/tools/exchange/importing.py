@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,18 +10,17 @@ import numpy as np
 
 from al_loop.config import Config
 from al_loop.errors import InputError
-from al_loop.files.labels.isolated_atoms import AtomEnergies
+from al_loop.files.labels.isolated_atoms import AtomEnergies, is_isolated_atom
 from al_loop.files.labels.names import LabelKeys
-from al_loop.files.record import Record
 from al_loop.files.sources import Source, find_sources
+from al_loop.frames.own_entries import NO_ENTRIES
 from al_loop.ledger import Ledger
-from al_loop.ledger.import_log import content_of, note_began, note_ended, unfinished_imports
-from al_loop.ledger.imported_atoms import note_atom_energies
-from al_loop.ledger.prepared import Prepared, with_stress
-from al_loop.ledger.spool import Spool
+from al_loop.ledger.import_log import content_of, note_atom_energies, note_began, note_ended, unfinished_imports
+from al_loop.ledger.prepared import Prepared, Spool, with_stress
+from al_loop.records import Frame
 from al_loop.tools.exchange.harvest import HARVEST_LIMIT, campaign_elements
-from al_loop.tools.exchange.import_contents import FileContents, Repeats, labelled_atoms
-from al_loop.tools.exchange.import_frames import REMEDY, Checks, Frame, checked_frames
+from al_loop.tools.exchange.import_contents import FileContents, Repeats
+from al_loop.tools.exchange.import_frames import REMEDY, Checks, checked_frames
 from al_loop.utils.foreign_input import reading
 
 SAMPLE: Final = 24  # labels that are compared with the foundation
@@ -62,7 +61,7 @@ def import_file(
     campaign_level: str,
     level: str | None = None,
     keys: LabelKeys | None = None,
-    check: Callable[[Sequence[Record]], None] | None = None,
+    check: Callable[[Sequence[Frame]], None] | None = None,
 ) -> Imported:
     """Import files: every document is built, checked and written to a temporary file before the first is stored.
 
@@ -110,7 +109,7 @@ class _Read:
     counts: dict[Source, tuple[int, int]]
     content: dict[Source, str]
     contents: FileContents
-    sample: list[Record]
+    sample: list[Frame]
     notes: list[str]
 
 
@@ -143,7 +142,7 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
         for frame in checked_frames(source, keys, checks, read.notes):
             if not _noted(frame, read, rng):
                 continue
-            labels, suspects = labels + (frame.record.label is not None), suspects + (frame.record.label is None)
+            labels, suspects = labels + (frame.label is not None), suspects + (frame.label is None)
             with reading(frame.where, REMEDY):
                 spool.append(_prepared(ledger, frame, len(read.contents.labelled) - 1))
         if keys is not None and suspects and not labels:
@@ -159,29 +158,28 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
 
 def _noted(frame: Frame, read: _Read, rng: np.random.Generator) -> bool:
     """Record a frame for comparisons; False for an isolated atom, which is not stored."""
-    contents, label = read.contents, frame.record.label
-    if label is None:
-        contents.suspects.add(frame.visit.frame_id)
+    contents = read.contents
+    if frame.label is None:
+        contents.suspects.add(frame.frame_id)
         return True
-    found = labelled_atoms(frame.where, frame.record.atoms, label)
-    if frame.isolated:
-        contents.isolated.append(found)
+    label = replace(frame.label, message="")
+    compared = replace(frame, label=label, entries=NO_ENTRIES, provenance={})  # all are in memory together
+    if is_isolated_atom(frame.atoms, frame.where):
+        contents.isolated.append(compared)
         return False
-    contents.labelled.append(found)
-    contents.ids.append(frame.visit.frame_id)
+    contents.labelled.append(compared)
     place = int(rng.integers(len(contents.labelled)))
     if len(read.sample) < SAMPLE:
-        read.sample.append(frame.record)
+        read.sample.append(compared)
     elif place < SAMPLE:
-        read.sample[place] = frame.record
+        read.sample[place] = compared
     return True
 
 
 def _prepared(ledger: Ledger, frame: Frame, order: int) -> Prepared:
-    label = frame.record.label
-    if label is None:
-        return ledger.prepare_suspect(frame.visit, frame.where)
-    item = ledger.prepare_label(frame.visit, label, order, frame.where)
+    if frame.label is None:
+        return ledger.prepare_suspect(frame)
+    item = ledger.prepare_label(frame, frame.label, order)
     if item is None:
         raise InputError(f"{frame.where} has a label that cannot be trained on; remove the frame")
     return item

@@ -7,8 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.errors import GuardStop
-from al_loop.files.predictions import StatedFrame
-from al_loop.files.snapshots import SnapshotFile
+from al_loop.files.predictions import SnapshotFile, StatedFrame
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
 from al_loop.tools.monitoring.trajectory_gate import Check, GatedPrediction

@@ -13,10 +13,10 @@ from scipy.stats import spearmanr
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.counts import LabelCounts
 from al_loop.files.labels.isolated_atoms import atom_energies
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.labelled_frames import LabelCounts
 from al_loop.files.labels.names import given_keys
+from al_loop.records import Frame
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts
 from al_loop.tools.open_model import Foundation, FoundationArgument, parse_foundation, title
 from al_loop.utils.paths import Paths, as_paths
@@ -137,7 +137,7 @@ def compare(
 
 
 def compare_foundations(
-    frames: Sequence[LabelledAtoms],
+    frames: Sequence[Frame],
     foundations: Sequence[Foundation],
     advance: Announce = show_nothing,
     *,
@@ -193,7 +193,7 @@ class _Answers:
 
 
 def _score(
-    name: str, backbone: Backbone, frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str, float]
+    name: str, backbone: Backbone, frames: Sequence[Frame], atom_energies_eV: Mapping[str, float]
 ) -> FoundationScore:
     answers = _answers(backbone, frames)
     forces = _stacked([frame.forces_eV_per_A for frame in frames])
@@ -213,7 +213,7 @@ def _score(
     )
 
 
-def _answers(backbone: Backbone, frames: Sequence[LabelledAtoms]) -> _Answers:
+def _answers(backbone: Backbone, frames: Sequence[Frame]) -> _Answers:
     _evaluation(backbone, frames[:1], 0).foundation()  # the first call compiles and is not timed
     energies, forces, stresses = [], [], []
     start = time.perf_counter()
@@ -229,14 +229,14 @@ def _answers(backbone: Backbone, frames: Sequence[LabelledAtoms]) -> _Answers:
     return _Answers(np.concatenate(energies), np.concatenate(forces), np.concatenate(stresses), seconds)
 
 
-def _evaluation(backbone: Backbone, batch: Sequence[LabelledAtoms], start: int) -> Evaluation:
+def _evaluation(backbone: Backbone, batch: Sequence[Frame], start: int) -> Evaluation:
     """Evaluate a batch; an error counts its frames from the first of the file."""
     with frames_counted_from(start):
         return backbone.evaluate([frame.atoms for frame in batch])
 
 
-def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:
-    batch: list[LabelledAtoms] = []
+def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
     for frame in frames:
         if batch and sum(len(other.atoms) for other in batch) + len(frame.atoms) > BATCH_ATOMS:
             yield batch
@@ -245,7 +245,7 @@ def _batches(frames: Sequence[LabelledAtoms]) -> Iterator[list[LabelledAtoms]]:
     yield batch
 
 
-def _energy_mae(energies: Array, frames: Sequence[LabelledAtoms], atom_shifts_eV: Mapping[int, float]) -> float | None:
+def _energy_mae(energies: Array, frames: Sequence[Frame], atom_shifts_eV: Mapping[int, float]) -> float | None:
     """Mean absolute error per atom above the shifts; None where fitted ones could absorb every error."""
     rows = [i for i, frame in enumerate(frames) if np.isfinite(frame.energy_eV)]
     numbers = [frames[i].atoms.numbers for i in rows]
@@ -257,7 +257,7 @@ def _energy_mae(energies: Array, frames: Sequence[LabelledAtoms], atom_shifts_eV
     return float(np.abs(left).mean())
 
 
-def _needed_atoms(frames: Sequence[LabelledAtoms], atom_energies_eV: Mapping[str, float]) -> dict[str, float]:
+def _needed_atoms(frames: Sequence[Frame], atom_energies_eV: Mapping[str, float]) -> dict[str, float]:
     """Isolated-atom energies of all elements if there are too few frames to fit shifts, else none."""
     numbers = [frame.atoms.numbers for frame in frames if np.isfinite(frame.energy_eV)]
     symbols = {chemical_symbols[z] for row in numbers for z in row}

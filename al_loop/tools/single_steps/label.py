@@ -9,17 +9,18 @@ from ase import Atoms
 from al_loop.config import Config
 from al_loop.errors import CampaignError, InputError
 from al_loop.files import aselmdb, extxyz
-from al_loop.files.record import Record
 from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structures
 from al_loop.files.text.written_entries import read_entries
 from al_loop.frames.own_entries import OwnEntries, check_entries
 from al_loop.frames.plain_atoms import check_constraints, plain_atoms
+from al_loop.records import Frame
 from al_loop.stages.label.direct import Labeller
 from al_loop.stages.label.quarantine import failure_in_words
 from al_loop.structures.systems import system_symbols
 from al_loop.tools.preflight.checks import systems_with_paths
 from al_loop.tools.single_steps.arguments import EngineArgument, label_settings
+from al_loop.utils.content_hash import frame_id
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.paths import check_source, check_target, writing
 from al_loop.utils.progress import Advance, show_nothing
@@ -92,18 +93,24 @@ def label(
         raise CampaignError(
             f"{structures}: none of {len(labels)} structures has a label; the first failed with {failed[0]}"
         )
-    told: dict[str, Any] = {
+    stated: dict[str, Any] = {
         "engine": settings.engine.engine,
         "level": asdict(level),
         "level_of_theory": level.fingerprint,
     }
-    records = [
-        Record(atoms, label, {**told, "structure": index, "cost_s": label.cost_s}, entries[index])
+    written = [
+        Frame(
+            frame_id(atoms),
+            atoms,
+            label=label,
+            entries=entries[index],
+            provenance={**stated, "structure": index, "cost_s": label.cost_s},
+        )
         for index, (atoms, label) in enumerate(zip(frames, labels, strict=True))
         if index not in failed
     ]
-    _write(to, records)
-    return LabelledStructures(len(records), level.summary, sum(label.cost_s for label in labels), failed)
+    _write(to, written)
+    return LabelledStructures(len(written), level.summary, sum(label.cost_s for label in labels), failed)
 
 
 def _read(structures: Path) -> tuple[list[Atoms], list[OwnEntries]]:
@@ -130,10 +137,10 @@ def _check_target(structures: Path, to: Path) -> None:
     check_target("--to", to, [structures])
 
 
-def _write(path: Path, records: list[Record]) -> None:
+def _write(path: Path, frames: list[Frame]) -> None:
     with writing("--to", path), replacing_path(path) as part, part.open("x", encoding="utf-8") as file:
-        for record in records:
-            extxyz.write_frame(file, record)
+        for frame in frames:
+            extxyz.write_frame(file, frame)
 
 
 def isolated_atom_energies_eV(config: Config) -> dict[str, float]:

@@ -10,20 +10,19 @@ from al_loop.config import OutlierSettings
 from al_loop.config.settings import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.counts import LabelCounts
 from al_loop.files.labels.isolated_atoms import atom_energies
-from al_loop.files.labels.labelled_frames import LabelledFrames
+from al_loop.files.labels.labelled_frames import LabelCounts, LabelledFrames
 from al_loop.files.labels.names import LabelKeys, given_keys
 from al_loop.files.sources import find_sources
 from al_loop.stages.train.alignment import label_mismatches
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.stages.train.candidate import incremental
 from al_loop.stages.train.compared_labels import compared_with_foundation
-from al_loop.stages.train.other_labels import training_frame_of
 from al_loop.stages.train.outliers import outliers_among
+from al_loop.stages.train.training_frame import training_frame
 from al_loop.tools.open_model import YAML, FoundationArgument, parse_foundation
 from al_loop.tools.preflight.load_config import load_config
-from al_loop.utils.content_hash import content_id, frame_id
+from al_loop.utils.content_hash import content_id
 from al_loop.utils.paths import Paths, as_paths, check_target_folder
 from al_loop.utils.progress import Advance, show_nothing
 from committee.backbones import load_backbone
@@ -171,8 +170,8 @@ def train(
 def _frames(read: LabelledFrames, level: str) -> _Placed:
     found = {}
     for labelled in read.frames:
-        name = content_id(level, frame_id(labelled.atoms))
-        found[name] = (labelled.where, training_frame_of(labelled, name, level))
+        name = content_id(level, labelled.frame_id)
+        found[name] = (labelled.where, training_frame(labelled, name, level))
     return found
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from al_loop.errors import NoAnswerError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.labelled_frames import LabelledAtoms
 from al_loop.files.labels.names import LabelKeys
+from al_loop.records import Frame
 from al_loop.tools.validation.checks import NamedCheck
 from al_loop.tools.validation.comparison import FRAMES
 from al_loop.tools.validation.equation_of_state import equation_of_state, fitted
@@ -90,7 +90,7 @@ class DatasetReference:
             return Values(failure=str(error))
 
 
-def frame_errors(frames: Sequence[LabelledAtoms], calculator: Calculator | None) -> list[Quantity]:
+def frame_errors(frames: Sequence[Frame], calculator: Calculator | None) -> list[Quantity]:
     """Mean absolute errors on labelled frames.
 
     Energies of two codes have no common reference: within each composition the mean difference is removed, so that a
@@ -134,7 +134,7 @@ class _DatasetCalculator(Calculator):  # type: ignore[misc]
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 
-    def __init__(self, frames: Sequence[LabelledAtoms]) -> None:
+    def __init__(self, frames: Sequence[Frame]) -> None:
         super().__init__()
         self._frames = {frame_id(frame.atoms): frame for frame in frames}
 

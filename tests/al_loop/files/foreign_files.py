@@ -16,10 +16,10 @@ from ase.io import write
 
 from al_loop.files import aselmdb, extxyz
 from al_loop.files.labelled import read_labelled
-from al_loop.files.record import Record
 from al_loop.files.structures import choose_frames, read_structures
 from al_loop.files.trajectories import read_frames
 from al_loop.frames.own_entries import OwnEntries
+from al_loop.records import Frame
 from al_loop.structures.ordering import ordered_cells
 from dft_interfaces.label import Label, LabelStatus
 
@@ -58,7 +58,7 @@ def labelled(count: int = 2) -> list[Atoms]:
     return frames
 
 
-def records(frames: list[Atoms]) -> list[Record]:
+def records(frames: list[Atoms]) -> list[Frame]:
     made = []
     for atoms in frames:
         plain = atoms.copy()
@@ -67,7 +67,7 @@ def records(frames: list[Atoms]) -> list[Record]:
         results = atoms.calc.results
         label = Label(LabelStatus.CONVERGED, "x", energy_eV=results["energy"], forces_eV_per_A=results["forces"])
         entries = OwnEntries({"note": "b c", "nested": [1, [2, None]]}, {"site": np.arange(4)})
-        made.append(Record(plain, label, {"campaign": "c"}, entries))
+        made.append(Frame("0", plain, label=label, provenance={"campaign": "c"}, entries=entries))
     return made
 
 

@@ -14,19 +14,20 @@ from ase.units import GPa
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.labels.duplicates import without_repeats
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.labelled_frames import frame_of_file, with_label
+from al_loop.files.labels.sorting import without_repeats
+from al_loop.records import Frame
 
 NONE = float("nan")
 
 
-def labelled(atoms: Atoms, where: str, energy_off_eV: float = 0.0, force_off_eV_per_A: float = 0.0) -> LabelledAtoms:
+def labelled(atoms: Atoms, where: str, energy_off_eV: float = 0.0, force_off_eV_per_A: float = 0.0) -> Frame:
     """A frame with the label of EMT, off by so much."""
     asked = atoms.copy()
     asked.calc = EMT()
     forces = asked.get_forces() + [[force_off_eV_per_A, 0, 0]] * len(atoms)
     stress = asked.get_stress() if atoms.pbc.all() else np.full(6, NONE)
-    return LabelledAtoms(atoms, asked.get_potential_energy() + energy_off_eV, forces, stress, where)
+    return frame_of_file(atoms, asked.get_potential_energy() + energy_off_eV, forces, stress, where)
 
 
 def copper(seed: int = 0) -> Atoms:
@@ -101,7 +102,7 @@ def test_what_two_calculations_of_one_geometry_may_differ_by() -> None:
         ({"stress_eV_per_A3": first.stress_eV_per_A3 + 0.09 * GPa * np.eye(6)[3]}, True),
         ({"stress_eV_per_A3": first.stress_eV_per_A3 + 0.11 * GPa * np.eye(6)[3]}, False),
     ):
-        pair = [first, replace(first, where="b", **change)]
+        pair = [first, replace(with_label(first, **change), where="b")]
         if equal:
             assert len(without_repeats(pair)[0]) == 1, change
         else:
@@ -124,9 +125,9 @@ def test_another_charge_spin_or_moment_is_no_contradiction() -> None:
 
 def test_labels_that_each_hold_a_part_become_one_in_the_order_of_the_first() -> None:
     whole = labelled(copper(), "whole")
-    energy = replace(whole, forces_eV_per_A=np.full((4, 3), NONE), stress_eV_per_A3=np.full(6, NONE), where="energy")
+    energy = replace(with_label(whole, forces_eV_per_A=None, stress_eV_per_A3=None), where="energy")
     turned = labelled(in_another_order(copper()), "forces")
-    forces = replace(turned, energy_eV=NONE)
+    forces = with_label(turned, energy_eV=None)
     (kept,), notes = without_repeats([energy, forces])
     assert kept.energy_eV == whole.energy_eV
     np.testing.assert_allclose(kept.forces_eV_per_A, whole.forces_eV_per_A, atol=1e-9)
@@ -185,7 +186,7 @@ def test_many_frames_take_seconds() -> None:
         walker = walker + rng.normal(0, 0.002, walker.shape)  # neighbours in time are near each other
         atoms = base.copy()
         atoms.positions = walker
-        frames.append(LabelledAtoms(atoms, 0.0, np.zeros((32, 3)), np.zeros(6), f"x, frame {index}"))
+        frames.append(frame_of_file(atoms, 0.0, np.zeros((32, 3)), np.zeros(6), f"x, frame {index}"))
     began = time.process_time()
     kept, notes = without_repeats([*frames, replace(frames[17], where="again")])
     assert time.process_time() - began < 10

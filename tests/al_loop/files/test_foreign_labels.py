@@ -11,9 +11,9 @@ from ase.io import write
 from al_loop.errors import InputError
 from al_loop.files import extxyz
 from al_loop.files.labelled import read_labelled
-from al_loop.files.record import Record
 from al_loop.files.sources import find_sources
 from al_loop.files.structures import read_structure
+from al_loop.records import Frame
 from dft_interfaces.label import Label, LabelStatus
 
 
@@ -118,7 +118,7 @@ def labelled_by_al_loop(path: Path, *levels: str) -> Path:
             del atoms.arrays["REF_forces"]
             atoms.rattle(0.1, seed=number)
             label = Label(LabelStatus.CONVERGED, level, -14.0, np.full((4, 3), 0.1))
-            extxyz.write_frame(file, Record(atoms, label, {"level_of_theory": level}))
+            extxyz.write_frame(file, Frame("0", atoms, label=label, provenance={"level_of_theory": level}))
     return path
 
 

@@ -12,7 +12,8 @@ from ase.io import write
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.isolated_atoms import atom_energies, is_isolated_atom
-from al_loop.files.labels.labelled_frames import LabelledAtoms
+from al_loop.files.labels.labelled_frames import frame_of_file
+from al_loop.records import Frame
 
 NONE = float("nan")
 
@@ -52,8 +53,8 @@ def test_a_frame_that_says_it_is_one_and_is_not_is_refused(word: str) -> None:
             is_isolated_atom(atoms, "a.xyz, frame 3")
 
 
-def frame(symbol: str, energy_eV: float, where: str, **info: object) -> LabelledAtoms:
-    return LabelledAtoms(Atoms(symbol, info=info), energy_eV, np.full((1, 3), NONE), np.full(6, NONE), where)
+def frame(symbol: str, energy_eV: float, where: str, **info: object) -> Frame:
+    return frame_of_file(Atoms(symbol, info=info), energy_eV, np.full((1, 3), NONE), np.full(6, NONE), where)
 
 
 def test_the_neutral_ground_state_is_the_element() -> None:

@@ -17,11 +17,11 @@ from hypothesis.extra import numpy as arrays_of
 
 from al_loop.errors import InputError
 from al_loop.files import aselmdb, extxyz
-from al_loop.files.record import Record
 from al_loop.files.text.extxyz_text import frame_text
 from al_loop.files.text.written_entries import read_entries, restore_constraints
+from al_loop.frames.codec import pack_atoms, unpack_atoms, unpack_entries
 from al_loop.frames.own_entries import OwnEntries, check_entries, entries_of
-from al_loop.ledger.codec import pack_atoms, unpack_atoms, unpack_entries
+from al_loop.records import Frame
 from al_loop.utils.plain_json import same
 from dft_interfaces.label import Label, LabelStatus
 
@@ -108,7 +108,9 @@ def test_any_entry_comes_back_from_an_aselmdb_file(
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.aselmdb"
     label = Label(LabelStatus.CONVERGED, "level", -1.5, np.ones((3, 3)))
-    aselmdb.write_rows(path, [Record(structure(), label, {"round": 1}, entries) for entries in several])
+    aselmdb.write_rows(
+        path, [Frame("0", structure(), label=label, provenance={"round": 1}, entries=entries) for entries in several]
+    )
     for (atoms, known), entries in zip(aselmdb.frames(path), several, strict=True):
         assert (known, atoms.info["charge"], atoms.info["spin"], atoms.info["energy"]) == ({"round": 1}, -1, 2, -1.5)
         found = read_entries(atoms, "a row")
@@ -181,11 +183,11 @@ def test_constraints_masses_and_moments_come_back(tmp_path: Path, name: str, end
     path = tmp_path / f"frames.{ending}"
     if ending == "extxyz":
         with path.open("w") as file:
-            extxyz.write_frame(file, Record(atoms))
+            extxyz.write_frame(file, Frame("0", atoms))
         fixed = {int(index) for one in read(path).constraints for index in one.index}  # what ASE alone makes of it
         assert fixed == {"line": {0}, "atoms": {0, 2}}.get(name, {0, 1, 2})
     else:
-        aselmdb.write_rows(path, [Record(atoms)])
+        aselmdb.write_rows(path, [Frame("0", atoms)])
     ((found, _),) = (extxyz if ending == "extxyz" else aselmdb).frames(path)
     assert [one.todict() for one in found.constraints] == [one.todict() for one in atoms.constraints]
     np.testing.assert_array_equal(found.get_masses(), atoms.get_masses())

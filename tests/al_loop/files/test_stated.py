@@ -11,7 +11,7 @@ from ase.io import write
 
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
-from al_loop.files.readers.code_statements import code_statements
+from al_loop.files.readers.ase_frames import code_statements
 from al_loop.files.stated import as_stated
 from al_loop.files.structures import read_structure, read_structures
 from al_loop.files.trajectories import read_frames

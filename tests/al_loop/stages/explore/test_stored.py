@@ -10,7 +10,7 @@ from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.records import Role
 from al_loop.stages.explore import run
 from al_loop.stages.explore.run import STATE, explore_stored
-from al_loop.stages.explore.trajectory_io import read_visits
+from al_loop.stages.explore.trajectory_io import read_frames
 from al_loop.structures.start import Start
 from benchmarks.in_memory import explore
 from committee.backbones import load_backbone
@@ -197,7 +197,7 @@ def test_a_relaxation_ends_at_its_minimum(undisturbed):
     (silicon,) = (
         pair for pair in zip(undisturbed.starts, undisturbed.paths(), strict=True) if pair[0].system == "silicon"
     )
-    visits = list(read_visits(silicon[1], silicon[0]))
+    visits = list(read_frames(silicon[1], silicon[0]))
     energies = [atoms.get_potential_energy() for atoms in read(silicon[1], index=":")]
     assert energies == sorted(energies, reverse=True)
     assert visits[0].temperature_K == 0

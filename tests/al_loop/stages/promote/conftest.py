@@ -18,7 +18,7 @@ from al_loop.stages.evaluate.errors import evaluate
 from al_loop.stages.promote.energy_conservation import ConstantEnergyRun, start_replicas, total_energies
 from al_loop.stages.promote.forgetting import probe_frames
 from al_loop.stages.promote.promotion import Evidence
-from al_loop.stages.train.alignment import training_frame
+from al_loop.stages.train.training_frame import training_frame
 from al_loop.utils.content_hash import frame_id
 from committee import CommitteePotential, CommitteeSettings, FairchemSettings, TrainingSettings, load_backbone, train
 from committee.backbones.contract import Backbone
@@ -59,7 +59,7 @@ class Laboratory:
             for answer in self.truth.predict(structures)
         ]
         return [
-            LabelledFrame(frame_id(atoms), atoms, role, round_, "crystal", f"crystal/{i % 5}", label)
+            LabelledFrame(frame_id(atoms), atoms, role, "crystal", f"crystal/{i % 5}", round=round_, label=label)
             for i, (atoms, label) in enumerate(zip(structures, labels, strict=True))
         ]
 

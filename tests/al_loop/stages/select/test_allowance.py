@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from al_loop.config import SelectSettings
-from al_loop.records import Candidate, GateCheck, VerdictKind
+from al_loop.records import FrameSummary, GateCheck, VerdictKind
 from al_loop.stages.batches import FinishedBatches, batch_count, batch_starts, stage_name, stage_of
 from al_loop.stages.select.selection import SelectionBudget, select
 
@@ -88,7 +88,7 @@ def test_what_finished_batches_have_noted():
 
 def candidate(frame_id, rng, *, unphysical):
     check = GateCheck.PHYSICS if unphysical else GateCheck.FORCE_UNCERTAINTY
-    return Candidate(frame_id, "Cu4", VerdictKind.SUSPECT, check, 0.3, rng.normal(size=8).astype(np.float32))
+    return FrameSummary(frame_id, "Cu4", rng.normal(size=8).astype(np.float32), VerdictKind.SUSPECT, check, 0.3)
 
 
 def config(replicas, temperatures, labels, batches):

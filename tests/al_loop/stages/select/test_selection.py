@@ -5,19 +5,19 @@ import pytest
 from pydantic import ValidationError
 
 from al_loop.config import SelectSettings
-from al_loop.records import Candidate, GateCheck, VerdictKind
-from al_loop.stages.select.selection import LabelledDescriptor, select
+from al_loop.records import FrameSummary, GateCheck, VerdictKind
+from al_loop.stages.select.selection import select
 
 SUSPECT, TRUSTED, DISCARD = VerdictKind.SUSPECT, VerdictKind.TRUSTED, VerdictKind.DISCARD
 
 
 def candidate(seed, kind=SUSPECT, check=GateCheck.FORCE_UNCERTAINTY, sigma=0.1, formula="H2O", at=None):
     point = np.random.default_rng(seed).normal(size=6) if at is None else np.asarray(at)
-    return Candidate(f"{formula}-{seed}", formula, kind, check, sigma, point.astype(np.float32))
+    return FrameSummary(f"{formula}-{seed}", formula, point.astype(np.float32), kind, check, sigma)
 
 
 def known(frame):
-    return LabelledDescriptor(frame.frame_id, frame.formula, frame.descriptor)
+    return FrameSummary(frame.frame_id, frame.formula, frame.descriptor)
 
 
 def chosen(candidates, labelled=(), seed=0, **values):
@@ -79,13 +79,13 @@ def test_near_duplicates_among_candidates_are_sent_once():
 
 def test_uncertainty_decides_between_equal_distances():
     candidates = [candidate(0, at=[1.0, 0.0]), candidate(1, at=[-1.0, 0.0], sigma=0.2)]
-    labelled = [LabelledDescriptor("k", "H2O", np.zeros(2, dtype=np.float32))]
+    labelled = [FrameSummary("k", "H2O", np.zeros(2, dtype=np.float32))]
     assert chosen(candidates, labelled, labels_per_round=1).frame_ids == ["H2O-1"]
 
 
 def test_distance_decides_between_equal_uncertainties_and_alone_if_told_so():
     candidates = [candidate(0, at=[1.0, 0.0], sigma=1.0), candidate(1, at=[-2.0, 0.0])]
-    labelled = [LabelledDescriptor("k", "H2O", np.zeros(2, dtype=np.float32))]
+    labelled = [FrameSummary("k", "H2O", np.zeros(2, dtype=np.float32))]
     assert chosen(candidates, labelled, labels_per_round=1).frame_ids == ["H2O-0"]
     assert chosen(candidates, labelled, labels_per_round=1, uncertainty_power=0).frame_ids == ["H2O-1"]
 
@@ -105,7 +105,7 @@ def test_the_uncertain_composition_gets_most_of_the_budget():
 
 
 def test_frames_without_a_descriptor_are_left_to_the_audit():
-    blank = Candidate("blank", "H2O", SUSPECT, GateCheck.PHYSICS)
+    blank = FrameSummary("blank", "H2O", None, SUSPECT, GateCheck.PHYSICS)
     assert chosen([blank]).frame_ids == []
     assert chosen([blank], audit_fraction=1.0).frame_ids == ["blank"]
 

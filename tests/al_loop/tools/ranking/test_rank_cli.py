@@ -13,7 +13,7 @@ from al_loop.config import StoreSettings
 from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.identity import start_campaign
-from al_loop.records import GateCheck, Role, Verdict, VerdictKind, Visit
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.tools.ranking.inputs import open_ranking_inputs
 from al_loop.tools.ranking.ranking import rank_candidates
@@ -177,7 +177,7 @@ def test_a_campaign_gives_its_model_and_its_held_out_labels(
 def put_labels(ledger: Ledger, held_out) -> None:
     verdict = Verdict(VerdictKind.SUSPECT, GateCheck.UNCALIBRATED)
     visits = [
-        Visit(frame_id(atoms), atoms, Role.CALIBRATION, "copper", "copper/300K/0", step, 300.0, verdict)
+        Frame(frame_id(atoms), atoms, Role.CALIBRATION, "copper", "copper/300K/0", step, 300.0, verdict)
         for step, (atoms, _) in enumerate(held_out)
     ]
     ledger.replace_visits(0, [Role.CALIBRATION], visits)
