@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from al_loop.ledger import EventRecord, Ledger, ModelRecord
 from al_loop.records import LabelledFrame, Role, RoundReport
 from al_loop.report.figures import figures_of
-from al_loop.report.round_json import REPORT_STAGE, finished_rounds
+from al_loop.report.round_json import REPORT_STAGE, finished_rounds, open_round
 from al_loop.report.selected_frames import ChosenFrame, audit_errors, chosen_frames, for_viewer
 from al_loop.report.style import CHECKS, data_uri
 from al_loop.report.tables import (
@@ -90,8 +90,8 @@ def gather(ledger: Ledger, folder: Path) -> ReportData:
 
 def _open_round(ledger: Ledger) -> str:
     """A sentence on the unfinished round."""
-    unfinished = [(n, stages) for n, stages in ledger.progress(REPORT_STAGE).items() if REPORT_STAGE not in stages]
-    return "".join(f"round {n} is open; finished stages: {', '.join(stages)}" for n, stages in unfinished[-1:])
+    unfinished = open_round(ledger.progress(REPORT_STAGE))
+    return f"round {unfinished[0]} is open; finished stages: {', '.join(unfinished[1])}" if unfinished else ""
 
 
 def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[str, Any]:

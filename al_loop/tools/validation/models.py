@@ -28,13 +28,7 @@ CALCULATOR = "calculator:"
 
 @dataclass(frozen=True)
 class ValidatedModel:
-    """One column of the comparison.
-
-    Attributes:
-        name: its heading.
-        fingerprint: of its weights, the key of cached results.
-        calculator: runs the checks.
-    """
+    """One column of the comparison; the fingerprint of its weights is the key of cached results."""
 
     name: str
     fingerprint: str

@@ -42,6 +42,13 @@ class Facet:
         """For example ``(110)``."""
         return f"({''.join(map(str, self.miller))})"
 
+    @property
+    def terminations(self) -> dict[str, float | None]:
+        """Shifts by the name of each termination; one without shift if no slab has equal faces."""
+        if len(self.shifts) > 1:
+            return {f"{self.name} termination {n}": shift for n, shift in enumerate(self.shifts, start=1)}
+        return {self.name: self.shifts[0] if self.shifts else None}
+
 
 def conventional(atoms: Atoms) -> Atoms:
     """Return the conventional standard cell, which Miller indices count from.
