@@ -109,7 +109,7 @@ def monitor(
     """Monitor MD, or check a finished trajectory, with the gate. The model and the campaign are not changed."""
     from al_loop.files.readers.element_labels import species_of
     from al_loop.files.surroundings import surroundings_of
-    from al_loop.tools.monitoring.settings import MonitorOptions, checked_actions
+    from al_loop.tools.monitoring.settings import MonitorOptions
 
     surroundings = surroundings_of(cell, pbc)
     symbols = [word.strip() for word in species.split(",")] if species else []
@@ -119,7 +119,7 @@ def monitor(
     _check_input(structure, trajectory, surroundings, state, written, ensemble)
     settings = _settings(temperature, ensemble, timestep, steps, pressure, every)
     options = MonitorOptions(
-        on_alarm=checked_actions(on_alarm or ("warn", "snapshot")),
+        on_alarm=tuple(on_alarm or ("warn", "snapshot")),
         harvest=harvest,
         log=log,
         snapshots=snapshots,

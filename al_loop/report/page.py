@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from al_loop.ledger import EventRecord, Ledger, ModelRecord
 from al_loop.records import LabelledFrame, Role, RoundReport
 from al_loop.report.figures import figures_of
-from al_loop.report.round_json import REPORT_STAGE, finished_rounds
+from al_loop.report.round_json import REPORT_STAGE, finished_rounds, open_round
 from al_loop.report.selected_frames import ChosenFrame, audit_errors, chosen_frames, for_viewer
 from al_loop.report.style import CHECKS, data_uri
 from al_loop.report.tables import (
@@ -90,8 +90,8 @@ def gather(ledger: Ledger, folder: Path) -> ReportData:
 
 def _open_round(ledger: Ledger) -> str:
     """A sentence on the unfinished round."""
-    unfinished = [(n, stages) for n, stages in ledger.progress(REPORT_STAGE).items() if REPORT_STAGE not in stages]
-    return "".join(f"round {n} is open; finished stages: {', '.join(stages)}" for n, stages in unfinished[-1:])
+    unfinished = open_round(ledger.progress(REPORT_STAGE))
+    return f"round {unfinished[0]} is open; finished stages: {', '.join(unfinished[1])}" if unfinished else ""
 
 
 def _latest_evaluation(ledger: Ledger, rounds: Sequence[RoundReport]) -> dict[str, Any]:
@@ -127,30 +127,24 @@ def render_report(data: ReportData) -> str:
     config = masked(data.config)
     last = data.rounds[-1] if data.rounds else None
     audit = audit_errors(data.chosen)
-    return environment.get_template("report.html.j2").render(
-        config=config,
-        config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        rounds=data.rounds,
-        last=last,
-        totals=totals_of(data.rounds),
-        checks={check: name for check, (name, _) in CHECKS.items()},
-        figures=figures_of(data.config, data.rounds, data.evaluation, audit),
-        threshold=threshold_of(last),
-        intervals={report.round: coverage_interval(report) for report in data.rounds},
-        failures=data.failures,
-        failure_kind=failure_kind,
-        tries=tries,
-        events=data.events,
-        audit=audit,
-        elements=element_errors(data.evaluation),
-        chosen=Counter((frame.round, frame.reason) for frame in data.chosen),
-        viewer_frames=for_viewer(data.chosen),
-        costs=data.costs,
-        models=lineage(data.models, data.rounds),
-        alarms=data.alarms,
-        validation=data.validation,
-        open_round=data.open_round,
-        stopped=_stopped(data),
-        versions=installed_versions(),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    derived = {
+        "config": config,
+        "config_yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "last": last,
+        "totals": totals_of(data.rounds),
+        "checks": {check: name for check, (name, _) in CHECKS.items()},
+        "figures": figures_of(data.config, data.rounds, data.evaluation, audit),
+        "threshold": threshold_of(last),
+        "intervals": {report.round: coverage_interval(report) for report in data.rounds},
+        "failure_kind": failure_kind,
+        "tries": tries,
+        "audit": audit,
+        "elements": element_errors(data.evaluation),
+        "chosen": Counter((frame.round, frame.reason) for frame in data.chosen),
+        "viewer_frames": for_viewer(data.chosen),
+        "models": lineage(data.models, data.rounds),
+        "stopped": _stopped(data),
+        "versions": installed_versions(),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    return environment.get_template("report.html.j2").render({**vars(data), **derived})

@@ -10,6 +10,7 @@ from al_loop.records import ErrorFigures, RoundReport, TimeToSuspect
 from al_loop.utils.foreign_input import reading
 
 REPORT_STAGE = "report"  # the stage whose results are a round's report, written last
+Progress = Mapping[int, Mapping[str, dict[str, Any] | None]]
 
 
 def as_dict(report: RoundReport) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def as_dict(report: RoundReport) -> dict[str, Any]:
 
 
 def from_dict(data: dict[str, Any]) -> RoundReport:
-    """Rebuild a report from ``as_dict`` or ``dataclasses.asdict``; keys of other versions are ignored.
+    """Rebuild a report from ``as_dict`` or ``dataclasses.asdict``; keys that are not its fields are ignored.
 
     Raises:
         InputError: a field without default is missing, or a value is of another kind.
@@ -50,10 +51,16 @@ def finished_rounds(ledger: Ledger) -> list[RoundReport]:
     return reports_in(ledger.progress(REPORT_STAGE))
 
 
-def reports_in(progress: Mapping[int, Mapping[str, dict[str, Any] | None]]) -> list[RoundReport]:
+def reports_in(progress: Progress) -> list[RoundReport]:
     """Return the reports from the result of ``Ledger.progress`` for the stage ``report``."""
     reports = (stages.get(REPORT_STAGE) for stages in progress.values())
     return [from_dict(report) for report in reports if report is not None]
+
+
+def open_round(progress: Progress) -> tuple[int, list[str]] | None:
+    """Return the last round without a report, and its finished stages."""
+    unfinished = [(round_, list(stages)) for round_, stages in progress.items() if REPORT_STAGE not in stages]
+    return unfinished[-1] if unfinished else None
 
 
 def _figures(data: dict[str, Any] | None) -> ErrorFigures | None:

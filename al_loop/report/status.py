@@ -9,7 +9,7 @@ from al_loop.errors import InputError
 from al_loop.ledger import Ledger
 from al_loop.ledger.identity import campaign_folder, existing_campaign
 from al_loop.ledger.import_log import unfinished_imports
-from al_loop.report.round_json import REPORT_STAGE, as_dict, reports_in
+from al_loop.report.round_json import REPORT_STAGE, Progress, as_dict, open_round, reports_in
 from al_loop.stages.evaluate.stopping import stopped_early
 from al_loop.stages.label.quarantine import QUARANTINED
 from al_loop.utils.campaign_folder import RUNNING_NAME
@@ -78,10 +78,10 @@ def is_running(folder: Path) -> bool:
     return False
 
 
-def _in_progress(ledger: Ledger, progress: dict[int, dict[str, dict[str, Any] | None]]) -> dict[str, Any] | None:
-    open_rounds = [round_ for round_, stages in progress.items() if stages.get(REPORT_STAGE) is None]
-    if not open_rounds:
+def _in_progress(ledger: Ledger, progress: Progress) -> dict[str, Any] | None:
+    unfinished = open_round(progress)
+    if unfinished is None:
         return None
-    round_ = open_rounds[-1]
+    round_, stages = unfinished
     quarantined = [event.data for event in ledger.events(QUARANTINED, round_)]
-    return {"round": round_, "stages_done": list(progress[round_]), "quarantined": quarantined}
+    return {"round": round_, "stages_done": stages, "quarantined": quarantined}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from al_loop.ledger import Ledger, ModelRecord
 from al_loop.records import GateCheck, LabelledFrame, Role, RoundReport
@@ -19,7 +20,6 @@ from al_loop.stages.label.quarantine import failure_kind
 TEST, CALIBRATION, NEVER_TRAINED = 0, 1, 2  # codes of the array "role" of an evaluation
 
 _NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,9 @@ def totals_of(rounds: Sequence[RoundReport]) -> dict[str, float]:
 
 
 def coverage_interval(report: RoundReport) -> tuple[float, float] | None:
-    """Return the 95 % Wilson score interval of the coverage, None before there is one.
-
-    Source: E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
-    """
-    n, share = report.coverage_frames, report.coverage
-    if share is None or n == 0 or not math.isfinite(share):
+    """Return the 95 % Wilson score interval of the coverage, None before there is one."""
+    frames, share = report.coverage_frames, report.coverage
+    if share is None or frames == 0 or not math.isfinite(share):
         return None
-    z2 = _Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    interval = binomtest(round(share * frames), frames).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

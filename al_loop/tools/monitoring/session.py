@@ -20,15 +20,9 @@ class MonitoringSession:
     """The part common to monitored dynamics and monitored files.
 
     Args:
-        potential: the committee.
+        potential: the committee; ``calibrated`` tells whether its force uncertainties are.
         options: what to do.
         name: of what is monitored, for the campaign that frames are harvested for.
-
-    Attributes:
-        calibrated: whether force uncertainties are calibrated.
-        predictions: of the committee.
-        summary: of the checks so far.
-        alarms: what acts on them.
 
     Raises:
         InputError: no campaign to harvest for.

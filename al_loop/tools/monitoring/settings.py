@@ -1,14 +1,11 @@
 """Settings of a monitor."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
 
 from al_loop.errors import InputError
 
-OnAlarm = Literal["warn", "snapshot", "stop"]
-ON_ALARM: tuple[str, ...] = get_args(OnAlarm)
+ON_ALARM = ("warn", "snapshot", "stop")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class MonitorOptions:
         InputError: an unknown action, or a number below 1.
     """
 
-    on_alarm: tuple[OnAlarm, ...] = ("warn", "snapshot")
+    on_alarm: tuple[str, ...] = ("warn", "snapshot")
     harvest: Path | None = None
     log: Path | None = Path("monitor.jsonl")
     snapshots: Path = Path("monitor-alarms.extxyz")
@@ -45,7 +42,9 @@ class MonitorOptions:
     any_periodicity: bool = False
 
     def __post_init__(self) -> None:
-        checked_actions(self.on_alarm)
+        if isinstance(self.on_alarm, str) or any(action not in ON_ALARM for action in self.on_alarm):
+            received = self.on_alarm if isinstance(self.on_alarm, str) else ", ".join(map(str, self.on_alarm))
+            raise InputError(f"on_alarm: received {received}, expected a list of any of {', '.join(ON_ALARM)}")
         for name, value in (("patience", self.patience), ("window", self.window)):
             if value < 1:
                 raise InputError(f"{name}: received {value}, expected a number of checks, at least 1")
@@ -54,15 +53,3 @@ class MonitorOptions:
     def stores(self) -> bool:
         """Whether frames of alarms are written."""
         return bool({"snapshot", "stop"} & set(self.on_alarm)) or self.harvest is not None
-
-
-def checked_actions(actions: Sequence[str]) -> tuple[OnAlarm, ...]:
-    """Return the actions if each is one.
-
-    Raises:
-        InputError: an unknown action, or a string instead of a list.
-    """
-    if isinstance(actions, str) or any(action not in ON_ALARM for action in actions):
-        received = actions if isinstance(actions, str) else ", ".join(map(str, actions))
-        raise InputError(f"on_alarm: received {received}, expected a list of any of {', '.join(ON_ALARM)}")
-    return cast("tuple[OnAlarm, ...]", tuple(actions))

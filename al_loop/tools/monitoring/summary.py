@@ -1,7 +1,7 @@
 """Summary of a run so far, in constant memory."""
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,6 @@ class Episode:
     checks: int
     check: str
     reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return dict(vars(self))
 
 
 class Summary:
@@ -60,13 +56,7 @@ class Summary:
         self._symbols: list[str] = []
 
     def add(self, check: Check, symbols: list[str], uncertainty_ratio: NDArray[np.float64] | None) -> None:
-        """Count a check.
-
-        Args:
-            check: the check.
-            symbols: (n,) chemical symbols of its frame.
-            uncertainty_ratio: (n,) combined uncertainty in units of the trust threshold where it is exact.
-        """
+        """Count a check, with the (n,) symbols of its frame and, if exact, uncertainties in trust thresholds (n,)."""
         self.first = self.first or check
         self.last = check
         self.checks += 1
@@ -87,16 +77,6 @@ class Summary:
         """Checks that were an alarm."""
         return sum(self.alarms_by_check.values())
 
-    @property
-    def share_trusted(self) -> float:
-        """Fraction of trusted checks."""
-        return self.verdicts["trusted"] / self.checks if self.checks else 0.0
-
-    @property
-    def episode(self) -> Episode | None:
-        """The latest episode of untrusted checks."""
-        return self._episodes[-1] if self._episodes else None
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         last, trusted = self.last, self.last_trusted
@@ -105,14 +85,14 @@ class Summary:
             since_ps = finite(last.time_ps - trusted.time_ps)
         return {
             "checks": self.checks,
-            "share_trusted": round(self.share_trusted, 6),
+            "share_trusted": round(self.verdicts["trusted"] / self.checks, 6) if self.checks else 0.0,
             "share_trusted_recent": round(sum(self._recent) / len(self._recent), 6) if self._recent else 0.0,
             "verdicts": dict(self.verdicts),
             "uncalibrated": self.uncalibrated,
             "alarms": self.alarms,
             "alarms_by_check": dict(self.alarms_by_check),
             "episodes": self.episodes_in_all,
-            "latest_episodes": [episode.as_dict() for episode in self._episodes],
+            "latest_episodes": [asdict(episode) for episode in self._episodes],
             "worst_atoms": self.worst_atoms(),
             "first_step": None if self.first is None else self.first.step,
             "last_step": None if last is None else last.step,

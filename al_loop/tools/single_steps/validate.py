@@ -1,7 +1,7 @@
 """Compare models with a reference on the physics of structures: ``al_loop.validate`` and ``al-loop validate``."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from al_loop.config import Config
@@ -9,6 +9,7 @@ from al_loop.config.settings import LabelSettings
 from al_loop.config.validation_settings import ValidationSettings
 from al_loop.errors import InputError
 from al_loop.files.labels.names import LabelKeys, given_keys
+from al_loop.files.readers.formats import recognised
 from al_loop.tools.open_model import YAML
 from al_loop.tools.single_steps.arguments import (
     CampaignArgument,
@@ -20,14 +21,15 @@ from al_loop.tools.single_steps.arguments import (
 )
 from al_loop.tools.validation.checks import chosen_checks
 from al_loop.tools.validation.dataset_reference import DatasetReference
-from al_loop.tools.validation.inputs import named_structures, open_reference
+from al_loop.tools.validation.inputs import named_structures
 from al_loop.tools.validation.models import open_models
-from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference, Reference
+from al_loop.tools.validation.reference import REFERENCE_NAME, EngineReference, Reference, StoredReference
 from al_loop.tools.validation.results import Validation
 from al_loop.tools.validation.run import ValidationRun
 from al_loop.utils.campaign_folder import VALIDATION_NAME
-from al_loop.utils.paths import Paths, as_paths, check_target, writing
-from al_loop.utils.progress import Advance, Notify, Progress, SilentProgress, log_note, show_nothing
+from al_loop.utils.foreign_input import reading
+from al_loop.utils.paths import Paths, as_paths, check_source, check_target, writing
+from al_loop.utils.progress import Notify, Progress, SilentProgress, log_note
 
 KEPT = "validation-kept"  # by content hashes: validations of one folder share it
 ReferenceArgument = EngineArgument | Sequence[str | Path]
@@ -96,15 +98,14 @@ def validate(
     to = result_file(output, campaign)
     frames = named_structures(as_paths(structures))  # refused before a model is loaded
     settings = ValidationSettings() if campaign is None else campaign.validation
-    kept, shown = to.with_name(KEPT), progress or SilentProgress()
-    keys = given_keys(energy_key, forces_key, stress_key)
-    with _opened(reference, campaign, kept, keys, shown) as opened:
+    kept, progress = to.with_name(KEPT), progress or SilentProgress()
+    with _opened(reference, campaign, kept, given_keys(energy_key, forces_key, stress_key), progress) as opened:
         for note in opened.notes if isinstance(opened, DatasetReference) else ():
             notify(note)
         if isinstance(opened, EngineReference):
             opened.check_elements(list(frames.values()))
         run = ValidationRun(
-            models=open_models(str(model), [str(foundation) for foundation in foundations], campaign),
+            models=open_models(str(model), list(map(str, foundations)), campaign),
             structures=frames,
             checks=chosen_checks(list(named) or settings.checks, settings, with_an_engine=opened.pays, given=named),
             reference=opened,
@@ -113,20 +114,53 @@ def validate(
             reference_output=to.with_name(REFERENCE_NAME if to.stem == "validation" else f"{to.stem}-reference.json"),
             folder=kept / "models",
         )
-        return run.run(shown)
+        return run.run(progress)
 
 
 @contextmanager
 def _opened(
     reference: ReferenceArgument | None, config: Config | None, kept: Path, keys: LabelKeys | None, progress: Progress
 ) -> Iterator[Reference]:
-    files = _files(reference)
-    engine = _engine(reference, files, config)
-    with ExitStack() as opened:
-        advance: Advance = show_nothing
-        if engine is not None:
-            advance = opened.enter_context(progress.stage("labels", unit="of the reference"))
-        yield opened.enter_context(closing(open_reference(files, engine, kept, advance, keys)))
+    """Open an engine, the quantities of an earlier validation, or labelled frames."""
+    label, files = _engine_or_files(reference, config)
+    if label is not None:
+        with (
+            progress.stage("labels", unit="of the reference") as advance,
+            closing(EngineReference(label, kept, advance)) as engine,
+        ):
+            yield engine
+    elif not files:
+        raise InputError(
+            "--reference: missing; name an engine's YAML, labelled frames or a validation-reference.json, "
+            "or give --config of a campaign, whose engine is taken"
+        )
+    elif len(files) == 1 and files[0].suffix == ".json" and not _is_database(files[0]):
+        yield StoredReference(files[0])
+    else:
+        yield DatasetReference(files, keys)
+
+
+def _engine_or_files(
+    reference: ReferenceArgument | None, config: Config | None
+) -> tuple[LabelSettings | None, list[Path]]:
+    if reference is None:
+        return None if config is None else config.label, []
+    if not isinstance(reference, str | Path | Sequence):
+        return label_settings(reference), []
+    files = as_paths(reference)
+    engines = [path for path in files if path.suffix in YAML]
+    if engines and len(files) > 1:
+        raise InputError(
+            f"--reference: received an engine ({engines[0]}) and {len(files) - 1} more; give only one of them"
+        )
+    return (label_settings(engines[0]), []) if engines else (None, files)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether it is a database of ASE in JSON."""
+    check_source(f"reference {path}", path, "name a file that you may read")
+    with reading(f"reference {path}", "name a file that you may read"):
+        return recognised(path) == "json"
 
 
 def campaign_of(model: str | Path, config: CampaignArgument | None) -> Config | None:
@@ -152,26 +186,3 @@ def result_file(output: str | Path | None, config: Config | None) -> Path:
         raise InputError(f"--output: received {to}, expected a name that ends in .json")
     check_target("--output", to)
     return to
-
-
-def _files(reference: ReferenceArgument | None) -> list[Path]:
-    """The files of the reference; none for settings."""
-    if isinstance(reference, str | Path):
-        return [Path(reference)]
-    return [Path(one) for one in reference] if isinstance(reference, Sequence) else []
-
-
-def _engine(reference: ReferenceArgument | None, files: list[Path], config: Config | None) -> LabelSettings | None:
-    """The engine of the reference, if it is one."""
-    if reference is None:
-        return None if config is None else config.label
-    if not isinstance(reference, str | Path | Sequence):
-        return label_settings(reference)
-    engines = [path for path in files if path.suffix in YAML]
-    if not engines:
-        return None
-    if len(files) > 1:
-        raise InputError(
-            f"--reference: received an engine ({engines[0]}) and {len(files) - 1} more; give only one of them"
-        )
-    return label_settings(engines[0])

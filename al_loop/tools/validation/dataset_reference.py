@@ -59,9 +59,6 @@ class DatasetReference:
             return self._equation_of_state(structure, atoms)
         return check.run(atoms, _DatasetCalculator(self.frames))
 
-    def close(self) -> None:
-        """Nothing to close."""
-
     def frames_check(self) -> NamedCheck:
         """The check that compares a model on every frame."""
 
@@ -96,9 +93,7 @@ def frame_errors(frames: Sequence[Frame], calculator: Calculator | None) -> list
     Energies of two codes have no common reference: within each composition the mean difference is removed, so that a
     composition with one frame does not contribute.
 
-    Args:
-        frames: with labels, some of which may lack.
-        calculator: of the model; None for the labels themselves, whose errors are 0 by definition.
+    Some labels may lack. Without a calculator the errors are those of the labels themselves: 0 by definition.
     """
     energies: dict[str, list[float]] = {}
     forces: list[Array] = []

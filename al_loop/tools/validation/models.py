@@ -35,13 +35,7 @@ CALCULATOR = "calculator:"
 
 @dataclass(frozen=True)
 class ValidatedModel:
-    """One column of the comparison.
-
-    Attributes:
-        name: its heading.
-        fingerprint: of its weights, the key of cached results.
-        calculator: runs the checks.
-    """
+    """One column of the comparison; the fingerprint of its weights is the key of cached results."""
 
     name: str
     fingerprint: str
@@ -72,10 +66,6 @@ def open_models(model: str, foundations: Sequence[str], config: Config | None = 
     for one in once:
         taken.append(f"{one.name} ({taken.count(one.name) + 1})" if one.name in taken else one.name)
     return [replace(one, name=name) for one, name in zip(once, taken, strict=True)]
-
-
-def _committee(name: str, potential: CommitteePotential, fingerprint: str) -> ValidatedModel:
-    return ValidatedModel(name, fingerprint, CommitteeCalculator(potential))
 
 
 def _model(model: str, others: Sequence[ValidatedModel], config: Config | None) -> list[ValidatedModel]:
@@ -112,8 +102,10 @@ def _served(path: Path) -> list[ValidatedModel]:
 def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[ValidatedModel]:
     seal = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
     return [
-        _committee(name, potential, content_id("committee", seal, potential.backbone.fingerprint)),
-        _bare(potential.backbone.name, CommitteePotential.untrained(potential.backbone)),
+        ValidatedModel(
+            name, content_id("committee", seal, potential.backbone.fingerprint), CommitteeCalculator(potential)
+        ),
+        _bare(potential.backbone.name, potential.backbone),
     ]
 
 
@@ -130,11 +122,12 @@ def _foundation(text: str, option: str = "--foundation", besides: str = "") -> V
 
 
 def _from_settings(settings: Foundation) -> ValidatedModel:
-    return _bare(title(settings), CommitteePotential.untrained(load_backbone(settings)))
+    return _bare(title(settings), load_backbone(settings))
 
 
-def _bare(name: str, untrained: CommitteePotential) -> ValidatedModel:
-    return _committee(name, untrained, content_id("foundation", untrained.backbone.fingerprint))
+def _bare(name: str, backbone: Backbone) -> ValidatedModel:
+    calculator = CommitteeCalculator(CommitteePotential.untrained(backbone))
+    return ValidatedModel(name, content_id("foundation", backbone.fingerprint), calculator)
 
 
 def _calculator(path: str) -> ValidatedModel:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from ase import Atoms
@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 from ase.neighborlist import neighbor_list
 from scipy.ndimage import gaussian_filter1d
 
+from al_loop.config import ExploreSettings
 from al_loop.config.system_settings import Ensemble
 from al_loop.errors import NoAnswerError
 from al_loop.frames.constraints.building import repeated
@@ -17,7 +18,7 @@ from al_loop.frames.constraints.policy import Motion, refusal
 from al_loop.gate.bonding import Bonding
 from al_loop.tools.validation.bulk import is_bulk, repeats
 from al_loop.tools.validation.quantity import Quantity, measured
-from al_loop.tools.validation.short_md import Conditions, ShortMD, density_g_per_cm3, drift_meV_per_atom_ps, short_md
+from al_loop.tools.validation.short_md import ShortMD, density_g_per_cm3, drift_meV_per_atom_ps, short_md
 
 TIMESTEP_FS, TIMESTEP_WITH_HYDROGEN_FS = 2.0, 0.5
 NO_STRESS = "NPT needs the stress, which the calculator does not give"
@@ -60,10 +61,14 @@ def molecular_dynamics(
     start = repeated(atoms, repeats(atoms, least_size_A))
     start.arrays.pop("momenta", None)
     with_hydrogen = TIMESTEP_WITH_HYDROGEN_FS if "H" in atoms.symbols else TIMESTEP_FS
-    conditions = Conditions(
-        temperature_K, pressure_GPa, timestep_fs or with_hydrogen, friction_per_ps, barostat_fs, sample_every, seed
+    settings = ExploreSettings(
+        temperatures_K=(temperature_K,),
+        timestep_fs=timestep_fs or with_hydrogen,
+        friction_per_ps=friction_per_ps,
+        pressure_GPa=pressure_GPa,
+        barostat_relaxation_fs=barostat_fs,
     )
-    run = _Run(start, calculator, conditions)
+    run = _Run(start, calculator, settings, sample_every, seed)
     nvt, nve = run.go_on("langevin", nvt_steps), run.go_on("nve", nve_steps)
     if not is_bulk(atoms):
         return [*run.whole(nvt, nve), run.conserved(nve), run.bonded(nvt)]
@@ -74,14 +79,14 @@ def molecular_dynamics(
 class _Run:
     """The parts of a run of one structure with one calculator, and the measured quantities."""
 
-    def __init__(self, start: Atoms, calculator: Calculator, conditions: Conditions) -> None:
-        self._start, self._calculator, self._conditions = start, calculator, conditions
-        self._moving = start.copy()
-        self._wrong = ""
-        held = refusal(start, Motion.CELL)
-        with_stress = "stress" in calculator.implemented_properties
-        self._no_npt = f"NPT: the structure {held}" if held else "" if with_stress else NO_STRESS
-        self._note = f"{len(start)} atoms, {conditions.temperature_K:g} K"
+    def __init__(
+        self, start: Atoms, calculator: Calculator, settings: ExploreSettings, sample_every: int, seed: int
+    ) -> None:
+        self._settings, self._wrong = settings, ""
+        self._part = partial(short_md, start, start.copy(), calculator, sample_every=sample_every, seed=seed)
+        held, no_stress = refusal(start, Motion.CELL), "stress" not in calculator.implemented_properties
+        self._no_npt = f"NPT: the structure {held}" if held else NO_STRESS if no_stress else ""
+        self._note = f"{len(start)} atoms, {settings.temperatures_K[0]:g} K"
 
     def go_on(self, ensemble: Ensemble, steps: int) -> ShortMD:
         """Run the next part, unless an earlier one failed."""
@@ -89,7 +94,7 @@ class _Run:
             return ShortMD(steps, wrong=self._wrong)
         if ensemble == "npt" and self._no_npt:
             return ShortMD(steps, wrong=self._no_npt)
-        run = short_md(self._start, self._moving, self._calculator, self._conditions, ensemble, steps)
+        run = self._part(settings=self._settings.model_copy(update={"ensemble": ensemble}), steps=steps)
         self._wrong = run.wrong
         return run
 
@@ -110,7 +115,7 @@ class _Run:
                 raise NoAnswerError(self._wrong or "no two atoms came close to each other")
             return shortest
 
-        time_ps = sum(part.done for part in made) * self._conditions.timestep_fs / 1e3
+        time_ps = sum(part.done for part in made) * self._settings.timestep_fs / 1e3
         note = self._wrong or f"no failure in {time_ps:.2f} ps"
         return [
             self._measured("stays whole (1 yes, 0 no)", "", stays_whole, note),
@@ -126,7 +131,7 @@ class _Run:
 
         note = ""
         if len(nve.drift_eV_per_atom) > 1:
-            slope = drift_meV_per_atom_ps(nve, self._conditions.timestep_fs)
+            slope = drift_meV_per_atom_ps(nve, self._settings.timestep_fs)
             largest = 1e3 * np.abs(nve.drift_eV_per_atom).max()
             note = f"drift of {slope:+.2f} meV/atom/ps, at most {largest:.2g} meV/atom from the start"
         return self._measured("conserves energy (1 yes, 0 no)", "", conserves, nve.not_conserved or note)

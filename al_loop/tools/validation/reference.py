@@ -42,10 +42,6 @@ class Reference(Protocol):
         """Return the result of one check of one structure; a missing one is a failure with its reason."""
         ...
 
-    def close(self) -> None:
-        """Close everything that was opened."""
-        ...
-
 
 class EngineReference:
     """An engine of ``dft_interfaces``, with the limits and retries of a ``label`` block, on this machine.
@@ -121,9 +117,6 @@ class StoredReference:
         if settings != check.fingerprint:
             return Values(failure=f"the stored reference has {check.name} with other settings")
         return known
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def write_reference(path: Path, reference: Reference, values: Sequence[tuple[NamedCheck, str, Atoms, Values]]) -> None:

@@ -25,14 +25,7 @@ MOST_NAMED = 3  # quantities
 
 @dataclass(frozen=True)
 class RequiredValidation:
-    """The validation that a candidate must pass.
-
-    Attributes:
-        structures: by name.
-        reference: written by an earlier validation.
-        checks: with their settings, each of which must compare something.
-        tolerances: of the comparison.
-    """
+    """The validation that a candidate must pass: each check must compare something with the stored reference."""
 
     structures: Mapping[str, Atoms]
     reference: StoredReference
@@ -41,10 +34,7 @@ class RequiredValidation:
 
 
 def required_validation(config: Config) -> RequiredValidation | None:
-    """Return the requirement of ``promote.validation``, None without one.
-
-    Args:
-        config: with absolute paths.
+    """Return the requirement of ``promote.validation`` of a config with absolute paths, None without one.
 
     Raises:
         InputError: a file that cannot be used any more.

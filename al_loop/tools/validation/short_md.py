@@ -25,31 +25,6 @@ class UnphysicalError(NoAnswerError):
     """The calculator works, but the structure became unphysical."""
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """Of all parts of one run; the seed is that of the thermostat's and the first velocities' generator."""
-
-    temperature_K: float
-    pressure_GPa: float
-    timestep_fs: float
-    friction_per_ps: float
-    barostat_fs: float
-    sample_every: int
-    seed: int
-
-    def dynamics(self, atoms: Atoms, ensemble: Ensemble) -> ReplicaDynamics:
-        """The explorer's own dynamics, deterministic given the seed."""
-        settings = ExploreSettings(
-            temperatures_K=(self.temperature_K,),
-            ensemble=ensemble,
-            timestep_fs=self.timestep_fs,
-            friction_per_ps=self.friction_per_ps,
-            pressure_GPa=self.pressure_GPa,
-            barostat_relaxation_fs=self.barostat_fs,
-        )
-        return ReplicaDynamics(atoms, settings, self.seed)
-
-
 @dataclass
 class ShortMD:
     """Record of a run.
@@ -82,32 +57,39 @@ class ShortMD:
 
 
 def short_md(
-    start: Atoms, atoms: Atoms, calculator: Calculator, conditions: Conditions, ensemble: Ensemble, steps: int
+    start: Atoms,
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: ExploreSettings,
+    steps: int,
+    *,
+    sample_every: int,
+    seed: int,
 ) -> ShortMD:
-    """Run until the end or until a frame is unphysical.
+    """Run the explorer's own dynamics until the end or until a frame is unphysical; deterministic given the seed.
 
     Args:
         start: the intact reference structure of the physics check.
         atoms: where it begins, velocities included; moved in place.
         calculator: energy, forces, for npt the stress.
-        conditions: temperature and the like.
-        ensemble: nve, langevin or npt.
+        settings: ensemble, one temperature and the like.
         steps: of the dynamics.
+        sample_every: steps between two sampled frames.
+        seed: of the thermostat's and the first velocities' generator.
     """
+    temperature_K, timestep_fs = settings.temperatures_K[0], settings.timestep_fs
     run = ShortMD(steps)
-    physics_check = PhysicsCheck(PhysicsSettings(), start, conditions.temperature_K, timestep_fs=conditions.timestep_fs)
-    watch = EnergyWatch(
-        PhysicsSettings(), conserved=True, timestep_fs=conditions.timestep_fs, moving_atoms=moving_atoms(start)
-    )
+    physics_check = PhysicsCheck(PhysicsSettings(), start, temperature_K, timestep_fs=timestep_fs)
+    watch = EnergyWatch(PhysicsSettings(), conserved=True, timestep_fs=timestep_fs, moving_atoms=moving_atoms(start))
     first_eV = np.nan
     try:
         with calculator_errors():
             atoms.calc = calculator
-            dynamics = conditions.dynamics(atoms, ensemble)
+            dynamics = ReplicaDynamics(atoms, settings, seed)
             for _ in dynamics.irun(steps):
                 energy = float(atoms.get_potential_energy(apply_constraint=False))
                 forces = atoms.get_forces(apply_constraint=False)
-                sampled = dynamics.nsteps % conditions.sample_every == 0
+                sampled = dynamics.nsteps % sample_every == 0
                 found = (physics_check.check if sampled else physics_check.check_step)(atoms, forces, energy)
                 if found is not None:
                     raise UnphysicalError(found.reason)
@@ -116,14 +98,14 @@ def short_md(
                 if dynamics.nsteps == 0:
                     first_eV = total_eV
                 run.drift_eV_per_atom.append(float((total_eV - first_eV) / len(atoms)))
-                complaint = watch.complaint(atoms, energy, conditions.temperature_K)
+                complaint = watch.complaint(atoms, energy, temperature_K)
                 run.not_conserved = run.not_conserved or complaint or ""
                 if sampled:
                     _sample(run, atoms)
     except NoAnswerError as error:
-        time_ps = run.done * conditions.timestep_fs / 1e3
+        time_ps = run.done * timestep_fs / 1e3
         run.unphysical = isinstance(error, UnphysicalError)
-        run.wrong = f"stopped after {time_ps:.3f} ps of {NAMES[ensemble]}: {error}"
+        run.wrong = f"stopped after {time_ps:.3f} ps of {NAMES[settings.ensemble]}: {error}"
     return run
 
 

@@ -69,11 +69,10 @@ class Pair:
         Raises:
             NoAnswerError: their lattices do not match.
         """
-        slabs = [self._slab(0, lower), self._slab(1, upper)]
         try:
             return join(
-                slabs[0],
-                slabs[1],
+                self._slab(0, lower),
+                self._slab(1, upper),
                 names=("the lower slab", "the upper slab"),
                 gap_A=GAP_A,
                 vacuum_A=self.vacuum_A,

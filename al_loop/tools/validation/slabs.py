@@ -1,11 +1,9 @@
 """Slabs with two equal faces, cut by pymatgen; the terminations are derived from the given structure."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
+from warnings import catch_warnings  # pymatgen's, on deprecated functions of spglib
 
 import numpy as np
 from ase import Atoms
@@ -44,6 +42,13 @@ class Facet:
         """For example ``(110)``."""
         return f"({''.join(map(str, self.miller))})"
 
+    @property
+    def terminations(self) -> dict[str, float | None]:
+        """Shifts by the name of each termination; one without shift if no slab has equal faces."""
+        if len(self.shifts) > 1:
+            return {f"{self.name} termination {n}": shift for n, shift in enumerate(self.shifts, start=1)}
+        return {self.name: self.shifts[0] if self.shifts else None}
+
 
 def conventional(atoms: Atoms) -> Atoms:
     """Return the conventional standard cell, which Miller indices count from.
@@ -53,7 +58,7 @@ def conventional(atoms: Atoms) -> Atoms:
     Raises:
         NoAnswerError: pymatgen is not installed.
     """
-    with _no_advice():
+    with catch_warnings(action="ignore"):
         symmetry = library("pymatgen.symmetry.analyzer").SpacegroupAnalyzer(_pymatgen(atoms))
         found = symmetry.get_conventional_standard_structure()
     cell = Atoms([site.specie.Z for site in found], found.cart_coords, cell=found.lattice.matrix, pbc=True)
@@ -71,7 +76,7 @@ def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminati
         NoAnswerError: the structure has no symmetry that could make the two faces of a slab equal.
     """
     structure = _pymatgen(crystal)
-    with _no_advice():
+    with catch_warnings(action="ignore"):
         symmetry = library("pymatgen.symmetry.analyzer").SpacegroupAnalyzer(structure)
         if len(symmetry.get_point_group_operations()) == 1:
             raise NoAnswerError(NO_SYMMETRY)
@@ -80,7 +85,7 @@ def facets(crystal: Atoms, *, max_index: int, thickness_A: float, most_terminati
     found = []
     for miller in sorted(spacing, key=lambda m: (-round(spacing[m], 6), m)):
         planes = ceil(thickness_A / spacing[miller] - SAME_SHAPE)
-        with _no_advice():
+        with catch_warnings(action="ignore"):
             slabs = _generator(crystal, miller, planes).get_slabs()
             shifts = [float(slab.shift) for slab in slabs if slab.is_symmetric()]
         found.append(Facet(miller, planes, tuple(sorted(shifts)[:most_terminations])))
@@ -92,7 +97,7 @@ def slab(crystal: Atoms, facet: Facet, shift: float, vacuum_A: float) -> Atoms:
 
     The crystal, a conventional cell, may be strained or relaxed at will; the shift is one of the facet's.
     """
-    with _no_advice():
+    with catch_warnings(action="ignore"):
         cut = _smallest(_generator(crystal, facet.miller, facet.planes).get_slab(shift).get_orthogonal_c_slab())
     atoms = Atoms([site.specie.Z for site in cut], cut.cart_coords, cell=cut.lattice.matrix, pbc=True)
     atoms.set_cell(_reduced(atoms.cell.array))
@@ -151,10 +156,3 @@ def _generator(crystal: Atoms, miller: Miller, planes: int) -> Any:
 def _pymatgen(crystal: Atoms) -> Any:
     structure = library("pymatgen.core.structure").Structure
     return structure(crystal.cell.array, list(crystal.symbols), crystal.get_scaled_positions())
-
-
-@contextmanager
-def _no_advice() -> Iterator[None]:
-    """Suppress pymatgen's warnings on deprecated spglib functions."""
-    with warnings.catch_warnings(action="ignore"):
-        yield

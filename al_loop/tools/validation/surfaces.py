@@ -1,6 +1,5 @@
 """Check ``surfaces``: energies of a crystal's low-index surfaces."""
 
-from collections.abc import Iterator
 from functools import partial
 
 from ase import Atoms, units
@@ -50,7 +49,7 @@ def surfaces(
         bulk = equilibrium(crystal, calculator, steps=steps)
     except NoAnswerError as error:
         broken = f"the crystal itself: {error}"
-        return [Quantity(name, UNIT, None, GROUP, broken) for facet in cuts for name, _ in terminations(facet)]
+        return [Quantity(name, UNIT, None, GROUP, broken) for facet in cuts for name in facet.terminations]
 
     def energy(facet: Facet, shift: float | None) -> float:
         if shift is None:
@@ -69,15 +68,5 @@ def surfaces(
             note="; ".join(text for text in (f"slab of at least {facet.planes} planes", bulk.note) if text),
         )
         for facet in cuts
-        for name, shift in terminations(facet)
+        for name, shift in facet.terminations.items()
     ]
-
-
-def terminations(facet: Facet) -> Iterator[tuple[str, float | None]]:
-    """Name each termination of an orientation, with its shift; one without shift if no slab has equal faces."""
-    if not facet.shifts:
-        yield facet.name, None
-    elif len(facet.shifts) == 1:
-        yield facet.name, facet.shifts[0]
-    else:
-        yield from ((f"{facet.name} termination {n}", shift) for n, shift in enumerate(facet.shifts, start=1))

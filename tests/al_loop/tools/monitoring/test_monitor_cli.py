@@ -62,8 +62,8 @@ def test_it_runs_md_and_the_same_command_gives_the_same_run(checkpoint, make_cop
     write("copper.cif", make_copper(amplitude_A=0.0))
     options = ("--model", checkpoint, "copper.cif", "--steps", 10, "--timestep", 2, "--json", "--md-trajectory")
     code, out, _ = invoke(*options, "one.traj")
-    told = json.loads(out)
-    assert (code, told["checks"], told["last_step"], told["own_evaluations"]) == (0, 3, 10, 0)
+    summary = json.loads(out)
+    assert (code, summary["checks"], summary["last_step"], summary["own_evaluations"]) == (0, 3, 10, 0)
     assert invoke(*options, "two.traj")[0] == 0
     np.testing.assert_array_equal(read("one.traj").positions, read("two.traj").positions)
 
@@ -84,33 +84,33 @@ def test_a_stop_exits_with_3_and_leaves_the_frame(checkpoint, make_copper) -> No
     assert read("monitor-alarms.extxyz").info["step"] == 0
 
 
-def test_one_trajectory_in_four_formats_is_one_judgement(checkpoint, make_copper, tmp_path) -> None:
+def test_one_trajectory_in_four_formats_has_one_verdict(checkpoint, make_copper, tmp_path) -> None:
     frames = frames_of_a_run(make_copper(3))
     write("run.extxyz", frames)
     write("run.traj", frames)
     write("XDATCAR", frames, format="vasp-xdatcar")
     dump(tmp_path / "run.dump", frames)
-    told = {}
+    of_file = {}
     for name, more in (("run.extxyz", ()), ("run.traj", ()), ("XDATCAR", ()), ("run.dump", ("--species", "Cu"))):
         code, _, err = invoke("--model", checkpoint, "--trajectory", name, "--log", f"{name}.jsonl", *more)
         assert code == 0, err
         lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
-        told[name] = [(one["verdict"], one["check"]) for one in lines if one["event"] == "check"]
+        of_file[name] = [(one["verdict"], one["check"]) for one in lines if one["event"] == "check"]
         uncertainties = [one["force_uncertainty_eV_per_A"] for one in lines if one["event"] == "check"]
         if name == "run.extxyz":
             expected = uncertainties
         np.testing.assert_allclose(uncertainties, expected, rtol=1e-2)
-    assert len(told["run.extxyz"]) == 6
-    assert len({json.dumps(verdicts) for verdicts in told.values()}) == 1
+    assert len(of_file["run.extxyz"]) == 6
+    assert len({json.dumps(verdicts) for verdicts in of_file.values()}) == 1
 
 
-def test_frames_that_blew_up_are_named_and_the_rest_is_judged(checkpoint, make_copper) -> None:
+def test_frames_that_blew_up_are_named_and_the_rest_is_checked(checkpoint, make_copper) -> None:
     frames = frames_of_a_run(make_copper(3), 4)
     frames[2].positions[1] = np.nan
     write("run.extxyz", frames)
     code, out, _ = invoke("--model", checkpoint, "--trajectory", "run.extxyz", "--json")
-    told = json.loads(out)
-    assert (code, told["checks"], told["verdicts"]["discard"]) == (0, 4, 1)
+    summary = json.loads(out)
+    assert (code, summary["checks"], summary["verdicts"]["discard"]) == (0, 4, 1)
 
 
 def test_a_file_of_other_atoms_begins_another_trajectory(checkpoint, make_copper) -> None:

@@ -50,8 +50,8 @@ def test_a_full_disk_loses_whole_frames_and_lines_only(potential, doubted, tmp_p
     largest_file(resource.RLIM_INFINITY)
     for _ in range(2):
         monitor()
-    told = monitor.close()
-    assert (told["checks"], told["stored"]) == (4, 2)
+    summary = monitor.close()
+    assert (summary["checks"], summary["stored"]) == (4, 2)
     assert len(read(tmp_path / "monitor-alarms.extxyz", ":")) == 2
     events = read_events(tmp_path / "monitor.jsonl")
     assert [event["event"] for event in events][-3:] == ["check", "check", "summary"]

@@ -188,28 +188,28 @@ def test_an_extxyz_that_is_cut_is_refused_at_its_last_frame(frames, tmp_path) ->
         list(read_frames(tmp_path / "run.extxyz"))
 
 
-def test_what_was_judged_before_a_broken_frame_is_in_the_log(potential, frames, tmp_path) -> None:
+def test_what_was_checked_before_a_broken_frame_is_in_the_log(potential, frames, tmp_path) -> None:
     (tmp_path / "run.dump").write_text(dump(frames)[:-4])
     options = MonitorOptions(log=tmp_path / "log.jsonl")
     with pytest.raises(InputError, match="cut off"):
         monitor_trajectory(potential, read_frames(tmp_path / "run.dump", ["Cu"]), options, name="run.dump")
-    told = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
-    assert (told["event"], told["checks"], told["last_step"]) == ("summary", 2, 100)
+    summary = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert (summary["event"], summary["checks"], summary["last_step"]) == ("summary", 2, 100)
 
 
 def test_times_are_told_only_where_they_are_known(potential, frames) -> None:
-    def told(**more):
+    def checked(**more):
         return monitor_trajectory(potential, [a.copy() for a in frames], MonitorOptions(log=None), name="x", **more)
 
-    assert told()["since_trusted_ps"] is None
-    assert told(between_frames_fs=20.0)["since_trusted_ps"] is not None
+    assert checked()["since_trusted_ps"] is None
+    assert checked(between_frames_fs=20.0)["since_trusted_ps"] is not None
 
 
 def test_words_in_a_files_header_are_not_taken_for_steps(potential, frames) -> None:
     for atoms in frames:
         atoms.info["timestep"] = "0.5 fs"
-    told = monitor_trajectory(potential, frames, MonitorOptions(log=None), name="x")
-    assert (told["first_step"], told["last_step"]) == (0, 2)
+    summary = monitor_trajectory(potential, frames, MonitorOptions(log=None), name="x")
+    assert (summary["first_step"], summary["last_step"]) == (0, 2)
 
 
 def test_another_periodicity_in_mid_file_is_noticed(potential, frames) -> None:
@@ -220,7 +220,7 @@ def test_another_periodicity_in_mid_file_is_noticed(potential, frames) -> None:
 
 @pytest.mark.parametrize(("factor", "said"), [(1e-3, "a cell of"), (1e30, "a length of")])
 def test_numbers_beyond_the_bounds_are_refused_at_the_start_and_an_alarm_later(potential, frames, factor, said) -> None:
-    def told(absurd: int) -> list[dict]:
+    def logged(absurd: int) -> list[dict]:
         watched = [atoms.copy() for atoms in frames]
         watched[absurd].set_cell(watched[absurd].cell * factor, scale_atoms=True)
         for atoms in watched:  # as a file tells them: nobody asks the model before physics is judged
@@ -231,8 +231,8 @@ def test_numbers_beyond_the_bounds_are_refused_at_the_start_and_an_alarm_later(p
         return [json.loads(line) for line in log.read_text().splitlines()]
 
     with pytest.raises(InputError, match=f"x, frame 0: received {said} .*; correct the number or its unit"):
-        told(0)
-    assert any(said in json.dumps(line, ensure_ascii=False) and "discard" in json.dumps(line) for line in told(2))
+        logged(0)
+    assert any(said in json.dumps(line, ensure_ascii=False) and "discard" in json.dumps(line) for line in logged(2))
 
 
 def test_a_frame_of_an_element_that_the_model_lacks_names_its_number(potential, frames) -> None:
@@ -277,8 +277,8 @@ def test_ctrl_c_leaves_the_summary(checkpoint, make_copper, tmp_path, monkeypatc
     code, _, err = invoke("--model", checkpoint, "copper.cif", "--steps", 10, "--every", 1)
     assert code == 130
     assert "The summary so far is the last line of monitor.jsonl" in err
-    told = json.loads((tmp_path / "monitor.jsonl").read_text().splitlines()[-1])
-    assert (told["event"], told["checks"], told["last_step"]) == ("summary", 4, 3)
+    summary = json.loads((tmp_path / "monitor.jsonl").read_text().splitlines()[-1])
+    assert (summary["event"], summary["checks"], summary["last_step"]) == ("summary", 4, 3)
 
 
 def test_charge_and_spin_are_given_to_files_that_know_neither(tmp_path) -> None:
@@ -302,7 +302,7 @@ def test_charge_and_spin_are_given_to_files_that_know_neither(tmp_path) -> None:
     assert "has no charge in atoms.info" in err
 
 
-def test_a_trajectory_without_cell_is_judged_once_it_has_one(checkpoint, frames, tmp_path) -> None:
+def test_a_trajectory_without_cell_is_checked_once_it_has_one(checkpoint, frames, tmp_path) -> None:
     write("bare.xyz", frames, format="xyz")
     text = Path("bare.xyz").read_text().replace("Cu ", "Cu_pv ").rstrip()
     Path("bare.xyz").write_text(text)  # labels of POTCARs, and no line end

@@ -19,7 +19,7 @@ SHORT, RADII = "Cu-Cu repels at short range", 2 * covalent_radii[29]
 
 
 class Recording(Calculator):
-    """A well of 2 eV at 2.5 Å; keeps what it is asked, refuses what is closer than ``least``."""
+    """A well of 2 eV at 2.5 Å; keeps what it calculates, refuses what is closer than ``least``."""
 
     implemented_properties = ("energy", "forces")
 

@@ -71,10 +71,10 @@ SOFT = "calculator:counting_calculators.SoftEMT"
 
 
 def test_a_model_that_is_the_reference_passes_and_a_softer_one_is_further_away(folder: Path):
-    code, told, _ = invoke("emt", "fcc.extxyz", "bcc.extxyz", "--reference", "engine.yaml", "--foundation", SOFT)
+    code, out, _ = invoke("emt", "fcc.extxyz", "bcc.extxyz", "--reference", "engine.yaml", "--foundation", SOFT)
     assert code == 0
-    assert "order of energy of Cu: fcc < bcc" in " ".join(told.split())
-    assert "Nearest to the reference: emt" in told
+    assert "order of energy of Cu: fcc < bcc" in " ".join(out.split())
+    assert "Nearest to the reference: emt" in out
     data = json.loads(Path("validation.json").read_text())
     assert data["passed"]
     assert data["complete"]
@@ -90,15 +90,15 @@ def test_a_model_that_is_the_reference_passes_and_a_softer_one_is_further_away(f
 
 def test_names_with_brackets_are_shown_as_they_are(folder: Path):
     write("cu[red].extxyz", bulk("Cu"), format="extxyz")
-    code, told, error = invoke("emt", "cu[red].extxyz", "--reference", "engine.yaml", "--checks", "relaxation")
+    code, out, error = invoke("emt", "cu[red].extxyz", "--reference", "engine.yaml", "--checks", "relaxation")
     assert code == 0, error
-    assert "relaxation, cu[red]" in " ".join(told.split())
+    assert "relaxation, cu[red]" in " ".join(out.split())
 
 
 def test_a_model_that_fails_ends_with_exit_code_3(folder: Path):
-    code, told, _ = invoke(SOFT, "fcc.extxyz", "--reference", "engine.yaml", "--json", "--checks", "equation-of-state")
+    code, out, _ = invoke(SOFT, "fcc.extxyz", "--reference", "engine.yaml", "--json", "--checks", "equation-of-state")
     assert code == 3
-    assert json.loads(told)["passed"] is False
+    assert json.loads(out)["passed"] is False
 
 
 def test_nothing_that_was_calculated_is_calculated_again(folder: Path):
@@ -118,21 +118,21 @@ def test_nothing_that_was_calculated_is_calculated_again(folder: Path):
     assert len(Path("calls").read_text()) == 2 * first
 
 
-def test_the_reference_of_an_earlier_validation_answers_for_its_structures_alone(folder: Path):
+def test_the_reference_of_an_earlier_validation_holds_for_its_structures_alone(folder: Path):
     assert invoke("emt", "fcc.extxyz", "--reference", "engine.yaml", "--quiet")[0] == 0
     Path("validation-reference.json").rename("kept.json")
     Path("other-name.extxyz").write_text(Path("fcc.extxyz").read_text())
     assert invoke(SOFT, "other-name.extxyz", "--reference", "kept.json", "--quiet")[0] == 3
-    code, told, _ = invoke("emt", "other-name.extxyz", "--reference", "kept.json", "--checks", "all", "--json")
+    code, out, _ = invoke("emt", "other-name.extxyz", "--reference", "kept.json", "--checks", "all", "--json")
     assert code == 0
-    verdicts = {row["check"]: row["emt: verdict"] for row in json.loads(told)["quantities"]}
+    verdicts = {row["check"]: row["emt: verdict"] for row in json.loads(out)["quantities"]}
     assert verdicts.keys() == set(CHECK_NAMES)
     assert {check for check, verdict in verdicts.items() if verdict == "pass"} == {"relaxation", "equation-of-state"}
     assert set(verdicts.values()) == {"pass", "not compared"}
-    code, told, _ = invoke("emt", "bcc.extxyz", "--reference", "kept.json", "--json")
+    code, out, _ = invoke("emt", "bcc.extxyz", "--reference", "kept.json", "--json")
     assert code == 3, "nothing could be compared: never a pass"
-    assert json.loads(told)["conclusion"].startswith("Nothing could be compared")
-    assert all("holds no" in row["note"] for row in json.loads(told)["quantities"])
+    assert json.loads(out)["conclusion"].startswith("Nothing could be compared")
+    assert all("holds no" in row["note"] for row in json.loads(out)["quantities"])
 
 
 def emt(atoms: Atoms) -> Atoms:
@@ -145,7 +145,7 @@ def emt(atoms: Atoms) -> Atoms:
     return labelled
 
 
-def test_labelled_frames_answer_what_they_hold(folder: Path):
+def test_labelled_frames_give_what_they_hold(folder: Path):
     scaled = []
     for volume in np.linspace(0.94, 1.06, 7):
         atoms = bulk("Cu")
@@ -155,13 +155,13 @@ def test_labelled_frames_answer_what_they_hold(folder: Path):
     rattled.rattle(0.1, seed=1)
     lone = Atoms("Cu", info={"REF_energy": 3.5})
     write("frames.extxyz", [*(emt(atoms) for atoms in (*scaled, rattled, rattled[::-1])), lone])
-    code, told, said = invoke(
+    code, out, said = invoke(
         "emt", "fcc.extxyz", "bcc.extxyz", "--reference", "frames.extxyz", "--foundation", SOFT, "--json"
     )
     assert code == 0
     assert "isolated atoms were taken for Cu (3.5 eV)" in said
     assert "frames.extxyz, frame 8 is frames.extxyz, frame 7" in said
-    rows = {(row["check"], row["structure"], row["quantity"]): row for row in json.loads(told)["quantities"]}
+    rows = {(row["check"], row["structure"], row["quantity"]): row for row in json.loads(out)["quantities"]}
     assert rows["equation-of-state", "fcc", "bulk modulus"]["emt: verdict"] == "pass"
     scaled_bcc, at_rest = rows["equation-of-state", "bcc", "whole check"], rows["relaxation", "fcc", "whole check"]
     assert scaled_bcc["emt: verdict"] == at_rest["emt: verdict"] == "not compared"
@@ -217,8 +217,8 @@ def test_what_cannot_be_used_is_one_message_and_nothing_written(folder: Path, wo
     Path("broken.json").write_text("{")
     write("iron.extxyz", bulk("Fe"))
     write("far.extxyz", Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0.05]]))
-    code, told, error = invoke(*words)
-    assert (code, told) == (2, "")
+    code, out, error = invoke(*words)
+    assert (code, out) == (2, "")
     assert error.startswith("al-loop: ")
     assert said in error
     assert not Path("validation.json").exists()
@@ -227,6 +227,6 @@ def test_what_cannot_be_used_is_one_message_and_nothing_written(folder: Path, wo
 def test_the_help_and_the_registry_name_every_check_that_a_config_may_name():
     from al_loop.tools.validation.checks import CHECKS
 
-    told = " ".join(CliRunner().invoke(app, ["validate", "--help"]).stdout.replace("-\n", "-").split())
+    out = " ".join(CliRunner().invoke(app, ["validate", "--help"]).stdout.replace("-\n", "-").split())
     assert [check.name for check in CHECKS] == list(CHECK_NAMES)
-    assert all(name in told.replace("- ", "-") for name in CHECK_NAMES)
+    assert all(name in out.replace("- ", "-") for name in CHECK_NAMES)

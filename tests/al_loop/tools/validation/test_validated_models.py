@@ -35,20 +35,20 @@ def sevennet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def energies(subjects) -> list[float]:
+def energies(models) -> list[float]:
     found = []
-    for subject in subjects:
+    for one in models:
         atoms = bulk("Cu")
-        atoms.calc = subject.calculator
+        atoms.calc = one.calculator
         found.append(atoms.get_potential_energy())
     return found
 
 
 def test_a_checkpoint_brings_its_foundation_which_is_listed_once(sevennet: Path, tmp_path: Path):
-    subjects = open_models(str(sevennet), ["sevennet:7net-0", "emt"])
-    assert [subject.name for subject in subjects] == ["mine", "sevennet:7net-0", "emt"]
-    assert len({subject.fingerprint for subject in subjects}) == 3
-    model, foundation, emt = energies(subjects)
+    models = open_models(str(sevennet), ["sevennet:7net-0", "emt"])
+    assert [one.name for one in models] == ["mine", "sevennet:7net-0", "emt"]
+    assert len({one.fingerprint for one in models}) == 3
+    model, foundation, emt = energies(models)
     assert abs(model - foundation) > 1e-4
     copper = bulk("Cu")
     copper.calc = EMT()
@@ -58,7 +58,7 @@ def test_a_checkpoint_brings_its_foundation_which_is_listed_once(sevennet: Path,
     write(tmp_path / "copper.extxyz", bulk("Cu"))
     (tmp_path / "campaign.yaml").write_text(CAMPAIGN.format(folder=tmp_path / "run"))
     before_the_first_round = open_models(str(tmp_path / "campaign.yaml"), [])
-    assert [subject.fingerprint for subject in before_the_first_round] == [subjects[1].fingerprint]
+    assert [one.fingerprint for one in before_the_first_round] == [models[1].fingerprint]
     assert not (tmp_path / "run").exists()
 
 
@@ -67,9 +67,9 @@ def test_a_checkpoint_on_weights_that_come_with_no_package_takes_a_foundation_th
     save(CommitteePotential.untrained(load_backbone(distilled), SMALL), tmp_path / "model")
     with pytest.raises(InputError, match="--foundation fairchem:FILE:TASK, or --config of the campaign"):
         open_models(str(tmp_path / "model"), ["emt"])
-    subjects = open_models(str(tmp_path / "model"), [f"fairchem:{DISTILLED}:omat"])
-    assert len(subjects) == 2
-    model, foundation = energies(subjects)
+    models = open_models(str(tmp_path / "model"), [f"fairchem:{DISTILLED}:omat"])
+    assert len(models) == 2
+    model, foundation = energies(models)
     assert np.isfinite(model)
     assert model == foundation  # untrained
 
