@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from al_loop.config.system_settings import Frames, parse_frames
+from al_loop.config.explore_settings import Frames, parse_frames
 from al_loop.errors import InputError
 from al_loop.files.readers.ase_frames import ase_frames
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from ase import Atoms
 
-from al_loop.config.system_settings import Frames
+from al_loop.config.explore_settings import Frames
 from al_loop.errors import InputError
 from al_loop.files.frame_choice import chosen_numbers, frame_count, listed
 from al_loop.files.occupancies import refuse_disorder

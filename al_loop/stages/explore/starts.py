@@ -8,7 +8,7 @@ import numpy as np
 from ase.constraints import FixConstraint
 
 from al_loop.config import ExploreSettings, SystemSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.frames.constraints.motion import displaced
 from al_loop.records import Role
 from al_loop.structures.start import Start

@@ -92,13 +92,13 @@ def label(
         raise CampaignError(
             f"{structures}: none of {len(labels)} structures has a label; the first failed with {failed[0]}"
         )
-    told: dict[str, Any] = {
+    stated: dict[str, Any] = {
         "engine": settings.engine.engine,
         "level": asdict(level),
         "level_of_theory": level.fingerprint,
     }
     records = [
-        Record(atoms, label, {**told, "structure": index, "cost_s": label.cost_s}, entries[index])
+        Record(atoms, label, {**stated, "structure": index, "cost_s": label.cost_s}, entries[index])
         for index, (atoms, label) in enumerate(zip(frames, labels, strict=True))
         if index not in failed
     ]

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.errors import NoAnswerError
 from al_loop.frames.constraints.building import repeated
 from al_loop.frames.constraints.policy import Motion, refusal
