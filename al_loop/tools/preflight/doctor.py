@@ -66,7 +66,7 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
         mark = _mark(finding)
         text = escape(finding.detail)
         if finding.remedy:
-            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+            text += f"\n[dim]fix:[/] {escape(finding.remedy)}"
         table.add_row(mark, escape(finding.subject), text)
     console.print(table, highlight=False)
     blocking = [finding.subject for finding in findings if finding.blocks]

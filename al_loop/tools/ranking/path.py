@@ -108,7 +108,7 @@ def is_free(atoms: Atoms) -> bool:
 
 
 def aligned(atoms: Atoms, reference: Atoms) -> Atoms:
-    """Return a copy, turned and moved onto a reference of the same atoms if it is free to."""
+    """Return a copy, rotated and moved onto a reference of the same atoms if it is free to."""
     copied = atoms.copy()
     if is_free(atoms) and is_free(reference):
         minimize_rotation_and_translation(reference, copied)
@@ -204,7 +204,7 @@ def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, op
 
 
 class _BatchedBand(NEB):  # type: ignore[misc]
-    """Evaluates together all images that have moved; molecules are turned onto each other first."""
+    """Evaluates together all images that have moved; molecules are aligned with each other first."""
 
     def __init__(self, images: list[Atoms], potential: CommitteePotential, **settings: Any) -> None:
         super().__init__(images, **settings)
