@@ -54,13 +54,13 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
     for composition in ranking.compositions:
         mine = [one for one in ranking.candidates if one.composition == composition.name]
         _print_composition(console, composition, [one for one in mine if one.rank is not None], ranking)
-    apart = [one for one in ranking.candidates if one.standing is not CandidateStatus.RANKED]
+    apart = [one for one in ranking.candidates if one.status is not CandidateStatus.RANKED]
     if apart:
         _say(console, "\nNot ranked reliably:")
         for one in apart:
             rank = "" if one.rank is None else f", rank {one.rank} is a guess"
-            why = one.reason if one.rank is None else one.judged.verdict.reason
-            _say(console, f"  candidate {one.candidate} ({one.composition}): {one.standing.value}{rank}: {why}")
+            why = one.reason if one.rank is None else one.gated.verdict.reason
+            _say(console, f"  candidate {one.candidate} ({one.composition}): {one.status.value}{rank}: {why}")
     for note in ranking.notes:
         _say(console, f"- {note}")
 
@@ -79,7 +79,7 @@ def print_barrier(barrier: Barrier, console: Console | None = None) -> None:
             f"{image.above_initial_eV:.3f}",
             f"{image.uncertainty_eV:.3f}",
             _number(image.dft_above_initial_eV),
-            image.judged.verdict.kind.value,
+            image.gated.verdict.kind.value,
             image.reason if image.sent else "",
         )
     console.print(table, highlight=False, markup=False)
@@ -121,7 +121,7 @@ def _print_composition(
             _number(one.above_best_eV),
             _number(one.uncertainty_eV),
             f"{one.probability_top or 0.0:.2f}",
-            one.judged.verdict.kind.value,
+            one.gated.verdict.kind.value,
             "" if one.dft_rank is None else str(one.dft_rank),
             _number(one.dft_above_best_eV) if one.labels else "",
             one.reason if one.sent else "",

@@ -1,6 +1,6 @@
 """A campaign's YAML file: its settings, how it is read, and the messages for invalid configs."""
 
-from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
+from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings, SystemSettings
 from al_loop.config.settings import (
     Config,
     GateSettings,
@@ -12,7 +12,6 @@ from al_loop.config.settings import (
     StoreSettings,
     WatchSettings,
 )
-from al_loop.config.system_settings import SystemSettings
 from al_loop.config.validation_settings import PromoteSettings
 
 __all__ = [

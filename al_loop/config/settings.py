@@ -7,8 +7,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
-from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings
-from al_loop.config.system_settings import SystemSettings
+from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings, SystemSettings
 from al_loop.config.validation_settings import PromoteSettings, ValidationSettings
 from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
 from dft_interfaces.bounds import largest_energy_eV

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.md.md import MolecularDynamics
 
 from al_loop.config import ExploreSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.dynamics.ensembles import make_replica
 from al_loop.errors import GuardStop, InputError
 from al_loop.frames.constraints.policy import check_followed, motion_of

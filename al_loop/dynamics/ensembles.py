@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import ExploreSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.dynamics.fire import RelaxingReplica
 from al_loop.dynamics.langevin import LangevinReplica
 from al_loop.dynamics.npt import NPTReplica

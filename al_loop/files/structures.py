@@ -9,7 +9,7 @@ from typing import Final
 
 from ase import Atoms
 
-from al_loop.config.system_settings import Frames, parse_frames
+from al_loop.config.explore_settings import Frames, parse_frames
 from al_loop.errors import InputError
 from al_loop.files.occupancies import refuse_disorder
 from al_loop.files.readers.ase_frames import ase_frames

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,14 +29,6 @@ SAME_ENERGY: Final = 1e-5
 VACANT: Final = ""
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Sites with the same occupancies, and the number of atoms of each element on them."""
-
-    sites: list[int]
-    counts: dict[str, int]
 
 
 def ordered_cells(path: Path, supercell: tuple[int, int, int], number: int) -> list[Atoms]:
@@ -69,7 +60,7 @@ def _ordered_cells(
         raise InputError(_larger(path, groups, supercell))
     charges = _oxidation_states(structure)
     repeated = structure.make_supercell(supercell, in_place=False)
-    found = _drawn(repeated, [_rounded(group) for group in _groups(repeated)], charges, number)
+    found = _drawn(repeated, [(sites, _counts(sites, shares)) for sites, shares in _groups(repeated)], charges, number)
     if len(found) < number:
         raise InputError(
             f"ordered: received {number}, but {path.name} has only {len(found)} different ordered cell(s) in a "
@@ -118,17 +109,14 @@ def _groups(structure: "Structure") -> list[tuple[list[int], dict[str, float]]]:
 def _whole(groups: list[tuple[list[int], dict[str, float]]], cells: int) -> bool:
     """Whether so many cells hold a whole number of atoms of each element on each kind of site."""
     for sites, shares in groups:
-        tolerance = min(MOST_ROUNDED, ROUNDING * len(sites) * cells)
-        if any(
-            abs(share * len(sites) * cells - round(share * len(sites) * cells)) > tolerance for share in shares.values()
-        ):
+        atoms = np.array(list(shares.values())) * len(sites) * cells
+        if (np.abs(atoms - atoms.round()) > min(MOST_ROUNDED, ROUNDING * len(sites) * cells)).any():
             return False
     return True
 
 
-def _rounded(group: tuple[list[int], dict[str, float]]) -> _Group:
-    sites, shares = group
-    return _Group(sites, {symbol: round(share * len(sites)) for symbol, share in shares.items()})
+def _counts(sites: list[int], shares: dict[str, float]) -> dict[str, int]:
+    return {symbol: round(share * len(sites)) for symbol, share in shares.items()}
 
 
 def _larger(path: Path, groups: list[tuple[list[int], dict[str, float]]], supercell: tuple[int, int, int]) -> str:
@@ -162,9 +150,11 @@ def _oxidation_states(structure: "Structure") -> dict[str, float]:
     return dict(guesses[0]) if guesses and any(guesses[0].values()) else {}
 
 
-def _drawn(structure: "Structure", groups: list[_Group], charges: dict[str, float], number: int) -> list[list[str]]:
+def _drawn(
+    structure: "Structure", groups: list[tuple[list[int], dict[str, int]]], charges: dict[str, float], number: int
+) -> list[list[str]]:
     """Symbols of distinct ordered cells, by electrostatic energy if there are charges."""
-    elements = sorted({symbol for group in groups for symbol in group.counts})
+    elements = sorted({symbol for _, counts in groups for symbol in counts})
     interactions = _interactions(structure)
     unlike = {symbol: float(np.sqrt(2 + 3 * place)) for place, symbol in enumerate(elements)} | {VACANT: 0.0}
     blocked = _blocked(structure)
@@ -207,12 +197,14 @@ def _blocked(structure: "Structure") -> list[set[int]]:
     return [set(np.flatnonzero(row).tolist()) for row in close]
 
 
-def _one_draw(sites: int, groups: list[_Group], blocked: list[set[int]], rng: np.random.Generator) -> list[str] | None:
+def _one_draw(
+    sites: int, groups: list[tuple[list[int], dict[str, int]]], blocked: list[set[int]], rng: np.random.Generator
+) -> list[str] | None:
     """Symbols on all sites, None if a random placement left no room; fully occupied groups come first."""
     symbols = [VACANT] * sites
-    for group in sorted(groups, key=lambda one: len(one.sites) - sum(one.counts.values())):
-        free = [int(index) for index in rng.permutation(group.sites)]
-        for symbol, count in group.counts.items():
+    for group_sites, counts in sorted(groups, key=lambda one: len(one[0]) - sum(one[1].values())):
+        free = [int(index) for index in rng.permutation(group_sites)]
+        for symbol, count in counts.items():
             for _ in range(count):
                 place = next((i for i in free if not any(symbols[other] for other in blocked[i])), None)
                 if place is None:

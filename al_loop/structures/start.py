@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.records import Role
 
 

@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 
-from al_loop.config.explore_settings import HoldOutSettings
+from al_loop.config.explore_settings import Frames, HoldOutSettings, SystemSettings, set_moments
 from al_loop.config.generator_settings import AdsorbateSettings, InterfaceSettings
-from al_loop.config.system_settings import Frames, SystemSettings, set_moments
 from al_loop.errors import InputError
 from al_loop.files.structures import ChosenFrames, choose_frames
 from al_loop.frames.constraints.building import repeated, resolved

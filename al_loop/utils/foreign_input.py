@@ -6,8 +6,8 @@ exception is a bug of al-loop and keeps its traceback.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from al_loop.errors import CampaignError, InputError
 from committee import foreign
@@ -19,22 +19,11 @@ __all__ = ["each_read", "reading", "reason_of"]
 
 T = TypeVar("T")
 
-_OURS: Final = (CampaignError, CommitteeError, DFTInterfaceError)
+reading = partial(foreign.reading, error=InputError, passing=(CampaignError, CommitteeError, DFTInterfaceError))
+"""Turn any failure in a block into one ``InputError``, "WHAT cannot be read (why); REMEDY"; deliberate errors pass.
 
-
-@contextmanager
-def reading(what: object, remedy: str) -> Iterator[None]:
-    """Turn any failure in the block into one ``InputError``; errors that are raised on purpose pass unchanged.
-
-    Args:
-        what: file and position, the beginning of the message: ``runs/a.xyz, frame 3``.
-        remedy: what to do next, a sentence without its full stop.
-
-    Raises:
-        InputError: "what cannot be read (why); remedy".
-    """
-    with foreign.reading(what, remedy, InputError, _OURS):
-        yield
+``with reading(what, remedy)``: a file and the position in it, such as ``runs/a.xyz, frame 3``, and what to do next.
+"""
 
 
 def each_read(items: Iterator[T], what: Callable[[int], object], remedy: str) -> Iterator[T]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 from ase.build import molecule
+from event_lines import read_events
 from typer.testing import CliRunner
 
 from al_loop.cli import app
@@ -24,7 +25,7 @@ from al_loop.report.round_json import REPORT_STAGE, as_dict
 from al_loop.stages.label.quarantine import QUARANTINED
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.utils.campaign_folder import locked_folder
-from al_loop.utils.event_log import LOG_NAME, EventLog, read_events
+from al_loop.utils.event_log import LOG_NAME, EventLog
 from committee.errors import CheckpointError, FoundationError, StructureError, UnknownElementError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 

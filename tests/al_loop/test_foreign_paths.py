@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 from ase.io import write
+from event_lines import read_events
 from typer.testing import CliRunner
 
 from al_loop.cli import app, errors
 from al_loop.errors import InputError
-from al_loop.utils.event_log import EventLog, read_events
+from al_loop.utils.event_log import EventLog
 from al_loop.utils.paths import check_source, check_target, check_target_folder
 
 CONFIG = """name: copper

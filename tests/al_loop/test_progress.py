@@ -7,9 +7,10 @@ import resource
 from pathlib import Path
 
 import pytest
+from event_lines import read_events
 from rich.console import Console
 
-from al_loop.utils.event_log import EventLog, read_events
+from al_loop.utils.event_log import EventLog
 from al_loop.utils.progress import LoggedProgress, Progress, RichProgress, SilentProgress, terminal_progress
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.constraints import FixConstraint
 
 from al_loop.config import Config, ExploreSettings, SystemSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import displaced
 from al_loop.frames.plain_atoms import plain_atoms

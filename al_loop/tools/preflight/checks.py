@@ -7,11 +7,12 @@ from collections.abc import Iterator, Set
 from ase.data import atomic_numbers, chemical_symbols
 
 from al_loop.config import Config, SystemSettings
+from al_loop.config.explore_settings import Ensemble
 from al_loop.config.foundation_names import foundation_name, open_weights, unknown_model
 from al_loop.config.problems import show
-from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.files.sources import find_sources
+from al_loop.stages.label.resources import check_resources, check_stage_queues
 from al_loop.structures.systems import (
     held_out_labels,
     read_system,
@@ -21,6 +22,7 @@ from al_loop.tools.preflight.campaign_size import size_problems
 from al_loop.tools.preflight.structure_checks import structure_problems
 from al_loop.utils.redaction import holds_password
 from committee.errors import UnknownElementError
+from dft_interfaces.engine import DFTEngine
 from dft_interfaces.engines import build_engine
 from dft_interfaces.queue.limits import disagreements, folder_problems
 
@@ -245,11 +247,12 @@ def check_elements(config: Config, elements: Set[int]) -> None:
         )
 
 
-def check_engine_elements(config: Config) -> None:
-    """Make sure that the engine, which can be built, has every element of every structure.
+def checked_engine(config: Config) -> DFTEngine:
+    """Build the engine, and make sure that it has every element of every structure, and the cores that it needs.
 
     Raises:
-        InputError: naming the elements and where they occur.
+        InputError: naming the elements and where they occur, or what the machine or its queue cannot give.
+        DFTInterfaceError: the engine is not installed, or cannot carry out its settings.
     """
     engine = build_engine(config.label.engine)
     lacking = [
@@ -262,3 +265,6 @@ def check_engine_elements(config: Config) -> None:
             f"label.engine {config.label.engine.engine} cannot calculate every element: {'; '.join(lacking)}. "
             "Choose another basis set, functional or engine, or remove the structure."
         )
+    check_resources(config.label)
+    check_stage_queues(config)
+    return engine

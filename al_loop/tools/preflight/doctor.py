@@ -12,7 +12,7 @@ from al_loop.config import Config
 from al_loop.config.foundation_names import foundation_name, open_weights, weights_at_hand
 from al_loop.errors import InputError
 from al_loop.tools.preflight.campaign_size import campaign_size, check_machine
-from al_loop.tools.preflight.checks import check_elements, check_engine_elements
+from al_loop.tools.preflight.checks import check_elements, checked_engine
 from al_loop.tools.preflight.label_notes import dipole_notes, label_cost, level_differences
 from al_loop.utils.redaction import mask_uri
 from al_loop.utils.versions import installed
@@ -66,7 +66,7 @@ def print_findings(findings: list[Finding], console: Console | None = None) -> N
         mark = _mark(finding)
         text = escape(finding.detail)
         if finding.remedy:
-            text += f"\n[dim]mend:[/] {escape(finding.remedy)}"
+            text += f"\n[dim]fix:[/] {escape(finding.remedy)}"
         table.add_row(mark, escape(finding.subject), text)
     console.print(table, highlight=False)
     blocking = [finding.subject for finding in findings if finding.blocks]
@@ -102,13 +102,9 @@ def check_campaign(config: Config) -> list[str]:
             campaign's, or the campaign needs several times the memory or the disk of this machine.
     """
     from al_loop.ledger.identity import check_folder
-    from al_loop.stages.label.resources import check_resources, check_stage_queues
 
     check_folder(config)
-    engine = build_engine(config.label.engine)
-    check_engine_elements(config)
-    check_resources(config.label)
-    check_stage_queues(config)
+    engine = checked_engine(config)
     size = campaign_size(config)
     check_machine(config, size)
     notes = [f"It takes {size}.", f"Labels: {label_cost(config, engine)}.", *dipole_notes(config)]
@@ -211,8 +207,7 @@ def _engine(config: Config) -> Finding:
     if remedy is not None:
         return Finding(subject, False, "not installed", remedy)
     try:
-        engine = build_engine(config.label.engine)
-        check_engine_elements(config)
+        engine = checked_engine(config)
     except (DFTInterfaceError, InputError) as error:
         return Finding(subject, False, "cannot be used with these settings", str(error))
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything, and naming it is the point

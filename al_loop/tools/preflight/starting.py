@@ -9,14 +9,12 @@ from al_loop.errors import InputError
 from al_loop.files.sources import find_sources
 from al_loop.frames.plain_atoms import constraints_text
 from al_loop.ledger.import_log import content_of
-from al_loop.stages.label.resources import check_resources, check_stage_queues
 from al_loop.structures.systems import load_structures
-from al_loop.tools.preflight.checks import check_elements, check_engine_elements
+from al_loop.tools.preflight.checks import check_elements, checked_engine
 from al_loop.tools.preflight.label_notes import LabelCost, label_cost
 from al_loop.utils.content_hash import content_id, frame_id
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
-from dft_interfaces.engines import build_engine
 from dft_interfaces.label import LevelOfTheory
 
 # Beside the settings in the stored configuration.
@@ -89,10 +87,7 @@ def prepare(config: Config) -> Prepared:
     Raises:
         InputError, CommitteeError, DFTInterfaceError: a part is missing, or does not fit the others.
     """
-    engine = build_engine(config.label.engine)
-    check_engine_elements(config)
-    check_resources(config.label)
-    check_stage_queues(config)
+    engine = checked_engine(config)
     backbone = load_backbone(config.foundation)
     check_elements(config, backbone.elements)
     settings = stored_settings(config, backbone.fingerprint, engine.level_of_theory)

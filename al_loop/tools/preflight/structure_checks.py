@@ -6,9 +6,9 @@ import numpy as np
 from ase import Atoms
 
 from al_loop.config import Config, SystemSettings
+from al_loop.config.explore_settings import Ensemble
 from al_loop.config.foundation_names import open_weights
 from al_loop.config.generator_settings import LARGEST_STRAIN, SMALLEST_STRAIN
-from al_loop.config.system_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.files.stated import spin_remedy
 from al_loop.frames.constraints.building import refuse_anchored

@@ -11,9 +11,8 @@ from al_loop.errors import GuardStop
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck
 from al_loop.tools.ranking.barrier_results import Barrier, PathImage
-from al_loop.tools.ranking.neb import Band, path_lengths_A, relaxed_band
-from al_loop.tools.ranking.path_ends import aligned, check_ends, check_known
-from al_loop.tools.ranking.relax import check_trained, judge_all, relaxed
+from al_loop.tools.ranking.path import Band, aligned, check_ends, check_known, path_lengths_A, relaxed_band
+from al_loop.tools.ranking.relax import check_trained, gated_predictions, relaxed
 from al_loop.tools.ranking.settings import BarrierOptions
 from al_loop.tools.ranking.statistics import EnergyScale, calibration_notes, energy_scale
 from al_loop.utils.progress import Announce, show_nothing
@@ -58,15 +57,15 @@ def find_barrier(
     ends = _ends(initial, final, potential, options, physics)
     advance(f"band of {options.images} images")
     band = relaxed_band(*ends, potential, options)
-    judged = judge_all(band.images, [band.images[0]] * len(band.images), potential, physics)
-    silent = [i for i, one in enumerate(judged) if one.prediction is None]
+    gated = gated_predictions(band.images, [band.images[0]] * len(band.images), potential, physics)
+    silent = [i for i, one in enumerate(gated) if one.prediction is None]
     if silent:
-        raise GuardStop(f"image {silent[0]} of the band: {judged[silent[0]].verdict.reason}")
-    answers = [one.prediction for one in judged if one.prediction is not None]
-    scale = energy_scale(potential, labelled, answers, options.confidence, np.random.default_rng(options.seed))
-    images = _images(band, judged, answers, scale)
+        raise GuardStop(f"image {silent[0]} of the band: {gated[silent[0]].verdict.reason}")
+    predictions = [one.prediction for one in gated if one.prediction is not None]
+    scale = energy_scale(potential, labelled, predictions, options.confidence, np.random.default_rng(options.seed))
+    images = _images(band, gated, predictions, scale)
     saddle = 1 + int(np.argmax([image.above_initial_eV for image in images[1:-1]]))
-    reverse_std = scale.value * _difference_std(answers[saddle], answers[-1])
+    reverse_std = scale.value * _difference_std(predictions[saddle], predictions[-1])
     barrier = Barrier(
         images=_sent(images, saddle),
         saddle=saddle,
@@ -106,7 +105,7 @@ def _ends(
 
 
 def _images(
-    band: Band, judged: Sequence[GatedPrediction], answers: Sequence[Prediction], scale: EnergyScale
+    band: Band, gated: Sequence[GatedPrediction], predictions: Sequence[Prediction], scale: EnergyScale
 ) -> list[PathImage]:
     lengths = path_lengths_A(band.images)
     return [
@@ -114,9 +113,9 @@ def _images(
             image=i,
             atoms=band.images[i],
             path_A=float(lengths[i]),
-            judged=judged[i],
-            above_initial_eV=answers[i].energy - answers[0].energy,
-            uncertainty_eV=scale.value * _difference_std(answers[i], answers[0]),
+            gated=gated[i],
+            above_initial_eV=predictions[i].energy - predictions[0].energy,
+            uncertainty_eV=scale.value * _difference_std(predictions[i], predictions[0]),
         )
         for i in range(len(band.images))
     ]
@@ -136,8 +135,8 @@ def _sent(images: Sequence[PathImage], saddle: int) -> tuple[PathImage, ...]:
     for neighbour in (saddle - 1, saddle + 1):
         reasons[neighbour].append("next to the highest image")
     for i, image in enumerate(images):
-        if not image.trusted and image.judged.verdict.check is not GateCheck.UNCALIBRATED and image.computable:
-            reasons[i].append(f"suspect: {image.judged.verdict.check.value.replace('_', ' ')}")
+        if not image.trusted and image.gated.verdict.check is not GateCheck.UNCALIBRATED and image.computable:
+            reasons[i].append(f"suspect: {image.gated.verdict.check.value.replace('_', ' ')}")
     return tuple(
         replace(image, sent=bool(reasons[i]) and image.computable, reason="; ".join(reasons[i]))
         for i, image in enumerate(images)
@@ -157,7 +156,7 @@ def barrier_notes(barrier: Barrier, potential: CommitteePotential) -> Iterator[s
             "it more (--steps)."
         )
     saddle = barrier.images[barrier.saddle]
-    verdict = saddle.judged.verdict
+    verdict = saddle.gated.verdict
     if not saddle.trusted and verdict.check is not GateCheck.UNCALIBRATED:
         yield (
             f"the highest image ({barrier.saddle}) is not trusted: {verdict.reason}. The barrier is a guess until "

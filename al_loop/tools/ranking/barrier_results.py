@@ -21,7 +21,7 @@ class PathImage:
         image: from 0, the initial end.
         atoms: the structure.
         path_A: length of the path up to here, Å.
-        judged: the committee's prediction and the gate's verdict.
+        gated: the committee's prediction and the gate's verdict.
         above_initial_eV: energy above the initial end.
         uncertainty_eV: standard deviation of that difference along the fixed path.
         sent: it is to be calculated with DFT.
@@ -33,7 +33,7 @@ class PathImage:
     image: int
     atoms: Atoms
     path_A: float
-    judged: GatedPrediction
+    gated: GatedPrediction
     above_initial_eV: float
     uncertainty_eV: float
     sent: bool = False
@@ -44,12 +44,12 @@ class PathImage:
     @property
     def trusted(self) -> bool:
         """The gate trusts the model here."""
-        return self.judged.trusted
+        return self.gated.trusted
 
     @property
     def computable(self) -> bool:
         """DFT can calculate it."""
-        return self.judged.verdict.kind is not VerdictKind.DISCARD
+        return self.gated.verdict.kind is not VerdictKind.DISCARD
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without arrays."""
@@ -58,9 +58,9 @@ class PathImage:
             "path_A": self.path_A,
             "above_initial_eV": self.above_initial_eV,
             "uncertainty_eV": self.uncertainty_eV,
-            "verdict": self.judged.verdict.kind.value,
-            "verdict_check": self.judged.verdict.check.value,
-            "verdict_reason": self.judged.verdict.reason,
+            "verdict": self.gated.verdict.kind.value,
+            "verdict_check": self.gated.verdict.check.value,
+            "verdict_reason": self.gated.verdict.reason,
             "sent": self.sent,
             "reason": self.reason,
             "dft_status": None if self.labelled is None else self.labelled.label.status.value,

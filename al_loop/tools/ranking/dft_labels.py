@@ -1,6 +1,6 @@
 """Label what was selected of a ranking or of a path with DFT."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from scipy.stats import t as student
@@ -12,7 +12,7 @@ from al_loop.tools.ranking.dft_relax import Labelled, relaxed_with_dft
 from al_loop.tools.ranking.ranking import comparable_energies
 from al_loop.tools.ranking.ranking_results import RankedCandidate, Ranking
 
-SURPRISE = 0.995  # one-sided: deviations beyond it are told
+SURPRISE = 0.995  # one-sided: deviations beyond it are reported
 
 
 def label_ranking(
@@ -58,23 +58,22 @@ def _ranked_by_dft(labelled: Sequence[RankedCandidate]) -> list[RankedCandidate]
     ]
 
 
-def _surprises(labelled: Sequence[RankedCandidate], ranking: Ranking) -> list[str]:
+def _surprises(labelled: Sequence[RankedCandidate], ranking: Ranking) -> Iterator[str]:
     """Tell where DFT contradicts the committee's differences, on the structures as they were ranked, too much."""
-    judged = [one for one in labelled if one.labels[0].energy_eV is not None]
-    if len(judged) < 2:  # noqa: PLR2004 - a difference takes two
-        return []
-    energies = comparable_energies(judged, ranking.scale.value, ranking.options.resolution_eV)
-    errors = [(one.labels[0].energy_eV or 0.0) / one.units - e for one, e in zip(judged, energies.mean, strict=True)]
-    worst = max(range(1, len(judged)), key=lambda i: abs(errors[i] - errors[0]) / energies.difference_std(0, i))
+    gated = [one for one in labelled if one.labels[0].energy_eV is not None]
+    if len(gated) < 2:  # noqa: PLR2004 - a difference takes two
+        return
+    energies = comparable_energies(gated, ranking.scale.value, ranking.options.resolution_eV)
+    errors = [(one.labels[0].energy_eV or 0.0) / one.units - e for one, e in zip(gated, energies.mean, strict=True)]
+    worst = max(range(1, len(gated)), key=lambda i: abs(errors[i] - errors[0]) / energies.difference_std(0, i))
     off, std = abs(errors[worst] - errors[0]), energies.difference_std(0, worst)
     if off <= student.ppf(SURPRISE, energies.freedom) * std:
-        return []
-    told = (
-        f"DFT has the difference between candidates {judged[0].candidate} and {judged[worst].candidate} of "
-        f"{judged[0].composition} {off:.3f} eV away from the committee's, whose uncertainty is {std:.3f} eV: the "
+        return
+    yield (
+        f"DFT has the difference between candidates {gated[0].candidate} and {gated[worst].candidate} of "
+        f"{gated[0].composition} {off:.3f} eV away from the committee's, whose uncertainty is {std:.3f} eV: the "
         "uncertainty is too small here. Train on these labels, or rank again with --labelled."
     )
-    return [told]
 
 
 def label_barrier(barrier: Barrier, labeller: Labeller) -> Barrier:

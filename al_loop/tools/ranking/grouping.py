@@ -64,8 +64,8 @@ def _composition(
     atoms_in_formula = len(Formula(formula))
     multiple = reduce(gcd, (len(frames[i]) // atoms_in_formula for i in members))
     unit = Formula("".join(f"{s}{n * multiple}" for s, n in Formula(formula).count().items())).format("hill")
-    told = [unit, *([f"charge {charge}"] if charge else []), *([f"spin {spin}"] if spin is not None else [])]
-    return Composition(", ".join(told), atoms_in_formula * multiple, members)
+    parts = [unit, *([f"charge {charge}"] if charge else []), *([f"spin {spin}"] if spin is not None else [])]
+    return Composition(", ".join(parts), atoms_in_formula * multiple, members)
 
 
 def surroundings(atoms: Atoms) -> Surroundings:

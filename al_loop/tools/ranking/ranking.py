@@ -12,9 +12,9 @@ from al_loop.frames.constraints.policy import Motion, check_followed
 from al_loop.gate.gate import GatedPrediction
 from al_loop.records import GateCheck, VerdictKind
 from al_loop.tools.ranking.grouping import Composition, grouped, same_structure, surroundings
-from al_loop.tools.ranking.path_ends import check_known
+from al_loop.tools.ranking.path import check_known
 from al_loop.tools.ranking.ranking_results import CandidateStatus, CompositionSummary, RankedCandidate, Ranking
-from al_loop.tools.ranking.relax import Relaxation, check_trained, judge_all, relaxed
+from al_loop.tools.ranking.relax import Relaxation, check_trained, gated_predictions, relaxed
 from al_loop.tools.ranking.settings import RankOptions, RelaxOptions
 from al_loop.tools.ranking.statistics import Energies, EnergyScale, calibration_notes, energy_scale, rank_statistics
 from al_loop.utils.progress import Announce, show_nothing
@@ -51,13 +51,13 @@ def rank_candidates(
     _check(frames, potential, options)
     relaxations = _relaxed(frames, potential, options.relax, physics, advance)
     ends = [atoms if end is None else end.atoms for atoms, end in zip(frames, relaxations, strict=True)]
-    judged = judge_all(ends, frames, potential, physics)
-    sound = [one.prediction for one in judged if one.sound and one.prediction is not None]
+    gated = gated_predictions(ends, frames, potential, physics)
+    sound = [one.prediction for one in gated if one.sound and one.prediction is not None]
     scale = energy_scale(potential, labelled, sound, options.confidence, np.random.default_rng([options.seed, 1]))
     candidates: list[RankedCandidate] = []
     summaries = []
     for composition in grouped(frames):
-        placed = [_placed(i, ends[i], composition, judged[i], relaxations[i]) for i in composition.members]
+        placed = [_placed(i, ends[i], composition, gated[i], relaxations[i]) for i in composition.members]
         ranked, kept = _ranked(merged(placed, options.same_A), scale, options)
         candidates += ranked
         summaries.append(_summary(composition, ranked, kept))
@@ -67,9 +67,9 @@ def rank_candidates(
 
 def comparable_energies(candidates: Sequence[RankedCandidate], scale: float, resolution_eV: float) -> Energies:
     """Energies of candidates of one composition, all with a prediction, eV per compared unit; see ``Energies``."""
-    answers = [(one.judged.prediction, one.units) for one in candidates]
-    mean = np.array([p.energy / units for p, units in answers if p is not None])
-    deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in answers if p is not None])
+    predictions = [(one.gated.prediction, one.units) for one in candidates]
+    mean = np.array([p.energy / units for p, units in predictions if p is not None])
+    deviations = np.stack([(p.energy_ensemble - p.energy) / units for p, units in predictions if p is not None])
     return Energies(mean, deviations, scale, resolution_eV)
 
 
@@ -110,31 +110,29 @@ def _relaxed(
 
 
 def _placed(
-    index: int, atoms: Atoms, composition: Composition, judged: GatedPrediction, relaxation: Relaxation | None
+    index: int, atoms: Atoms, composition: Composition, gated: GatedPrediction, relaxation: Relaxation | None
 ) -> RankedCandidate:
     """Return the status of a candidate, and the reason if it has no rank."""
-    verdict = judged.verdict
+    verdict = gated.verdict
     if relaxation is not None and relaxation.broken:
-        standing, reason = CandidateStatus.UNPHYSICAL, f"its relaxation failed: {relaxation.broken}"
-    elif not judged.sound or verdict.kind is VerdictKind.DISCARD:
-        standing, reason = CandidateStatus.UNPHYSICAL, verdict.reason
+        status, reason = CandidateStatus.UNPHYSICAL, f"its relaxation failed: {relaxation.broken}"
+    elif not gated.sound or verdict.kind is VerdictKind.DISCARD:
+        status, reason = CandidateStatus.UNPHYSICAL, verdict.reason
     elif relaxation is not None and not relaxation.converged:
         left = f"{relaxation.max_force_eV_per_A:.3f} eV/Å left after {relaxation.steps} steps"
-        standing, reason = CandidateStatus.UNRELAXED, f"{left}; give it more (--steps) or look at it"
+        status, reason = CandidateStatus.UNRELAXED, f"{left}; give it more (--steps) or look at it"
     else:
-        trusted = judged.trusted or verdict.check is GateCheck.UNCALIBRATED
-        standing, reason = CandidateStatus.RANKED if trusted else CandidateStatus.UNTRUSTED, ""
-    return RankedCandidate(
-        index, atoms, composition.name, composition.units(atoms), standing, reason, judged, relaxation
-    )
+        trusted = gated.trusted or verdict.check is GateCheck.UNCALIBRATED
+        status, reason = CandidateStatus.RANKED if trusted else CandidateStatus.UNTRUSTED, ""
+    return RankedCandidate(index, atoms, composition.name, composition.units(atoms), status, reason, gated, relaxation)
 
 
 def _ranked(
     placed: Sequence[RankedCandidate], scale: EnergyScale, options: RankOptions
 ) -> tuple[list[RankedCandidate], float | None]:
     """Assign ranks, probabilities and reasons, and the probability that the true best N are all selected."""
-    comparable = [one for one in placed if one.standing in COMPARABLE]
-    others = [one for one in placed if one.standing not in COMPARABLE]
+    comparable = [one for one in placed if one.status in COMPARABLE]
+    others = [one for one in placed if one.status not in COMPARABLE]
     if not comparable:
         return others, None
     energies = comparable_energies(comparable, scale.value, options.resolution_eV)
@@ -143,10 +141,10 @@ def _ranked(
     ranked = []
     for rank, i in enumerate(map(int, found.order), start=1):
         close = found.inseparable_from.get(i)
-        told = [f"among the best {options.top}"] if rank <= options.top else []
+        reasons = [f"among the best {options.top}"] if rank <= options.top else []
         if close is not None:
             gap = energies.mean[i] - energies.mean[close]
-            told.append(
+            reasons.append(
                 f"not distinguishable from candidate {comparable[close].candidate}: {gap:+.3f} ± "
                 f"{energies.difference_std(close, i):.3f} eV"
             )
@@ -157,8 +155,8 @@ def _ranked(
                 above_best_eV=float(energies.mean[i] - energies.mean[best]),
                 uncertainty_eV=energies.difference_std(best, i),
                 probability_top=float(found.probability_top[i]),
-                sent=bool(told),
-                reason="; ".join(told),
+                sent=bool(reasons),
+                reason="; ".join(reasons),
             )
         )
     return [*ranked, *others], found.probability_kept
@@ -166,7 +164,7 @@ def _ranked(
 
 def merged(placed: Sequence[RankedCandidate], same_A: float) -> list[RankedCandidate]:
     """Mark candidates of one composition that are the same structure as one of lower energy within ``same_A``."""
-    comparable = sorted((one for one in placed if one.standing in COMPARABLE), key=_energy_per_atom)
+    comparable = sorted((one for one in placed if one.status in COMPARABLE), key=_energy_per_atom)
     kept: list[RankedCandidate] = []
     same: dict[int, int] = {}
     seen = {one.candidate: surroundings(one.atoms) for one in comparable}
@@ -180,7 +178,7 @@ def merged(placed: Sequence[RankedCandidate], same_A: float) -> list[RankedCandi
     return [
         replace(
             one,
-            standing=CandidateStatus.DUPLICATE,
+            status=CandidateStatus.DUPLICATE,
             same_as=same[one.candidate],
             reason=f"the same structure as candidate {same[one.candidate]}",
         )
@@ -241,7 +239,7 @@ def _unrelaxed(
         low = [
             one.candidate
             for one in mine
-            if one.standing is CandidateStatus.UNRELAXED and _energy_per_unit_eV(one) < limit
+            if one.status is CandidateStatus.UNRELAXED and _energy_per_unit_eV(one) < limit
         ]
         if low:
             yield (

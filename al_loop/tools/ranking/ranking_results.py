@@ -32,9 +32,9 @@ class RankedCandidate:
         atoms: as it was ranked: relaxed if requested.
         composition: the compared unit.
         units: how many of them the structure holds.
-        standing: whether it has a rank, and if not why.
+        status: whether it has a rank, and if not why.
         reason: why it is sent to DFT, or why it has no rank.
-        judged: the committee's prediction and the gate's verdict.
+        gated: the committee's prediction and the gate's verdict.
         relaxation: how the relaxation ended, None without one.
         rank: from 1 within the composition, None without one.
         above_best_eV: energy above the lowest.
@@ -51,9 +51,9 @@ class RankedCandidate:
     atoms: Atoms
     composition: str
     units: float
-    standing: CandidateStatus
+    status: CandidateStatus
     reason: str
-    judged: GatedPrediction
+    gated: GatedPrediction
     relaxation: Relaxation | None = None
     rank: int | None = None
     above_best_eV: float | None = None
@@ -68,7 +68,7 @@ class RankedCandidate:
     @property
     def energy_eV(self) -> float | None:
         """The committee's energy, total."""
-        return None if self.judged.prediction is None else self.judged.prediction.energy
+        return None if self.gated.prediction is None else self.gated.prediction.energy
 
     @property
     def dft(self) -> Labelled | None:
@@ -82,9 +82,9 @@ class RankedCandidate:
         return {
             "candidate": self.candidate,
             "composition": self.composition,
-            "standing": self.standing.value,
-            "verdict": self.judged.verdict.kind.value,
-            "verdict_reason": self.judged.verdict.reason,
+            "status": self.status.value,
+            "verdict": self.gated.verdict.kind.value,
+            "verdict_reason": self.gated.verdict.reason,
             "rank": self.rank,
             "energy_eV": self.energy_eV,
             "above_best_eV": self.above_best_eV,

@@ -41,7 +41,7 @@ def check_trained(potential: CommitteePotential) -> None:
         raise InputError("all members of this committee agree exactly, so it was never trained; train it first")
 
 
-def judge_all(
+def gated_predictions(
     frames: Sequence[Atoms],
     references: Sequence[Atoms],
     potential: CommitteePotential,

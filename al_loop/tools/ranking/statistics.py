@@ -226,11 +226,11 @@ def calibration_notes(potential: CommitteePotential, scale: EnergyScale) -> Iter
             "the model was never calibrated: the gate trusts nothing, so that every candidate is suspect, ranked or "
             "not. Only the physics check was applied."
         )
-    told = f"the uncertainty of an energy difference is {scale.value:.2f} times the members' spread, {scale.source}"
+    source = f"the uncertainty of an energy difference is {scale.value:.2f} times the members' spread, {scale.source}"
     if scale.calibrated:
-        yield f"{told}."
+        yield f"{source}."
         return
     yield (
-        f"{told}. Labelled frames that the model was not trained on (--labelled, or --config of a campaign that has "
+        f"{source}. Labelled frames that the model was not trained on (--labelled, or --config of a campaign that has "
         "run) calibrate it."
     )

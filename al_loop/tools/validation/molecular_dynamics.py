@@ -11,7 +11,7 @@ from ase.neighborlist import neighbor_list
 from scipy.ndimage import gaussian_filter1d
 
 from al_loop.config import ExploreSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.errors import NoAnswerError
 from al_loop.frames.constraints.building import repeated
 from al_loop.frames.constraints.policy import Motion, refusal

@@ -7,7 +7,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from al_loop.config import ExploreSettings, PhysicsSettings
-from al_loop.config.system_settings import Ensemble
+from al_loop.config.explore_settings import Ensemble
 from al_loop.dynamics.ase_dynamics import ReplicaDynamics
 from al_loop.errors import NoAnswerError
 from al_loop.frames.constraints.motion import restraint_energy_eV

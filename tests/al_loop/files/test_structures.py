@@ -4,7 +4,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from al_loop.config.system_settings import parse_frames
+from al_loop.config.explore_settings import parse_frames
 from al_loop.errors import InputError
 from al_loop.files.structures import choose_frames, read_structure
 

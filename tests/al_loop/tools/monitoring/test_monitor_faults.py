@@ -9,11 +9,12 @@ from ase.calculators.emt import EMT
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 from ase.units import fs
+from event_lines import read_events
 
 from al_loop.errors import InputError
 from al_loop.tools.monitoring.alarms import MonitorStop
 from al_loop.tools.monitoring.monitor import ReliabilityMonitor
-from al_loop.utils.event_log import EventLog, read_events
+from al_loop.utils.event_log import EventLog
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,7 @@ def test_the_barrier_is_that_of_emt(barrier: Barrier, true_path: list[float]) ->
 
 
 def test_its_uncertainty_is_the_spread_of_the_difference(barrier: Barrier) -> None:
-    saddle, initial = (barrier.images[i].judged.prediction for i in (barrier.saddle, 0))
+    saddle, initial = (barrier.images[i].gated.prediction for i in (barrier.saddle, 0))
     spread = np.std(saddle.energy_ensemble - initial.energy_ensemble, ddof=1)
     assert barrier.uncertainty_eV == pytest.approx(barrier.scale.value * spread)
     assert barrier.images[0].uncertainty_eV == 0
@@ -75,7 +75,7 @@ def test_its_uncertainty_is_the_spread_of_the_difference(barrier: Barrier) -> No
 
 
 def test_every_image_is_judged_and_fixed_atoms_stay(barrier: Barrier, make_adatom) -> None:
-    assert [image.judged.verdict.check is GateCheck.UNCALIBRATED for image in barrier.images] == [False] * (IMAGES + 2)
+    assert [image.gated.verdict.check is GateCheck.UNCALIBRATED for image in barrier.images] == [False] * (IMAGES + 2)
     fixed = make_adatom("hollow").positions[:4]
     for image in barrier.images:
         np.testing.assert_allclose(image.atoms.positions[:4], fixed, atol=1e-9)

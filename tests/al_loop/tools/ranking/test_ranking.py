@@ -73,15 +73,15 @@ def test_clearly_worse_sites_are_not_sent(ranking) -> None:
 
 
 def test_what_relaxed_into_the_same_structure_is_merged(ranking) -> None:
-    standings = {one.candidate: one for one in ranking.candidates if one.candidate in (1, 3)}
-    (twin,) = [one for one in standings.values() if one.standing is CandidateStatus.DUPLICATE]
+    by_candidate = {one.candidate: one for one in ranking.candidates if one.candidate in (1, 3)}
+    (twin,) = [one for one in by_candidate.values() if one.status is CandidateStatus.DUPLICATE]
     assert {twin.candidate, twin.same_as} == {1, 3}
     assert "the same structure as candidate" in twin.reason
 
 
 def test_what_is_broken_is_told_apart_and_not_sent(ranking) -> None:
     broken = by_number(ranking)[4]
-    assert (broken.standing, broken.rank, broken.sent) == (CandidateStatus.UNPHYSICAL, None, False)
+    assert (broken.status, broken.rank, broken.sent) == (CandidateStatus.UNPHYSICAL, None, False)
     assert "close contact" in broken.reason
 
 
@@ -108,8 +108,8 @@ def test_an_ambiguous_pair_is_sent_together(copper, make_adatom) -> None:
 
 def test_an_uncalibrated_model_ranks_and_says_what_that_is_worth(copper, make_adatom) -> None:
     ranking = rank_candidates([make_adatom(site) for site in SITES], copper.with_calibration(None), RankOptions(top=1))
-    assert [one.standing for one in ranking.candidates] == [CandidateStatus.RANKED] * 3
-    assert {one.judged.verdict.kind for one in ranking.candidates} == {VerdictKind.SUSPECT}
+    assert [one.status for one in ranking.candidates] == [CandidateStatus.RANKED] * 3
+    assert {one.gated.verdict.kind for one in ranking.candidates} == {VerdictKind.SUSPECT}
     assert any("never calibrated" in note for note in ranking.notes)
     assert any("not calibrated" in note for note in ranking.notes)
 
@@ -117,7 +117,7 @@ def test_an_uncalibrated_model_ranks_and_says_what_that_is_worth(copper, make_ad
 def test_far_from_all_labels_a_rank_is_a_guess(copper) -> None:
     squeezed = [bulk("Cu", a=a, cubic=True) for a in (3.0, 3.1)]
     ranking = rank_candidates(squeezed, copper, RankOptions(top=1))
-    assert {one.standing for one in ranking.candidates} <= {CandidateStatus.UNTRUSTED, CandidateStatus.UNPHYSICAL}
+    assert {one.status for one in ranking.candidates} <= {CandidateStatus.UNTRUSTED, CandidateStatus.UNPHYSICAL}
 
 
 def test_what_is_not_relaxed_has_no_rank_and_is_told_if_it_is_low(copper, make_adatom) -> None:
@@ -126,7 +126,7 @@ def test_what_is_not_relaxed_has_no_rank_and_is_told_if_it_is_low(copper, make_a
     frames = [make_adatom("bridge"), beside]
     relax = RelaxOptions(force_tolerance_eV_per_A=0.06, steps=3)
     found = by_number(rank := rank_candidates(frames, copper, RankOptions(top=1, relax=relax)))
-    assert found[1].standing is CandidateStatus.UNRELAXED
+    assert found[1].status is CandidateStatus.UNRELAXED
     assert "eV/Å left after 3 steps" in found[1].reason
     assert found[1].rank is None
     if found[0].rank is not None:
@@ -143,7 +143,7 @@ def test_what_no_model_could_answer_for_is_told_apart(copper, make_adatom, relax
     anion.info["charge"] = -(10**6)
     frames = [nowhere, make_adatom("ontop"), flat, far, anion]
     found = by_number(rank_candidates(frames, copper, RankOptions(relax=relax)))
-    assert [found[i].standing for i in (0, 2, 3, 4)] == [CandidateStatus.UNPHYSICAL] * 4
+    assert [found[i].status for i in (0, 2, 3, 4)] == [CandidateStatus.UNPHYSICAL] * 4
     assert "received a length of 1e+30 Å" in found[3].reason
     assert "received charge -1e+06" in found[4].reason
     assert "NaN" in found[0].reason

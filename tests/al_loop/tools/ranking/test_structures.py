@@ -13,7 +13,7 @@ from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
 from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.tools.ranking.grouping import grouped, same_structure, surroundings
-from al_loop.tools.ranking.path_ends import check_ends, end_notes, read_ends
+from al_loop.tools.ranking.path import check_ends, end_notes, read_ends
 from al_loop.tools.ranking.settings import BarrierOptions, RankOptions, RelaxOptions
 
 

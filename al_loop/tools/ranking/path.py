@@ -1,25 +1,36 @@
-"""Candidates and ends of a path, read from files and refused before any computing starts."""
+"""The ends of a path, refused before any computing starts if they do not fit, and the band between them."""
 
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
+from ase.mep import NEB
+from ase.optimize import FIRE
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from al_loop.errors import InputError
+from al_loop.errors import GuardStop, InputError
 from al_loop.files.structures import choose_frames
 from al_loop.frames.constraints.degrees_of_freedom import effective, held_projectors
-from al_loop.frames.constraints.policy import Motion, check_followed
+from al_loop.frames.constraints.policy import Motion, check_followed, followed
+from al_loop.gate.watched_relaxation import without_calculator
+from al_loop.tools.ranking.settings import BarrierOptions
+from committee.errors import RefusedFrameError
+from committee.potential import CommitteePotential
 
 SAME_CELL_A = 1e-3
 FIXED_A = 1e-3
 SAME_DIRECTION = 1e-6
 TRADED = 0.5  # another pairing of equal atoms that needs less than this share of the way is what was meant
+ROUGH = 3.0  # the saddle is climbed from a band that is relaxed to so many tolerances
 
 
 def check_known(frames: Sequence[Atoms], elements: Set[int], who: str) -> None:
@@ -97,7 +108,7 @@ def is_free(atoms: Atoms) -> bool:
 
 
 def aligned(atoms: Atoms, reference: Atoms) -> Atoms:
-    """Return a copy, turned and moved onto a reference of the same atoms if it is free to."""
+    """Return a copy, rotated and moved onto a reference of the same atoms if it is free to."""
     copied = atoms.copy()
     if is_free(atoms) and is_free(reference):
         minimize_rotation_and_translation(reference, copied)
@@ -142,3 +153,93 @@ def _check_traded(initial: Atoms, final: Atoms) -> None:
 
 def _cell(atoms: Atoms) -> str:
     return f"{np.round(atoms.cell.cellpar(), 3).tolist()} with pbc {atoms.pbc.tolist()}"
+
+
+@dataclass(frozen=True)
+class Band:
+    """Images from one end to the other without calculators, and how they converged; the force is the largest left."""
+
+    images: tuple[Atoms, ...]
+    converged: bool
+    steps: int
+    max_force_eV_per_A: float
+
+
+def relaxed_band(initial: Atoms, final: Atoms, potential: CommitteePotential, options: BarrierOptions) -> Band:
+    """Find the path of least energy between two minima of the same atoms by a climbing-image nudged elastic band.
+
+    Henkelman, Uberuaga, Jónsson, J. Chem. Phys. 113, 9901 (2000); tangents of Henkelman, Jónsson, ibid. 9978; first
+    path by the image-dependent pair potential of Smidstrup et al., J. Chem. Phys. 140, 214106 (2014).
+
+    Raises:
+        GuardStop: the model's prediction of an image failed.
+        InputError: constraints that a band cannot follow.
+    """
+    images = [initial.copy() for _ in range(options.images + 1)] + [final.copy()]
+    for image in images:
+        image.set_constraint(followed(initial, Motion.PATH))
+    band = _BatchedBand(
+        images,
+        potential,
+        k=options.spring_eV_per_A2,
+        method="improvedtangent",
+    )
+    try:
+        band.interpolate(method="idpp", mic=bool(initial.pbc.any()), apply_constraint=True)
+        steps = _optimized(band, ROUGH * options.force_tolerance_eV_per_A, options.steps // 2)
+        band.climb = True
+        steps += _optimized(band, options.force_tolerance_eV_per_A, options.steps - steps)
+        largest = float(np.linalg.norm(band.get_forces().reshape(-1, 3), axis=1).max())
+    except RefusedFrameError as error:
+        raise GuardStop(
+            f"the NEB failed: an image {error.reason} Start from end points that are closer (a path in two "
+            "parts), or with another number of images."
+        ) from error
+    return Band(
+        tuple(without_calculator(image, initial) for image in images),
+        largest <= options.force_tolerance_eV_per_A,
+        steps,
+        largest,
+    )
+
+
+class _BatchedBand(NEB):  # type: ignore[misc]
+    """Evaluates together all images that have moved; molecules are aligned with each other first."""
+
+    def __init__(self, images: list[Atoms], potential: CommitteePotential, **settings: Any) -> None:
+        super().__init__(images, **settings)
+        self._potential = potential
+
+    def get_forces(self) -> NDArray[np.float64]:
+        """Forces on all images between the ends, (images x n, 3)."""
+        if is_free(self.images[0]):
+            for before, after in pairwise(self.images):
+                minimize_rotation_and_translation(before, after)
+        moved = [image for image in self.images if not _is_evaluated(image)]
+        if moved:
+            self._evaluate(moved)
+        forces: NDArray[np.float64] = super().get_forces()
+        return forces
+
+    def _evaluate(self, images: Sequence[Atoms]) -> None:
+        for image, prediction in zip(images, self._potential.predict(images), strict=True):
+            image.calc = SinglePointCalculator(image, energy=prediction.energy, forces=prediction.forces)
+
+
+def _is_evaluated(image: Atoms) -> bool:
+    return isinstance(image.calc, SinglePointCalculator) and not image.calc.check_state(image)
+
+
+def path_lengths_A(images: Sequence[Atoms]) -> NDArray[np.float64]:
+    """(images,) length of the path up to each image, Å."""
+    steps = [
+        np.linalg.norm(find_mic(after.positions - before.positions, before.cell, before.pbc)[0])
+        for before, after in pairwise(images)
+    ]
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _optimized(band: Any, force_tolerance_eV_per_A: float, steps: int) -> int:
+    optimizer = FIRE(band, logfile=None)
+    optimizer.run(fmax=force_tolerance_eV_per_A, steps=steps)
+    return int(optimizer.nsteps)
