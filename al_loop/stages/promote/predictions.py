@@ -16,15 +16,6 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FrameErrors:
-    """Force errors on one labelled frame of n atoms, (n, 3) eV/Å each."""
-
-    candidate: Array
-    served: Array
-    foundation: Array
-
-
-@dataclass(frozen=True)
 class FoundationDeviation:
     """The foundation's error on labels.
 
@@ -43,9 +34,9 @@ class FoundationDeviation:
 
 @dataclass(frozen=True)
 class ForceErrors:
-    """Force errors of the three models by frame id."""
+    """Force errors of candidate, served model and foundation by frame id, (3, n, 3) eV/Å each."""
 
-    by_frame: dict[str, FrameErrors]
+    by_frame: dict[str, Array]
 
     @classmethod
     def of(
@@ -65,18 +56,15 @@ class ForceErrors:
         """
         if not frames:
             return float("nan"), float("nan"), float("nan")
-        errors = [self.by_frame[frame.frame_id] for frame in frames]
-        new, old, bare = (
-            float(np.abs(np.concatenate(parts)).mean())
-            for parts in zip(*((e.candidate, e.served, e.foundation) for e in errors), strict=True)
-        )
+        errors = np.concatenate([self.by_frame[frame.frame_id] for frame in frames], axis=1)
+        new, old, bare = np.abs(errors).mean(axis=(1, 2)).tolist()
         return new, old, bare
 
     def foundation_error(self, frames: Sequence[LabelledFrame]) -> "FoundationDeviation":
         """The foundation's force error on labelled frames; NaN without frames."""
         if not frames:
             return FoundationDeviation(float("nan"), float("nan"))
-        errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
+        errors = np.concatenate([self.by_frame[frame.frame_id][2] for frame in frames])
         labels = np.concatenate([dft_forces(frame) for frame in frames])
         return FoundationDeviation(root_mean_square(errors), root_mean_square(errors + labels))
 
@@ -102,7 +90,7 @@ def _of_group(predictions: Sequence[Prediction | RefusedFrameError]) -> list[Pre
     return refused[0] if refused else [one for one in predictions if isinstance(one, Prediction)]
 
 
-def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> FrameErrors:
+def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Array:
     label = dft_forces(frame)
-    bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
-    return FrameErrors(new.forces - label, old.forces - label, bare - label)
+    bare = np.full_like(label, np.nan) if new.foundation_forces is None else new.foundation_forces
+    return np.stack([new.forces, old.forces, bare]) - label
