@@ -4,11 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.records import LabelledFrame, dft_forces
-from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -72,22 +70,6 @@ class ForceErrors:
 def root_mean_square(values: Array) -> float:
     """√⟨x²⟩ over all entries."""
     return float(np.sqrt(np.mean(values**2)))
-
-
-def predict_groups(
-    potential: CommitteePotential, groups: Sequence[Sequence[Atoms]], *, foundation: bool = False
-) -> list[list[Prediction] | str]:
-    """Predict groups of frames in one batch; a refused frame replaces its group's predictions by the reason.
-
-    The frames of a group are used together.
-    """
-    predictions = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
-    return [_of_group([next(predictions) for _ in group]) for group in groups]
-
-
-def _of_group(predictions: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
-    refused = [one.reason for one in predictions if isinstance(one, RefusedFrameError)]
-    return refused[0] if refused else [one for one in predictions if isinstance(one, Prediction)]
 
 
 def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Array:

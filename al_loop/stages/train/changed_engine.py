@@ -41,8 +41,8 @@ def check_round(
     """Compare the labels of a round with a model, without any calculation of the engine; the result is reproducible.
 
     ``frames`` have the converged labels of all rounds so far, outliers as they were calculated; ``used`` are the frame
-    ids of earlier rounds' labels that are not marked as outliers. ``served`` is the model that was served when the round
-    began; its reference shifts need not be known.
+    ids of earlier rounds' labels that are not marked as outliers. ``served`` was served when the round began; its
+    reference shifts need not be known.
     """
     if len(frames) < MIN_LABELS:
         return CheckedRound({})
