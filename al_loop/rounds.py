@@ -31,8 +31,13 @@ from al_loop.stages.explore.starts import round_starts
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
-from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
-from al_loop.stages.select.selection import SelectionBudget, select
+from al_loop.stages.select.selection import (
+    SelectionBudget,
+    described_candidates,
+    known_frames,
+    select,
+    without_descriptor,
+)
 from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
 from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models

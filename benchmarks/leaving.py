@@ -11,7 +11,7 @@ import numpy as np
 from systems import Frame, Model, System
 
 from al_loop.config import PhysicsSettings
-from al_loop.dynamics.langevin import LangevinReplica
+from al_loop.dynamics.constant_volume import LangevinReplica
 from al_loop.gate.physics import PhysicsCheck
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration

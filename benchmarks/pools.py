@@ -21,7 +21,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from systems import CACHE, SEVENNET, SYSTEMS, TEACHER, load_frames
 from telling import counting, making
 
-from al_loop.dynamics.langevin import LangevinReplica
+from al_loop.dynamics.constant_volume import LangevinReplica
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.training.train import TrainingFrame

@@ -18,7 +18,7 @@ from ase.build import bulk
 from ase.io import read, write
 from telling import counting, making
 
-from al_loop.dynamics.langevin import LangevinReplica
+from al_loop.dynamics.constant_volume import LangevinReplica
 from committee.settings import FairchemSettings, FoundationSettings, SevenNetSettings
 from committee.training.train import TrainingFrame
 

@@ -231,8 +231,7 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
     heads = ResidualHeads(settings, backbone.feature_size, tuple(description["elements"]), seed=0)
     heads.to(tensors["heads.mean"].dtype)
     heads.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("heads.")})
-    shifts = description["shifts"]
-    calibration = description["calibration"]
+    shifts, provenance, calibration = (description[key] for key in ("shifts", "provenance", "calibration"))
     return CommitteePotential(
         backbone,
         settings,
@@ -243,13 +242,9 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
             tuple(shifts["undetermined"]),
             float(shifts["residual_spread_eV_per_atom"]),
         ),
-        _provenance(description["provenance"]),
+        Provenance(**{**provenance, "periodic_directions": tuple(provenance["periodic_directions"])}),
         None if calibration is None else Calibration.from_dict(calibration),
     )
-
-
-def _provenance(values: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**values, "periodic_directions": tuple(values["periodic_directions"])})
 
 
 def _latent(tensors: Mapping[str, Tensor]) -> LatentDistance | None:

@@ -7,11 +7,10 @@ from ase import Atoms
 
 from al_loop.config import ExploreSettings
 from al_loop.config.explore_settings import Ensemble
+from al_loop.dynamics.constant_volume import BussiReplica, LangevinReplica, VerletReplica
 from al_loop.dynamics.fire import RelaxingReplica
-from al_loop.dynamics.langevin import LangevinReplica
 from al_loop.dynamics.npt import NPTReplica
 from al_loop.dynamics.propagator import Replica
-from al_loop.dynamics.verlet import BussiReplica, VerletReplica
 
 
 def make_replica(

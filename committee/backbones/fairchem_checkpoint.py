@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,10 @@ from committee.settings import FairchemSettings
 _IMPORT_REMEDY: Final = (
     "it makes a cache folder when it is imported: set FAIRCHEM_CACHE_DIR to a folder that can be written. If that is "
     "not the reason, install it again: pip install fairchem-core"
+)
+_REMEDY: Final = (
+    "expected a fairchem inference checkpoint, which fairchem's load_predict_unit opens, such as inference_ckpt.pt of "
+    "a training run"
 )
 
 
@@ -48,7 +52,7 @@ def open_checkpoint(settings: FairchemSettings, dtype: torch.dtype) -> OpenCheck
         FoundationError: see :func:`committee.backbones.fairchem.load_fairchem`.
     """
     path, atom_references = _locate(settings.model)
-    with _reading(path):
+    with reading(path, _REMEDY, FoundationError):
         return _opened(path, atom_references, settings, dtype)
 
 
@@ -84,7 +88,7 @@ def read_stored(settings: FairchemSettings) -> tuple[Any, str]:
         FoundationError: the weights cannot be fetched or read.
     """
     path, atom_references = _locate(settings.model)
-    with _reading(path):
+    with reading(path, _REMEDY, FoundationError):
         stored = torch.load(path, map_location="cpu", weights_only=False)
         return stored, _fingerprint(stored, settings, _lone_atoms(stored, atom_references, settings.task_name))
 
@@ -138,14 +142,6 @@ def _read(path: str, settings: FairchemSettings, dtype: torch.dtype) -> tuple[An
     with random_state_kept():
         unit = load_predict_unit(path, inference, device=settings.device)
     return stored, unit
-
-
-def _reading(path: str) -> AbstractContextManager[None]:
-    remedy = (
-        "expected a fairchem inference checkpoint, which fairchem's load_predict_unit opens, such as "
-        "inference_ckpt.pt of a training run"
-    )
-    return reading(path, remedy, FoundationError)
 
 
 @contextmanager
@@ -213,8 +209,5 @@ def _fingerprint(stored: Any, settings: FairchemSettings, lone_atoms: dict[int, 
         "tasks_config": plain(stored.tasks_config),
         "lone_atoms": lone_atoms,
     }
-    return fingerprint_weights(_weights(stored.ema_state_dict), content)
-
-
-def _weights(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    return ((name, tensor) for name, tensor in state.items() if name != "n_averaged")
+    weights = ((name, tensor) for name, tensor in stored.ema_state_dict.items() if name != "n_averaged")
+    return fingerprint_weights(weights, content)

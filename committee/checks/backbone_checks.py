@@ -125,7 +125,7 @@ def check_refusals(backbone: Backbone, atoms: Atoms) -> None:
         _expect_refusal(backbone, f"element {unknown}", [foreign], UnknownElementError)
 
 
-def check_batch(backbone: Backbone, frames: Sequence[Atoms], precision: Precision = DOUBLE) -> None:
+def check_batch(backbone: Backbone, frames: Sequence[Atoms], precision: Precision) -> None:
     """Check that a batch of mixed frames gives the same results as the frames one by one."""
     together = backbone.evaluate(frames)
     forces, stress = together.foundation()
@@ -153,7 +153,7 @@ def check_lone_atom(backbone: Backbone, atoms: Atoms) -> None:
     _close("slope of a lone atom's features", slopes, np.zeros((1, 3)), _FORCES_EV_A)
 
 
-def check_doubled_cell(backbone: Backbone, frames: Sequence[Atoms], precision: Precision = DOUBLE) -> None:
+def check_doubled_cell(backbone: Backbone, frames: Sequence[Atoms], precision: Precision) -> None:
     """Check that doubling a periodic cell doubles the energy and repeats the features."""
     for atoms in frames:
         if atoms.pbc.all():
@@ -162,18 +162,14 @@ def check_doubled_cell(backbone: Backbone, frames: Sequence[Atoms], precision: P
             _close("features of a doubled cell", double.features, single.features.tile(2, 1), _FEATURES)
 
 
-def check_translation(
-    backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
-) -> None:
+def check_translation(backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision) -> None:
     """Check that results are invariant when all atoms are shifted."""
     moved = atoms.copy()
     moved.positions += rng.normal(scale=40.0, size=3)
     _same(backbone, "translation", atoms, moved, tolerance=precision.forces_eV_per_A)
 
 
-def check_permutation(
-    backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
-) -> None:
+def check_permutation(backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision) -> None:
     """Check that reordering atoms reorders forces and features."""
     order = rng.permutation(len(atoms))
     _same(backbone, "permutation", atoms, atoms[order], order=order, tolerance=precision.forces_eV_per_A)
@@ -189,7 +185,7 @@ def check_rotation(backbone: Backbone, atoms: Atoms, rng: np.random.Generator, t
 
 
 def check_position_derivatives(
-    backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
+    backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision
 ) -> None:
     """Check forces and feature tangents against finite differences along a random displacement of all atoms."""
     direction = rng.normal(size=(len(atoms), 3))
@@ -209,9 +205,7 @@ def check_position_derivatives(
     _close("feature tangents against finite differences", tangent, feature_slope, _RELATIVE, relative=True)
 
 
-def check_strain_derivatives(
-    backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision = DOUBLE
-) -> None:
+def check_strain_derivatives(backbone: Backbone, atoms: Atoms, rng: np.random.Generator, precision: Precision) -> None:
     """Check stress and feature tangents against finite differences along a random symmetric strain.
 
     A closed foundation may have no stress; its stress is NaN then.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from committee.model.heads import ResidualHeads
-from committee.model.latent import LatentDistance, LatentMetric, switching_function
+from committee.model.latent import LatentMetric, switching_function
 from committee.settings import CommitteeSettings
 
 IMPORT_PATH = "committee.model.fairchem_head.CommitteeHead"
@@ -125,8 +125,5 @@ def _empty_metric(elements: Sequence[int], features: int) -> LatentMetric | None
     """Return a latent distance of the right shape, whose values the checkpoint provides."""
     if not elements:
         return None
-    latent = LatentDistance()
-    latent.elements_ = np.asarray(elements)
-    latent.means_ = np.zeros((len(elements), features))
-    latent.whiteners_ = np.zeros((len(elements), features, features))
-    return LatentMetric(latent, torch.get_default_dtype())
+    means, whiteners = np.zeros((len(elements), features)), np.zeros((len(elements), features, features))
+    return LatentMetric(elements, means, whiteners, torch.get_default_dtype())

@@ -1,5 +1,6 @@
 """Distance of an atom's features from those of the training frames, and the switching function of it."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -77,12 +78,11 @@ class LatentDistance(BaseEstimator):  # type: ignore[misc]
 
     def predict(self, features: NDArray[np.floating], atomic_numbers: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
-        values: NDArray[np.float64] = np.asarray(features, dtype=np.float64)
-        return _distances(values, np.asarray(atomic_numbers), self.elements_, self.means_, self.whiteners_)
+        return _evaluated(self.metric(), np.asarray(features, dtype=np.float64), np.asarray(atomic_numbers))
 
     def metric(self, dtype: torch.dtype = torch.float64) -> "LatentMetric":
         """Return the same distance as a differentiable module."""
-        return LatentMetric(self, dtype)
+        return LatentMetric(self.elements_, self.means_, self.whiteners_, dtype)
 
     def _scales(
         self, features: NDArray[np.float64], atomic_numbers: NDArray[np.integer], groups: NDArray[np.integer]
@@ -92,23 +92,29 @@ class LatentDistance(BaseEstimator):  # type: ignore[misc]
         if n_groups > 1:
             for train, test in GroupKFold(min(self.folds, n_groups)).split(features, groups=groups):
                 elements = np.unique(atomic_numbers[train])
-                means, whiteners = _metric(features[train], atomic_numbers[train], elements)
-                distances = _distances(features[test], atomic_numbers[test], elements, means, whiteners)
+                metric = LatentMetric(elements, *_metric(features[train], atomic_numbers[train], elements))
+                distances = _evaluated(metric, features[test], atomic_numbers[test])
                 held_out[test] = np.where(np.isin(atomic_numbers[test], elements), distances, np.nan)
         return _typical(held_out, atomic_numbers, self.elements_)
 
 
 class LatentMetric(nn.Module):
-    """The distance of a fitted ``LatentDistance``, differentiable with respect to the features."""
+    """The distance for elements (Z,), means (Z, D) and whiteners (Z, D, D), differentiable in the features."""
 
     means: Tensor
     whiteners: Tensor
 
-    def __init__(self, fitted: LatentDistance, dtype: torch.dtype):
+    def __init__(
+        self,
+        elements: Sequence[int] | NDArray[np.integer],
+        means: NDArray[np.float64],
+        whiteners: NDArray[np.float64],
+        dtype: torch.dtype = torch.float64,
+    ):
         super().__init__()
-        self.elements = tuple(int(z) for z in fitted.elements_)
-        self.register_buffer("means", torch.as_tensor(fitted.means_, dtype=dtype))
-        self.register_buffer("whiteners", torch.as_tensor(fitted.whiteners_, dtype=dtype))
+        self.elements = tuple(int(z) for z in elements)
+        self.register_buffer("means", torch.as_tensor(means, dtype=dtype))
+        self.register_buffer("whiteners", torch.as_tensor(whiteners, dtype=dtype))
 
     def forward(self, features: Tensor, atomic_numbers: Tensor) -> Tensor:
         """Return the distance of each atom: features (N, D), atomic numbers (N,) -> (N,)."""
@@ -146,17 +152,10 @@ def _covariance(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     return covariance
 
 
-def _distances(
-    features: NDArray[np.float64],
-    atomic_numbers: NDArray[np.integer],
-    elements: NDArray[np.integer],
-    means: NDArray[np.float64],
-    whiteners: NDArray[np.float64],
+def _evaluated(
+    metric: LatentMetric, features: NDArray[np.float64], atomic_numbers: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    distances = np.full(len(features), UNKNOWN_DISTANCE)
-    for z, mean, whitener in zip(elements, means, whiteners, strict=True):
-        mine = atomic_numbers == z
-        distances[mine] = np.linalg.norm((features[mine] - mean) @ whitener, axis=1)
+    distances: NDArray[np.float64] = metric(torch.as_tensor(features), torch.as_tensor(atomic_numbers)).numpy()
     return distances
 
 

@@ -10,7 +10,7 @@ from ase.build import molecule
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
-from al_loop.stages.select.candidates import described_candidates, known_frames, without_descriptor
+from al_loop.stages.select.selection import described_candidates, known_frames, without_descriptor
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.utils.content_hash import frame_id
 from committee.backbones import load_backbone

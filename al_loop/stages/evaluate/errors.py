@@ -1,6 +1,6 @@
 """Errors against DFT on frames that were never trained on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from committee.uncertainty.calibration import Calibration
 
 Array = NDArray[np.float64]
 ROLE_CODES = {Role.TEST: 0, Role.CALIBRATION: 1, Role.NEVER_TRAINED: 2, Role.EXPLORE: 3}
+_STORED = (
+    *("forces_dft", "forces_foundation", "forces_served", "forces_uncertainty", "frame_index"),
+    *("energy_dft", "energy_foundation", "energy_served", "stress_dft", "stress_served"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,6 @@ class Evaluation:
     def max_force_error(self) -> Array:
         """(f,) largest norm of the served model's force error in each frame, eV/Å."""
         return _largest(self.atom_errors())
-
-    def max_force_uncertainty(self) -> Array:
-        """(f,) largest norm of the force uncertainty in each frame, eV/Å."""
-        return _largest(self.atom_uncertainties())
-
-    def max_latent_distance(self) -> Array:
-        """(f,) largest latent distance in each frame."""
-        return _largest(self.atom_distances())
 
     def atom_errors(self) -> list[Array]:
         """Norm of the served model's force error on each atom, one (n,) array for each frame."""
@@ -97,27 +93,16 @@ class Evaluation:
 
         The served model's calibration combines spread and distance; without one only the spread is used.
         """
-        combined = self.max_force_uncertainty()
-        if calibration is not None:
-            checks = zip(self.atom_uncertainties(), self.atom_distances(), strict=True)
-            combined = _largest([calibration.uncertainty(sigma, distance) for sigma, distance in checks])
+        sigmas, distances = self.atom_uncertainties(), self.atom_distances()
+        combined = sigmas if calibration is None else map(calibration.uncertainty, sigmas, distances)
         return {
-            "forces_dft": self.forces_dft,
-            "forces_foundation": self.forces_foundation,
-            "forces_served": self.forces_served,
-            "forces_uncertainty": self.forces_uncertainty,
-            "frame_index": self.frame_index,
+            **{name: getattr(self, name) for name in _STORED},
             "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
-            "energy_dft": self.energy_dft,
-            "energy_foundation": self.energy_foundation,
-            "energy_served": self.energy_served,
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
             "max_force_error": self.max_force_error(),
-            "max_force_uncertainty": self.max_force_uncertainty(),
-            "uncertainty": combined,
-            "latent_distance": self.max_latent_distance(),
-            "stress_dft": self.stress_dft,
-            "stress_served": self.stress_served,
+            "max_force_uncertainty": _largest(sigmas),
+            "uncertainty": _largest(combined),
+            "latent_distance": _largest(distances),
         }
 
     def _per_frame(self, atomic: Array) -> list[Array]:
@@ -189,7 +174,7 @@ def evaluate(
     )
 
 
-def _largest(per_frame: Sequence[Array]) -> Array:
+def _largest(per_frame: Iterable[Array]) -> Array:
     return np.array([values.max() for values in per_frame])
 
 

@@ -1,7 +1,6 @@
 """HOLD OUT: choose frames of independent trajectories that are labelled once and never trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,6 @@ from committee.potential import CommitteePotential
 SEEDS = {Role.TEST: 2, Role.CALIBRATION: 3, Role.NEVER_TRAINED: 4}
 
 
-@dataclass(frozen=True)
-class _Set:
-    """Trajectories of one role, and the number of frames to take from each."""
-
-    starts: list[Start]
-    share: int
-
-
 def hold_out(
     config: Config, potential: CommitteePotential, folder: Path, advance: Advance = show_nothing
 ) -> list[Frame]:
@@ -38,10 +29,10 @@ def hold_out(
         GuardStop: there is no usable frame to test or to calibrate with.
     """
     sets = _sets(config)
-    starts = [start for one in sets for start in one.starts]
+    starts = [start for one, _ in sets for start in one]
     settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
     stored = explore_anywhere(config, folder, potential, starts, settings, advance)
-    shares = [one.share for one in sets for _ in one.starts]
+    shares = [share for one, share in sets for _ in one]
     held_out = [
         visit for visits, share in zip(stored.by_start(), shares, strict=True) for visit in _evenly(list(visits), share)
     ]
@@ -55,11 +46,12 @@ def hold_out(
 
 def hold_out_steps(config: Config) -> int:
     """MD steps: those of exploration, or more if a trajectory must provide more frames than it has checks."""
-    checks = max(one.share for one in _sets(config))
+    checks = max(share for _, share in _sets(config))
     return max(config.explore.steps, checks * config.explore.check_every)
 
 
-def _sets(config: Config) -> list[_Set]:
+def _sets(config: Config) -> list[tuple[list[Start], int]]:
+    """For each role its trajectories, and the number of frames to take from each."""
     frames = config.hold_out
     never_trained = frames.never_trained_frames * sum(map(structure_count, frames.never_trained))
     return [
@@ -69,9 +61,9 @@ def _sets(config: Config) -> list[_Set]:
     ]
 
 
-def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: int) -> _Set:
+def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: int) -> tuple[list[Start], int]:
     starts = make_starts(systems, config.explore, role, (config.seed, SEEDS[role]), replicas=1)
-    return _Set(starts, -(-count // len(starts)) if starts else 0)
+    return starts, -(-count // len(starts)) if starts else 0
 
 
 def _evenly(visits: Sequence[Frame], share: int) -> list[Frame]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +10,6 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from al_loop.stages.promote.criterion import Criterion
-from al_loop.stages.promote.predictions import predict_groups
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -59,11 +58,13 @@ def repulsion(candidate: CommitteePotential, elements: Iterable[int], *, spin: b
     With ``spin`` the foundation requires charge and spin multiplicity; the lowest multiplicity is used.
     """
     pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
-    groups = predict_groups(candidate, [dimers(a, b, spin=spin) for a, b in pairs], foundation=True)
+    frames = [atoms for a, b in pairs for atoms in dimers(a, b, spin=spin)]
+    predictions = iter(candidate.predict_each(frames, foundation=True))
     curves, refused = [], []
-    for (a, b), group in zip(pairs, groups, strict=True):
+    for a, b in pairs:
         pair = f"{chemical_symbols[a]}-{chemical_symbols[b]}"
-        if isinstance(group, str):
+        group = [one for one in islice(predictions, len(FRACTIONS)) if isinstance(one, Prediction)]
+        if len(group) < len(FRACTIONS):
             refused.append(pair)
         else:
             curves.append(_curve(pair, distances_A(a, b), group))

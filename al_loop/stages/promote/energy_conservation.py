@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
-from al_loop.dynamics.verlet import VerletReplica
+from al_loop.dynamics.constant_volume import VerletReplica
 from al_loop.frames.constraints.motion import draw_velocities, restraint_energy_eV
 from al_loop.frames.constraints.policy import Motion, refusal
 from al_loop.stages.promote.criterion import Criterion

@@ -12,7 +12,7 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from al_loop.stages.promote.criterion import Criterion
-from al_loop.stages.promote.predictions import FoundationDeviation, predict_groups, root_mean_square
+from al_loop.stages.promote.predictions import FoundationDeviation, root_mean_square
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -97,12 +97,11 @@ def probe_frames(
     draws = range(DRAWS_PER_FRAME * count)
     disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
     frames = [atoms for atoms in disturbed if atoms is not None]
-    groups = predict_groups(candidate, [[atoms] for atoms in frames], foundation=True)
-    healthy = [(atoms, group[0]) for atoms, group in zip(frames, groups, strict=True) if not isinstance(group, str)]
     known = [
         (atoms, one.foundation_forces, _nearness(one, far))
-        for atoms, one in healthy
-        if one.foundation_forces is not None and np.isfinite(one.foundation_forces).all()
+        for atoms, one in zip(frames, candidate.predict_each(frames, foundation=True), strict=True)
+        if isinstance(one, Prediction) and one.foundation_forces is not None
+        if np.isfinite(one.foundation_forces).all()
     ]
     kept = sorted(known, key=lambda k: k[2])[:count]
     return ProbeFrames(tuple(atoms for atoms, _, _ in kept), tuple(forces for _, forces, _ in kept))

@@ -4,24 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.records import LabelledFrame
-from committee.errors import RefusedFrameError
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FrameErrors:
-    """Force errors on one labelled frame of n atoms, (n, 3) eV/Å each."""
-
-    candidate: Array
-    served: Array
-    foundation: Array
 
 
 @dataclass(frozen=True)
@@ -43,9 +32,9 @@ class FoundationDeviation:
 
 @dataclass(frozen=True)
 class ForceErrors:
-    """Force errors of the three models by frame id."""
+    """Force errors of candidate, served model and foundation by frame id, (3, n, 3) eV/Å each."""
 
-    by_frame: dict[str, FrameErrors]
+    by_frame: dict[str, Array]
 
     @classmethod
     def of(
@@ -65,18 +54,15 @@ class ForceErrors:
         """
         if not frames:
             return float("nan"), float("nan"), float("nan")
-        errors = [self.by_frame[frame.frame_id] for frame in frames]
-        new, old, bare = (
-            float(np.abs(np.concatenate(parts)).mean())
-            for parts in zip(*((e.candidate, e.served, e.foundation) for e in errors), strict=True)
-        )
+        errors = np.concatenate([self.by_frame[frame.frame_id] for frame in frames], axis=1)
+        new, old, bare = np.abs(errors).mean(axis=(1, 2)).tolist()
         return new, old, bare
 
     def foundation_error(self, frames: Sequence[LabelledFrame]) -> "FoundationDeviation":
         """The foundation's force error on labelled frames; NaN without frames."""
         if not frames:
             return FoundationDeviation(float("nan"), float("nan"))
-        errors = np.concatenate([self.by_frame[frame.frame_id].foundation for frame in frames])
+        errors = np.concatenate([self.by_frame[frame.frame_id][2] for frame in frames])
         labels = np.concatenate([frame.forces_eV_per_A for frame in frames])
         return FoundationDeviation(root_mean_square(errors), root_mean_square(errors + labels))
 
@@ -86,23 +72,7 @@ def root_mean_square(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def predict_groups(
-    potential: CommitteePotential, groups: Sequence[Sequence[Atoms]], *, foundation: bool = False
-) -> list[list[Prediction] | str]:
-    """Predict groups of frames in one batch; a refused frame replaces its group's predictions by the reason.
-
-    The frames of a group are used together.
-    """
-    predictions = iter(potential.predict_each([atoms for group in groups for atoms in group], foundation=foundation))
-    return [_of_group([next(predictions) for _ in group]) for group in groups]
-
-
-def _of_group(predictions: Sequence[Prediction | RefusedFrameError]) -> list[Prediction] | str:
-    refused = [one.reason for one in predictions if isinstance(one, RefusedFrameError)]
-    return refused[0] if refused else [one for one in predictions if isinstance(one, Prediction)]
-
-
-def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> FrameErrors:
+def _errors(frame: LabelledFrame, new: Prediction, old: Prediction) -> Array:
     label = frame.forces_eV_per_A
-    bare = new.foundation_forces if new.foundation_forces is not None else np.full_like(label, np.nan)
-    return FrameErrors(new.forces - label, old.forces - label, bare - label)
+    bare = np.full_like(label, np.nan) if new.foundation_forces is None else new.foundation_forces
+    return np.stack([new.forces, old.forces, bare]) - label

@@ -1,15 +1,18 @@
 """SELECT: choose the frames for DFT calculations within the round's budget."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
+from ase import Atoms
 
 from al_loop.config import SelectSettings
 from al_loop.records import AUDIT, FARTHEST_POINT, REPRESENTATIVE, UNPHYSICAL, FrameSummary, GateCheck, VerdictKind
 from al_loop.stages.select.samplers import FarthestPoints, Representatives
-from al_loop.structures.descriptors import stacked, standardised
+from al_loop.structures.descriptors import Descriptor, frame_descriptor, stacked, standardised
+from committee.potential import CommitteePotential
+from committee.prediction import Prediction
 
 SEED_AUDIT = 0.25  # random share while nothing is calibrated and no uncertainty guides the selection
 
@@ -166,3 +169,39 @@ def _weight(candidate: FrameSummary) -> float:
     """Largest force uncertainty; 1 where it is not known."""
     sigma = candidate.force_uncertainty_eV_per_A
     return 1.0 if sigma is None else max(sigma, 1e-9)
+
+
+def without_descriptor(candidates: Sequence[FrameSummary]) -> list[str]:
+    """Ids of suspects whose trajectory stopped before the model predicted them."""
+    return [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
+
+
+def described_candidates(
+    candidates: Sequence[FrameSummary], structures: Mapping[str, Atoms], potential: CommitteePotential
+) -> list[FrameSummary]:
+    """Fill in missing descriptors of candidates; a frame that the foundation refuses stays without.
+
+    ``structures`` are those without a descriptor, by frame id. The foundation is frozen, so that features are the same
+    in all rounds.
+    """
+    computed = _computed(structures, potential)
+    return [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]
+
+
+def known_frames(
+    taken: Mapping[str, Atoms], stored: Mapping[str, Descriptor], potential: CommitteePotential
+) -> list[FrameSummary]:
+    """Labelled and requested frames with their descriptors; None where the foundation refuses a frame."""
+    missing = {frame: atoms for frame, atoms in taken.items() if frame not in stored}
+    descriptors = {**stored, **_computed(missing, potential)}
+    return [FrameSummary(frame, atoms.get_chemical_formula(), descriptors.get(frame)) for frame, atoms in taken.items()]
+
+
+def _computed(frames: Mapping[str, Atoms], potential: CommitteePotential) -> dict[str, Descriptor]:
+    """Descriptors by frame id, of the frames that the foundation does not refuse."""
+    predictions = potential.predict_each(list(frames.values()))
+    return {
+        frame_id: frame_descriptor(prediction.features, atoms.numbers)
+        for (frame_id, atoms), prediction in zip(frames.items(), predictions, strict=True)
+        if isinstance(prediction, Prediction)
+    }

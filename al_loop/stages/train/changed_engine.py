@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from al_loop.config import Config, OutlierSettings
+from al_loop.config import Config
 from al_loop.records import LabelledFrame, LabelOrigin
 from al_loop.stages.train.compared_labels import compared_with
 from al_loop.stages.train.outliers import MIN_LABELS, outliers_among
@@ -13,62 +13,6 @@ from committee.potential import CommitteePotential
 
 EVERY = 0.8  # of the labels since a change: small forces show no mismatch
 SHARE = 0.1  # of the labels since the first mismatch: fewer are single errors
-
-
-@dataclass(frozen=True)
-class CheckedLabels:
-    """Outliers and mismatches among the labels so far, compared with one model.
-
-    Attributes:
-        reasons: frame id -> why its label is not used.
-        change: how the engine seems to have changed, in one sentence; empty if it has not.
-        mismatched: ids of the frames whose labels have a mismatch.
-    """
-
-    reasons: Mapping[str, str]
-    change: str = ""
-    mismatched: frozenset[str] = frozenset()
-
-    def remedy(self, used: Collection[str]) -> str:
-        """Return what the user can do about a change.
-
-        ``used`` are the frame ids of earlier rounds' labels that are not marked as outliers.
-        """
-        sound = "Others agree with the model as they are, so the engine has changed while the campaign ran."
-        right = "or set align.on_unit_mismatch: warn if the labels are right."
-        if trained := self.mismatched & set(used):
-            return (
-                f"{sound} {len(trained)} of these labels were used in earlier rounds. Fix the engine and start again "
-                f"in another folder with the correct labels (`al-loop export`, `al-loop import`), {right}"
-            )
-        return (
-            f"{sound} Nothing was trained on them. Fix the engine and run the same command with "
-            f"align.on_unit_mismatch: leave_out, which continues without these labels; {right}"
-        )
-
-
-def check_labels(
-    frames: Sequence[LabelledFrame],
-    served: CommitteePotential,
-    settings: OutlierSettings,
-    made: Mapping[str, LabelOrigin],
-    *,
-    mismatches: bool = True,
-) -> CheckedLabels:
-    """Compare labels with a model, without any calculation of the engine.
-
-    ``frames`` have the converged labels of all rounds so far, outliers as they were calculated. Without ``mismatches``
-    the user has confirmed the labels, and only outliers are found.
-    """
-    if len(frames) < MIN_LABELS:
-        return CheckedLabels({})
-    compared = compared_with(served, frames)
-    far = outliers_among(compared, settings)
-    mismatched = unit_mismatches(compared) if mismatches else {}
-    reasons = {frames[i].frame_id: far[i] for i in far}
-    reasons |= {frames[i].frame_id: f"{mismatch}, unlike those of other labels" for i, mismatch in mismatched.items()}
-    named = {frames[i].frame_id: mismatch for i, mismatch in mismatched.items()}
-    return CheckedLabels(reasons, describe_change(named, made), frozenset(named))
 
 
 @dataclass(frozen=True)
@@ -94,20 +38,44 @@ def check_round(
     made: Mapping[str, LabelOrigin],
     served: CommitteePotential,
 ) -> CheckedRound:
-    """Check the labels of a round; the result is reproducible.
+    """Compare the labels of a round with a model, without any calculation of the engine; the result is reproducible.
 
-    ``frames`` and ``used`` are as for ``check_labels`` and ``CheckedLabels.remedy``; ``served`` is the model that was
-    served when the round began.
+    ``frames`` have the converged labels of all rounds so far, outliers as they were calculated; ``used`` are the frame
+    ids of earlier rounds' labels that are not marked as outliers. ``served`` was served when the round began; its
+    reference shifts need not be known.
     """
+    if len(frames) < MIN_LABELS:
+        return CheckedRound({})
     on_unit_mismatch = config.align.on_unit_mismatch
-    checked = check_labels(frames, served, config.label.outliers, made, mismatches=on_unit_mismatch != "warn")
+    compared = compared_with(served, frames)
+    far = outliers_among(compared, config.label.outliers)
+    found = {} if on_unit_mismatch == "warn" else unit_mismatches(compared)  # the user has confirmed the labels
+    mismatched = {frames[i].frame_id: mismatch for i, mismatch in found.items()}
+    reasons = {frames[i].frame_id: reason for i, reason in far.items()}
+    reasons |= {key: f"{mismatch}, unlike those of other labels" for key, mismatch in mismatched.items()}
     here = {frame.frame_id for frame in frames if frame.round == round_}
-    marked = {key: why for key, why in checked.reasons.items() if key in here}
-    if not checked.change or not checked.mismatched & (here | set(used)):  # others are excluded already
+    marked = {key: why for key, why in reasons.items() if key in here}
+    change = describe_change(mismatched, made)
+    if not change or not mismatched.keys() & (here | set(used)):  # others are excluded already
         return CheckedRound(marked)
-    ends = bool(checked.mismatched & set(used)) or on_unit_mismatch == "stop"
-    stop = f"Round {round_}: {checked.change} {checked.remedy(used)}" if ends else ""
-    return CheckedRound(marked, checked.change, stop)
+    trained = mismatched.keys() & set(used)
+    ends = bool(trained) or on_unit_mismatch == "stop"
+    return CheckedRound(marked, change, f"Round {round_}: {change} {remedy(len(trained))}" if ends else "")
+
+
+def remedy(trained: int) -> str:
+    """Return what the user can do about a change, of whose labels some were used in earlier rounds."""
+    sound = "Others agree with the model as they are, so the engine has changed while the campaign ran."
+    right = "or set align.on_unit_mismatch: warn if the labels are right."
+    if trained:
+        return (
+            f"{sound} {trained} of these labels were used in earlier rounds. Fix the engine and start again "
+            f"in another folder with the correct labels (`al-loop export`, `al-loop import`), {right}"
+        )
+    return (
+        f"{sound} Nothing was trained on them. Fix the engine and run the same command with align.on_unit_mismatch: "
+        f"leave_out, which continues without these labels; {right}"
+    )
 
 
 def describe_change(mismatched: Mapping[str, str], made: Mapping[str, LabelOrigin]) -> str:

@@ -8,7 +8,7 @@ compressed cell the model errs by a fraction of the pressure, a stress in anothe
 of a label is checked by itself; where it has no forces, the model's own forces replace their errors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,34 +45,18 @@ def outliers_among(compared: Sequence[ComparedLabel], settings: OutlierSettings)
 
 def derivative_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
     """Return the indices of the labels whose forces or stress are too far from the model's, each with the reason."""
-    forces = _named(*_force_deviations(compared, settings), "forces differ from the model's by {:.3g} eV/Å on average")
-    return {**stress_outliers(compared, settings), **forces}
-
-
-def _force_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Mean force errors and their limits, (f,) eV/Å each; NaN where there are no forces to compare."""
     errors = np.array([label.force_errors.mean() for label in compared])
-    known = np.isfinite(errors)
-    allowed = np.full(len(compared), np.nan)
-    if known.sum() >= MIN_LABELS:
-        allowed[known] = _allowed(errors[known], settings.forces_eV_per_A, settings.spreads)
-    return errors, allowed
+    allowed = _allowed(errors, settings.forces_eV_per_A, settings.spreads)
+    forces = _named(errors, allowed, "forces differ from the model's by {:.3g} eV/Å on average")
+    return {**stress_outliers(compared, settings), **forces}
 
 
 def stress_outliers(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> dict[int, str]:
     """Return the indices of the labels whose stress is too far from the model's, each with the reason."""
-    return dict(_named(*stress_deviations(compared, settings), "the stress is {:.3g} eV/Å³ off the model's"))
-
-
-def stress_deviations(compared: Sequence[ComparedLabel], settings: OutlierSettings) -> tuple[Array, Array]:
-    """Return stress errors and their limits, (f,) eV/Å³ each; NaN where there is no stress to compare."""
     errors = np.array([label.stress_error for label in compared])
-    allowed = np.full(len(compared), np.nan)
-    known = np.flatnonzero(np.isfinite(errors))
-    if len(known) >= MIN_LABELS:
-        limit = _allowed(errors[known], settings.stress_eV_per_A3, settings.spreads)
-        allowed[known] = limit + np.array([compared[int(i)].stress_reach for i in known])
-    return errors, allowed
+    reach = np.array([label.stress_reach for label in compared])
+    allowed = _allowed(errors, settings.stress_eV_per_A3, settings.spreads) + reach
+    return _named(errors, allowed, "the stress is {:.3g} eV/Å³ off the model's")
 
 
 def energy_deviations(
@@ -116,12 +100,15 @@ def _medians(counts: Array, differences_eV: Array) -> Array:
     return np.array([np.median(differences_eV[kind == own]) for own in kind])
 
 
-def _allowed(deviations: Array, limit: float, spreads: float) -> Array:
-    """Return the larger of the limit and the median plus a number of robust spreads."""
-    return np.asarray(max(limit, abs(np.median(deviations)) + spreads * robust_spread(deviations)))
+def _allowed(deviations: Array, limit: float, spreads: float) -> float:
+    """Return the larger of the limit and the median plus a number of robust spreads; NaN with too few labels."""
+    known = deviations[np.isfinite(deviations)]
+    if len(known) < MIN_LABELS:
+        return float("nan")
+    return max(limit, float(abs(np.median(known))) + spreads * robust_spread(known))
 
 
-def _named(deviations: Array, allowed: Array, message: str) -> Mapping[int, str]:
+def _named(deviations: Array, allowed: Array | float, message: str) -> dict[int, str]:
     limits = np.broadcast_to(allowed, deviations.shape)
     return {
         int(i): f"{message.format(deviations[i])}, expected at most {limits[i]:.3g} as other labels show"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from committee.checks.unit_mismatch import MIN_FRAMES
+from committee.checks.compared_labels import MIN_FRAMES
 
 from al_loop.config import Config
 from al_loop.errors import InputError

@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
-from al_loop.dynamics.langevin import LangevinReplica
+from al_loop.dynamics.constant_volume import LangevinReplica
 
 
 def forces_of(atoms):

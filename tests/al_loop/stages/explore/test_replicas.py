@@ -15,10 +15,9 @@ from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 
+from al_loop.dynamics.constant_volume import BussiReplica, LangevinReplica, VerletReplica
 from al_loop.dynamics.fire import RelaxingReplica
-from al_loop.dynamics.langevin import LangevinReplica
 from al_loop.dynamics.npt import NPTReplica
-from al_loop.dynamics.verlet import BussiReplica, VerletReplica
 
 STEPS = 25
 TIMESTEP_FS = 2.0

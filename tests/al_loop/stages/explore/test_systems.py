@@ -14,7 +14,7 @@ from al_loop import load_config
 from al_loop.cli import app
 from al_loop.config import SystemSettings
 from al_loop.config.file import resolved
-from al_loop.dynamics.verlet import VerletReplica
+from al_loop.dynamics.constant_volume import VerletReplica
 from al_loop.errors import InputError
 from al_loop.records import Role
 from al_loop.stages.batches import batch_count
