@@ -76,6 +76,9 @@ class Backbone(Protocol):
         feature_size: D.
         level_of_theory: description of the level of theory of its energies.
         dtype: floating-point type of the evaluation.
+
+    One whose results for a frame have the same bits in every batch may declare ``batch_invariant = True``: tangents are
+    then computed for several frames at once.
     """
 
     name: str
