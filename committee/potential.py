@@ -1,6 +1,6 @@
 """The committee potential: one frozen foundation and K residual heads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentDistance
 from committee.model.reference_shifts import ReferenceShifts
 from committee.model.tangents import VOIGT
-from committee.prediction import Prediction, predict_each
+from committee.prediction import Prediction, predict_each, split_by_atoms
 from committee.settings import CommitteeSettings
 from committee.uncertainty.calibration import Calibration
 from committee.uncertainty.ensemble_spread import (
@@ -130,7 +130,7 @@ class CommitteePotential:
         generator = torch.Generator().manual_seed(seed)
         make = {"energy": no_spread, "probe": probed_spread(probes, generator), "exact": exact_spread}
         predictions: list[Prediction] = []
-        for batch in _batches(frames, batch_atoms):
+        for batch in split_by_atoms(frames, batch_atoms):
             evaluation = self._evaluate(batch, len(predictions))
             predictions += self._predict(batch, evaluation, make[uncertainty], foundation=foundation)
         return predictions
@@ -272,17 +272,6 @@ def _mean_derivatives(evaluation: Evaluation, correction: Correction, *, retain_
         return evaluation.derivatives((evaluation.energy + correction.mean).sum(), retain_graph=retain_graph)
     forces, stress = evaluation.derivatives(correction.mean.sum(), retain_graph=retain_graph)
     return evaluation.closed_forces + forces, evaluation.closed_stress + stress
-
-
-def _batches(frames: Sequence[Atoms], batch_atoms: int) -> Iterator[list[Atoms]]:
-    batch: list[Atoms] = []
-    for atoms in frames:
-        if batch and sum(map(len, batch)) + len(atoms) > batch_atoms:
-            yield batch
-            batch = []
-        batch.append(atoms)
-    if batch:
-        yield batch
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:

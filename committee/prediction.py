@@ -1,6 +1,6 @@
 """One frame's prediction, and the predictions of frames of which some are refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,18 @@ class Prediction:
         """Return every available result under its name in ``committee.names``."""
         values = {name: getattr(self, name, None) for name in names.RESULTS} | {names.FREE_ENERGY: self.energy}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def split_by_atoms(frames: Sequence[Atoms], atoms: int) -> Iterator[list[Atoms]]:
+    """Split frames into batches of at most so many atoms, or of one frame."""
+    batch: list[Atoms] = []
+    for frame in frames:
+        if batch and sum(map(len, batch)) + len(frame) > atoms:
+            yield batch
+            batch = []
+        batch.append(frame)
+    if batch:
+        yield batch
 
 
 def predict_each(

@@ -88,7 +88,6 @@ class CalculatorBackbone:
         self.feature_size = features.feature_size
         self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_keywords(settings.arguments)})"
         self.dtype = features.dtype
-        self.batch_invariant = getattr(features, "batch_invariant", False)
         self._settings = settings
         self._calculator = calculator
         self._features = features

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +118,8 @@ def _argument_identity(key: str, value: Any) -> Any:
 def _library_version(path: str) -> dict[str, str]:
     """Return the version of each distribution that provides the package; the source's hash if there is none."""
     package = path.split(".", maxsplit=1)[0]
-    versions = {}
-    for name in packages_distributions().get(package, []):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # the package is being removed
-            continue
-    if versions:
-        return versions
+    if names := packages_distributions().get(package):
+        return {name: version(name) for name in names}
     try:
         source = inspect.getsourcefile(resolve(path))
     except TypeError:  # an object without source

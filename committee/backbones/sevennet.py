@@ -28,10 +28,7 @@ class SevenNetBackbone:
 
     Attributes:
         concurrent: several threads may evaluate at once, and faster so: calls share no state.
-        batch_invariant: the result for a frame has the same bits in every batch.
     """
-
-    batch_invariant = True
 
     def __init__(
         self,

@@ -85,9 +85,7 @@ def cached_tangents(
 ) -> list[Tangents]:
     """Read each frame's tangents from the cache; compute (in batches) and store missing ones.
 
-    A cached entry is used if it belongs to the same structure and has the directions that the settings require. It does
-    not depend on which others are missing: only foundations that declare ``batch_invariant``, whose results for a frame
-    have the same bits in every batch, evaluate several frames together.
+    A cached entry is used if it belongs to the same structure and has the directions that the settings require.
 
     Args:
         backbone: the frozen foundation.
@@ -110,8 +108,7 @@ def cached_tangents(
     ]
     missing = [i for i, entry in enumerate(found) if entry is None]
     done = len(frames) - len(missing)
-    atoms_at_once = ATOMS_AT_ONCE if getattr(backbone, "batch_invariant", False) else 1
-    for batch in _batches(missing, [atoms for _, atoms in frames], atoms_at_once):
+    for batch in _batches(missing, [atoms for _, atoms in frames]):
         batch_sketches = np.stack([sketches[i] for i in batch])
         computed = compute_tangents(backbone, [frames[i][1] for i in batch], batch_sketches)
         for i, entry in zip(batch, computed, strict=True):
@@ -196,14 +193,14 @@ def _directions(evaluation: Evaluation, sketches: NDArray[np.float32]) -> tuple[
     return torch.cat([moves, no_moves]).reshape(-1, n_frames * n_atoms, 3), strains
 
 
-def _batches(indices: list[int], frames: list[Atoms], atoms_at_once: int) -> list[list[int]]:
+def _batches(indices: list[int], frames: list[Atoms]) -> list[list[int]]:
     """Split into batches of bounded size with frames of one size (and number of directions) and periodicity."""
     kinds: dict[tuple[int, bool], list[int]] = {}
     for i in indices:
         kinds.setdefault((len(frames[i]), bool(frames[i].pbc.all())), []).append(i)
     batches = []
     for (n_atoms, _), members in kinds.items():
-        size = max(1, atoms_at_once // n_atoms)
+        size = max(1, ATOMS_AT_ONCE // n_atoms)
         batches += [members[start : start + size] for start in range(0, len(members), size)]
     return batches
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -45,33 +44,6 @@ def test_cache_spares_the_foundation(backbone, make_crystal, make_methanol, tmp_
         np.testing.assert_array_equal(one.tangents, two.tangents)
         assert one.structure == two.structure
     assert sorted(p.name for p in (tmp_path / backbone.fingerprint).iterdir()) == ["a.npz", "b.npz", "c.npz"]
-
-
-class BatchDependent:
-    """A foundation whose last digits depend on the size of the batch, as fairchem's do."""
-
-    def __init__(self, backbone):
-        self._backbone = backbone
-
-    def __getattr__(self, name):
-        return getattr(self._backbone, name)
-
-    def evaluate(self, frames):
-        evaluation = self._backbone.evaluate(frames)
-        return replace(evaluation, features=evaluation.features * (1 + 1e-6 * len(frames)))
-
-
-@pytest.mark.parametrize("batch_invariant", [True, False])
-def test_an_entry_does_not_depend_on_which_others_are_cached(backbone, make_methanol, tmp_path, batch_invariant):
-    frames = [(f"frame{i}", make_methanol(i)) for i in range(5)]
-    foundation = BatchDependent(backbone)
-    foundation.batch_invariant = batch_invariant
-    whole = cached_tangents(foundation, frames, tmp_path)
-    for name in ("frame1", "frame3"):
-        (tmp_path / backbone.fingerprint / f"{name}.npz").unlink()
-    again = cached_tangents(foundation, frames, tmp_path)
-    same = all(np.array_equal(one.tangents, two.tangents) for one, two in zip(whole, again, strict=True))
-    assert same is not batch_invariant  # one that declares it wrongly is found out here
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garble", "empty", "not-npz"])

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from committee.errors import frames_counted_from
 from committee.potential import CommitteePotential, Uncertainty
-from committee.prediction import Prediction
+from committee.prediction import Prediction, split_by_atoms
 
 BATCH_ATOMS = 32
 """For a foundation that several threads may evaluate. SevenNet-0 took 0.75 s for 175 atoms in batches of 40 atoms on
@@ -51,14 +51,10 @@ class Batches:
         """Batches with the index of their first frame; as many as threads if there are enough frames."""
         atoms = sum(map(len, frames))
         limit = min(BATCH_ATOMS, -(-atoms // self._threads)) if self._concurrent else LARGEST_BATCH_ATOMS
-        start, batch = 0, list[Atoms]()
-        for index, frame in enumerate(frames):
-            if batch and sum(map(len, batch)) + len(frame) > limit:
-                yield start, batch
-                start, batch = index, []
-            batch.append(frame)
-        if batch:
+        start = 0
+        for batch in split_by_atoms(frames, limit):
             yield start, batch
+            start += len(batch)
 
     def _predict(self, start: int, batch: list[Atoms], uncertainty: Uncertainty) -> list[Prediction]:
         filled = batch + [batch[-1]] * max(0, FEWEST_ROWS - sum(map(len, batch)))

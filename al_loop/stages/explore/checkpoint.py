@@ -20,7 +20,7 @@ from al_loop.utils.foreign_input import reading
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
-VERSION = 2
+VERSION = 1  # part of the identity: increase it when the content changes
 _PLAIN = "plain.json"
 
 _logger = logging.getLogger(__name__)
@@ -68,7 +68,6 @@ def identity_of(
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a state atomically: a reader finds either the old or the new one."""
     plain = {
-        "version": VERSION,
         "identity": checkpoint.identity,
         "step": checkpoint.step,
         "sizes": list(checkpoint.sizes),
@@ -98,11 +97,9 @@ def load(path: Path) -> Checkpoint | None:
         return None
 
 
-def _read(path: Path) -> Checkpoint | None:
+def _read(path: Path) -> Checkpoint:
     arrays = unpack_arrays(path.read_bytes())
     plain = json.loads(arrays.pop(_PLAIN).tobytes())
-    if plain["version"] != VERSION:
-        return None
     states: dict[int, tuple[dict[str, Any], str]] = {
         int(index): ({}, text) for index, text in plain["trajectories"].items()
     }

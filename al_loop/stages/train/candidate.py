@@ -10,12 +10,13 @@ from al_loop.records import LabelledFrame, LabelledSet, Role
 from al_loop.stages.queue_job import StageJob
 from al_loop.stages.queue_tasks import MODEL, TaskFile, TrainTask, frame_as_dict, step_folder
 from al_loop.stages.train.alignment import TANGENTS, TrainingInput, training_input
-from al_loop.utils.progress import Advance, Progress, show_nothing
+from al_loop.utils.progress import Advance, Progress
 from committee.backbones.contract import Backbone
 from committee.checkpoint import load
 from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from committee.training.train import train
+from dft_interfaces.settings import StageQueueSettings
 
 TRAIN_SEED = 6
 MIN_CHECK_FRAMES = 8  # labels that suffice to detect a wrong unit, sign or order of atoms
@@ -49,52 +50,6 @@ def incremental(advance: Advance) -> Callable[[int, int], None]:
         last = done
 
     return progress
-
-
-def fitted_in_queue(
-    config: Config,
-    backbone: Backbone,
-    level: str,
-    frames: Sequence[LabelledFrame],
-    compared_only: Sequence[LabelledFrame],
-    advance: Advance = show_nothing,
-    *,
-    first: bool,
-) -> CommitteePotential | None:
-    """Compare the labels with the foundation and fit a committee, as ``fit_candidate`` does, in a job of a queue.
-
-    Returns:
-        The committee without calibration; None if the labels do not fit the foundation, which the campaign's own
-        check then reports.
-
-    Raises:
-        CampaignError: the queue lost every job, or the labels cannot be trained on.
-    """
-    queue = config.train.queue
-    if queue is None:
-        raise ValueError("expected train.queue, received none")
-    task = TrainTask(
-        threads=queue.cores or config.threads,
-        config=config.model_copy(update={"store": type(config.store)()}),
-        level=level,
-        first=first,
-        frames=[frame_as_dict(frame) for frame in frames],
-        compared_only=[frame_as_dict(frame) for frame in compared_only],
-    )
-    text = TaskFile(task=task).model_dump_json()
-    name = f"train-{config.name}-{len(frames)}-labels"
-    for attempt in range(2):
-        place = step_folder(config.folder, "train", text)
-        done = StageJob(place, name, queue, task.threads).wait(advance)
-        if not done["trained"]:
-            return None
-        try:
-            return load(place / MODEL, backbone)
-        except CheckpointError:
-            if attempt:
-                raise
-            shutil.rmtree(place)  # lost or damaged: trained again
-    raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True)
@@ -152,9 +107,7 @@ def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = Fa
     candidate = None
     if config.train.queue is not None:  # the job leaves the foundation's predictions for the check below
         with progress.stage("train", total=config.train.epochs, unit="epochs") as advance:
-            candidate = fitted_in_queue(
-                config, backbone, inputs.level, frames, compared_only, advance, first=inputs.first
-            )
+            candidate = _fitted_in_queue(inputs, config.train.queue, compared_only, advance)
     with progress.stage("align", unit="frames") as advance:
         given = training_input(config, backbone, frames, incremental(advance), compared_only)
     findings = (*given.findings, *inputs.remarks, *given.mismatches)
@@ -165,6 +118,43 @@ def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = Fa
         with progress.stage("train", total=config.train.epochs, unit="epochs") as advance:
             candidate = fit_candidate(config, backbone, given, inputs.level, advance)
     return Trained(candidate, findings)
+
+
+def _fitted_in_queue(
+    inputs: TrainInputs, queue: StageQueueSettings, compared_only: Sequence[LabelledFrame], advance: Advance
+) -> CommitteePotential | None:
+    """Compare the labels with the foundation and fit a committee in a job of a queue, with the same result as here.
+
+    Returns:
+        The committee without calibration; None if the labels do not fit the foundation, which the campaign's own
+        check then reports.
+
+    Raises:
+        CampaignError: the queue lost every job, or the labels cannot be trained on.
+    """
+    config, frames = inputs.config, inputs.labels.training
+    task = TrainTask(
+        threads=queue.cores or config.threads,
+        config=config.model_copy(update={"store": type(config.store)()}),
+        level=inputs.level,
+        first=inputs.first,
+        frames=[frame_as_dict(frame) for frame in frames],
+        compared_only=[frame_as_dict(frame) for frame in compared_only],
+    )
+    text = TaskFile(task=task).model_dump_json()
+    name = f"train-{config.name}-{len(frames)}-labels"
+    for attempt in range(2):
+        place = step_folder(config.folder, "train", text)
+        done = StageJob(place, name, queue, task.threads).wait(advance)
+        if not done["trained"]:
+            return None
+        try:
+            return load(place / MODEL, inputs.backbone)
+        except CheckpointError:
+            if attempt:
+                raise
+            shutil.rmtree(place)  # lost or damaged: trained again
+    raise AssertionError("unreachable")
 
 
 def _compared_only(labels: LabelledSet) -> list[LabelledFrame]:

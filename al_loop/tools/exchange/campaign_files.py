@@ -4,8 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from committee.checks.compared_labels import MIN_FRAMES
-
 from al_loop.config import Config
 from al_loop.errors import InputError
 from al_loop.files.labels.names import given_keys
@@ -18,6 +16,7 @@ from al_loop.records import Frame
 from al_loop.tools.exchange.exporting import What, export_file, file_kind, named_roles
 from al_loop.tools.exchange.importing import Imported, import_file
 from al_loop.utils.paths import check_target
+from committee.checks.compared_labels import MIN_FRAMES
 
 
 def export_frames(
