@@ -86,9 +86,5 @@ class Label:
     attempts: tuple[Attempt, ...] = ()
 
     def as_attempt(self, what: str) -> Attempt:
-        """Return this outcome as one of several calculations.
-
-        Args:
-            what: how it differed from the others.
-        """
+        """Return this outcome as one of several calculations."""
         return Attempt(what, self.status, self.failure, self.energy_eV, self.cost_s, self.message)

@@ -1,6 +1,8 @@
 """The last check of a label before it may enter training."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from ase import Atoms
@@ -26,12 +28,7 @@ STRESS_COMPONENTS = 6
 
 @dataclass(frozen=True)
 class Flaw:
-    """Why the numbers of a label may not be trained on.
-
-    Attributes:
-        failure: its kind.
-        reason: the value received and the value expected.
-    """
+    """Why the numbers of a label may not be trained on."""
 
     failure: Failure
     reason: str
@@ -41,11 +38,6 @@ def checked(label: Label, atoms: Atoms, level: LevelOfTheory) -> Label:
     """Return the label unchanged if it may be trained on, else a rejected label whose message gives the reason.
 
     Labels that are not converged pass unchanged: they carry no numbers.
-
-    Args:
-        label: from an engine.
-        atoms: the structure that the engine received.
-        level: the level of theory that the numbers must have.
     """
     if label.status is not LabelStatus.CONVERGED:
         return label
@@ -65,22 +57,9 @@ def defect(label: Label, atoms: Atoms, level: str) -> Flaw | None:
 
 
 def flaw(label: Label, atoms: Atoms, level: str) -> Flaw | None:
-    """Return why the numbers of a converged label do not fit this structure and level, None if they do.
-
-    Args:
-        label: of any origin.
-        atoms: the structure.
-        level: fingerprint of the level of theory.
-    """
-    atom_count = len(atoms)
-    return (
-        _level_problem(label, level)
-        or _energy_problem(label)
-        or _forces_problem(label, atom_count)
-        or _stress_problem(label)
-        or _moments_problem(label, atom_count)
-        or _excess(label, atoms)
-    )
+    """Return why the numbers of a converged label do not fit this structure and level, None if they do."""
+    found = chain(_flaws(label, len(atoms), level), _flaws_of_extras(label, len(atoms)))
+    return next(found, None) or _excess(label, atoms)
 
 
 def rejected(label: Label, found: Flaw) -> Label:
@@ -97,65 +76,45 @@ def rejected(label: Label, found: Flaw) -> Label:
     )
 
 
-def _level_problem(label: Label, level: str) -> Flaw | None:
-    if label.level_of_theory == level:
-        return None
-    return Flaw(
-        Failure.OUTPUT,
-        f"received a label of level of theory {label.level_of_theory}, expected {level}; levels never mix",
-    )
-
-
-def _energy_problem(label: Label) -> Flaw | None:
-    if label.energy_eV is None:
-        return Flaw(Failure.OUTPUT, "received no energy, expected a number in eV")
-    if not np.isfinite(label.energy_eV):
-        return Flaw(Failure.NOT_FINITE, f"received the energy {label.energy_eV}, expected a finite number in eV")
-    return None
-
-
-def _forces_problem(label: Label, atom_count: int) -> Flaw | None:
+def _flaws(label: Label, atom_count: int, level: str) -> Iterator[Flaw]:
     forces = label.forces_eV_per_A
+    if label.level_of_theory != level:
+        yield Flaw(
+            Failure.OUTPUT,
+            f"received a label of level of theory {label.level_of_theory}, expected {level}; levels never mix",
+        )
+    if label.energy_eV is None:
+        yield Flaw(Failure.OUTPUT, "received no energy, expected a number in eV")
+    elif not np.isfinite(label.energy_eV):
+        yield Flaw(Failure.NOT_FINITE, f"received the energy {label.energy_eV}, expected a finite number in eV")
     if forces is None:
-        return Flaw(Failure.OUTPUT, "received no forces, expected one force for each atom")
-    if np.shape(forces) != (atom_count, 3):
-        return Flaw(
+        yield Flaw(Failure.OUTPUT, "received no forces, expected one force for each atom")
+    elif np.shape(forces) != (atom_count, 3):
+        yield Flaw(
             Failure.OUTPUT,
             f"received forces of shape {np.shape(forces)}, expected ({atom_count}, 3) for {atom_count} atoms",
         )
-    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
-    if len(bad):
-        return Flaw(
+    elif len(bad := np.flatnonzero(~np.isfinite(forces).all(axis=1))):
+        yield Flaw(
             Failure.NOT_FINITE,
             f"received non-finite forces on atoms {bad[:10].tolist()}, expected finite numbers in eV/Å",
         )
-    return None
 
 
-def _stress_problem(label: Label) -> Flaw | None:
-    stress = label.stress_eV_per_A3
-    if stress is None:
-        return None
-    if np.shape(stress) != (STRESS_COMPONENTS,):
-        return Flaw(
+def _flaws_of_extras(label: Label, atom_count: int) -> Iterator[Flaw]:
+    stress, moments = label.stress_eV_per_A3, label.magnetic_moments_uB
+    if stress is not None and np.shape(stress) != (STRESS_COMPONENTS,):
+        yield Flaw(
             Failure.OUTPUT, f"received a stress of shape {np.shape(stress)}, expected (6,): Voigt xx yy zz yz xz xy"
         )
-    if not np.isfinite(stress).all():
-        return Flaw(
+    elif stress is not None and not np.isfinite(stress).all():
+        yield Flaw(
             Failure.NOT_FINITE, f"received the stress {np.asarray(stress).tolist()}, expected finite numbers in eV/Å³"
         )
-    return None
-
-
-def _moments_problem(label: Label, atom_count: int) -> Flaw | None:
-    moments = label.magnetic_moments_uB
-    if moments is None:
-        return None
-    if np.shape(moments) != (atom_count,):
-        return Flaw(Failure.OUTPUT, f"received magnetic moments of shape {np.shape(moments)}, expected ({atom_count},)")
-    if not np.isfinite(moments).all():
-        return Flaw(Failure.NOT_FINITE, "received magnetic moments that are not finite, expected numbers in µB")
-    return None
+    if moments is not None and np.shape(moments) != (atom_count,):
+        yield Flaw(Failure.OUTPUT, f"received magnetic moments of shape {np.shape(moments)}, expected ({atom_count},)")
+    elif moments is not None and not np.isfinite(moments).all():
+        yield Flaw(Failure.NOT_FINITE, "received magnetic moments that are not finite, expected numbers in µB")
 
 
 def _excess(label: Label, atoms: Atoms) -> Flaw | None:

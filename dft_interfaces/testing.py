@@ -100,11 +100,6 @@ def _check_level(engine: DFTEngine, expected: str | None = None) -> None:
 def check_retry_strategies(engine: DFTEngine, atoms: Atoms, tolerance_eV: float = 1e-4) -> None:
     """Check with one calculation for each retry strategy that it converges to the same solution.
 
-    Args:
-        engine: the engine, with retry strategies.
-        atoms: a structure for which the engine converges.
-        tolerance_eV: how closely energies must agree.
-
     Raises:
         EngineContractError: a strategy that does not converge, or ends in another energy or level of theory.
     """

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import shutil
 import time
 from contextlib import suppress
@@ -27,11 +26,7 @@ CHECK_S = 0.5
 
 
 class StepJob(TrackedJob):
-    """The current job of a step.
-
-    Attributes:
-        lost: reason why each earlier job was lost.
-    """
+    """The current job of a step."""
 
     lost: tuple[str, ...] = ()
 
@@ -79,18 +74,13 @@ class StageJob:
     def _tracker(self) -> JobTracker[StepJob]:
         prepare_queue_folder(self.folder / "queues", self.settings)
         queue = QueueSystem(self.folder / "queues", self.settings.queue)
-        memory_GB = self.settings.memory_GB
-        limits = {
-            "run_time_max": math.ceil(self.settings.time_s),
-            "memory_max": None if memory_GB is None else math.ceil(memory_GB),
-        }
         command = program_command("al_loop.stages.queue_program", self.folder)
         return JobTracker(
             StepJob,
             self.folder / IN_FLIGHT,
             queue,
             self.settings.poll_s,
-            start=lambda job: queue.submit(job.name, self.folder, command, self.cores, **limits),
+            start=lambda job: queue.submit(job.name, self.folder, command, self.cores, self.settings),
             is_complete=lambda _: (self.folder / FAILED).exists() or (self.folder / DONE).exists(),
             ended=self._again,
         )

@@ -29,17 +29,7 @@ PROGRESS, DONE, FAILED = "progress.json", "done.json", "failed.json"
 
 
 class ExploreTask(BaseModel):
-    """Trajectories to run.
-
-    Attributes:
-        threads: of the model's evaluation.
-        foundation: the foundation of the model.
-        model: folder of the checkpoint of the exploring model.
-        trajectories: folder that they are written to.
-        starts: ``start_as_dict`` of each.
-        settings: of the exploration.
-        physics: limits of the physics check.
-    """
+    """Trajectories to run."""
 
     kind: Literal["explore"] = "explore"
     threads: int
@@ -52,16 +42,7 @@ class ExploreTask(BaseModel):
 
 
 class TrainTask(BaseModel):
-    """A committee to fit.
-
-    Attributes:
-        threads: of the fit and of the foundation.
-        config: the campaign's, without its database.
-        level: description of the level of theory.
-        first: no committee was trained before.
-        frames: ``frame_as_dict`` of each label.
-        compared_only: labels that are compared with the foundation and not trained on.
-    """
+    """A committee to fit."""
 
     kind: Literal["train"] = "train"
     threads: int
@@ -113,13 +94,7 @@ def frame_from_dict(data: dict[str, Any]) -> LabelledFrame:
 
 
 def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
-    """Create and return the folder of a step with its task file; each task has its own folder.
-
-    Args:
-        campaign_folder: absolute.
-        step: ``explore``, for example.
-        task: JSON.
-    """
+    """Create and return the folder of a step with its task file; each task has its own folder."""
     content = task.encode()
     folder = campaign_folder / FOLDER / f"{step}-{_digest(content)}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -19,11 +19,11 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
+from dft_interfaces.engines.calculation import Engine, Numbers, UnconvergedError
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.foreign import reading
-from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.output_tail import EngineLog, last_lines, last_written
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings, ASERetryStrategy
 from dft_interfaces.structure import charge_and_multiplicity
@@ -33,44 +33,34 @@ OUTPUT_BYTES = 200 * 2**20
 """Larger files hold wave functions and densities."""
 CLOCK_STEP_S = 2.0
 """Coarsest resolution of file systems' time stamps."""
-PROPERTIES = frozenset({"energy", "forces", "stress"})
 
 
-class ASECalculatorEngine:
+class ASECalculatorEngine(Engine[ASECalculatorSettings, ASERetryStrategy]):
     """Labels from a calculator that the user's own config names.
 
     The energy is the free energy where the calculator has one, since forces are its derivative.
-
-    Args:
-        settings: the engine's block of the config.
 
     Raises:
         EngineSettingsError: the path is not a calculator class, its arguments do not fit, or it has no forces.
         EngineNotInstalledError: the path's library cannot be imported.
     """
 
+    counts_electrons = False  # a learned potential may know none
+
     def __init__(self, settings: ASECalculatorSettings) -> None:
-        self._settings = settings
         self._arguments = dict(settings.arguments)
         self._class = _calculator_class(settings.calculator)
         _check_arguments(self._class, settings)
+        super().__init__(settings, _level_of_theory(settings), threads=settings.cores)
         self._writes_files = issubclass(self._class, (FileIOCalculator, GenericFileIOCalculator))
         self._calculator: Any = None
-        self._implemented = self._implemented_properties(settings.calculator)
-        self.name = "ase"
-        self.properties = PROPERTIES & self._implemented
-        self.level_of_theory = _level_of_theory(settings)
-        self.cores = settings.cores
-        self.ladder = settings.ladder
+        implemented = self._implemented_properties(settings.calculator)
+        self.properties &= implemented
         if not {"energy", "forces"} <= self.properties:
             raise EngineSettingsError(
-                f"received the calculator {settings.calculator} with the properties {sorted(self._implemented)}, "
+                f"received the calculator {settings.calculator} with the properties {sorted(implemented)}, "
                 "expected energy and forces at least"
             )
-
-    def label(self, atoms: Atoms, strategy: ASERetryStrategy | None = None) -> Label:
-        """Calculate one structure; see ``DFTEngine.label``."""
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, strategy), self.cores)
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; the cost of a learned potential, since a calculator does not state its own."""
@@ -82,7 +72,6 @@ class ASECalculatorEngine:
         return sorted(set(symbols) - known)
 
     def _calculate(self, atoms: Atoms, strategy: ASERetryStrategy | None) -> Numbers:
-        require_no_objection(self._settings, atoms)
         required = self.properties if atoms.pbc.all() else self.properties - {"stress"}
         changed = self._of_the_frame(atoms) | ({} if strategy is None else strategy.arguments)
         _spread_charge(atoms)
@@ -153,11 +142,6 @@ class ASECalculatorEngine:
 
 def require_no_line(folder: Path, lines: Collection[str], since: float) -> None:
     """Check that no file of a calculation contains a line that reports failed convergence.
-
-    Args:
-        folder: the calculation's folder.
-        lines: texts that report failed convergence.
-        since: start of the calculation, s since the epoch; older files are ignored.
 
     Raises:
         UnconvergedError: with the line found and the last lines of its file.

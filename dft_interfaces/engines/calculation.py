@@ -2,8 +2,10 @@
 
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -13,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from dft_interfaces.failures import EngineFailureError, failure_of
 from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
 from dft_interfaces.label_check import checked
-from dft_interfaces.settings.base import BaseEngineSettings
-from dft_interfaces.structure import CannotCalculateError, require_computable
+from dft_interfaces.settings.base import BaseEngineSettings, RetryStrategy
+from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity, require_computable
 
 
 class UnconvergedError(Exception):
@@ -30,6 +32,41 @@ class Numbers:
     stress_eV_per_A3: NDArray[np.float64] | None = None
     magnetic_moments_uB: NDArray[np.float64] | None = None
     remark: str = ""
+
+
+Settings = TypeVar("Settings", bound=BaseEngineSettings)
+Strategy = TypeVar("Strategy", bound=RetryStrategy)
+
+
+class Engine(ABC, Generic[Settings, Strategy]):
+    """An engine of which each label is one calculation; its attributes are those of ``DFTEngine``."""
+
+    properties = frozenset({"energy", "forces", "stress"})
+    counts_electrons: ClassVar[bool] = True
+    """Whether charge and multiplicity must fit the structure's electrons."""
+
+    def __init__(self, settings: Settings, level: LevelOfTheory, threads: int = 1) -> None:
+        self._settings = settings
+        self._threads = threads
+        self.name = settings.engine
+        self.level_of_theory = level
+        self.cores = settings.cores
+        self.ladder = settings.ladder
+
+    def label(self, atoms: Atoms, strategy: Strategy | None = None) -> Label:
+        """Calculate one structure; see ``DFTEngine.label``."""
+
+        def calculate(copy: Atoms) -> Numbers:
+            if self.counts_electrons:
+                charge_and_multiplicity(copy)
+            require_no_objection(self._settings, copy)
+            return self._calculate(copy, strategy)
+
+        return labelled(atoms, self.level_of_theory, calculate, self._threads)
+
+    @abstractmethod
+    def _calculate(self, atoms: Atoms, strategy: Strategy | None) -> Numbers:
+        """Calculate a copy of a structure that the settings can label; see ``labelled`` for what it raises."""
 
 
 def labelled(atoms: Atoms, level: LevelOfTheory, calculate: Callable[[Atoms], Numbers], threads: int = 1) -> Label:

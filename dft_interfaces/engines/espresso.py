@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.espresso import Espresso, EspressoProfile
 
-from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
+from dft_interfaces.engines.calculation import Numbers
 from dft_interfaces.engines.espresso_input import (
     ENERGY_TOLERANCE_RY_PER_ATOM,
     Namelists,
@@ -22,13 +22,13 @@ from dft_interfaces.engines.espresso_input import (
     with_moments_as_shares,
 )
 from dft_interfaces.engines.espresso_output import magnetic_moments_uB, require_finished
-from dft_interfaces.engines.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
+from dft_interfaces.engines.spin_starts import CrystalEngine, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.failures import EngineFailureError
 from dft_interfaces.foreign import reading
-from dft_interfaces.label import Failure, Label, LevelOfTheory
+from dft_interfaces.label import Failure, LevelOfTheory
 from dft_interfaces.output_tail import last_lines, output_text
 from dft_interfaces.settings.espresso import EspressoRetryStrategy, EspressoSettings
-from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
+from dft_interfaces.structure import CannotCalculateError
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -49,34 +49,18 @@ SECONDS_PER_COEFFICIENT = 2.5e-5
 """Wall time of a label on one core, per plane-wave coefficient of the wave functions."""
 
 
-class EspressoEngine:
+class EspressoEngine(CrystalEngine[EspressoSettings, EspressoRetryStrategy]):
     """Plane-wave pseudopotential calculation of a periodic cell.
 
     Energies are pw.x's total energy, which with smearing is the free energy: forces and stress are its derivatives.
-
-    Args:
-        settings: the engine's block of the config.
 
     Raises:
         EngineSettingsError: the functional is not that of the pseudopotentials, or an element has two of them.
     """
 
     def __init__(self, settings: EspressoSettings) -> None:
-        self._settings = settings
+        super().__init__(settings, _level_of_theory(settings))
         self._pseudopotentials = settings.upf_set()
-        self.name = "espresso"
-        self.properties = frozenset({"energy", "forces", "stress"})
-        self.level_of_theory = _level_of_theory(settings)
-        self.cores = settings.cores
-        self.ladder = settings.ladder
-
-    def label(self, atoms: Atoms, strategy: EspressoRetryStrategy | None = None) -> Label:
-        """Calculate one crystal; see ``DFTEngine.label``."""
-
-        def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
-
-        return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; within a factor of three for Si, Al, NaCl, bcc Fe and water in a box."""
@@ -94,7 +78,7 @@ class EspressoEngine:
         return sorted(set(symbols) - set(self._pseudopotentials.files))
 
     def _calculate(self, atoms: Atoms, strategy: EspressoRetryStrategy | None) -> Numbers:
-        self._require_suitable(atoms)
+        self._require_same_pseudopotentials()
         prepared = with_moments_as_shares(atoms, self._pseudopotentials.files)
         values = namelists(self._settings, prepared, strategy)
         with TemporaryDirectory(prefix="espresso-") as name:
@@ -132,9 +116,7 @@ class EspressoEngine:
         parallel = ["mpirun", "-np", str(self.cores)] if self.cores > 1 else []
         return shlex.join(["env", *variables, *parallel, self._settings.program])
 
-    def _require_suitable(self, atoms: Atoms) -> None:
-        charge_and_multiplicity(atoms)
-        require_no_objection(self._settings, atoms)
+    def _require_same_pseudopotentials(self) -> None:
         if self._settings.upf_set().fingerprint != self._pseudopotentials.fingerprint:
             raise CannotCalculateError(
                 f"the pseudopotentials in {self._pseudopotentials.folder} changed after the engine was built, which "

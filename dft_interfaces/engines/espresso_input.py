@@ -36,10 +36,6 @@ def with_moments_as_shares(atoms: Atoms, files: Mapping[str, UpfFile]) -> Atoms:
     pw.x expects such fractions. The rounding keeps nearly equal moments in one species, and the smallest ones away
     from zero, which would be a calculation without spin.
 
-    Args:
-        atoms: with initial moments in µB.
-        files: the pseudopotential of each element.
-
     Raises:
         CannotCalculateError: more species than pw.x supports.
     """
@@ -67,11 +63,6 @@ def namelists(settings: EspressoSettings, atoms: Atoms, strategy: EspressoRetryS
 
     They are grouped by section: from a flat dictionary ASE 3.29 silently drops keys that the newest pw.x lacks, such
     as +U.
-
-    Args:
-        settings: the level of theory.
-        atoms: initial moments as fractions of the valence electrons.
-        strategy: retry strategy, None for the settings' own.
     """
     slab = settings.corrected_slab(atoms)
     return {

@@ -26,11 +26,6 @@ _UNCONVERGED = (
 def require_finished(folder: Path, exit_code: int, *, converged: bool = True) -> None:
     """Check that pw.x finished.
 
-    Args:
-        folder: the folder in which it ran under ASE.
-        exit_code: of the process, negative for a signal.
-        converged: whether the self-consistency cycle must have converged.
-
     Raises:
         UnconvergedError: the self-consistency cycle or the diagonalization did not converge.
         EngineFailureError: anything else, with its kind.

@@ -3,34 +3,36 @@
 import hashlib
 import math
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from gpaw import GPAW, PW, FermiDirac, KohnShamConvergenceError, setup_paths
 from gpaw.xc import XC
+from numpy.typing import NDArray
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
+from dft_interfaces.engines.calculation import Numbers, UnconvergedError
 from dft_interfaces.engines.dispersion import dispersion_correction, require_parameters
-from dft_interfaces.engines.gpaw_slab import DIPOLE_LAYER, placed_slab
-from dft_interfaces.engines.spin_starts import label_from_starts, spin_channels, spin_treatment, unpolarised_remark
+from dft_interfaces.engines.spin_starts import CrystalEngine, spin_channels, spin_treatment, unpolarised_remark
 from dft_interfaces.errors import EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.foreign import reading
 from dft_interfaces.geometry.kpoints import kpoint_mesh
-from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.geometry.slab import Slab
+from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.output_tail import EngineLog
 from dft_interfaces.settings.gpaw import GPAWRetryStrategy, GPAWSettings
-from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
+from dft_interfaces.structure import CannotCalculateError
+
+DIPOLE_LAYER = {"poissonsolver": {"dipolelayer": True}}
+"""GPAW's parameters for a layer of dipoles across the one direction that is not periodic."""
 
 
-class GPAWEngine:
+class GPAWEngine(CrystalEngine[GPAWSettings, GPAWRetryStrategy]):
     """Plane-wave PAW calculation of a periodic cell.
 
     Energies are the electronic free energy, of which forces and stress are the derivatives.
-
-    Args:
-        settings: the engine's block of the config.
 
     Raises:
         EngineSettingsError: a functional that this build of GPAW lacks.
@@ -38,20 +40,7 @@ class GPAWEngine:
     """
 
     def __init__(self, settings: GPAWSettings) -> None:
-        self._settings = settings
-        self.name = "gpaw"
-        self.properties = frozenset({"energy", "forces", "stress"})
-        self.level_of_theory = _level_of_theory(settings)
-        self.cores = settings.cores
-        self.ladder = settings.ladder
-
-    def label(self, atoms: Atoms, strategy: GPAWRetryStrategy | None = None) -> Label:
-        """Calculate one crystal; see ``DFTEngine.label``."""
-
-        def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
-
-        return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
+        super().__init__(settings, _level_of_theory(settings))
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``; fitted to 2-8 atoms of Si, NaCl, Al, Fe and water at 250-600 eV."""
@@ -70,7 +59,6 @@ class GPAWEngine:
         ]
 
     def _calculate(self, atoms: Atoms, strategy: GPAWRetryStrategy | None) -> Numbers:
-        self._require_suitable(atoms)
         slab = self._settings.corrected_slab(atoms)
         placed = None if slab is None else placed_slab(atoms, slab)
         numbers = self._electronic(atoms if placed is None else placed.atoms, strategy)
@@ -125,9 +113,43 @@ class GPAWEngine:
         layer = {} if atoms.pbc.all() else DIPOLE_LAYER  # only a slab prepared for it is not periodic
         return parameters | layer | ({} if strategy is None else _scf_parameters(strategy, polarised=_polarised(atoms)))
 
-    def _require_suitable(self, atoms: Atoms) -> None:
-        charge_and_multiplicity(atoms)
-        require_no_objection(self._settings, atoms)
+
+@dataclass(frozen=True)
+class PlacedSlab:
+    """A copy of a slab shifted so that the potential step of GPAW, at the cell boundary, is in the vacuum.
+
+    Attributes:
+        atoms: not periodic across the vacuum, whose middle is at the cell boundary; lattice vectors along Cartesian
+            axes as far as they are at right angles.
+        rotation: (3, 3); a row vector of the copy times this is one of the caller's.
+    """
+
+    atoms: Atoms
+    rotation: NDArray[np.float64]
+
+    def in_callers_axes(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return vectors (n, 3) of the copy, such as forces, in the caller's axes."""
+        rotated: NDArray[np.float64] = vectors @ self.rotation
+        return rotated
+
+
+def placed_slab(atoms: Atoms, slab: Slab) -> PlacedSlab:
+    """Shift and rotate a slab; lengths, angles and the order of its atoms stay.
+
+    Args:
+        atoms: periodic in three directions.
+        slab: its vacuum, whose vector is at right angles to the other two.
+    """
+    cell, rotation = atoms.cell.standard_form()
+    if atoms.cell.handedness < 0:  # a mirror image, so that the vector across the vacuum points along its axis
+        cell, rotation = -cell.array, -rotation
+    fractions = atoms.get_scaled_positions(wrap=False)
+    fractions[:, slab.axis] = (fractions[:, slab.axis] - slab.vacuum_middle) % 1.0
+    copy = atoms.copy()
+    copy.set_cell(cell)
+    copy.set_scaled_positions(fractions)
+    copy.pbc = [axis != slab.axis for axis in range(3)]
+    return PlacedSlab(copy, np.asarray(rotation))
 
 
 def _with_dispersion(numbers: Numbers, atoms: Atoms, settings: GPAWSettings) -> Numbers:

@@ -10,12 +10,7 @@ BOX_A = (10.0, 10.5, 11.0)
 
 
 def isolated_atom(symbol: str, settings: BaseEngineSettings) -> Atoms:
-    """Return one atom with the multiplicity of its ground state, in a box if the engine requires periodic cells.
-
-    Args:
-        symbol: of the element.
-        settings: the engine's block of the config.
-    """
+    """Return one atom with the multiplicity of its ground state, in a box if the engine requires periodic cells."""
     unpaired = round(ground_state_magnetic_moments[atomic_numbers[symbol]])
     atom = Atoms(symbol, magmoms=[unpaired], info={"charge": 0, "spin": unpaired + 1})
     if any(objection.about == "file" for objection in settings.objections(atom)):

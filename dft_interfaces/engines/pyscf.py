@@ -51,9 +51,6 @@ class _AtMultiplicity:
 class PySCFEngine:
     """Restricted or unrestricted Kohn-Sham, depending on the spin state.
 
-    Args:
-        settings: the engine's block of the config.
-
     Raises:
         EngineSettingsError: an unknown functional or basis set, or a dispersion that does not fit the functional.
     """

@@ -31,13 +31,7 @@ STABILITY_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Solution:
-    """A self-consistent solution.
-
-    Attributes:
-        mean_field: PySCF's calculation, converged or not.
-        flips: estimated energies of spin flips.
-        remarks: for the message of the label.
-    """
+    """A self-consistent solution."""
 
     mean_field: Any
     flips: SpinFlips
@@ -57,13 +51,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class KohnSham:
-    """Solves the Kohn-Sham equations of the settings with a retry strategy.
-
-    Attributes:
-        settings: the engine's block of the config.
-        functional: the settings' functional in PySCF's terms.
-        strategy: how the self-consistent solution is reached.
-    """
+    """Solves the Kohn-Sham equations of the settings with a retry strategy."""
 
     settings: PySCFSettings
     functional: Functional

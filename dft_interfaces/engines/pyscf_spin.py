@@ -34,9 +34,6 @@ def spin_flips(mean_field: Any) -> SpinFlips:
     a hybrid's lacks its share of it. This is a screening estimate, not a number to report: compared with the
     difference of two self-consistent energies its error was up to 2.3 eV for H2 and 3.1 eV for O2 in PBE, 1.6 eV for
     H2 in PBE0. In a contaminated solution opposite spins are separated in space, so a flip costs nothing.
-
-    Args:
-        mean_field: a finished Kohn-Sham calculation of PySCF.
     """
     if mean_field.mo_energy.ndim == 1:
         orbitals = mean_field.mo_energy, mean_field.mo_coeff, mean_field.mo_occ

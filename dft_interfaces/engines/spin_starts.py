@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from dft_interfaces.label import Failure, Label, LabelStatus, LevelOfTheory
-from dft_interfaces.settings.spin import SpinStart
+from dft_interfaces.engines.calculation import Engine, Strategy
+from dft_interfaces.label import Failure, Label, LabelStatus
+from dft_interfaces.settings.crystals import PeriodicEngineSettings, SpinStart
 from dft_interfaces.structure import CannotCalculateError, require_computable
 
 MAGNETIC_ELEMENTS = frozenset(
@@ -115,24 +116,22 @@ def alternating_signs(atoms: Atoms) -> NDArray[np.float64]:
     return signs
 
 
-def label_from_starts(
-    atoms: Atoms, level: LevelOfTheory, kinds: Sequence[SpinStart], label_one: Callable[[Atoms], Label]
-) -> Label:
-    """Label a structure from each of its spin starts and keep the lowest.
+Settings = TypeVar("Settings", bound=PeriodicEngineSettings)
 
-    Args:
-        atoms: the caller's structure; is not modified.
-        level: the engine's level of theory.
-        kinds: the starts.
-        label_one: labels a structure with the moments of one start; for ``given`` the caller's own structure.
-    """
-    try:
-        require_computable(atoms)
-        starts = spin_starts(atoms, kinds)
-    except CannotCalculateError as error:
-        return Label(LabelStatus.REJECTED, level.fingerprint, message=str(error), failure=Failure.UNSUITABLE)
-    candidates = {kind: atoms if kind == "given" else _with_moments(atoms, moments) for kind, moments in starts.items()}
-    return lowest(label_one, candidates, "moments")
+
+class CrystalEngine(Engine[Settings, Strategy]):
+    """An engine of which a label is the lowest of the calculations from several spin starts."""
+
+    def label(self, atoms: Atoms, strategy: Strategy | None = None) -> Label:
+        """Calculate one structure; see ``DFTEngine.label``."""
+        try:
+            require_computable(atoms)
+            starts = spin_starts(atoms, self._settings.spin_starts)
+        except CannotCalculateError as error:
+            fingerprint = self.level_of_theory.fingerprint
+            return Label(LabelStatus.REJECTED, fingerprint, message=str(error), failure=Failure.UNSUITABLE)
+        own = {kind: atoms if kind == "given" else _with_moments(atoms, moments) for kind, moments in starts.items()}
+        return lowest(lambda start: super(CrystalEngine, self).label(start, strategy), own, "moments")
 
 
 def spin_treatment(kinds: Sequence[SpinStart]) -> str:

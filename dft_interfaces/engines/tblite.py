@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator, Result
 
-from dft_interfaces.engines.calculation import Numbers, UnconvergedError, labelled, require_no_objection
-from dft_interfaces.label import Label, LevelOfTheory
+from dft_interfaces.engines.calculation import Engine, Numbers, UnconvergedError
+from dft_interfaces.label import LevelOfTheory
 from dft_interfaces.settings.tblite import TBLiteRetryStrategy, TBLiteSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
@@ -24,27 +24,14 @@ WHOLE_ELECTRONS = 1e-3
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
-class TBLiteEngine:
+class TBLiteEngine(Engine[TBLiteSettings, TBLiteRetryStrategy]):
     """Extended tight binding; energies are free energies at the electronic temperature.
 
     The multiplicity sets how many orbitals are singly occupied; no energy of spin polarisation is added.
-
-    Args:
-        settings: the engine's block of the config.
     """
 
     def __init__(self, settings: TBLiteSettings) -> None:
-        self._settings = settings
-        self.name = "tblite"
-        self.properties = frozenset({"energy", "forces", "stress"})
-        self.level_of_theory = _level_of_theory(settings)
-        self.cores = settings.cores
-        self.ladder = settings.ladder
-
-    def label(self, atoms: Atoms, strategy: TBLiteRetryStrategy | None = None) -> Label:
-        """Calculate one structure; see ``DFTEngine.label``."""
-        way = strategy or TBLiteRetryStrategy(name="as set")
-        return labelled(atoms, self.level_of_theory, lambda copy: self._calculate(copy, way))
+        super().__init__(settings, _level_of_theory(settings))
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``: 2 ms for water, 5 s for 64 periodic silicon atoms."""
@@ -55,9 +42,9 @@ class TBLiteEngine:
         """Return the elements beyond radon."""
         return [symbol for symbol in sorted(symbols) if Atoms(symbol).numbers[0] > HEAVIEST]
 
-    def _calculate(self, atoms: Atoms, strategy: TBLiteRetryStrategy) -> Numbers:
+    def _calculate(self, atoms: Atoms, strategy: TBLiteRetryStrategy | None) -> Numbers:
+        strategy = strategy or TBLiteRetryStrategy(name="as set")
         charge, multiplicity = charge_and_multiplicity(atoms)
-        require_no_objection(self._settings, atoms)
         calculator, start = self._calculator(atoms, strategy), Result()
         if strategy.start_temperature_K is not None:
             calculator.set("temperature", strategy.start_temperature_K * kB / Hartree)

@@ -14,28 +14,25 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from dft_interfaces.engines.calculation import Numbers, labelled, require_no_objection
-from dft_interfaces.engines.spin_starts import label_from_starts
+from dft_interfaces.engines.calculation import Numbers
+from dft_interfaces.engines.spin_starts import CrystalEngine
 from dft_interfaces.engines.vasp_inputs import Inputs, electrons, make_inputs, mesh_size
 from dft_interfaces.engines.vasp_level import level_of_theory
 from dft_interfaces.engines.vasp_output import LOG, diagnosis, read_numbers
 from dft_interfaces.engines.vasp_potcars import Potcar, find_potcar, read_potcar
 from dft_interfaces.errors import EngineNotInstalledError
 from dft_interfaces.failures import EngineFailureError
-from dft_interfaces.label import Failure, Label
+from dft_interfaces.label import Failure
 from dft_interfaces.settings.vasp import VASPRetryStrategy, VASPSettings
 from dft_interfaces.structure import CannotCalculateError, charge_and_multiplicity
 
 _CHARGED = "charged cell: its energy contains that of VASP's uniform background"
 
 
-class VASPEngine:
+class VASPEngine(CrystalEngine[VASPSettings, VASPRetryStrategy]):
     """Static calculations with the inputs of a published set, each in a new folder.
 
     Energies are the electronic free energy, of which forces and stress are the derivatives.
-
-    Args:
-        settings: the engine's block of the config.
 
     Raises:
         EngineNotInstalledError: no folder of pseudopotentials.
@@ -45,22 +42,9 @@ class VASPEngine:
         folder = settings.potcar_folder
         if folder is None:
             raise EngineNotInstalledError("engine vasp: no folder of pseudopotentials; name it in potcars")
-        self._settings = settings
+        super().__init__(settings, level_of_theory(settings, folder))
         self._inputs = settings.inputs
         self._potcar_folder = folder
-        self.name = "vasp"
-        self.properties = frozenset({"energy", "forces", "stress"})
-        self.level_of_theory = level_of_theory(settings, folder)
-        self.cores = settings.cores
-        self.ladder = settings.ladder
-
-    def label(self, atoms: Atoms, strategy: VASPRetryStrategy | None = None) -> Label:
-        """Calculate one structure; see ``DFTEngine.label``."""
-
-        def label_one(start: Atoms) -> Label:
-            return labelled(start, self.level_of_theory, lambda copy: self._calculate(copy, strategy))
-
-        return label_from_starts(atoms, self.level_of_theory, self._settings.spin_starts, label_one)
 
     def estimate_s(self, atoms: Atoms) -> float:
         """See ``DFTEngine.estimate_s``."""
@@ -75,7 +59,6 @@ class VASPEngine:
         return find_potcar(self._potcar_folder, self._inputs.potcar_functional, self._inputs.potcar(symbol))
 
     def _calculate(self, atoms: Atoms, strategy: VASPRetryStrategy | None) -> Numbers:
-        require_no_objection(self._settings, atoms)
         charge, _ = charge_and_multiplicity(atoms)
         slab = self._settings.corrected_slab(atoms)
         inputs = make_inputs(atoms, self._inputs, slab)

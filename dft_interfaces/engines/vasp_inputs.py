@@ -49,13 +49,7 @@ class Inputs:
         return [symbol for symbol, _ in groupby(site.specie.symbol for site in self.structure)]
 
     def write(self, folder: Path, potcars: Mapping[str, Potcar], tags: Mapping[str, Any]) -> None:
-        """Write the four files.
-
-        Args:
-            folder: an existing folder.
-            potcars: by element.
-            tags: of the INCAR, in place of the set's.
-        """
+        """Write the four files."""
         Incar({**self.incar, **tags}).write_file(folder / "INCAR")
         self.kpoints.write_file(folder / "KPOINTS")
         Poscar(self.structure).write_file(folder / "POSCAR", significant_figures=16)

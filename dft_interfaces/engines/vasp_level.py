@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 from dft_interfaces.engines.spin_starts import spin_treatment
 from dft_interfaces.engines.vasp_potcars import find_potcar, potcar_digest
 from dft_interfaces.label import LevelOfTheory
-from dft_interfaces.settings.spin import SpinStart
+from dft_interfaces.settings.crystals import SpinStart
 from dft_interfaces.settings.vasp import VASPSettings
 from dft_interfaces.vasp_sets import InputSet
 
@@ -30,12 +30,7 @@ _SPIN_POLARISED = 2
 
 
 def level_of_theory(settings: VASPSettings, potcar_folder: Path) -> LevelOfTheory:
-    """Return the level of theory, with the hashes of all pseudopotentials of the set that the user has.
-
-    Args:
-        settings: the engine's block of the config.
-        potcar_folder: the user's folder of pseudopotentials.
-    """
+    """Return the level of theory, with the hashes of all pseudopotentials of the set that the user has."""
     inputs = settings.inputs
     incar = inputs.incar
     gga = str(incar.get("GGA", "PE")).upper()

@@ -81,13 +81,7 @@ def _read_numbers(folder: Path) -> Numbers:
 
 
 def diagnosis(folder: Path, known: str, failure: Failure = Failure.OUTPUT) -> EngineFailureError | UnconvergedError:
-    """Return the failure that VASP's last output lines indicate.
-
-    Args:
-        folder: of the calculation.
-        known: what is known without them, for the message.
-        failure: its kind if the lines indicate none.
-    """
+    """Return the failure that VASP's last output lines indicate."""
     tail = _output_tail(folder)
     found = next((kind for kind, pattern in _PATTERNS if re.search(pattern, tail, re.IGNORECASE)), None)
     if found is None:

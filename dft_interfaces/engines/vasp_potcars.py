@@ -29,15 +29,7 @@ _FILES = ("{name}/POTCAR", "POTCAR.{name}", "POTCAR.{name}.gz", "{name}/POTCAR.g
 
 @dataclass(frozen=True)
 class Potcar:
-    """One element's pseudopotential.
-
-    Attributes:
-        name: such as ``Fe_pv``.
-        text: the file.
-        title: its TITEL.
-        valence: number of valence electrons (ZVAL).
-        cutoff_eV: the cutoff for which it was made (ENMAX).
-    """
+    """One element's pseudopotential: its TITEL, number of valence electrons (ZVAL) and cutoff (ENMAX)."""
 
     name: str
     text: str
@@ -47,13 +39,7 @@ class Potcar:
 
 
 def find_potcar(folder: Path, functional: str, name: str) -> Path | None:
-    """Return the file of a pseudopotential, None if it is not there.
-
-    Args:
-        folder: from the user's settings.
-        functional: the set, such as ``PBE_54``.
-        name: such as ``Fe_pv``.
-    """
+    """Return the file of a pseudopotential, None if it is not there."""
     return next((path for path in _candidates(folder, functional, name) if path.is_file()), None)
 
 

@@ -8,10 +8,6 @@ from pathlib import Path
 def write_whole(path: Path, text: str) -> None:
     """Write a file in UTF-8; it is on the disk when this returns.
 
-    Args:
-        path: in a folder that exists.
-        text: the whole content.
-
     Raises:
         OSError: a full disk, for example; an old file is unchanged.
     """

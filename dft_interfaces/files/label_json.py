@@ -1,6 +1,6 @@
 """Labels as plain JSON values; floats keep every bit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,9 @@ _FIELDS = frozenset(Label.__dataclass_fields__)
 
 def label_as_dict(label: Label) -> dict[str, Any]:
     """Return a label as values that ``json`` writes and reads without loss."""
-    return {
-        "status": label.status.value,
-        "level_of_theory": label.level_of_theory,
-        "energy_eV": None if label.energy_eV is None else float(label.energy_eV),
-        "forces_eV_per_A": _as_list(label.forces_eV_per_A),
-        "stress_eV_per_A3": _as_list(label.stress_eV_per_A3),
-        "cost_s": float(label.cost_s),
-        "message": label.message,
-        "failure": label.failure,
-        "magnetic_moments_uB": _as_list(label.magnetic_moments_uB),
-        "attempts": [asdict(attempt) for attempt in label.attempts],
-    }
+    values = {field.name: getattr(label, field.name) for field in fields(label)}
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
+    return {**plain, "attempts": [asdict(attempt) for attempt in label.attempts]}
 
 
 def label_from_dict(data: object) -> Label:
@@ -70,10 +61,6 @@ def _text(value: object) -> str:
 
 def _as_failure(value: str | None) -> Failure | None:
     return None if value is None else Failure(value)
-
-
-def _as_list(array: NDArray[np.float64] | None) -> list[Any] | None:
-    return None if array is None else np.asarray(array, dtype=np.float64).tolist()
 
 
 def _as_array(values: list[Any] | None, columns: int | None = None) -> NDArray[np.float64] | None:

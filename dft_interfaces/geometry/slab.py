@@ -56,12 +56,7 @@ def slab_of(atoms: Atoms) -> Slab | None:
 
 
 def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
-    """Return why no dipole correction can act in the vacuum of a slab, None if one can.
-
-    Args:
-        atoms: the slab.
-        slab: its vacuum.
-    """
+    """Return why no dipole correction can act in the vacuum of a slab, None if one can."""
     name = "abc"[slab.axis]
     if slab.vacuum_A < MIN_VACUUM_A:
         return (
@@ -80,12 +75,7 @@ def correction_problem(atoms: Atoms, slab: Slab) -> str | None:
 
 
 def faces_differ(atoms: Atoms, slab: Slab) -> bool:
-    """Return whether the two faces of a slab differ: an element's heights seen from above and below are not the same.
-
-    Args:
-        atoms: the slab.
-        slab: its vacuum.
-    """
+    """Return whether a slab's faces differ: an element's heights seen from above and below are not the same."""
     fractions = (atoms.get_scaled_positions(wrap=False)[:, slab.axis] - slab.vacuum_middle) % 1.0
     heights_A = fractions / np.linalg.norm(atoms.cell.reciprocal()[slab.axis])
     heights_A -= heights_A.mean()

@@ -9,11 +9,7 @@ VACUUM_A = 6.0
 
 
 def gaps_A(atoms: Atoms) -> NDArray[np.float64]:
-    """Return the widest empty layer along each lattice vector (3,), Å, normal to the other two; 0 if not periodic.
-
-    Args:
-        atoms: one atom or more.
-    """
+    """Return the widest empty layer along each lattice vector (3,), Å, normal to the other two; 0 if not periodic."""
     return np.array([widest_gap(atoms, axis)[0] if atoms.pbc[axis] else 0.0 for axis in range(3)])
 
 

@@ -25,10 +25,6 @@ class IsolatedEngine(Closing):
     and the last output lines; the programs that it started are killed. They are also killed when this process ends,
     even by kill -9.
 
-    Args:
-        settings: the engine's block of the config.
-        limits: time and memory of one calculation.
-
     Raises:
         EngineNotInstalledError: the engine's library is missing.
         EngineSettingsError: settings that the engine cannot carry out.

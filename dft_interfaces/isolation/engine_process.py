@@ -16,6 +16,7 @@ import psutil
 from dft_interfaces.errors import DFTInterfaceError, EngineNotInstalledError, EngineSettingsError
 from dft_interfaces.failures import EngineFailureError, describe_exit, failure_of_exit
 from dft_interfaces.foreign import reading
+from dft_interfaces.isolation.processes import below, kill_with_all_below
 from dft_interfaces.label import Failure
 from dft_interfaces.output_tail import last_lines
 from dft_interfaces.settings import EngineSettings, LimitSettings
@@ -44,10 +45,6 @@ _ERRORS = {error.__name__: error for error in (DFTInterfaceError, EngineNotInsta
 
 class EngineProcess:
     """Builds an engine in a separate process and sends requests to it.
-
-    Args:
-        settings: the engine's block of the config.
-        limits: time and memory of each request.
 
     Raises:
         EngineNotInstalledError: the engine's library is missing.
@@ -100,11 +97,6 @@ class EngineProcess:
     def request(self, method: str, time_s: float | None = None, /, **arguments: Any) -> Any:
         """Call a method of the engine and return its result; arguments and result are JSON.
 
-        Args:
-            method: method of the engine, or ``build``.
-            time_s: time limit; by default that of a calculation.
-            arguments: of the method.
-
         Raises:
             EngineFailureError: the process ended, or exceeded its limits and was ended; the message holds its last
                 output lines.
@@ -147,10 +139,7 @@ class EngineProcess:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             # A stopped guard ends nothing, and the processes below it would outlive it.
-            for process in self._below():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._process.kill()
+            kill_with_all_below(self._process.pid)
             self._process.wait()
 
     def _wait(self, time_s: float) -> None:
@@ -173,17 +162,10 @@ class EngineProcess:
     def _memory_GB(self) -> float:
         """Return the resident memory of the engine and the programs it started."""
         used = 0
-        for process in self._below():
+        for process in below(self._process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 used += process.memory_info().rss
         return used / _GB
-
-    def _below(self) -> list[psutil.Process]:
-        """Return the processes below the guard: the engine and the programs it started."""
-        found: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self._process.pid).children(recursive=True)
-        return found
 
     def _ended(self, seconds: float) -> EngineFailureError:
         """Return how the process ended, as an error."""

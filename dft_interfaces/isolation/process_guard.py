@@ -16,21 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    import psutil
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_PAUSE_S = 0.02
 
 
 def run_guarded(calculate: Callable[[], object], child_only_fd: int) -> NoReturn:
     """Run a function in a child process until the child ends or standard input closes; then exit as the child did.
 
-    Args:
-        calculate: the function.
-        child_only_fd: file descriptor that only the child may hold, so that it closes when the child ends.
+    Only the child keeps the file descriptor, so that it closes when the child ends.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # programs that outlive the child stay below the guard
     guard, scratch = os.getpid(), tempfile.mkdtemp(prefix="engine-")
@@ -74,22 +68,11 @@ def _end_with_input() -> None:
 
 def _end_everything_below() -> None:
     """Kill until nothing runs; only ``run_guarded`` waits for the child, whose exit status can be read only once."""
-    import psutil
+    from dft_interfaces.isolation.processes import PAUSE_S, below, kill_all, runs
 
-    while running := [process for process in psutil.Process().children(recursive=True) if _runs(process)]:
-        for process in running:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        time.sleep(_PAUSE_S)
-
-
-def _runs(process: "psutil.Process") -> bool:
-    import psutil
-
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    while running := [process for process in below(os.getpid()) if runs(process)]:
+        kill_all(running)
+        time.sleep(PAUSE_S)
 
 
 def _print_output_tail(scratch: str) -> None:

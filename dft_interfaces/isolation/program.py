@@ -24,11 +24,7 @@ from dft_interfaces.settings import EngineSettings
 
 
 def serve(channel: int) -> None:
-    """Handle requests until the other end of the socket is closed.
-
-    Args:
-        channel: file descriptor of the socket.
-    """
+    """Handle requests until the other end of the socket is closed."""
     ECHO.set(sys.stderr)
     faulthandler.enable()  # a segmentation fault leaves a traceback in the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # only the guard may read standard input

@@ -47,9 +47,6 @@ class LabelBatch(BaseModel):
         """Yield the label of each request; each is in its result file before the next calculation starts.
 
         A request that has a finished result already is not calculated again.
-
-        Args:
-            engine: built from the settings.
         """
         for request_id, atoms in self.requests.items():
             label = finished_label(self.folder, request_id)

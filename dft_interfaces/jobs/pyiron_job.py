@@ -18,6 +18,7 @@ from dft_interfaces.jobs.queue_program import write_batch
 from dft_interfaces.label import Label, LabelStatus
 from dft_interfaces.queue.folder import program_command
 from dft_interfaces.queue.system import QueueSystem
+from dft_interfaces.settings import QueueSettings
 
 
 class LabelJob(PythonTemplateJob):  # type: ignore[misc]
@@ -30,6 +31,7 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
 
     label_engine: DFTEngine
     queue_system: QueueSystem
+    queue_settings: QueueSettings
 
     def __init__(self, project: Any, job_name: str) -> None:
         super().__init__(project, job_name)
@@ -52,13 +54,9 @@ class LabelJob(PythonTemplateJob):  # type: ignore[misc]
         self.project_hdf5.create_working_directory()
         folder = Path(self.working_directory)
         write_batch(folder, self.input.batch)
-        limits = {"run_time_max": self.server.run_time, "memory_max": self.server.memory_limit}
+        command = program_command("dft_interfaces.jobs.queue_program", folder)
         queue_id = self.queue_system.submit(
-            job_name=f"label_{self.job_id}",
-            folder=folder,
-            command=program_command("dft_interfaces.jobs.queue_program", folder),
-            cores=self.server.cores,
-            **limits,
+            f"label_{self.job_id}", folder, command, self.server.cores, self.queue_settings
         )
         with self.server.unlocked():
             self.server.queue_id = queue_id

@@ -32,11 +32,6 @@ class WorkerProject:
     Takes over the process: sets pyiron's environment variables, and works only in the main thread (pyiron installs
     signal handlers; the caller's are restored after each job).
 
-    Args:
-        folder: of all workers.
-        worker_name: letters, digits and _, a letter first.
-        queue: where jobs are submitted, None for jobs that run in this process.
-
     Attributes:
         home: the worker's folder.
         queue_folder: pysqa's folder; empty without a queue.

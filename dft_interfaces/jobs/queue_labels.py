@@ -1,6 +1,5 @@
 """Run labels through a queue with many jobs in flight."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,12 +25,7 @@ logger = getLogger(__name__)
 
 
 class QueuedJob(TrackedJob):
-    """A batch in a queue.
-
-    Attributes:
-        batch: the requests that it calculates.
-        attempts: request id -> outcomes of earlier jobs with this request.
-    """
+    """A batch in a queue, with the outcomes of earlier jobs by request id."""
 
     batch: LabelBatch
     attempts: dict[str, tuple[Attempt, ...]] = Field(default_factory=dict)
@@ -54,23 +48,13 @@ class QueuedJob(TrackedJob):
 
         A job that finished some requests was lost in the next one, and only that request gets the attempt. If it
         finished none, all requests get the attempt, so that the number of jobs is bounded.
-
-        Args:
-            rest: requests without a result, in the order of the batch.
-            attempt: the outcome of the job.
         """
         failed = rest if len(rest) == len(self.batch.requests) else rest[:1]
         new = {request_id: (*self.attempts.get(request_id, ()), attempt) for request_id in failed}
         return self.model_copy(update={"attempts": self.attempts | new})
 
     def successors(self, rest: Sequence[str], retry: RetrySettings, now_s: float) -> Iterator["QueuedJob"]:
-        """Yield the jobs for the remaining requests: one for that in which this job was lost, one for the others.
-
-        Args:
-            rest: requests without a result, in the order of the batch.
-            retry: number of tries and pauses.
-            now_s: Unix time.
-        """
+        """Yield the jobs for the remaining requests: one for that in which this job was lost, one for the others."""
         left = [request_id for request_id in rest if len(self.attempts.get(request_id, ())) < retry.tries]
         for group in ([key for key in left if key == rest[0]], [key for key in left if key != rest[0]]):
             if group:
@@ -91,14 +75,6 @@ class QueueRunner(LabelRunner):
     submitted again, as often as the retry settings allow. Results that a lost job finished stay.
 
     The jobs in flight are recorded in the worker's folder, so that a worker restarted under the same name finds them.
-
-    Args:
-        folder: where everything is written, on a file system that the nodes see under the same path.
-        engine: the engine's block of the config.
-        worker_name: name of this worker, the same after a restart.
-        queue: where jobs are submitted.
-        limits: of one calculation.
-        retry: how often a lost job is submitted again.
 
     Raises:
         DFTInterfaceError: as ``LabelRunner``; or the folder's path holds a space, which queues do not accept.
@@ -159,11 +135,8 @@ class QueueRunner(LabelRunner):
 
     def _start(self, queued: QueuedJob) -> int:
         job = self.project.new_job(queued.batch)
-        job.queue_system = self._queue
+        job.queue_system, job.queue_settings = self._queue, self._settings
         job.server.cores = job_cores(self._settings, self.engine)
-        job.server.run_time = self._settings.time_s
-        if self._settings.memory_GB is not None:
-            job.server.memory_limit = math.ceil(self._settings.memory_GB)
         job.server.queue = self._queue.queue
         run(job)
         return int(job.server.queue_id)

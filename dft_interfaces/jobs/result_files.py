@@ -12,7 +12,6 @@ from dft_interfaces.label import Label, LabelStatus
 
 logger = getLogger(__name__)
 
-SCHEMA = 2
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -36,7 +35,7 @@ def write_result(folder: Path, request_id: str, label: Label) -> Path:
     """
     path = result_path(folder, request_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, sealed({"schema": SCHEMA, "request_id": request_id, "label": label_as_dict(label)}))
+    write_whole(path, sealed({"request_id": request_id, "label": label_as_dict(label)}))
     return path
 
 
@@ -68,8 +67,8 @@ def read_result(folder: Path, request_id: str) -> Label | None:
     path = result_path(folder, request_id)
     try:
         data = unsealed(path.read_bytes().decode())
-        if data.get("schema") != SCHEMA or data.get("request_id") != request_id:
-            raise ValueError(f"received schema {data.get('schema')} and request {data.get('request_id')!r}")
+        if data.get("request_id") != request_id:
+            raise ValueError(f"received the result of request {data.get('request_id')!r}")
         return label_from_dict(data.get("label"))
     except FileNotFoundError:
         return None

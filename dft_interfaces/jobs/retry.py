@@ -31,12 +31,6 @@ def labelled_with_retries(
 ) -> Label:
     """Label a structure, in several tries if necessary.
 
-    Args:
-        engine: the engine, with its retry strategies.
-        atoms: the structure.
-        retry: number of tries, and the pauses between them.
-        sleep: waits the given number of seconds.
-
     Returns:
         The first converged label, or else the last failure. With more than one try its cost is that of all, its
         attempts are all calculations, and its message lists the earlier tries.

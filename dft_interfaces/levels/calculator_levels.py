@@ -18,10 +18,6 @@ def calculator_level(import_path: str, arguments: Mapping[str, Any]) -> Foundati
     """Return the level of theory of a calculator's training data, None if it is not in the table.
 
     A sum of one known calculator and D3 has the level of the first with the dispersion of the second.
-
-    Args:
-        import_path: of its class.
-        arguments: as the config has them, with ``{import_path: ..., arguments: {...}}`` for objects.
     """
     if import_path == _SUM:
         return _level_of_sum(arguments.get("calcs"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,15 @@ MATERIALS_PROJECT_U_EV = MappingProxyType(
 )
 """Effective U of the Materials Project and of OMat24, in cells with O or F (pymatgen, ``MPRelaxSet.yaml``)."""
 
-OMAT24 = FoundationLevel(
-    name="OMat24",
-    functional="PBE",
-    code="vasp",
-    basis="PAW PBE_54",
-    cutoff_eV=520,
-    hubbard_U_eV=MATERIALS_PROJECT_U_EV,
-    hubbard_anions=("O", "F"),
-    source="arXiv:2410.12771; fairchem-data-omat 0.2.0, OMat24StaticSet",
+_MATERIALS_PROJECT: dict[str, Any] = {"hubbard_U_eV": MATERIALS_PROJECT_U_EV, "hubbard_anions": ("O", "F")}
+
+
+def _vasp(name: str, functional: str, cutoff_eV: float, basis: str, source: str, **more: Any) -> FoundationLevel:
+    return FoundationLevel(name, functional, "vasp", f"PAW {basis}", source, cutoff_eV=cutoff_eV, **more)
+
+
+OMAT24 = _vasp(
+    "OMat24", "PBE", 520, "PBE_54", "arXiv:2410.12771; fairchem-data-omat 0.2.0, OMat24StaticSet", **_MATERIALS_PROJECT
 )
 OMOL25 = FoundationLevel(
     name="OMol25",
@@ -73,85 +74,61 @@ OMOL25 = FoundationLevel(
     gaussian_basis="def2-tzvpd",
     source="arXiv:2505.08762",
 )
-OC20 = FoundationLevel(
-    name="OC20",
-    functional="RPBE",
-    code="vasp",
-    basis="PAW PBE",
-    cutoff_eV=350,
+OC20 = _vasp(
+    "OC20",
+    "RPBE",
+    350,
+    "PBE",
+    "arXiv:2010.09990; fairchem-data-oc 1.0.2, VASP_FLAGS; UMA: total energies, VASP 5.4 potentials",
     spin_polarised=False,
     dipole_correction=False,
-    source="arXiv:2010.09990; fairchem-data-oc 1.0.2, VASP_FLAGS; UMA: total energies, VASP 5.4 potentials",
 )
-OC22 = FoundationLevel(
-    name="OC22",
-    functional="PBE",
-    code="vasp",
-    basis="PAW PBE",
-    cutoff_eV=500,
-    hubbard_U_eV=MATERIALS_PROJECT_U_EV,
-    hubbard_anions=("O", "F"),
-    source="arXiv:2206.08917",
-)
-OC25 = FoundationLevel(
-    name="OC25",
-    functional="RPBE",
+OC22 = _vasp("OC22", "PBE", 500, "PBE", "arXiv:2206.08917", **_MATERIALS_PROJECT)
+OC25 = _vasp(
+    "OC25",
+    "RPBE",
+    400,
+    "PBE",
+    "arXiv:2509.17862; fairchem-data-oc 1.0.2, SOLVENT_BASE_FLAGS (IVDW = 11, LDIPOL, IDIPOL = 3)",
     dispersion="D3(zero)",
-    code="vasp",
-    basis="PAW PBE",
-    cutoff_eV=400,
     spin_polarised=False,
     dipole_correction=True,
-    source="arXiv:2509.17862; fairchem-data-oc 1.0.2, SOLVENT_BASE_FLAGS (IVDW = 11, LDIPOL, IDIPOL = 3)",
 )
-ODAC = FoundationLevel(
-    name="ODAC",
-    functional="PBE",
+ODAC = _vasp(
+    "ODAC",
+    "PBE",
+    600,
+    "PBE_54",
+    "arXiv:2311.00341; fairchem-data-odac 0.1.0, setup_vasp.py (IVDW = 12)",
     dispersion="D3(BJ)",
-    code="vasp",
-    basis="PAW PBE_54",
-    cutoff_eV=600,
-    source="arXiv:2311.00341; fairchem-data-odac 0.1.0, setup_vasp.py (IVDW = 12)",
 )
-OMC25 = FoundationLevel(
-    name="OMC25",
-    functional="PBE",
+OMC25 = _vasp(
+    "OMC25",
+    "PBE",
+    520,
+    "PBE_54",
+    "fairchem-data-omc 0.1.0, incars/*.yml (IVDW = 11) on atomate2's base settings (+U)",
     dispersion="D3(zero)",
-    code="vasp",
-    basis="PAW PBE_54",
-    cutoff_eV=520,
-    hubbard_U_eV=MATERIALS_PROJECT_U_EV,
-    hubbard_anions=("O", "F"),
     spin_polarised=False,
-    source="fairchem-data-omc 0.1.0, incars/*.yml (IVDW = 11) on atomate2's base settings (+U)",
+    **_MATERIALS_PROJECT,
 )
-MPTRJ = FoundationLevel(
-    name="MPtrj",
-    functional="PBE",
-    code="vasp",
-    basis="PAW PBE of the Materials Project",
-    cutoff_eV=520,
-    hubbard_U_eV=MATERIALS_PROJECT_U_EV,
-    hubbard_anions=("O", "F"),
-    source="doi:10.1038/s42256-023-00716-3; pymatgen, MPRelaxSet",
+MPTRJ = _vasp(
+    "MPtrj",
+    "PBE",
+    520,
+    "PBE of the Materials Project",
+    "doi:10.1038/s42256-023-00716-3; pymatgen, MPRelaxSet",
+    **_MATERIALS_PROJECT,
 )
 MPA = replace(MPTRJ, name="MPtrj and sAlex", source="arXiv:2409.07947; doi:10.1021/jacs.4c14455")
-MP_R2SCAN = FoundationLevel(
-    name="Materials Project r2SCAN",
-    functional="r2SCAN",
-    code="vasp",
-    basis="PAW PBE_54",
-    cutoff_eV=680,
-    source="pymatgen, MPScanRelaxSet; the README of CHGNet's r2scan weights",
+MP_R2SCAN = _vasp(
+    "Materials Project r2SCAN",
+    "r2SCAN",
+    680,
+    "PBE_54",
+    "pymatgen, MPScanRelaxSet; the README of CHGNet's r2scan weights",
 )
-MATPES_PBE = FoundationLevel(
-    name="MatPES PBE",
-    functional="PBE",
-    code="vasp",
-    basis="PAW PBE_64",
-    cutoff_eV=680,
-    source="arXiv:2503.04070; pymatgen, MatPESStaticSet",
-)
+MATPES_PBE = _vasp("MatPES PBE", "PBE", 680, "PBE_64", "arXiv:2503.04070; pymatgen, MatPESStaticSet")
 MATPES_R2SCAN = replace(MATPES_PBE, name="MatPES r2SCAN", functional="r2SCAN")
 SPICE = FoundationLevel(
     name="SPICE",
@@ -163,20 +140,10 @@ SPICE = FoundationLevel(
     source="doi:10.1038/s41597-022-01882-6",
 )
 QCML = FoundationLevel(
-    name="QCML",
-    functional="PBE0",
-    code="fhi-aims",
-    basis="numeric atom-centred orbitals",
-    spin_polarised=None,
-    source="SevenNet's list of tasks",
+    "QCML", "PBE0", "fhi-aims", "numeric atom-centred orbitals", "SevenNet's list of tasks", spin_polarised=None
 )
 PET_MAD = FoundationLevel(
-    name="MAD",
-    functional="PBEsol",
-    code="espresso",
-    basis="SSSP pseudopotentials",
-    spin_polarised=False,
-    source="arXiv:2503.14118",
+    "MAD", "PBEsol", "espresso", "SSSP pseudopotentials", "arXiv:2503.14118", spin_polarised=False
 )
 
 _PFP_DOCUMENTS = "Matlantis' list of PFP versions and calculation modes; doi:10.1038/s41467-022-30687-9"

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ase.units import Ry
+from ase.units import Hartree, Ry
 
 from dft_interfaces.errors import EngineSettingsError
 from dft_interfaces.foreign import reading
-from dft_interfaces.pseudopotentials.pseudodojo_cutoffs import min_cutoff_eV
 
 _HEADER = re.compile(r"<PP_HEADER\s(.*?)/?>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'(\w+)\s*=\s*"([^"]*)"')
@@ -26,6 +25,21 @@ _FUNCTIONALS = {
     "SLA PZ NOGX NOGC": "LDA (PZ)",
 }
 """Quantum ESPRESSO's spellings of functionals that have a shorter name."""
+
+_LOW_HINT_HARTREE = {
+    "H": 32, "He": 39, "Li": 33, "Be": 38, "B": 34, "C": 37, "N": 36, "O": 36, "F": 36, "Ne": 30, "Na": 38,
+    "Mg": 38, "Al": 16, "Si": 14, "P": 18, "S": 20, "Cl": 25, "Ar": 29, "K": 33, "Ca": 28, "Sc": 35, "Ti": 38,
+    "V": 38, "Cr": 43, "Mn": 42, "Fe": 41, "Co": 42, "Ni": 45, "Cu": 42, "Zn": 38, "Ga": 36, "Ge": 35, "As": 38,
+    "Se": 39, "Br": 19, "Kr": 22, "Rb": 19, "Sr": 28, "Y": 30, "Zr": 29, "Nb": 37, "Mo": 36, "Tc": 38, "Ru": 38,
+    "Rh": 40, "Pd": 37, "Ag": 37, "Cd": 47, "In": 31, "Sn": 32, "Sb": 36, "Te": 34, "I": 31, "Xe": 28, "Cs": 19,
+    "Ba": 18, "La": 50, "Lu": 46, "Hf": 25, "Ta": 25, "W": 31, "Re": 30, "Os": 33, "Ir": 30, "Pt": 38, "Au": 32,
+    "Hg": 29, "Tl": 27, "Pb": 24, "Bi": 29, "Po": 28, "Rn": 32,
+}  # fmt: skip
+"""PseudoDojo's "low" hints, below which forces and stress are wrong; its UPF files do not state them.
+
+From ``ONCVPSP-PBE-PDv0.4/standard.djson`` of abinit/pseudo_dojo. Version 0.5 of the files revised eleven elements
+without publishing other hints; the stringent files need higher cutoffs.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,13 +65,7 @@ class UpfFile:
 
 @dataclass(frozen=True)
 class UpfSet:
-    """The pseudopotentials of one functional in a folder.
-
-    Attributes:
-        folder: where they are.
-        files: one for each element.
-        fingerprint: hash of all these files.
-    """
+    """The pseudopotentials of one functional in a folder."""
 
     folder: Path
     files: Mapping[str, UpfFile]
@@ -68,10 +76,6 @@ def read_upf_set(folder: Path, functional: str) -> UpfSet:
     """Read the UPF files (version 2) of one functional; others in the folder are ignored.
 
     They are read again only after one of them was changed, added or removed.
-
-    Args:
-        folder: holds files with the ending ``.upf`` or ``.UPF``.
-        functional: for example ``PBE``.
 
     Raises:
         EngineSettingsError: no file of this functional, or two for one element.
@@ -135,7 +139,8 @@ def _min_cutoff_eV(header: Mapping[str, str]) -> float | None:
     if stated > 0:
         return float(stated * Ry)
     from_pseudodojo = "ONCVPSP" in header.get("generated", "") and header.get("author") == "anonymous"
-    return min_cutoff_eV(header["element"]) if from_pseudodojo else None
+    hint = _LOW_HINT_HARTREE.get(header["element"]) if from_pseudodojo else None
+    return None if hint is None else float(hint * Hartree)
 
 
 def _number(text: str) -> float:

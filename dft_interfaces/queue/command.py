@@ -14,10 +14,6 @@ SECRET = ("MONGODB_URI",)
 def run_command(arguments: Sequence[str], folder: str | None = None) -> str:
     """Run a command of the queue and return its output.
 
-    Args:
-        arguments: program and arguments.
-        folder: in which it runs, the current one by default.
-
     Raises:
         QueueError: it failed, is missing or does not respond.
     """
@@ -26,7 +22,7 @@ def run_command(arguments: Sequence[str], folder: str | None = None) -> str:
         done = subprocess.run(
             arguments,
             cwd=folder,
-            env=_environment(),
+            env=without_credentials(),
             capture_output=True,
             text=True,
             errors="replace",  # the output contains names chosen by other users
@@ -48,6 +44,6 @@ def run_command(arguments: Sequence[str], folder: str | None = None) -> str:
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
+def without_credentials() -> dict[str, str]:
     """Return the environment without passwords: queues store the environment of each job on disk."""
     return {name: value for name, value in os.environ.items() if name not in SECRET}

@@ -1,5 +1,6 @@
 """Limits of a queue; pysqa would silently lower a request to them, and Slurm would let the job wait forever."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 from dft_interfaces.errors import QueueError
 from dft_interfaces.foreign import reading
+from dft_interfaces.queue.command import run_command
 from dft_interfaces.settings import EngineSettings, JobSettings, LimitSettings, QueueSettings
 
 UNLIMITED = float("inf")
@@ -17,14 +19,7 @@ _BYTES = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """The most that one job may request.
-
-    Attributes:
-        queue: the queue with these limits, for example ``partition main``.
-        cores: on one node.
-        time_s: wall time.
-        memory_GB: on one node.
-    """
+    """The most that one job may request, on one node, of a queue such as ``partition main``."""
 
     queue: str
     cores: float = UNLIMITED
@@ -110,3 +105,48 @@ def _memory_GB(value: float | str | None) -> float:
         return _or_unlimited(value)
     unit = value[-1].lower() if value[-1].isalpha() else "m"
     return float(value.rstrip("kKmMgGtTbB")) * _BYTES.get(unit, 1) / _BYTES["g"]
+
+
+def partition_limits(partition: str) -> QueueLimits:
+    """Return the limits of one job of a partition: its time, and the cores and memory of its largest node.
+
+    Raises:
+        QueueError: Slurm does not respond, or has no such partition.
+    """
+    try:
+        output = run_command(["scontrol", "show", "partition", partition, "--oneliner"])
+    except QueueError as error:
+        known = sorted(set(run_command(["sinfo", "--noheader", "--format=%R"]).split()))
+        if partition in known:
+            raise
+        raise QueueError(f"received the partition {partition!r}, expected one of {', '.join(known)}") from error
+    with reading(lambda why: QueueError(f"Slurm's output about the partition {partition!r} cannot be read ({why})")):
+        return _limits(partition, output)
+
+
+def _limits(partition: str, output: str) -> QueueLimits:
+    fields = dict(field.split("=", 1) for field in output.split() if "=" in field)
+    nodes = [
+        line.split("|") for line in run_command(["sinfo", "-h", "-N", "-p", partition, "--format=%c|%m"]).splitlines()
+    ]
+    cores = max((int(cores) for cores, _ in nodes), default=0)
+    memory_MB = max((float(memory) for _, memory in nodes), default=0.0)
+    return QueueLimits(
+        f"partition {partition}",
+        cores=min(cores, _number(fields.get("MaxCPUsPerNode"))),
+        time_s=slurm_seconds(fields.get("MaxTime", "UNLIMITED")),
+        memory_GB=min(memory_MB, _number(fields.get("MaxMemPerNode"))) / 1024,
+    )
+
+
+def slurm_seconds(text: str) -> float:
+    """Return seconds from Slurm's ``days-hours:minutes:seconds``, with or without its larger parts."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if found is None:
+        return UNLIMITED
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((24 * days + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _number(text: str | None) -> float:
+    return float(text) if text is not None and text.isdigit() else UNLIMITED

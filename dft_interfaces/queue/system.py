@@ -1,9 +1,9 @@
 """Submit jobs to a queue, list them, and find out how one ended. pysqa provides the commands."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pysqa import QueueAdapter
 
@@ -11,6 +11,7 @@ from dft_interfaces.errors import QueueError
 from dft_interfaces.foreign import reading
 from dft_interfaces.label import Failure
 from dft_interfaces.queue.command import run_command
+from dft_interfaces.settings import JobSettings
 
 _FAILURES = {
     "CANCELLED": Failure.CANCELLED,
@@ -25,12 +26,7 @@ _FAILURES = {
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job that left no result ended.
-
-    Attributes:
-        failure: its kind.
-        reason: with the queue's name of the state, or the words in which it refused the job.
-    """
+    """How a job that left no result ended."""
 
     failure: Failure
     reason: str
@@ -53,19 +49,18 @@ class QueueSystem:
             self._is_slurm = self._adapter.config["queue_type"] == "SLURM"
             self.queue: str = queue or self._adapter.config["queue_primary"]
 
-    def submit(self, job_name: str, folder: Path, command: str, cores: int, **limits: Any) -> int:
-        """Submit a job and return its id in the queue.
+    def submit(self, job_name: str, folder: Path, command: str, cores: int, settings: JobSettings) -> int:
+        """Submit a job that runs in a folder, and return its id in the queue.
 
-        Args:
-            job_name: shown in the queue's list.
-            folder: in which it runs.
-            command: command line of the job.
-            cores: number of cores.
-            limits: ``run_time_max`` (s) and ``memory_max`` (GB) where the script of the queue uses them.
+        Its script receives the limits of the settings as ``run_time_max`` (s) and ``memory_max`` (GB).
 
         Raises:
             QueueError: the queue refused the job; contains the queue's own message.
         """
+        limits = {
+            "run_time_max": math.ceil(settings.time_s),
+            "memory_max": None if settings.memory_GB is None else math.ceil(settings.memory_GB),
+        }
         where = {"queue": self.queue, "job_name": job_name, "working_directory": str(folder)}
         with reading(lambda why: QueueError(f"the queue returned no id of the job {job_name} ({why})")):
             return int(self._adapter.submit_job(**where, cores=cores, command=command, **limits))

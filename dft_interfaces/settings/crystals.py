@@ -9,13 +9,24 @@ from pydantic import Field
 from dft_interfaces.geometry.kpoints import kpoint_mesh
 from dft_interfaces.geometry.slab import FILLED_A, Slab, correction_problem, slab_of
 from dft_interfaces.geometry.vacuum import gaps_A
-from dft_interfaces.settings.base import Objection
-from dft_interfaces.settings.spin import MagneticEngineSettings, SpinStart
+from dft_interfaces.settings.base import BaseEngineSettings, Objection
+
+SpinStart = Literal["given", "ferromagnetic", "antiferromagnetic", "none"]
 
 
-class PeriodicEngineSettings(MagneticEngineSettings):
-    """Cells that are periodic in three directions: crystals, and slabs between layers of vacuum."""
+class PeriodicEngineSettings(BaseEngineSettings):
+    """Cells that are periodic in three directions: crystals, and slabs between layers of vacuum.
 
+    A spin-polarised calculation converges to a state near its initial moments, which need not be the lowest.
+    """
+
+    spin_starts: tuple[SpinStart, ...] = Field(("given",), min_length=1)
+    """Initial moments that are tried for each frame; the lowest converged state is the label, and its message states
+    when the first of them was not the lowest. ``given`` uses the frame's own moments, ``ferromagnetic`` and
+    ``antiferromagnetic`` set parallel or alternating moments of the given size or of the free atoms, ``none``
+    calculates without spin. k starts cost k calculations of each frame: find the magnetic order of a new system with
+    [ferromagnetic, antiferromagnetic, none] on a few frames, write it into the system's ``initial_magnetic_moments``
+    and run the campaign with [given]."""
     dipole_correction: bool = False
     """Cancel the field across the vacuum, and its energy, of a slab whose two faces differ. Set it for molecules on one
     face and for polar or half-covered slabs. It acts only on slabs: structures with vacuum along exactly one lattice
@@ -34,11 +45,7 @@ class PeriodicEngineSettings(MagneticEngineSettings):
         return {"dipole_correction": "slabs"} if self.dipole_correction else {}
 
     def corrected_slab(self, atoms: Atoms) -> Slab | None:
-        """Return the slab that the dipole correction acts on, None if it acts on nothing.
-
-        Args:
-            atoms: the structure.
-        """
+        """Return the slab that the dipole correction acts on, None if it acts on nothing."""
         return slab_of(atoms) if self.dipole_correction else None
 
     def slab_remark(self, atoms: Atoms) -> str:
@@ -86,13 +93,7 @@ class PlaneWaveSettings(PeriodicEngineSettings):
 
 
 def not_periodic(engine: str, atoms: Atoms, molecules: str) -> Iterator[Objection]:
-    """Yield an objection to a structure that is not periodic in all three directions.
-
-    Args:
-        engine: its name.
-        atoms: the structure.
-        molecules: advice for molecules.
-    """
+    """Yield an objection to a structure that is not periodic in all three directions."""
     if not atoms.pbc.all():
         yield Objection(
             "file",
@@ -102,12 +103,7 @@ def not_periodic(engine: str, atoms: Atoms, molecules: str) -> Iterator[Objectio
 
 
 def unpolarised(atoms: Atoms, starts: Sequence[SpinStart]) -> Iterator[Objection]:
-    """Yield an objection to a spin multiplicity of a crystal without initial magnetic moments.
-
-    Args:
-        atoms: the structure.
-        starts: initial moments that are tried.
-    """
+    """Yield an objection to a spin multiplicity of a crystal without initial magnetic moments."""
     multiplicity = atoms.info.get("spin")
     polarised = atoms.get_initial_magnetic_moments().any() or {"ferromagnetic", "antiferromagnetic"} & set(starts)
     if multiplicity is not None and multiplicity > 2 and not polarised:  # noqa: PLR2004 - a doublet

@@ -20,8 +20,7 @@ from dft_interfaces.isolation.engine_process import _reply as reply
 from dft_interfaces.label import Failure, Label, LabelStatus
 from dft_interfaces.pseudopotentials.upf_files import read_upf_set
 from dft_interfaces.queue.command import run_command
-from dft_interfaces.queue.limits import folder_problems
-from dft_interfaces.queue.slurm import partition_limits
+from dft_interfaces.queue.limits import folder_problems, partition_limits
 from dft_interfaces.queue.system import QueueSystem
 from dft_interfaces.settings import QueueSettings
 from dft_interfaces.settings.ase_calculator import ASECalculatorSettings
@@ -171,7 +170,7 @@ def test_what_a_queue_prints_about_jobs(printing, listed):
     with pytest.raises(QueueError, match="list of jobs"):
         queue.jobs()
     with pytest.raises(QueueError, match="returned no id of the job"):
-        queue.submit("job", folder, "true", 1)
+        queue.submit("job", folder, "true", 1, QueueSettings(partition="main"))
 
 
 def test_a_command_that_cannot_be_started(printing):

@@ -12,8 +12,7 @@ from dft_interfaces.jobs.queue_labels import QueuedJob
 from dft_interfaces.label import Attempt, Failure, LabelStatus
 from dft_interfaces.queue.command import run_command
 from dft_interfaces.queue.folder import slurm_script
-from dft_interfaces.queue.limits import UNLIMITED, disagreements
-from dft_interfaces.queue.slurm import slurm_seconds
+from dft_interfaces.queue.limits import UNLIMITED, disagreements, slurm_seconds
 from dft_interfaces.queue.system import JobEnd
 from dft_interfaces.queue.tracking import JobTracker, TrackedJob
 from dft_interfaces.settings import ASECalculatorSettings, LimitSettings, QueueSettings, RetrySettings

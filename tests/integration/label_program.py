@@ -14,9 +14,8 @@ from pathlib import Path
 from ase.build import bulk, molecule
 
 from al_loop.config.settings import LabelSettings
+from al_loop.tools.workers.worker import runner_for
 from dft_interfaces.files.label_json import label_as_dict
-from dft_interfaces.jobs.pyiron_labels import LabelRunner
-from dft_interfaces.jobs.queue_labels import QueueRunner
 
 
 def structure(request_id):
@@ -26,18 +25,12 @@ def structure(request_id):
     return atoms
 
 
-def runner_for(folder, worker, label):
-    if label.queue is None:
-        return LabelRunner(folder, label.engine, worker, label.limits, label.retry)
-    return QueueRunner(folder, label.engine, worker, label.queue, label.limits, label.retry)
-
-
 def main():
     folder, worker, settings, *jobs = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: None)
     handler = signal.getsignal(signal.SIGTERM)
-    with runner_for(Path(folder), worker, LabelSettings.model_validate_json(settings)) as runner:
+    with runner_for(LabelSettings.model_validate_json(settings), Path(folder), worker) as runner:
         waiting = [job.split("+") for job in jobs]
         missing = [request_id for job in waiting for request_id in job]
         while missing:

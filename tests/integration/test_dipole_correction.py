@@ -9,7 +9,6 @@ from ase.build import add_adsorbate, bulk, fcc100
 from ase.units import Bohr, Ry
 
 from dft_interfaces.engines import build_engine
-from dft_interfaces.engines.gpaw_slab import placed_slab
 from dft_interfaces.geometry.slab import slab_of
 from dft_interfaces.label import LabelStatus
 from dft_interfaces.output_tail import EngineLog
@@ -49,6 +48,8 @@ def slopes(heights_A, potential_eV, slab):
 
 
 def potential_of_gpaw(slab, *, corrected):
+    from dft_interfaces.engines.gpaw import placed_slab
+
     atoms = placed_slab(slab, slab_of(slab)).atoms if corrected else slab.copy()
     atoms.calc = engine("gpaw", dipole_correction=corrected)._converged(atoms, None, EngineLog())
     atoms.get_potential_energy()

@@ -12,8 +12,7 @@ from al_loop.config import Config, StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.workers import worker_pool
-from al_loop.tools.workers.silent_holders import SilentHolders
-from al_loop.tools.workers.worker_pool import WorkerPool, wait_for_labels
+from al_loop.tools.workers.worker_pool import SilentHolders, WorkerPool, wait_for_labels
 from al_loop.utils.campaign_folder import LOGS
 from al_loop.utils.content_hash import frame_id
 from al_loop.utils.event_log import EventLog

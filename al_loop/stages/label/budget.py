@@ -25,7 +25,9 @@ def round_budget(
     Raises:
         GuardStop: a budget is too small for a single one.
     """
-    left = labels_left(config.stop.labels, config.select.labels_per_round, requested)
+    left = config.select.labels_per_round
+    if config.stop.labels is not None:
+        left = min(left, config.stop.labels - requested)
     if left < 1:
         raise GuardStop(
             f"Round {round_}: stop.labels allows {config.stop.labels} labels, and {requested} were requested "
@@ -37,7 +39,7 @@ def round_budget(
     calculated = [frame for frame in ended if frame.label.cost_s > 0]  # imported labels cost nothing
     ended_h = sum(frame.label.cost_s for frame in calculated) * label_cores(config.label) / 3600
     each_h = ended_h / len(calculated) if calculated else estimate_h
-    affordable = labels_affordable(budget_h, ended_h + calculating * each_h, each_h)
+    affordable = math.floor((budget_h - ended_h - calculating * each_h) / each_h)
     if affordable < 1:
         raise GuardStop(
             f"Round {round_}: stop.label_core_hours allows {budget_h:g} core hours; {len(calculated)} labels have cost "
@@ -45,25 +47,3 @@ def round_budget(
             "and run the same command again."
         )
     return min(left, affordable)
-
-
-def labels_left(budget: int | None, per_round: int, requested: int) -> int:
-    """How many labels a round may still request.
-
-    Args:
-        budget: ``stop.labels``.
-        per_round: ``select.labels_per_round``.
-        requested: labels that were requested before, held-out ones included.
-    """
-    return per_round if budget is None else max(0, min(per_round, budget - requested))
-
-
-def labels_affordable(budget_h: float, spent_h: float, each_h: float) -> int:
-    """How many more labels a budget of core hours allows at the mean cost so far.
-
-    Args:
-        budget_h: ``stop.label_core_hours``.
-        spent_h: by the calculations that have ended and, at ``each_h`` each, by those that run.
-        each_h: mean cost of a label, above 0.
-    """
-    return max(0, math.floor((budget_h - spent_h) / each_h))

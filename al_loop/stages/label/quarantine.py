@@ -33,12 +33,6 @@ def quarantined_as_dict(frame: LabelledFrame) -> dict[str, Any]:
 def require_few_failed(round_: int, calculated: int, failed: Sequence[LabelledFrame], most: float) -> None:
     """Stop if too many calculations of a round failed.
 
-    Args:
-        round_: the round.
-        calculated: number of its calculations that have ended.
-        failed: those of them without a usable label.
-        most: ``label.max_failed_fraction``.
-
     Raises:
         GuardStop: more of them failed than is allowed.
     """

@@ -6,8 +6,7 @@ from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import InputError
 from dft_interfaces.errors import QueueError
-from dft_interfaces.queue.limits import excesses, job_cores
-from dft_interfaces.queue.slurm import partition_limits
+from dft_interfaces.queue.limits import excesses, job_cores, partition_limits
 from dft_interfaces.settings import JobSettings
 
 

@@ -14,14 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class LabelLeases:
-    """Takes requests from the ledger, renews their leases in a thread, and gives in their labels.
-
-    Args:
-        ledger: where the requests are.
-        worker: who claims.
-        level: fingerprint of the level of theory that the worker calculates.
-        lease_s: time without a heartbeat after which another worker may take a request.
-    """
+    """Takes requests from the ledger, renews their leases in a thread, and gives in their labels."""
 
     def __init__(self, ledger: Ledger, worker: str, level: str, lease_s: float) -> None:
         self._ledger = ledger

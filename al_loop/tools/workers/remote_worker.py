@@ -6,7 +6,6 @@ whose end is the end of standard input. So Ctrl-C never reaches a calculation, a
 table.
 """
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -23,7 +22,15 @@ from al_loop.errors import CampaignError, InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.records import WORKER
 from al_loop.tools.workers.leases import LabelLeases
-from al_loop.tools.workers.worker import Until, configure_log, leave_at_end_of_input, runner_for, work
+from al_loop.tools.workers.worker import (
+    SINGLE_THREADED,
+    close_input,
+    configure_log,
+    leave_at_end_of_input,
+    runner_for,
+    started,
+    work,
+)
 from al_loop.utils.redaction import mask_uri
 from al_loop.utils.versions import installed_versions
 from committee.settings import Settings
@@ -80,26 +87,16 @@ def run_outside(settings: RemoteWorker) -> None:
         CampaignError: it died.
         KeyboardInterrupt: it exited after Ctrl-C.
     """
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "al_loop.tools.workers.remote_worker"],
-        stdin=subprocess.PIPE,
-        env={**os.environ, **threads},
-        start_new_session=True,
-    )
-    assert process.stdin is not None  # noqa: S101 - stdin=PIPE
+    environment, module = {**os.environ, **SINGLE_THREADED}, "al_loop.tools.workers.remote_worker"
+    process = started(module, settings=settings, env=environment)
     interrupted = False
     try:
         try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(settings.model_dump_json().encode() + b"\n")
-                process.stdin.flush()
             code = process.wait()
         except KeyboardInterrupt:
             interrupted = True
             _say("exiting after the current calculation; press Ctrl-C again to return its request and exit now")
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+            close_input(process)
             code = process.wait()
     except KeyboardInterrupt:
         _end(process)
@@ -185,8 +182,8 @@ def _serve(settings: RemoteWorker, leave: threading.Event) -> None:
             ledger.release_dead(name, count_attempt=label.queue is None)
             _say(f"{name} is ready for campaign {settings.campaign}: {runner.engine.engine}, level {runner.level}")
             with LabelLeases(ledger, name, runner.level, label.lease_s) as claims:
-                done = work(claims, runner, label.labels_per_job, leave, Until(settings.labels, settings.idle_s))
-            _say(f"{name}has exited after {done} labels")
+                done = work(claims, runner, label.labels_per_job, leave, settings.labels, settings.idle_s)
+            _say(f"{name} has exited after {done} labels")
 
 
 def _say(text: Any) -> None:

@@ -15,12 +15,7 @@ START_S = 600.0
 
 
 def show_signs_of_life(descriptor: int, every_s: float) -> None:
-    """Write to a pipe from a thread, for as long as this process lives.
-
-    Args:
-        descriptor: the end to write to; no program below this process gets it.
-        every_s: pause between two signs, s.
-    """
+    """Write to a pipe from a thread, for as long as this process lives."""
     os.set_inheritable(descriptor, False)
     os.set_blocking(descriptor, False)
 
@@ -36,11 +31,7 @@ def show_signs_of_life(descriptor: int, every_s: float) -> None:
 
 
 class SignsOfLife:
-    """Reads the heartbeats of several workers and detects hanging ones.
-
-    Args:
-        lease_s: time without a heartbeat, s, after which a worker counts as hanging, see ``ExpiredLeases``.
-    """
+    """Reads the heartbeats of several workers and detects hanging ones."""
 
     def __init__(self, lease_s: float) -> None:
         self._pipes: dict[str, int] = {}

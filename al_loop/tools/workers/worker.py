@@ -9,16 +9,17 @@ import contextlib
 import fcntl
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import psutil
+from pydantic import BaseModel
 
 from al_loop.config import Config
 from al_loop.config.settings import LabelSettings
@@ -26,47 +27,34 @@ from al_loop.ledger import open_ledger
 from al_loop.tools.workers.leases import LabelLeases
 from al_loop.tools.workers.signs_of_life import show_signs_of_life
 from al_loop.utils.campaign_folder import LOGS
-from al_loop.utils.processes import kill_with_all_below, start_of
+from al_loop.utils.processes import start_of
+from dft_interfaces.isolation.processes import kill_with_all_below
 from dft_interfaces.jobs.pyiron_labels import LabelRunner
 from dft_interfaces.jobs.queue_labels import QueueRunner
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 0.25
-
-
-def label_folder(campaign_folder: Path) -> Path:
-    """Folders of jobs and finished results of a campaign."""
-    return campaign_folder / "dft"
-
-
-@dataclass(frozen=True)
-class Until:
-    """When a worker exits by itself.
-
-    Attributes:
-        labels: after so many; never by default.
-        idle_s: after so long without a request, s; never by default.
-    """
-
-    labels: int | None = None
-    idle_s: float | None = None
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of a worker: an engine's cores are processes of one thread each."""
 
 
 def work(
-    claims: LabelLeases, runner: LabelRunner, labels_per_job: int, leave: threading.Event, until: Until | None = None
+    claims: LabelLeases,
+    runner: LabelRunner,
+    labels_per_job: int,
+    leave: threading.Event,
+    most: int | None = None,
+    idle_s: float | None = None,
 ) -> int:
-    """Label until signalled to exit.
+    """Label until signalled to exit; by itself after ``most`` labels, or after ``idle_s`` without a request.
 
     A calculation in this process that has begun is finished first; jobs in a queue stay there, and the next start
     finds them again.
-
-    Returns:
-        How many labels were given in.
     """
-    until, done, last = until or Until(), 0, time.monotonic()
+    done, last = 0, time.monotonic()
     while not leave.is_set():
-        wanted = labels_per_job if until.labels is None else min(labels_per_job, until.labels - done - len(claims))
+        wanted = labels_per_job if most is None else min(labels_per_job, most - done - len(claims))
         taken = claims.take(wanted) if runner.room and wanted > 0 else []
         if taken:
             runner.submit({claimed.request_id: claimed.atoms for claimed in taken})
@@ -74,22 +62,17 @@ def work(
         for request_id, label in ended.items():
             claims.complete(request_id, label)
         done += len(ended)
-        if until.labels is not None and done >= until.labels:
+        if most is not None and done >= most:
             break
         if taken or ended or len(claims):
             last = time.monotonic()
-        elif until.idle_s is not None and time.monotonic() - last >= until.idle_s:
+        elif idle_s is not None and time.monotonic() - last >= idle_s:
             break
         if not (taken or ended):
             leave.wait(IDLE_S)
     if len(claims):
         logger.info("exited with %d requests in the queue", len(claims))
     return done
-
-
-def label_runner(config: Config, name: str) -> LabelRunner:
-    """Return the calculator of labels that a campaign's configuration describes."""
-    return runner_for(config.label, label_folder(config.folder), name)
 
 
 def runner_for(label: LabelSettings, folder: Path, name: str) -> LabelRunner:
@@ -109,6 +92,32 @@ def leave_at_end_of_input(leave: threading.Event) -> None:
         leave.set()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def started(module: str, *arguments: object, settings: BaseModel, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a worker of its own session, which Ctrl-C does not reach, and give it its settings.
+
+    Args:
+        module: its program.
+        arguments: of its command line, on which no credential stands.
+        settings: the line on its standard input, whose end tells it to leave.
+        options: of ``subprocess.Popen``.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)], stdin=subprocess.PIPE, start_new_session=True, **options
+    )
+    assert process.stdin is not None  # noqa: S101 - stdin=PIPE
+    with contextlib.suppress(BrokenPipeError):  # it has ended already
+        process.stdin.write(settings.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def close_input(process: subprocess.Popen[bytes]) -> None:
+    """Tell a worker to leave."""
+    with contextlib.suppress(BrokenPipeError):
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def configure_log() -> None:
@@ -169,7 +178,7 @@ def main() -> None:
     leave_at_end_of_input(leave)
     with (
         _only_one(config.folder / LOGS, name, config.label.lease_s),
-        label_runner(config, name) as runner,
+        runner_for(config.label, config.folder / "dft", name) as runner,
         open_ledger(config.store, config.folder, config.name, wait=True) as ledger,  # it was there a moment ago
     ):
         # A request cannot kill a worker that only hands it to a queue.

@@ -3,23 +3,26 @@
 import logging
 import os
 import subprocess
-import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from al_loop.config import Config
 from al_loop.errors import CampaignError
 from al_loop.ledger import Ledger
+from al_loop.ledger.expired_leases import ExpiredLeases
+from al_loop.ledger.records import Holder
 from al_loop.ledger.store import shared_server
 from al_loop.records import LabelledFrame, Role
 from al_loop.stages.label.resources import fitting_workers, machine_cores
 from al_loop.tools.workers.signs_of_life import SignsOfLife
-from al_loop.tools.workers.silent_holders import SilentHolders
+from al_loop.tools.workers.worker import SINGLE_THREADED, close_input, started
 from al_loop.utils.campaign_folder import LOGS
 from al_loop.utils.event_log import EventLog
-from al_loop.utils.processes import below, kill_late, kill_with_all_below
+from dft_interfaces.isolation.processes import below, kill_late, kill_with_all_below
 from dft_interfaces.output_tail import file_tail
+from dft_interfaces.queue.command import without_credentials
 
 POLL_S = 0.25
 RESTARTS = 3  # of each worker, before its failure ends the campaign
@@ -27,11 +30,6 @@ GRACE_S = 10.0
 LOG_LINES = 12
 
 _logger = logging.getLogger("al_loop")
-
-
-def without_database(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without the ledger's URI: what workers start, jobs of a queue above all, inherits it."""
-    return {name: value for name, value in environment.items() if name != "MONGODB_URI"}
 
 
 class WorkerPool:
@@ -73,8 +71,7 @@ class WorkerPool:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in self._workers.values():
-            if process.stdin is not None:
-                process.stdin.close()
+            close_input(process)
         deadline = time.monotonic() + (GRACE_S if kind is None else 0.5)
         late = [name for name, process in self._workers.items() if not _ended(process, deadline)]
         started = [process for name in late for process in below(self._workers[name].pid)]
@@ -114,8 +111,7 @@ class WorkerPool:
             code = process.poll()
             if code is None:
                 continue
-            if process.stdin is not None:
-                process.stdin.close()
+            close_input(process)
             if self._starts[name] > RESTARTS:
                 raise CampaignError(
                     f"{name} ended {self._starts[name]} times (exit code {code}). Its last lines:\n"
@@ -133,39 +129,61 @@ class WorkerPool:
         self._workers[name].wait()
 
     def _start(self, name: str) -> None:
-        # An engine's cores are processes of one thread each; the campaign's own environment is inherited otherwise.
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         signs = self._signs.expect(name)
+        restarts = self._starts.get(name, 0)
+        store = self._config.store.model_copy(update={"uri": shared_server(self._config.store), "uri_file": None})
+        config = self._config.model_copy(update={"store": store})
+        environment = {**without_credentials(), **SINGLE_THREADED}
         try:
             with self._log(name).open("ab") as log:
-                process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "al_loop.tools.workers.worker",
-                        name,
-                        str(self._starts.get(name, 0)),
-                        str(signs),
-                    ],
-                    stdin=subprocess.PIPE,
+                self._workers[name] = started(
+                    "al_loop.tools.workers.worker",
+                    *(name, restarts, signs),
+                    settings=config,
                     stdout=log,
                     stderr=log,
-                    env={**without_database(os.environ), **threads},
+                    env=environment,
                     pass_fds=[signs],
-                    start_new_session=True,  # Ctrl-C reaches the campaign alone, which then ends its workers
                 )
         finally:
             os.close(signs)
-        assert process.stdin is not None  # noqa: S101 - stdin=PIPE
-        store = self._config.store.model_copy(update={"uri": shared_server(self._config.store), "uri_file": None})
-        config = self._config.model_copy(update={"store": store})
-        process.stdin.write(config.model_dump_json().encode() + b"\n")
-        process.stdin.flush()
-        self._workers[name] = process
-        self._starts[name] = self._starts.get(name, 0) + 1
+        self._starts[name] = restarts + 1
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
+
+
+class SilentHolders:
+    """Log workers that this campaign did not start and that send no heartbeat."""
+
+    def __init__(self, ledger: Ledger, lease_s: float, own: Callable[[str], bool]) -> None:
+        self._ledger = ledger
+        self._lease_s = lease_s
+        self._own = own
+        self._silence: ExpiredLeases[Holder] = ExpiredLeases(lease_s)
+        self._look_at = time.monotonic()
+        self._named: set[str] = set()
+
+    def look(self) -> None:
+        """Check the ledger a few times in each lease."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + self._lease_s / 8
+        holders = {h: h.worker.rpartition("/")[2] for h in self._ledger.holders()}
+        silent = self._silence.after([holder for holder, name in holders.items() if not self._own(name)])
+        for name, held in Counter(holders[holder] for holder in silent).items():
+            if name not in self._named:
+                self._named.add(name)
+                _logger.warning(
+                    "worker %s, which this campaign did not start, holds %d request%s and has sent no heartbeat "
+                    "for %g s (label.lease_s). A free worker takes over; if there is none, kill it on its "
+                    "machine and start `al-loop worker` again, there or elsewhere.",
+                    name,
+                    held,
+                    "" if held == 1 else "s",
+                    self._lease_s,
+                )
+        self._named &= set(holders.values())
 
 
 def wait_for_labels(
@@ -199,13 +217,7 @@ def wait_for_labels(
 
 
 def wait_for_a_cost(ledger: Ledger, pool: WorkerPool, rounds: Collection[int]) -> tuple[list[LabelledFrame], int]:
-    """Return finished labels and the number in progress, once one of them shows the cost of a label.
-
-    Args:
-        ledger: where the requests are.
-        pool: the workers, started again if they die.
-        rounds: whose labels are returned.
-    """
+    """Return finished labels and the number in progress, once one of them shows the cost of a label."""
     while True:
         ended, calculating = ledger.ended_and_open(rounds)
         if not calculating or any(frame.label.cost_s > 0 for frame in ended):

@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 
-from al_loop.config import StopSettings
+from al_loop.config import Config, SelectSettings, StopSettings
+from al_loop.config.settings import LabelSettings
+from al_loop.errors import GuardStop
 from al_loop.records import TimeToSuspect, VerdictKind
 from al_loop.report.round_json import as_dict, from_dict
 from al_loop.stages.evaluate.stopping import stop_reason, time_to_suspect
-from al_loop.stages.label.budget import labels_affordable, labels_left
+from al_loop.stages.label.budget import round_budget
+from dft_interfaces.settings import TBLiteSettings
 
 TRUSTED, SUSPECT = VerdictKind.TRUSTED, VerdictKind.SUSPECT
 CONFIDENCE = 0.9
@@ -86,14 +89,23 @@ def test_a_budget_ends_the_campaign_by_itself(round_of):
     assert reason(rounds, label_core_hours=4.5) == ""
 
 
-@pytest.mark.parametrize(("budget_h", "spent_h", "affordable"), [(10, 0, 20), (10, 9.6, 0), (10, 9.4, 1), (10, 12, 0)])
-def test_core_hours_pay_for_whole_labels(budget_h, spent_h, affordable):
-    assert labels_affordable(budget_h, spent_h, 0.5) == affordable
+def budget(requested=0, calculating=0, **stop):
+    label = LabelSettings(engine=TBLiteSettings(engine="tblite"))
+    config = Config.model_construct(stop=StopSettings(**stop), select=SelectSettings(labels_per_round=30), label=label)
+    return round_budget(config, 1, requested, [], calculating, estimate_h=0.5)
 
 
-@pytest.mark.parametrize(("budget", "asked_for", "left"), [(None, 500, 12), (100, 50, 12), (100, 95, 5), (100, 100, 0)])
-def test_the_last_round_asks_only_for_what_is_left(budget, asked_for, left):
-    assert labels_left(budget, 12, asked_for) == left
+def test_core_hours_pay_for_whole_labels():
+    assert [budget(calculating=count, label_core_hours=9.9) for count in (0, 10, 18)] == [19, 9, 1]
+    with pytest.raises(GuardStop, match=r"stop.label_core_hours allows 9.9 core hours.*19 are being calculated"):
+        budget(calculating=19, label_core_hours=9.9)
+
+
+def test_the_last_round_asks_only_for_what_is_left():
+    assert budget(requested=500) == budget(requested=50, labels=100) == 30
+    assert budget(requested=95, labels=100) == 5
+    with pytest.raises(GuardStop, match=r"stop.labels allows 100 labels, and 100 were requested"):
+        budget(requested=100, labels=100)
 
 
 def test_time_to_suspect_is_the_median_over_trajectories():
