@@ -46,10 +46,6 @@ class LeaseLedger(LedgerBase):
     def take_lease(self, before: Runner | None, runner: Runner) -> bool:
         """Record the process that runs the campaign.
 
-        Args:
-            before: the former result of ``runner``.
-            runner: the new process; its ``beat`` is set to the server's time.
-
         Returns:
             False if another process was faster.
         """

@@ -20,7 +20,6 @@ from al_loop.utils.foreign_input import reading
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
-VERSION = 2
 _PLAIN = "plain.json"
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +52,6 @@ def identity_of(
     """SHA-256 of the model, the starts and the settings: a run continues only from a state with the same one."""
     calibration = potential.calibration
     parts = [
-        str(VERSION),
         potential.backbone.fingerprint,
         potential.provenance.training_hash,
         potential.settings.model_dump_json(),
@@ -68,7 +66,6 @@ def identity_of(
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a state atomically: a reader finds either the old or the new one."""
     plain = {
-        "version": VERSION,
         "identity": checkpoint.identity,
         "step": checkpoint.step,
         "sizes": list(checkpoint.sizes),
@@ -98,11 +95,9 @@ def load(path: Path) -> Checkpoint | None:
         return None
 
 
-def _read(path: Path) -> Checkpoint | None:
+def _read(path: Path) -> Checkpoint:
     arrays = unpack_arrays(path.read_bytes())
     plain = json.loads(arrays.pop(_PLAIN).tobytes())
-    if plain["version"] != VERSION:
-        return None
     states: dict[int, tuple[dict[str, Any], str]] = {
         int(index): ({}, text) for index, text in plain["trajectories"].items()
     }
