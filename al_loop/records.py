@@ -65,19 +65,6 @@ class Verdict:
     stop: bool = False
 
 
-@dataclass(frozen=True)
-class CheckVerdict:
-    """The verdict of one check of the gate on a frame.
-
-    Attributes:
-        kind: trusted, suspect or discard.
-        reason: one readable sentence, for a trusted frame with the measured numbers.
-    """
-
-    kind: VerdictKind
-    reason: str = ""
-
-
 UNGATED: Final = Verdict(VerdictKind.SUSPECT, GateCheck.NONE, "not evaluated by the gate")
 
 
@@ -99,8 +86,8 @@ class Frame:
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
         descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
-        checks: verdicts of the single checks (physics, force uncertainty, latent distance), of those that were
-            evaluated: frames between two full checks have only physics.
+        checks: kind and reason of the single checks (physics, force uncertainty, latent distance), of those that
+            were evaluated: frames between two full checks have only physics.
         entries: a user's own entries of a frame from a file; stored with the frame when it is new.
         round: the round that explored it or requested its label.
         label: its outcome; of a frame from a file, parts of it may be missing.
@@ -119,7 +106,7 @@ class Frame:
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    checks: dict[GateCheck, CheckVerdict] = field(default_factory=dict, repr=False)
+    checks: dict[GateCheck, Verdict] = field(default_factory=dict, repr=False)
     entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)
     round: int = field(default=0, compare=False, kw_only=True)
     label: Label | None = field(default=None, kw_only=True)

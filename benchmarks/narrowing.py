@@ -22,8 +22,8 @@ from ase.calculators.emt import EMT
 from figures import at_least, at_most
 from telling import counting
 
-from al_loop.tools.ranking.grouping import SAME_ENERGY_EV_PER_ATOM, same_structure, surroundings
-from al_loop.tools.ranking.ranking import rank_candidates
+from al_loop.tools.ranking.grouping import same_structure, surroundings
+from al_loop.tools.ranking.ranking import SAME_ENERGY_EV_PER_ATOM, rank_candidates
 from al_loop.tools.ranking.ranking_results import Ranking
 from al_loop.tools.ranking.settings import RankOptions
 from committee import CommitteeSettings, SevenNetSettings, TrainingFrame, TrainingSettings, load_backbone, train

@@ -4,7 +4,7 @@ Labels stand under ``REF_energy``, ``REF_forces``, ``REF_stress`` and ``REF_magm
 a calculator; where a frame comes from stands under one key that holds JSON.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -20,6 +20,16 @@ from al_loop.utils.foreign_input import each_read
 
 MAGMOMS: Final = "REF_magmoms"
 MAX_ATOMS: Final = 300_000
+
+
+def write_frames(path: Path, new: Iterable[Frame]) -> int:
+    """Write a new file; returns the number of frames written."""
+    count = 0
+    with path.open("x", encoding="utf-8") as file:
+        for frame in new:
+            write_frame(file, frame)
+            count += 1
+    return count
 
 
 def write_frame(file: TextIO, frame: Frame) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_loop.records import CheckVerdict, Frame, GateCheck, Verdict, VerdictKind
+from al_loop.records import Frame, GateCheck, Verdict, VerdictKind
 
 
 def gate_values(frame: Frame) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def gated(values: Mapping[str, Any]) -> dict[str, Any]:
         **{name: values[name] for name in ("step", "temperature_K", "force_uncertainty_eV_per_A", "latent_distance")},
         "verdict": Verdict(kind, check, **{**verdict, "atoms": tuple(verdict["atoms"])}),
         "checks": {
-            GateCheck(check): CheckVerdict(VerdictKind(kind), reason)
+            GateCheck(check): Verdict(VerdictKind(kind), GateCheck(check), reason)
             for check, (kind, reason) in values["checks"].items()
         },
     }

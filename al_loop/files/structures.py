@@ -140,19 +140,10 @@ def _numbered(path: Path, count: int, numbers: list[int]) -> Iterator[Atoms]:
 
 def _refuse_cut(path: Path) -> None:
     """Raise for a file that is shorter than it states: ASE would search for every missing line."""
-    left = 0
-    with path.open("rb") as file:
-        for line in file:
-            if left:
-                left -= 1
-                continue
-            word = line.strip()
-            if not word.isdigit():
-                return  # ASE reports it
-            left = int(word[:18]) + 1
-    if left > 1:
+    _, missing = _xyz_counts(path) or (0, 0)
+    if missing > 1:
         raise InputError(
-            f"structure file {path} is {left} lines shorter than its atom counts require; check that it is complete"
+            f"structure file {path} is {missing} lines shorter than its atom counts require; check that it is complete"
         )
 
 
@@ -210,17 +201,17 @@ def _count(path: Path, _modified_ns: int, _size: int) -> int:
 
     file_format = str(filetype(str(path)))
     if file_format in ("extxyz", "xyz") and path.suffix in (".xyz", ".extxyz"):
-        counted = _count_xyz(path)
-        if counted is not None:
-            return counted
+        count, missing = _xyz_counts(path) or (0, 0)
+        if count and not missing:
+            return count
     if file_format in ioformats and ioformats[file_format].single:
         return 1
     return sum(1 for _ in ase_frames(path, file_format=file_format))
 
 
-def _count_xyz(path: Path) -> int | None:
-    """Count by the numbers of atoms alone; None if they are inconsistent, which ASE then reports."""
-    count = 0
+def _xyz_counts(path: Path) -> tuple[int, int] | None:
+    """Number of frames by their numbers of atoms alone, and of lines that the last one lacks; None for another form."""
+    count = missing = 0
     with path.open("rb") as file:
         for line in file:
             word = line.strip()
@@ -228,7 +219,7 @@ def _count_xyz(path: Path) -> int | None:
                 continue
             if not word.isdigit():
                 return None
-            if sum(1 for _ in islice(file, int(word[:18]) + 1)) <= int(word[:18]):
-                return None
+            lines = int(word[:18]) + 1
+            missing = lines - sum(1 for _ in islice(file, lines))
             count += 1
-    return count or None
+    return count, missing

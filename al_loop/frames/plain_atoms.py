@@ -40,10 +40,6 @@ def constraints_text(constraints: "Sequence[FixConstraint]") -> str:
 def check_constraints(atoms: Atoms, where: str) -> None:
     """Check that files can store the constraints, before anything is calculated or stored.
 
-    Args:
-        atoms: the structure to be written.
-        where: file and frame, for the message.
-
     Raises:
         InputError: they cannot; the message names the kinds.
     """

@@ -130,9 +130,6 @@ _VERSION: Final = {"_id": "version"}
 def note_format(database: Any) -> None:
     """Record the version in an empty ledger, or check it.
 
-    Args:
-        database: pymongo's.
-
     Raises:
         InputError: another version wrote it.
     """
@@ -142,9 +139,6 @@ def note_format(database: Any) -> None:
 
 def require_this_version(database: Any) -> None:
     """Check that a ledger has this version or is empty.
-
-    Args:
-        database: pymongo's.
 
     Raises:
         InputError: another version wrote it.

@@ -105,11 +105,6 @@ _PASSING: Final = (CampaignError, ConnectionFailure, CursorNotFound, OperationFa
 def from_row(collection: str, key: object, make: Callable[[], T]) -> T:
     """Return the result of ``make`` for a stored document.
 
-    Args:
-        collection: of the document.
-        key: its ``_id``.
-        make: converts it; may read its parts in GridFS.
-
     Raises:
         InputError: the document cannot be converted.
     """

@@ -28,10 +28,6 @@ def connected(uri: str, wait_s: float = 0.0) -> Iterator[str]:
     With any URI, writes are acknowledged after they are in the journal (of most members of a replica set), and reads
     go to the primary, so that they return these writes.
 
-    Args:
-        uri: of the server.
-        wait_s: how long to wait for a server that does not respond, s.
-
     Raises:
         InputError: the server does not respond within 5 s and ``wait_s``, refuses the credentials or has a version that
             pymongo does not support; or the URI, an option or a file in it is wrong.

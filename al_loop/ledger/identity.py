@@ -153,10 +153,6 @@ def existing_campaign(config: Config, *, read_only: bool = False) -> Iterator[Le
 
     On the user's own server the campaign may have been started in another folder.
 
-    Args:
-        config: of the campaign.
-        read_only: as in ``open_ledger``.
-
     Raises:
         InputError: there is none, or the folder and the database belong to different campaigns.
     """
@@ -208,11 +204,6 @@ def started_identity(ledger: Ledger, config: Config, *, go_on_here: bool = False
 
 def start_campaign(ledger: Ledger, config: Config, description: dict[str, Any]) -> Identity:
     """Start a campaign in ledger and folder.
-
-    Args:
-        ledger: of the campaign, which has not been started there.
-        config: the campaign, whose folder exists.
-        description: the configuration as stored in the ledger.
 
     Raises:
         InputError: another process has started one with this name at the same time.

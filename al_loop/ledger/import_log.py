@@ -95,12 +95,7 @@ IMPORTED_ATOMS: Final = "isolated atoms imported"  # kind of event
 
 
 def imported_atom_energies(ledger: Ledger, level: str) -> dict[str, float]:
-    """Imported energies of single atoms by symbol, eV.
-
-    Args:
-        ledger: of the campaign.
-        level: fingerprint of their level of theory.
-    """
+    """Imported energies of single atoms by symbol, eV."""
     return {symbol: found["energy_eV"] for symbol, found in _imported(ledger, level).items()}
 
 
@@ -108,13 +103,6 @@ def check_atom_energies(
     ledger: Ledger, config: Config, level: str, energies_eV: Mapping[str, float], where: Mapping[str, str]
 ) -> None:
     """Check new energies against those of the config and those that were imported before.
-
-    Args:
-        ledger: of the campaign.
-        config: its configuration.
-        level: fingerprint of the level of theory.
-        energies_eV: new ones by symbol.
-        where: symbol -> file and frame, for messages.
 
     Raises:
         InputError: they differ by more than 1 meV.
@@ -145,12 +133,7 @@ def note_atom_energies(
 
 
 def with_imported_atoms(config: Config, imported_eV: Mapping[str, float]) -> tuple[Config, list[str]]:
-    """Return the config with imported energies where ``align.isolated_atoms_eV`` has none, and remarks on conflicts.
-
-    Args:
-        config: the campaign.
-        imported_eV: by symbol.
-    """
+    """Return the config with imported energies where ``align.isolated_atoms_eV`` has none, and remarks on conflicts."""
     own = config.align.isolated_atoms_eV
     remarks = [
         f"align.isolated_atoms_eV gives the isolated {symbol} atom {own[symbol]:.6g} eV and an imported file "

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from al_loop.config import WatchSettings
-from al_loop.ledger.additions import Additions
 from al_loop.ledger.documents import DONE
-from al_loop.ledger.prepared import Prepared, encoded
+from al_loop.ledger.prepared import encoded
 from al_loop.ledger.reconnect import in_parts
 from al_loop.ledger.storing import WAITING, StoringLedger
 from al_loop.records import Frame, Role, VerdictKind
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.progress import Announce, show_nothing
-from dft_interfaces.label import Label
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,6 @@ class IncomingLedger(StoringLedger):
     def add_harvested(self, visits: Sequence[Frame]) -> int:
         """Queue gated frames for the next round, all or none; known frames stay as they are.
 
-        Args:
-            visits: with role ``harvested``; the trajectory is their origin.
-
         Returns:
             Number of frames that are new as harvested ones.
 
@@ -43,28 +38,13 @@ class IncomingLedger(StoringLedger):
             InputError: one of them cannot be stored.
             CampaignError: the server refused an operation.
         """
-        return len(self._add([self.prepare_suspect(visit) for visit in visits]).visits)
-
-    @in_parts
-    def add_labels(self, visits: Sequence[Frame], labels: Sequence[Label]) -> int:
-        """Add external labels to the training set, all or none; see ``store_prepared``.
-
-        Labels that cannot be trained on are skipped.
-
-        Args:
-            visits: the frames, stored if they are unknown, with the atoms in the order of the labels.
-            labels: one for each, of this campaign's level of theory.
-
-        Returns:
-            Number of frames that are new to this campaign.
-
-        Raises:
-            InputError: one of them cannot be stored.
-            CampaignError: the server refused an operation.
-        """
-        given = enumerate(zip(visits, labels, strict=True))
-        items = [self.prepare_label(visit, label, order) for order, (visit, label) in given]
-        return self._add([item for item in items if item is not None]).new_labels
+        items = [self.prepare_frame(visit) for visit in visits]
+        for item in items:
+            with reading(f"frame {item.frame_id}", "pass plain numbers and text"):
+                encoded(item)
+        with self.all_or_nothing() as added:
+            self.store_prepared(items, added)
+        return len(added.visits)
 
     def waiting(self) -> Incoming:
         """Numbers of suspects and labels that no round has taken yet."""
@@ -85,14 +65,6 @@ class IncomingLedger(StoringLedger):
         taken = requests.update_many(self._untaken_labels(), {"$set": {"wanted_by.$.round": round_}})
         mine = {**self._untaken_visits(), "round": round_, "kind": VerdictKind.SUSPECT.value}
         return Incoming(int(self._collection(self._docs.visit).count_documents(mine)), int(taken.modified_count))
-
-    def _add(self, items: Sequence[Prepared]) -> Additions:
-        for item in items:
-            with reading(f"{item.where or 'frame'} {item.frame_id}", "pass plain numbers and text"):
-                encoded(item)
-        with self.all_or_nothing() as added:
-            self.store_prepared(items, added)
-        return added
 
     def _untaken_visits(self) -> dict[str, Any]:
         return {"campaign": self.campaign, "round": WAITING, "role": Role.HARVESTED.value}

@@ -77,10 +77,6 @@ class LabelLedger(RequestLedger):
     def accepted(self, frame_ids: Collection[str], level: str) -> dict[str, tuple[Atoms, Label]]:
         """Accepted labels of frames at a level of theory, requested by any campaign.
 
-        Args:
-            frame_ids: of the frames.
-            level: fingerprint of the level.
-
         Returns:
             Frame id -> structure and label, atoms in the stored order; frames without a label are left out.
         """
@@ -109,10 +105,6 @@ class LabelLedger(RequestLedger):
         """Mark the converged labels of a round that this campaign does not use, replacing earlier marks.
 
         Only changes are written, so that a reader never finds a known outlier without its mark.
-
-        Args:
-            round_: of the requests.
-            reasons: frame id -> reason.
         """
         requests = self._collection(self._docs.request)
         requested = {"wanted_by": {"$elemMatch": {"campaign": self.campaign, "round": round_}}}

@@ -27,13 +27,6 @@ class ModelLedger(LedgerBase):
     def add_model(self, round_: int, path: str, fingerprint: str, checkpoint: str, info: dict[str, Any]) -> str:
         """Record a trained committee; repeated calls replace ``checkpoint`` and ``info``.
 
-        Args:
-            round_: the round that trained it.
-            path: of its checkpoint.
-            fingerprint: of the foundation.
-            checkpoint: SHA-256 of its files.
-            info: JSON.
-
         Returns:
             Its id, a content hash of campaign, round, path and fingerprint.
         """

@@ -43,12 +43,6 @@ def find_mongod() -> Path:
 def launch(program: Path, data: Path, socket: Path, log: Path) -> None:
     """Start mongod in its own session on a unix socket only; returns when it accepts connections.
 
-    Args:
-        program: the mongod.
-        data: its database folder, which exists and is not used by another mongod.
-        socket: path of its socket, in a folder that is private to this user.
-        log: its log file, appended to.
-
     Raises:
         InputError: it did not start.
     """

@@ -105,12 +105,7 @@ def with_stress(item: Prepared, stress_eV_per_A3: NDArray[np.float64] | None) ->
 
 
 def in_stored_order(item: Prepared, stored: Mapping[str, bytes]) -> Prepared:
-    """Return an item with all data of the atoms in the stored order of atoms.
-
-    Args:
-        item: as it was prepared.
-        stored: arrays of the stored document of its frame.
-    """
+    """Return an item with all data of the atoms in the stored order of atoms."""
     if stored["atoms"] == item.frame_blobs["atoms"]:
         return item
     order = matching_order(unpack_atoms(item.frame_blobs["atoms"]), unpack_atoms(stored["atoms"]))

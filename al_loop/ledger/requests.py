@@ -35,12 +35,6 @@ class RequestLedger(VisitLedger):
         There is one request for each frame and level of theory over all campaigns, so that labels of other campaigns
         are used. Within a campaign a frame keeps the round and role of its first request: a held-out frame is never
         trained on, and the other way round.
-
-        Args:
-            round_: the requesting round.
-            role: of the labels.
-            visits: of the frames; the first ones are calculated first.
-            level: fingerprint of the level of theory.
         """
         requested_at = now()
         updates: list[UpdateOne] = []

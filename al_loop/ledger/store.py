@@ -16,10 +16,9 @@ from al_loop.ledger.incoming import IncomingLedger
 from al_loop.ledger.labels import LabelLedger
 from al_loop.ledger.models import ArrayLedger, EventLedger, ModelLedger
 from al_loop.ledger.mongod import last_errors
-from al_loop.ledger.ownership import LeaseLedger
 from al_loop.ledger.private_server import held_server, revive_server
 from al_loop.ledger.reconnect import LOST, Reconnector, all_retry_on_disconnect
-from al_loop.ledger.rounds import RoundLedger
+from al_loop.ledger.rounds import LeaseLedger, RoundLedger
 from al_loop.ledger.verdicts import VerdictLedger
 from al_loop.utils.campaign_folder import LEDGER
 

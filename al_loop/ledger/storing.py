@@ -12,14 +12,14 @@ from al_loop.ledger.base import chunks, now, raw
 from al_loop.ledger.codec import get_blob, put_blobs
 from al_loop.ledger.documents import CLAIMED, DONE, PENDING, Requester
 from al_loop.ledger.frames import frame_document, inserted_by_others
-from al_loop.ledger.label_documents import checked, label_blobs, label_document
+from al_loop.ledger.label_documents import label_blobs, label_document
 from al_loop.ledger.prepared import Prepared, blocks, in_stored_order
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
 from al_loop.ledger.records import ClaimedRequest
 from al_loop.ledger.requests import NEVER, RequestLedger
 from al_loop.records import Frame, Role
 from al_loop.utils.content_hash import request_id
-from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.label import Label
 
 WAITING: Final = -1
 """Round of frames and labels that no round has taken yet."""
@@ -31,31 +31,44 @@ Stored = dict[str, dict[str, Any]]
 class StoringLedger(RequestLedger, AdditionsLedger):
     """Documents from outside the rounds: built without the server, then stored together."""
 
-    def prepare_label(self, visit: Frame, label: Label, order: int = 0) -> Prepared | None:
-        """Return the documents of an external label; None if it cannot be trained on.
+    def prepare_frame(self, frame: Frame, order: int = 0) -> Prepared:
+        """Return the documents of a frame from outside the rounds: with its label, or as a suspect without one.
 
         Args:
-            visit: the frame, with the atoms in the order of the label.
-            label: of this campaign's level of theory.
-            order: index of the frame.
+            frame: its label, if any, is converged and of this campaign's level of theory; a suspect has the role
+                ``harvested``. The trajectory is its origin.
+            order: index of a labelled frame.
+
+        Raises:
+            ValueError: a suspect has another role.
         """
-        level, key = label.level_of_theory, request_id(visit.frame_id, label.level_of_theory)
-        claimed = ClaimedRequest(key, visit.frame_id, visit.atoms, level, token=IMPORTED, attempt=0)
-        if (label := checked(label, claimed)).status is not LabelStatus.CONVERGED:
-            return None
+        document = frame_document(self._docs.frame, frame.frame_id, frame.atoms)
+        item = Prepared(document, {"atoms": pack_atoms(frame.atoms, frame.entries)}, frame.where)
+        if frame.label is not None:
+            self._add_label(item, frame, frame.label, order)
+        elif frame.role is not Role.HARVESTED:
+            raise ValueError(f"a visit has role {frame.role}, expected only {Role.HARVESTED}")
+        else:
+            item.visit = self._visit_document(WAITING, 0, Role.HARVESTED.value, frame, frame.verdict.atoms)
+        return item
+
+    def _add_label(self, item: Prepared, frame: Frame, label: Label, order: int) -> None:
+        level, key = label.level_of_theory, request_id(frame.frame_id, label.level_of_theory)
+        claimed = ClaimedRequest(key, frame.frame_id, frame.atoms, level, token=IMPORTED, attempt=0)
         document = label_document(self._docs.label, self.campaign, claimed, label)
         want = Requester(
             campaign=self.campaign,
             round=WAITING,
             role=Role.EXPLORE.value,
             order=order,
-            system=visit.system,
-            trajectory=visit.trajectory,
+            system=frame.system,
+            trajectory=frame.trajectory,
         )
-        request = raw(
+        item.label, item.label_blobs = document, label_blobs(label)
+        item.request = raw(
             self._docs.request,
             id=key,
-            frame=visit.frame_id,
+            frame=frame.frame_id,
             level=level,
             wanted_by=[want],
             created_at=now(),
@@ -64,24 +77,6 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             lease_until=NEVER,
             label=document["_id"],
         )
-        item = self._prepared_frame(visit)
-        item.label, item.label_blobs, item.request = document, label_blobs(label), request
-        return item
-
-    def prepare_suspect(self, visit: Frame) -> Prepared:
-        """Return the documents of a gated frame that waits for the next round.
-
-        Args:
-            visit: with role ``harvested``; the trajectory is its origin.
-
-        Raises:
-            ValueError: the visit has another role.
-        """
-        if visit.role is not Role.HARVESTED:
-            raise ValueError(f"a visit has role {visit.role}, expected only {Role.HARVESTED}")
-        item = self._prepared_frame(visit)
-        item.visit = self._visit_document(WAITING, 0, Role.HARVESTED.value, visit, visit.verdict.atoms)
-        return item
 
     @in_parts
     def store_prepared(self, items: Iterable[Prepared], added: Additions) -> int:
@@ -90,10 +85,6 @@ class StoringLedger(RequestLedger, AdditionsLedger):
         A request with a label keeps it; one that is waiting or being calculated gets this one. Requests of the campaign
         keep their round and role: held-out frames stay held out. A frame keeps its stored order of atoms and own
         entries, and a suspect that was added before is skipped.
-
-        Args:
-            items: of ``prepare_label`` and ``prepare_suspect``.
-            added: records all new documents; see ``all_or_nothing``.
 
         Returns:
             Number of frames that were stored before with other own entries.
@@ -109,10 +100,6 @@ class StoringLedger(RequestLedger, AdditionsLedger):
             for chunk in chunks(frame_ids)
             for found in visits.find({**chosen, "frame": {"$in": list(chunk)}}, {"frame": 1})
         }
-
-    def _prepared_frame(self, visit: Frame) -> Prepared:
-        atoms = {"atoms": pack_atoms(visit.atoms, visit.entries)}
-        return Prepared(frame_document(self._docs.frame, visit.frame_id, visit.atoms), atoms, visit.where)
 
     @retry_on_disconnect
     def _store_block(self, block: Sequence[Prepared], added: Additions) -> int:

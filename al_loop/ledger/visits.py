@@ -21,7 +21,7 @@ from al_loop.ledger.codec import (
 from al_loop.ledger.documents import StoredVerdict
 from al_loop.ledger.frames import BLOCK, FrameLedger
 from al_loop.ledger.reconnect import in_parts, retry_on_disconnect
-from al_loop.records import CheckVerdict, Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
+from al_loop.records import Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import canonical_order, content_id
 
 BLOCK_ATOMS: Final = 1_000_000  # fewer visits where their frames are large
@@ -73,14 +73,7 @@ class VisitLedger(FrameLedger):
         kind: VerdictKind | None = None,
         frames: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Visits by round, role and order, with the atoms in the stored order.
-
-        Args:
-            round_: only visits of this round.
-            role: only visits with this role.
-            kind: only visits with this verdict.
-            frames: only visits of these frames.
-        """
+        """Visits by round, role and order, with the atoms in the stored order."""
         chosen = self._docs.visit.objects(campaign=self.campaign)
         if frames is not None:
             chosen = chosen.filter(frame__in=list(frames))
@@ -237,7 +230,7 @@ def _visit(document: Any, atoms: Atoms) -> Frame:
 LONGEST_REASON = 300  # letters
 
 
-def packed_checks(checks: Mapping[GateCheck, CheckVerdict]) -> dict[str, StoredVerdict]:
+def packed_checks(checks: Mapping[GateCheck, Verdict]) -> dict[str, StoredVerdict]:
     """Check -> kind and reason; reasons are cut to ``LONGEST_REASON``, so that a document's size is bounded."""
     return {
         check.value: StoredVerdict(kind=one.kind.value, reason=one.reason[:LONGEST_REASON])
@@ -245,8 +238,9 @@ def packed_checks(checks: Mapping[GateCheck, CheckVerdict]) -> dict[str, StoredV
     }
 
 
-def unpacked_checks(stored: Mapping[str, StoredVerdict] | None) -> dict[GateCheck, CheckVerdict]:
+def unpacked_checks(stored: Mapping[str, StoredVerdict] | None) -> dict[GateCheck, Verdict]:
     """The inverse of ``packed_checks``."""
     return {
-        GateCheck(check): CheckVerdict(VerdictKind(one.kind), one.reason or "") for check, one in (stored or {}).items()
+        GateCheck(check): Verdict(VerdictKind(one.kind), GateCheck(check), one.reason or "")
+        for check, one in (stored or {}).items()
     }

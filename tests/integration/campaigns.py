@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,10 @@ import yaml
 from ase.build import bulk
 from ase.io import write
 from forked_command import ForkedCommand
+
+from al_loop.ledger import Ledger
+from al_loop.records import Frame
+from dft_interfaces.label import Label
 
 HERE = Path(__file__).parent
 PATIENCE_S = 400  # of a machine that does other work
@@ -173,3 +178,11 @@ def make_campaign(tmp_path, pause_s=0.0, **blocks):
     path = tmp_path / "copper.yaml"
     path.write_text(yaml.safe_dump(config))
     return SmallCampaign(path, tmp_path / "run", count_file)
+
+
+def add_labels(ledger: Ledger, frames: Sequence[Frame], labels: Sequence[Label]) -> int:
+    """Add labels to a campaign as an import does; return how many are new to it."""
+    labelled = [replace(frame, label=label) for frame, label in zip(frames, labels, strict=True)]
+    with ledger.all_or_nothing() as added:
+        ledger.store_prepared([ledger.prepare_frame(frame, order) for order, frame in enumerate(labelled)], added)
+    return added.new_labels

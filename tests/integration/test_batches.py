@@ -8,6 +8,7 @@ import time
 
 import pytest
 from ase.build import bulk
+from campaigns import add_labels
 
 from al_loop import load_config
 from al_loop.ledger import open_ledger
@@ -115,8 +116,8 @@ def watched(campaign, process):
         imported = [harvested(10 + i) for i in range(2)]
         assert {label.level_of_theory for label in labels} == {level}
         note_atom_energies(ledger, level, {"Cu": 3.5}, {"Cu": "atoms.xyz, frame 0"})
-        assert ledger.add_labels(imported, labels) == 2
-        assert ledger.add_labels(imported, labels) == 0
+        assert add_labels(ledger, imported, labels) == 2
+        assert add_labels(ledger, imported, labels) == 0
         wait_for_report(campaign, process, 2)
         trained = {f.frame_id for f in ledger.labelled((Role.EXPLORE,), (2,))}
         assert {visit.frame_id for visit in imported} <= trained

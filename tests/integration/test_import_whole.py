@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import bson
-import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -348,10 +347,6 @@ def test_labels_and_suspects_given_in_memory_are_taken_together_too(ledger, conf
     odd = suspect(frames[2], "x" * 2**22)
     with pytest.raises(InputError, match="its names and remarks take"):
         ledger.add_harvested([suspect(frames[0], "copper"), odd])
-    wrong = Label(LabelStatus.CONVERGED, LEVEL, -1.0, np.zeros((4, 3)), message="\ud800")
-    good = Label(LabelStatus.CONVERGED, LEVEL, -1.0, np.zeros((4, 3)))
-    with pytest.raises(InputError, match="UTF-8"):
-        ledger.add_labels([visit(frames[0]), visit(frames[1])], [good, wrong])
     assert dump(ledger) == before
     assert harvest(config, frames, ["fine"] * 3, "production").new == 3
     assert harvest(config, frames, ["fine"] * 3, "elsewhere") == harvest(config, frames, ["fine"] * 3, "production")

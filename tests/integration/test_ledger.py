@@ -20,7 +20,7 @@ from al_loop.errors import InputError
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.base import FORMAT
 from al_loop.ledger.documents import SCHEMA_VERSION
-from al_loop.records import CheckVerdict, Frame, GateCheck, Role, Verdict, VerdictKind
+from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.content_hash import frame_id
 
 SUSPECT = Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2", (2,))
@@ -63,11 +63,13 @@ def test_a_campaign_starts_once(ledger: Ledger) -> None:
 def test_each_check_keeps_its_own_verdict_and_reason(ledger: Ledger) -> None:
     """Verdicts are stored also for frames on which another check decided."""
     words = {
-        GateCheck.PHYSICS: CheckVerdict(VerdictKind.TRUSTED),
-        GateCheck.FORCE_UNCERTAINTY: CheckVerdict(VerdictKind.SUSPECT, "0.31 eV/Å on atom 2"),
-        GateCheck.LATENT_DISTANCE: CheckVerdict(VerdictKind.SUSPECT, "latent distance 4.0 above 2.0"),
+        GateCheck.PHYSICS: Verdict(VerdictKind.TRUSTED, GateCheck.PHYSICS),
+        GateCheck.FORCE_UNCERTAINTY: Verdict(VerdictKind.SUSPECT, GateCheck.FORCE_UNCERTAINTY, "0.31 eV/Å on atom 2"),
+        GateCheck.LATENT_DISTANCE: Verdict(
+            VerdictKind.SUSPECT, GateCheck.LATENT_DISTANCE, "latent distance 4.0 above 2.0"
+        ),
     }
-    broken = {GateCheck.PHYSICS: CheckVerdict(VerdictKind.DISCARD, "x" * 10_000)}
+    broken = {GateCheck.PHYSICS: Verdict(VerdictKind.DISCARD, GateCheck.PHYSICS, "x" * 10_000)}
     met = [replace(visit(1), checks=words), replace(visit(2), checks=broken), visit(3)]
     ledger.replace_visits(0, (Role.EXPLORE,), met)
     again = ledger.visits(0)

@@ -41,10 +41,6 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
 
     A cell of one atom whose image is near is a crystal.
 
-    Args:
-        atoms: as they were read, ``config_type`` in ``info``.
-        where: file and frame, for messages.
-
     Raises:
         InputError: the frame states ``config_type=IsolatedAtom`` but is not an isolated atom.
     """
@@ -62,10 +58,6 @@ def is_isolated_atom(atoms: Atoms, where: str) -> bool:
 
 def is_bare_nucleus(atoms: Atoms, where: str) -> bool:
     """Whether a frame is an isolated bare nucleus, such as H⁺, which gives no reference energy.
-
-    Args:
-        atoms: as they were read, ``charge`` in ``info``.
-        where: file and frame, for messages.
 
     Raises:
         InputError: as ``is_isolated_atom``.
@@ -93,9 +85,6 @@ def atom_energies(frames: Sequence[Frame]) -> AtomEnergies:
 
     Where frames state charge and spin, the neutral atom in the multiplicity of its ground state counts; what is
     stated to be another state does not. A frame that states no spin is taken to be in its ground state.
-
-    Args:
-        frames: isolated atoms; those without an energy are left out.
 
     Raises:
         InputError: energies of one element, in one state, that differ by more than 1 meV.

@@ -20,11 +20,6 @@ def refuse_zeroed_forces(atoms: Atoms, forces_eV_per_A: NDArray[np.float64], whe
 
     ``Atoms.get_forces()`` of ASE sets them to zero by default, and so do some codes in their outputs.
 
-    Args:
-        atoms: n of them, with their constraints.
-        forces_eV_per_A: (n, 3), NaN where there are none.
-        where: file and frame, for the message.
-
     Raises:
         InputError: naming the frame.
     """
@@ -47,9 +42,6 @@ _WORDS: Final = frozenset({LEVEL, "theory", "functional", "xc", "xc_functional",
 
 def check_levels(frames: Sequence[Frame]) -> list[str]:
     """Check that labels made by al-loop have one level of theory, and report differing statements of others.
-
-    Args:
-        frames: with labels, of all files that are one set.
 
     Returns:
         One sentence for each key with different values.

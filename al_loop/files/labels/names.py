@@ -53,10 +53,6 @@ def keys_of(path: Path, held: set[str]) -> LabelKeys:
 
     Results with an uncertainty are predictions of a model, and never labels.
 
-    Args:
-        path: of the file, for messages.
-        held: names of everything that its frames hold.
-
     Raises:
         InputError: the file has an energy and forces under other keys.
     """
@@ -87,12 +83,7 @@ def looks_like_forces(name: str) -> bool:
 
 
 def unread_stress(held: set[str], keys: LabelKeys) -> str:
-    """Return a note on stresses or virials under other keys than the one that is read; empty without any.
-
-    Args:
-        held: names of everything that its frames hold.
-        keys: names of the labels that are read.
-    """
+    """Return a note on stresses or virials under other keys than the one that is read; empty without any."""
     if keys.stress in held:
         return ""
     found = sorted(name for name in held if name.lower().endswith(_STRESS) and not name.startswith("al_loop"))

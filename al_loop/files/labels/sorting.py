@@ -17,9 +17,6 @@ from al_loop.utils.content_hash import GRID_A, matching_order
 def sorted_out(frames: Sequence[Frame]) -> LabelledFrames:
     """Merge duplicates, separate isolated atoms, and leave out frames without a label.
 
-    Args:
-        frames: of all files that belong together.
-
     Raises:
         InputError: contradicting labels, a frame that wrongly states to be an isolated atom, or only isolated atoms.
     """
@@ -56,9 +53,6 @@ def without_repeats(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
     Two frames are one geometry where they have the same ``frame_id``, or where no atom is further than the grid of
     it (1e-4 Å) from its partner: in another order, another periodic image, or shifted as a whole where not periodic.
     Charge, spin multiplicity and initial magnetic moments are part of it.
-
-    Args:
-        frames: labelled frames; parts of labels may be missing.
 
     Returns:
         The frames, the first of each geometry, and notes on merged and doubtful ones.

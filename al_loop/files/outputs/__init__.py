@@ -61,10 +61,6 @@ class Output:
 def read_output(path: Path, kind: str) -> Output:
     """Read an output and decide for each step whether it is a label.
 
-    Args:
-        path: of the file.
-        kind: a key of ``OUTPUTS``.
-
     Raises:
         InputError: a file that cannot be read; where another file of the same run can, it is named.
     """

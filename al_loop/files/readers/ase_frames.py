@@ -145,10 +145,6 @@ def code_statements(path: Path, file_format: str) -> dict[str, float]:
     """Return ``charge`` and ``multiplicity`` as far as a file of this format states them, the first time that it does.
 
     In MDL's molecule files the formal charges add up to the total one.
-
-    Args:
-        path: the file.
-        file_format: ASE's name of it.
     """
     if file_format in _FORMAL_CHARGES:
         return _formal_charge(path)

@@ -138,12 +138,6 @@ _NAMES: Final = "atomtypes"  # array in which ASE's readers leave the names
 def relabelled(path: Path, file_format: str, frames: Iterator[Atoms], names: Mapping[str, str]) -> Iterator[Atoms]:
     """Yield the frames of a file with the elements that their atoms' names say; other formats as they are.
 
-    Args:
-        path: of the file.
-        file_format: ASE's name of the format.
-        frames: as ASE reads them.
-        names: atom's name -> symbol, as the user says.
-
     Raises:
         InputError: names that do not say an element; see ``al_loop.files.readers.element_labels``.
     """

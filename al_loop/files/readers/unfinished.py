@@ -44,10 +44,6 @@ class _Bounded(io.RawIOBase):
 def check_last_row(last: str, others: Sequence[str]) -> None:
     """Refuse a last row that a killed run or a full disk has cut.
 
-    Args:
-        last: the row, with its line end if it has one.
-        others: the rows before it, of the same frame.
-
     Raises:
         ValueError: fewer words than the others; or no line end, and fewer decimals in the last number than the others'
             numbers of that column leave room for.

@@ -32,11 +32,6 @@ def read_xdatcar(path: Path, file: TextIO, species: Species) -> Iterator[Atoms]:
     A frame begins with a line ``Direct configuration=`` (or ``Cartesian``, ``Konfig=``) or, in old files, with a blank
     line. Anything else is a header: it is repeated where the cell changes, and where files were joined.
 
-    Args:
-        path: of the file, for messages.
-        file: its text.
-        species: the elements of its species in their order, or of labels that do not say them.
-
     Raises:
         InputError: labels that do not say elements.
         ValueError: what is no XDATCAR, or is cut off.

@@ -30,10 +30,6 @@ _VECTOR: Final = "VEC"  # begins the rows behind the atoms that hold the cell in
 def frame_texts(file: IO[str], most_atoms: int | None = None) -> Iterator[str]:
     """Yield the text of each frame of an open file.
 
-    Args:
-        file: XYZ, extended or not.
-        most_atoms: of one frame; any number by default.
-
     Raises:
         ValueError: no count of atoms where one should stand, a line that is too long, or a file that is cut off.
         UnicodeDecodeError: no text.

@@ -30,10 +30,6 @@ def resolved(atoms: Atoms) -> Atoms:
 def repeated(atoms: Atoms, repeats: tuple[int, int, int]) -> Atoms:
     """A supercell with the constraints of the cell on all copies.
 
-    Args:
-        atoms: the cell; not modified.
-        repeats: along each lattice vector.
-
     Raises:
         InputError: a constraint cannot be repeated.
     """
@@ -56,10 +52,6 @@ def repeated(atoms: Atoms, repeats: tuple[int, int, int]) -> Atoms:
 def without(atoms: Atoms, indices: NDArray[np.int64]) -> Atoms:
     """A structure without some atoms and their constraints.
 
-    Args:
-        atoms: not modified.
-        indices: of the removed atoms.
-
     Raises:
         InputError: a constraint cannot be restricted to the remaining atoms.
     """
@@ -79,11 +71,6 @@ def without(atoms: Atoms, indices: NDArray[np.int64]) -> Atoms:
 
 def behind(constraints: Sequence[FixConstraint], atoms: int, what: str) -> list[FixConstraint]:
     """Constraints of a structure that is appended to other atoms.
-
-    Args:
-        constraints: of the structure by itself.
-        atoms: number of atoms before it.
-        what: name of the structure, for the message.
 
     Raises:
         InputError: there are other constraints than those of single atoms.

@@ -20,7 +20,6 @@ from al_loop.utils.foreign_input import reading
 from committee.atomic_write import replacing
 from committee.potential import CommitteePotential
 
-VERSION = 1  # part of the identity: increase it when the content changes
 _PLAIN = "plain.json"
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +52,6 @@ def identity_of(
     """SHA-256 of the model, the starts and the settings: a run continues only from a state with the same one."""
     calibration = potential.calibration
     parts = [
-        str(VERSION),
         potential.backbone.fingerprint,
         potential.provenance.training_hash,
         potential.settings.model_dump_json(),

@@ -13,7 +13,7 @@ from al_loop.config import ExploreSettings, PhysicsSettings
 from al_loop.dynamics.ensembles import make_replica, ramp
 from al_loop.gate.gate import Gate, GatedPrediction
 from al_loop.gate.physics import PhysicsCheck, not_computable
-from al_loop.records import CheckVerdict, Frame, GateCheck, Verdict, VerdictKind
+from al_loop.records import Frame, GateCheck, Verdict, VerdictKind
 from al_loop.stages.explore.starts import own_constraints
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.structures.start import Start
@@ -155,7 +155,7 @@ class Trajectory:
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
-            checks={check: CheckVerdict(verdict.kind, verdict.reason) for check, verdict in gated.checks.items()},
+            checks={check: Verdict(verdict.kind, check, verdict.reason) for check, verdict in gated.checks.items()},
         )
 
 

@@ -49,7 +49,7 @@ def export_file(
     frames = _frames(ledger, what, rounds, roles)
     with writing("--to", path), replacing_path(path) as part:
         try:
-            count = aselmdb.write_rows(part, frames) if kind == "aselmdb" else _write_extxyz(part, frames)
+            count = (aselmdb.write_rows if kind == "aselmdb" else extxyz.write_frames)(part, frames)
         finally:
             part.with_name(f"{part.name}-lock").unlink(missing_ok=True)
         if count == 0:
@@ -86,15 +86,6 @@ def named_roles(names: Collection[str] | None) -> list[Role] | None:
         if name not in known:
             raise InputError(f"--role: received {name!r}, expected one of {', '.join(known)}")
     return [Role(name) for name in names] if names else None
-
-
-def _write_extxyz(path: Path, frames: Iterator[Frame]) -> int:
-    count = 0
-    with path.open("x", encoding="utf-8") as file:
-        for frame in frames:
-            extxyz.write_frame(file, frame)
-            count += 1
-    return count
 
 
 def _frames(

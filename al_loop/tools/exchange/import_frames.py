@@ -90,12 +90,6 @@ class Checks:
 def checked_frames(source: Source, keys: LabelKeys | None, checks: Checks, notes: list[str]) -> Iterator[Frame]:
     """Yield every frame of a file; one is in memory at a time.
 
-    Args:
-        source: the file.
-        keys: names of the labels, if the user gave them.
-        checks: what the frames must agree with.
-        notes: notes for the user are appended.
-
     Raises:
         InputError: a frame that cannot be read, or that the campaign cannot use.
     """

@@ -144,7 +144,7 @@ def _read(ledger: Ledger, paths: Path | Sequence[Path], keys: LabelKeys | None, 
                 continue
             labels, suspects = labels + (frame.label is not None), suspects + (frame.label is None)
             with reading(frame.where, REMEDY):
-                spool.append(_prepared(ledger, frame, len(read.contents.labelled) - 1))
+                spool.append(ledger.prepare_frame(frame, len(read.contents.labelled) - 1))
         if keys is not None and suspects and not labels:
             raise InputError(
                 f"{source.path}: no frame holds {keys.energy!r} and {keys.forces!r}; correct --energy-key and "
@@ -174,15 +174,6 @@ def _noted(frame: Frame, read: _Read, rng: np.random.Generator) -> bool:
     elif place < SAMPLE:
         read.sample[place] = compared
     return True
-
-
-def _prepared(ledger: Ledger, frame: Frame, order: int) -> Prepared:
-    if frame.label is None:
-        return ledger.prepare_suspect(frame)
-    item = ledger.prepare_label(frame, frame.label, order)
-    if item is None:
-        raise InputError(f"{frame.where} has a label that cannot be trained on; remove the frame")
-    return item
 
 
 def _state(source: Source) -> tuple[int, int] | None:

@@ -109,7 +109,8 @@ def label(
         for index, (atoms, label) in enumerate(zip(frames, labels, strict=True))
         if index not in failed
     ]
-    _write(to, written)
+    with writing("--to", to), replacing_path(to) as part:
+        extxyz.write_frames(part, written)
     return LabelledStructures(len(written), level.summary, sum(label.cost_s for label in labels), failed)
 
 
@@ -135,12 +136,6 @@ def _check_target(structures: Path, to: Path) -> None:
     if to.suffix not in (".extxyz", ".xyz"):
         raise InputError(f"--to: received {to}, expected a name that ends in .extxyz or .xyz")
     check_target("--to", to, [structures])
-
-
-def _write(path: Path, frames: list[Frame]) -> None:
-    with writing("--to", path), replacing_path(path) as part, part.open("x", encoding="utf-8") as file:
-        for frame in frames:
-            extxyz.write_frame(file, frame)
 
 
 def isolated_atom_energies_eV(config: Config) -> dict[str, float]:
