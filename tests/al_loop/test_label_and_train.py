@@ -21,7 +21,7 @@ name: copper
 folder: run
 foundation: {kind: sevennet, model: 7net-0}
 committee: {members: 4, hidden_channels: 16}
-train: {epochs: 150, exact_up_to_atoms: 1, sketch_directions: 4}
+train: {epochs: 150}
 systems: [{file: copper.cif}]
 explore: {temperatures_K: [300]}
 gate: {force_tolerance_eV_per_A: 0.3}
