@@ -1,8 +1,9 @@
-"""A campaign's worth of synthetic results."""
+"""A campaign's worth of synthetic results, and a SevenNet that is built once."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,11 @@ from al_loop.report.tables import PhysicsAlarm, label_costs
 from al_loop.report.validation import Table
 from dft_interfaces.label import Label, LabelStatus
 
+if TYPE_CHECKING:
+    from committee import SevenNetSettings
+    from committee.backbones.sevennet_checkpoint import OpenSevenNet
+
+_SEVENNETS: "dict[str, OpenSevenNet]" = {}
 HOSTILE = "<script>alert('x')</script>"
 
 
@@ -123,6 +129,30 @@ def make_data() -> ReportData:
         validation=[Table(HOSTILE, ["quantity", "passed"], [["bulk modulus", HOSTILE]])],
         open_round="round 2 is open; finished stages: explore",
     )
+
+
+@pytest.fixture(autouse=True)
+def _sevennet_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped model is built once for all commands of the session that serve it, which takes a second each time.
+
+    It is frozen and keeps no state between calls; how it is opened is tested with the committee.
+    """
+    adapter = sys.modules.get("committee.backbones.sevennet")
+    if adapter is None:
+        return
+    from committee.sevennet_names import is_shipped
+
+    build = adapter.open_sevennet
+
+    def opened(settings: "SevenNetSettings") -> "OpenSevenNet":
+        if not is_shipped(settings.model):
+            return build(settings)
+        key = settings.model_dump_json()
+        if key not in _SEVENNETS:
+            _SEVENNETS[key] = build(settings)
+        return _SEVENNETS[key]
+
+    monkeypatch.setattr(adapter, "open_sevennet", opened)
 
 
 @pytest.fixture

@@ -118,7 +118,10 @@ def settings() -> CommitteeSettings:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, settings: CommitteeSettings):
-    """A committee trained on molecules and strained crystals, whose fade is active on strongly rattled frames."""
+    """A committee trained on molecules and strained crystals, whose fade is active on strongly rattled frames.
+
+    Each worker trains its own, in a second: one that came out of a checkpoint could not tell what checkpoints lose.
+    """
     structures = [methanol(i) for i in range(10)] + [crystal(i, strain=0.01 * (i % 3 - 1)) for i in range(10)]
     folder: Path = tmp_path_factory.mktemp("tangents")
     return train(

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -112,15 +111,9 @@ class SmallCampaign:
         return any(e["event"] == "stage" and (e["stage"], e["round"]) == (stage, round_) for e in events)
 
     def status(self):
-        result = subprocess.run(
-            [sys.executable, "-m", "al_loop.cli", "status", str(self.config), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=self.config.parent,
-            env=self.environment(),
-        )
-        return json.loads(result.stdout)
+        told = self.call("status", self.config, "--json")
+        assert told.returncode == 0, told.stderr
+        return json.loads(told.stdout)
 
     def calculations(self):
         """How often each label was calculated to its end."""

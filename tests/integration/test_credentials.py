@@ -75,11 +75,7 @@ def server(tmp_path):
 
 def command(campaign, *words, **environment):
     """Run a command of the CLI and return its exit code and all it said."""
-    line = [sys.executable, "-m", "al_loop.cli", *words, str(campaign.config)]
-    environment = campaign.environment(**environment)
-    done = subprocess.run(
-        line, capture_output=True, text=True, check=False, env=environment, cwd=campaign.config.parent
-    )
+    done = campaign.call(*words, campaign.config, **environment)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -17,6 +17,7 @@ from dft_interfaces.settings import EspressoSettings, GPAWSettings
 NO_ESPRESSO = EspressoSettings(engine="espresso").remedy()
 needs_espresso = pytest.mark.skipif(NO_ESPRESSO is not None and os.geteuid() != 0, reason=str(NO_ESPRESSO))
 BOTH = ["gpaw", pytest.param("espresso", marks=needs_espresso)]
+ESPRESSO_LONG = ["gpaw", pytest.param("espresso", marks=[needs_espresso, pytest.mark.long])]  # many runs of pw.x
 
 QUICK = {"kpoint_density_A": 5.7, "smearing_eV": 0.3}
 FACE_A = 4.0  # beyond an outermost atom the electrons have faded
@@ -74,7 +75,7 @@ cp avg.dat {program}.dat
     return heights_bohr * Bohr, potential_Ry * Ry
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", ESPRESSO_LONG)
 def test_the_potential_is_flat_on_both_sides_of_the_vacuum(name, tmp_path):
     slab = polar_slab(vacuum_A=14.0)
     potential = potential_of_gpaw if name == "gpaw" else partial(potential_of_espresso, folder=tmp_path)
@@ -82,7 +83,7 @@ def test_the_potential_is_flat_on_both_sides_of_the_vacuum(name, tmp_path):
     assert (np.abs(slopes(*potential(slab, corrected=True), slab)) < 0.002).all()
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", ESPRESSO_LONG)
 def test_forces_are_the_energys_derivative_and_the_cell_may_lie_anyhow(name):
     """Also where the slab crosses the border of a left-handed cell that has its vacuum along another vector."""
     corrected, slab, step = engine(name, dipole_correction=True), polar_slab(), np.array([0.003, 0.002, 0.009])

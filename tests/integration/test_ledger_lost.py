@@ -51,7 +51,9 @@ def test_a_private_server_that_cannot_be_started_again(tmp_path: Path, monkeypat
 
 def test_a_shared_server_that_dies(tmp_path: Path) -> None:
     with held_server(tmp_path / "server") as uri, pytest.raises(DatabaseLostError) as caught:
-        with open_ledger(StoreSettings(uri=uri, wait_s=2), tmp_path / "run", "copper") as ledger:
+        quick = uri.replace("serverSelectionTimeoutMS=5000", "serverSelectionTimeoutMS=500")
+        assert quick != uri
+        with open_ledger(StoreSettings(uri=quick, wait_s=1), tmp_path / "run", "copper") as ledger:
             kill(tmp_path / "server")
             ledger.rounds()
     message = str(caught.value)

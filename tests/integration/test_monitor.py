@@ -1,28 +1,18 @@
 """What a campaign serves watches a run, and what the run met waits in the campaign's ledger."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 from ase.build import bulk
 from ase.io import read, write
-from campaigns import SEVENNET
 
 
 def monitor(campaign, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "al_loop.cli", "monitor", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=campaign.config.parent,
-        env=campaign.environment(),
-    )
+    return campaign.call("monitor", *arguments)
 
 
 def test_a_campaigns_model_watches_and_hands_back_what_it_doubts(small_campaign):
-    campaign = small_campaign(foundation=SEVENNET)
+    campaign = small_campaign()
     campaign.finish()
     far = bulk("Cu", cubic=True)
     far.rattle(0.3, rng=np.random.default_rng(0))

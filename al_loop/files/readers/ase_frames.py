@@ -85,8 +85,9 @@ def _read(path: Path, index: slice | int, file_format: str) -> Iterator[Atoms]:
 def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
     from ase.db import connect
 
-    for row in connect(path, type=file_format).select():
-        yield row.toatoms(add_additional_information=True)
+    with connect(path, type=file_format) as database:  # without, the file is left open
+        for row in database.select():
+            yield row.toatoms(add_additional_information=True)
 
 
 def _take_gaussian(path: Path, atoms: Atoms) -> None:

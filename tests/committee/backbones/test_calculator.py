@@ -1,6 +1,7 @@
 """Closed foundations: real calculators under features of SevenNet."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,15 @@ def test_untrained_it_is_the_calculator(name: str, make: Any, request: pytest.Fi
             assert prediction.stress is None
 
 
+@cache
+def judge_of(model: str) -> CommitteePotential:
+    return CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet", model=model)))
+
+
 def labels(model: str, frames: list[Atoms], first: int = 0) -> list[TrainingFrame]:
-    judge = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet", model=model)))
     return [
         TrainingFrame(f"frame{first + i}", atoms, p.energy, p.forces, p.stress, group=f"group{first + i}")
-        for i, (atoms, p) in enumerate(zip(frames, judge.predict(frames), strict=True))
+        for i, (atoms, p) in enumerate(zip(frames, judge_of(model).predict(frames), strict=True))
     ]
 
 

@@ -43,7 +43,7 @@ def crystal(rng: np.random.Generator, rattle_A: float = 0.12) -> Atoms:
 class Laboratory:
     """Labels frames and trains committees on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trained_once: Callable[..., CommitteePotential]) -> None:
         features = FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat")
         emt = CalculatorSettings(
             kind="calculator", import_path="ase.calculators.emt.EMT", features=features, elements=("Al", "Cu")
@@ -52,6 +52,7 @@ class Laboratory:
         self.foundation = CommitteePotential.untrained(self.backbone, COMMITTEE)
         self.truth = CommitteePotential.untrained(load_backbone(features))
         self._folder = folder
+        self._trained_once = trained_once
 
     def label(self, structures: Sequence[Atoms], role: Role = Role.EXPLORE, round_: int = 0) -> list[LabelledFrame]:
         labels = [
@@ -79,6 +80,10 @@ class Laboratory:
             seed=1,
         )
 
+    def train_once(self, name: str, frames: Sequence[LabelledFrame]) -> CommitteePotential:
+        """Train what several files ask for."""
+        return self._trained_once(name, lambda _: self.train(frames), self.backbone)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
@@ -89,8 +94,8 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    return Laboratory(tmp_path_factory.mktemp("tangents"))
+def laboratory(tmp_path_factory: pytest.TempPathFactory, trained_once: Callable[..., CommitteePotential]) -> Laboratory:
+    return Laboratory(tmp_path_factory.mktemp("tangents"), trained_once)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +120,7 @@ def held_back(laboratory: Laboratory) -> list[LabelledFrame]:
 
 @pytest.fixture(scope="session")
 def served(laboratory: Laboratory, first_labels: list[LabelledFrame]) -> CommitteePotential:
-    return laboratory.train(first_labels)
+    return laboratory.train_once("served", first_labels)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +141,7 @@ def calibrate(held_back: list[LabelledFrame]) -> Callable[..., CommitteePotentia
 @pytest.fixture(scope="session")
 def good(laboratory, first_labels, new_labels, calibrate) -> CommitteePotential:
     """Trained on all labels, as it should be."""
-    return calibrate(laboratory.train([*first_labels, *new_labels]))
+    return calibrate(laboratory.train_once("good", [*first_labels, *new_labels]))
 
 
 @pytest.fixture(scope="session")

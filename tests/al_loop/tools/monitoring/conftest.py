@@ -45,7 +45,11 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def potential(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
+def potential(trained_once: Callable[..., CommitteePotential]) -> CommitteePotential:
+    return trained_once("copper", train_and_calibrate)
+
+
+def train_and_calibrate(cache_folder: Path) -> CommitteePotential:
     known = [copper(seed, 0.02 + 0.012 * (seed % 8)) for seed in range(8)]
     frames = [
         TrainingFrame(f"f{i}", a, emt(a).get_potential_energy(), emt(a).get_forces(), emt(a).get_stress(), group=f"{i}")
@@ -56,7 +60,7 @@ def potential(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
         frames,
         committee=CommitteeSettings(members=4, hidden_channels=16),
         training=TrainingSettings(epochs=60, exact_up_to_atoms=1, random_directions=4),
-        cache_folder=tmp_path_factory.mktemp("tangents"),
+        cache_folder=cache_folder,
         seed=1,
     )
     unseen = [copper(100 + seed, 0.02 + 0.012 * (seed % 8)) for seed in range(12)]

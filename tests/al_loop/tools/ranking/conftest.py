@@ -85,16 +85,19 @@ def calibrated(potential: CommitteePotential, frames: Sequence[Atoms]) -> Commit
 
 
 @pytest.fixture(scope="session")
-def copper(tmp_path_factory: pytest.TempPathFactory) -> CommitteePotential:
-    potential = train(
-        load_backbone(SevenNetSettings(kind="sevennet")),
-        labelled([on_the_way(seed) for seed in range(16)]),
-        committee=CommitteeSettings(members=6, hidden_channels=16),
-        training=TrainingSettings(epochs=150, exact_up_to_atoms=1, random_directions=8),
-        cache_folder=tmp_path_factory.mktemp("tangents"),
-        seed=1,
-    )
-    return calibrated(potential, [on_the_way(100 + seed) for seed in range(12)])
+def copper(trained_once: Callable[..., CommitteePotential]) -> CommitteePotential:
+    def make(cache_folder: Path) -> CommitteePotential:
+        potential = train(
+            load_backbone(SevenNetSettings(kind="sevennet")),
+            labelled([on_the_way(seed) for seed in range(16)]),
+            committee=CommitteeSettings(members=6, hidden_channels=16),
+            training=TrainingSettings(epochs=150, exact_up_to_atoms=1, random_directions=8),
+            cache_folder=cache_folder,
+            seed=1,
+        )
+        return calibrated(potential, [on_the_way(100 + seed) for seed in range(12)])
+
+    return trained_once("adatom", make)
 
 
 @pytest.fixture(scope="session")
