@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_unused_files import *
-import al_loop.ledger.visits
+import al_loop.ledger.frames
 
 def die(*_):
     os.kill(os.getpid(), 9)
@@ -36,8 +36,8 @@ if sys.argv[3] == "file":  # its pieces are there, the file that they belong to 
         lambda self, *given, **named: die() if self.name == "arrays.files" else insert_one(self, *given, **named)
     )
 else:
-    put_blob = al_loop.ledger.visits.put_blob
-    al_loop.ledger.visits.put_blob = lambda *given: (put_blob(*given), die())
+    put_blob = al_loop.ledger.frames.put_blob
+    al_loop.ledger.frames.put_blob = lambda *given: (put_blob(*given), die())
 with open_ledger(StoreSettings(uri=sys.argv[2]), Path(), "killed") as ledger:
     ledger.replace_visits(0, [Role.EXPLORE], [visit(2)])
 """
