@@ -7,7 +7,8 @@ from al_loop.tools.open_model import FoundationArgument
 from al_loop.tools.ranking.barrier import find_barrier
 from al_loop.tools.ranking.barrier_results import Barrier
 from al_loop.tools.ranking.dft_labels import label_barrier
-from al_loop.tools.ranking.inputs_outputs import open_ranking_inputs, write_path
+from al_loop.tools.ranking.inputs import open_ranking_inputs
+from al_loop.tools.ranking.output import write_path
 from al_loop.tools.ranking.path import end_notes, read_ends
 from al_loop.tools.ranking.settings import BarrierOptions, RelaxOptions
 from al_loop.tools.single_steps.arguments import CampaignArgument, campaign_config

@@ -7,7 +7,8 @@ from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
 from al_loop.tools.open_model import FoundationArgument
 from al_loop.tools.ranking.dft_labels import label_ranking
-from al_loop.tools.ranking.inputs_outputs import open_ranking_inputs, write_ranking
+from al_loop.tools.ranking.inputs import open_ranking_inputs
+from al_loop.tools.ranking.output import write_ranking
 from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.ranking_results import Ranking
 from al_loop.tools.ranking.settings import Optimizer, RankOptions, RelaxOptions

@@ -11,7 +11,7 @@ from al_loop.config import PhysicsSettings
 from al_loop.errors import InputError
 from al_loop.files.structures import read_structures
 from al_loop.tools.ranking.dft_relax import Labelled
-from al_loop.tools.ranking.inputs_outputs import write_ranking
+from al_loop.tools.ranking.output import write_ranking
 from al_loop.tools.ranking.path import check_ends, relaxed_band
 from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.relax import relaxed

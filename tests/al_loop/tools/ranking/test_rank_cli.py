@@ -15,7 +15,7 @@ from al_loop.ledger import Ledger, open_ledger
 from al_loop.ledger.identity import start_campaign
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.tools.preflight.load_config import load_config
-from al_loop.tools.ranking.inputs_outputs import open_ranking_inputs
+from al_loop.tools.ranking.inputs import open_ranking_inputs
 from al_loop.tools.ranking.ranking import rank_candidates
 from al_loop.tools.ranking.settings import RankOptions
 from al_loop.tools.single_steps.rank import rank
