@@ -18,7 +18,7 @@ from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.errors import CheckpointError
 from committee.foreign import reading
-from committee.model.checkpoint_versions import SCHEMA_VERSION, is_readable, seal_is_broken, sealed, upgraded
+from committee.model.checkpoint_versions import SCHEMA_VERSION, seal_is_broken, sealed
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentDistance
 from committee.model.reference_shifts import ReferenceShifts
@@ -82,7 +82,6 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
     folder = Path(folder)
     description, content = _read(folder)
     with reading(folder, _REMEDY):
-        description = upgraded(description)
         backbone = _backbone(description, backbone)
         return _assemble(description, content, backbone)
 
@@ -178,7 +177,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _require_readable(folder: Path, description: object) -> None:
     version = description.get("schema_version") if isinstance(description, dict) else None
-    if not is_readable(version):
+    if version != SCHEMA_VERSION:
         raise CheckpointError(
             f"{folder} has schema version {version}, this release reads {SCHEMA_VERSION}; "
             "upgrade the package or train again."

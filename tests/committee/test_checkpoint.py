@@ -1,6 +1,5 @@
 import json
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,20 +32,6 @@ def test_round_trip_keeps_every_bit(trained, calibration, backbone, make_crystal
         assert one.energy == two.energy
         for name in ("forces", "latent_distance", "forces_ensemble", "features"):
             assert np.array_equal(getattr(one, name), getattr(two, name))
-
-
-def test_a_checkpoint_of_schema_version_1_rested_on_the_spread_alone(trained, calibration, backbone, tmp_path):
-    save(trained.with_calibration(calibration), tmp_path / "model")
-
-    def age(description):
-        del description["calibration"]["spread_power"], description["calibration"]["distance_power"]
-        description["calibration"]["floor_eV_per_A"] = 0.01
-        description["schema_version"] = 1
-
-    edit(tmp_path / "model", age)
-    opened = load(tmp_path / "model", backbone).calibration
-    assert opened == replace(calibration, spread_power=1.0, distance_power=0.0)
-    np.testing.assert_array_equal(opened.uncertainty(np.array([0.07]), np.array([5.0])), [0.07])
 
 
 def test_untrained_committee_with_a_prior_round_trips(backbone, make_methanol, tmp_path):

@@ -101,7 +101,7 @@ class Evaluation:
         combined = self.max_force_uncertainty()
         if calibration is not None:
             lanes = zip(self.atom_uncertainties(), self.atom_distances(), strict=True)
-            combined = _largest([calibration.uncertainty(sigma, distance) for sigma, distance in lanes])
+            combined = np.array([calibration.frame_uncertainty(sigma, distance) for sigma, distance in lanes])
         return {
             "forces_dft": self.forces_dft,
             "forces_foundation": self.forces_foundation,

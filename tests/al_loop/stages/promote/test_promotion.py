@@ -290,7 +290,7 @@ def test_the_promise(laboratory, good, calibrate):
     assert error_guarantee(healthy.calibration).passed
     seen = evaluate(frames, good, frozenset())
     lanes = zip(seen.atom_uncertainties(), seen.atom_distances(), strict=True)
-    surest = np.argsort([healthy.calibration.uncertainty(*lane).max() for lane in lanes])[:3]
+    surest = np.argsort([healthy.calibration.frame_uncertainty(*lane) for lane in lanes])[:3]
     shifted = [_shifted(frame) if i in surest else frame for i, frame in enumerate(frames)]
     criterion = error_guarantee(calibrate(good, shifted).calibration)
     assert not criterion.passed
@@ -302,7 +302,7 @@ def test_the_promise(laboratory, good, calibrate):
 @pytest.mark.parametrize(
     ("changes", "passed", "value", "text"),
     [
-        ({"promise_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
+        ({"guarantee_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
         ({"quantile": None, "frames": 4}, True, None, "nothing is guaranteed yet (not enough labels yet"),
         ({"trusted": 0}, True, None, "no calibration frame is trusted"),
         ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
@@ -311,7 +311,7 @@ def test_the_promise(laboratory, good, calibrate):
     ],
 )
 def test_a_promise_with_few_labels(good, changes, passed, value, text):
-    start = {"promise_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
+    start = {"guarantee_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
     criterion = error_guarantee(replace(good.calibration, **{**start, **changes}))
     assert criterion.passed is passed
     assert criterion.value == (None if value is None else pytest.approx(value))
