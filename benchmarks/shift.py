@@ -240,8 +240,9 @@ def dissociation(where: Path, seeds: int) -> None:
         beyond = np.abs(wrong - wrong[bottom]) > ENERGY_ERROR_EV
         lengths = np.array([point.distance_A for point in curve])
         print(f"oh seed {seed}: tolerance {calibration.tolerance_eV_per_A:.3f} eV/Å, {calibration.summary}")
-        for length, trust, error in zip(lengths, trusted, wrong - wrong[bottom], strict=True):
-            print(f"  {length:.3f} Å {'trusted' if trust else 'not trusted'} {1000 * error:.0f} meV")
+        errors_meV = 1000 * (wrong - wrong[bottom])
+        known = ", ".join(f"{lengths[i]:.3f} Å ({errors_meV[i]:.0f} meV)" for i in np.flatnonzero(trusted))
+        print(f"oh seed {seed}: trusted lengths, with the energy error: {known or 'none'}")
         for way, order in (("apart", range(bottom, len(curve))), ("together", range(bottom, -1, -1))):
             ends, passes = (next((i for i in order if hit[i]), order[-1]) for hit in (~trusted, beyond))
             ahead = order.index(ends) <= order.index(passes)
