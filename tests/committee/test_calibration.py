@@ -6,7 +6,13 @@ from scipy.stats import binom
 
 from committee.errors import CheckpointError, TrainingDataError
 from committee.uncertainty.calibration import Calibration
-from committee.uncertainty.conformal import clopper_pearson_upper, conformal_quantile, frames_needed, frames_to_prove
+from committee.uncertainty.conformal import (
+    clopper_pearson_upper,
+    confirmed_threshold,
+    conformal_quantile,
+    frames_needed,
+    frames_to_prove,
+)
 
 
 def sample(frames: int, seed: int, noise: float = 2.0, spread: float = 0.7):
@@ -32,6 +38,16 @@ def test_clopper_pearson_bound_is_where_so_few_events_become_unlikely():
     assert binom.cdf(2, 40, clopper_pearson_upper(2, 40)) == pytest.approx(0.05)
     assert clopper_pearson_upper(0, 0) == 1.0
     assert clopper_pearson_upper(3, 3) == 1.0
+
+
+def test_a_threshold_is_lowered_until_the_frames_below_it_confirm_it():
+    uncertainty = np.arange(1.0, 21.0)
+    exceeds = uncertainty >= 18
+    assert confirmed_threshold(uncertainty, exceeds, 17.5, 0.9) == 17.5
+    assert confirmed_threshold(uncertainty, exceeds, 19.5, 0.9) == 17.0  # 2 of 19, then 1 of 18
+    assert confirmed_threshold(uncertainty, exceeds, 8.5, 0.9) is None  # eight frames
+    assert confirmed_threshold(uncertainty, np.ones(20, dtype=bool), 17.5, 0.9) is None
+    assert confirmed_threshold(np.ones(20), exceeds, 1.0, 0.9) is None  # equal ones are below together
 
 
 def test_too_few_frames_guarantee_nothing():
