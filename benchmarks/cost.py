@@ -249,7 +249,7 @@ def uncertainty_ratio(potential: CommitteePotential, exact: dict) -> float:
     calibration, distance = potential.calibration, exact[names.LATENT_DISTANCE]
     sigma = np.linalg.norm(exact[names.FORCES_UNCERTAINTY], axis=1)
     return max(
-        calibration.uncertainty(sigma, distance).max() / calibration.trust_threshold,
+        calibration.frame_uncertainty(sigma, distance) / calibration.trust_threshold,
         distance.max() / calibration.latent_threshold,
     )
 

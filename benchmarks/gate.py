@@ -9,7 +9,7 @@ frames the largest error is more random. Leaving: see ``leaving.py``.
 
 import numpy as np
 from figures import at_least, at_most
-from lanes import POSITIVE_SHARES, Cells, gap, judge_halves, print_table
+from lanes import POSITIVE_SHARES, Cells, gap, judge, print_table
 from learned import Outcome, backbone_of, fit, outcome
 from leaving import FALSE_ALARMS, Alarms, Journey, add_alarms, calibrated, heated
 from sklearn.metrics import roc_auc_score
@@ -46,7 +46,7 @@ def ranking(system: System, *, quick: bool) -> None:
         found = outcome(fit(backbone, parts.train, seed, training=training), parts.held_out)
         broken = np.array([lane.check(frame.training.atoms) is not None for frame in parts.held_out])
         rng = np.random.default_rng(seed)
-        judge_halves(cells, found, rng, len(found.errors) // 2, broken)
+        judge(cells, found, broken)
         known.append(_ceiling(found, rng))
         print(
             f"{system.name} seed {seed}: {len(found.errors)} held-out frames, physics check rejects {broken.sum()}",

@@ -1,52 +1,33 @@
 """Ranking of frames by their largest error, by each signal of the gate and by their combination."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 import numpy as np
 from learned import Outcome
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from committee.uncertainty.score import Score, largest
+from committee.uncertainty.score import atomic_uncertainty, largest, mean_of_largest
 
 POSITIVE_SHARES = (0.1, 0.3, 0.5)
 LANES = ("spread", "distance", "combined")
-HALVINGS = 5
 
 Cells = dict[tuple[str, str], list[np.ndarray]]  # (condition, signal) -> per fit: Spearman, AUROC at each share
 
 
-def judge_halves(
-    cells: Cells, found: Outcome, rng: np.random.Generator, calibrating: int, broken: np.ndarray | None = None
-) -> None:
-    """Evaluate the signals on halves of the frames; the combined score is fitted to ``calibrating`` of the others.
+def judge(cells: Cells, found: Outcome, broken: np.ndarray | None = None) -> None:
+    """Evaluate the signals on the frames of one fit; scores of different fits are never ranked together.
 
-    Frames that the physics check rejects rank above all others in the combined signal. Each cell receives one fit's
-    mean over the halves; scores of different fits are never ranked together.
+    Frames that the physics check rejects rank above all others in the combined signal.
     """
-    tolerance = float(np.quantile(found.worst, 0.7))
-    skills = defaultdict(list)
-    for _ in range(HALVINGS):
-        order = rng.permutation(len(found.errors))
-        half = len(order) // 2
-        for known, test in ((order[:half], order[half:]), (order[half:], order[:half])):
-            fitted, new = found.select(known[:calibrating]), found.select(test)
-            score = Score.fit(fitted.errors, fitted.sigmas, fitted.distances, tolerance)
-            combined = largest([score(s, d) for s, d in zip(new.sigmas, new.distances, strict=True)])
-            if broken is not None:
-                combined = np.where(broken[test], np.finfo(float).max, combined)
-            _judge(skills, new, (largest(new.sigmas), largest(new.distances), combined))
-    for cell, values in skills.items():
-        cells.setdefault(cell, []).append(np.mean(values, axis=0))
-
-
-def _judge(skills: Cells, new: Outcome, signals: Sequence[np.ndarray]) -> None:
-    places = {"all": np.ones(len(new.errors), dtype=bool)}
-    places.update({f"{int(t)} K": new.temperatures_K == t for t in np.unique(new.temperatures_K)})
+    pairs = zip(found.sigmas, found.distances, strict=True)
+    combined = np.array([mean_of_largest(atomic_uncertainty(sigma, distance)) for sigma, distance in pairs])
+    if broken is not None:
+        combined = np.where(broken, np.finfo(float).max, combined)
+    signals = (largest(found.sigmas), largest(found.distances), combined)
+    places = {"all": np.ones(len(found.errors), dtype=bool)}
+    places.update({f"{int(t)} K": found.temperatures_K == t for t in np.unique(found.temperatures_K)})
     for where, chosen in places.items():
         for lane, values in zip(LANES, signals, strict=True):
-            skills[where, lane].append(_skill(new.worst[chosen], values[chosen]))
+            cells.setdefault((where, lane), []).append(_skill(found.worst[chosen], values[chosen]))
 
 
 def _skill(worst: np.ndarray, signal: np.ndarray) -> np.ndarray:

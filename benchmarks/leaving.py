@@ -40,7 +40,7 @@ class Journey:
     def signal(self, calibration: Calibration) -> Array:
         """The gate's combined uncertainty (looks,), infinite where the physics check raises an alarm."""
         pairs = zip(self.sigmas, self.distances, strict=True)
-        uncertainty = largest([calibration.uncertainty(sigma, distance) for sigma, distance in pairs])
+        uncertainty = np.array([calibration.frame_uncertainty(sigma, distance) for sigma, distance in pairs])
         return np.where(self.broken, np.inf, uncertainty)
 
 

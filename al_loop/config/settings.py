@@ -119,7 +119,7 @@ class GateSettings(Settings):
     force_tolerance_eV_per_A: float = Field(0.15, gt=0)
     """Largest force error on any atom that you accept."""
     confidence: float = Field(0.9, gt=0.5, lt=1)
-    """Fraction of trusted frames for which the tolerance must hold."""
+    """Probability, given its own uncertainty, that a trusted frame is within the tolerance."""
     discard_factor: float = Field(10.0, gt=1)
     """Frames whose predicted force error exceeds this many tolerances are discarded instead of labelled."""
     latent_quantile: float = Field(0.99, gt=0.5, le=1)

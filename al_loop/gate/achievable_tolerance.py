@@ -18,24 +18,25 @@ def achievable_tolerance(
     """Smallest tolerance that calibration frames can guarantee, eV/Å; None if they can guarantee none.
 
     With enough frames for a proof it is the smallest proven tolerance, with fewer the smallest at which any frame is
-    trusted. Only the frames' own largest errors are tried, since nothing changes in between. Arguments are as for
+    trusted. The frames' own largest errors are tried, and up to twice the largest of them. Arguments are as for
     ``Calibration.fit``.
     """
     if len(errors) < frames_needed(confidence):
         return None
     must_prove = len(errors) >= frames_to_prove(confidence)
-    for tolerance in np.unique(largest(errors)):
+    worst = np.unique(largest(errors))
+    for tolerance in np.append(worst, worst[-1] * np.array([1.1, 1.25, 1.5, 2.0])):
         if tolerance <= 0:
             continue
         tried = Calibration.fit(errors, sigmas, latent, tolerance_eV_per_A=float(tolerance), confidence=confidence)
-        if tried.promise_proven or (tried.trusted > 0 and not must_prove):
+        if tried.guarantee_proven or (tried.trusted > 0 and not must_prove):
             return float(tolerance)
     return None
 
 
 def out_of_reach(calibration: Calibration, reachable_eV_per_A: float | None) -> str | None:
     """Return a message that the tolerance is out of reach, with the smallest that is not; None if it is in reach."""
-    if calibration.quantile is None or calibration.promise_proven:
+    if calibration.quantile is None or calibration.guarantee_proven:
         return None
     if calibration.trusted > 0 and calibration.frames < frames_to_prove(calibration.confidence):
         return None  # more frames are needed, not a better model

@@ -67,15 +67,15 @@ class Gate:
         trust = calibration.trust_threshold
         discard = np.inf if calibration.discard_threshold is None else calibration.discard_threshold
         combined = calibration.uncertainty(sigma, distance)
-        worst = float(combined.max())
+        worst, frame = float(combined.max()), calibration.frame_uncertainty(sigma, distance)
         measured = f"max_devi_f {sigma.max():.3f} eV/Å, latent distance {distance.max():.1f}"
         if worst > discard:
-            reason = f"uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({measured})"
+            reason = f"an atom's uncertainty {worst:.3f} above the discard threshold {discard:.3f} eV/Å ({measured})"
             return Verdict(VerdictKind.DISCARD, check, reason, _indices(combined > discard), stop=True)
-        if worst > trust:
-            reason = f"uncertainty {worst:.3f} above the threshold {trust:.3f} eV/Å ({measured})"
+        if frame > trust:
+            reason = f"uncertainty {frame:.3f} above the threshold {trust:.3f} eV/Å ({measured})"
             return Verdict(VerdictKind.SUSPECT, check, reason, _indices(combined > trust))
-        return Verdict(VerdictKind.TRUSTED, check, f"uncertainty {worst:.3f} eV/Å ({measured})")
+        return Verdict(VerdictKind.TRUSTED, check, f"uncertainty {frame:.3f} eV/Å ({measured})")
 
     def _latent_check(self, distance: NDArray[np.float64] | None) -> Verdict:
         limit = None if self.calibration is None else self.calibration.latent_threshold

@@ -113,7 +113,7 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
         "coverage_frames": counted.frames if known else 0,
         "promise": {
             "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
-            "proven": calibration.promise_proven,
+            "proven": calibration.guarantee_proven,
             "threshold_eV_per_A": calibration.trust_threshold,
             "test_frames": counted.frames,
             "trusted": counted.trusted,

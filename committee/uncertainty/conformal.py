@@ -1,4 +1,4 @@
-"""Statistics of the guarantee: conformal quantile, bound of a rate, and the largest threshold that can be proven."""
+"""Statistics of the guarantee: conformal quantile, bound of a rate, and thresholds that frames confirm or prove."""
 
 from math import ceil, log
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 def frames_needed(confidence: float) -> int:
-    """Return the smallest number of frames with a conformal quantile: 9 for 90 %."""
+    """Return the smallest number of frames with a conformal quantile and with a threshold: 9 for 90 %."""
     return ceil(_tidy(1 / (1 - confidence))) - 1
 
 
@@ -53,6 +53,31 @@ def proven_threshold(uncertainty: Array, exceeds: NDArray[np.bool_], confidence:
             break
         proven = float(uncertainty[count - 1])
     return proven
+
+
+def confirmed_threshold(
+    uncertainty: Array, exceeds: NDArray[np.bool_], threshold: float, confidence: float
+) -> float | None:
+    """Return the largest threshold up to the given one that the frames below it confirm, or None.
+
+    n frames of which k exceed the tolerance confirm a threshold if (k + 1) / (n + 1) is at most 1 - confidence: the
+    next exchangeable frame is counted as exceeding. At 90 % this needs 9 frames without one that exceeds, or 19 with.
+
+    Args:
+        uncertainty: (frames,) any measure of uncertainty.
+        exceeds: (frames,) whether the frame's largest error is above the tolerance.
+        threshold: largest uncertainty that is tried.
+        confidence: fraction of frames within the tolerance.
+    """
+    order = np.argsort(uncertainty, kind="stable")
+    uncertainty, events = uncertainty[order], np.cumsum(exceeds[order])
+    below = int(np.searchsorted(uncertainty, threshold, side="right"))
+    for count in range(below, 0, -1):
+        if count < below and uncertainty[count] == uncertainty[count - 1]:
+            continue
+        if (events[count - 1] + 1) / (count + 1) <= 1 - confidence + 1e-12:
+            return threshold if count == below else float(uncertainty[count - 1])
+    return None
 
 
 def _tidy(value: float) -> float:

@@ -1,9 +1,13 @@
-"""The screen: test whether every atom's force uncertainty is below the trust threshold, with one backward pass.
+"""The screen: test whether a frame's force uncertainty is below the trust threshold, with one backward pass.
 
 A probe g = Σ_k v_k (F_k - F̄) / √(K - 1), v ~ N(0, 1), gives every atom a random vector g_i ~ N(0, Σ_i), where Σ_i is
 the committee's covariance of that atom's force, and E|g_i|² = tr Σ_i = σ_i², the square of the spread that the gate
 uses. One probe is noisy: with a single direction of disagreement (rank one) |g_i|²/σ_i² is a chi-square number with
 one degree of freedom. The screen therefore sums the squares of the last m checks and compares them with quantiles.
+
+A frame's uncertainty is the mean of x_i = σ_i / T_i over its most uncertain atoms S (``score.mean_of_largest``),
+trusted up to 1. The mean of x_i² is at least the square of that mean, and it is the expectation of the mean over S of
+|g_i|²/T_i², so that sums of the latter decide. This is conservative by the ratio of the root mean square to the mean.
 
 Why a plain chi-square quantile is sufficient: a sum of m independent |g_i|², each with tr Σ_i ≥ T², is a sum of squared
 normal numbers whose weights add up to at least T² for every check (a T that differs between checks is divided out).
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from committee.uncertainty.calibration import Calibration
-from committee.uncertainty.score import FLOOR
+from committee.uncertainty.score import MIN_DISTANCE, mean_of_largest
 
 Array = NDArray[np.float64]
 Threshold = Callable[[Array], Array]
@@ -36,24 +40,25 @@ class ForceScreen:
     It must be computed
 
     - at the first check, and after an exact value above the threshold;
-    - at any check where the squares since the last exact value are too large for an atom at the threshold
-      (quantile 1 - false_alarm_probability / n of chi-square, for the largest of n atoms);
-    - once the window is full, wherever its sum is not too small for an atom at the threshold (quantile
+    - at any check where the squares since the last exact value, mean of the largest atoms, are too large for atoms at
+      the threshold (quantile 1 - false_alarm_probability / n of chi-square, n the number of atoms);
+    - once the window is full, wherever that mean is not too small for atoms at the threshold (quantile
       miss_probability of chi-square): an uncertainty above the threshold cannot be excluded.
 
     An exact value clears the window, so that a trusted trajectory costs at most one exact value per window, however
     close to the threshold it is; below √(χ²_m(β)/m) of it, less the noise, none is needed (three quarters of the
     threshold with the default window, in practice half).
 
-    Guarantee: an atom whose spread is above its threshold at each of ``window`` successive checks is confirmed by an
-    exact value within them with probability 1 - miss_probability or more. This does not depend on the number of atoms:
-    one such atom is sufficient. There is no guarantee for an excursion of fewer checks; the higher it is above the
-    threshold, the sooner it is detected. The checks must belong to one trajectory, evenly spaced or not, and the
-    trajectory must not depend on the probes.
+    Guarantee: a frame whose uncertainty is above the threshold at each of ``window`` successive checks, with the same
+    atoms as the most uncertain ones, is confirmed by an exact value within them with probability 1 - miss_probability
+    or more. With up to ``MEAN_OVER_ATOMS`` atoms they are always the same. There is no guarantee for an excursion of
+    fewer checks; the higher it is above the threshold, the sooner it is detected. The checks must belong to one
+    trajectory, evenly spaced or not, and the trajectory must not depend on the probes.
 
     Args:
-        trust_threshold_eV_per_A: T, of σ_i = √tr Σ_i, the norm of an atom's three standard deviations; or a function
-            of the latent distances, see ``from_calibration``.
+        trust_threshold_eV_per_A: T, of the mean over the most uncertain atoms of σ_i = √tr Σ_i, the norm of an atom's
+            three standard deviations; or a function of the latent distances that returns each atom's T_i, see
+            ``from_calibration``.
         window: m, number of checks in the sum. Longer: fewer exact values, later detection.
         miss_probability: β.
         false_alarm_probability: of an exact value at a check before the window is full, with no atom above T.
@@ -91,9 +96,8 @@ class ForceScreen:
     def from_calibration(cls, calibration: Calibration | None, **settings: Any) -> Self:
         """Make a screen with the trust threshold of a calibration.
 
-        The combined uncertainty u_i = τ (σ_i/τ)^b max(d_i, 1)^c is below the trust threshold u where the spread σ_i is
-        below T_i = τ (u / (τ max(d_i, 1)^c))^(1/b). The latent distance d_i is computed at every step, and T_i
-        with it.
+        An atom's uncertainty σ_i max(d_i, 1) is compared with the trust threshold u, its spread σ_i therefore with
+        T_i = u / max(d_i, 1). The latent distance d_i is computed at every step, and T_i with it.
 
         Args:
             calibration: of the committee.
@@ -107,7 +111,7 @@ class ForceScreen:
                 "A screen needs a calibrated committee, received one without a trust threshold: calibrate on held-out "
                 "frames, or give ForceScreen a threshold in eV/Å."
             )
-        return cls(_calibrated(calibration, calibration.trust_threshold), **settings)
+        return cls(_calibrated(calibration.trust_threshold), **settings)
 
     @property
     def needs_exact(self) -> bool:
@@ -135,7 +139,7 @@ class ForceScreen:
                 f"received {len(squares)}. Call restart() before another system."
             )
         self._squares.append(_relative(squares, self._threshold(latent_distance) ** 2))
-        passed = self._trusted and bool(np.all(self._sums() <= self._limit(len(squares))))
+        passed = self._trusted and bool(mean_of_largest(self._sums()) <= self._limit(len(squares)))
         self.checks += passed  # a check that did not pass is counted in ``confirmed``
         return not passed
 
@@ -149,7 +153,7 @@ class ForceScreen:
         self.checks += 1
         self.confirmations += 1
         self._squares.clear()
-        self._trusted = bool(np.all(sigma <= self._threshold(latent_distance)))
+        self._trusted = bool(mean_of_largest(_relative(sigma, self._threshold(latent_distance))) <= 1)
 
     def restart(self) -> None:
         """Clear the state: the next check is the first of another trajectory."""
@@ -160,7 +164,7 @@ class ForceScreen:
     def relative_bound(self) -> Array | None:
         """(n,) upper confidence bound (1 - miss_probability) of each atom's spread in units of its threshold.
 
-        It bounds the root mean square over the window; None until the window is full. Below 1 if the screen passes.
+        It bounds the root mean square over the window; None until the window is full.
         """
         if len(self._squares) < self.window:
             return None
@@ -201,18 +205,8 @@ def _constant(threshold: float | Threshold) -> Threshold:
     return lambda latent_distance: np.full(len(latent_distance), threshold)
 
 
-def _calibrated(calibration: Calibration, trust_threshold: float) -> Threshold:
-    tolerance, power = calibration.tolerance_eV_per_A, calibration.spread_power
-
-    def largest_spread(latent_distance: Array) -> Array:
-        """Return T_i where a spread at the floor is trusted, 0 elsewhere."""
-        floor = np.full(len(latent_distance), FLOOR * tolerance)
-        margin = trust_threshold / calibration.uncertainty(floor, latent_distance)
-        with np.errstate(over="ignore", divide="ignore"):
-            spread = floor * np.where(margin >= 1, margin, 1.0) ** np.divide(1.0, power)
-        return np.where(margin >= 1, spread if power else np.inf, 0.0)
-
-    return largest_spread
+def _calibrated(trust_threshold: float) -> Threshold:
+    return lambda latent_distance: trust_threshold / np.maximum(latent_distance, MIN_DISTANCE)
 
 
 def _check(window: int, *probabilities: float) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.score import MEAN_OVER_ATOMS, mean_of_largest
 from committee.uncertainty.screen import ForceScreen
 
 MEMBERS = 8
@@ -39,16 +40,16 @@ def trusted_screen(**settings) -> Screen:
     return screen
 
 
-def at_threshold(kind: str, rng: np.random.Generator, step: int, n_atoms: int = 3) -> np.ndarray:
-    """One atom at the threshold, the others below, with disagreements of several shapes."""
-    sigma = np.append(np.full(n_atoms - 1, 0.1), 1.0)
+def at_threshold(kind: str, rng: np.random.Generator, step: int) -> np.ndarray:
+    """As many atoms at the threshold as a frame's uncertainty counts, the others below, with several shapes."""
+    sigma = np.append(np.full(4, 0.1), np.ones(MEAN_OVER_ATOMS))
     rank = {"one direction": 1, "many directions": MEMBERS - 1, "changing": (1, 2, MEMBERS - 1)[step % 3]}[kind]
     return factors(rng, sigma, rank)
 
 
 @pytest.mark.parametrize("kind", ["one direction", "many directions", "changing"])
 @pytest.mark.parametrize(("window", "miss"), [(40, 0.01), (20, 0.05)])
-def test_an_atom_above_the_threshold_is_missed_as_seldom_as_stated(kind, window, miss):
+def test_a_frame_above_the_threshold_is_missed_as_seldom_as_stated(kind, window, miss):
     """At the threshold itself, the worst case, over the whole window; statistical noise of the count: 4 sigma."""
     rng = np.random.default_rng(1)
     trials, missed = 400, 0
@@ -128,9 +129,9 @@ def test_first_check_and_those_after_a_bad_value_are_exact():
     screen = Screen(1.0)
     assert screen.needs_exact
     assert screen.check(np.zeros(2))
-    screen.confirmed(np.array([0.1, 1.2]))
+    screen.confirmed(np.array([0.1, 2.0]))
     assert screen.needs_exact
-    screen.confirmed(np.array([0.1, 0.9]))
+    screen.confirmed(np.array([0.1, 1.8]))
     assert not screen.needs_exact
     assert not screen.check(np.zeros(2))
     screen.restart()
@@ -159,33 +160,34 @@ def test_bound_holds_with_its_confidence_and_is_below_the_threshold_where_the_sc
     assert below <= 0.05 * trials + 4 * np.sqrt(0.05 * trials)
 
 
-def calibration(**changes) -> Calibration:
-    plain = {field.name: None for field in fields(Calibration)} | {
-        "tolerance_eV_per_A": 0.1,
-        "trust_threshold": 0.08,
-        "spread_power": 0.6,
-        "distance_power": 0.3,
-    }
-    return Calibration(**(plain | changes))
+def calibration(trust_threshold: float | None) -> Calibration:
+    plain = {field.name: None for field in fields(Calibration)}
+    return Calibration(**(plain | {"tolerance_eV_per_A": 0.1, "trust_threshold": trust_threshold}))
 
 
-@pytest.mark.parametrize("powers", [(1.0, 0.0), (0.6, 0.3), (1.3, 1.0), (0.0, 0.5)])
-def test_threshold_of_a_calibration_is_where_its_combined_uncertainty_stands(powers):
-    """For each atom the screen trusts a spread if and only if the calibration does."""
-    known = calibration(spread_power=powers[0], distance_power=powers[1], trust_threshold=0.08 if powers[0] else 0.2)
+def test_the_screen_trusts_what_the_calibration_trusts():
+    """For each frame an exact value passes the screen if and only if the frame's uncertainty is below the threshold."""
+    known = calibration(0.08)
     rng = np.random.default_rng(8)
-    sigma, latent = rng.uniform(0.0, 0.3, 300), rng.uniform(0.05, 9.0, 300)
-    trusted = known.uncertainty(sigma, latent) <= known.trust_threshold
-    assert 0 < trusted.sum() < 300
-    for s, d, expected in zip(sigma, latent, trusted, strict=True):
+    passed = []
+    for n_atoms in rng.integers(1, 40, 300):
+        sigma, latent = rng.uniform(0.0, 0.1, n_atoms), rng.uniform(0.05, 3.0, n_atoms)
         screen = ForceScreen.from_calibration(known)
-        screen.confirmed(np.array([s]), np.array([d]))
-        assert screen.needs_exact != expected
+        screen.confirmed(sigma, latent)
+        passed.append(not screen.needs_exact)
+        assert passed[-1] == (known.frame_uncertainty(sigma, latent) <= known.trust_threshold)
+    assert 50 < sum(passed) < 250
+
+
+def test_where_no_frame_can_be_trusted_every_check_is_exact():
+    screen = Screen.from_calibration(calibration(0.0))
+    screen.confirmed(np.full(3, 1e-6))
+    assert screen.needs_exact
 
 
 def test_threshold_follows_the_latent_distance_between_checks():
     """The same probes pass near the training frames and fail far from them."""
-    screen = Screen.from_calibration(calibration(spread_power=1.0, distance_power=1.0), window=10)
+    screen = Screen.from_calibration(calibration(0.08), window=10)
     near, far = np.ones(2), np.array([1.0, 60.0])
     screen.confirmed(np.zeros(2))
     squares = np.full(2, 0.02**2)
@@ -194,7 +196,7 @@ def test_threshold_follows_the_latent_distance_between_checks():
 
 
 def test_uncalibrated_committee_is_refused():
-    for known in (None, calibration(trust_threshold=None)):
+    for known in (None, calibration(None)):
         with pytest.raises(ValueError, match="needs a calibrated committee"):
             ForceScreen.from_calibration(known)
 
@@ -255,7 +257,7 @@ def test_trusted_frames_of_a_committee_are_left_alone(trained, make_crystal):
 def test_planted_frames_above_the_threshold_are_found_and_measured_exactly(trained, make_crystal):
     """After trusted steps the same atoms are rattled beyond the threshold: detected in time, then exact."""
     quiet, loud = make_crystal(71, amplitude=0.02), make_crystal(71, amplitude=0.2)
-    low, high = (trained.predict([a], "exact")[0].atomic_force_uncertainty.max() for a in (quiet, loud))
+    low, high = (mean_of_largest(trained.predict([a], "exact")[0].atomic_force_uncertainty) for a in (quiet, loud))
     threshold = 0.999 * high
     assert low < 0.6 * threshold
     found = []
@@ -268,5 +270,5 @@ def test_planted_frames_above_the_threshold_are_found_and_measured_exactly(train
         found.append(first)
         if first is not None:
             assert all(prediction.forces_uncertainty is not None for prediction in predictions[first:])
-            assert predictions[first].atomic_force_uncertainty.max() == pytest.approx(high, rel=1e-9)
+            assert mean_of_largest(predictions[first].atomic_force_uncertainty) == pytest.approx(high, rel=1e-9)
     assert found.count(None) <= 1

@@ -94,14 +94,16 @@ class Evaluation:
         The served model's calibration combines spread and distance; without one only the spread is used.
         """
         sigmas, distances = self.atom_uncertainties(), self.atom_distances()
-        combined = sigmas if calibration is None else map(calibration.uncertainty, sigmas, distances)
+        combined = _largest(sigmas)
+        if calibration is not None:
+            combined = np.array([*map(calibration.frame_uncertainty, sigmas, distances)])
         return {
             **{name: getattr(self, name) for name in _STORED},
             "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
             "max_force_error": self.max_force_error(),
             "max_force_uncertainty": _largest(sigmas),
-            "uncertainty": _largest(combined),
+            "uncertainty": combined,
             "latent_distance": _largest(distances),
         }
 

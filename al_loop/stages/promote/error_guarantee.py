@@ -15,7 +15,7 @@ def error_guarantee(calibration: Calibration | None) -> Criterion:
     if calibration is None:
         return Criterion(NAME, False, None, None, "the candidate could not be calibrated")
     limit = round(1 - calibration.confidence, 9)
-    if calibration.promise_proven:
+    if calibration.guarantee_proven:
         return Criterion(NAME, True, calibration.trusted_error_bound, limit, calibration.summary)
     if calibration.quantile is None or calibration.trusted == 0:
         waiting = calibration.summary if calibration.quantile is None else "no calibration frame is trusted"

@@ -167,7 +167,7 @@ class EnergyScale:
             if distance is None:
                 return None
             floored = np.maximum(sigma, FLOOR * calibration.tolerance_eV_per_A)
-            larger = float(np.max(calibration.uncertainty(sigma, distance)) / np.max(floored))
+            larger = float(np.max(calibration.uncertainty(floored, distance)) / np.max(floored))
             expected = np.sqrt(chi2.ppf(calibration.confidence ** (1 / len(sigma)), 3) / 3)
             ratios.append(calibration.quantile * larger / expected)
         value = max(1.0, float(np.median(ratios)))

@@ -13,7 +13,7 @@ from committee.uncertainty.calibration import Calibration
 @pytest.fixture(scope="module")
 def calibration():
     rng = np.random.default_rng(0)
-    sigmas = [rng.uniform(0.01, 0.2, 5) for _ in range(60)]
+    sigmas = [rng.lognormal(-3, 0.7) * rng.uniform(0.5, 1.5, 5) for _ in range(60)]
     errors = [sigma * np.abs(rng.normal(0, 1, 5)) for sigma in sigmas]
     distances = [rng.uniform(0.5, 2.0, 5) for _ in range(60)]
     # Errors follow the spread alone.
@@ -55,10 +55,11 @@ def test_the_latent_check_speaks_where_the_committee_is_silent(calibration):
     assert (verdict.check, verdict.atoms) == (GateCheck.LATENT_DISTANCE, (2,))
 
 
-def test_thresholds_are_about_the_combined_uncertainty(calibration):
-    weighed = replace(calibration, spread_power=0.5, distance_power=1.0, trust_threshold=0.1, latent_threshold=9.0)
-    assert verdict_of(weighed, [0.01] * 3, [1.0] * 3).kind is VerdictKind.TRUSTED
-    assert verdict_of(weighed, [0.01] * 3, [1.0, 4.0, 1.0]).atoms == (1,)
+def test_the_threshold_is_about_the_most_uncertain_atoms_together(calibration):
+    strict = replace(calibration, trust_threshold=0.1, latent_threshold=9.0)
+    assert verdict_of(strict, [0.01, 0.01, 0.25], [1.0] * 3).kind is VerdictKind.TRUSTED
+    assert verdict_of(strict, [0.01, 0.01, 0.29], [1.0] * 3).atoms == (2,)
+    assert verdict_of(strict, [0.01, 0.05, 0.01], [1.0, 6.0, 1.0]).atoms == (1,)
 
 
 def test_nan_is_never_trusted(calibration):

@@ -34,7 +34,7 @@ def test_the_reachable_tolerance_is_the_smallest_that_holds(count):
 
 def test_with_frames_for_a_proof_it_is_proven():
     data = frames(120)
-    assert calibrated(data, achievable_tolerance(*data, 0.9)).promise_proven
+    assert calibrated(data, achievable_tolerance(*data, 0.9)).guarantee_proven
 
 
 def test_nothing_is_said_before_there_are_frames():

@@ -283,26 +283,25 @@ def test_a_foundation_that_breaks_sets_no_limit(good, evidence):
     assert "the foundation itself" in criterion.sentence
 
 
-def test_the_promise(laboratory, good, calibrate):
-    """Three labels of another electronic state among the frames that the committee is surest of."""
+def test_the_guarantee(laboratory, good, calibrate):
+    """With three labels of another electronic state among the surest frames, the gate trusts no frame any more."""
     frames = laboratory.frames(40, seed=11)
     healthy = calibrate(good, frames)
     assert error_guarantee(healthy.calibration).passed
+    assert healthy.calibration.trusted > 10
     seen = evaluate(frames, good, frozenset())
     checks = zip(seen.atom_uncertainties(), seen.atom_distances(), strict=True)
-    surest = np.argsort([healthy.calibration.uncertainty(*check).max() for check in checks])[:3]
+    surest = np.argsort([healthy.calibration.frame_uncertainty(*check) for check in checks])[:3]
     shifted = [_shifted(frame) if i in surest else frame for i, frame in enumerate(frames)]
-    criterion = error_guarantee(calibrate(good, shifted).calibration)
-    assert not criterion.passed
-    assert criterion.value == pytest.approx(0.3)
-    assert criterion.limit == 0.1
-    assert "contradicted" in criterion.sentence
+    broken = calibrate(good, shifted).calibration
+    assert (broken.trust_threshold, broken.trusted) == (0.0, 0)
+    assert "no calibration frame is trusted" in error_guarantee(broken).sentence
 
 
 @pytest.mark.parametrize(
     ("changes", "passed", "value", "text"),
     [
-        ({"promise_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
+        ({"guarantee_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
         ({"quantile": None, "frames": 4}, True, None, "nothing is guaranteed yet (not enough labels yet"),
         ({"trusted": 0}, True, None, "no calibration frame is trusted"),
         ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
@@ -310,15 +309,15 @@ def test_the_promise(laboratory, good, calibrate):
         ({"trusted": 50, "trusted_exceeding": 6}, False, 0.12, "contradicted: share 12%, at most 10% may"),
     ],
 )
-def test_a_promise_with_few_labels(good, changes, passed, value, text):
-    start = {"promise_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
+def test_a_guarantee_with_few_labels(good, changes, passed, value, text):
+    start = {"guarantee_proven": False, "trusted_exceeding": 0, "trusted_error_bound": 0.5}
     criterion = error_guarantee(replace(good.calibration, **{**start, **changes}))
     assert criterion.passed is passed
     assert criterion.value == (None if value is None else pytest.approx(value))
     assert text in criterion.sentence
 
 
-def test_what_could_not_be_calibrated_promises_nothing():
+def test_what_could_not_be_calibrated_guarantees_nothing():
     assert not error_guarantee(None).passed
 
 
