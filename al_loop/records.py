@@ -246,7 +246,7 @@ class RoundReport:
         never_trained: errors on each molecule or conformer that is never trained on.
         coverage: share of test frames whose largest force error is within the calibrated bound, None before that.
         coverage_frames: number of frames behind ``coverage``.
-        promise: error rate among trusted frames with its upper bound and counts, as text and numbers.
+        guarantee: error rate among trusted frames with its upper bound and counts, as text and numbers.
         promoted: the round's candidate is served.
         promotion_reason: why it was promoted, or why not.
         seconds: wall time by stage.
@@ -268,7 +268,7 @@ class RoundReport:
     never_trained: dict[str, ErrorFigures]
     coverage: float | None
     coverage_frames: int
-    promise: dict[str, Any]
+    guarantee: dict[str, Any]
     promoted: bool
     promotion_reason: str
     seconds: dict[str, float] = field(default_factory=dict)

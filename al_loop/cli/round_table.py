@@ -39,9 +39,9 @@ def _facts(report: RoundReport) -> Table:
     if report.time_to_suspect is not None:
         table.add_row("first suspect", f"after {report.time_to_suspect}")
     table.add_row("coverage", _coverage(report))
-    promised = report.promise.get("text")
-    if promised:
-        table.add_row("promise", escape(str(promised)))
+    guarantee = report.guarantee.get("text")
+    if guarantee:
+        table.add_row("guarantee", escape(str(guarantee)))
     table.add_row("promoted", escape(f"{'yes' if report.promoted else 'no'}: {report.promotion_reason}"))
     return table
 

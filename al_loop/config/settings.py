@@ -86,7 +86,7 @@ class StopSettings(Settings):
     """The median time until a trajectory's first untrusted frame is at least this long, in the same rounds."""
     over_rounds: int = Field(1, ge=1, le=10_000)
     """Number of last rounds in which trusted_fraction and time_to_suspect_ps must hold."""
-    promise_proven: bool = False
+    guarantee_proven: bool = False
     """The error guarantee (tolerance at the confidence) is proven on the calibration frames, and the coverage of the
     test frames does not contradict it."""
     labels: int | None = Field(None, ge=1)

@@ -20,14 +20,14 @@ _Values = list[NDArray[np.float64]]
 
 
 def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | None) -> dict[str, Any]:
-    """Errors, coverage and promise on held-out frames, as plain JSON.
+    """Errors, coverage and guarantee on held-out frames, as plain JSON.
 
     Args:
         evaluation: the served model on all held-out frames; None if none is labelled.
         calibration: of the served model; None before the first training.
     """
     if evaluation is None:
-        return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "promise": {}}
+        return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {}}
     test = evaluation.has_role(Role.TEST)
     apart = evaluation.has_role(Role.NEVER_TRAINED)
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
@@ -87,7 +87,7 @@ def round_report(
         never_trained={name: ErrorFigures(**values) for name, values in figures["never_trained"].items()},
         coverage=figures["coverage"],
         coverage_frames=figures["coverage_frames"],
-        promise=figures["promise"],
+        guarantee=figures["guarantee"],
         promoted=bool(promotion["promoted"]),
         promotion_reason=str(promotion["reason"]),
         seconds=dict(seconds),
@@ -102,7 +102,7 @@ def round_report(
 def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]) -> dict[str, Any]:
     """Coverage of the calibrated bound on test frames, and of the tolerance among trusted ones."""
     if calibration is None or not test.any():
-        return {"coverage": None, "coverage_frames": 0, "promise": {"text": "not enough labels yet"}}
+        return {"coverage": None, "coverage_frames": 0, "guarantee": {"text": "not enough labels yet"}}
     counted = calibration.coverage(*_per_frame(evaluation, test))
     calibrating = _per_frame(evaluation, evaluation.has_role(Role.CALIBRATION))
     reachable = achievable_tolerance(*calibrating, calibration.confidence)
@@ -111,7 +111,7 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
     return {
         "coverage": counted.marginal if known else None,
         "coverage_frames": counted.frames if known else 0,
-        "promise": {
+        "guarantee": {
             "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
             "proven": calibration.guarantee_proven,
             "threshold_eV_per_A": calibration.trust_threshold,

@@ -159,7 +159,7 @@ def element_errors(evaluation: dict[str, NDArray[Any]]) -> list[ElementError]:
 
 def threshold_of(report: RoundReport | None) -> float | None:
     """Return the force uncertainty (eV/Å) above which a frame is suspect, None before calibration."""
-    value = report.promise.get("threshold_eV_per_A") if report else None
+    value = report.guarantee.get("threshold_eV_per_A") if report else None
     return float(value) if value is not None else None
 
 

@@ -49,7 +49,7 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
         never_trained={HOSTILE: ErrorFigures(6, 0.30, 0.20, 0.02, 0.011)},
         coverage=0.9375,
         coverage_frames=16,
-        promise={"text": "1 of 12 trusted test frames", "threshold_eV_per_A": 0.05},
+        guarantee={"text": "1 of 12 trusted test frames", "threshold_eV_per_A": 0.05},
         promoted=True,
         promotion_reason="promoted: force MAE 0.031 < 0.05 eV/Å",
         seconds={"explore": 12.3, "label": 80.0, "train": 20.2},

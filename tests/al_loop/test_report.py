@@ -114,7 +114,7 @@ def test_a_first_round_without_uncertainties(report_data: ReportData) -> None:
     arrays = {**report_data.evaluation}
     for key in ("forces_uncertainty", "max_force_uncertainty", "uncertainty", "latent_distance"):
         arrays[key] = np.full_like(arrays[key], np.nan)
-    first = dataclasses.replace(report_data.rounds[0], coverage=None, coverage_frames=0, promise={}, held_out=None)
+    first = dataclasses.replace(report_data.rounds[0], coverage=None, coverage_frames=0, guarantee={}, held_out=None)
     page = Page(render_report(dataclasses.replace(report_data, rounds=[first], evaluation=arrays)))
     assert "not trained yet" in page.text
     assert "not enough labels yet" in page.text

@@ -16,7 +16,7 @@ from al_loop.utils.campaign_folder import locked_folder
 ROUNDS = 60
 REPORT: dict[str, Any] = {
     "frames": 0, "labels": 0, "labels_held_out": 0, "labels_failed": 0, "verdicts": {}, "verdicts_by_check": {},
-    "held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "promise": {},
+    "held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {},
     "promoted": False, "promotion_reason": "", "seconds": {},
 }  # fmt: skip
 

@@ -61,13 +61,13 @@ def _converged(settings: StopSettings, confidence: float, reports: Sequence[Roun
         fulfilled = enough and None not in times and shortest >= settings.time_to_suspect_ps
         sentence = f"the median trajectory is trusted for at least {shortest:.3g} ps {over}"
         yield fulfilled, f"{sentence} (stop.time_to_suspect_ps requires {settings.time_to_suspect_ps:g})"
-    if settings.promise_proven:
-        yield _promise(confidence, reports[-1])
+    if settings.guarantee_proven:
+        yield _guarantee(confidence, reports[-1])
 
 
-def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
+def _guarantee(confidence: float, report: RoundReport) -> tuple[bool, str]:
     """Proven, and not contradicted by test frames: the 95 % upper bound of their coverage reaches the confidence."""
-    if report.coverage is None or not report.promise.get("proven"):
+    if report.coverage is None or not report.guarantee.get("proven"):
         return False, ""
     covered = round(report.coverage * report.coverage_frames)
     from committee.uncertainty.conformal import (
@@ -76,8 +76,8 @@ def _promise(confidence: float, report: RoundReport) -> tuple[bool, str]:
 
     fulfilled = clopper_pearson_upper(covered, report.coverage_frames) >= confidence
     return fulfilled, (
-        f"the promise is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames are within "
-        f"the calibrated bound (stop.promise_proven)"
+        f"the guarantee is proven at {confidence:.0%} and {covered} of {report.coverage_frames} test frames are within "
+        f"the calibrated bound (stop.guarantee_proven)"
     )
 
 

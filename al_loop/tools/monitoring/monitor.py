@@ -91,8 +91,8 @@ class ReliabilityMonitor:
         self._session.predictions.prepare(atoms.calc)
         if not self._session.calibrated:
             _logger.warning("%s", UNCALIBRATED)
-        promise = UNCALIBRATED if potential.calibration is None else potential.calibration.summary
-        self._session.begin(formula=formula, promise=promise)
+        guarantee = UNCALIBRATED if potential.calibration is None else potential.calibration.summary
+        self._session.begin(formula=formula, guarantee=guarantee)
 
     @classmethod
     def load(

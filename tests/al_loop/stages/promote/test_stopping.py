@@ -60,7 +60,7 @@ def test_the_time_to_the_first_suspect_frame(round_of):
 
 
 @pytest.mark.parametrize(
-    ("promise", "coverage", "frames", "fulfilled"),
+    ("guarantee", "coverage", "frames", "fulfilled"),
     [
         (PROVEN, 1.0, 16, True),
         (PROVEN, 0.875, 16, True),  # 14 of 16 may well come of 90 %
@@ -69,15 +69,15 @@ def test_the_time_to_the_first_suspect_frame(round_of):
         (PROVEN, None, 0, False),
     ],
 )
-def test_the_promise_and_the_coverage(round_of, promise, coverage, frames, fulfilled):
-    report = round_of(promise=promise, coverage=coverage, coverage_frames=frames)
-    assert bool(reason([report], promise_proven=True)) is fulfilled
+def test_the_guarantee_and_the_coverage(round_of, guarantee, coverage, frames, fulfilled):
+    report = round_of(guarantee=guarantee, coverage=coverage, coverage_frames=frames)
+    assert bool(reason([report], guarantee_proven=True)) is fulfilled
 
 
 def test_what_says_that_the_model_is_good_must_hold_together(round_of):
-    report = round_of(trusted=99, promise=PROVEN, coverage=0.4, coverage_frames=16)
+    report = round_of(trusted=99, guarantee=PROVEN, coverage=0.4, coverage_frames=16)
     assert reason([report], trusted_fraction=0.9)
-    assert reason([report], trusted_fraction=0.9, promise_proven=True) == ""
+    assert reason([report], trusted_fraction=0.9, guarantee_proven=True) == ""
 
 
 def test_a_budget_ends_the_campaign_by_itself(round_of):
@@ -128,6 +128,6 @@ def test_trajectories_that_were_never_suspect_are_a_lower_bound():
 
 
 def test_a_report_keeps_what_it_was_judged_by(round_of):
-    criterion = {"name": "promise", "passed": True, "value": None, "limit": 0.1, "sentence": "not enough labels yet"}
+    criterion = {"name": "guarantee", "passed": True, "value": None, "limit": 0.1, "sentence": "not enough labels yet"}
     report = round_of(criteria=[criterion])
     assert from_dict(as_dict(report)) == report
