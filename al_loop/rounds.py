@@ -23,7 +23,7 @@ from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report
 from al_loop.stages.batches import EXPLORE, SELECT, FinishedBatches, batch_count, batch_starts, stage_name, stage_of
-from al_loop.stages.evaluate.errors import calibration_of, evaluate_labels
+from al_loop.stages.evaluate.errors import calibrated_on, evaluate_labels
 from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
 from al_loop.stages.explore.dispatch import explore_anywhere
 from al_loop.stages.explore.hold_out import hold_out, hold_out_steps
@@ -290,7 +290,7 @@ class Rounds:
     def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
         """Calibrate the gate on frames that no model is trained on."""
         evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
-        return candidate.with_calibration(calibration_of(evaluation, self._config.gate))
+        return calibrated_on(candidate, evaluation, self._config.gate)
 
     def _retrained(self, round_: int) -> CommitteePotential:
         """Train the model of a former round once more."""

@@ -26,6 +26,7 @@ from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores
 
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
 _REMEDY = "restore it or train again"
@@ -124,7 +125,7 @@ def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
 
 
 def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str, Any]:
-    backbone, shifts = potential.backbone, potential.shifts
+    backbone, shifts, scores = potential.backbone, potential.shifts, potential.calibration_scores
     return sealed(
         {
             "schema_version": SCHEMA_VERSION,
@@ -135,6 +136,7 @@ def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str
             "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
             "provenance": asdict(potential.provenance),
             "calibration": None if potential.calibration is None else potential.calibration.to_dict(),
+            "calibration_scores": None if scores is None else scores.to_dict(),
         }
     )
 
@@ -219,7 +221,7 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
     heads.to(tensors["heads.mean"].dtype)
     heads.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("heads.")})
     shifts = description["shifts"]
-    calibration = description["calibration"]
+    calibration, scores = description["calibration"], description["calibration_scores"]
     return CommitteePotential(
         backbone,
         settings,
@@ -232,6 +234,7 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
         ),
         _provenance(description["provenance"]),
         None if calibration is None else Calibration.from_dict(calibration),
+        None if scores is None else CalibrationScores.from_dict(scores),
     )
 
 

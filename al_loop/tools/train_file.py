@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from al_loop.config import OutlierSettings
 from al_loop.config.gate_settings import GateSettings
@@ -15,6 +14,7 @@ from al_loop.files.labels.counts import LabelCounts
 from al_loop.files.labels.isolated_atoms import atom_energies
 from al_loop.files.labels.labelled_frames import LabelledFrames
 from al_loop.files.labels.names import LabelKeys
+from al_loop.gate.calibrate import ForceComparison, with_fitted_calibration
 from al_loop.stages.train.alignment import label_slips
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.stages.train.compared_labels import compared_label
@@ -28,11 +28,9 @@ from al_loop.utils.progress import Advance, show_nothing
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.checkpoint import save
-from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.train import train
 from committee.training.training_frame import TrainingFrame, check_frames
-from committee.uncertainty.calibration import Calibration
 
 COMPARED = 24  # frames that are compared with the foundation before anything is trained
 
@@ -147,13 +145,15 @@ def train_on_files(
     if not held:
         save(potential, to)
         return told
-    calibrated, mae, mae_foundation = _calibrated(potential, [frame for _, frame in held.values()], recipe.gate)
+    kept = [frame for _, frame in held.values()]
+    compared = ForceComparison.of(potential, [f.atoms for f in kept], [np.asarray(f.forces_eV_per_A) for f in kept])
+    calibrated = with_fitted_calibration(potential, compared.errors, compared.sigmas, compared.latent, recipe.gate)
     save(calibrated, to)
     assert calibrated.calibration is not None  # noqa: S101 - just made
     return replace(
         told,
-        force_mae_eV_per_A=mae,
-        force_mae_foundation_eV_per_A=mae_foundation,
+        force_mae_eV_per_A=compared.mae_eV_per_A,
+        force_mae_foundation_eV_per_A=compared.foundation_mae_eV_per_A,
         calibration=calibrated.calibration.summary,
     )
 
@@ -212,27 +212,3 @@ def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> 
         advance(1)
     reasons = outliers_among(compared, OutlierSettings())
     return [f"{placed.pop(ids[index])[0]}: {reason}" for index, reason in reasons.items()]
-
-
-def _calibrated(
-    potential: CommitteePotential, held: Sequence[TrainingFrame], gate: GateSettings
-) -> tuple[CommitteePotential, float, float]:
-    """The committee with its calibration, its force MAE on these frames and that of the foundation, eV/Å."""
-    answers = potential.predict([frame.atoms for frame in held], "exact", foundation=True)
-    truth = [np.asarray(frame.forces_eV_per_A) for frame in held]
-    differences = [answer.forces - forces for answer, forces in zip(answers, truth, strict=True)]
-    calibration = Calibration.fit(
-        [np.linalg.norm(difference, axis=1) for difference in differences],
-        [np.linalg.norm(np.asarray(answer.forces_uncertainty), axis=1) for answer in answers],
-        [np.asarray(answer.latent_distance) for answer in answers],
-        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
-        confidence=gate.confidence,
-        latent_quantile=gate.latent_quantile,
-        discard_factor=gate.discard_factor,
-    )
-    before = [np.asarray(a.foundation_forces) - forces for a, forces in zip(answers, truth, strict=True)]
-    return potential.with_calibration(calibration), _mae(differences), _mae(before)
-
-
-def _mae(differences: Sequence[NDArray[np.float64]]) -> float:
-    return float(np.mean(np.abs(np.concatenate(differences))))

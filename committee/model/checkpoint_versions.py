@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SEAL = "description_sha256"
 _FIRST_SEALED = 3
 
@@ -61,4 +61,14 @@ def _add_periodicity(description: Description) -> Description:
     return sealed({**description, "provenance": provenance, "schema_version": 4})
 
 
-UPGRADES: dict[int, Callable[[Description], Description]] = {1: _add_powers, 2: _seal, 3: _add_periodicity}
+def _add_scores(description: Description) -> Description:
+    """4 -> 5: the scores of the calibration frames are kept, unknown in version 4."""
+    return sealed({**description, "calibration_scores": None, "schema_version": 5})
+
+
+UPGRADES: dict[int, Callable[[Description], Description]] = {
+    1: _add_powers,
+    2: _seal,
+    3: _add_periodicity,
+    4: _add_scores,
+}
