@@ -4,6 +4,7 @@ from al_loop.cli import data_commands as data_commands
 from al_loop.cli import label_command as label_command
 from al_loop.cli import monitor_command as monitor_command
 from al_loop.cli import ranking_commands as ranking_commands
+from al_loop.cli import recalibrate_command as recalibrate_command
 from al_loop.cli import train_command as train_command
 from al_loop.cli import validate_command as validate_command
 from al_loop.cli.commands import app, main

@@ -81,6 +81,9 @@ def monitor(
     any_periodicity: Annotated[
         bool, typer.Option("--any-periodicity", help="Accept a periodicity that the model was not trained on.")
     ] = False,
+    false_alarm_probability: Annotated[
+        float, typer.Option(help="Of the verdict 'outside the calibrated conditions', in a run inside them.")
+    ] = 0.01,
     log: Annotated[Path, typer.Option(help="JSON lines, one per check; appended.")] = Path("monitor.jsonl"),
     snapshots: Annotated[Path, typer.Option(help="Frames of alarms, extended XYZ; appended.")] = Path(
         "monitor-alarms.extxyz"
@@ -112,6 +115,7 @@ def monitor(
         exact=trajectory is not None if exact is None else exact,
         seed=seed,
         any_periodicity=any_periodicity,
+        false_alarm_probability=false_alarm_probability,
     )
     from al_loop.files.structures import read_structure
     from al_loop.files.trajectories import read_frames
@@ -302,6 +306,7 @@ def _print(summary: Mapping[str, Any], options: "MonitorOptions") -> None:
     for atom in summary["worst_atoms"]:
         largest = atom["largest_uncertainty_over_threshold"]
         typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} x threshold")
+    typer.echo(f"Guarantee: {summary['conditions']['text']}.")
     trusted = summary["last_trusted_step"]
     typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}{_ago(summary)}.")
     if summary["stored"]:

@@ -12,7 +12,7 @@ autocorrelation of the scores themselves. A score below those of the calibration
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Self
 
@@ -105,9 +105,9 @@ class ExchangeabilityTest:
         reference: (n,) scores, at least one.
 
     Attributes:
-        evidence: the capital; at most 1/α with probability 1 - α if all scores are exchangeable.
+        evidence: the capital; ever at least 1/α with probability α at most if all scores are exchangeable.
         used: number of scores so far.
-        since: number of the score from which on the bets paid off most, counted from 1.
+        since: step of the score from which on the bets paid off most.
     """
 
     def __init__(self, reference: Sequence[float]) -> None:
@@ -117,10 +117,10 @@ class ExchangeabilityTest:
         self._limits = descending[self._ranks - 1]
         self._above = np.zeros(len(self._ranks))
         self._capital = np.zeros((len(self._ranks), len(_STAKES)))
-        self._best, self._begun = np.ones_like(self._capital), np.zeros_like(self._capital, dtype=int)
+        self._best, self._begun = np.ones_like(self._capital), np.zeros_like(self._capital, dtype=np.int64)
         self.evidence, self.used, self.since = 1.0, 0, 0
 
-    def add(self, score: float) -> None:
+    def add(self, score: float, step: int) -> None:
         """Bet on the next score; NaN counts as larger than any."""
         probability = (self._ranks + self._above) / (self._n + 1 + self.used)
         above = ~(score <= self._limits)
@@ -132,7 +132,7 @@ class ExchangeabilityTest:
         self._capital = (self._capital + 1 / (self.used * (self.used + 1))) * payoff
         self.evidence = float(self._capital.mean()) + 1 / (self.used + 1)
         restarted = self._best <= 1
-        self._begun[restarted] = self.used
+        self._begun[restarted] = step
         self._best = np.where(restarted, 1.0, self._best) * payoff
         self.since = int(self._begun.flat[int(np.argmax(self._best))])
 
@@ -145,10 +145,10 @@ class DriftReport:
         false_alarm_probability: of an alarm, ever, while the frames are exchangeable with the calibration frames.
         checks: number of checks so far.
         used: number of those that were used as uncorrelated ones.
-        stride: checks between two used ones; None during the first checks.
+        stride: checks between two used ones; None while their correlation is not known, when nothing is decided.
         evidence: largest evidence so far, in units of the one that raises the alarm: 1 is an alarm.
-        alarm_check: number of the check that raised the alarm, counted from 1; None without one.
-        since_check: number of the check from which on the frames differ, an estimate; None without an alarm.
+        alarm_step: step of the check that raised the alarm; None without one.
+        since_step: step from which on the frames differ, an estimate; None without an alarm.
         score: the score that raised the alarm; empty without one.
     """
 
@@ -157,35 +157,31 @@ class DriftReport:
     used: int
     stride: int | None
     evidence: float
-    alarm_check: int | None = None
-    since_check: int | None = None
+    alarm_step: int | None = None
+    since_step: int | None = None
     score: str = ""
 
     @property
     def outside(self) -> bool:
         """Whether the frames have left the calibrated conditions."""
-        return self.alarm_check is not None
+        return self.alarm_step is not None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Score:
     """One score of the frames, compared with each condition of the calibration frames."""
 
     name: str
     tests: list[ExchangeabilityTest]
-    used_checks: list[int] = field(default_factory=list)
 
-    def add(self, value: float, check: int) -> float:
-        """Return the evidence that the frames are like those of no condition."""
-        self.used_checks.append(check)
+    def add(self, value: float, step: int) -> None:
         for test in self.tests:
-            test.add(value)
-        return min(test.evidence for test in self.tests)
+            test.add(value, step)
 
     @property
-    def since_check(self) -> int:
-        weakest = min(self.tests, key=lambda test: test.evidence)
-        return self.used_checks[max(0, weakest.since - 1)]
+    def weakest(self) -> ExchangeabilityTest:
+        """The test of the condition that the frames are most alike."""
+        return min(self.tests, key=lambda test: test.evidence)
 
 
 class DriftTest:
@@ -197,9 +193,21 @@ class DriftTest:
     Args:
         scores: of the calibration frames, at least one.
         false_alarm_probability: of an alarm, ever, while the frames are exchangeable with the calibration frames.
+        uncertainty_spacing: least number of checks between two for which ``due`` asks for an uncertainty.
+        stride: checks between two that are nearly uncorrelated, if it is known; by default from the frames.
+
+    Raises:
+        ValueError: the probability is not between 0 and 1.
     """
 
-    def __init__(self, scores: CalibrationScores, *, false_alarm_probability: float = FALSE_ALARM_PROBABILITY) -> None:
+    def __init__(
+        self,
+        scores: CalibrationScores,
+        *,
+        false_alarm_probability: float = FALSE_ALARM_PROBABILITY,
+        uncertainty_spacing: int = 1,
+        stride: int | None = None,
+    ) -> None:
         if not 0 < false_alarm_probability < 1:
             raise ValueError(f"false_alarm_probability must be between 0 and 1, received {false_alarm_probability}")
         self._alpha = false_alarm_probability
@@ -208,18 +216,20 @@ class DriftTest:
             _Score(name, [ExchangeabilityTest(np.asarray(values)[mine].tolist()) for mine in groups])
             for name, values in (("latent distance", scores.latent_distance), ("uncertainty", scores.uncertainty))
         ]
-        self._waiting: list[tuple[float, float | None]] = []  # before the first stride is known
+        self._spacing = uncertainty_spacing
+        self._waiting: list[_Frame] = []  # until the first stride is known
         self._series: list[list[float]] = [[]]  # latent distances, for the autocorrelation
-        self._stride: int | None = None
-        self._next = 1
+        self._stride, self._is_given = stride, stride is not None
+        self._next = self._next_uncertainty = 1
         self._checks = self._used = 0
         self._evidence = 1.0
         self._alarm: tuple[int, int, str] | None = None
 
     @property
     def due(self) -> bool:
-        """Whether the next check is used, so that its uncertainty is wanted."""
-        return self._stride is not None and self._alarm is None and self._checks + 1 >= self._next
+        """Whether the uncertainty of the next check is wanted."""
+        following = self._checks + 1
+        return self._stride is not None and self._alarm is None and following >= max(self._next, self._next_uncertainty)
 
     @property
     def report(self) -> DriftReport:
@@ -228,27 +238,28 @@ class DriftTest:
         relative = self._evidence * self._alpha / len(self._scores)
         return DriftReport(self._alpha, self._checks, self._used, self._stride, relative, *alarm)
 
-    def add(self, latent_distance: float, uncertainty: float | None) -> bool:
+    def add(self, latent_distance: float, uncertainty: float | None, step: int | None = None) -> bool:
         """Take the next check of the run; return whether it raises the alarm, which happens once.
 
         Args:
             latent_distance: largest of the frame.
             uncertainty: largest combined uncertainty, eV/Å; None where it was not computed. Whether it is computed
                 must not depend on the frame.
+            step: name of the check in the report; by default its number, counted from 1.
         """
         self._checks += 1
         self._learn(latent_distance)
         if self._alarm is not None:
             return False
+        step = self._checks if step is None else step
+        self._waiting.append(_Frame(self._checks, step, latent_distance, uncertainty))
         if self._stride is None:
-            self._waiting.append((latent_distance, uncertainty))
             return False
-        waiting, self._waiting = [*self._waiting, (latent_distance, uncertainty)], []
-        first = self._checks - len(waiting) + 1
-        for check, (distance, combined) in enumerate(waiting, first):
-            if check >= self._next and self._alarm is None:
-                self._next = check + self._stride
-                self._use(check, distance, combined)
+        waiting, self._waiting = self._waiting, []
+        for frame in waiting:
+            if frame.check >= self._next and self._alarm is None:
+                self._next = frame.check + self._stride
+                self._use(frame, step)
         return self._alarm is not None
 
     def restart(self) -> None:
@@ -258,22 +269,36 @@ class DriftTest:
 
     def _learn(self, latent_distance: float) -> None:
         """Estimate the stride again whenever the number of checks has doubled; it never shrinks."""
-        if self._checks > LONGEST_HISTORY:
+        if self._is_given or self._checks > LONGEST_HISTORY:
             return
         self._series[-1].append(latent_distance)
         if self._checks >= WARM_UP and self._checks & (self._checks - 1) == 0:
             found = decorrelated_every(self._series)
             self._stride = self._stride if found is None else max(self._stride or 1, found)
 
-    def _use(self, check: int, latent_distance: float, uncertainty: float | None) -> None:
+    def _use(self, frame: "_Frame", now: int) -> None:
+        """Bet on a frame; an alarm is dated by the check at which it is raised, not by that of a frame that waited."""
         self._used += 1
-        for score, value in zip(self._scores, (latent_distance, uncertainty), strict=True):
+        for score, value in zip(self._scores, (frame.latent_distance, frame.uncertainty), strict=True):
             if value is None:
                 continue
-            evidence = score.add(value, check)
-            self._evidence = max(self._evidence, evidence)
-            if self._alarm is None and evidence >= len(self._scores) / self._alpha:
-                self._alarm = (self._checks, score.since_check, score.name)
+            score.add(value, frame.step)
+            weakest = score.weakest
+            self._evidence = max(self._evidence, weakest.evidence)
+            if self._alarm is None and weakest.evidence >= len(self._scores) / self._alpha:
+                self._alarm = (now, weakest.since, score.name)
+        if frame.uncertainty is not None:
+            self._next_uncertainty = frame.check + self._spacing
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A check of a run: its number, its name, and its scores."""
+
+    check: int
+    step: int
+    latent_distance: float
+    uncertainty: float | None
 
 
 def decorrelated_every(series: Sequence[Sequence[float]]) -> int | None:

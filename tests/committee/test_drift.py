@@ -1,4 +1,4 @@
-"""The test for drift: false alarms at the stated rate, alarms soon after a change, for uncorrelated and correlated frames."""
+"""The test for drift: false alarms at the stated rate, alarms soon after a change, with and without correlation."""
 
 from itertools import permutations
 
@@ -32,13 +32,13 @@ def followed(reference: np.ndarray, stream: np.ndarray, alpha: float = 0.05, **c
 
 
 def test_the_capital_is_a_martingale_over_all_orders_of_the_scores() -> None:
-    """Exchangeable means that all orders are equally likely: the mean capital over them is 1 exactly, at every frame."""
+    """Exchangeable: all orders are equally likely. The mean capital over them is exactly 1, at every frame."""
     paths = []
     for order in permutations(range(7)):
         test = ExchangeabilityTest([float(value) for value in order[:4]])
         path = []
         for value in order[4:]:
-            test.add(float(value))
+            test.add(float(value), 0)
             path.append(test.evidence)
         paths.append(path)
     np.testing.assert_allclose(np.mean(paths, axis=0), 1.0, rtol=1e-12)
@@ -67,8 +67,8 @@ def test_a_change_is_found_and_dated(frames: int, phi: float, within: int) -> No
         report = followed(rng.standard_normal(frames), stream).report
         assert report.outside
         assert report.evidence >= 1
-        delays.append(report.alarm_check - 500)
-        dated.append(abs(report.since_check - 500))
+        delays.append(report.alarm_step - 500)
+        dated.append(abs(report.since_step - 500))
     assert 0 < np.median(delays) < within
     assert np.median(dated) < within / 2
 
@@ -106,7 +106,7 @@ def test_the_alarm_is_kept_and_told_once() -> None:
     test = DriftTest(CalibrationScores((1.0,) * 20, tuple(np.linspace(1, 2, 20))))
     told = [test.add(5.0 + i % 3, None) for i in range(100)]
     assert sum(told) == 1
-    assert test.report.alarm_check == told.index(True) + 1
+    assert test.report.alarm_step == told.index(True) + 1
     assert not test.due
 
 

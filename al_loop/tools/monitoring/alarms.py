@@ -65,6 +65,25 @@ class Alarms:
             self.close()
             raise MonitorStop(self._stopped(check, stored=stored))
 
+    def act_on_drift(self, atoms: Atoms, judged: GatedPrediction, message: str) -> None:
+        """Log and store the frame at which the calibrated conditions were found to be left, and stop.
+
+        Args:
+            atoms: the frame; not modified.
+            judged: its gated prediction.
+            message: what was found, and the remedy.
+
+        Raises:
+            MonitorStop: the run is to end.
+        """
+        if "warn" in self._options.on_alarm:
+            _logger.warning("step %d: %s", judged.check.step, message)
+        if self._options.stores:
+            self._snapshots.add(snapshot(atoms, judged))
+        if "stop" in self._options.on_alarm:
+            self.close()
+            raise MonitorStop(f"stopped at step {judged.check.step}: {message}")
+
     def close(self) -> None:
         """Harvest the frames that are still held."""
         if self._harvester is not None:

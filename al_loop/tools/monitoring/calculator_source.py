@@ -50,8 +50,13 @@ class Answers:
         if self._screen is not None:
             self._screen.restart()
 
-    def ask(self, atoms: Atoms) -> Ask:
-        """Return a function that predicts a frame."""
+    def ask(self, atoms: Atoms, *, confirmed: bool = False) -> Ask:
+        """Return a function that predicts a frame.
+
+        Args:
+            atoms: the frame.
+            confirmed: compute the exact force uncertainty in any case, and tell the screen.
+        """
         found: list[HeldPrediction] = []
 
         def answer(exact: bool) -> Prediction:
@@ -60,6 +65,8 @@ class Answers:
             (held,) = found
             if not self._exact:
                 return held.prediction
+            if confirmed and self._screen is not None:
+                return _confirmed(held, self._screen)
             return held.exact() if exact or self._screen is None else held.screened(self._screen)
 
         return answer
@@ -71,6 +78,13 @@ class Answers:
             return found
         self.evaluations += 1
         return self._potential.hold(atoms)
+
+
+def _confirmed(held: HeldPrediction, screen: ForceScreen) -> Prediction:
+    prediction = held.exact()
+    if prediction.latent_distance is not None:
+        screen.confirmed(prediction.atomic_force_uncertainty, prediction.latent_distance)
+    return prediction
 
 
 def own_answer(atoms: Atoms) -> dict[str, Any]:
