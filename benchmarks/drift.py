@@ -4,10 +4,10 @@
 
 Copper, 4 atoms, EMT both drives the dynamics and makes the labels; the committee stands on the distilled checkpoint of
 ``tests/data``, and is trained and calibrated at 300 K. The tolerance is the 97 % quantile of the largest errors at
-home, so that home gives no reason to tell frames apart. Runs of 1024 checks, 20 fs apart: at 300 K to their end, and with the
-thermostat at 600 K from the middle on. False alarms are counted on runs that never leave 300 K, and on simulated scores
-(autoregressive, correlated over 1, 3 and 19 checks), against the stated 1 % of runs. After the alarm frames of the hot
-half are labelled, by the random audit of ``al-loop recalibrate``, until the guarantee is proven again.
+home, so that home gives no reason to tell frames apart. Runs of 1024 checks, 20 fs apart: at 300 K to their end, and
+with the thermostat at 600 K from the middle on. False alarms are counted on runs that never leave 300 K, and on
+simulated scores (autoregressive, correlated over 1, 3 and 19 checks), against the stated 1 % of runs. After the alarm
+frames of the hot half are labelled, by the random audit of ``al-loop recalibrate``, until the guarantee is proven again.
 """
 
 import argparse

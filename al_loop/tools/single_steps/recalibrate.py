@@ -121,7 +121,8 @@ def recalibrate(
     check_target_folder("--to", folder)
     if stream is not None:
         check_source(f"--stream {stream}", Path(stream), "name the trajectory of the run")
-    find_sources(given)  # refused before a model is loaded
+    if given:
+        find_sources(given)  # refused before a model is loaded
     potential = open_model(Path(model), foundation).potential
     gate = _gate(potential, tolerance_eV_per_A)
     notes: list[str] = []
