@@ -7,7 +7,8 @@ Copper, 4 atoms, EMT both drives the dynamics and makes the labels; the committe
 home, so that home gives no reason to tell frames apart. Runs of 1024 checks, 20 fs apart: at 300 K to their end, and
 with the thermostat at 600 K from the middle on. False alarms are counted on runs that never leave 300 K, and on
 simulated scores (autoregressive, correlated over 1, 3 and 19 checks), against the stated 1 % of runs. After the alarm
-frames of the hot half are labelled, by the random audit of ``al-loop recalibrate``, until the guarantee is proven again.
+frames of the hot half are labelled, by the random audit of ``al-loop recalibrate``, until the guarantee is proven
+again.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -65,7 +67,7 @@ def compared(potential: CommitteePotential, frames: list[Atoms]) -> ForceCompari
     return ForceComparison.of(potential, frames, [emt_forces(atoms) for atoms in frames])
 
 
-def trained(folder: Path) -> CommitteePotential:
+def trained(folder: Path, *, quick: bool) -> CommitteePotential:
     frames = []
     for number, atoms in enumerate(frame for seed in range(4) for frame in md((HOME_K,), 120, 1000 + seed)[::30]):
         labelled = atoms.copy()
@@ -75,8 +77,8 @@ def trained(folder: Path) -> CommitteePotential:
     return train(
         load_backbone(SYSTEMS["distilled"].foundation),
         frames,
-        committee=CommitteeSettings(members=8),
-        training=TrainingSettings(epochs=100),
+        committee=CommitteeSettings(members=4 if quick else 8),
+        training=TrainingSettings(epochs=40 if quick else 200),
         cache_folder=folder,
         seed=0,
     )
@@ -181,10 +183,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="trajectories at home, and as many that are heated")
     parser.add_argument("--quick", action="store_true", help="two short runs: shows that it runs")
     arguments = parser.parse_args()
-    runs, checks = (2, 256) if arguments.quick else (arguments.runs, 1024)
-    simulated(*((20, 300) if arguments.quick else (400, 1500)))
+    torch.set_num_threads(1)
+    runs, checks = (2, 192) if arguments.quick else (arguments.runs, 1024)
+    simulated(*((10, 300) if arguments.quick else (400, 1500)))
     with tempfile.TemporaryDirectory() as folder:
-        potential = calibrated(trained(Path(folder)))
+        potential = calibrated(trained(Path(folder), quick=arguments.quick))
         alarms = sum(watched(potential, md((HOME_K,), checks, 3000 + seed)).report.outside for seed in range(runs))
         within(f"drift: dynamics at home: share of {runs} runs with a false alarm", alarms, runs)
         heated(potential, runs, checks)
