@@ -140,7 +140,8 @@ def heated(potential: CommitteePotential, runs: int, checks: int) -> None:
         delays.append(state.alarm_step - checks // 2 if state.alarm_step is not None else np.inf)
         frames.append(trajectory[checks // 2 + 25 :])
     print(f"# delays in checks: {delays}", flush=True)
-    at_least("drift: share of heated runs with an alarm after the heating", float(np.mean(np.array(delays) > 0)), 0.95)
+    found = np.isfinite(delays) & (np.array(delays) > 0)
+    at_least("drift: share of heated runs with an alarm after the heating", float(np.mean(found)), 0.95)
     at_most("drift: median delay of the alarm, ps of dynamics", float(np.median(delays)) * EVERY * TIMESTEP_FS / 1e3, 5)
     way_back(potential, frames[0], [frame for one in frames[1:] or frames for frame in one][::5])
 
@@ -181,10 +182,10 @@ def way_back(potential: CommitteePotential, stream: list[Atoms], others: list[At
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="trajectories at home, and as many that are heated")
-    parser.add_argument("--quick", action="store_true", help="two short runs: shows that it runs")
+    parser.add_argument("--quick", action="store_true", help="one short run: shows that it runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    runs, checks = (2, 192) if arguments.quick else (arguments.runs, 1024)
+    runs, checks = (1, 512) if arguments.quick else (arguments.runs, 1024)
     simulated(*((10, 300) if arguments.quick else (400, 1500)))
     with tempfile.TemporaryDirectory() as folder:
         potential = calibrated(trained(Path(folder), quick=arguments.quick))
