@@ -8,8 +8,9 @@ A campaign from Python, with the configuration that ``al-loop run`` takes:
     [True]
 
 Beside a campaign: ``label``, ``train``, ``predict``, ``compare``, ``validate``, ``rank`` and ``barrier`` work on files,
-``ReliabilityMonitor`` watches a production run, and ``harvest`` hands suspect frames to a campaign. What is wrong with
-an input is raised as ``al_loop.errors.InputError`` before anything is calculated or written.
+``ReliabilityMonitor`` watches a production run, ``recalibrate`` renews its guarantee, and ``harvest`` hands suspect
+frames to a campaign. What is wrong with an input is raised as ``al_loop.errors.InputError`` before anything is
+calculated or written.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from al_loop.tools.single_steps.label import label
     from al_loop.tools.single_steps.predict import predict
     from al_loop.tools.single_steps.rank import rank
+    from al_loop.tools.single_steps.recalibrate import recalibrate
     from al_loop.tools.single_steps.train import train
     from al_loop.tools.single_steps.validate import validate
 
@@ -39,6 +41,7 @@ __all__ = [
     "load_config",
     "predict",
     "rank",
+    "recalibrate",
     "train",
     "validate",
 ]
@@ -54,6 +57,7 @@ _HOMES = {
     "load_config": "al_loop.tools.preflight.load_config",
     "predict": "al_loop.tools.single_steps.predict",
     "rank": "al_loop.tools.single_steps.rank",
+    "recalibrate": "al_loop.tools.single_steps.recalibrate",
     "train": "al_loop.tools.single_steps.train",
     "validate": "al_loop.tools.single_steps.validate",
 }

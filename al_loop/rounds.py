@@ -23,7 +23,8 @@ from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report
 from al_loop.stages.batches import EXPLORE, SELECT, FinishedBatches, batch_count, batch_starts, stage_name, stage_of
-from al_loop.stages.evaluate.errors import calibration_of, evaluate_labels
+from al_loop.stages.evaluate.conditions import explored_conditions
+from al_loop.stages.evaluate.errors import calibrated_on, evaluate_labels
 from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
 from al_loop.stages.explore.hold_out import hold_out, hold_out_steps
 from al_loop.stages.explore.run import explore_anywhere, require_usable, trajectories
@@ -239,7 +240,10 @@ class Rounds:
         evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
-        return held_out_figures(evaluation, served.calibration)
+        explored_by = self._models.served_in(round_)
+        distances = self._ledger.latent_distances(round_, Role.EXPLORE)
+        explored = explored_conditions(explored_by.calibration_scores, distances, explored_by.calibration)
+        return held_out_figures(evaluation, served.calibration, explored)
 
     def _report(self, round_: int) -> Results:
         """Assemble the report from the results of the stages."""
@@ -292,7 +296,7 @@ class Rounds:
     def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
         """Calibrate the gate on frames that no model is trained on."""
         evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
-        return candidate.with_calibration(calibration_of(evaluation, self._config.gate))
+        return calibrated_on(candidate, evaluation, self._config.gate)
 
     def _retrained(self, round_: int) -> CommitteePotential:
         """Train the model of a former round once more."""

@@ -25,6 +25,7 @@ from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, SevenNetSettings
 from committee.sevennet_names import is_shipped
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores
 
 SCHEMA_VERSION = 1
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
@@ -123,7 +124,7 @@ def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
 
 
 def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str, Any]:
-    backbone, shifts = potential.backbone, potential.shifts
+    backbone, shifts, scores = potential.backbone, potential.shifts, potential.calibration_scores
     return sealed(
         {
             "schema_version": SCHEMA_VERSION,
@@ -134,6 +135,7 @@ def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str
             "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
             "provenance": asdict(potential.provenance),
             "calibration": None if potential.calibration is None else potential.calibration.to_dict(),
+            "calibration_scores": None if scores is None else scores.to_dict(),
         }
     )
 
@@ -231,7 +233,8 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
     heads = ResidualHeads(settings, backbone.feature_size, tuple(description["elements"]), seed=0)
     heads.to(tensors["heads.mean"].dtype)
     heads.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("heads.")})
-    shifts, provenance, calibration = (description[key] for key in ("shifts", "provenance", "calibration"))
+    shifts, provenance = description["shifts"], description["provenance"]
+    calibration, scores = description["calibration"], description["calibration_scores"]
     return CommitteePotential(
         backbone,
         settings,
@@ -244,6 +247,7 @@ def _assemble(description: Mapping[str, Any], tensors: Mapping[str, Tensor], bac
         ),
         Provenance(**{**provenance, "periodic_directions": tuple(provenance["periodic_directions"])}),
         None if calibration is None else Calibration.from_dict(calibration),
+        None if scores is None else CalibrationScores.from_dict(scores),
     )
 
 

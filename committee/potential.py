@@ -22,6 +22,7 @@ from committee.model.tangents import VOIGT
 from committee.prediction import Prediction, predict_each, split_by_atoms
 from committee.settings import CommitteeSettings
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores
 from committee.uncertainty.ensemble_spread import (
     MakeSpread,
     Spread,
@@ -65,6 +66,7 @@ class CommitteePotential:
         shifts: reference shifts ε.
         provenance: level of theory and training set.
         calibration: relates the uncertainty to the true error in eV/Å; None until the committee is calibrated.
+        calibration_scores: of the frames that it was calibrated on; None where they are not known.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class CommitteePotential:
         shifts: ReferenceShifts,
         provenance: Provenance,
         calibration: Calibration | None = None,
+        calibration_scores: CalibrationScores | None = None,
     ):
         self.backbone = backbone
         self.settings = settings
@@ -85,6 +88,7 @@ class CommitteePotential:
         self.shifts = shifts
         self.provenance = provenance
         self.calibration = calibration
+        self.calibration_scores = calibration_scores
 
     @classmethod
     def untrained(cls, backbone: Backbone, settings: CommitteeSettings | None = None, seed: int = 0) -> Self:
@@ -93,10 +97,15 @@ class CommitteePotential:
         heads = ResidualHeads(settings, backbone.feature_size, tuple(sorted(backbone.elements)), seed)
         return cls(backbone, settings, heads, None, ReferenceShifts(), Provenance(backbone.level_of_theory))
 
-    def with_calibration(self, calibration: Calibration | None) -> Self:
-        """Return the same potential with another calibration."""
+    def with_calibration(self, calibration: Calibration | None, scores: CalibrationScores | None = None) -> Self:
+        """Return the same potential with another calibration.
+
+        Args:
+            calibration: None for none.
+            scores: of the frames that it was fitted to; without them no run can be tested for drift.
+        """
         other = copy(self)
-        other.calibration = calibration
+        other.calibration, other.calibration_scores = calibration, scores
         return other
 
     def predict(

@@ -37,6 +37,7 @@ EXAMPLES = (
     "al_loop.load_config",
     "al_loop.predict",
     "al_loop.rank",
+    "al_loop.recalibrate",
     "al_loop.train",
     "al_loop.validate",
     "committee",
@@ -48,7 +49,7 @@ EMT_ENGINE = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
 PROMISED = {
     "al_loop": {
         "Campaign", "Config", "load_config", "train", "label", "predict", "compare", "validate", "rank", "barrier",
-        "ReliabilityMonitor", "harvest",
+        "recalibrate", "ReliabilityMonitor", "harvest",
     },
     "committee": {
         "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "export_fairchem",

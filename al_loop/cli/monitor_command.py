@@ -70,6 +70,9 @@ FileFormat = Annotated[str | None, typer.Option("--format", help="ASE format nam
 AnyPeriodicity = Annotated[
     bool, typer.Option("--any-periodicity", help="Accept a periodicity that the model was not trained on.")
 ]
+FalseAlarmProbability = Annotated[
+    float, typer.Option(help="Of the verdict 'outside the calibrated conditions', in a run inside them.")
+]
 Log = Annotated[Path, typer.Option(help="JSON lines, one per check; appended.")]
 Snapshots = Annotated[Path, typer.Option(help="Frames of alarms, extended XYZ; appended.")]
 MDTrajectory = Annotated[Path | None, typer.Option(help="Output: MD trajectory (.traj).")]
@@ -101,6 +104,7 @@ def monitor(
     lammps_units: LammpsUnits = "metal",
     file_format: FileFormat = None,
     any_periodicity: AnyPeriodicity = False,
+    false_alarm_probability: FalseAlarmProbability = 0.01,
     log: Log = Path("monitor.jsonl"),
     snapshots: Snapshots = Path("monitor-alarms.extxyz"),
     md_trajectory: MDTrajectory = None,
@@ -127,6 +131,7 @@ def monitor(
         exact=trajectory is not None if exact is None else exact,
         seed=seed,
         any_periodicity=any_periodicity,
+        false_alarm_probability=false_alarm_probability,
     )
     from al_loop.files.structures import read_structure
     from al_loop.files.trajectories import read_frames
@@ -305,6 +310,7 @@ def _print(summary: Mapping[str, Any], options: "MonitorOptions") -> None:
     for atom in summary["worst_atoms"]:
         largest = atom["largest_uncertainty_over_threshold"]
         typer.echo(f"  atom {atom['atom']} ({atom['element']}): {atom['alarms']} alarms, up to {largest} x threshold")
+    typer.echo(f"Guarantee: {summary['conditions']['text']}.")
     trusted = summary["last_trusted_step"]
     typer.echo("No frame was trusted." if trusted is None else f"Last trusted frame: step {trusted}{_ago(summary)}.")
     if summary["stored"]:

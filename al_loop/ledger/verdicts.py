@@ -21,6 +21,21 @@ class VerdictLedger(FrameLedger):
             (visit["trajectory"], int(visit["step"]), VerdictKind(visit["kind"])) for visit in found.sort("order", 1)
         ]
 
+    def latent_distances(self, round_: int, role: Role) -> list[tuple[str, float]]:
+        """Trajectory and latent distance of the physical frames of a round that have one, by trajectory and step."""
+        found = self._collection(self._docs.visit).find(
+            {
+                "campaign": self.campaign,
+                "round": round_,
+                "role": role.value,
+                "latent_distance": {"$type": "number"},
+                "check": {"$ne": GateCheck.PHYSICS.value},
+            },
+            {"trajectory": 1, "step": 1, "latent_distance": 1},
+        )
+        rows = sorted((visit["trajectory"], int(visit["step"]), float(visit["latent_distance"])) for visit in found)
+        return [(trajectory, distance) for trajectory, _, distance in rows]
+
     def explored_ids(self, round_: int, after: int = 0) -> set[str]:
         """Ids of the frames that a round has explored, from a number of visits on."""
         found = self._collection(self._docs.visit).find(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from al_loop.config import Config
 from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
+from al_loop.stages.evaluate.conditions import guarantee_by_condition
 from al_loop.stages.evaluate.errors import Evaluation
 from al_loop.stages.evaluate.stopping import time_to_suspect
 from al_loop.stages.label.quarantine import quarantined_as_dict
@@ -19,22 +20,30 @@ from committee.uncertainty.calibration import Calibration
 _Values = list[NDArray[np.float64]]
 
 
-def held_out_figures(evaluation: Evaluation | None, calibration: Calibration | None) -> dict[str, Any]:
+def held_out_figures(
+    evaluation: Evaluation | None, calibration: Calibration | None, explored: Mapping[str, Any]
+) -> dict[str, Any]:
     """Errors, coverage and guarantee on held-out frames, as plain JSON.
 
     Args:
         evaluation: the served model on all held-out frames; None if none is labelled.
         calibration: of the served model; None before the first training.
+        explored: whether the round's frames are inside the calibrated conditions (``explored_conditions``).
     """
     if evaluation is None:
         return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {}}
     test = evaluation.has_role(Role.TEST)
     apart = evaluation.has_role(Role.NEVER_TRAINED)
+    figures = _reliability(evaluation, calibration, test)
+    guarantee = {**figures["guarantee"], "explored": dict(explored)}
+    if explored["state"] == "outside":
+        guarantee["text"] = f"{guarantee['text']}; {explored['text']}"
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
     return {
         "held_out": _plain(evaluation.figures(test)),
         "never_trained": {name: _plain(evaluation.figures(apart & evaluation.is_system(name))) for name in systems},
-        **_reliability(evaluation, calibration, test),
+        **figures,
+        "guarantee": guarantee,
     }
 
 
@@ -120,6 +129,7 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
             "exceeding": counted.trusted_exceeding,
             "upper_bound": counted.trusted_error_bound,
             "reachable_tolerance_eV_per_A": reachable,
+            "by_condition": guarantee_by_condition(evaluation, calibration, test),
         },
     }
 

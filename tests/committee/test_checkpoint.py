@@ -10,6 +10,7 @@ from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores
 
 
 @pytest.fixture
@@ -21,9 +22,11 @@ def calibration() -> Calibration:
 
 def test_round_trip_keeps_every_bit(trained, calibration, backbone, make_crystal, make_methanol, tmp_path):
     frames = [make_crystal(1, amplitude=0.3), make_methanol(2)]
-    save(trained.with_calibration(calibration), tmp_path / "model")
+    scores = CalibrationScores((0.1, 0.2), (1.0, 2.0), ("crystal/300K", "crystal/600K"))
+    save(trained.with_calibration(calibration, scores), tmp_path / "model")
     opened = load(tmp_path / "model", backbone)
     assert opened.calibration == calibration
+    assert opened.calibration_scores == scores
     assert opened.provenance == trained.provenance
     assert opened.settings == trained.settings
     assert opened.shifts == trained.shifts

@@ -15,6 +15,7 @@ from committee.checkpoint import DESCRIPTION, SCHEMA_VERSION, TENSORS, load, sav
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.train import train
 from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores
 
 EXAMPLE = Path(__file__).parent / "checkpoints" / f"version-{SCHEMA_VERSION}"
 EXPECTED = "expected.json"
@@ -31,9 +32,10 @@ def write_example(backbone: Any, frames: Any, folder: Path, cache_folder: Path) 
         seed=0,
     )
     sigmas = [np.linspace(0.01, 0.1, 4) * (i + 1) for i in range(12)]
-    potential = trained.with_calibration(
-        Calibration.fit([2 * s for s in sigmas], sigmas, sigmas, tolerance_eV_per_A=0.2)
-    )
+    calibration = Calibration.fit([2 * s for s in sigmas], sigmas, sigmas, tolerance_eV_per_A=0.2)
+    conditions = ["methanol/300K"] * 6 + ["methanol/600K"] * 6
+    scores = CalibrationScores.of(calibration, sigmas, sigmas, conditions)
+    potential = trained.with_calibration(calibration, scores)
     save(potential, folder)
     (prediction,) = potential.predict([frames[3].atoms], "exact")
     expected = {

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
+from al_loop.gate.calibrate import with_fitted_calibration
 from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
@@ -123,19 +124,25 @@ def evaluate_labels(
     return evaluate(frames, model, frozenset(trained)) if frames else None
 
 
-def calibration_of(evaluation: Evaluation | None, gate: GateSettings) -> Calibration | None:
-    """Calibrate a candidate's gate; None without frames, or if its forces are not finite."""
+def calibrated_on(
+    candidate: CommitteePotential, evaluation: Evaluation | None, gate: GateSettings
+) -> CommitteePotential:
+    """Calibrate a candidate's gate; without frames, or if its forces are not finite, it has no calibration."""
     if evaluation is None or not np.isfinite(evaluation.forces_served).all():
-        return None
-    return Calibration.fit(
+        return candidate.with_calibration(None)
+    return with_fitted_calibration(
+        candidate,
         evaluation.atom_errors(),
         evaluation.atom_uncertainties(),
         evaluation.atom_distances(),
-        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
-        confidence=gate.confidence,
-        latent_quantile=gate.latent_quantile,
-        discard_factor=gate.discard_factor,
+        gate,
+        [condition_of(frame.trajectory) for frame in evaluation.frames],
     )
+
+
+def condition_of(trajectory: str) -> str:
+    """Return the condition of a trajectory, its name without the replica: ``methanol/600K`` of ``methanol/600K/0``."""
+    return trajectory.rpartition("/")[0] or trajectory
 
 
 def evaluate(

@@ -68,6 +68,25 @@ class Alarms:
                 "like it (--harvest), or raise patience if a single doubtful frame is no reason."
             )
 
+    def act_on_drift(self, atoms: Atoms, gated: GatedPrediction, message: str) -> None:
+        """Log and store the frame at which the calibrated conditions were found to be left, and stop.
+
+        Args:
+            atoms: the frame; not modified.
+            gated: its gated prediction.
+            message: what was found, and the remedy.
+
+        Raises:
+            MonitorStop: the run is to end.
+        """
+        if "warn" in self._options.on_alarm:
+            _logger.warning("step %d: %s", gated.check.step, message)
+        if self._options.stores:
+            self._snapshots.add(snapshot(atoms, gated))
+        if "stop" in self._options.on_alarm:
+            self.close()
+            raise MonitorStop(f"stopped at step {gated.check.step}: {message}")
+
     def close(self) -> None:
         """Harvest the frames that are still held."""
         if self._harvester is not None:

@@ -50,8 +50,8 @@ class FramePredictions:
         if self._screen is not None:
             self._screen.restart()
 
-    def predictor(self, atoms: Atoms) -> Predictor:
-        """Return a function that predicts a frame."""
+    def predictor(self, atoms: Atoms, *, confirmed: bool = False) -> Predictor:
+        """Return a function that predicts a frame; ``confirmed`` informs the screen with the exact uncertainty."""
         found: list[HeldPrediction] = []
 
         def predict(exact: bool) -> Prediction:
@@ -60,6 +60,8 @@ class FramePredictions:
             (held,) = found
             if not self._exact:
                 return held.prediction
+            if confirmed and self._screen is not None:
+                return _confirmed(held, self._screen)
             return held.exact() if exact or self._screen is None else held.screened(self._screen)
 
         return predict
@@ -71,6 +73,13 @@ class FramePredictions:
             return held
         self.evaluations += 1
         return self._potential.hold(atoms)
+
+
+def _confirmed(held: HeldPrediction, screen: ForceScreen) -> Prediction:
+    prediction = held.exact()
+    if prediction.latent_distance is not None:
+        screen.confirmed(prediction.atomic_force_uncertainty, prediction.latent_distance)
+    return prediction
 
 
 def cached_results(atoms: Atoms) -> dict[str, Any]:

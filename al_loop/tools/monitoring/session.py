@@ -7,10 +7,11 @@ from ase import Atoms
 
 from al_loop.gate.physics import PhysicsCheck
 from al_loop.tools.monitoring.alarms import Alarms
+from al_loop.tools.monitoring.conditions import Conditions
 from al_loop.tools.monitoring.predictions import FramePredictions
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
-from al_loop.tools.monitoring.trajectory_gate import FrameContext, TrajectoryGate
+from al_loop.tools.monitoring.trajectory_gate import FrameContext, GatedPrediction, TrajectoryGate
 from al_loop.utils.event_log import EventLog
 from committee.potential import CommitteePotential
 from committee.uncertainty.screen import ForceScreen
@@ -36,8 +37,10 @@ class MonitoringSession:
             screen = ForceScreen.from_calibration(self._calibration, window=options.window, seed=options.seed)
         self.predictions = FramePredictions(potential, screen, exact=self.calibrated)
         self.summary = Summary()
+        self.conditions = Conditions(potential, options)
         self.alarms = Alarms(options, name)
         self._log = None if options.log is None else EventLog(options.log)
+        self._on_drift = options.on_drift
         self._logged_checks = 0
         self._gate: TrajectoryGate | None = None
         self._system: tuple[list[int], list[bool]] = [], []
@@ -61,12 +64,24 @@ class MonitoringSession:
         Raises:
             MonitorStop: an alarm that the options let end the run.
         """
-        gated = gate.evaluate(atoms, context, self.predictions.predictor(atoms))
+        gated = gate.evaluate(atoms, context, self.predictions.predictor(atoms, confirmed=self.conditions.due))
+        left = self.conditions.add(atoms, gated)
         self.summary.add(gated.check, list(atoms.symbols), gated.uncertainty_ratio)
         if self._log is not None:
             self._log.write("check", **gated.check.as_dict())
+        if left:
+            self._report_left(atoms, gated)
         if gated.check.alarm:
             self.alarms.act(atoms, gated, self.summary)
+
+    def _report_left(self, atoms: Atoms, gated: GatedPrediction) -> None:
+        """Log that the calibrated conditions are left, call back, and act as for an alarm."""
+        state = self.conditions.as_dict()
+        if self._log is not None:
+            self._log.write("conditions", **state)
+        if self._on_drift is not None:
+            self._on_drift(state)
+        self.alarms.act_on_drift(atoms, gated, str(state["text"]))
 
     def log_summary(self) -> dict[str, Any]:
         """Return the summary so far, and log it unless the log ends with it."""
@@ -83,4 +98,5 @@ class MonitoringSession:
 
     def as_dict(self) -> dict[str, Any]:
         """The summary so far."""
-        return {**self.summary.as_dict(), "own_evaluations": self.predictions.evaluations, **self.alarms.counts}
+        own = {"conditions": self.conditions.as_dict(), "own_evaluations": self.predictions.evaluations}
+        return {**self.summary.as_dict(), **own, **self.alarms.counts}

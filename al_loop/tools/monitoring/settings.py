@@ -1,7 +1,9 @@
 """Settings of a monitor."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from al_loop.errors import InputError
 
@@ -26,9 +28,11 @@ class MonitorOptions:
         seed: of the screen's probes.
         any_periodicity: accept structures that are periodic in another number of directions than the model was
             trained on.
+        false_alarm_probability: of the verdict "outside the calibrated conditions", ever, in a run inside them.
+        on_drift: called once with the state of the conditions (as in the summary) when they are left.
 
     Raises:
-        InputError: an unknown action, or a number below 1.
+        InputError: an unknown action, a number below 1, or a probability that is not between 0 and 1.
     """
 
     on_alarm: tuple[str, ...] = ("warn", "snapshot")
@@ -40,6 +44,8 @@ class MonitorOptions:
     window: int = 40
     seed: int = 0
     any_periodicity: bool = False
+    false_alarm_probability: float = 0.01
+    on_drift: Callable[[Mapping[str, Any]], object] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.on_alarm, str) or any(action not in ON_ALARM for action in self.on_alarm):
@@ -48,6 +54,10 @@ class MonitorOptions:
         for name, value in (("patience", self.patience), ("window", self.window)):
             if value < 1:
                 raise InputError(f"{name}: received {value}, expected a number of checks, at least 1")
+        if not 0 < self.false_alarm_probability < 1:
+            raise InputError(
+                f"false_alarm_probability: received {self.false_alarm_probability:g}, expected a number between 0 and 1"
+            )
 
     @property
     def stores(self) -> bool:

@@ -14,6 +14,7 @@ from al_loop.files.labels.isolated_atoms import atom_energies
 from al_loop.files.labels.labelled_frames import LabelCounts, LabelledFrames
 from al_loop.files.labels.names import LabelKeys, given_keys
 from al_loop.files.sources import find_sources
+from al_loop.gate.calibrate import ForceComparison, with_fitted_calibration
 from al_loop.stages.train.alignment import label_mismatches
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
 from al_loop.stages.train.candidate import incremental
@@ -32,7 +33,6 @@ from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.train import train as fit_committee
 from committee.training.training_frame import TrainingFrame, check_frames
-from committee.uncertainty.calibration import Calibration
 
 COMPARED = 24  # frames that are compared with the foundation before anything is trained
 
@@ -224,24 +224,14 @@ def _calibrated(
     potential: CommitteePotential, held: Sequence[TrainingFrame], gate: GateSettings, trained: TrainingResult
 ) -> tuple[CommitteePotential, TrainingResult]:
     """The committee with its calibration on frames that it was not trained on, and its errors there."""
-    predictions = potential.predict([frame.atoms for frame in held], "exact", foundation=True)
     truth = [np.asarray(frame.forces_eV_per_A) for frame in held]
-    differences = [found.forces - forces for found, forces in zip(predictions, truth, strict=True)]
-    before = [np.asarray(found.foundation_forces) - forces for found, forces in zip(predictions, truth, strict=True)]
-    calibration = Calibration.fit(
-        [np.linalg.norm(difference, axis=1) for difference in differences],
-        [np.linalg.norm(np.asarray(found.forces_uncertainty), axis=1) for found in predictions],
-        [np.asarray(found.latent_distance) for found in predictions],
-        tolerance_eV_per_A=gate.force_tolerance_eV_per_A,
-        confidence=gate.confidence,
-        latent_quantile=gate.latent_quantile,
-        discard_factor=gate.discard_factor,
-    )
-    return potential.with_calibration(calibration), replace(
+    compared = ForceComparison.of(potential, [frame.atoms for frame in held], truth)
+    calibrated = with_fitted_calibration(potential, compared.errors, compared.sigmas, compared.latent, gate)
+    return calibrated, replace(
         trained,
-        force_mae_eV_per_A=float(np.mean(np.abs(np.concatenate(differences)))),
-        force_mae_foundation_eV_per_A=float(np.mean(np.abs(np.concatenate(before)))),
-        calibration=calibration.summary,
+        force_mae_eV_per_A=compared.mae_eV_per_A,
+        force_mae_foundation_eV_per_A=compared.foundation_mae_eV_per_A,
+        calibration="" if calibrated.calibration is None else calibrated.calibration.summary,
     )
 
 

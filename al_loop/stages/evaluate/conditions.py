@@ -1,0 +1,81 @@
+"""Whether the frames of a round come from the calibrated conditions, and the guarantee condition by condition."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from al_loop.stages.evaluate.errors import Evaluation, condition_of
+from committee.uncertainty.calibration import Calibration
+from committee.uncertainty.drift import CalibrationScores, DriftTest, decorrelated_every
+
+MIN_FRAMES = 8  # uncorrelated frames of a round below which nothing is said
+
+
+def explored_conditions(
+    scores: CalibrationScores | None, distances: Sequence[tuple[str, float]], calibration: Calibration | None
+) -> dict[str, Any]:
+    """Compare the frames of a round with the calibration frames of the model that explored them.
+
+    Where the correlation along the trajectories is not known, only the last frame of each is used.
+
+    Args:
+        scores: of the calibration frames; None where they are not known.
+        distances: trajectory and largest latent distance of each physical frame, in the order of the steps.
+        calibration: of the model that explored; None for none.
+
+    Returns:
+        ``state`` (not tested, inside or outside), the sentence ``text``, and the numbers of the test; plain JSON.
+    """
+    if scores is None or not scores.latent_distance or calibration is None:
+        return {"state": "not tested", "text": "the model that explored was not calibrated"}
+    series: dict[str, list[float]] = {}
+    for trajectory, distance in distances:
+        series.setdefault(trajectory, []).append(distance)
+    stride = decorrelated_every(list(series.values()))
+    test = DriftTest(scores, stride=stride or 1)
+    for values in series.values():
+        test.restart()
+        for distance in values if stride is not None else values[-1:]:
+            test.add(distance, None)
+    report = test.report
+    if not report.outside and report.used < MIN_FRAMES:
+        return {"state": "not tested", "text": f"{report.used} uncorrelated frames of the round are too few to tell"}
+    state = "outside" if report.outside else "inside"
+    return {"state": state, "text": _text(test, calibration), **asdict(report)}
+
+
+def guarantee_by_condition(evaluation: Evaluation, calibration: Calibration, chosen: np.ndarray) -> dict[str, Any]:
+    """Count trusted and exceeding frames of each condition (structure and temperature), as plain JSON.
+
+    Args:
+        evaluation: of the served model.
+        calibration: of the served model.
+        chosen: (f,) which frames count.
+    """
+    conditions = np.array([condition_of(frame.trajectory) for frame in evaluation.frames])
+    values = evaluation.atom_errors(), evaluation.atom_uncertainties(), evaluation.atom_distances()
+    counted = {}
+    for condition in sorted(set(conditions[chosen].tolist())):
+        mine = np.flatnonzero(chosen & (conditions == condition))
+        counts = calibration.coverage(*([of_frame[i] for i in mine] for of_frame in values))
+        counted[condition] = {
+            "frames": counts.frames,
+            "trusted": counts.trusted,
+            "exceeding": counts.trusted_exceeding,
+            "upper_bound": counts.trusted_error_bound,
+        }
+    return counted
+
+
+def _text(test: DriftTest, calibration: Calibration) -> str:
+    report = test.report
+    odds = f"false alarms in {report.false_alarm_probability:.3g} of rounds at most"
+    if not report.outside:
+        return f"{report.used} uncorrelated explored frames show no difference from the calibration frames ({odds})"
+    return (
+        f"the explored frames are outside the calibrated conditions (by the {report.score}; {odds}): the guarantee of "
+        f"{calibration.tolerance_eV_per_A:g} eV/Å is withdrawn for them; hold out calibration frames at these "
+        "conditions (explore.temperatures_K, systems), or calibrate on frames of the run: al-loop recalibrate"
+    )
