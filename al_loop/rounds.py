@@ -32,13 +32,7 @@ from al_loop.stages.explore.starts import round_starts
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
-from al_loop.stages.select.selection import (
-    SelectionBudget,
-    described_candidates,
-    known_frames,
-    select,
-    without_descriptor,
-)
+from al_loop.stages.select.selection import SelectionBudget, described_candidates, known_frames, select, undescribed
 from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
 from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models
@@ -163,7 +157,7 @@ class Rounds:
         labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
         taken = {**labelled, **ledger.frames(former.requested)}
 
-        candidates = described_candidates(explored, ledger.frames(without_descriptor(explored)), served)
+        candidates = described_candidates(explored, ledger.frames(undescribed(explored)), served)
         known = known_frames(taken, ledger.descriptors(taken), served)
         new = ledger.explored_ids(round_, after=former.explored) if batch else None
         selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
@@ -240,9 +234,8 @@ class Rounds:
         evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
-        explored_by = self._models.served_in(round_)
         distances = self._ledger.latent_distances(round_, Role.EXPLORE)
-        explored = explored_conditions(explored_by.calibration_scores, distances, explored_by.calibration)
+        explored = explored_conditions(self._models.served_in(round_), distances)
         return held_out_figures(evaluation, served.calibration, explored)
 
     def _report(self, round_: int) -> Results:

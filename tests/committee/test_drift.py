@@ -134,7 +134,7 @@ def test_scores_come_back_from_json_and_wrong_keys_are_refused() -> None:
     scores = CalibrationScores.of(calibration, sigmas, sigmas, ["a"] * 6 + ["b"] * 6)
     assert CalibrationScores.from_dict(scores.to_dict()) == scores
     assert set(scores.groups) == {"all", "a", "b"}
-    assert scores.uncertainty[0] == pytest.approx(calibration.uncertainty(sigmas[0], sigmas[0]).max())
+    assert scores.uncertainty[0] == pytest.approx(calibration.frame_uncertainty(sigmas[0], sigmas[0]))
     with pytest.raises(CheckpointError, match="calibrate again"):
         CalibrationScores.from_dict({"uncertainty": []})
     with pytest.raises(ValueError, match="between 0 and 1"):

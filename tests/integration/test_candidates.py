@@ -10,7 +10,7 @@ from ase.build import molecule
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
 from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
-from al_loop.stages.select.selection import described_candidates, known_frames, without_descriptor
+from al_loop.stages.select.selection import described_candidates, known_frames, undescribed
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.utils.content_hash import frame_id
 from committee.backbones import load_backbone
@@ -84,7 +84,7 @@ def test_missing_descriptors_are_computed_where_the_foundation_has_an_answer(led
     ledger.replace_visits(0, [Role.EXPLORE], [lost, old, new])
     taken = {v.frame_id: v.atoms for v in (new, old)}
     met = ledger.candidates(0, Role.EXPLORE)
-    candidates = described_candidates(met, ledger.frames(without_descriptor(met)), potential)
+    candidates = described_candidates(met, ledger.frames(undescribed(met)), potential)
     known = known_frames(taken, ledger.descriptors(taken), potential)
     (prediction,) = potential.predict([old.atoms])
     computed = frame_descriptor(prediction.features, old.atoms.numbers)

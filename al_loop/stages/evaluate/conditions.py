@@ -7,27 +7,26 @@ from typing import Any
 import numpy as np
 
 from al_loop.stages.evaluate.errors import Evaluation, condition_of
+from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
-from committee.uncertainty.drift import CalibrationScores, DriftTest, decorrelated_every
+from committee.uncertainty.drift import DriftTest, decorrelated_every
 
 MIN_FRAMES = 8  # uncorrelated frames of a round below which nothing is said
 
 
-def explored_conditions(
-    scores: CalibrationScores | None, distances: Sequence[tuple[str, float]], calibration: Calibration | None
-) -> dict[str, Any]:
+def explored_conditions(model: CommitteePotential, distances: Sequence[tuple[str, float]]) -> dict[str, Any]:
     """Compare the frames of a round with the calibration frames of the model that explored them.
 
     Where the correlation along the trajectories is not known, only the last frame of each is used.
 
     Args:
-        scores: of the calibration frames; None where they are not known.
+        model: which explored.
         distances: trajectory and largest latent distance of each physical frame, in the order of the steps.
-        calibration: of the model that explored; None for none.
 
     Returns:
         ``state`` (not tested, inside or outside), the sentence ``text``, and the numbers of the test; plain JSON.
     """
+    scores, calibration = model.calibration_scores, model.calibration
     if scores is None or not scores.latent_distance or calibration is None:
         return {"state": "not tested", "text": "the model that explored was not calibrated"}
     series: dict[str, list[float]] = {}

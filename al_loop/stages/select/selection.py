@@ -171,7 +171,7 @@ def _weight(candidate: FrameSummary) -> float:
     return 1.0 if sigma is None else max(sigma, 1e-9)
 
 
-def without_descriptor(candidates: Sequence[FrameSummary]) -> list[str]:
+def undescribed(candidates: Sequence[FrameSummary]) -> list[str]:
     """Ids of suspects whose trajectory stopped before the model predicted them."""
     return [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
 

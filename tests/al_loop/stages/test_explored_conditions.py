@@ -1,6 +1,8 @@
 """The frames of a round against the calibration frames of the model that explored them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,11 @@ def scores() -> CalibrationScores:
     return CalibrationScores(known, known, ("copper/300K",) * 20 + ("copper/600K",) * 20)
 
 
+def model(scores: CalibrationScores | None, calibration: Calibration | None) -> Any:
+    """The parts of a committee that the comparison reads."""
+    return SimpleNamespace(calibration_scores=scores, calibration=calibration)
+
+
 def trajectories(count: int, length: int, shift: float) -> list[tuple[str, float]]:
     rng = np.random.default_rng(1)
     return [(f"copper/300K/{t}", float(rng.random() + shift)) for t in range(count) for _ in range(length)]
@@ -29,20 +36,20 @@ def trajectories(count: int, length: int, shift: float) -> list[tuple[str, float
 
 @pytest.mark.parametrize(("count", "length"), [(4, 64), (30, 3)])
 def test_a_round_is_inside_or_outside(calibration, scores, count, length) -> None:
-    inside = explored_conditions(scores, trajectories(count, length, 0.0), calibration)
+    inside = explored_conditions(model(scores, calibration), trajectories(count, length, 0.0))
     assert (inside["state"], inside["used"] >= 8) == ("inside", True)
-    outside = explored_conditions(scores, trajectories(count, length, 2.0), calibration)
+    outside = explored_conditions(model(scores, calibration), trajectories(count, length, 2.0))
     assert outside["state"] == "outside"
     assert "withdrawn" in outside["text"]
     assert "al-loop recalibrate" in outside["text"]
 
 
 def test_short_trajectories_give_one_frame_each(calibration, scores) -> None:
-    assert explored_conditions(scores, trajectories(30, 3, 0.0), calibration)["used"] == 30
-    assert explored_conditions(scores, trajectories(3, 3, 0.0), calibration)["state"] == "not tested"
+    assert explored_conditions(model(scores, calibration), trajectories(30, 3, 0.0))["used"] == 30
+    assert explored_conditions(model(scores, calibration), trajectories(3, 3, 0.0))["state"] == "not tested"
 
 
 def test_without_calibration_frames_nothing_is_said(calibration, scores) -> None:
     frames = trajectories(4, 64, 2.0)
-    for known, model in ((None, calibration), (scores, None), (replace(scores, latent_distance=()), calibration)):
-        assert explored_conditions(known, frames, model)["state"] == "not tested"
+    for known, fitted in ((None, calibration), (scores, None), (replace(scores, latent_distance=()), calibration)):
+        assert explored_conditions(model(known, fitted), frames)["state"] == "not tested"

@@ -16,7 +16,8 @@ from al_loop.cli import app
 from al_loop.config import GateSettings
 from al_loop.errors import InputError
 from al_loop.gate.calibrate import ForceComparison, with_fitted_calibration
-from al_loop.tools.monitoring import MonitorStop, ReliabilityMonitor
+from al_loop.tools.monitoring.alarms import MonitorStop
+from al_loop.tools.monitoring.monitor import ReliabilityMonitor
 from committee import save
 
 
