@@ -227,7 +227,7 @@ class Campaign:
         identity = started_identity(ledger, self.config, go_on_here=go_on_here)
         if identity is None:
             if found := Remains.of(self.folder).results:
-                note = "each is used where the same structure is asked for at the same level of theory."
+                note = "each is used where the same structure is labelled at the same level of theory."
                 place = self.folder / "dft" / "results"
                 _logger.warning("%d finished calculation(s) lie in %s already: %s", found, place, note)
             return start_campaign(ledger, self.config, settings)

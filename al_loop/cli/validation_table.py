@@ -6,9 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from al_loop.tools.validation.results import Compared, Row, Validation, Verdict
+from al_loop.tools.validation.results import Compared, Outcome, Row, Validation
 
-MARKS = {Verdict.PASS: "[green]ok[/]", Verdict.FAIL: "[bold red]fail[/]", Verdict.NOT_COMPARED: "[dim]-[/]"}
+MARKS = {
+    Outcome.PASS: "[green]ok[/]",
+    Outcome.FAIL: "[bold red]fail[/]",
+    Outcome.NOT_COMPARED: "[dim]-[/]",
+}
 
 
 def print_validation(validation: Validation, console: Console | None = None) -> None:
@@ -32,7 +36,7 @@ def print_validation(validation: Validation, console: Console | None = None) -> 
     _print_notes(validation, console)
     for name in comparison.models:
         found = comparison.verdicts(name)
-        counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in Verdict)
+        counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in Outcome)
         console.print(f"{name}: {counts}", highlight=False, markup=False)
     console.print(validation.conclusion, highlight=False, markup=False)
 
@@ -60,8 +64,8 @@ def _print_notes(validation: Validation, console: Console) -> None:
         if row.quantity.value is None and row.quantity.note:
             lines[f"{where}: the reference: {row.quantity.note}"] = None
         for name, compared in row.compared.items():
-            if compared.note and compared.verdict is not Verdict.PASS and compared.note != row.quantity.note:
-                who = "" if compared.verdict is Verdict.NOT_COMPARED else f"{name}: "
+            if compared.note and compared.verdict is not Outcome.PASS and compared.note != row.quantity.note:
+                who = "" if compared.verdict is Outcome.NOT_COMPARED else f"{name}: "
                 lines[f"{where}: {who}{compared.note}"] = None
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False)

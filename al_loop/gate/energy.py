@@ -34,14 +34,14 @@ class EnergyWatch:
             "first_potential": self._first_potential,
             "first_total": self._first_total,
             "warmest_K": self._warmest_K,
-            "told": self._count,
+            "frames": self._count,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state()``."""
         first = state["first_potential"]
         self._first_potential = None if first is None else float(first)
-        self._first_total, self._count = float(state["first_total"]), int(state["told"])
+        self._first_total, self._count = float(state["first_total"]), int(state["frames"])
         self._warmest_K = float(state["warmest_K"])
 
     def complaint(self, atoms: Atoms, energy_eV: float, temperature_K: float) -> str | None:

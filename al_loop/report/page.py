@@ -45,7 +45,7 @@ class ReportData:
         config: the campaign's config as plain data.
         rounds: finished rounds in order.
         evaluation: arrays over the held-out frames of the last round that has such labels
-            (``al_loop.stages.evaluate.errors.Evaluation.arrays``); empty without one.
+            (``al_loop.stages.evaluate.errors.HeldOutEvaluation.arrays``); empty without one.
         failures: frames whose calculation gave no label, with the reason in their label's message.
         events: in order of time.
         chosen: frames that were selected for labels.

@@ -11,7 +11,7 @@ from al_loop.config import Config
 from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
 from al_loop.stages.evaluate.conditions import guarantee_by_condition
-from al_loop.stages.evaluate.errors import Evaluation
+from al_loop.stages.evaluate.errors import HeldOutEvaluation
 from al_loop.stages.evaluate.stopping import time_to_suspect
 from al_loop.stages.label.quarantine import quarantined_as_dict
 from al_loop.stages.label.resources import label_cores
@@ -21,7 +21,7 @@ _Values = list[NDArray[np.float64]]
 
 
 def held_out_figures(
-    evaluation: Evaluation | None, calibration: Calibration | None, explored: Mapping[str, Any]
+    evaluation: HeldOutEvaluation | None, calibration: Calibration | None, explored: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Errors, coverage and guarantee on held-out frames, as plain JSON.
 
@@ -108,7 +108,9 @@ def round_report(
     )
 
 
-def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: NDArray[np.bool_]) -> dict[str, Any]:
+def _reliability(
+    evaluation: HeldOutEvaluation, calibration: Calibration | None, test: NDArray[np.bool_]
+) -> dict[str, Any]:
     """Coverage of the calibrated bound on test frames, and of the tolerance among trusted ones."""
     if calibration is None or not test.any():
         return {"coverage": None, "coverage_frames": 0, "guarantee": {"text": "not enough labels yet"}}
@@ -134,7 +136,7 @@ def _reliability(evaluation: Evaluation, calibration: Calibration | None, test: 
     }
 
 
-def _per_frame(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> tuple[_Values, _Values, _Values]:
+def _per_frame(evaluation: HeldOutEvaluation, chosen: NDArray[np.bool_]) -> tuple[_Values, _Values, _Values]:
     """Errors, uncertainties and latent distances of the atoms of selected frames."""
 
     def of(values: _Values) -> _Values:

@@ -185,10 +185,10 @@ def open_checkpoint(folder: Path, backbones: Iterable[Backbone | None]) -> Commi
             first = first or error
             if backbone is None and _NOT_BY_NAME not in str(error):
                 break
-    told = f"model {folder}: {first}"
-    if _NOT_BY_NAME in told:
-        told += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
-    raise InputError(told) from first
+    message = f"model {folder}: {first}"
+    if _NOT_BY_NAME in message:
+        message += " On the command line: --foundation fairchem:FILE:TASK, or --config of the campaign."
+    raise InputError(message) from first
 
 
 def _check_folder(model: Path) -> None:

@@ -92,12 +92,12 @@ def _rows(path: Path, file_format: str) -> Iterator[Atoms]:
 
 def _take_gaussian(path: Path, atoms: Atoms) -> None:
     """Charge and multiplicity stand in the calculator that ASE makes of a Gaussian input, isotopes too."""
-    told = dict(getattr(atoms.calc, "parameters", {}))
+    parameters = dict(getattr(atoms.calc, "parameters", {}))
     atoms.calc = None
     atoms.info.update(
-        {name: told[key] for key, name in (("charge", "charge"), ("mult", "multiplicity")) if key in told}
+        {name: parameters[key] for key, name in (("charge", "charge"), ("mult", "multiplicity")) if key in parameters}
     )
-    isotopes = told.get("isolist")
+    isotopes = parameters.get("isolist")
     if isotopes is None:
         return
     hydrogen = {2: ISOTOPES_u["D"], 3: ISOTOPES_u["T"]}

@@ -105,9 +105,9 @@ def elements_of(labels: Sequence[str], names: Mapping[str, str], where: str, opt
     known = {label: (names[label],) if label in names else readings(label) for label in dict.fromkeys(labels)}
     doubtful = {label: found for label, found in known.items() if len(found) != 1}
     if doubtful:
-        told = ", ".join(f"{label} ({' or '.join(found) or 'no element'})" for label, found in doubtful.items())
+        found_labels = ", ".join(f"{label} ({' or '.join(found) or 'no element'})" for label, found in doubtful.items())
         example = ",".join(f"{label}={found[-1] if found else 'Symbol'}" for label, found in doubtful.items())
-        raise InputError(f"{where}: labels that do not name an element: {told}; give {option} {example}")
+        raise InputError(f"{where}: labels that do not name an element: {found_labels}; give {option} {example}")
     return [known[label][0] for label in labels]
 
 

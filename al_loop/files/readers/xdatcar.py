@@ -59,8 +59,8 @@ def _header(path: Path, file: TextIO, species: Species) -> _Header:
     names = file.readline().split()
     counts = names if names and all(name.isdecimal() for name in names) else file.readline().split()
     if not names or not counts or not all(count.isdecimal() for count in counts):
-        told = f"{' '.join(names)[:60]!r} and {' '.join(counts)[:60]!r}"
-        raise ValueError(f"its header has {told}, expected names of species and how many atoms each has")
+        found_labels = f"{' '.join(names)[:60]!r} and {' '.join(counts)[:60]!r}"
+        raise ValueError(f"its header has {found_labels}, expected names of species and how many atoms each has")
     volume = abs(np.linalg.det(vectors))
     negative = len(factors) == 1 and factors[0] < 0  # the volume of the cell, Å³
     scale = (-factors[0] / volume) ** (1 / 3) if negative else np.array(factors)

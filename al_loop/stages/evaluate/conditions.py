@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from al_loop.stages.evaluate.errors import Evaluation, condition_of
+from al_loop.stages.evaluate.errors import HeldOutEvaluation, condition_of
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 from committee.uncertainty.drift import DriftTest, decorrelated_every
@@ -45,7 +45,9 @@ def explored_conditions(model: CommitteePotential, distances: Sequence[tuple[str
     return {"state": state, "text": _text(test, calibration), **asdict(report)}
 
 
-def guarantee_by_condition(evaluation: Evaluation, calibration: Calibration, chosen: np.ndarray) -> dict[str, Any]:
+def guarantee_by_condition(
+    evaluation: HeldOutEvaluation, calibration: Calibration, chosen: np.ndarray
+) -> dict[str, Any]:
     """Count trusted and exceeding frames of each condition (structure and temperature), as plain JSON.
 
     Args:

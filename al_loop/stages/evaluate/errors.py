@@ -21,7 +21,7 @@ _STORED = (
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class HeldOutEvaluation:
     """Labelled frames with the predictions of foundation and served model.
 
     Attributes:
@@ -114,7 +114,7 @@ class Evaluation:
 
 def evaluate_labels(
     labels: LabelledSet, model: CommitteePotential, roles: Collection[Role], *, untrained: bool = False
-) -> Evaluation | None:
+) -> HeldOutEvaluation | None:
     """Evaluate a model on the labels of some roles; None if there are none.
 
     An ``untrained`` model was trained on no label, so that no composition's shifts are known.
@@ -125,7 +125,7 @@ def evaluate_labels(
 
 
 def calibrated_on(
-    candidate: CommitteePotential, evaluation: Evaluation | None, gate: GateSettings
+    candidate: CommitteePotential, evaluation: HeldOutEvaluation | None, gate: GateSettings
 ) -> CommitteePotential:
     """Calibrate a candidate's gate; without frames, or if its forces are not finite, it has no calibration."""
     if evaluation is None or not np.isfinite(evaluation.forces_served).all():
@@ -149,7 +149,7 @@ def evaluate(
     frames: Sequence[LabelledFrame],
     served: CommitteePotential,
     trained_compositions: frozenset[str],
-) -> Evaluation:
+) -> HeldOutEvaluation:
     """Predict labelled frames with the served model and with its foundation.
 
     Energies are compared above the served model's reference shifts. The shifts of a composition that was never
@@ -167,7 +167,7 @@ def evaluate(
         same = compositions == composition
         energy_before[same] += (dft[same] - energy_before[same]).mean()
         energy_after[same] += (dft[same] - energy_after[same]).mean()
-    return Evaluation(
+    return HeldOutEvaluation(
         frames=tuple(frames),
         forces_dft=np.concatenate([frame.forces_eV_per_A for frame in frames]),
         forces_foundation=np.concatenate([_or_nan(p.foundation_forces, p.forces.shape) for p in predictions]),

@@ -10,7 +10,7 @@ from al_loop.errors import GuardStop
 from al_loop.files.predictions import SnapshotFile, StatedFrame
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
-from al_loop.tools.monitoring.trajectory_gate import Check, GatedPrediction
+from al_loop.tools.monitoring.trajectory_gate import Check, CheckedFrame
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.paths import check_source
 from al_loop.utils.redaction import mask_uri
@@ -50,7 +50,7 @@ class Alarms:
         handed = {} if self._harvester is None else {"handed_over": self._harvester.handed}
         return {"stored": self._snapshots.stored, **handed}
 
-    def act(self, atoms: Atoms, gated: GatedPrediction, summary: Summary) -> None:
+    def act(self, atoms: Atoms, gated: CheckedFrame, summary: Summary) -> None:
         """Log, store and harvest a frame (not modified), and stop, according to the options.
 
         Raises:
@@ -68,7 +68,7 @@ class Alarms:
                 "like it (--harvest), or raise patience if a single doubtful frame is no reason."
             )
 
-    def act_on_drift(self, atoms: Atoms, gated: GatedPrediction, message: str) -> None:
+    def act_on_drift(self, atoms: Atoms, gated: CheckedFrame, message: str) -> None:
         """Log and store the frame at which the calibrated conditions were found to be left, and stop.
 
         Args:
@@ -92,7 +92,7 @@ class Alarms:
         if self._harvester is not None:
             self._harvester.close()
 
-    def _warn_and_store(self, atoms: Atoms, gated: GatedPrediction) -> bool:
+    def _warn_and_store(self, atoms: Atoms, gated: CheckedFrame) -> bool:
         """Return whether the frame was stored."""
         check = gated.check
         if "warn" in self._options.on_alarm:
@@ -106,7 +106,7 @@ class Alarms:
         return stored
 
 
-def snapshot(atoms: Atoms, gated: GatedPrediction) -> StatedFrame:
+def snapshot(atoms: Atoms, gated: CheckedFrame) -> StatedFrame:
     """Return a frame with the verdict and predictions, per-atom uncertainties as arrays."""
     check = gated.check
     frame = StatedFrame(atoms)

@@ -8,7 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.tools.monitoring.settings import MonitorOptions
-from al_loop.tools.monitoring.trajectory_gate import GatedPrediction, finite
+from al_loop.tools.monitoring.trajectory_gate import CheckedFrame, finite
 from committee.potential import CommitteePotential
 from committee.uncertainty.drift import DriftTest
 
@@ -50,7 +50,7 @@ class Conditions:
         """Whether the run has left the calibrated conditions."""
         return self._test is not None and self._test.report.outside
 
-    def add(self, atoms: Atoms, gated: GatedPrediction) -> bool:
+    def add(self, atoms: Atoms, gated: CheckedFrame) -> bool:
         """Take a checked frame; return whether the run is found to have left the conditions, which happens once."""
         self._trusted_since += self.outside and gated.check.trusted
         prediction, calibration = gated.prediction, self._calibration

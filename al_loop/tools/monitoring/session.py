@@ -11,7 +11,7 @@ from al_loop.tools.monitoring.conditions import Conditions
 from al_loop.tools.monitoring.predictions import FramePredictions
 from al_loop.tools.monitoring.settings import MonitorOptions
 from al_loop.tools.monitoring.summary import Summary
-from al_loop.tools.monitoring.trajectory_gate import FrameContext, GatedPrediction, TrajectoryGate
+from al_loop.tools.monitoring.trajectory_gate import CheckedFrame, FrameContext, TrajectoryGate
 from al_loop.utils.event_log import EventLog
 from committee.potential import CommitteePotential
 from committee.uncertainty.screen import ForceScreen
@@ -74,7 +74,7 @@ class MonitoringSession:
         if gated.check.alarm:
             self.alarms.act(atoms, gated, self.summary)
 
-    def _report_left(self, atoms: Atoms, gated: GatedPrediction) -> None:
+    def _report_left(self, atoms: Atoms, gated: CheckedFrame) -> None:
         """Log that the calibrated conditions are left, call back, and act as for an alarm."""
         state = self.conditions.as_dict()
         if self._log is not None:

@@ -96,7 +96,7 @@ def finite(value: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class GatedPrediction:
+class CheckedFrame:
     """A check with the committee's prediction.
 
     Attributes:
@@ -140,7 +140,7 @@ class TrajectoryGate:
         self._calibrated = calibration is not None and calibration.trust_threshold is not None
         self.physics_check = physics_check
 
-    def evaluate(self, atoms: Atoms, context: FrameContext, predict: Predictor) -> GatedPrediction:
+    def evaluate(self, atoms: Atoms, context: FrameContext, predict: Predictor) -> CheckedFrame:
         """Check a frame.
 
         Args:
@@ -151,7 +151,7 @@ class TrajectoryGate:
         """
         if not all(np.isfinite(array).all() for array in (atoms.positions, atoms.cell.array, atoms.get_momenta())):
             broken = not_computable("non-finite positions, velocities or cell")
-            return GatedPrediction(_check(atoms, context, broken, UncertaintySource.NOT))
+            return CheckedFrame(_check(atoms, context, broken, UncertaintySource.NOT))
         has_energy = context.energy_eV is not None
         physics = self.physics_check.check(atoms, context.forces, context.energy_eV) if has_energy else None
         try:
@@ -163,18 +163,18 @@ class TrajectoryGate:
                 gated = self._gated(atoms, context, physics, predict(True))
         except RefusedFrameError as error:
             verdict = physics or not_computable(f"the model has no prediction: {error.reason}")
-            return GatedPrediction(_check(atoms, context, verdict, UncertaintySource.NOT))
+            return CheckedFrame(_check(atoms, context, verdict, UncertaintySource.NOT))
         return gated
 
     def _gated(
         self, atoms: Atoms, context: FrameContext, physics: Verdict | None, prediction: Prediction
-    ) -> GatedPrediction:
+    ) -> CheckedFrame:
         gated = self._gate.evaluate(prediction, physics, screened=self._calibrated)
         sigma = gated.force_uncertainty
         not_exact = UncertaintySource.SCREENED if self._calibrated else UncertaintySource.NOT
         looked = not_exact if sigma is None else UncertaintySource.EXACT
         check = _check(atoms, context, gated.verdict, looked, sigma, prediction)
-        return GatedPrediction(check, prediction, self._uncertainty_ratio(sigma, prediction.latent_distance))
+        return CheckedFrame(check, prediction, self._uncertainty_ratio(sigma, prediction.latent_distance))
 
     def _uncertainty_ratio(self, sigma: Array | None, distance: Array | None) -> Array | None:
         calibration = self._gate.calibration

@@ -188,7 +188,7 @@ def _statements(
                 " for a closed-shell molecule"
             )
         return
-    for key, name, told, neutral in (
+    for key, name, stated, neutral in (
         ("charge", "charge", system.charge, 0),
         ("spin", "spin_multiplicity", system.spin_multiplicity, 1),
     ):
@@ -196,7 +196,7 @@ def _statements(
         if value != neutral:
             source, remedy = (
                 ("received", "remove the key")
-                if told is not None
+                if stated is not None
                 else (f"{structure.source} states", "take it out of the file")
             )
             yield f"{dotted}.{name}: {source} {value}, but {task} knows no {name}; {remedy}, or use task_name omol"

@@ -116,7 +116,7 @@ def compare(
     Raises:
         InputError: files that are not what they should be, no frames with forces, or no foundation.
         FoundationError: a foundation that cannot be loaded.
-        StructureError: a frame that a foundation cannot be asked about, for example for an unknown element.
+        StructureError: a frame that a foundation cannot predict, for example for an unknown element.
         FoundationAnswerError: a calculator that fails on a frame.
 
     Examples:

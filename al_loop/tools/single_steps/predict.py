@@ -46,7 +46,7 @@ def predict(
     Raises:
         InputError: a file that cannot be read, no structures, or no model there.
         FoundationError: a foundation that cannot be loaded.
-        StructureError: a structure that the model cannot be asked about, for example for an unknown element.
+        StructureError: a structure that the model cannot predict, for example for an unknown element.
         FoundationAnswerError: a calculator that fails on a structure.
 
     Examples:

@@ -8,7 +8,7 @@ from math import isfinite
 
 from al_loop.config.validation_settings import ToleranceSettings
 from al_loop.tools.validation.quantity import Quantity, Values
-from al_loop.tools.validation.results import FARTHEST, Compared, Comparison, OrderRow, Row, Verdict
+from al_loop.tools.validation.results import FARTHEST, Compared, Comparison, OrderRow, Outcome, Row
 
 NO_CHECK = "whole check"
 LENGTHS = {"a", "b", "c"}
@@ -100,7 +100,7 @@ def _rows(
     if not known and not any(own.values()):
         note = reference.failure or "nothing to compare"
         empty = Quantity(NO_CHECK, "", None, note=note, check=key[0], structure=key[1])
-        yield Row(empty, None, {m: Compared(None, Verdict.NOT_COMPARED, note=v.failure) for m, v in models.items()})
+        yield Row(empty, None, {m: Compared(None, Outcome.NOT_COMPARED, note=v.failure) for m, v in models.items()})
 
 
 def _not_compared(quantity: Quantity, anchors: Mapping[Key, str | None]) -> str:
@@ -120,16 +120,16 @@ def _compared(
 ) -> Compared:
     value, note = (None, failure) if own is None else (own.value, own.note)
     if reference.value is None or tolerance is None:
-        return Compared(value, Verdict.NOT_COMPARED, note=why_not or note)
+        return Compared(value, Outcome.NOT_COMPARED, note=why_not or note)
     if value is None or not isfinite(value):
-        return Compared(None, Verdict.FAIL, FARTHEST, note or "the model has no value")
+        return Compared(None, Outcome.FAIL, FARTHEST, note or "the model has no value")
     difference = abs(value - reference.value)
     deviation = difference / tolerance if tolerance > 0 else (0.0 if difference == 0 else FARTHEST)
     # The sign of an elastic constant tells stable from unstable, whatever the tolerance, unless it is a tie with zero.
     has_a_sign = reference.check == "elasticity" and abs(reference.value) > tie * tolerance
     if has_a_sign and value * reference.value <= 0:
-        return Compared(value, Verdict.FAIL, deviation, f"of the wrong sign; {note}".removesuffix("; "))
-    return Compared(value, Verdict.PASS if deviation <= 1 else Verdict.FAIL, deviation, note)
+        return Compared(value, Outcome.FAIL, deviation, f"of the wrong sign; {note}".removesuffix("; "))
+    return Compared(value, Outcome.PASS if deviation <= 1 else Outcome.FAIL, deviation, note)
 
 
 def _anchors(reference: Results) -> dict[Key, str | None]:
@@ -177,14 +177,14 @@ def _orders(reference: Results, models: Mapping[str, Results], settings: Toleran
 def _compared_order(pairs: Sequence[tuple[Quantity, Quantity]], own: Mapping[Key, Quantity]) -> Compared:
     """A pair without a value of the model is wrong, one in which the model is not strictly rising too."""
     if not pairs:
-        return Compared(None, Verdict.NOT_COMPARED, note="all values of the reference are tied")
+        return Compared(None, Outcome.NOT_COMPARED, note="all values of the reference are tied")
     wrong = []
     for low, high in pairs:
         below, above = (own[_label(q)].value if _label(q) in own else None for q in (low, high))
         if below is None or above is None or not below < above:
             wrong.append(f"{_short(low, high)} above {_short(high, low)}")
     note = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")  # noqa: PLR2004 - enough to see
-    return Compared(float(len(wrong)), Verdict.FAIL if wrong else Verdict.PASS, None, note)
+    return Compared(float(len(wrong)), Outcome.FAIL if wrong else Outcome.PASS, None, note)
 
 
 def _grouped(results: Results) -> dict[Key, dict[Key, Quantity]]:

@@ -13,13 +13,13 @@ from al_loop.tools.validation.comparison import Key, compare
 from al_loop.tools.validation.inputs import named_structures
 from al_loop.tools.validation.quantity import Values
 from al_loop.tools.validation.reference import StoredReference
-from al_loop.tools.validation.results import Comparison, Verdict
+from al_loop.tools.validation.results import Comparison, Outcome
 from committee.calculator import CommitteeCalculator
 from committee.potential import CommitteePotential
 
 NAME = "validation"
 CANDIDATE = "candidate"
-NOT_COMPARED = Verdict.NOT_COMPARED
+NOT_COMPARED = Outcome.NOT_COMPARED
 MOST_NAMED = 3  # quantities
 
 
@@ -68,17 +68,17 @@ def validated(candidate: CommitteePotential, required: RequiredValidation) -> Cr
             own[check.name, name] = check.run(atoms, calculator) if known.any_known else Values()
     comparison = compare(reference, {CANDIDATE: own}, required.tolerances)
     empty = [check.name for check in required.checks if {*comparison.verdicts(CANDIDATE, check.name)} <= {NOT_COMPARED}]
-    failed = comparison.verdicts(CANDIDATE).count(Verdict.FAIL)
+    failed = comparison.verdicts(CANDIDATE).count(Outcome.FAIL)
     return Criterion(NAME, not (failed or empty), float(failed), 0.0, _sentence(comparison, empty, required))
 
 
 def _sentence(comparison: Comparison, empty: Sequence[str], required: RequiredValidation) -> str:
     verdicts = [verdict for verdict in comparison.verdicts(CANDIDATE) if verdict is not NOT_COMPARED]
     rows = [(row, row.compared[CANDIDATE]) for row in comparison.rows]
-    failed = [(row, compared) for row, compared in rows if compared.verdict is Verdict.FAIL]
+    failed = [(row, compared) for row, compared in rows if compared.verdict is Outcome.FAIL]
     failed.sort(key=lambda pair: -(pair[1].deviation or 0.0))
     text = (
-        f"{verdicts.count(Verdict.FAIL)} of {len(verdicts)} comparisons with {required.reference.level} are out of "
+        f"{verdicts.count(Outcome.FAIL)} of {len(verdicts)} comparisons with {required.reference.level} are out of "
         f"tolerance (none may) in {', '.join(check.name for check in required.checks)} of "
         f"{', '.join(required.structures)}"
     )
@@ -90,7 +90,7 @@ def _sentence(comparison: Comparison, empty: Sequence[str], required: RequiredVa
             f"{row.tolerance:.2g} {quantity.unit}".rstrip()
         )
     for order in comparison.orders:
-        if order.compared[CANDIDATE].verdict is Verdict.FAIL:
+        if order.compared[CANDIDATE].verdict is Outcome.FAIL:
             text += f"; order of {order.group}: {order.compared[CANDIDATE].note}"
     if empty:
         text += f"; nothing could be compared in {', '.join(empty)}"

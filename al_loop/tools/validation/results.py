@@ -13,7 +13,7 @@ VALIDATION_SCHEMA = 1
 FARTHEST = 10.0  # tolerances; beyond them, and without a value, all are equally far
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     """On one quantity of one model."""
 
     PASS = "pass"  # noqa: S105 - a verdict
@@ -33,7 +33,7 @@ class Compared:
     """
 
     value: float | None
-    verdict: Verdict
+    verdict: Outcome
     deviation: float | None = None
     note: str = ""
 
@@ -80,7 +80,7 @@ class Comparison:
     rows: tuple[Row, ...] = ()
     orders: tuple[OrderRow, ...] = ()
 
-    def verdicts(self, model: str, check: str | None = None) -> list[Verdict]:
+    def verdicts(self, model: str, check: str | None = None) -> list[Outcome]:
         """All verdicts on a model, of one check or of all."""
         of_rows = [row.compared[model].verdict for row in self.rows if check in (None, row.quantity.check)]
         return of_rows + [row.compared[model].verdict for row in self.orders if check in (None, row.check)]
@@ -88,7 +88,7 @@ class Comparison:
     def passes(self, model: str) -> bool:
         """Whether something was compared and nothing fails."""
         verdicts = set(self.verdicts(model))
-        return Verdict.PASS in verdicts and Verdict.FAIL not in verdicts
+        return Outcome.PASS in verdicts and Outcome.FAIL not in verdicts
 
     def distance(self, model: str) -> float | None:
         """Mean deviation from the reference over all that was compared, in tolerances; None without any."""
@@ -164,7 +164,7 @@ class Validation:
         counts = Counter(self.comparison.verdicts(name))
         return {
             "model": name,
-            **{verdict.value: counts[verdict] for verdict in Verdict},
+            **{verdict.value: counts[verdict] for verdict in Outcome},
             "mean deviation in tolerances": self.comparison.distance(name),
         }
 
@@ -196,5 +196,5 @@ def _order(row: OrderRow) -> dict[str, Any]:
 def _notes(compared: Mapping[str, Compared], notes: list[str], besides: str = "") -> str:
     for name, one in compared.items():
         if one.note not in ("", besides):
-            notes.append(one.note if one.verdict is Verdict.NOT_COMPARED else f"{name}: {one.note}")
+            notes.append(one.note if one.verdict is Outcome.NOT_COMPARED else f"{name}: {one.note}")
     return "; ".join(dict.fromkeys(notes))

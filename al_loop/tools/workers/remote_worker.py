@@ -136,11 +136,11 @@ def check_level(ledger: Ledger, stored: dict[str, Any], runner: LabelRunner) -> 
     if level.get("fingerprint", runner.level) == runner.level:
         return
     engine = runner.engine.model_dump(mode="json")
-    asked = stored.get("label", {}).get("engine", {})
+    there = stored.get("label", {}).get("engine", {})
     differing = [
-        f"{key} {engine.get(key)!r} here, {asked.get(key)!r} there"
-        for key in sorted(engine.keys() | asked.keys())
-        if engine.get(key) != asked.get(key) and key != "cores"
+        f"{key} {engine.get(key)!r} here, {there.get(key)!r} there"
+        for key in sorted(engine.keys() | there.keys())
+        if engine.get(key) != there.get(key) and key != "cores"
     ]
     raise InputError(
         f"--engine: this worker's engine calculates level of theory {runner.level}, and campaign {ledger.campaign} "

@@ -203,7 +203,7 @@ def wait_for_labels(
         quorum: the share that is enough, of the requests in each role.
     """
     waiting, elsewhere = ledger.open_by_role(round_), SilentHolders(ledger, pool.lease_s, pool.started)
-    while any(still_open > (1 - quorum) * asked for still_open, asked in waiting.values()):
+    while any(still_open > (1 - quorum) * requested for still_open, requested in waiting.values()):
         try:
             pool.check()
         except CampaignError:

@@ -5,9 +5,9 @@ import pytest
 from al_loop.config.validation_settings import ToleranceSettings
 from al_loop.tools.validation.comparison import compare
 from al_loop.tools.validation.quantity import Quantity, Values
-from al_loop.tools.validation.results import FARTHEST, Comparison, Validation, Verdict
+from al_loop.tools.validation.results import FARTHEST, Comparison, Outcome, Validation
 
-PASS, FAIL, NOT = Verdict.PASS, Verdict.FAIL, Verdict.NOT_COMPARED
+PASS, FAIL, NOT = Outcome.PASS, Outcome.FAIL, Outcome.NOT_COMPARED
 
 
 def quantity(name: str, value: float | None, unit: str = "Å", check: str = "relaxation", structure: str = "x", **more):
