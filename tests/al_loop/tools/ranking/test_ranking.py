@@ -103,7 +103,7 @@ def test_an_ambiguous_pair_is_sent_together(copper, make_adatom) -> None:
     found = by_number(rank_candidates(frames, copper, RankOptions(top=1)))
     assert [found[i].sent for i in range(3)] == [True, True, False]
     assert "not distinguishable from candidate 0" in found[1].reason
-    assert found[2].above_best_eV > 5 * found[2].uncertainty_eV
+    assert found[2].above_best_eV > 3 * found[2].uncertainty_eV  # far from the labels its uncertainty is larger
 
 
 def test_an_uncalibrated_model_ranks_and_says_what_that_is_worth(copper, make_adatom) -> None:
