@@ -19,7 +19,8 @@ class Prediction:
 
     The mean is the served prediction: foundation plus switched correction. The spread is that of the heads before
     switching, since switching a correction off does not reduce the uncertainty: member k of an ensemble is the mean
-    plus (member k minus the members' mean, both before switching), so that mean and standard deviation (ddof 1) of an ensemble are the reported values.
+    plus (member k minus the members' mean, both before switching), so that mean and standard deviation (ddof 1) of an
+    ensemble are the reported values.
 
     Attributes:
         energy: eV.
