@@ -17,9 +17,10 @@ Array = NDArray[np.float64]
 class Prediction:
     """The committee's prediction for one frame of n atoms; names, shapes and units as in ``committee.names``.
 
-    The mean is the served prediction: foundation plus faded correction. The spread is that of the unfaded heads, since
-    fading a correction does not reduce the uncertainty: member k of an ensemble is the mean plus (unfaded member k
-    minus unfaded mean), so that mean and standard deviation (ddof 1) of an ensemble are the reported values.
+    The mean is the served prediction: foundation plus switched correction. The spread is that of the heads before
+    switching, since switching a correction off does not reduce the uncertainty: member k of an ensemble is the mean
+    plus (member k minus the members' mean, both before switching), so that mean and standard deviation (ddof 1) of an
+    ensemble are the reported values.
 
     Attributes:
         energy: eV.

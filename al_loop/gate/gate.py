@@ -17,7 +17,7 @@ _UNCALIBRATED = "uncalibrated: not enough labels yet"
 
 @dataclass(frozen=True)
 class Gate:
-    """Evaluates physics first, then the combined uncertainty, then the latent distance to the calibration frames.
+    """Evaluates physics first, then the frame's uncertainty, then its largest latent distance to labelled frames.
 
     There is no calibration before the first training: every frame is suspect, since the model's errors are unknown.
     """

@@ -1,4 +1,4 @@
-"""The committee's faded correction and its deviations, common to all modes of prediction."""
+"""The committee's switched correction and its deviations, common to all modes of prediction."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class Correction:
     """The committee's correction of one evaluation of N atoms in B frames.
 
     Attributes:
-        mean: (B,) faded mean correction, eV, part of the graph.
-        deviations: (K, B) unfaded member minus unfaded mean, eV; sums to zero over the members.
+        mean: (B,) switched mean correction, eV, part of the graph.
+        deviations: (K, B) member minus mean, both before switching, eV; sums to zero over the members.
         deviation_slopes: (K, N, D) derivative of the deviations with respect to the features.
         distance: (N,) latent distance, None before the first training.
     """

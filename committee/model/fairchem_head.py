@@ -20,7 +20,7 @@ ENERGY_BLOCK = "energy_block"
 
 
 class CommitteeHead(nn.Module):
-    """The foundation's own head, with the committee's faded mean added to the energy of each atom.
+    """The foundation's own head, with the committee's switched mean added to the energy of each atom.
 
     The correction is added before the foundation's head sums over atoms, so that fairchem differentiates the sum: one
     backward pass gives forces and stress of both. Frames of other tasks are not corrected.
@@ -80,7 +80,7 @@ class CommitteeHead(nn.Module):
         return self
 
     def _correction(self, data: Any, emb: dict[str, Tensor]) -> Tensor:
-        """Return the faded mean of each atom (N,), in units of the model; zero in frames of other tasks."""
+        """Return the switched mean of each atom (N,), in units of the model; zero in frames of other tasks."""
         numbers = data["atomic_numbers"].long()
         features = emb["node_embedding"].narrow(1, 0, 1).squeeze(1)
         mean = self.heads.mean_value(features, self.heads.rows(numbers))

@@ -188,7 +188,7 @@ class DriftTest:
     """Follows the frames of a run. It is deterministic, knows no clock, and keeps its alarm.
 
     The frames may come from any one of the conditions of the calibration frames, or from all together: the evidence is
-    the smallest over them. Latent distance and combined uncertainty are tested each at half the probability.
+    the smallest over them. Largest latent distance and frame uncertainty are tested each at half the probability.
 
     Args:
         scores: of the calibration frames, at least one.
@@ -243,7 +243,7 @@ class DriftTest:
 
         Args:
             latent_distance: largest of the frame.
-            uncertainty: largest combined uncertainty, eV/Å; None where it was not computed. Whether it is computed
+            uncertainty: of the frame, eV/Å, as the gate uses it; None where it was not computed. Whether it is computed
                 must not depend on the frame.
             step: name of the check in the report; by default its number, counted from 1.
         """
