@@ -29,7 +29,7 @@ class UncertaintySource(StrEnum):
     """How the force uncertainty of a frame was found."""
 
     EXACT = "exact"  # every member's forces
-    SCREENED = "screened"  # the screen vouches for every atom
+    SCREENED = "screened"  # the screen finds the frame below the threshold
     NOT = "not"  # the frame's physics, or the missing calibration, leave nothing to calculate
 
 
