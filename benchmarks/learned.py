@@ -103,7 +103,7 @@ def fit(
 
 def _sources() -> str:
     """Return the SHA-256 of the files that a fit depends on."""
-    model = ("switching", "heads", "latent", "reference_shifts")
+    model = ("heads", "latent", "reference_shifts")
     training = ("dense", "fitting", "losses", "train", "training_set")
     names = [*(f"model/{name}.py" for name in model), *(f"training/{name}.py" for name in training)]
     folder = Path(committee_package.__file__).parent
