@@ -80,12 +80,16 @@ class ErrorModel:
             tolerance_eV_per_A: of the largest error.
             uncertainty: (frames,) uncertainty of each frame, eV/Å, positive.
         """
-        order = np.argsort(uncertainty)
-        center, width = self._center_and_width(np.log(uncertainty[order]))
-        above = student.sf((np.log(tolerance_eV_per_A) - center) / width, self.frames - 2)
-        # Far below the calibration frames the line is uncertain; there a smaller u is no reason for a larger estimate.
-        probability = np.empty(len(order))
-        probability[order] = np.minimum.accumulate(above[::-1])[::-1]
+        # The line's own uncertainty grows with the distance from the calibration frames and turns the probability
+        # around at one point: far below them a smaller u is no reason for a larger estimate, nor far above for less.
+        x, margin = np.log(uncertainty) - self.log_uncertainty, np.log(tolerance_eV_per_A) - self.log_error
+        turn = (self.frames + 1) * self.log_uncertainty_variance
+        if margin > 0:
+            x = np.maximum(x, -self.slope_below * turn / margin)
+        elif margin < 0:
+            x = np.minimum(x, -self.slope_above * turn / margin)
+        center, width = self._center_and_width(x + self.log_uncertainty)
+        probability: Array = student.sf((np.log(tolerance_eV_per_A) - center) / width, self.frames - 2)
         return probability
 
     def largest_uncertainty(self, tolerance_eV_per_A: float, confidence: float, candidates: Array) -> float | None:
