@@ -178,5 +178,5 @@ def test_the_report_and_the_terminal_count_each_check_by_itself(report_data: Rep
     shown = console.export_text()
     assert "each check on its own" in shown
     assert re.search(r"latent distance +79 +31 +0", shown)
-    print_round(dataclasses.replace(report, checks={}), console)  # of an earlier version
+    print_round(dataclasses.replace(report, checks={}), console)  # nothing was checked
     assert "each check on its own" not in console.export_text()
