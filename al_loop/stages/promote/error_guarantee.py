@@ -3,7 +3,7 @@
 from al_loop.stages.promote.criterion import Criterion
 from committee.uncertainty.calibration import Calibration
 
-NAME = "error_guarantee"
+NAME = "error guarantee"
 
 
 def error_guarantee(calibration: Calibration | None) -> Criterion:

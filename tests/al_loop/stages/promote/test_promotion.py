@@ -38,7 +38,7 @@ NAMES = (
     "foundation's frames",
     "dimers repel",
     "energy conserved",
-    "error_guarantee",
+    "error guarantee",
 )
 
 
@@ -111,7 +111,7 @@ def test_every_criterion_is_evaluated_after_one_has_failed(wrong_sign, served, e
 
 def test_a_candidate_without_finite_numbers_is_rejected_by_all_that_ask_it(undefined, served, evidence):
     promotion = evaluate_candidate(undefined, served, evidence, SETTINGS)
-    assert [c.name for c in promotion.criteria if c.passed] == ["error_guarantee"]  # which was calibrated before
+    assert [c.name for c in promotion.criteria if c.passed] == ["error guarantee"]  # which was calibrated before
     assert promotion.force_mae_candidate is None
     assert "not finite" in promotion.reason
 
