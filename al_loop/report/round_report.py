@@ -126,6 +126,7 @@ def _reliability(
             "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
             "proven": calibration.guarantee_proven,
             "threshold_eV_per_A": calibration.trust_threshold,
+            "calibration": calibration.to_dict(),
             "test_frames": counted.frames,
             "trusted": counted.trusted,
             "exceeding": counted.trusted_exceeding,

@@ -62,7 +62,7 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     page = Page(path.read_text(encoding="utf-8"))
     assert page.links == []
-    assert len(page.images) == 10
+    assert len(page.images) == 11
     for source in page.images:
         data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
         with Image.open(io.BytesIO(data)) as image:
@@ -126,6 +126,7 @@ def test_a_first_round_without_uncertainties(report_data: ReportData) -> None:
     first = dataclasses.replace(report_data.rounds[0], coverage=None, coverage_frames=0, guarantee={}, held_out=None)
     page = Page(render_report(dataclasses.replace(report_data, rounds=[first], evaluation=arrays)))
     assert "not trained yet" in page.text
+    assert "No probability: no served model is calibrated yet." in page.text
     assert "not enough labels yet" in page.text
 
 

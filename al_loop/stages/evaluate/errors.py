@@ -102,6 +102,7 @@ class HeldOutEvaluation:
             **{name: getattr(self, name) for name in _STORED},
             "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
+            "condition": np.array([condition_of(frame.trajectory) for frame in self.frames], dtype=np.str_),
             "max_force_error": self.max_force_error(),
             "max_force_uncertainty": _largest(sigmas),
             "uncertainty": combined,
