@@ -45,6 +45,7 @@ from committee.potential import CommitteePotential
 from dft_interfaces.label import LevelOfTheory
 
 SELECT_SEED = 5
+NO_FRAME_TRUSTED = "no frame trusted"  # kind of event
 
 Results = dict[str, Any]
 """Results of a stage, as plain JSON."""
@@ -236,7 +237,12 @@ class Rounds:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         distances = self._ledger.latent_distances(round_, Role.EXPLORE)
         explored = explored_conditions(self._models.served_in(round_), distances)
-        return held_out_figures(evaluation, served.calibration, explored)
+        trajectories = self._ledger.trajectories(round_, Role.EXPLORE)
+        figures = held_out_figures(evaluation, served.calibration, explored, trajectories)
+        if figures["guarantee"].get("no_frame_trusted"):
+            self._ledger.event_once(NO_FRAME_TRUSTED, figures["guarantee"]["text"], round_)
+            self._log.write("no_frame_trusted", round=round_, text=figures["guarantee"]["text"])
+        return figures
 
     def _report(self, round_: int) -> Results:
         """Assemble the report from the results of the stages."""

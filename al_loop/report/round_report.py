@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from al_loop.config import Config
 from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
-from al_loop.stages.evaluate.conditions import guarantee_by_condition
+from al_loop.stages.evaluate.conditions import guarantee_by_condition, without_calibration
 from al_loop.stages.evaluate.errors import HeldOutEvaluation
 from al_loop.stages.evaluate.stopping import time_to_suspect
 from al_loop.stages.label.quarantine import quarantined_as_dict
@@ -21,7 +21,10 @@ _Values = list[NDArray[np.float64]]
 
 
 def held_out_figures(
-    evaluation: HeldOutEvaluation | None, calibration: Calibration | None, explored: Mapping[str, Any]
+    evaluation: HeldOutEvaluation | None,
+    calibration: Calibration | None,
+    explored: Mapping[str, Any],
+    trajectories: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Errors, coverage and guarantee on held-out frames, as plain JSON.
 
@@ -29,15 +32,19 @@ def held_out_figures(
         evaluation: the served model on all held-out frames; None if none is labelled.
         calibration: of the served model; None before the first training.
         explored: whether the round's frames are inside the calibrated conditions (``explored_conditions``).
+        trajectories: that the round explored.
     """
     if evaluation is None:
         return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {}}
     test = evaluation.has_role(Role.TEST)
     apart = evaluation.has_role(Role.NEVER_TRAINED)
-    figures = _reliability(evaluation, calibration, test)
+    figures = _reliability(evaluation, calibration, test, trajectories)
     guarantee = {**figures["guarantee"], "explored": dict(explored)}
-    if explored["state"] == "outside":
-        guarantee["text"] = f"{guarantee['text']}; {explored['text']}"
+    remarks = (
+        without_calibration(guarantee.get("by_condition", {})),
+        explored["text"] * (explored["state"] == "outside"),
+    )
+    guarantee["text"] = "; ".join(filter(None, (guarantee["text"], *remarks)))
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
     return {
         "held_out": _plain(evaluation.figures(test)),
@@ -109,7 +116,10 @@ def round_report(
 
 
 def _reliability(
-    evaluation: HeldOutEvaluation, calibration: Calibration | None, test: NDArray[np.bool_]
+    evaluation: HeldOutEvaluation,
+    calibration: Calibration | None,
+    test: NDArray[np.bool_],
+    trajectories: Sequence[str],
 ) -> dict[str, Any]:
     """Coverage of the calibrated bound on test frames, and of the tolerance among trusted ones."""
     if calibration is None or not test.any():
@@ -125,6 +135,7 @@ def _reliability(
         "guarantee": {
             "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
             "proven": calibration.guarantee_proven,
+            "no_frame_trusted": calibration.trusted == 0,
             "threshold_eV_per_A": calibration.trust_threshold,
             "calibration": calibration.to_dict(),
             "test_frames": counted.frames,
@@ -132,7 +143,7 @@ def _reliability(
             "exceeding": counted.trusted_exceeding,
             "upper_bound": counted.trusted_error_bound,
             "reachable_tolerance_eV_per_A": reachable,
-            "by_condition": guarantee_by_condition(evaluation, calibration, test),
+            "by_condition": guarantee_by_condition(evaluation, calibration, trajectories),
         },
     }
 

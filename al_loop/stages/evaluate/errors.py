@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
 from al_loop.gate.calibrate import with_fitted_calibration
-from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role
+from al_loop.records import CONTINUED, ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 
@@ -143,7 +143,8 @@ def calibrated_on(
 
 def condition_of(trajectory: str) -> str:
     """Return the condition of a trajectory, its name without the replica: ``methanol/600K`` of ``methanol/600K/0``."""
-    return trajectory.rpartition("/")[0] or trajectory
+    name = trajectory.removesuffix(CONTINUED)
+    return name.rpartition("/")[0] or name
 
 
 def evaluate(

@@ -13,12 +13,11 @@ from al_loop.config.explore_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import displaced
 from al_loop.frames.plain_atoms import plain_atoms
-from al_loop.records import Role
+from al_loop.records import CONTINUED, Role
 from al_loop.structures.start import Start
 from al_loop.structures.systems import LoadedStructure, built_variant, load_structures
 
 EXPLORE_SEED, FAILURE_SEED = 1, 7
-CONTINUED = "/continued"  # suffix of the name of a continued trajectory
 SAME_PLACE_A = 1e-6
 
 
