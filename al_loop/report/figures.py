@@ -38,14 +38,16 @@ def figures_of(
         **dict.fromkeys(("uncertainty", "calibration", "probability")),
     }
     if evaluation:
-        tolerance = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
         last = rounds[-1] if rounds else None
+        calibration = calibration_of(last)
+        at_first = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
+        tolerance = at_first if calibration is None else calibration.tolerance_eV_per_A
         figures |= {
             "force_parity": force_parity(evaluation),
             "energy_parity": energy_parity(evaluation),
             "stress_parity": stress_parity(evaluation),
             "uncertainty": uncertainty_against_error(evaluation, tolerance, threshold_of(last)),
-            "probability": probability_curve(evaluation, calibration_of(last)),
+            "probability": probability_curve(evaluation, calibration),
             "calibration": calibration_curve(evaluation),
             "elements": element_bars(element_errors(evaluation)),
         }

@@ -144,6 +144,7 @@ def render_report(data: ReportData) -> str:
         "checks": {check: name for check, (name, _) in CHECKS.items()},
         "figures": figures_of(data.config, data.rounds, data.evaluation, audit),
         "threshold": threshold_of(last),
+        "calibration": calibration_of(last),
         "no_probability": _no_probability(last),
         "intervals": {report.round: coverage_interval(report) for report in data.rounds},
         "failure_kind": failure_kind,

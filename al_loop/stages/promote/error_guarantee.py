@@ -17,8 +17,8 @@ def error_guarantee(
 
     While fewer frames are trusted than contain one exceeding frame on average (10 at 90 %), a single exceeding one does
     not contradict it: the rate is computed with that number of frames. A candidate that trusts no frame may be served,
-    since lower errors are progress, but it replaces a served model with a proven guarantee only if its force error is
-    at most half of that model's.
+    since lower errors are progress, but it replaces a served model with a proven guarantee (of this tolerance or a
+    smaller one) only if its force error is at most half of that model's.
 
     Args:
         calibration: of the candidate; None if it could not be calibrated.
@@ -51,7 +51,7 @@ def _trusting_nothing(
     calibration: Calibration, served: Calibration | None, error_ratio: float | None, limit: float
 ) -> Criterion:
     sentence = f"nothing is guaranteed yet: {trusts_nothing(calibration)}"
-    if served is None or not served.guarantee_proven:
+    if served is None or not served.guarantee_proven or served.tolerance_eV_per_A > calibration.tolerance_eV_per_A:
         return Criterion(NAME, True, None, limit, sentence)
     known = error_ratio is not None and isfinite(error_ratio)
     passed = known and error_ratio is not None and error_ratio <= MUCH_LOWER

@@ -178,5 +178,7 @@ def _run(config: Config, foundation: CommitteePotential, structures: Sequence[At
     small = sorted(structures, key=len)[:REPLICAS]
     replicas = start_replicas(small, temperature_K, np.random.default_rng([config.seed, RUN_SEED]))
     steps = config.promote.nve_steps
-    stored = once("probe/run", lambda: {"energies": total_energies(foundation, replicas, timestep_fs, steps)})
+    stored = once(
+        f"probe/run/{temperature_K:g}K", lambda: {"energies": total_energies(foundation, replicas, timestep_fs, steps)}
+    )
     return ConstantEnergyRun(tuple(replicas), temperature_K, timestep_fs, stored["energies"])
