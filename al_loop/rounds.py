@@ -248,12 +248,13 @@ class Rounds:
         served = self._models.served_in(round_ + 1)
         untrained = served is self._foundation
         evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
+        calibrated = () if served.calibration_scores is None else served.calibration_scores.conditions
         if evaluation is not None:
-            self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
+            self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration, calibrated))
         distances = self._ledger.latent_distances(round_, Role.EXPLORE)
         explored = explored_conditions(self._models.served_in(round_), distances)
         trajectories = self._ledger.trajectories(round_, Role.EXPLORE)
-        figures = held_out_figures(evaluation, served.calibration, explored, trajectories)
+        figures = held_out_figures(evaluation, served.calibration, explored, calibrated, trajectories)
         if figures["guarantee"].get("no_frame_trusted"):
             self._ledger.event_once(NO_FRAME_TRUSTED, figures["guarantee"]["text"], round_)
             self._log.write("no_frame_trusted", round=round_, text=figures["guarantee"]["text"])

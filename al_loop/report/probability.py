@@ -67,8 +67,8 @@ def probability_curve(evaluation: Arrays, calibration: Calibration | None) -> by
 
 def _kinds(evaluation: Arrays) -> dict[str, NDArray[np.bool_]]:
     """Which frames calibrated, and which others are of their conditions or of other ones."""
-    calibrating = evaluation["role"] == CALIBRATION
-    home = np.isin(evaluation["condition"], evaluation["condition"][calibrating])
+    home = evaluation["home"]
+    calibrating = home & (evaluation["role"] == CALIBRATION)
     return {"calibration frames": calibrating, HOME: home & ~calibrating, "other conditions": ~home}
 
 

@@ -24,6 +24,7 @@ def held_out_figures(
     evaluation: HeldOutEvaluation | None,
     calibration: Calibration | None,
     explored: Mapping[str, Any],
+    calibrated: Sequence[str] = (),
     trajectories: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Errors, coverage and guarantee on held-out frames, as plain JSON.
@@ -32,19 +33,22 @@ def held_out_figures(
         evaluation: the served model on all held-out frames; None if none is labelled.
         calibration: of the served model; None before the first training.
         explored: whether the round's frames are inside the calibrated conditions (``explored_conditions``).
+        calibrated: condition of each frame that the served model was calibrated on.
         trajectories: that the round explored.
     """
     if evaluation is None:
         return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {}}
     test = evaluation.has_role(Role.TEST)
     apart = evaluation.has_role(Role.NEVER_TRAINED)
-    figures = _reliability(evaluation, calibration, test, trajectories)
+    figures = _reliability(evaluation, calibration, test)
     guarantee = {**figures["guarantee"], "explored": dict(explored)}
-    remarks = (
-        without_calibration(guarantee.get("by_condition", {})),
-        explored["text"] * (explored["state"] == "outside"),
-    )
-    guarantee["text"] = "; ".join(filter(None, (guarantee["text"], *remarks)))
+    remarks = [guarantee["text"]]
+    if calibration is not None:
+        guarantee["by_condition"] = guarantee_by_condition(evaluation, calibration, calibrated, trajectories)
+        remarks.append(without_calibration(guarantee["by_condition"]))
+    if explored["state"] == "outside":
+        remarks.append(explored["text"])
+    guarantee["text"] = "; ".join(filter(None, remarks))
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
     return {
         "held_out": _plain(evaluation.figures(test)),
@@ -116,10 +120,7 @@ def round_report(
 
 
 def _reliability(
-    evaluation: HeldOutEvaluation,
-    calibration: Calibration | None,
-    test: NDArray[np.bool_],
-    trajectories: Sequence[str],
+    evaluation: HeldOutEvaluation, calibration: Calibration | None, test: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Coverage of the calibrated bound on test frames, and of the tolerance among trusted ones."""
     if calibration is None or not test.any():
@@ -143,7 +144,6 @@ def _reliability(
             "exceeding": counted.trusted_exceeding,
             "upper_bound": counted.trusted_error_bound,
             "reachable_tolerance_eV_per_A": reachable,
-            "by_condition": guarantee_by_condition(evaluation, calibration, trajectories),
         },
     }
 

@@ -81,7 +81,7 @@ def make_evaluation(frames: int = 30, atoms: int = 6) -> dict[str, NDArray[Any]]
         "energy_foundation": energy + rng.normal(size=frames) * 0.01,
         "energy_served": energy + rng.normal(size=frames) * 0.001,
         "role": np.arange(frames) % 3,
-        "condition": np.array(["copper/300K", "copper/300K", "silver/300K"])[np.arange(frames) % 3],
+        "home": np.arange(frames) % 3 < 2,
         "max_force_error": np.exp(rng.normal(size=frames) - 3),
         "max_force_uncertainty": np.exp(rng.normal(size=frames) - 3),
         "uncertainty": np.exp(rng.normal(size=frames) - 3),

@@ -36,7 +36,7 @@ def calibrated(frames: int, tolerance_eV_per_A: float = TOLERANCE_eV_per_A) -> t
         ),
         "max_force_error": np.array([error.max() for error in errors]),
         "role": np.repeat([CALIBRATION, TEST], frames),
-        "condition": np.array(["copper/300K"] * 2 * frames),
+        "home": np.ones(2 * frames, dtype=bool),
     }
     return calibration, arrays
 
@@ -83,7 +83,7 @@ def test_frames_of_other_conditions_are_told_apart(draw: Callable[..., Drawn]) -
     home = draw(arrays, calibration).legend
     assert {f"calibration frames: {known}", f"same conditions: {new}"} < set(home)
     assert not any("other conditions" in name for name in home)
-    elsewhere = {**arrays, "condition": np.where(arrays["role"] == TEST, "copper/900K", "copper/300K")}
+    elsewhere = {**arrays, "home": arrays["role"] == CALIBRATION}
     hot = draw(elsewhere, calibration).legend
     assert {f"calibration frames: {known}", f"other conditions: {new}"} < set(hot)
     assert not any("same conditions" in name for name in hot)

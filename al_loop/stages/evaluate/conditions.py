@@ -1,5 +1,6 @@
 """Whether the frames of a round come from the calibrated conditions, and the guarantee condition by condition."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -47,26 +48,26 @@ def explored_conditions(model: CommitteePotential, distances: Sequence[tuple[str
 
 
 def guarantee_by_condition(
-    evaluation: HeldOutEvaluation, calibration: Calibration, explored: Iterable[str]
+    evaluation: HeldOutEvaluation, calibration: Calibration, calibrated: Sequence[str], explored: Iterable[str]
 ) -> dict[str, Any]:
     """Count trusted and exceeding test frames of each condition (structure and temperature), as plain JSON.
 
     Args:
         evaluation: of the served model.
         calibration: of the served model.
+        calibrated: condition of each frame that the served model was calibrated on.
         explored: trajectories of the round; a condition of theirs without held-out frames is counted with zeros.
     """
     conditions = np.array([condition_of(frame.trajectory) for frame in evaluation.frames])
     values = evaluation.atom_errors(), evaluation.atom_uncertainties(), evaluation.atom_distances()
-    test, calibrating = evaluation.has_role(Role.TEST), evaluation.has_role(Role.CALIBRATION)
-    known = {*conditions[test | calibrating].tolist(), *map(condition_of, explored)}
+    test, calibrating = evaluation.has_role(Role.TEST), Counter(calibrated)
+    known = {*conditions[test].tolist(), *calibrating, *map(condition_of, explored)}
     counted = {}
     for condition in sorted(known):
-        here = conditions == condition
-        mine = np.flatnonzero(test & here)
+        mine = np.flatnonzero(test & (conditions == condition))
         counts = calibration.coverage(*([of_frame[i] for i in mine] for of_frame in values))
         counted[condition] = {
-            "calibration_frames": int(np.sum(calibrating & here)),
+            "calibration_frames": calibrating[condition],
             "frames": counts.frames,
             "trusted": counts.trusted,
             "exceeding": counts.trusted_exceeding,
@@ -76,7 +77,7 @@ def guarantee_by_condition(
 
 
 def without_calibration(by_condition: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a sentence on the conditions that no calibration frame comes from; empty if there are none.
+    """Return a sentence on the conditions that the served model is not calibrated on; empty if there are none.
 
     Args:
         by_condition: as ``guarantee_by_condition`` returns it.
@@ -85,8 +86,8 @@ def without_calibration(by_condition: Mapping[str, Mapping[str, Any]]) -> str:
     if not missing:
         return ""
     return (
-        f"no calibration frame comes from {', '.join(missing)}: there the guarantee is an estimate only; calibrate on "
-        "frames of such a run (al-loop recalibrate)"
+        f"the served model is not calibrated on frames of {', '.join(missing)}: there the guarantee is an estimate "
+        "only, until a later model is promoted or al-loop recalibrate is run on such frames"
     )
 
 

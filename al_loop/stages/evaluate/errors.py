@@ -89,10 +89,14 @@ class HeldOutEvaluation:
         """(f,) which frames come from this starting structure."""
         return np.array([frame.system == system for frame in self.frames], dtype=bool)
 
-    def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
+    def arrays(
+        self, calibration: Calibration | None = None, calibrated: Collection[str] = ()
+    ) -> dict[str, NDArray[np.generic]]:
         """All data that the report plots, as named arrays.
 
-        The served model's calibration combines spread and distance; without one only the spread is used.
+        Args:
+            calibration: of the served model, which combines spread and distance; without one only the spread is used.
+            calibrated: conditions of the frames that it was fitted to.
         """
         sigmas, distances = self.atom_uncertainties(), self.atom_distances()
         combined = _largest(sigmas)
@@ -102,7 +106,7 @@ class HeldOutEvaluation:
             **{name: getattr(self, name) for name in _STORED},
             "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
-            "condition": np.array([condition_of(frame.trajectory) for frame in self.frames], dtype=np.str_),
+            "home": np.array([condition_of(frame.trajectory) in calibrated for frame in self.frames], dtype=bool),
             "max_force_error": self.max_force_error(),
             "max_force_uncertainty": _largest(sigmas),
             "uncertainty": combined,

@@ -104,7 +104,8 @@ def held_out() -> HeldOutEvaluation:
 
 
 def test_each_condition_has_its_counts(held_out) -> None:
-    figures = held_out_figures(held_out, calibrated_on(held_out, 0.1), INSIDE, ["copper/300K/0", "copper/1200K/0"])
+    explored = ["copper/300K/0", "copper/1200K/0"]
+    figures = held_out_figures(held_out, calibrated_on(held_out, 0.1), INSIDE, ["copper/300K"] * 20, explored)
     counts = figures["guarantee"]["by_condition"]
     assert counts["copper/300K"] == {
         "calibration_frames": 20,
@@ -117,12 +118,14 @@ def test_each_condition_has_its_counts(held_out) -> None:
     empty = {"calibration_frames": 0, "frames": 0, "trusted": 0, "exceeding": 0, "upper_bound": 1.0}
     assert counts["copper/1200K"] == empty
     text = figures["guarantee"]["text"]
-    assert "no calibration frame comes from copper/1200K, copper/900K: there the guarantee is an estimate only" in text
+    assert (
+        "the served model is not calibrated on frames of copper/1200K, copper/900K: there the guarantee is an" in text
+    )
     assert not figures["guarantee"]["no_frame_trusted"]
 
 
 def test_that_no_frame_can_be_trusted_is_said_with_the_remedy(held_out) -> None:
-    guarantee = held_out_figures(held_out, calibrated_on(held_out, 0.001), INSIDE, ["copper/300K/0"])["guarantee"]
+    guarantee = held_out_figures(held_out, calibrated_on(held_out, 0.001), INSIDE, ["copper/300K"])["guarantee"]
     assert guarantee["no_frame_trusted"]
     assert guarantee["text"].startswith("no frame can be trusted at 90%")
     assert "label more, or raise gate.force_tolerance_eV_per_A" in guarantee["text"]

@@ -43,15 +43,16 @@ def test_real_predictions_at_home_and_elsewhere_are_drawn(laboratory, good, held
         for i, frame in enumerate(laboratory.frames(8, seed=22, rattle_A=0.3, role=Role.TEST))
     ]
     candidate = calibrated_on(good, evaluate(held_back, good, frozenset()), GateSettings(force_tolerance_eV_per_A=0.3))
-    arrays = evaluate([*held_back, *tests, *hot], candidate, frozenset()).arrays(candidate.calibration)
-    assert list(arrays["condition"][-1:]) == ["hot"]
+    seen = evaluate([*held_back, *tests, *hot], candidate, frozenset())
+    arrays = seen.arrays(candidate.calibration, candidate.calibration_scores.conditions)
+    assert (arrays["home"] == np.repeat([True, False], [36, 8])).all()
     image = probability_curve(arrays, candidate.calibration)
     with Image.open(io.BytesIO(image)) as opened:
         drawn = np.asarray(opened.convert("RGB"), dtype=float) / 255
     for colour in (SERVED, ACCENT):  # marks of test frames, and of other conditions
         blended = 0.75 * np.array(to_rgb(colour)) + 0.25
         assert (np.abs(drawn - blended).max(axis=2) < 0.01).sum() > 100
-    above = candidate.calibration.probability_above_tolerance(arrays["uncertainty"][arrays["condition"] == "hot"])
+    above = candidate.calibration.probability_above_tolerance(arrays["uncertainty"][~arrays["home"]])
     assert above.min() > 1 - candidate.calibration.confidence
 
 
