@@ -29,7 +29,7 @@ from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
 from al_loop.stages.explore.hold_out import held_out_starts, hold_out, hold_out_steps, require_held_out
 from al_loop.stages.explore.run import explore_anywhere, require_usable, trajectories
 from al_loop.stages.explore.starts import round_starts
-from al_loop.stages.label.budget import round_budget
+from al_loop.stages.label.budget import require_held_out_budget, round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
 from al_loop.stages.select.selection import SelectionBudget, described_candidates, known_frames, select, undescribed
@@ -137,6 +137,8 @@ class Rounds:
         if not starts:
             return {"frames": 0}
         self._pool.start()
+        if round_ > 0:
+            require_held_out_budget(round_, sum(one.share for one in starts), partial(self._label_budget, round_))
         served, folder = self._models.served_in(round_), trajectories(config, round_, "hold_out")
         with self._progress.stage("hold out", total=hold_out_steps(config), unit="steps") as advance:
             visits = hold_out(config, served, folder, starts, advance)
@@ -166,7 +168,7 @@ class Rounds:
         """Select frames among all that the round has explored so far, and request their labels."""
         ledger, config, served = self._ledger, self._config, self._models.served_in(round_)
         former = self._finished_batches(round_, batch)
-        budget = self._label_budget(round_) if former.budget is None else former.budget
+        budget = self._label_budget(round_, config.select.labels_per_round) if former.budget is None else former.budget
         found = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
         held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
         explored = [candidate for candidate in found if candidate.frame_id not in held_out]
@@ -285,13 +287,14 @@ class Rounds:
             self._read = round_, LabelledSet(tuple(frames))
         return self._read[1]
 
-    def _label_budget(self, round_: int) -> int:
-        """How many labels the round may request under the budget of the whole campaign."""
-        held_out = sum(self._results(number)["hold_out"]["frames"] for number in range(round_ + 1))
+    def _label_budget(self, round_: int, most: int) -> int:
+        """How many labels, up to ``most``, the round may request under the budget of the whole campaign."""
+        stages = map(self._results, range(round_ + 1))
+        held_out = sum(results["hold_out"]["frames"] for results in stages if "hold_out" in results)
         requested = held_out + sum(self._finished_batches(former).selected for former in range(round_))
         by_cost = self._config.stop.label_core_hours is not None
         ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1)) if by_cost else ([], 0)
-        return round_budget(self._config, round_, requested, ended, calculating, self._label_estimate_h)
+        return round_budget(self._config, round_, most, requested, ended, calculating, self._label_estimate_h)
 
     def _take_incoming(self, round_: int) -> Results:
         """Assign frames and labels from outside to the round, and record its labels requested before selection."""

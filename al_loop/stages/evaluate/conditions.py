@@ -98,6 +98,6 @@ def _text(test: DriftTest, calibration: Calibration) -> str:
         return f"{report.used} uncorrelated explored frames show no difference from the calibration frames ({odds})"
     return (
         f"the explored frames are outside the calibrated conditions (by the {report.score}; {odds}): the guarantee of "
-        f"{calibration.tolerance_eV_per_A:g} eV/Å is withdrawn for them; hold out calibration frames at these "
-        "conditions (explore.temperatures_K, systems), or calibrate on frames of the run: al-loop recalibrate"
+        f"{calibration.tolerance_eV_per_A:g} eV/Å is withdrawn for them, until a model is promoted that is calibrated "
+        "at these conditions (explore.temperatures_K), or al-loop recalibrate is run on such frames"
     )

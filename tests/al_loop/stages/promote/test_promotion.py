@@ -332,6 +332,7 @@ def test_a_proven_model_is_not_replaced_by_one_that_trusts_nothing(good, served_
     assert ("the served model's guarantee is proven (0.3 eV/Å)" in criterion.sentence) is served_is_proven
     trusting = replace(candidate, trusted=20, trust_threshold=0.1)
     assert error_guarantee(trusting, served, ratio).passed
+    assert error_guarantee(replace(candidate, tolerance_eV_per_A=0.1), served, ratio).passed  # proven at 0.3 eV/Å only
 
 
 def test_a_promoted_candidate_that_trusts_nothing_says_so(good, served, evidence):
@@ -342,11 +343,10 @@ def test_a_promoted_candidate_that_trusts_nothing_says_so(good, served, evidence
     assert promotion.promoted
     assert promotion.reason.startswith("held-back labels: force MAE 0.0")
     assert "error guarantee: nothing is guaranteed yet: no frame can be trusted at 90%" in promotion.reason
-    proven = served.with_calibration(replace(good.calibration, guarantee_proven=True))
-    kept = evaluate_candidate(strict, proven, evidence, SETTINGS)
+    as_strict = replace(good.calibration, guarantee_proven=True, tolerance_eV_per_A=1e-4)
+    kept = evaluate_candidate(strict, served.with_calibration(as_strict), evidence, SETTINGS)
     assert not kept.promoted
     assert kept.reason.startswith("error guarantee: ")
-    assert evaluate_candidate(good, proven, evidence, SETTINGS).promoted
 
 
 def test_what_could_not_be_calibrated_guarantees_nothing():
