@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
 
+CONTINUED = "/continued"  # suffix of the name of a trajectory that continues one of a former round
 AUDIT, UNPHYSICAL, FARTHEST_POINT, REPRESENTATIVE = "audit", "unphysical", "farthest point", "representative"
 
 Array = NDArray[np.float64]

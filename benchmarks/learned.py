@@ -134,15 +134,15 @@ def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
 
 
 def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tuple[Array, Array, Array]:
-    """Served forces (n, 3), unfaded members' forces (K, n, 3) and latent distances (n,)."""
+    """Served forces (n, 3), the members' unswitched forces (K, n, 3) and latent distances (n,)."""
     assert potential.metric is not None
     heads, settings = potential.heads, potential.settings
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    fade = switching_function(distance, settings.switch_start, settings.switch_end)
-    faded = heads.mean_value(leaf, heads.rows(numbers)) * fade
-    mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
+    factor = switching_function(distance, settings.switch_start, settings.switch_end)
+    switched = heads.mean_value(leaf, heads.rows(numbers)) * factor
+    mean_slope = torch.autograd.grad(switched.sum(), leaf)[0]
     with torch.no_grad():
         _, slopes = heads(leaf, heads.rows(numbers))
         moves = torch.as_tensor(seen.tangents[: 3 * len(numbers)])

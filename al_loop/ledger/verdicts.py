@@ -21,6 +21,11 @@ class VerdictLedger(FrameLedger):
             (visit["trajectory"], int(visit["step"]), VerdictKind(visit["kind"])) for visit in found.sort("order", 1)
         ]
 
+    def trajectories(self, round_: int, role: Role) -> list[str]:
+        """Names of the trajectories of a round that have a frame."""
+        query = {"campaign": self.campaign, "round": round_, "role": role.value}
+        return sorted(self._collection(self._docs.visit).distinct("trajectory", query))
+
     def latent_distances(self, round_: int, role: Role) -> list[tuple[str, float]]:
         """Trajectory and latent distance of the physical frames of a round that have one, by trajectory and step."""
         found = self._collection(self._docs.visit).find(
