@@ -234,8 +234,8 @@ class Rounds:
         evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
-        distances = self._ledger.latent_distances(round_, Role.EXPLORE)
-        explored = explored_conditions(self._models.served_in(round_), distances)
+        scores = self._ledger.gate_scores(round_, Role.EXPLORE)
+        explored = explored_conditions(self._models.served_in(round_), scores)
         return held_out_figures(evaluation, served.calibration, explored)
 
     def _report(self, round_: int) -> Results:
