@@ -253,8 +253,8 @@ class Rounds:
         calibrated = () if served.calibration_scores is None else served.calibration_scores.conditions
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration, calibrated))
-        distances = self._ledger.latent_distances(round_, Role.EXPLORE)
-        explored = explored_conditions(self._models.served_in(round_), distances)
+        scores = self._ledger.gate_scores(round_, Role.EXPLORE)
+        explored = explored_conditions(self._models.served_in(round_), scores)
         trajectories = self._ledger.trajectories(round_, Role.EXPLORE)
         figures = held_out_figures(evaluation, served.calibration, explored, calibrated, trajectories)
         if figures["guarantee"].get("no_frame_trusted"):

@@ -101,6 +101,14 @@ def fit(
     return potential
 
 
+def identity(potential: CommitteePotential) -> str:
+    """Return a hash of a committee's training frames and heads, under which its predictions are cached."""
+    digest = hashlib.sha256(potential.provenance.training_hash.encode())
+    for name, tensor in sorted(potential.heads.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:20]
+
+
 def _sources() -> str:
     """Return the SHA-256 of the files that a fit depends on."""
     model = ("heads", "latent", "reference_shifts")

@@ -16,14 +16,18 @@ from committee.uncertainty.drift import DriftTest, decorrelated_every
 MIN_FRAMES = 8  # uncorrelated frames of a round below which nothing is said
 
 
-def explored_conditions(model: CommitteePotential, distances: Sequence[tuple[str, float]]) -> dict[str, Any]:
+def explored_conditions(
+    model: CommitteePotential, explored: Sequence[tuple[str, float, float | None]]
+) -> dict[str, Any]:
     """Compare the frames of a round with the calibration frames of the model that explored them.
 
-    Where the correlation along the trajectories is not known, only the last frame of each is used.
+    Largest latent distance and frame uncertainty are tested each at half the probability of a false alarm. Where the
+    correlation along the trajectories is not known, only the last frame of each is used.
 
     Args:
         model: which explored.
-        distances: trajectory and largest latent distance of each physical frame, in the order of the steps.
+        explored: trajectory, largest latent distance and uncertainty (eV/Å; None if it was not computed) of each
+            physical frame, in the order of the steps.
 
     Returns:
         ``state`` (not tested, inside or outside), the sentence ``text``, and the numbers of the test; plain JSON.
@@ -31,15 +35,15 @@ def explored_conditions(model: CommitteePotential, distances: Sequence[tuple[str
     scores, calibration = model.calibration_scores, model.calibration
     if scores is None or not scores.latent_distance or calibration is None:
         return {"state": "not tested", "text": "the model that explored was not calibrated"}
-    series: dict[str, list[float]] = {}
-    for trajectory, distance in distances:
-        series.setdefault(trajectory, []).append(distance)
-    stride = decorrelated_every(list(series.values()))
+    series: dict[str, list[tuple[float, float | None]]] = {}
+    for trajectory, distance, uncertainty in explored:
+        series.setdefault(trajectory, []).append((distance, uncertainty))
+    stride = decorrelated_every([[distance for distance, _ in frames] for frames in series.values()])
     test = DriftTest(scores, stride=stride or 1)
-    for values in series.values():
+    for frames in series.values():
         test.restart()
-        for distance in values if stride is not None else values[-1:]:
-            test.add(distance, None)
+        for distance, uncertainty in frames if stride is not None else frames[-1:]:
+            test.add(distance, uncertainty)
     report = test.report
     if not report.outside and report.used < MIN_FRAMES:
         return {"state": "not tested", "text": f"{report.used} uncorrelated frames of the round are too few to tell"}

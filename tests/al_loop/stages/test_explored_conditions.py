@@ -34,9 +34,14 @@ def model(scores: CalibrationScores | None, calibration: Calibration | None) -> 
     return SimpleNamespace(calibration_scores=scores, calibration=calibration)
 
 
-def trajectories(count: int, length: int, shift: float) -> list[tuple[str, float]]:
+def trajectories(
+    count: int, length: int, shift: float, uncertainty: float | None = None
+) -> list[tuple[str, float, float | None]]:
+    """Frames whose latent distance is shifted, and whose uncertainty is shifted as far as given, or unknown."""
     rng = np.random.default_rng(1)
-    return [(f"copper/300K/{t}", float(rng.random() + shift)) for t in range(count) for _ in range(length)]
+    known = 0.0 if uncertainty is None else uncertainty
+    drawn = [(f"copper/300K/{t}", *rng.random(2)) for t in range(count) for _ in range(length)]
+    return [(name, float(d + shift), None if uncertainty is None else float(u + known)) for name, d, u in drawn]
 
 
 @pytest.mark.parametrize(("count", "length"), [(4, 64), (30, 3)])
@@ -47,6 +52,12 @@ def test_a_round_is_inside_or_outside(calibration, scores, count, length) -> Non
     assert outside["state"] == "outside"
     assert "withdrawn" in outside["text"]
     assert "al-loop recalibrate" in outside["text"]
+
+
+def test_uncertainty_alone_shows_that_a_round_is_outside(calibration, scores) -> None:
+    assert explored_conditions(model(scores, calibration), trajectories(4, 64, 0.0, 0.0))["state"] == "inside"
+    outside = explored_conditions(model(scores, calibration), trajectories(4, 64, 0.0, 2.0))
+    assert (outside["state"], outside["score"]) == ("outside", "uncertainty")
 
 
 def test_short_trajectories_give_one_frame_each(calibration, scores) -> None:
