@@ -27,6 +27,7 @@ class SevenNetBackbone:
     Features are the scalars after the last equivariant gate, the input of the model's own readout.
 
     Attributes:
+        settings: the settings it was opened with.
         concurrent: several threads may evaluate at once, and faster so: calls share no state.
     """
 
@@ -38,6 +39,7 @@ class SevenNetBackbone:
         self.name = checkpoint.name
         self.fingerprint = checkpoint.fingerprint
         self.level_of_theory = checkpoint.level_of_theory
+        self.settings = checkpoint.settings
         self._checkpoint = checkpoint
         model = checkpoint.model
         self.elements = frozenset(int(z) for z in _of(model, "type_map"))
