@@ -43,7 +43,7 @@ def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
             f"{backbone.name}. Share the folder that committee.save writes instead."
         )
     stored, fingerprint = read_stored(backbone.settings)
-    if fingerprint != backbone.fingerprint:
+    if fingerprint != backbone.base_fingerprint:
         raise CheckpointError(
             f"The weights of {backbone.name} have changed since the committee was opened; open the foundation again."
         )
@@ -60,7 +60,9 @@ def _assemble(stored: Any, potential: CommitteePotential, backbone: FairchemBack
     from fairchem.core.units.mlip_unit.api.inference import MLIPInferenceCheckpoint
 
     config = _with_head(stored.model_config, potential, backbone)
-    state = _state(_instantiate(config), stored.ema_state_dict, potential)
+    foundation = {_without_wrappers(name): value for name, value in stored.ema_state_dict.items()}
+    foundation |= backbone.changed_weights
+    state = _state(_instantiate(config), foundation, potential)
     return MLIPInferenceCheckpoint(
         model_config=config,
         model_state_dict=state,
@@ -113,12 +115,11 @@ def _instantiate(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _state(model: nn.Module, averaged: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
+def _state(model: nn.Module, foundation: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
     """Return every tensor of the new model: the foundation's by their old names, the committee's by their own."""
     committee = {f"{_HEADS}{name}": value for name, value in potential.heads.state_dict().items()}
     if potential.metric is not None:
         committee |= {f"{_METRIC}{name}": value for name, value in potential.metric.state_dict().items()}
-    foundation = {_without_wrappers(name): value for name, value in averaged.items()}
     state = {}
     for name in model.state_dict():
         own = name.split(".", 2)[-1] if name.startswith("output_heads.") else ""

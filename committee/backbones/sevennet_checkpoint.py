@@ -23,7 +23,7 @@ class OpenSevenNet:
     """The parts of an opened checkpoint that the adapter needs.
 
     ``model`` is SevenNet's sequence of modules up to the atomic energies, in float32; ``modality`` is None where there
-    is only one fidelity.
+    is only one fidelity; ``fitted`` names the parameters that its own training fitted.
     """
 
     model: nn.Module
@@ -31,6 +31,7 @@ class OpenSevenNet:
     fingerprint: str
     level_of_theory: str
     modality: int | None
+    fitted: frozenset[str]
 
 
 def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
@@ -59,6 +60,7 @@ def _opened(path: str, settings: SevenNetSettings) -> OpenSevenNet:
         fingerprint=fingerprint_weights(model.named_parameters(), content),
         level_of_theory=_describe(label, settings.fidelity),
         modality=modality,
+        fitted=frozenset(name for name, weight in model.named_parameters() if weight.requires_grad),
     )
 
 
