@@ -23,7 +23,8 @@ class OpenSevenNet:
     """The parts of an opened checkpoint that the adapter needs.
 
     ``model`` is SevenNet's sequence of modules up to the atomic energies, in float32; ``modality`` is None where there
-    is only one fidelity; ``settings`` are those that it was opened with.
+    is only one fidelity; ``fitted`` names the parameters that its own training fitted; ``settings`` are those that it
+    was opened with.
     """
 
     model: nn.Module
@@ -31,6 +32,7 @@ class OpenSevenNet:
     fingerprint: str
     level_of_theory: str
     modality: int | None
+    fitted: frozenset[str]
     settings: SevenNetSettings
 
 
@@ -73,6 +75,7 @@ def _opened(path: str, settings: SevenNetSettings) -> OpenSevenNet:
         fingerprint=_fingerprint(checkpoint.config, model, settings),
         level_of_theory=_describe(label, settings.fidelity),
         modality=modality,
+        fitted=frozenset(name for name, weight in model.named_parameters() if weight.requires_grad),
         settings=settings,
     )
 

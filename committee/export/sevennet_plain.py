@@ -98,7 +98,8 @@ def _notes(shifts: ReferenceShifts) -> tuple[str, ...]:
     if not large:
         return ()
     named = ", ".join(f"{chemical_symbols[z]} {shifts.eV_per_atom[z]:.0f} eV" for z in large)
-    return (
+    note = (
         f"SevenNet adds energies in single precision, and these reference shifts are large ({named}): total energies "
-        "are rounded to about 1e-7 of their size. Forces and stress are not affected",
+        "are rounded to about 1e-7 of their size. Forces and stress are not affected"
     )
+    return (note,)

@@ -203,10 +203,13 @@ def perturbed() -> Callable[[Any], Any]:
 
     def perturb(backbone: Any) -> Any:
         generator = torch.Generator().manual_seed(7)
-        weights = {name: weight for name, weight in backbone.trainable().module.named_parameters() if weight.requires_grad}
+        weights = {
+            name: weight for name, weight in backbone.trainable().module.named_parameters() if weight.requires_grad
+        }
         return backbone.with_weights(
             {
-                name: weight.detach() + 0.02 * weight.detach().square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
+                name: weight.detach()
+                + 0.02 * weight.detach().square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
                 for name, weight in weights.items()
             }
         )

@@ -20,13 +20,12 @@ from committee.model.reference_shifts import ReferenceShifts
 
 DISTILLED = Path(__file__).parents[2] / "data" / "distilled" / "distilled.pt"
 SHIFTS = ReferenceShifts({11: -4321.5, 17: 20.25})
-GENERAL = "load_predict_unit({path!r}, {settings}, device='cpu')"
+MERGED = "InferenceSettings(merge_mole=True, activation_checkpointing=False)"
 FAST = {
-    "merged": "InferenceSettings(merge_mole=True, activation_checkpointing=False)",
-    "fast pytorch": "InferenceSettings(activation_checkpointing=False, execution_mode='umas_fast_pytorch')",
-    "fast pytorch, merged": (
-        "InferenceSettings(merge_mole=True, activation_checkpointing=False, execution_mode='umas_fast_pytorch')"
-    ),
+    "merged dense": ("dense_checkpoint", MERGED),
+    "merged experts": ("experts_checkpoint", MERGED),
+    "fast pytorch dense": ("dense_checkpoint", MERGED.replace("merge_mole=True", "execution_mode='umas_fast_pytorch'")),
+    "fast pytorch experts": ("experts_checkpoint", MERGED.replace(")", ", execution_mode='umas_fast_pytorch')")),
 }
 COMPILED = {"high precision": "'high-precision'", "default": "'default'"}
 
@@ -70,8 +69,9 @@ def assert_ours(backbone: FairchemBackbone, shifts: ReferenceShifts, results: An
             np.testing.assert_allclose(stress, voigt, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("checkpoint", ["distilled", "dense_checkpoint", "experts_checkpoint"])
-@pytest.mark.parametrize("task", ["omat", "omol"])
+@pytest.mark.parametrize(
+    ("checkpoint", "task"), [("distilled", "omat"), ("dense_checkpoint", "omol"), ("experts_checkpoint", "omol")]
+)
 def test_it_opens_with_nothing_of_ours(
     checkpoint: str,
     task: str,
@@ -90,8 +90,7 @@ def test_it_opens_with_nothing_of_ours(
     assert_ours(adapted, SHIFTS, evaluated_without_us(written.opening, frames), frames)
 
 
-@pytest.mark.parametrize("settings", FAST.values(), ids=FAST)
-@pytest.mark.parametrize("checkpoint", ["dense_checkpoint", "experts_checkpoint"])
+@pytest.mark.parametrize(("checkpoint", "settings"), FAST.values(), ids=FAST)
 def test_fast_settings(
     checkpoint: str,
     settings: str,
@@ -101,7 +100,9 @@ def test_fast_settings(
 ) -> None:
     adapted = perturbed(load(request.getfixturevalue(checkpoint), "omat"))
     written = export_plain(adapted, tmp_path / "plain.pt", shifts=SHIFTS)
-    assert_ours(adapted, SHIFTS, evaluated_here(opening(written.path, settings, "omat"), frames_of("omat")), frames_of("omat"))
+    assert_ours(
+        adapted, SHIFTS, evaluated_here(opening(written.path, settings, "omat"), frames_of("omat")), frames_of("omat")
+    )
 
 
 def evaluated_here(lines: str, frames: list[Atoms]) -> list[tuple[float, Any, Any]]:
@@ -116,9 +117,7 @@ def evaluated_here(lines: str, frames: list[Atoms]) -> list[tuple[float, Any, An
 
 @pytest.mark.long
 @pytest.mark.parametrize("settings", COMPILED.values(), ids=COMPILED)
-def test_compiled_settings(
-    settings: str, perturbed: Perturb, evaluated_without_us: Evaluate, tmp_path: Path
-) -> None:
+def test_compiled_settings(settings: str, perturbed: Perturb, evaluated_without_us: Evaluate, tmp_path: Path) -> None:
     adapted = perturbed(load(DISTILLED, "omat"))
     written = export_plain(adapted, tmp_path / "plain.pt", shifts=SHIFTS)
     frames = frames_of("omat")
@@ -147,7 +146,9 @@ def test_shifts_concern_one_task_only(dense_checkpoint: Path, perturbed: Perturb
     )
 
 
-def test_what_is_known_of_the_model_stands_in_the_file(dense_checkpoint: Path, perturbed: Perturb, tmp_path: Path) -> None:
+def test_what_is_known_of_the_model_stands_in_the_file(
+    dense_checkpoint: Path, perturbed: Perturb, tmp_path: Path
+) -> None:
     adapted = perturbed(load(dense_checkpoint, "omat"))
     written = export_plain(adapted, tmp_path / "plain.pt", shifts=SHIFTS, about={"difference": {"frames": 3}})
     about = torch.load(written.path, weights_only=False).about
