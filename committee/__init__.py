@@ -22,6 +22,15 @@ From labelled frames to an ASE calculator and a checkpoint (eV, Å, eV/Å, eV/Å
     ((4, 3), (4, 3))
     >>> committee.export_fairchem(potential, "committee.pt")  # for fairchem's load_predict_unit
 
+``bake`` fits the foundation's weights to the committee's mean, and ``export_plain`` writes a foundation, baked or
+adapted, as a file that needs nothing of this package:
+
+    >>> explored = [bulk("Cu", a=3.6 + 0.01 * i, cubic=True) for i in range(12)]
+    >>> baked = committee.bake(potential, explored, committee.AdaptSettings(epochs=1))
+    >>> written = committee.export_plain(baked.backbone, "plain.pt", shifts=baked.shifts, about=baked.about())
+    >>> baked.difference.frames, written.library
+    (2, 'fairchem')
+
 Without a calculator, and for a whole batch:
 
     >>> from committee import CommitteePotential
@@ -40,9 +49,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from committee.backbones import load_backbone
+    from committee.baking import bake
     from committee.calculator import CommitteeCalculator
     from committee.checkpoint import load, save
-    from committee.export import export_fairchem
+    from committee.export import export_fairchem, export_plain
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
     from committee.settings import (
@@ -67,8 +77,10 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "bake",
     "check_backbone",
     "export_fairchem",
+    "export_plain",
     "load",
     "load_backbone",
     "save",
@@ -86,8 +98,10 @@ _HOMES = {
     "SevenNetSettings": "settings",
     "TrainingFrame": "training.train",
     "TrainingSettings": "settings",
+    "bake": "baking",
     "check_backbone": "testing",
     "export_fairchem": "export",
+    "export_plain": "export",
     "load": "checkpoint",
     "load_backbone": "backbones",
     "save": "checkpoint",

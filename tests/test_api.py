@@ -52,7 +52,7 @@ PROMISED = {
         "recalibrate", "ReliabilityMonitor", "harvest",
     },
     "committee": {
-        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "export_fairchem",
+        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "export_fairchem", "export_plain", "bake",
     },
     "dft_interfaces": {"build_engine", "DFTEngine", "Label", "check_engine"},
 }  # fmt: skip
