@@ -71,7 +71,7 @@ class _Explored:
 
 
 def export_plain_model(
-    model: str | Path,
+    model: Config | str | Path,
     to: str | Path,
     *,
     foundation: FoundationArgument | None = None,
@@ -87,7 +87,7 @@ def export_plain_model(
     The fit is kept in ``<to>-state`` until it ends: the same call goes on where it was interrupted.
 
     Args:
-        model: a campaign's YAML file, whose served model is written, or the folder of a checkpoint.
+        model: a campaign's configuration or YAML file, whose served model is written, or the folder of a checkpoint.
         to: the file; an existing one is replaced once the new one is complete.
         foundation: the foundation under a checkpoint's folder, as for ``al_loop.predict``.
         frames: structure files to bake on. A campaign's explored frames by default, except unphysical and discarded
@@ -102,31 +102,41 @@ def export_plain_model(
             written.
         FoundationError: a foundation that cannot be loaded, or a fit that diverged.
     """
-    path, to = Path(model), Path(to)
+    to = Path(to)
     check_target("--checkpoint", to)
     given = _read_frames(as_paths(frames))
-    if path.suffix in YAML:
-        config = read_config(path)
-        torch.set_num_threads(config.threads)
-        chosen = None if foundation is None else parse_foundation(foundation)
-        potential = open_served(config, chosen, config_file=path).potential
-        found = _of_campaign(config, max_frames)
-    else:
-        potential = open_model(path, foundation).potential
-        found = _Explored([], None, [])
+    potential, config = _opened(model, foundation)
+    _check_open(potential)
+    found = _Explored([], None, []) if config is None else _of_campaign(config, max_frames)
     if given:
         found = _Explored(given, None, found.labelled)
-    _check_open(potential)
     if potential.metric is None:  # never trained: the mean is the foundation's own energy
         with _as_input_errors():
             return _write(potential, to, None)
     if len(found.frames) < MIN_FRAMES:
+        named = f"the campaign {config.name}" if config is not None else model
         raise InputError(
-            f"{model}: baking needs at least {MIN_FRAMES} explored frames, received {len(found.frames)}; explore "
+            f"{named}: baking needs at least {MIN_FRAMES} explored frames, received {len(found.frames)}; explore "
             "further, or name files of structures with --frames"
         )
     with _as_input_errors():
         return _write(potential, to, _baked(potential, _thinned(found, max_frames), to, epochs, seed, advance))
+
+
+def _opened(
+    model: Config | str | Path, foundation: FoundationArgument | None
+) -> tuple[CommitteePotential, Config | None]:
+    """Open the committee; with it the configuration, if it is a campaign's."""
+    if not isinstance(model, Config):
+        path = Path(model)
+        if path.suffix not in YAML:
+            return open_model(path, foundation).potential, None
+        model, named = read_config(path), path
+    else:
+        named = Path("CONFIG")
+    torch.set_num_threads(model.threads)
+    chosen = None if foundation is None else parse_foundation(foundation)
+    return open_served(model, chosen, config_file=named).potential, model
 
 
 def _against_labels(baked: Baked) -> list[str]:
