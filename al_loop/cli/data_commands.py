@@ -3,7 +3,7 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -129,21 +129,26 @@ def export_command(
         list[Path] | None,
         typer.Option(help="With --plain: structures to bake on instead of the campaign's explored frames; repeatable."),
     ] = None,
-    max_frames: Annotated[int, typer.Option(min=10, help="With --plain: bake on at most so many frames.")] = 2000,
-    epochs: Annotated[int, typer.Option(min=1, help="With --plain: passes over the frames.")] = 30,
+    max_frames: Annotated[
+        int | None, typer.Option(min=10, help="With --plain: bake on at most so many frames (2000).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="With --plain: passes over the frames (30).")] = None,
 ) -> None:
     """Export labels and frames, or the served committee. Frames are written with their provenance."""
     from al_loop.errors import InputError
 
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
+    baking = {"foundation": foundation, "frames": frames, "max_frames": max_frames, "epochs": epochs}
+    chosen = {name: value for name, value in baking.items() if value is not None}
     if plain:
         if checkpoint is None:
             raise InputError("--plain: expected --checkpoint FILE, the file for the plain checkpoint")
-        _export_plain(config_path, checkpoint, foundation, frames or [], max_frames, epochs)
+        _export_plain(config_path, checkpoint, chosen)
         return
-    if foundation is not None or frames:
-        raise InputError("--foundation and --frames belong to --plain; add it, or leave them out")
+    if chosen:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise InputError(f"{named}: belongs to --plain; add --plain, or leave it out")
     from al_loop.tools.preflight.load_config import load_config
 
     config = load_config(config_path)
@@ -161,9 +166,7 @@ def export_command(
     typer.echo(f"Wrote {count} frames to {to}.")
 
 
-def _export_plain(
-    model: Path, checkpoint: Path, foundation: str | None, frames: list[Path], max_frames: int, epochs: int
-) -> None:
+def _export_plain(model: Path, checkpoint: Path, chosen: dict[str, Any]) -> None:
     from al_loop.tools.exchange.plain_export import export_plain_model
     from al_loop.utils.progress import terminal_progress
 
@@ -171,15 +174,7 @@ def _export_plain(
         warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
         terminal_progress().stage("baking", unit="steps") as advance,
     ):
-        done = export_plain_model(
-            model,
-            checkpoint,
-            foundation=foundation,
-            frames=frames,
-            max_frames=max_frames,
-            epochs=epochs,
-            advance=advance,
-        )
+        done = export_plain_model(model, checkpoint, advance=advance, **chosen)
     typer.echo("\n".join(done.sentences()))
 
 
