@@ -1,6 +1,6 @@
 """Baking: a foundation's weights are fitted to a committee's own mean, so that one plain model replaces the two."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from committee.adaptation.adapt import adapt
 from committee.backbones.contract import OpenBackbone
-from committee.errors import FoundationError, TrainingDataError
+from committee.errors import FoundationError, RefusedFrameError, TrainingDataError
 from committee.model.heads import ResidualHeads
 from committee.model.reference_shifts import ReferenceShifts
 from committee.potential import CommitteePotential, Provenance
@@ -24,6 +24,7 @@ MIN_FRAMES = 10
 BAKE_SETTINGS = AdaptSettings(epochs=30, batch_frames=8, learning_rate=1e-3, replay_share=0.1)
 """Frames are plentiful and their targets exact: fewer epochs than for labels, larger batches, fewer replayed frames."""
 
+_BLOCK = 256  # frames
 Array = NDArray[np.float64]
 
 
@@ -187,12 +188,18 @@ def _targets(
 ) -> list[TrainingFrame]:
     """Label the frames by the committee, with energies on the foundation's zero."""
     targets = []
-    for i, (atoms, prediction) in enumerate(zip(frames, potential.predict_each(frames), strict=True)):
+    for i, (atoms, prediction) in enumerate(zip(frames, _predicted(potential, frames), strict=True)):
         if isinstance(prediction, Prediction):
             energy = prediction.energy - potential.shifts.total_eV(atoms.numbers)
             group = "" if groups is None else groups[i]
             targets.append(TrainingFrame(f"{i:06d}", atoms, energy, prediction.forces, prediction.stress, group=group))
     return targets
+
+
+def _predicted(potential: CommitteePotential, frames: Sequence[Atoms]) -> Iterator[Prediction | RefusedFrameError]:
+    """Predict frames one block after another: predictions hold the features of every atom."""
+    for start in range(0, len(frames), _BLOCK):
+        yield from potential.predict_each(frames[start : start + _BLOCK])
 
 
 def _split(
@@ -207,9 +214,13 @@ def _split(
 def _shifts(backbone: OpenBackbone, fitted: Sequence[TrainingFrame], committee: ReferenceShifts) -> ReferenceShifts:
     """Fit what the weights did not learn of a constant energy per atom, and add the committee's own shifts."""
     plain = _plain(backbone, ReferenceShifts(), Provenance(backbone.level_of_theory))
-    energies = np.array([prediction.energy for prediction in plain.predict([frame.atoms for frame in fitted])])
-    totals = np.array([frame.energy_eV + committee.total_eV(frame.atoms.numbers) for frame in fitted])
-    return ReferenceShifts.fit([frame.atoms.numbers for frame in fitted], totals - energies, committee.eV_per_atom)
+    missing = {
+        frame.id: frame.energy_eV + committee.total_eV(frame.atoms.numbers) - prediction.energy
+        for frame, prediction in zip(fitted, _predicted(plain, [frame.atoms for frame in fitted]), strict=True)
+        if isinstance(prediction, Prediction)
+    }
+    numbers = [frame.atoms.numbers for frame in fitted if frame.id in missing]
+    return ReferenceShifts.fit(numbers, np.array(list(missing.values())), committee.eV_per_atom)
 
 
 def _plain(backbone: OpenBackbone, shifts: ReferenceShifts, provenance: Provenance) -> CommitteePotential:
