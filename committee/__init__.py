@@ -29,6 +29,14 @@ Without a calculator, and for a whole batch:
     >>> prediction.energy == prediction.foundation_energy
     True
 
+Where the foundation's features are the limit, its own weights are adapted before the heads are trained:
+
+    >>> adapted = committee.adapt(backbone, frames, committee.AdaptSettings(epochs=1))
+    >>> potential = committee.train(adapted, frames, training=TrainingSettings(epochs=20))
+    >>> committee.save(potential, "adapted")  # with the changed weights
+    >>> committee.load("adapted", backbone).backbone.name == adapted.name
+    True
+
 ``check_backbone`` is the whole test of an adapter to another foundation: it raises the first broken promise.
 
     >>> atoms.rattle(0.1, seed=0)
@@ -39,6 +47,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from committee.adaptation.adapt import adapt
     from committee.backbones import load_backbone
     from committee.calculator import CommitteeCalculator
     from committee.checkpoint import load, save
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
     from committee.settings import (
+        AdaptSettings,
         CalculatorSettings,
         CommitteeSettings,
         FairchemSettings,
@@ -57,6 +67,7 @@ if TYPE_CHECKING:
     from committee.uncertainty.calibration import Calibration
 
 __all__ = [
+    "AdaptSettings",
     "CalculatorSettings",
     "Calibration",
     "CommitteeCalculator",
@@ -67,6 +78,7 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "adapt",
     "check_backbone",
     "export_fairchem",
     "load",
@@ -76,6 +88,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdaptSettings": "settings",
     "CalculatorSettings": "settings",
     "Calibration": "uncertainty.calibration",
     "CommitteeCalculator": "calculator",
@@ -86,6 +99,7 @@ _HOMES = {
     "SevenNetSettings": "settings",
     "TrainingFrame": "training.train",
     "TrainingSettings": "settings",
+    "adapt": "adaptation.adapt",
     "check_backbone": "testing",
     "export_fairchem": "export",
     "load": "checkpoint",
