@@ -26,7 +26,7 @@ From labelled frames to an ASE calculator and a checkpoint (eV, Å, eV/Å, eV/Å
 adapted, as a file that needs nothing of this package:
 
     >>> explored = [bulk("Cu", a=3.6 + 0.01 * i, cubic=True) for i in range(12)]
-    >>> baked = committee.bake(potential, explored, committee.AdaptSettings(epochs=1))
+    >>> baked = committee.bake(potential, explored, committee.AdaptSettings(optimizer="adam", epochs=1))
     >>> written = committee.export_plain(baked.backbone, "plain.pt", shifts=baked.shifts, about=baked.about())
     >>> baked.difference.frames, written.library
     (2, 'fairchem')
@@ -36,6 +36,14 @@ Without a calculator, and for a whole batch:
     >>> from committee import CommitteePotential
     >>> (prediction,) = CommitteePotential.untrained(backbone).predict([bulk("Cu")])
     >>> prediction.energy == prediction.foundation_energy
+    True
+
+Where the foundation's features are the limit, its own weights are adapted before the heads are trained:
+
+    >>> adapted = committee.adapt(backbone, frames, committee.AdaptSettings(epochs=1))
+    >>> potential = committee.train(adapted, frames, training=TrainingSettings(epochs=20))
+    >>> committee.save(potential, "adapted")  # with the changed weights
+    >>> committee.load("adapted", backbone).backbone.name == adapted.name
     True
 
 ``check_backbone`` is the whole test of an adapter to another foundation: it raises the first broken promise.
@@ -48,6 +56,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from committee.adaptation.adapt import adapt
     from committee.backbones import load_backbone
     from committee.baking import bake
     from committee.calculator import CommitteeCalculator
@@ -56,6 +65,7 @@ if TYPE_CHECKING:
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
     from committee.settings import (
+        AdaptSettings,
         CalculatorSettings,
         CommitteeSettings,
         FairchemSettings,
@@ -67,6 +77,7 @@ if TYPE_CHECKING:
     from committee.uncertainty.calibration import Calibration
 
 __all__ = [
+    "AdaptSettings",
     "CalculatorSettings",
     "Calibration",
     "CommitteeCalculator",
@@ -77,6 +88,7 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "adapt",
     "bake",
     "check_backbone",
     "export_fairchem",
@@ -88,6 +100,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdaptSettings": "settings",
     "CalculatorSettings": "settings",
     "Calibration": "uncertainty.calibration",
     "CommitteeCalculator": "calculator",
@@ -98,6 +111,7 @@ _HOMES = {
     "SevenNetSettings": "settings",
     "TrainingFrame": "training.train",
     "TrainingSettings": "settings",
+    "adapt": "adaptation.adapt",
     "bake": "baking",
     "check_backbone": "testing",
     "export_fairchem": "export",

@@ -21,7 +21,7 @@ from committee.training.training_frame import TrainingFrame
 from committee.training.validation import split_by_group
 
 MIN_FRAMES = 10
-BAKE_SETTINGS = AdaptSettings(epochs=30, batch_frames=8, learning_rate=1e-3, replay_share=0.1)
+BAKE_SETTINGS = AdaptSettings(optimizer="adam", epochs=30, batch_frames=8, learning_rate=1e-3, replay_share=0.1)
 """Frames are plentiful and their targets exact: fewer epochs than for labels, larger batches, fewer replayed frames."""
 
 _BLOCK = 256  # frames

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -65,7 +67,10 @@ class Evaluation:
             create_graph=create_graph,
             materialize_grads=True,
         )
-        return -d_positions, d_strain / self.volumes[:, None, None]
+        # Divided by 1 where there is no volume: NaN would reach the gradients of all weights, even with weight zero.
+        volumes = self.volumes[:, None, None]
+        stress = torch.where(volumes.isnan(), volumes, d_strain / volumes.nan_to_num(1.0))
+        return -d_positions, stress
 
     def foundation(self, *, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
         """Return forces (N, 3) and stress (B, 3, 3) of the foundation alone."""
@@ -120,12 +125,15 @@ class OpenBackbone(Backbone, Protocol):
         base_fingerprint: ``fingerprint`` of the foundation before any adaptation.
         changed_weights: the parameters of ``module`` that adaptation replaced, by name, in float32 on the CPU; empty
             for the foundation itself.
+        weight_blocks: names of all parameters of ``module`` from input to output: the embedding, each message-passing
+            block, the readout.
     """
 
     module: nn.Module
     base_name: str
     base_fingerprint: str
     changed_weights: Mapping[str, Tensor]
+    weight_blocks: Sequence[Sequence[str]]
 
     def with_weights(self, changed: Mapping[str, Tensor], level_of_theory: str | None = None) -> Self:
         """Return a frozen copy with some weights replaced; this one stays as it is.
@@ -200,6 +208,22 @@ class Adaptation:
         for name, value in self.changed_weights.items():
             weights[name].copy_(value)
         return copied
+
+
+def blocks_of(module: nn.Module, numbered: str) -> list[list[str]]:
+    """Group the names of a module's parameters: what precedes the blocks, each block, what follows them.
+
+    Args:
+        module: its parameters are in order, from input to output.
+        numbered: regular expression at the start of a name within a block, with its number as the only group.
+    """
+    groups: dict[float, list[str]] = {-1.0: []}
+    for name, _ in module.named_parameters():
+        found = re.match(numbered, name)
+        last = max(groups)
+        place = float(found.group(1)) if found else (math.inf if last >= 0 else last)
+        groups.setdefault(place, []).append(name)
+    return [groups[place] for place in sorted(groups)]
 
 
 def _stored(weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from ase import Atoms
 from torch import Tensor, nn
 
 from committee.backbones.charge_spin import read_charge_spin
-from committee.backbones.contract import Adaptation, Evaluation
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
@@ -62,6 +62,7 @@ class FairchemBackbone:
         self._checkpoint = checkpoint
         module: nn.Module = checkpoint.unit.model.module
         self.module = module if adaptation is None else adaptation.applied_to(module)
+        self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"backbone\.blocks\.(\d+)\.")
         self._device = torch.device(checkpoint.unit.device)
         merging = settings.merge_experts if merge_experts is None else merge_experts
         self._merged = (

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from torch import Tensor, nn
 
-from committee.backbones.contract import Adaptation, Evaluation
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.geometry import Leaves, attach_edges, make_leaves
 from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
 from committee.settings import SevenNetSettings
@@ -53,6 +53,7 @@ class SevenNetBackbone:
         self._device = device
         self.concurrent = device.type == "cpu"
         self.module = model.to(device).eval().requires_grad_(False)
+        self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"(\d+)_")
         self._last_gate = [key for key, _ in model.named_children() if key.endswith("equivariant_gate")][-1]
         self.feature_size = int(_of(model.get_submodule(self._last_gate), "gate").irreps_out.dim)
         self.dtype = next(model.parameters()).dtype

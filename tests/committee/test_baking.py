@@ -25,7 +25,7 @@ from committee.errors import FoundationError, TrainingDataError
 
 DISTILLED = Path(__file__).parents[1] / "data" / "distilled" / "distilled.pt"
 SHIFT_eV = -1000.0
-SETTINGS = AdaptSettings(epochs=8, batch_frames=4, learning_rate=2e-3, replay_share=0.0)
+SETTINGS = AdaptSettings(optimizer="adam", epochs=8, batch_frames=4, learning_rate=2e-3, replay_share=0.0)
 
 
 def copper(seed: int) -> Atoms:
@@ -126,7 +126,7 @@ def test_the_file_states_the_difference(baked: Baked, tmp_path: Path) -> None:
 
 
 def test_whole_trajectories_are_kept_back(potential: CommitteePotential, explored: list[Atoms]) -> None:
-    untouched = AdaptSettings(epochs=0)
+    untouched = AdaptSettings(epochs=0, iterations=0)
     groups = [f"trajectory {i // 10}" for i in range(40)]
     baked = bake(potential, explored, untouched, groups=groups)
     assert (baked.fitted_frames, baked.difference.frames) == (30, 10)
@@ -135,16 +135,16 @@ def test_whole_trajectories_are_kept_back(potential: CommitteePotential, explore
 
 
 def test_without_a_fit_the_difference_is_the_correction(potential: CommitteePotential, explored: list[Atoms]) -> None:
-    baked = bake(potential, explored, AdaptSettings(epochs=0))
+    baked = bake(potential, explored, AdaptSettings(epochs=0, iterations=0))
     assert baked.backbone.fingerprint == potential.backbone.fingerprint
     assert baked.difference.forces_eV_per_A == pytest.approx(force_difference(potential, explored), rel=0.5)
 
 
 def test_frames_that_the_committee_refuses_are_left_out(potential: CommitteePotential, explored: list[Atoms]) -> None:
-    baked = bake(potential, [Atoms("Og"), *explored[:12]], AdaptSettings(epochs=0))
+    baked = bake(potential, [Atoms("Og"), *explored[:12]], AdaptSettings(epochs=0, iterations=0))
     assert baked.fitted_frames + baked.difference.frames == 12
     with pytest.raises(TrainingDataError, match=r"at least 10 frames that the committee predicts, received 9 of 10"):
-        bake(potential, [Atoms("Og"), *explored[:9]], AdaptSettings(epochs=0))
+        bake(potential, [Atoms("Og"), *explored[:9]], AdaptSettings(epochs=0, iterations=0))
 
 
 def test_closed_foundation(backbone: Backbone, explored: list[Atoms]) -> None:
@@ -155,7 +155,7 @@ def test_closed_foundation(backbone: Backbone, explored: list[Atoms]) -> None:
 def test_an_interrupted_fit_resumes_and_gives_the_same(
     potential: CommitteePotential, explored: list[Atoms], tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(epochs=2, batch_frames=6, replay_share=0.0)
+    settings = AdaptSettings(optimizer="adam", epochs=2, batch_frames=6, replay_share=0.0)
     whole = bake(potential, explored[:12], settings)
 
     def interrupt(done: int, total: int) -> None:
