@@ -75,7 +75,7 @@ def _add_shifts(config: dict[str, Any], shifts: ReferenceShifts, fidelity: str |
     from sevenn._const import NUM_UNIV_ELEMENT
 
     def by_element(shift: float | list[float]) -> list[float]:
-        return np.broadcast_to(np.asarray(shift, dtype=float), NUM_UNIV_ELEMENT).tolist()
+        return [float(value) for value in np.broadcast_to(shift, NUM_UNIV_ELEMENT)]
 
     def shifted(shift: float | list[float]) -> list[float]:
         table = by_element(shift)
