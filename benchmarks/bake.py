@@ -1,7 +1,7 @@
 """How well a plain checkpoint replaces a committee: its weights are fitted to the committee's own mean, without labels.
 
     python benchmarks/bake.py [--system nacl|ethanol|distilled] [--frames N] [--epochs N]
-                              [--learning-rate X] [--batch N] [--replay SHARE] [--quick]
+                              [--learning-rate X] [--batch N] [--replay SHARE] [--replay-weight X] [--quick]
 
 A committee is trained on 16 labels at each of three temperatures. Short molecular dynamics of the committee at these
 temperatures, in independent trajectories, gives the frames that the foundation's weights are fitted to; whole
@@ -106,7 +106,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=BAKE_SETTINGS.epochs)
     parser.add_argument("--learning-rate", type=float, default=BAKE_SETTINGS.learning_rate)
     parser.add_argument("--batch", type=int, default=BAKE_SETTINGS.batch_frames)
-    parser.add_argument("--replay", type=float, default=BAKE_SETTINGS.replay_share)
+    parser.add_argument("--replay", type=float, default=BAKE_SETTINGS.replay_share, help="share of replayed frames")
+    parser.add_argument("--replay-weight", type=float, default=BAKE_SETTINGS.replay_weight)
     parser.add_argument("--quick", action="store_true", help="36 frames and one epoch: shows that it runs")
     arguments = parser.parse_args()
     system = SYSTEMS[arguments.system or ("ethanol" if arguments.quick else "nacl")]
@@ -115,6 +116,7 @@ def main() -> None:
         "learning_rate": arguments.learning_rate,
         "batch_frames": arguments.batch,
         "replay_share": arguments.replay,
+        "replay_weight": arguments.replay_weight,
     }
     measure(
         system,

@@ -21,9 +21,11 @@ from committee.training.training_frame import TrainingFrame
 from committee.training.validation import split_by_group
 
 MIN_FRAMES = 10
-BAKE_SETTINGS = AdaptSettings(optimizer="adam", epochs=30, batch_frames=8, learning_rate=1e-3, replay_share=0.1)
-"""Frames are plentiful and their targets exact: fewer epochs than for labels, larger batches, fewer replayed frames."""
-
+BAKE_SETTINGS = AdaptSettings(
+    optimizer="adam", epochs=30, batch_frames=8, learning_rate=1e-3, replay_share=0.1, replay_weight=0.01
+)
+"""Frames are plentiful and their targets exact: fewer epochs than for labels, larger batches, and replayed frames that
+hardly count: at a weight of 1 the difference from the committee was larger by a factor of 1.8 after six epochs."""
 _BLOCK = 256  # frames
 Array = NDArray[np.float64]
 
