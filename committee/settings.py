@@ -164,6 +164,55 @@ class TrainingSettings(Settings):
     """Stop after this many epochs without improvement on the held-out frames; the best heads are kept."""
 
 
+class AdaptSettings(Settings):
+    """Adaptation of an open foundation's own weights, before the heads.
+
+    For labels on which the heads stop improving above the tolerance: ionic solids, dense hot liquids, small
+    foundations, many labels. Energies, forces and stress are weighted as in ``TrainingSettings``.
+    """
+
+    method: Literal["full", "last_blocks", "low_rank"] = "full"
+    """full: all weights that the foundation's own training fitted. last_blocks: those of the last blocks and of the
+    readout only, for foundations whose optimiser state does not fit into memory. low_rank: a change of rank ``rank`` of
+    every matrix, within the channels of each irrep, which keeps the model equivariant; small files."""
+    last_blocks: int = Field(2, ge=1, le=1000)
+    """Number of message-passing blocks that ``last_blocks`` adapts."""
+    rank: int = Field(8, ge=1, le=4096)
+    """Rank of the change of each matrix under ``low_rank``; matrices whose smaller side is not larger change fully."""
+    optimizer: Literal["auto", "gauss_newton", "adam"] = "auto"
+    """gauss_newton: the most accurate and for small models the fastest, without a learning rate; the pull towards the
+    foundation's weights follows from the labels. Its Jacobian needs memory: labels × weights. adam: mini-batches, for
+    large models. auto: gauss_newton for ``full`` and ``last_blocks`` where its Jacobian fits into
+    ``jacobian_memory_GB``."""
+    jacobian_memory_GB: float = Field(8.0, ge=0, le=1e6)
+    """Memory of gauss_newton's Jacobian on the foundation's device: 5 GB hold all labels of 48 frames of 8 atoms for
+    840,000 weights. Where it is too small for all force components, forces are projected on random directions, others
+    in each iteration."""
+    iterations: int = Field(2, ge=0, le=1000)
+    """Jacobians of gauss_newton, each at the weights that the last one led to."""
+    epochs: int = Field(100, ge=0, le=10**6)
+    """Passes of adam over the labelled frames. With 0 epochs and 0 iterations the foundation is unchanged."""
+    batch_frames: int = Field(4, ge=1, le=10_000)
+    """Labelled frames of a step of adam. Smaller batches take more steps in the same time."""
+    learning_rate: float = Field(1e-3, ge=1e-8, le=1)
+    """Largest learning rate of adam: it rises linearly over the first 5 % of the steps and then falls as a cosine.
+    low_rank needs about ten times more than full."""
+    pull_to_foundation: float = Field(0.0, ge=0, le=1e6)
+    """Each step of adam moves every weight back to the foundation's by this share of the distance, times the learning
+    rate (L2-SP, decoupled as in AdamW)."""
+    replay_share: float = Field(0.25, ge=0, lt=1)
+    """Share of replayed frames, labelled by the foundation itself, among all frames of an iteration or epoch: they keep
+    the model as it was far from the labels. Each costs as much time as a labelled frame of its size."""
+    replay_weight: float = Field(0.1, ge=0, le=1e6)
+    """Weight of the mean loss of the replayed frames over that of the labelled frames; frames with large forces count
+    less. At 1 the foundation was kept so well that NaCl gained a factor of 1.8 only."""
+    validation_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of the labelled frames, by whole trajectories, held out for early stopping; if nothing is better on them
+    than the foundation, the foundation remains unchanged. 0 trains on all frames."""
+    patience_epochs: int = Field(30, ge=1, le=10**6)
+    """Stop adam after this many epochs without improvement on the held-out frames; the best weights are kept."""
+
+
 def resolve_path(model: str, base: Path) -> str:
     """Return ``model`` as an absolute path if such a file exists in the config's folder, unchanged otherwise."""
     candidate = (base / model).expanduser()

@@ -53,7 +53,8 @@ PROMISED = {
         "choose_frames", "recalibrate", "ReliabilityMonitor", "harvest",
     },
     "committee": {
-        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "export_fairchem",
+        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "bake",
+        "export_fairchem", "export_plain",
     },
     "dft_interfaces": {"build_engine", "DFTEngine", "Label", "check_engine"},
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """UMA, eSEN and every other eSCN-MD checkpoint of fairchem as a foundation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from ase import Atoms
 from torch import Tensor, nn
 
 from committee.backbones.charge_spin import read_charge_spin
-from committee.backbones.contract import Evaluation
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
@@ -39,19 +39,37 @@ class FairchemBackbone:
         energy_task: fairchem's task of the energy: name, normaliser and element references.
     """
 
-    def __init__(self, checkpoint: OpenCheckpoint, settings: FairchemSettings) -> None:
-        self.name = f"fairchem:{checkpoint.label}/{settings.task_name}"
-        self.fingerprint = checkpoint.fingerprint
-        self.level_of_theory = _LEVELS[settings.task_name]
+    def __init__(
+        self,
+        checkpoint: OpenCheckpoint,
+        settings: FairchemSettings,
+        adaptation: Adaptation | None = None,
+        *,
+        merge_experts: bool | None = None,
+    ) -> None:
+        self.base_name = f"fairchem:{checkpoint.label}/{settings.task_name}"
+        self.base_fingerprint = checkpoint.fingerprint
+        self._adaptation = adaptation or Adaptation(self.base_name, self.base_fingerprint)
+        self.name = self._adaptation.name
+        self.fingerprint = self._adaptation.fingerprint
+        self.changed_weights: Mapping[str, Tensor] = self._adaptation.changed_weights
+        self.level_of_theory = self._adaptation.level_of_theory or _LEVELS[settings.task_name]
         self.elements = checkpoint.elements
         self.dtype = checkpoint.dtype
         self.settings = settings
         self.energy_task = checkpoint.energy_task
         self._lone_atoms = checkpoint.lone_atoms
-        self._model: nn.Module = checkpoint.unit.model.module
+        self._checkpoint = checkpoint
+        module: nn.Module = checkpoint.unit.model.module
+        self.module = module if adaptation is None else adaptation.applied_to(module)
+        self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"backbone\.blocks\.(\d+)\.")
         self._device = torch.device(checkpoint.unit.device)
-        merging = settings.merge_experts and is_mixture(checkpoint.escn)
-        self._merged = MergedExperts(checkpoint.unit, checkpoint.dtype) if merging else None
+        merging = settings.merge_experts if merge_experts is None else merge_experts
+        self._merged = (
+            MergedExperts(self.module, checkpoint.unit.inference_settings, checkpoint.dtype)
+            if merging and is_mixture(checkpoint.escn)
+            else None
+        )
         self.cutoff_A = float(checkpoint.escn.cutoff)
         self.feature_size = int(checkpoint.escn.sphere_channels)
 
@@ -80,7 +98,20 @@ class FairchemBackbone:
 
         The checkpoint is read again: tables that are computed at construction would keep the old precision.
         """
-        return self if dtype == self.dtype else load_fairchem(self.settings, dtype)
+        if dtype == self.dtype:
+            return self
+        return FairchemBackbone(open_checkpoint(self.settings, dtype), self.settings, self._adaptation)
+
+    def with_weights(self, changed: Mapping[str, Tensor], level_of_theory: str | None = None) -> "FairchemBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        adaptation = self._adaptation.changed_by(changed, self.module, level_of_theory)
+        return FairchemBackbone(self._checkpoint, self.settings, adaptation)
+
+    def trainable(self) -> "FairchemBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        copied = FairchemBackbone(self._checkpoint, self.settings, self._adaptation, merge_experts=False)
+        copied.module.requires_grad_(True)
+        return copied
 
     def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
         """Return fairchem's batch of the frames, with strained positions and cells as functions of the leaves."""
@@ -123,7 +154,7 @@ class FairchemBackbone:
 
     def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
         if self._merged is None:
-            return self._model
+            return self.module
         first = frames[:1]
         return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self._device)))
 
