@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from al_loop.config import Config
+from al_loop.config.settings import AdaptMode
 from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import Lease
@@ -32,8 +33,8 @@ from al_loop.stages.explore.starts import round_starts
 from al_loop.stages.label.budget import round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
-from al_loop.stages.select.selection import SelectionBudget, described_candidates, known_frames, select, undescribed
-from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
+from al_loop.stages.select.selection import SelectionBudget, described, select
+from al_loop.stages.train.candidate import HELD_OUT, REPLAY_FRAMES, TrainInputs, train_candidate, with_mode
 from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models
 from al_loop.tools.validation.requirement import required_validation, validated
@@ -79,8 +80,7 @@ class Rounds:
     ) -> None:
         self._config, self._backbone, self._level = config, backbone, level
         self._ledger, self._lease, self._pool = ledger, lease, pool
-        self._progress, self._log = progress, log
-        self._label_estimate_h = label_estimate_h
+        self._progress, self._log, self._label_estimate_h = progress, log, label_estimate_h
         self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
         self._models = Models(config.folder, self._foundation, ledger, remake=self._retrained)
         self._read: tuple[int, LabelledSet] | None = None  # with the last round that it contains
@@ -157,8 +157,9 @@ class Rounds:
         labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
         taken = {**labelled, **ledger.frames(former.requested)}
 
-        candidates = described_candidates(explored, ledger.frames(undescribed(explored)), served)
-        known = known_frames(taken, ledger.descriptors(taken), served)
+        same = served.backbone.fingerprint == self._backbone.fingerprint  # else stored ones may be of other features
+        stored, own = (ledger.descriptors(taken), None) if same else ({}, ledger.explored_ids(round_))
+        candidates, known = described(explored, taken, served, stored, ledger.frames, own)
         new = ledger.explored_ids(round_, after=former.explored) if batch else None
         selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
         rng = np.random.default_rng([config.seed, SELECT_SEED, round_, batch])
@@ -167,7 +168,8 @@ class Rounds:
         visits = {visit.frame_id: visit for visit in reversed(ledger.visits(round_, frames=chosen.frame_ids))}
         in_order = [visits[frame_id] for frame_id in chosen.frame_ids]
         ledger.request_labels(round_, Role.EXPLORE, in_order, self._level.fingerprint)
-        ledger.put_arrays(f"chosen/{round_}/{batch}", selected_frame_arrays(in_order, chosen.reasons, served))
+        arrays = selected_frame_arrays(in_order, chosen.reasons, served, self._foundation)
+        ledger.put_arrays(f"chosen/{round_}/{batch}", arrays)
         reasons = Counter(chosen.reasons.values())
         return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
 
@@ -197,12 +199,12 @@ class Rounds:
 
     def _train(self, round_: int) -> Results:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
-        trained = train_candidate(self._train_inputs(round_), self._progress)
-        for sentence in trained.findings:
-            self._ledger.event_once("alignment", sentence, round_)
+        trained = train_candidate(self._train_inputs(round_, self._config.train.adapt), self._progress)
+        for event in trained.events(round_):
+            self._ledger.event_once(event.kind, event.message, event.round, **event.data)
         candidate = self._calibrated(trained.accepted, round_)
         model, labels = self._models.keep(candidate, round_), candidate.provenance.training_frames
-        return {"model": model, "labels": labels, "alignment": list(trained.findings)}
+        return {"model": model, "labels": labels, **trained.as_dict()}
 
     def _promote(self, round_: int) -> Results:
         """Serve the candidate if it fulfils every criterion."""
@@ -230,8 +232,7 @@ class Rounds:
     def _evaluate(self, round_: int) -> Results:
         """Measure the served model on held-out frames."""
         served = self._models.served_in(round_ + 1)
-        untrained = served is self._foundation
-        evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
+        evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, self._foundation)
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
         distances = self._ledger.latent_distances(round_, Role.EXPLORE)
@@ -278,20 +279,20 @@ class Rounds:
         atoms_eV = imported_atom_energies(self._ledger, self._level.fingerprint)
         return {"harvested": incoming.suspects, "asked_before": requested, "isolated_atoms_eV": atoms_eV}
 
-    def _train_inputs(self, round_: int) -> TrainInputs:
+    def _train_inputs(self, round_: int, adapt: AdaptMode) -> TrainInputs:
         """All labels so far, with the isolated atoms that were imported before the round began."""
-        config, remarks = with_imported_atoms(self._config, self._results(round_)[EXPLORE]["isolated_atoms_eV"])
-        level, first = f"{self._level.code}: {self._level.summary}", self._ledger.served_model(before=round_) is None
-        change = self._results(round_)["label"]["engine_changed"]
-        known = [sentence for sentence in (change, *remarks) if sentence]
-        return TrainInputs(config, self._backbone, level, self._labels(round_), first, round_, known)
+        results, config = self._results(round_), with_mode(self._config, adapt)
+        config, remarks = with_imported_atoms(config, results[EXPLORE]["isolated_atoms_eV"])
+        known = [sentence for sentence in (results["label"]["engine_changed"], *remarks) if sentence]
+        level, served = f"{self._level.code}: {self._level.summary}", self._models.served_in(round_)
+        far = self._ledger.farthest(round_, Role.EXPLORE, REPLAY_FRAMES)
+        return TrainInputs(config, self._foundation, served, level, self._labels(round_), round_, known, far)
 
     def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
-        """Calibrate the gate on frames that no model is trained on."""
-        evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
-        return calibrated_on(candidate, evaluation, self._config.gate)
+        return calibrated_on(candidate, self._labels(round_), self._foundation, self._config.gate)
 
     def _retrained(self, round_: int) -> CommitteePotential:
-        """Train the model of a former round once more."""
-        trained = train_candidate(self._train_inputs(round_), self._progress, again=True)
-        return self._calibrated(trained.accepted, round_)
+        """Train the model of a former round once more, with the decision on the foundation that it was made with."""
+        decided = self._results(round_)["train"]["adaptation"]
+        inputs = self._train_inputs(round_, decided["mode"] if decided else "never")
+        return self._calibrated(train_candidate(inputs, self._progress, again=True).accepted, round_)

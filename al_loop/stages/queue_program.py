@@ -19,14 +19,15 @@ from al_loop.stages.queue_tasks import (
     ExploreTask,
     TaskFile,
     TrainTask,
+    atoms_from_text,
     frame_from_dict,
     read_result,
     read_task,
     start_from_dict,
 )
-from al_loop.stages.train.alignment import training_input
-from al_loop.stages.train.candidate import fit_candidate
-from al_loop.utils.progress import Advance
+from al_loop.stages.train.candidate import campaign_fitting, compared_labels
+from al_loop.stages.train.fitting import Backbones, best_candidate
+from al_loop.utils.progress import Advance, OneBar
 from committee.backbones import load_backbone
 from committee.checkpoint import load, save
 from committee.errors import CommitteeError
@@ -45,14 +46,20 @@ def explore(task: ExploreTask, advance: Advance) -> dict[str, Any]:
 
 
 def train(task: TrainTask, folder: Path, advance: Advance) -> dict[str, Any]:
-    """Compare the labels with the foundation, and fit a committee if they agree."""
-    config, backbone = task.config, load_backbone(task.config.foundation)
-    frames, compared_only = (list(map(frame_from_dict, each)) for each in (task.frames, task.compared_only))
-    given = training_input(config, backbone, frames, None, compared_only)
+    """Compare the labels with the foundation, and fit a candidate if they agree."""
+    config, foundation = task.config, load_backbone(task.config.foundation)
+    backbones = Backbones(foundation, foundation if task.served is None else load(task.served, foundation).backbone)
+    frames, compared_only, held_back = (
+        list(map(frame_from_dict, each)) for each in (task.frames, task.compared_only, task.held_back)
+    )
+    given = compared_labels(config, backbones, frames, compared_only)
     if given.stop(config.align, first=task.first):
         return {"trained": False}
-    save(fit_candidate(config, backbone, given, task.level, advance), folder / MODEL)
-    return {"trained": True}
+    replay = list(map(atoms_from_text, task.replay))
+    fitting = campaign_fitting(config, backbones, given, task.level, held_back, replay)
+    candidate, record = best_candidate(fitting, OneBar(advance))
+    save(candidate, folder / MODEL)
+    return {"trained": True, "adaptation": None if record is None else record.as_dict()}
 
 
 def run(folder: Path) -> None:

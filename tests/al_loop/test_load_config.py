@@ -147,6 +147,18 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
         },
         ["foundation.import_pth: unknown key", "did you mean 'foundation.import_path'"],
     ),
+    "adaptation of a closed foundation": (
+        {
+            "foundation": {
+                "kind": "calculator",
+                "import_path": "ase.calculators.emt.EMT",
+                "features": {"kind": "sevennet"},
+            },
+            "train.adapt": "always",
+        },
+        ["train.adapt: received always, but the weights of the foundation ase.calculators.emt.EMT are not open"],
+    ),
+    "adaptation in other words": ({"train.adapt": "sometimes"}, ["train.adapt", "'auto', 'never' or 'always'"]),
     "no such element": (
         {
             "foundation": {

@@ -39,6 +39,7 @@ MAY_CHANGE = (
     "promote.far_latent_distance",
     "promote.validation",
     "stop",
+    "train.adapt",
     "validation",
     "watch",
 )
