@@ -136,8 +136,7 @@ def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = Fa
     compared_only, held_back = _compared_only(inputs.labels), inputs.labels.with_role(Role.CALIBRATION)
     fitted = None
     if config.train.queue is not None:  # the job leaves the foundation's predictions for the check below
-        with progress.stage("train", total=config.train.epochs, unit="epochs") as advance:
-            fitted = _fitted_in_queue(inputs, config.train.queue, compared_only, held_back, advance)
+        fitted = _fitted_in_queue(inputs, config.train.queue, compared_only, held_back, progress)
     with progress.stage("align", unit="frames") as advance:
         given = compared_labels(config, inputs.backbones, frames, compared_only, advance)
     findings = (*given.findings, *inputs.remarks, *given.mismatches)
@@ -196,7 +195,7 @@ def _fitted_in_queue(
     queue: StageQueueSettings,
     compared_only: Sequence[LabelledFrame],
     held_back: Sequence[LabelledFrame],
-    advance: Advance,
+    progress: Progress,
 ) -> tuple[CommitteePotential, AdaptationRecord | None] | None:
     """Compare the labels with the foundation and fit a committee in a job of a queue, with the same result as here.
 
@@ -223,7 +222,7 @@ def _fitted_in_queue(
     name = f"train-{config.name}-{len(frames)}-labels"
     for attempt in range(2):
         place = step_folder(config.folder, "train", text)
-        done = StageJob(place, name, queue, task.threads).wait(advance)
+        done = StageJob(place, name, queue, task.threads).wait(progress=progress)
         if not done["trained"]:
             return None
         record = done["adaptation"]

@@ -112,10 +112,11 @@ class Fitting:
             FoundationError: the foundation has no open weights, or the adaptation diverged.
         """
         place = self.folder / ADAPTATION / self._key()
-        if place.parent.is_dir():
-            for other in place.parent.iterdir():
-                if other.name != place.name:
-                    shutil.rmtree(other)
+        for other in place.parent.glob("*"):
+            if other.name != place.name:
+                if (former := _kept(other / WEIGHTS, self.backbones.foundation)) is not None:
+                    self.forget(former)
+                shutil.rmtree(other)
         known = _kept(place / WEIGHTS, self.backbones.foundation)
         if known is not None:
             return known

@@ -16,6 +16,7 @@ from al_loop.config import Config, GateSettings
 from al_loop.config.settings import TrainSettings
 from al_loop.records import LabelledFrame, Role
 from al_loop.stages import queue_program
+from al_loop.stages.queue_job import StageJob
 from al_loop.stages.queue_tasks import (
     DONE,
     MODEL,
@@ -38,6 +39,7 @@ from committee.backbones.contract import Backbone
 from committee.errors import FoundationError
 from committee.settings import AdaptSettings, CalculatorSettings
 from dft_interfaces.label import Label, LabelStatus
+from dft_interfaces.settings import StageQueueSettings
 
 DISTILLED = FairchemSettings(
     kind="fairchem", model=str(Path(__file__).parents[3] / "data" / "distilled" / "distilled.pt"), task_name="omat"
@@ -286,6 +288,11 @@ def test_a_job_of_a_queue_does_the_same(
     queue_program.run(place)
     done = read_result(place / DONE)
     assert done is not None
+    stages = Stages()
+    job = StageJob(place, "train", StageQueueSettings(partition="main"), cores=1)
+    assert job.wait(progress=stages) == done
+    assert stages.seen == ["train"]  # the last part
+    assert stages.done == {"train": 1}
     here = config.model_copy(update={"folder": tmp_path / "here"})
     given = compared_labels(here, backbones, frames, ())
     candidate, record = best_candidate(
