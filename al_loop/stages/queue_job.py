@@ -1,6 +1,5 @@
 """One step as one job of a queue: submitted once, found again after a crash, resubmitted when it is lost."""
 
-import json
 import logging
 import shutil
 import time
@@ -8,6 +7,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from al_loop.errors import CampaignError, InputError
 from al_loop.stages.queue_tasks import DONE, FAILED, PROGRESS, read_result
@@ -31,11 +32,10 @@ class StepJob(TrackedJob):
     lost: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(BaseModel):
     """Units done of a part of a step; a step without parts has the number 0."""
 
-    done: int
+    done: int = 0
     part: int = 0
     name: str = ""
     total: int | None = None
@@ -127,8 +127,8 @@ class StageJob:
 
     def _progress(self) -> _Part:
         with suppress(InputError), reading(self.folder / PROGRESS, "no progress is shown"):
-            return _Part(**json.loads((self.folder / PROGRESS).read_bytes()))
-        return _Part(0)
+            return _Part.model_validate_json((self.folder / PROGRESS).read_bytes())
+        return _Part()
 
 
 class _Display(ExitStack):
