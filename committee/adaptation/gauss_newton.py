@@ -25,7 +25,9 @@ from committee.training.training_state import StateFile, TrainingState
 
 _LOG = logging.getLogger(__name__)
 CORRECTIONS = 4  # solutions with one Jacobian, each from the residuals of the last
-RIDGES = tuple(10.0 ** (-k / 4) for k in range(2, 17))  # candidates for λ over the mean eigenvalue of JJᵀ
+RIDGES: tuple[float, ...] = tuple(
+    10.0 ** (-k / 4) for k in range(2, 17)
+)  # candidates for λ over the mean eigenvalue of JJᵀ
 _UNTESTED_RIDGE = 1e-2  # with a single frame nothing can be left out
 _PROGRESS = 1e-3  # least relative decrease of the objective that another correction needs
 _BYTES = 4
@@ -112,7 +114,8 @@ def _rows(
     """Weight the frames; large ones get other random displacements in each iteration."""
     device = weights.parameters[0].device
     labelled, replayed = len(data.labelled), max(1, len(data.replayed))
-    shares = [1.0 / labelled] * labelled + [settings.replay_weight / replayed] * len(data.replayed)
+    shares = [1.0 / labelled] * labelled
+    shares += [settings.replay_weight * target.tolerance / replayed for target in data.replayed]
     drawn = training.model_copy(update={"exact_up_to_atoms": 1, "random_directions": directions})
     found = []
     for target, share in zip([*data.labelled, *data.replayed], shares, strict=True):
@@ -127,10 +130,11 @@ def _iterate(
     """One Jacobian, and several solutions with it, of which the one with the lowest objective is kept."""
     start, scales = weights.start, weights.scales
     before = weights.flat()
-    jacobian, residuals, counts = _jacobian(weights, rows, training, scales, report)
+    jacobian, residuals, roots = _jacobian(weights, rows, training, scales, report)
     kernel = _Kernel(jacobian)
     change = (before - start) / scales
     targets = residuals.double() + (jacobian @ change).double()
+    counts = [int((mine > 0).sum()) for mine in roots]
     ridge = kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
     lowest = float(residuals.double().square().sum()) + ridge * float(change.double().square().sum())
     kept = before
@@ -138,7 +142,8 @@ def _iterate(
         solution = kernel.solve(targets, ridge)
         change = jacobian.T @ solution.to(jacobian)
         weights.set_flat(start + scales * change)
-        residuals = torch.cat([_residuals(weights, row, training, train=False).detach() for row in rows])
+        parts = [_residuals(weights, row, training, mine)[0] for row, mine in zip(rows, roots, strict=True)]
+        residuals = torch.cat(parts)
         objective = float(residuals.double().square().sum()) + ridge * float(change.double().square().sum())
         _LOG.info("ridge %.2e, objective %.4e after %.4e", ridge, objective, lowest)
         improved = objective < (1 - _PROGRESS) * lowest
@@ -152,35 +157,46 @@ def _iterate(
 
 def _jacobian(
     weights: TrainableWeights, rows: Sequence[_Row], training: TrainingSettings, scales: Tensor, report: Report
-) -> tuple[Tensor, Tensor, list[int]]:
-    """Return -∂r/∂u (M, P), the residuals r (M,), and the number of rows of each frame."""
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return -∂r/∂u (M, P), the residuals r (M,), and the roots of the weights of each frame's rows."""
     most = sum((3 * len(row.target.atoms) if row.sketch is None else len(row.sketch)) + _OTHER_ROWS for row in rows)
     jacobian = torch.empty(most, len(scales), dtype=scales.dtype, device=scales.device)
     residuals: list[Tensor] = []
-    counts: list[int] = []
+    roots: list[Tensor] = []
+    end = 0
     for number, row in enumerate(rows, 1):
-        values = _residuals(weights, row, training, train=True)
-        for i, value in enumerate(values, sum(counts)):
+        values, mine = _residuals(weights, row, training, None)
+        for i, value in enumerate(values, end):
             gradients = torch.autograd.grad(value, weights.parameters, retain_graph=True, materialize_grads=True)
             torch.cat([gradient.flatten() for gradient in gradients], out=jacobian[i])
         residuals.append(values.detach())
-        counts.append(len(values))
+        roots.append(mine)
+        end += len(values)
         report(number)
-    jacobian = jacobian[: sum(counts)].mul_(-scales)
+    jacobian = jacobian[:end].mul_(-scales)
     if not bool(jacobian.sum().isfinite()):  # a mask of all elements would take as much memory again
         raise FoundationError(
             f"The adaptation of {weights.backbone.base_name} diverged: a derivative is NaN or infinite. Check the "
             "labels with the largest errors."
         )
-    return jacobian, torch.cat(residuals), counts
+    return jacobian, torch.cat(residuals), roots
 
 
-def _residuals(weights: TrainableWeights, row: _Row, training: TrainingSettings, *, train: bool) -> Tensor:
-    """Return target minus prediction of one frame, times the roots of all weights; rows without a label are left out.
+def _residuals(
+    weights: TrainableWeights, row: _Row, training: TrainingSettings, roots: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return target minus prediction of one frame times the roots of all weights, and these roots.
 
-    With Huber's loss the weight of a residual beyond the threshold falls as its inverse, which gives the same gradient.
+    Components without a label have the root 0 and no residual.
+
+    Args:
+        weights: the weights, at which the graph is kept if no roots are given.
+        row: the frame.
+        training: weights of energies, forces and stress. With Huber's loss that of a residual beyond the threshold
+            falls as its inverse, which gives the same gradient.
+        roots: those of the same rows at the start of an iteration, which minimises a sum of squares.
     """
-    found = errors(weights.backbone, [row.target], training, train=train)
+    found = errors(weights.backbone, [row.target], training, train=roots is None)
     parts = [(found.energies[0], found.energy_weights, ENERGY_SHARE)]
     for direction in found.directions:
         values, squares = direction.values[0, 0], direction.weights[0]
@@ -190,15 +206,15 @@ def _residuals(weights: TrainableWeights, row: _Row, training: TrainingSettings,
             share = squares[:1].expand(len(moves)) / len(moves)
             values, squares = torch.cat([moves, values[split:]]), torch.cat([share, squares[split:]])
         parts.append((values, squares, 1.0))
-    residuals = []
-    for values, squares, scale in parts:
-        total = row.weight * squares
-        if training.loss == "huber":
-            threshold = scale * training.huber_threshold_eV_per_A
-            total = total * (threshold / values.detach().abs().clamp_min(threshold))
-        known = total > 0
-        residuals.append(-total[known].sqrt() * values[known])
-    return torch.cat(residuals)
+    values = -torch.cat([values for values, _, _ in parts])
+    if roots is not None:
+        return (roots * values.detach())[roots > 0], roots
+    squares = row.weight * torch.cat([squares for _, squares, _ in parts])
+    if training.loss == "huber":
+        scales = torch.cat([torch.full_like(values, scale) for values, _, scale in parts])
+        threshold = scales * training.huber_threshold_eV_per_A
+        squares = squares * threshold / values.detach().abs().maximum(threshold)
+    return (squares.sqrt() * values)[squares > 0], squares.sqrt()
 
 
 class _Kernel:

@@ -21,6 +21,7 @@ from committee.training.training_frame import TrainingFrame
 
 Array = NDArray[np.float64]
 BATCH_ATOMS = 64
+LARGE_FORCE = 0.5  # eV/Å, root mean square of a component
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Target:
     energy_eV: float
     forces: Array | None
     stress: Array | None
+
+    @property
+    def tolerance(self) -> float:
+        """The weight of a replayed frame: with forces far above those of the labels a change matters less."""
+        return 1.0 if self.forces is None else 1.0 / (1.0 + float(np.square(self.forces).mean()) / LARGE_FORCE**2)
 
     @classmethod
     def of(cls, frame: TrainingFrame, shifts: ReferenceShifts) -> "Target":

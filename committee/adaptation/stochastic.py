@@ -92,7 +92,7 @@ def _step(
         group["lr"] = rate
     optimizer.zero_grad()
     scales = [1.0 / len(batch.labelled)] * len(batch.labelled)
-    scales += [settings.replay_weight / max(1, len(batch.replayed))] * len(batch.replayed)
+    scales += [settings.replay_weight * target.tolerance / len(batch.replayed) for target in batch.replayed]
     targets = [*batch.labelled, *batch.replayed]
     start = 0
     for part in split_by_atoms([target.atoms for target in targets], BATCH_ATOMS):  # bounds the memory of the graph

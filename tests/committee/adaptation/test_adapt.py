@@ -205,7 +205,7 @@ def test_replay_reduces_the_change_far_away(foundation: OpenBackbone, frames: li
 
     free = adapt(foundation, frames, AdaptSettings(iterations=1, replay_share=0.0))
     kept = adapt(foundation, frames, AdaptSettings(iterations=1, replay_share=0.75, replay_weight=20))
-    assert change(kept) < 0.6 * change(free)
+    assert change(kept) < 0.8 * change(free)
     assert force_error(kept, frames) < 0.7 * force_error(foundation, frames)
 
 

@@ -9,25 +9,15 @@ from ase import Atoms
 from ase.build import bulk
 from safetensors.torch import load_file, save_file
 
-from committee import CommitteePotential, CommitteeSettings, FairchemSettings, SevenNetSettings, load, save
+from committee import CommitteePotential, CommitteeSettings, FairchemSettings, load, save
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone, OpenBackbone
 from committee.checkpoint import ADAPTED, check_content, content_hash
 from committee.errors import CheckpointError, FoundationError
+from committee.export import export_fairchem
 from committee.testing import check_backbone, example_frames
 
 DISTILLED = Path(__file__).parents[2] / "data" / "distilled" / "distilled.pt"
-SETTINGS = {
-    "sevennet": SevenNetSettings(kind="sevennet"),
-    "fairchem": FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat"),
-}
-
-
-@pytest.fixture(scope="module", params=list(SETTINGS))
-def foundation(request: pytest.FixtureRequest) -> OpenBackbone:
-    backbone = load_backbone(SETTINGS[request.param])
-    assert isinstance(backbone, OpenBackbone)
-    return backbone
 
 
 def changed(backbone: OpenBackbone, scale: float = 1.01) -> dict[str, torch.Tensor]:
@@ -136,3 +126,18 @@ def test_another_foundation_is_refused(saved: Path, foundation: OpenBackbone) ->
     other = foundation.with_weights(changed(foundation, 1.5))
     with pytest.raises(CheckpointError, match="was adapted from"):
         load(saved, other)
+
+
+def test_an_export_holds_the_adapted_weights(tmp_path: Path) -> None:
+    from fairchem.core import FAIRChemCalculator
+    from fairchem.core.units.mlip_unit import load_predict_unit
+
+    backbone = load_backbone(FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat"))
+    assert isinstance(backbone, OpenBackbone)
+    adapted = backbone.with_weights(changed(backbone))
+    export_fairchem(CommitteePotential.untrained(adapted), tmp_path / "committee.pt")
+    unit = load_predict_unit(str(tmp_path / "committee.pt"), inference_settings="batch", device="cpu")
+    atoms = salt()
+    atoms.calc = FAIRChemCalculator(unit, task_name="omat")
+    assert atoms.get_potential_energy() == pytest.approx(energy(adapted), abs=1e-4)
+    assert abs(energy(adapted) - energy(backbone)) > 1e-2
