@@ -211,8 +211,8 @@ class TrainSettings(TrainingSettings):
     adapt: AdaptMode = "auto"
     """Whether the foundation's own weights are adapted before the heads, which takes an open foundation. never: heads
     only. auto: when fewer calibration frames than gate.confidence are within gate.force_tolerance_eV_per_A, and the
-    heads' force error on them with half of the labels is at most 1.15 times that with all, so that more labels would
-    hardly help; of the two candidates the better on calibration frames is kept. always: in every round, without
+    heads' force error on them with half of the labels is at most 1.3 times that with all, so that more labels would
+    help slowly; of the two candidates the better on calibration frames is kept. always: in every round, without
     comparison. A started campaign may change it."""
     adaptation: AdaptSettings = AdaptSettings()
     """How the weights are adapted."""

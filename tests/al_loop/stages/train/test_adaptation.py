@@ -12,7 +12,7 @@ from al_loop.stages.train.adaptation import (
     MIN_LABELS,
     AdaptationRecord,
     HeldBackErrors,
-    half_of,
+    halves_of,
     is_flat,
     keeps_adapted,
     may_escalate,
@@ -67,12 +67,12 @@ def test_the_adapted_foundation_must_win_by_a_margin() -> None:
 
 def test_half_of_the_labels_are_whole_trajectories() -> None:
     groups = [f"0/{number}" for number in range(8) for _ in range(3)]
-    half = half_of(groups, seed=1)
-    assert len(half) == 12
-    assert not {groups[i] for i in half} & {groups[i] for i in range(24) if i not in half}
-    assert half == half_of(groups, seed=1) != half_of(groups, seed=2)
-    of_one = half_of(["0/a"] * 10, seed=1)
-    assert len(of_one) == 5
+    one, other = halves_of(groups, seed=1)
+    assert sorted([*one, *other]) == list(range(24))
+    assert len(one) == 12
+    assert not {groups[i] for i in one} & {groups[i] for i in other}
+    assert (one, other) == halves_of(groups, seed=1) != halves_of(groups, seed=2)
+    assert [len(half) for half in halves_of(["0/a"] * 10, seed=1)] == [5, 5]
 
 
 def test_the_record_is_plain_json() -> None:

@@ -179,6 +179,7 @@ def test_heads_that_stopped_learning_escalate_and_the_better_candidate_is_kept(f
     assert record is not None
     assert stages.seen == ["train", "learning curve", "adapt", "tangents", "train"]
     assert stages.done["adapt"] == 100
+    assert stages.done["learning curve"] == 2
     assert stages.done["tangents"] == len(fitting.frames)
     assert record.within_tolerance == 0
     assert record.force_mae_half == pytest.approx(record.force_mae_heads, rel=0.15)
