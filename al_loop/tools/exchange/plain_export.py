@@ -17,7 +17,7 @@ from al_loop.files.structures import read_structures
 from al_loop.ledger import Ledger
 from al_loop.ledger.identity import existing_campaign
 from al_loop.records import GateCheck, Role, VerdictKind
-from al_loop.stages.train.candidate import incremental
+from al_loop.stages.train.fitting import incremental
 from al_loop.stages.train.training_frame import training_frame
 from al_loop.tools.open_model import YAML, FoundationArgument, open_model, open_served, parse_foundation
 from al_loop.utils.paths import Paths, as_paths, check_target
