@@ -86,11 +86,11 @@ class Frame:
         verdict: the gate's verdict.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
-        frame_uncertainty_eV_per_A: uncertainty of the frame, to which the gate's threshold applies; None without one.
         descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
         checks: kind and reason of the single checks (physics, force uncertainty, latent distance), of those that
             were evaluated: frames between two full checks have only physics.
         entries: a user's own entries of a frame from a file; stored with the frame when it is new.
+        frame_uncertainty_eV_per_A: uncertainty of the frame, to which the gate's threshold applies; None without one.
         round: the round that explored it or requested its label.
         label: its outcome; of a frame from a file, parts of it may be missing.
         where: file and number of the frame in it, for messages.
@@ -107,10 +107,10 @@ class Frame:
     verdict: Verdict = UNGATED
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
-    frame_uncertainty_eV_per_A: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     checks: dict[GateCheck, Verdict] = field(default_factory=dict, repr=False)
     entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)
+    frame_uncertainty_eV_per_A: float | None = field(default=None, kw_only=True)
     round: int = field(default=0, compare=False, kw_only=True)
     label: Label | None = field(default=None, kw_only=True)
     where: str = field(default="", kw_only=True)

@@ -3,7 +3,9 @@
 The change of the weights is u in units of each tensor's root mean square. With the Jacobian J of all weighted residuals
 with respect to u, the minimum of |r(u)|² + λ|u|² is sought: u = Jᵀ(JJᵀ + λ)⁻¹ t with the targets t = r + Ju, which
 needs a matrix of the size of the labels only. λ follows from the residuals of trajectories that are left out, which
-the linear model gives without another fit.
+the linear model gives without another fit. That holds at the foundation, which has not seen the labels; from Jacobian
+to Jacobian λ then falls by a constant factor (iteratively regularised Gauss-Newton; Bakushinskii, Comput. Math. Math.
+Phys. 32 (1992) 1353).
 """
 
 import logging
@@ -29,6 +31,8 @@ _SHARES = (1.0, 0.5, 0.25, 0.125)  # of a solution's step, until the objective f
 RIDGES: tuple[float, ...] = tuple(
     10.0 ** (-k / 4) for k in range(2, 17)
 )  # candidates for λ over the mean eigenvalue of JJᵀ
+RIDGE_DECAY = 0.15  # of λ from one Jacobian to the next
+_RIDGE = "ridge"  # λ of the first Jacobian in a saved state
 _UNTESTED_RIDGE = 1e-2  # with a single frame nothing can be left out
 _PROGRESS = 1e-2  # least relative decrease of the objective that another correction needs
 _BYTES = 4
@@ -81,9 +85,10 @@ def fit_gauss_newton(
             f"{settings.jacobian_memory_GB:g}; raise it, or set optimizer: adam."
         )
     saved = None if state is None else state.read()
-    done, best = 0, Best()
+    done, best, first_ridge = 0, Best(), None
     if saved is not None:
         weights.restore(saved.weights)
+        first_ridge = saved.moments[_RIDGE].item()
         done, best = saved.epoch, Best(saved.best_score, saved.best_epoch, saved.best)
     elif data.held_out:
         best = Best(held_out_loss(weights.backbone, data, training), 0, weights.copy())
@@ -94,11 +99,14 @@ def fit_gauss_newton(
             if progress is not None:
                 progress(before + frame, settings.iterations * every)
 
-        _iterate(weights, rows, data.groups, training, report)
+        ridge = None if first_ridge is None else first_ridge * RIDGE_DECAY ** (iteration - 1)
+        ridge = _iterate(weights, rows, data.groups, training, report, ridge)
+        first_ridge = ridge if first_ridge is None else first_ridge
         if data.held_out and (score := held_out_loss(weights.backbone, data, training)) < best.score:
             best = Best(score, iteration, weights.copy())
         if state is not None:
-            state.write(TrainingState(iteration, weights.copy(), {}, best.weights, best.score, best.epoch))
+            moments = {_RIDGE: torch.tensor([first_ridge], dtype=torch.float64)}
+            state.write(TrainingState(iteration, weights.copy(), moments, best.weights, best.score, best.epoch))
     if best.weights:
         _LOG.info("lowest loss on the held-out frames after %d of %d iterations", best.epoch, settings.iterations)
         weights.restore(best.weights)
@@ -126,9 +134,18 @@ def _rows(
 
 
 def _iterate(
-    weights: TrainableWeights, rows: Sequence[_Row], groups: Sequence[str], training: TrainingSettings, report: Report
-) -> None:
-    """One Jacobian, and several solutions with it, of which the one with the lowest objective is kept."""
+    weights: TrainableWeights,
+    rows: Sequence[_Row],
+    groups: Sequence[str],
+    training: TrainingSettings,
+    report: Report,
+    given_ridge: float | None,
+) -> float:
+    """One Jacobian, and several solutions with it, of which the one with the lowest objective is kept.
+
+    Returns:
+        λ: the given one, or without one that of left-out trajectories.
+    """
     start, scales = weights.start, weights.scales
     before = weights.flat()
     jacobian, residuals, roots = _jacobian(weights, rows, training, scales, report)
@@ -136,7 +153,7 @@ def _iterate(
     change = (before - start) / scales
     counts = [int((mine > 0).sum()) for mine in roots]
     targets = residuals.double() + (jacobian @ change).double()
-    ridge = kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
+    ridge = given_ridge or kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
 
     def evaluated(change: Tensor) -> tuple[Tensor, float]:
         weights.set_flat(start + scales * change)
@@ -160,6 +177,7 @@ def _iterate(
         if not improved:
             break
     weights.set_flat(start + scales * change)
+    return ridge
 
 
 def _objective(residuals: Tensor, change: Tensor, ridge: float) -> float:

@@ -59,7 +59,7 @@ def test_the_threshold_is_about_the_most_uncertain_atoms_together(calibration):
     strict = replace(calibration, trust_threshold=0.1, latent_threshold=9.0)
     assert verdict_of(strict, [0.01, 0.01, 0.25], [1.0] * 3).kind is VerdictKind.TRUSTED
     assert verdict_of(strict, [0.01, 0.01, 0.29], [1.0] * 3).atoms == (2,)
-    assert verdict_of(strict, [0.01, 0.05, 0.01], [1.0, 6.0, 1.0]).atoms == (1,)
+    assert verdict_of(strict, [0.01, 0.12, 0.01], [1.0, 6.0, 1.0]).atoms == (1,)
 
 
 def test_nan_is_never_trusted(calibration):

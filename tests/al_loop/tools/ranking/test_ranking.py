@@ -98,8 +98,8 @@ def test_the_candidates_are_left_alone(ranking, candidates, make_adatom) -> None
 
 
 def test_an_ambiguous_pair_is_sent_together(copper, make_adatom) -> None:
-    """Two heights of one adatom, 0.1 eV apart for a model that is not sure to 0.05 eV, and one on top."""
-    frames = [make_adatom("hollow"), make_adatom("hollow", 0.12), make_adatom("ontop")]
+    """Two heights of one adatom, no farther apart than the model is sure of, and one on top."""
+    frames = [make_adatom("hollow"), make_adatom("hollow", 0.09), make_adatom("ontop")]
     found = by_number(rank_candidates(frames, copper, RankOptions(top=1)))
     assert [found[i].sent for i in range(3)] == [True, True, False]
     assert "not distinguishable from candidate 0" in found[1].reason
