@@ -203,7 +203,7 @@ class AdaptSettings(Settings):
     replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of replayed frames, labelled by the foundation itself, among all frames of an iteration or epoch: they keep
     the model as it was far from the labels. Each costs as much time as a labelled frame of its size."""
-    replay_weight: float = Field(0.1, ge=0, le=1e6)
+    replay_weight: float = Field(0.02, ge=0, le=1e6)
     """Weight of the mean loss of the replayed frames over that of the labelled frames; frames with large forces count
     less. At 1 the foundation was kept so well that NaCl gained a factor of 1.8 only."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
