@@ -93,7 +93,8 @@ def fit(
         labelled,
         committee=committee,
         training=training,
-        cache_folder=CACHE / "tangents",
+        # Directions that fits point out stay in the cache: each fit has its own, so that none learns from another.
+        cache_folder=CACHE / "tangents" if training.exact_up_to_atoms is not None else None,
         seed=seed,
         progress=counting("frames whose tangents are known, then epochs"),
     )
@@ -103,8 +104,8 @@ def fit(
 
 def _sources() -> str:
     """Return the SHA-256 of the files that a fit depends on."""
-    model = ("heads", "latent", "reference_shifts")
-    training = ("dense", "fitting", "losses", "train", "training_set")
+    model = ("directions", "heads", "latent", "reference_shifts", "tangents")
+    training = ("dense", "fitted_directions", "fitting", "losses", "train", "training_set")
     names = [*(f"model/{name}.py" for name in model), *(f"training/{name}.py" for name in training)]
     folder = Path(committee_package.__file__).parent
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
@@ -134,15 +135,15 @@ def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
 
 
 def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tuple[Array, Array, Array]:
-    """Served forces (n, 3), unfaded members' forces (K, n, 3) and latent distances (n,)."""
+    """Served forces (n, 3), members' forces without the switching function (K, n, 3) and latent distances (n,)."""
     assert potential.metric is not None
     heads, settings = potential.heads, potential.settings
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    fade = switching_function(distance, settings.switch_start, settings.switch_end)
-    faded = heads.mean_value(leaf, heads.rows(numbers)) * fade
-    mean_slope = torch.autograd.grad(faded.sum(), leaf)[0]
+    switch = switching_function(distance, settings.switch_start, settings.switch_end)
+    switched = heads.mean_value(leaf, heads.rows(numbers)) * switch
+    mean_slope = torch.autograd.grad(switched.sum(), leaf)[0]
     with torch.no_grad():
         _, slopes = heads(leaf, heads.rows(numbers))
         moves = torch.as_tensor(seen.tangents[: 3 * len(numbers)])

@@ -1,5 +1,6 @@
 """Settings of the model. Each class documents its block in the YAML file."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from committee.foreign import is_file
 
 IMPORT_PATH = "import_path"
+EXACT_UP_TO_ATOMS = 4
+FULL_FORCES_UP_TO_ATOMS = 32
+RANDOM_SHARE = 0.3  # of the coordinates; measured in benchmarks/tangents.py
+MAX_RANDOM_DIRECTIONS = 96
+FITTED_OVER_RANDOM = 3  # cost of a fitted direction, an evaluation of its own, over that of a random one
 _FILE_NAME_PARTS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
 
@@ -150,18 +156,46 @@ class TrainingSettings(Settings):
     atom (eV) is a tenth of it, that of stresses times 20 Å³ is equal to it. About the residual error on good labels."""
     likelihood_floor_eV_per_A: float = Field(0.01, ge=1e-6, le=1e4)
     """Smallest standard deviation of a force component in the likelihood: the noise of the labels."""
-    exact_up_to_atoms: int = Field(32, ge=1, le=1000)
+    exact_up_to_atoms: int | None = Field(None, ge=1, le=1000)
     """Frames of up to this many atoms keep exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
     32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
-    squared loss allows."""
-    random_directions: int = Field(96, ge=1, le=10_000)
-    """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
-    The computing time of a frame and the information from its forces grow with the number of directions."""
+    squared loss allows. By default 4; 32 with another loss or a ``validation_fraction``, which need full forces."""
+    random_directions: int | None = Field(None, ge=1, le=10_000)
+    """Random directions per frame above ``exact_up_to_atoms``, by default 0.3 times its 3n + 6 coordinates, at most 96:
+    2 MB at 64 atoms and 128 features, growing with n². The computing time of a frame and the information from its
+    forces and stress grow with their number."""
+    fitted_directions: int = Field(2, ge=0, le=100)
+    """Further directions of such a frame, one by one: that of the error which a fit to the directions so far leaves.
+    Each costs an energy-and-force call of the foundation and a fit, and is worth several random directions. A frame
+    keeps them when the committee is trained again."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the frames, by whole trajectories, held out for early stopping. 0 trains on all frames: with a few
     dozen labels each is worth more in the fit."""
     patience_epochs: int = Field(100, ge=1, le=10**6)
     """Stop after this many epochs without improvement on the held-out frames; the best heads are kept."""
+
+    @property
+    def exact_limit(self) -> int:
+        """The largest number of atoms of a frame with exact derivatives."""
+        if self.exact_up_to_atoms is not None:
+            return self.exact_up_to_atoms
+        return (
+            EXACT_UP_TO_ATOMS if self.loss == "squared" and self.validation_fraction == 0 else FULL_FORCES_UP_TO_ATOMS
+        )
+
+    def random_count(self, n_atoms: int, *, strained: bool) -> int | None:
+        """Return the number of random directions of a frame; None if its derivatives are exact.
+
+        They are exact also where random directions would cost as much.
+
+        Args:
+            n_atoms: of the frame.
+            strained: whether it is periodic in three directions.
+        """
+        coordinates = 3 * n_atoms + 6 * strained
+        count = self.random_directions or min(MAX_RANDOM_DIRECTIONS, math.ceil(RANDOM_SHARE * coordinates))
+        cost = 1 + count + FITTED_OVER_RANDOM * self.fitted_directions
+        return None if n_atoms <= self.exact_limit or cost >= coordinates else count
 
 
 def resolve_path(model: str, base: Path) -> str:

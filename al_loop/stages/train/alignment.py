@@ -23,9 +23,9 @@ from committee.checks.force_check import check_forces
 from committee.checks.stress_check import check_stress
 from committee.errors import TrainingDataError
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import cached_tangents
 from committee.training.aligned_levels import align_levels
 from committee.training.train import TrainingFrame
+from committee.training.training_set import TrainingSet
 
 TANGENTS = "tangents"
 
@@ -93,7 +93,7 @@ def training_input(
     others = read_other_labels(config.align.other_labels, backbone)
     given = [*own, *others.frames]
     folder = config.folder / TANGENTS
-    tangents = cached_tangents(backbone, [(f.id, f.atoms) for f in given], folder, config.train, progress)
+    tangents = TrainingSet.read(backbone, given, folder, config.train, progress).tangents
     compared = compared_with_tangents(given, tangents)
     left_out = _outliers(others.frames, compared[len(own) :], config.label.outliers)
     kept = [(frame, label) for frame, label in zip(given, compared, strict=True) if frame.id not in left_out]
