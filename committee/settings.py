@@ -12,7 +12,7 @@ from committee.foreign import is_file
 IMPORT_PATH = "import_path"
 EXACT_UP_TO_ATOMS = 4
 FULL_FORCES_UP_TO_ATOMS = 32
-RANDOM_SHARE = 0.3  # of the coordinates; measured in benchmarks/tangents.py
+RANDOM_SHARE = 0.2  # of the coordinates; measured in benchmarks/tangents.py
 MAX_RANDOM_DIRECTIONS = 96
 FITTED_OVER_RANDOM = 3  # cost of a fitted direction, an evaluation of its own, over that of a random one
 _FILE_NAME_PARTS = ("model", "checkpoint", "potential", "weights", "path", "file")
@@ -161,10 +161,10 @@ class TrainingSettings(Settings):
     32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
     squared loss allows. By default 4; 32 with another loss or a ``validation_fraction``, which need full forces."""
     random_directions: int | None = Field(None, ge=1, le=10_000)
-    """Random directions per frame above ``exact_up_to_atoms``, by default 0.3 times its 3n + 6 coordinates, at most 96:
-    2 MB at 64 atoms and 128 features, growing with n². The computing time of a frame and the information from its
+    """Random directions per frame above ``exact_up_to_atoms``; by default a fifth of its 3n + 6 coordinates, up to 96:
+    1.4 MB at 64 atoms and 128 features, growing with n². The computing time of a frame and the information from its
     forces and stress grow with their number."""
-    fitted_directions: int = Field(2, ge=0, le=100)
+    fitted_directions: int = Field(3, ge=0, le=100)
     """Further directions of such a frame, one by one: that of the error which a fit to the directions so far leaves.
     Each costs an energy-and-force call of the foundation and a fit, and is worth several random directions. A frame
     keeps them when the committee is trained again."""

@@ -1,6 +1,7 @@
 """UMA, eSEN and every other eSCN-MD checkpoint of fairchem as a foundation."""
 
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from committee.backbones.charge_spin import read_charge_spin
 from committee.backbones.contract import Evaluation
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
+from committee.backbones.fairchem_execution import GENERAL, serving_mode, set_execution_mode
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
 from committee.errors import StructureError
@@ -49,9 +51,11 @@ class FairchemBackbone:
         self.energy_task = checkpoint.energy_task
         self._lone_atoms = checkpoint.lone_atoms
         self._model: nn.Module = checkpoint.unit.model.module
-        self._device = torch.device(checkpoint.unit.device)
+        self.device = torch.device(checkpoint.unit.device)
         merging = settings.merge_experts and is_mixture(checkpoint.escn)
         self._merged = MergedExperts(checkpoint.unit, checkpoint.dtype) if merging else None
+        self.execution_mode = serving_mode(checkpoint.unit, one_mixture=merging or not is_mixture(checkpoint.escn))
+        self._fast: nn.Module | None = None
         self.cutoff_A = float(checkpoint.escn.cutoff)
         self.feature_size = int(checkpoint.escn.sphere_channels)
 
@@ -62,7 +66,7 @@ class FairchemBackbone:
             StructureError: also for charge and spin that are missing or invalid for the task.
         """
         check_structures(frames, self.elements)
-        leaves = make_leaves(frames, self.dtype, self._device)
+        leaves = make_leaves(frames, self.dtype, self.device)
         energy, features = self._forward(frames, self._batch(frames, leaves))
         energy = self._replace_lone_atoms(frames, energy)
         return Evaluation(
@@ -82,6 +86,13 @@ class FairchemBackbone:
         """
         return self if dtype == self.dtype else load_fairchem(self.settings, dtype)
 
+    @property
+    def twice_differentiable(self) -> "FairchemBackbone":
+        """The same model in fairchem's general execution mode, with its experts unmerged."""
+        general = copy(self)
+        general.execution_mode, general._merged = GENERAL, None
+        return general
+
     def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
         """Return fairchem's batch of the frames, with strained positions and cells as functions of the leaves."""
         from fairchem.core.datasets.atomic_data import AtomicData, atomicdata_list_to_batch
@@ -96,7 +107,7 @@ class FairchemBackbone:
                 )
                 for index, atoms in enumerate(frames)
             ]
-        ).to(self._device)
+        ).to(self.device)
         strain = leaves.symmetric_strain
         # Fairchem wraps atoms into the cell: keep its values and add a zero with the derivative.
         positions = batch.pos + (leaves.positions - leaves.positions.detach())
@@ -123,9 +134,16 @@ class FairchemBackbone:
 
     def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
         if self._merged is None:
-            return self._model
+            return self._model if self.execution_mode == GENERAL else self._fast_model()
         first = frames[:1]
-        return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self._device)))
+        return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self.device)))
+
+    def _fast_model(self) -> nn.Module:
+        """Return the model in its serving mode, made at the first use: the memory of another model."""
+        if self._fast is None:
+            self._fast = deepcopy(self._model)
+            set_execution_mode(self._fast, self.execution_mode)
+        return self._fast
 
     def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
         """Replace the energy of an isolated atom by that of the reference table, as fairchem does."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from committee.backbones.fairchem_checkpoint import random_state_kept
+from committee.backbones.fairchem_execution import serving_mode, set_execution_mode
 
 _Mixture = tuple[tuple[int, ...], int, int]
 
@@ -21,6 +22,7 @@ class MergedExperts:
         self._mixed: nn.Module = unit.model.module
         self._settings = replace(unit.inference_settings, merge_mole=True)
         self._dtype = dtype
+        self._mode = serving_mode(unit, one_mixture=True)
         self._mixture: _Mixture | None = None
         self._merged: nn.Module | None = None
 
@@ -41,6 +43,7 @@ class MergedExperts:
         prepare: Any = merged.prepare_for_inference
         with torch.no_grad(), random_state_kept(), _default_dtype(self._dtype):
             prepare(first, self._settings)
+            set_execution_mode(merged, self._mode)
         merged.requires_grad_(False)
         regress: Any = merged.get_submodule("backbone").regress_config
         regress.forces = regress.stress = regress.hessian = False

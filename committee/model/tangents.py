@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from committee.atomic_write import replacing
-from committee.backbones.contract import Backbone, Evaluation
+from committee.backbones.contract import Backbone, Evaluation, twice_differentiable
+from committee.device_memory import enough_memory_for
 from committee.errors import CheckpointError, TrainingDataError
 from committee.foreign import reading
 from committee.model.directions import RandomDirections, along
@@ -120,7 +121,9 @@ class TangentCache:
         for batch in _batches(
             missing, [atoms for _, atoms in frames], [0 if p is None else 1 + p.count for p in plans]
         ):
-            computed = compute_tangents(self._backbone, [frames[i][1] for i in batch], [plans[i] for i in batch])
+            structures = [frames[i][1] for i in batch]
+            with enough_memory_for(structures):
+                computed = compute_tangents(self._backbone, structures, [plans[i] for i in batch])
             for i, entry in zip(batch, computed, strict=True):
                 _write(self._path(frames[i][0]), entry)
                 found[i] = entry
@@ -148,13 +151,10 @@ class TangentCache:
         """
         found, done = list(entries), 0
         for batch in _batches(list(range(len(frames))), [a for _, a in frames], [0] * len(frames)):
-            extended = _extended(
-                self._backbone,
-                [frames[i][1] for i in batch],
-                [entries[i] for i in batch],
-                [plans[i] for i in batch],
-                [slopes[i] for i in batch],
-            )
+            structures = [frames[i][1] for i in batch]
+            chosen = [entries[i] for i in batch], [plans[i] for i in batch], [slopes[i] for i in batch]
+            with enough_memory_for(structures):
+                extended = _extended(self._backbone, structures, *chosen)
             for i, entry in zip(batch, extended, strict=True):
                 _write(self._path(frames[i][0]), entry)
                 found[i] = entry
@@ -186,7 +186,7 @@ def compute_tangents(
     Direction j displaces all frames at once; frames do not interact, so one product gives the tangents of all.
     """
     plans = plans or [None] * len(frames)
-    evaluation = backbone.evaluate(frames)
+    evaluation = twice_differentiable(backbone).evaluate(frames)
     probe = torch.zeros_like(evaluation.features, requires_grad=True)
     pulled, forces, stress = _pulled(evaluation, probe)
     bare = _without_tangents(evaluation, frames, forces, stress)
@@ -214,7 +214,7 @@ def _extended(
     slopes: Sequence[Tensor],
 ) -> list[Tangents]:
     """Add one direction to frames of n atoms and one periodicity, from one evaluation and two derivatives."""
-    evaluation = backbone.evaluate(frames)
+    evaluation = twice_differentiable(backbone).evaluate(frames)
     probe = torch.cat(list(slopes)).to(evaluation.features).requires_grad_()
     positions, strain = pulled = torch.autograd.grad(
         evaluation.features, (evaluation.positions, evaluation.strain), probe, create_graph=True, materialize_grads=True
@@ -311,7 +311,8 @@ def _derivatives(
     for j in range(n_directions):
         along_j = (moves[:, j].reshape(-1, 3), cells[:, j])
         found[j] = torch.autograd.grad(pulled, probe, along_j, retain_graph=True, materialize_grads=True)[0]
-    return found.reshape(n_directions, n_frames, -1, found.shape[-1])
+    n_atoms, size = len(evaluation.features) // n_frames, evaluation.features.shape[1]
+    return found.reshape(n_directions, n_frames, n_atoms, size)
 
 
 def _batches(indices: list[int], frames: list[Atoms], directions: list[int]) -> list[list[int]]:

@@ -1,7 +1,8 @@
 """The training set as tensors: all inputs of a fit, which does not evaluate the foundation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.losses import DirectionErrors, Errors
 
 Array = NDArray[np.float64]
+_Data = TypeVar("_Data", "Block", "DenseData")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class Block:
     weights: Tensor
     n_moves: int
 
+    def to(self, device: torch.device) -> "Block":
+        """Return the block with its tensors on a device."""
+        return _moved(self, device)
+
 
 @dataclass(frozen=True)
 class DenseData:
@@ -112,6 +118,10 @@ class DenseData:
     energy_weights: Tensor
     blocks: tuple[Block, ...]
 
+    def to(self, device: torch.device) -> "DenseData":
+        """Return the data with all tensors on a device."""
+        return replace(_moved(self, device), blocks=tuple(block.to(device) for block in self.blocks))
+
     def errors(self, heads: ResidualHeads) -> Errors:
         """Return each member's errors; the prediction includes centring."""
         values, slopes = heads(self.features, self.rows)
@@ -124,6 +134,13 @@ class DenseData:
             for block in self.blocks
         ]
         return Errors((energies - self.energies) / self.sizes, self.energy_weights, directions)
+
+
+def _moved(data: _Data, device: torch.device) -> _Data:
+    tensors: dict[str, Any] = {
+        field.name: value.to(device) for field in fields(data) if isinstance(value := getattr(data, field.name), Tensor)
+    }
+    return replace(data, **tensors)
 
 
 def _along(block: Block, switched_slopes: Tensor, values: Tensor) -> Tensor:
@@ -157,7 +174,7 @@ def dense_data(
     starts = torch.cumsum(sizes, 0) - sizes
     return DenseData(
         features=all_features,
-        rows=heads.rows(numbers),
+        rows=heads.rows(numbers.to(heads.row_of_element.device)).cpu(),
         frame_index=torch.repeat_interleave(torch.arange(len(features)), sizes),
         sizes=sizes,
         switches=switches.detach().float(),

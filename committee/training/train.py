@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from committee.backbones.contract import Backbone
+from committee.backbones.contract import Backbone, device_of
 from committee.errors import TrainingDataError
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentDistance
@@ -15,6 +15,7 @@ from committee.model.reference_shifts import ReferenceShifts
 from committee.model.tangents import TangentCache
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, TrainingSettings
+from committee.training.dense import DenseData
 from committee.training.fitted_directions import with_fitted_directions
 from committee.training.fitting import fit_heads
 from committee.training.training_frame import (
@@ -73,6 +74,7 @@ def train(
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, level, warm_start)
+    device = device_of(backbone)
     groups = [frame.independent_group for frame in frames]
 
     def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
@@ -84,12 +86,14 @@ def train(
         labelled = TrainingSet.read(backbone, frames, Path(folder), training, progress)
         fitted, held_out = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
 
+        def dense(part: TrainingSet) -> DenseData:
+            return part.dense(heads, shifts, latent, committee, training).to(device)
+
         def first_fit(part: TrainingSet) -> tuple[ResidualHeads, LatentDistance]:
-            copied = deepcopy(heads)
-            data = part.dense(copied, shifts, latent, committee, training)
+            copied, data = deepcopy(heads).to(device), dense(part)
             copied.standardise_by(data.features, data.rows, _settled(warm_start))
             fit_heads(copied, data, training, seed)
-            return copied, latent
+            return copied.cpu(), latent
 
         # The held-out frames enter no part of the fit, including the latent distance and the scale of the inputs.
         shifts, latent = fitted.shifts(training, prior_eV=prior_shifts_eV), fitted.latent()
@@ -98,17 +102,17 @@ def train(
         state = StateFile(
             Path(folder), _key(backbone, frames, fitted, committee, training, seed, heads, prior_shifts_eV)
         )
-        data = fitted.dense(heads, shifts, latent, committee, training)
-        heads.standardise_by(data.features, data.rows, _settled(warm_start))
+        data = dense(fitted)
+        heads.to(device).standardise_by(data.features, data.rows, _settled(warm_start))
         score = held_back_score(
             held_out.comparable_with(fitted),
-            lambda part: part.dense(heads, shifts, latent, committee, training),
+            dense,
             lambda heads: potential(heads, shifts),
             training,
         )
         fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
         state.remove()
-    corrections = labelled.corrections_eV(heads, latent, committee)
+    corrections = labelled.corrections_eV(heads.cpu(), latent, committee)
     return potential(heads, labelled.shifts(training, corrections, prior_shifts_eV))
 
 
@@ -172,5 +176,5 @@ def _key(
         digest.update(entry.directions.tobytes())
     digest.update(repr(sorted((prior_shifts_eV or {}).items())).encode())
     for name, tensor in sorted(heads.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -28,11 +28,11 @@ def test_directions_are_random_above_the_threshold_and_where_they_save_something
 def test_by_default_only_the_squared_loss_of_more_than_four_atoms_is_random():
     default = TrainingSettings()
     assert default.random_count(4, strained=True) is None
-    assert default.random_count(8, strained=True) == 9
+    assert default.random_count(8, strained=True) == 6
     assert default.random_count(1000, strained=True) == 96
     for other in (TrainingSettings(loss="huber"), TrainingSettings(validation_fraction=0.2)):
         assert other.random_count(32, strained=True) is None
-        assert other.random_count(33, strained=True) == 32
+        assert other.random_count(33, strained=True) == 21
 
 
 def test_a_structure_always_has_the_same_directions(make_crystal, make_frames):
@@ -136,7 +136,7 @@ def test_fitted_directions_are_computed_once(backbone, make_crystal, make_methan
     for one, two in zip(first.heads.parameters(), again.heads.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
     _train(backbone, frames, training, tmp_path)
-    assert backbone.calls == calls + 3  # the new frame: its first directions, then one evaluation for each fitted one
+    assert backbone.calls == calls + 4  # the new frame: its first directions, then one evaluation for each fitted one
 
 
 def test_a_changed_label_gets_directions_of_its_own(backbone, make_crystal, make_frames, tmp_path):
@@ -160,7 +160,7 @@ def test_a_frame_with_an_energy_only_needs_no_directions(backbone, make_crystal,
 
 def test_changed_settings_never_reuse_the_other_kind(backbone, make_crystal, make_frames, tmp_path):
     frames = make_frames([make_crystal(0)])
-    for settings, directions in ((EXACT, 30), (RANDOM, 13), (EXACT, 30), (TrainingSettings(), 10)):
+    for settings, directions in ((EXACT, 30), (RANDOM, 13), (EXACT, 30), (TrainingSettings(), 7)):
         calls = backbone.calls
         entry = TrainingSet.read(backbone, frames, tmp_path, settings).tangents[0]
         assert backbone.calls == calls + 1
