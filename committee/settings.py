@@ -164,7 +164,7 @@ class TrainingSettings(Settings):
     """Random directions per frame above ``exact_up_to_atoms``; by default a fifth of its 3n + 6 coordinates, up to 96:
     1.4 MB at 64 atoms and 128 features, growing with n². The computing time of a frame and the information from its
     forces and stress grow with their number."""
-    fitted_directions: int = Field(3, ge=0, le=100)
+    fitted_directions: int = Field(4, ge=0, le=100)
     """Further directions of such a frame, one by one: that of the error which a fit to the directions so far leaves.
     Each costs an energy-and-force call of the foundation and a fit, and is worth several random directions. A frame
     keeps them when the committee is trained again."""

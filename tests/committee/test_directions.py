@@ -136,7 +136,7 @@ def test_fitted_directions_are_computed_once(backbone, make_crystal, make_methan
     for one, two in zip(first.heads.parameters(), again.heads.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
     _train(backbone, frames, training, tmp_path)
-    assert backbone.calls == calls + 4  # the new frame: its first directions, then one evaluation for each fitted one
+    assert backbone.calls == calls + 5  # the new frame: its first directions, then one evaluation for each fitted one
 
 
 def test_a_changed_label_gets_directions_of_its_own(backbone, make_crystal, make_frames, tmp_path):
