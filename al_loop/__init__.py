@@ -8,9 +8,9 @@ A campaign from Python, with the configuration that ``al-loop run`` takes:
     [True]
 
 Beside a campaign: ``label``, ``train``, ``predict``, ``compare``, ``validate``, ``rank`` and ``barrier`` work on files,
-``ReliabilityMonitor`` watches a production run, ``recalibrate`` renews its guarantee, and ``harvest`` hands suspect
-frames to a campaign. What is wrong with an input is raised as ``al_loop.errors.InputError`` before anything is
-calculated or written.
+``ReliabilityMonitor`` watches a production run, ``recalibrate`` renews its guarantee (``choose_frames`` writes the
+frames for that), and ``harvest`` hands suspect frames to a campaign. What is wrong with an input is raised as
+``al_loop.errors.InputError`` before anything is calculated or written.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from al_loop.tools.single_steps.label import label
     from al_loop.tools.single_steps.predict import predict
     from al_loop.tools.single_steps.rank import rank
-    from al_loop.tools.single_steps.recalibrate import recalibrate
+    from al_loop.tools.single_steps.recalibrate import choose_frames, recalibrate
     from al_loop.tools.single_steps.train import train
     from al_loop.tools.single_steps.validate import validate
 
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "ReliabilityMonitor",
     "barrier",
+    "choose_frames",
     "compare",
     "harvest",
     "label",
@@ -51,6 +52,7 @@ _HOMES = {
     "Config": "al_loop.config",
     "ReliabilityMonitor": "al_loop.tools.monitoring.monitor",
     "barrier": "al_loop.tools.single_steps.barrier",
+    "choose_frames": "al_loop.tools.single_steps.recalibrate",
     "compare": "al_loop.tools.single_steps.compare",
     "harvest": "al_loop.tools.exchange.harvest",
     "label": "al_loop.tools.single_steps.label",

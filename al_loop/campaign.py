@@ -24,6 +24,7 @@ from al_loop.structures.systems import structure_notes
 from al_loop.tools.exchange.campaign_files import export_frames, export_served, import_labels
 from al_loop.tools.exchange.exporting import What
 from al_loop.tools.exchange.importing import Imported
+from al_loop.tools.exchange.plain_export import MAX_FRAMES, PlainExport, export_plain_model
 from al_loop.tools.open_model import served_checkpoint
 from al_loop.tools.preflight.checks import systems_with_paths
 from al_loop.tools.preflight.label_notes import level_differences
@@ -34,6 +35,7 @@ from al_loop.utils.campaign_folder import Remains, check_files, locked_folder, t
 from al_loop.utils.event_log import LOG_NAME, EventLog
 from al_loop.utils.paths import Paths, as_paths
 from al_loop.utils.progress import LoggedProgress, Progress, SilentProgress
+from committee.baking import BAKE_SETTINGS
 
 _logger = logging.getLogger("al_loop")
 
@@ -176,6 +178,31 @@ class Campaign:
                 be written.
         """
         export_served(self.config, Path(path))
+
+    def export_plain(
+        self,
+        path: Path | str,
+        *,
+        frames: Paths = (),
+        max_frames: int = MAX_FRAMES,
+        epochs: int = BAKE_SETTINGS.epochs,
+    ) -> PlainExport:
+        """Write the served committee as a checkpoint that opens without al-loop, as ``al-loop export --plain`` does.
+
+        Args:
+            path: of the file.
+            frames: structure files to bake on; by default the explored frames.
+            max_frames: bake on at most so many frames.
+            epochs: passes over the frames.
+
+        Returns:
+            The written file, how it is opened, and its difference from the committee.
+
+        Raises:
+            InputError: no campaign, nothing is served yet, a closed foundation, too few explored frames, or a file that
+                cannot be written.
+        """
+        return export_plain_model(self.config, path, frames=frames, max_frames=max_frames, epochs=epochs)
 
     def import_labels(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from al_loop.frames.own_entries import NO_ENTRIES, OwnEntries
 from dft_interfaces.label import Label, LabelStatus
 
+CONTINUED = "/continued"  # suffix of the name of a trajectory that continues one of a former round
 AUDIT, UNPHYSICAL, FARTHEST_POINT, REPRESENTATIVE = "audit", "unphysical", "farthest point", "representative"
 
 Array = NDArray[np.float64]
@@ -85,6 +86,7 @@ class Frame:
         verdict: the gate's verdict.
         force_uncertainty_eV_per_A: largest per-atom force uncertainty, None before the first training.
         latent_distance: largest per-atom latent distance, None before the first training.
+        frame_uncertainty_eV_per_A: uncertainty of the frame, to which the gate's threshold applies; None without one.
         descriptor: float32, position in latent space (``al_loop.structures.descriptors``); None without a prediction.
         checks: kind and reason of the single checks (physics, force uncertainty, latent distance), of those that
             were evaluated: frames between two full checks have only physics.
@@ -105,6 +107,7 @@ class Frame:
     verdict: Verdict = UNGATED
     force_uncertainty_eV_per_A: float | None = None
     latent_distance: float | None = None
+    frame_uncertainty_eV_per_A: float | None = None
     descriptor: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     checks: dict[GateCheck, Verdict] = field(default_factory=dict, repr=False)
     entries: OwnEntries = field(default=NO_ENTRIES, repr=False, compare=False)

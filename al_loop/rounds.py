@@ -26,10 +26,10 @@ from al_loop.stages.batches import EXPLORE, SELECT, FinishedBatches, batch_count
 from al_loop.stages.evaluate.conditions import explored_conditions
 from al_loop.stages.evaluate.errors import calibrated_on, evaluate_labels
 from al_loop.stages.evaluate.selected_frames import selected_frame_arrays
-from al_loop.stages.explore.hold_out import hold_out, hold_out_steps
+from al_loop.stages.explore.hold_out import held_out_starts, hold_out, hold_out_steps, require_held_out
 from al_loop.stages.explore.run import explore_anywhere, require_usable, trajectories
 from al_loop.stages.explore.starts import round_starts
-from al_loop.stages.label.budget import round_budget
+from al_loop.stages.label.budget import require_held_out_budget, round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
 from al_loop.stages.select.selection import SelectionBudget, described_candidates, known_frames, select, undescribed
@@ -45,6 +45,7 @@ from committee.potential import CommitteePotential
 from dft_interfaces.label import LevelOfTheory
 
 SELECT_SEED = 5
+NO_FRAME_TRUSTED = "no frame trusted"  # kind of event
 
 Results = dict[str, Any]
 """Results of a stage, as plain JSON."""
@@ -78,6 +79,8 @@ class Rounds:
         label_estimate_h: float,
     ) -> None:
         self._config, self._backbone, self._level = config, backbone, level
+        self._given = config
+        self._configs: dict[int, Config] = {}
         self._ledger, self._lease, self._pool = ledger, lease, pool
         self._progress, self._log = progress, log
         self._label_estimate_h = label_estimate_h
@@ -95,6 +98,7 @@ class Rounds:
         Raises:
             GuardStop: a guard ended the campaign.
         """
+        self._config = self._config_of(round_)
         once = partial(self._once, round_)
         once("hold_out", self._hold_out)
         for batch in range(batch_count(self._config)):
@@ -119,14 +123,27 @@ class Rounds:
         self._ledger.finish_stage(round_, name, time.monotonic() - started, results)
         return self._ledger.stage_results(round_, name) or results
 
+    def _config_of(self, round_: int) -> Config:
+        """The config with the settings that a user may change between rounds, as they were when the round began."""
+        if round_ not in self._configs:
+            stored = self._ledger.arrays_once(f"settings/{round_}", lambda: _round_settings(self._given))
+            self._configs[round_] = _with_round_settings(self._given, stored)
+        return self._configs[round_]
+
     def _hold_out(self, round_: int) -> Results:
-        """Round 0 only: generate the frames that are never trained on and request their labels."""
-        if round_ > 0:
+        """Generate frames that are never trained on, at temperatures that are new, and request their labels."""
+        config, former = self._config, [self._config_of(number) for number in range(round_)]
+        starts = held_out_starts(config, former)
+        if not starts:
             return {"frames": 0}
         self._pool.start()
-        config = self._config
+        if round_ > 0:
+            require_held_out_budget(round_, sum(one.share for one in starts), partial(self._label_budget, round_))
+        served, folder = self._models.served_in(round_), trajectories(config, round_, "hold_out")
         with self._progress.stage("hold out", total=hold_out_steps(config), unit="steps") as advance:
-            visits = hold_out(config, self._foundation, trajectories(config, round_, "hold_out"), advance)
+            visits = hold_out(config, served, folder, starts, advance)
+        if round_ == 0:
+            require_held_out(visits)
         self._ledger.replace_visits(round_, HELD_OUT, visits)
         for role in HELD_OUT:
             self._ledger.request_labels(round_, role, [v for v in visits if v.role is role], self._level.fingerprint)
@@ -136,7 +153,8 @@ class Rounds:
         """Run and gate MD under the served model; the first batch also takes frames from outside the rounds."""
         self._pool.start()
         config, served = self._config, self._models.served_in(round_)
-        starts = batch_starts(config, round_starts(config, round_, self._ledger.before_failure), round_, batch)
+        every = round_starts(config, round_, self._ledger.before_failure, self._config_of)
+        starts = batch_starts(config, every, round_, batch)
         folder = trajectories(config, round_, stage_name(EXPLORE, batch))
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
             stored = explore_anywhere(config, folder, served, starts, config.explore, advance)
@@ -150,7 +168,7 @@ class Rounds:
         """Select frames among all that the round has explored so far, and request their labels."""
         ledger, config, served = self._ledger, self._config, self._models.served_in(round_)
         former = self._finished_batches(round_, batch)
-        budget = self._label_budget(round_) if former.budget is None else former.budget
+        budget = self._label_budget(round_, config.select.labels_per_round) if former.budget is None else former.budget
         found = [c for role in (Role.EXPLORE, Role.HARVESTED) for c in ledger.candidates(round_, role)]
         held_out = {visit.frame_id for role in HELD_OUT for visit in ledger.visits(role=role)}
         explored = [candidate for candidate in found if candidate.frame_id not in held_out]
@@ -232,11 +250,17 @@ class Rounds:
         served = self._models.served_in(round_ + 1)
         untrained = served is self._foundation
         evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
+        calibrated = () if served.calibration_scores is None else served.calibration_scores.conditions
         if evaluation is not None:
-            self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration))
-        distances = self._ledger.latent_distances(round_, Role.EXPLORE)
-        explored = explored_conditions(self._models.served_in(round_), distances)
-        return held_out_figures(evaluation, served.calibration, explored)
+            self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration, calibrated))
+        scores = self._ledger.gate_scores(round_, Role.EXPLORE)
+        explored = explored_conditions(self._models.served_in(round_), scores)
+        trajectories = self._ledger.trajectories(round_, Role.EXPLORE)
+        figures = held_out_figures(evaluation, served.calibration, explored, calibrated, trajectories)
+        if figures["guarantee"].get("no_frame_trusted"):
+            self._ledger.event_once(NO_FRAME_TRUSTED, figures["guarantee"]["text"], round_)
+            self._log.write("no_frame_trusted", round=round_, text=figures["guarantee"]["text"])
+        return figures
 
     def _report(self, round_: int) -> Results:
         """Assemble the report from the results of the stages."""
@@ -263,13 +287,14 @@ class Rounds:
             self._read = round_, LabelledSet(tuple(frames))
         return self._read[1]
 
-    def _label_budget(self, round_: int) -> int:
-        """How many labels the round may request under the budget of the whole campaign."""
-        held_out = self._results(0)["hold_out"]["frames"]
+    def _label_budget(self, round_: int, most: int) -> int:
+        """How many labels, up to ``most``, the round may request under the budget of the whole campaign."""
+        stages = map(self._results, range(round_ + 1))
+        held_out = sum(results["hold_out"]["frames"] for results in stages if "hold_out" in results)
         requested = held_out + sum(self._finished_batches(former).selected for former in range(round_))
         by_cost = self._config.stop.label_core_hours is not None
         ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1)) if by_cost else ([], 0)
-        return round_budget(self._config, round_, requested, ended, calculating, self._label_estimate_h)
+        return round_budget(self._config, round_, most, requested, ended, calculating, self._label_estimate_h)
 
     def _take_incoming(self, round_: int) -> Results:
         """Assign frames and labels from outside to the round, and record its labels requested before selection."""
@@ -289,9 +314,25 @@ class Rounds:
     def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
         """Calibrate the gate on frames that no model is trained on."""
         evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
-        return calibrated_on(candidate, evaluation, self._config.gate)
+        return calibrated_on(candidate, evaluation, self._config_of(round_).gate)
 
     def _retrained(self, round_: int) -> CommitteePotential:
         """Train the model of a former round once more."""
         trained = train_candidate(self._train_inputs(round_), self._progress, again=True)
         return self._calibrated(trained.accepted, round_)
+
+
+def _round_settings(config: Config) -> dict[str, Any]:
+    """Settings that may change between rounds, as arrays."""
+    tolerance_eV_per_A = config.gate.force_tolerance_eV_per_A
+    return {
+        "temperatures_K": np.array(config.explore.temperatures_K),
+        "force_tolerance_eV_per_A": np.array([tolerance_eV_per_A]),
+    }
+
+
+def _with_round_settings(config: Config, stored: dict[str, Any]) -> Config:
+    explore = {"temperatures_K": tuple(stored["temperatures_K"].tolist())}
+    gate = {"force_tolerance_eV_per_A": stored["force_tolerance_eV_per_A"].item()}
+    update = {"explore": config.explore.model_copy(update=explore), "gate": config.gate.model_copy(update=gate)}
+    return config.model_copy(update=update)

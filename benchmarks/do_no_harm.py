@@ -2,7 +2,7 @@
 
     python benchmarks/do_no_harm.py [--system nacl|ethanol|distilled] [--quick]
 
-The same fit with and without the fade, five times, each on its own choice of trajectories.
+The same fit with and without the switching function, five times, each on its own choice of trajectories.
 """
 
 from collections import defaultdict
@@ -30,18 +30,18 @@ def measure(system: System, *, quick: bool) -> None:
     figures = defaultdict(list)
     for seed in range(1 if quick else 5):
         parts = split(known, LABELS, seed)
-        faded, unfaded = (
+        switched, unswitched = (
             outcome(fit(backbone, parts.train, seed, committee, training), [*parts.held_out, *elsewhere])
             for committee in (CommitteeSettings(), UNFADED)
         )
         maes = {}
         for t in (home, between, hot, hottest):
-            at = faded.temperatures_K == t
-            maes[t] = (faded.select(at).foundation_mae, faded.select(at).mae, unfaded.select(at).mae)
+            at = switched.temperatures_K == t
+            maes[t] = (switched.select(at).foundation_mae, switched.select(at).mae, unswitched.select(at).mae)
             print(
                 f"{system.name} seed {seed}, {len(parts.train)} labels at {home} K: force MAE at {t} K "
-                f"{maes[t][0]:.4f} foundation, {maes[t][1]:.4f} faded, {maes[t][2]:.4f} unfaded; "
-                f"latent distance {np.median(np.concatenate(faded.select(at).distances)):.1f}",
+                f"{maes[t][0]:.4f} foundation, {maes[t][1]:.4f} switched, {maes[t][2]:.4f} unswitched; "
+                f"latent distance {np.median(np.concatenate(switched.select(at).distances)):.1f}",
                 flush=True,
             )
         for t in (hot, hottest):
@@ -52,8 +52,8 @@ def measure(system: System, *, quick: bool) -> None:
     for t in (hot, hottest):
         key = f"force error at {t} K over the foundation's there"
         at_most(f"{name}: {key}", median(figures[key]), 1.02)
-    at_most(f"{name}: force error at home over the fit's without fade", median(figures["home"]), 1.3)
-    at_least(f"{name}: share of the unfaded gain kept at {between} K", median(figures["kept"]), 0.5)
+    at_most(f"{name}: force error at home over the fit's without switching", median(figures["home"]), 1.3)
+    at_least(f"{name}: share of the gain without switching kept at {between} K", median(figures["kept"]), 0.5)
 
 
 if __name__ == "__main__":

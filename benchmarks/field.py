@@ -4,7 +4,6 @@ The files come from github.com/davkovacs/BOTNet-datasets (MIT licence), made for
 that the variable AL_LOOP_FIELD_DATA names, or ``shared/field-data`` beside the checkout.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read
-from learned import Outcome
+from learned import Outcome, identity
 from systems import CACHE, ROOT, Frame
 from telling import counting
 
@@ -76,10 +75,7 @@ def draw(frames: Sequence[Frame], seed: int, train: int) -> tuple[list[Frame], l
 
 def predicted(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
     """Return errors, spreads and distances from exact predictions; those of an identical committee are cached."""
-    digest = hashlib.sha256(potential.provenance.training_hash.encode())
-    for name, tensor in sorted(potential.heads.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    store = CACHE / "outcomes" / digest.hexdigest()[:20]
+    store = CACHE / "outcomes" / identity(potential)
     store.mkdir(parents=True, exist_ok=True)
     report = counting("frames predicted")
     rows = []

@@ -9,9 +9,9 @@ frames the largest error is more random. Leaving: see ``leaving.py``.
 
 import numpy as np
 from figures import at_least, at_most
-from lanes import POSITIVE_SHARES, Cells, gap, judge, print_table
 from learned import Outcome, backbone_of, fit, outcome
 from leaving import FALSE_ALARMS, Alarms, Journey, add_alarms, calibrated, heated
+from signals import POSITIVE_SHARES, Cells, gap, judge, print_table
 from sklearn.metrics import roc_auc_score
 from systems import Frame, System, gfn2, load_frames, measure_chosen, split
 
@@ -35,16 +35,16 @@ def measure(system: System, *, quick: bool) -> None:
 
 
 def ranking(system: System, *, quick: bool) -> None:
-    """AUROC of the combined gate and of its lanes."""
+    """AUROC of the combined gate and of its signals."""
     backbone, frames = backbone_of(system), load_frames(system, quick=quick)
     training = TrainingSettings(epochs=40) if quick else TrainingSettings()
-    lane = PhysicsCheck(PhysicsSettings(), system.recipe.start(), system.recipe.temperatures_K[-1])
+    physics = PhysicsCheck(PhysicsSettings(), system.recipe.start(), system.recipe.temperatures_K[-1])
     cells: Cells = {}
     known: list[np.ndarray] = []
     for seed in range(1 if quick else 5):
         parts = split(frames, 16, seed)
         found = outcome(fit(backbone, parts.train, seed, training=training), parts.held_out)
-        broken = np.array([lane.check(frame.training.atoms) is not None for frame in parts.held_out])
+        broken = np.array([physics.check(frame.training.atoms) is not None for frame in parts.held_out])
         rng = np.random.default_rng(seed)
         judge(cells, found, broken)
         known.append(_ceiling(found, rng))
@@ -57,7 +57,7 @@ def ranking(system: System, *, quick: bool) -> None:
     for share, area, ceiling in zip(POSITIVE_SHARES, np.mean(cells["all", "combined"], axis=0)[1:], best, strict=True):
         print(f"{system.name}: {share:.0%} positive, known spread of every error: {ceiling:.3f}")
         at_least(f"{system.name}: AUROC of the gate with {share:.0%} of frames positive, all frames", area, 0.95)
-    at_least(f"{system.name}: gate minus best lane, worst of all cells", gap(cells), -0.005)
+    at_least(f"{system.name}: gate minus best signal, worst of all cells", gap(cells), -0.005)
 
 
 def _ceiling(found: Outcome, rng: np.random.Generator) -> np.ndarray:

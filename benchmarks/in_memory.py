@@ -23,12 +23,12 @@ def explore(
         potential: the served model; its calibration decides what is trusted.
         starts: beginnings of the trajectories.
         settings: steps, time step, interval between gated frames.
-        physics: limits of the physics lane.
+        physics: limits of the physics check.
         advance: called with 1 after each step of all trajectories.
 
     Returns:
         The gated frames of all trajectories: the start and every ``check_every`` steps. A trajectory that the physics
-        lane, the discard threshold or a foundation that fails stops ends with the frame it was stopped at.
+        check, the discard threshold or a foundation that fails stops ends with the frame it was stopped at.
     """
     lockstep = Lockstep(potential, starts, settings, physics)
     visits: list[Frame] = []

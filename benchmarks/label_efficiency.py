@@ -120,9 +120,9 @@ def halfway(foundation: float, measured: Curves) -> float:
 def labels_needed(errors: Sequence[float], foundation: float, goal: float, budgets: Sequence[int]) -> float:
     """Return the budget at which the curve reaches the goal, from its interpolated monotonic logarithm.
 
-    At budget 0 the error is the foundation's. A curve may rise again: with many labels of cold frames the fade removes
-    the correction of a few hot ones. Therefore the curve is replaced by its isotonic regression. A curve that does not
-    reach the goal counts as the full budget.
+    At budget 0 the error is the foundation's. A curve may rise again: with many labels of cold frames the switching
+    function removes the correction of a few hot ones. Therefore the curve is replaced by its isotonic regression. A
+    curve that does not reach the goal counts as the full budget.
     """
     labels = np.array([0, *budgets[: len(errors)]], dtype=float)
     values = isotonic_regression(np.log([foundation, *errors]), increasing=False).x

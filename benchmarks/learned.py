@@ -22,6 +22,7 @@ from committee.model.tangents import Tangents, cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.train import train, training_hash
+from committee.training.training_set import directions_of
 
 Array = np.ndarray
 
@@ -87,19 +88,28 @@ def fit(
     folder = CACHE / "fits" / hashlib.sha256("/".join(key).encode()).hexdigest()[:20]
     if folder.is_dir():
         return load(folder, backbone)
+    exact = all(directions_of(frame, training) is None for frame in labelled)
     making(f"the fit of {len(labelled)} labels, seed {seed}")
     potential = train(
         backbone,
         labelled,
         committee=committee,
         training=training,
-        # Directions that fits point out stay in the cache: each fit has its own, so that none learns from another.
-        cache_folder=CACHE / "tangents" if training.exact_up_to_atoms is not None else None,
+        # A frame has one file: along random directions it would replace the exact tangents that ``outcome`` needs.
+        cache_folder=CACHE / "tangents" if exact else None,
         seed=seed,
         progress=counting("frames whose tangents are known, then epochs"),
     )
     save(potential, folder)
     return potential
+
+
+def identity(potential: CommitteePotential) -> str:
+    """Return a hash of a committee's training frames and heads, under which its predictions are cached."""
+    digest = hashlib.sha256(potential.provenance.training_hash.encode())
+    for name, tensor in sorted(potential.heads.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:20]
 
 
 def _sources() -> str:

@@ -54,14 +54,14 @@ def heated(
         LangevinReplica(frame.training.atoms.copy(), cold, recipe.timestep_fs, 20.0, np.random.default_rng([7, number]))
         for number, frame in enumerate(starts)
     ]
-    lanes = [PhysicsCheck(PhysicsSettings(), recipe.start(), cold) for _ in starts]
+    checks = [PhysicsCheck(PhysicsSettings(), recipe.start(), cold) for _ in starts]
     journeys = [Journey([], [], [], []) for _ in starts]
     forces = [p.forces for p in potential.predict([replica.atoms for replica in replicas], "energy")]
     running = list(range(len(starts)))
     for step in range(1, steps + 1):
         temperature_K = cold + (hot - cold) * step / steps
         for i in running:
-            lanes[i].temperature_K = temperature_K
+            checks[i].temperature_K = temperature_K
             replicas[i].set_temperature(temperature_K)
             replicas[i].move(forces[i])
         look = step % EVERY == 0
@@ -70,19 +70,19 @@ def heated(
             forces[i] = prediction.forces
             replicas[i].finish(prediction.forces)
             if look:
-                _look(journeys[i], replicas[i], lanes[i], prediction, teacher)
+                _look(journeys[i], replicas[i], checks[i], prediction, teacher)
         running = [i for i in running if not any(journeys[i].broken)]
         if not running:
             break
     return journeys
 
 
-def _look(journey: Journey, replica: LangevinReplica, lane: PhysicsCheck, prediction, teacher: Model) -> None:
+def _look(journey: Journey, replica: LangevinReplica, physics: PhysicsCheck, prediction, teacher: Model) -> None:
     truth = teacher(replica.atoms)[1]
     journey.errors.append(np.linalg.norm(prediction.forces - truth, axis=1))
     journey.sigmas.append(prediction.atomic_force_uncertainty)
     journey.distances.append(prediction.latent_distance)
-    journey.broken.append(lane.check(replica.atoms, prediction.forces, prediction.energy) is not None)
+    journey.broken.append(physics.check(replica.atoms, prediction.forces, prediction.energy) is not None)
 
 
 @dataclass

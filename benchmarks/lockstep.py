@@ -4,7 +4,7 @@
 
 16 replicas of 8 to 16 atoms (crystals, a metal, molecules), an untrained committee of 8, two threads on both sides.
 Each side is the exploration itself: a step is propagation, the evaluation (of 16 frames, or of one) and the physics
-lane's checks, with frames gated every 5 steps. Blocks of 5 steps of the 16 in lockstep, of each of the 16 alone, and
+check, with frames gated every 5 steps. Blocks of 5 steps of the 16 in lockstep, of each of the 16 alone, and
 of each alone with one thread, take turns; a ratio is the median over the blocks, in wall time, since the second core is
 what a single small cell cannot use. Needs two cores to itself: where others compute as well there is no second core to
 gain, and two threads that wait for each other lose far more than that.

@@ -26,7 +26,7 @@ SLOW = ("melt", "liquid", "salt")  # what SevenNet drives, left out of a quick r
 
 def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None]:
     """Return the step of the onset, the step of the alarm and its verdict; None for what did not occur."""
-    lane = PhysicsCheck(
+    physics = PhysicsCheck(
         PhysicsSettings(**made.settings),
         made.start,
         made.temperature_K,
@@ -39,11 +39,11 @@ def watch(made: Run, steps: int) -> tuple[int | None, int | None, Verdict | None
             made.before(step)
             made.dynamics.run(1)
         if made.thermostat_K:
-            lane.temperature_K = made.thermostat_K[-1]
+            physics.temperature_K = made.thermostat_K[-1]
         if onset is None and (made.broken is None or made.broken()):
             onset = step
-        look = lane.check if step % CHECK_EVERY == 0 else lane.check_step
-        found = lane.check(atoms) if step == 0 else None
+        look = physics.check if step % CHECK_EVERY == 0 else physics.check_step
+        found = physics.check(atoms) if step == 0 else None
         found = found or look(atoms, atoms.get_forces(), float(atoms.get_potential_energy()))
         if found is not None:
             return onset, step, found

@@ -98,15 +98,15 @@ class Pool:
         return np.linalg.norm(members.std(axis=-1, ddof=1), axis=-1).max(axis=1)
 
     def _answers(self, fit: Fit, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Served forces (F, n, 3) and unfaded members' corrections (F, n, 3, K), one dense product each."""
+        """Served forces (F, n, 3) and the members' unswitched corrections (F, n, 3, K), one dense product each."""
         features = torch.as_tensor(self.features[rows])
         frames, atoms, size = features.shape
         leaf = features.reshape(-1, size).clone().requires_grad_()
         numbers = torch.as_tensor(self.numbers).repeat(frames)
         elements = fit.heads.rows(numbers)
         factor = switching_function(fit.metric(leaf.double(), numbers), COMMITTEE.switch_start, COMMITTEE.switch_end)
-        faded = (fit.heads.mean_value(leaf, elements) * factor).sum()
-        slope = torch.autograd.grad(faded, leaf)[0].float().reshape(frames, atoms * size, 1)
+        switched = (fit.heads.mean_value(leaf, elements) * factor).sum()
+        slope = torch.autograd.grad(switched, leaf)[0].float().reshape(frames, atoms * size, 1)
         with torch.no_grad():
             member_slopes = fit.heads(leaf.detach(), elements)[1].reshape(-1, frames, atoms * size).permute(1, 2, 0)
             tangents = self._tangents[rows]

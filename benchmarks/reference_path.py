@@ -43,7 +43,7 @@ def accumulate_gradients(
         shifts: reference shifts ε.
         frames: B labelled frames.
         weights: (K, B) bootstrap weights.
-        committee: where the correction fades.
+        committee: where the correction is switched off.
         training: the loss.
         batch_frames: frames that are evaluated together.
         likelihood: of the forces, instead of squared or Huber's loss.
@@ -96,7 +96,7 @@ def reference_errors(
 def _member_energies(
     evaluation: Evaluation, heads: ResidualHeads, metric: LatentMetric, committee: CommitteeSettings
 ) -> Tensor:
-    """Faded correction of each member for each frame, (K, B) eV."""
+    """Switched correction of each member for each frame, (K, B) eV."""
     features, numbers = evaluation.features, evaluation.atomic_numbers
     values = heads(features, heads.rows(numbers))[0]
     values = values * switching_function(metric(features, numbers), committee.switch_start, committee.switch_end)

@@ -31,6 +31,7 @@ SHARES = (0.5, 0.7, 0.9, 0.97)  # quantiles of the largest errors at home that s
 CALIBRATING = (16, 40, 100)
 DRAWS = 40  # of the calibration frames
 LIMIT = 0.1
+HOT_FRAMES = {600: 166, 1200: 60}  # of 3bpa: all at 600 K, where the few that are trusted must be counted
 COUNTED = ("trusted", "exceeding", "within", "trusted and within", "frames")
 ENERGY_ERROR_EV = 0.043
 LABELLED_BY = {
@@ -55,7 +56,7 @@ def molecule_seeds(where: Path, seeds: int) -> Iterator[Seed]:
     """3-(benzyloxy)pyridin-2-amine: 50 labels of 300 K, another draw for each seed."""
     backbone = backbone_of(SYSTEMS["ethanol"])
     home = field.molecule(where, field.HOME_K, 210)
-    hot = {f"{t} K": field.molecule(where, t, 60) for t in field.MIXED}
+    hot = {f"{t} K": field.molecule(where, t, count) for t, count in HOT_FRAMES.items()}
     for seed in range(seeds):
         train, others = field.draw(home, seed, 50)
         potential = fit(backbone, train, seed)
@@ -86,6 +87,7 @@ def measure(name: str, seeds: list[Seed], *, quick: bool) -> None:
     """Print the table of every condition, tolerance and number of calibration frames, then the figures."""
     counts: dict[tuple[int, str, float], Array] = {}
     best: dict[tuple[int, str, float], Array] = {}
+    there: dict[tuple[str, float], Array] = {}
     covered = np.zeros(2)
     for number, seed in enumerate(seeds):
         rng = np.random.default_rng(number)
@@ -97,7 +99,8 @@ def measure(name: str, seeds: list[Seed], *, quick: bool) -> None:
                 _count(counts, seed, frames, known, test)
                 _count(best, _seen_by_a_judge(seed), frames, known, test)
                 covered += _coverage(seed.home, known, test)
-    _print_table(name, counts, best)
+        _count_calibrated_there(there, seed)
+    _print_table(name, counts, best, there)
     _guarantee_figures(name, counts)
     _ranking_figures(name, seeds)
     marginal = covered[0] / covered[1]
@@ -129,6 +132,16 @@ def _count(counts: dict, seed: Seed, frames: int, known: Array, test: Array) -> 
             counts[cell] = counts.get(cell, np.zeros(len(COUNTED))) + np.array(row) / DRAWS
 
 
+def _count_calibrated_there(counts: dict, seed: Seed) -> None:
+    """Count as above with a calibration on all frames of the condition itself: what this uncertainty can tell there."""
+    for share, tolerance in zip(SHARES, np.quantile(seed.home.worst, SHARES), strict=True):
+        for place, found in {"home": seed.home, **seed.away}.items():
+            trusted = _calibrated(found, float(tolerance)).trusts(found.sigmas, found.distances)
+            within = found.worst <= tolerance
+            row = np.array([within.sum(), (trusted & within).sum()])
+            counts[place, share] = counts.get((place, share), np.zeros(2)) + row
+
+
 def _calibrated(found: Outcome, tolerance: float) -> Calibration:
     return Calibration.fit(found.errors, found.sigmas, found.distances, tolerance_eV_per_A=tolerance)
 
@@ -151,17 +164,20 @@ def _seen_by_a_judge(seed: Seed) -> Seed:
     return Seed(known(seed.home), seed.trajectories, {place: known(found) for place, found in seed.away.items()})
 
 
-def _print_table(name: str, counts: dict, best: dict) -> None:
+def _print_table(name: str, counts: dict, best: dict, there: dict) -> None:
     print(f"{name}, labels {LABELLED_BY[name]}; tolerance at {SHARES} of the largest errors at home:")
-    print("  exceeding/trusted frames (%), share of those within that are trusted (that of a judge of the true errors)")
+    print("  exceeding/trusted frames (%), share of those within that are trusted (that of a judge of the true errors,")
+    print("  that of a calibration on all frames of the condition itself)")
     for frames, place in dict.fromkeys((frames, place) for frames, place, _ in counts):
         cells = []
         for share in SHARES:
             trusted, exceeding, within, both, _ = counts[frames, place, share]
             known = best[frames, place, share]
             rate = f"{exceeding / trusted:.0%}" if trusted else "-"
-            shares = [value / max(of, 1e-9) for value, of in ((both, within), (known[3], known[2]))]
-            cells.append(f"{exceeding:.1f}/{trusted:.1f} ({rate}) {shares[0]:.0%} ({shares[1]:.0%})")
+            own = there[place, share]
+            pairs = ((both, within), (known[3], known[2]), (own[1], own[0]))
+            mine, judge, tuned = (f"{value / max(of, 1e-9):.0%}" for value, of in pairs)
+            cells.append(f"{exceeding:.1f}/{trusted:.1f} ({rate}) {mine} ({judge}, {tuned})")
         print(f"  {frames:3d} frames, {place:7s}", "; ".join(cells))
 
 

@@ -34,8 +34,7 @@ FOUNDATIONS = {
     "7net-0": SevenNetSettings(kind="sevennet", model="7net-0"),
     "distilled": FairchemSettings(kind="fairchem", model=str(DISTILLED), task_name="omat"),
 }
-# Exact tangents: both ways then have the same loss. benchmarks/tangents.py compares random directions with them.
-COMMITTEE, TRAINING = CommitteeSettings(), TrainingSettings(exact_up_to_atoms=32)
+COMMITTEE, TRAINING = CommitteeSettings(), TrainingSettings()
 BATCHES = (1, 4, 8)
 EPOCHS_AT_ONCE = 20
 

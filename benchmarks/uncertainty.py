@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from figures import at_least, at_most, report
-from lanes import POSITIVE_SHARES, Cells, gap, judge, print_table
 from learned import Outcome, backbone_of, fit, outcome
+from signals import POSITIVE_SHARES, Cells, gap, judge, print_table
 from systems import System, load_frames, measure_chosen, split
 
 from committee.settings import TrainingSettings
@@ -21,7 +21,7 @@ SPLITS = 40
 
 
 def measure(system: System, *, quick: bool) -> None:
-    """Print the table of every lane, then the figures."""
+    """Print the table of every signal, then the figures."""
     backbone, frames = backbone_of(system), load_frames(system, quick=quick)
     training = TrainingSettings(epochs=40) if quick else TrainingSettings()
     cells: Cells = {}
@@ -62,7 +62,7 @@ def _figures(name: str, cells: Cells, guarantees: Sequence[float]) -> None:
     at_least(f"{name}: Spearman of uncertainty against true force error, all frames", overall[0], 0.8)
     for share, area in zip(POSITIVE_SHARES, overall[1:], strict=True):
         at_least(f"{name}: AUROC with {share:.0%} of frames positive, all frames", area, 0.95)
-    at_least(f"{name}: combined minus best lane, worst of all cells", gap(cells), -0.005)
+    at_least(f"{name}: combined minus best signal, worst of all cells", gap(cells), -0.005)
     covered, tested, trusted, exceeding, proven = guarantees
     coverage = covered / tested
     report(f"{name}: marginal coverage at 90 %", coverage, "0.87 to 0.93", holds=0.87 <= coverage <= 0.93)

@@ -22,11 +22,28 @@ From labelled frames to an ASE calculator and a checkpoint (eV, Å, eV/Å, eV/Å
     ((4, 3), (4, 3))
     >>> committee.export_fairchem(potential, "committee.pt")  # for fairchem's load_predict_unit
 
+``bake`` fits the foundation's weights to the committee's mean, and ``export_plain`` writes a foundation, baked or
+adapted, as a file that needs nothing of this package:
+
+    >>> explored = [bulk("Cu", a=3.6 + 0.01 * i, cubic=True) for i in range(12)]
+    >>> baked = committee.bake(potential, explored, committee.AdaptSettings(optimizer="adam", epochs=1))
+    >>> written = committee.export_plain(baked.backbone, "plain.pt", shifts=baked.shifts, about=baked.about())
+    >>> baked.difference.frames, written.library
+    (2, 'fairchem')
+
 Without a calculator, and for a whole batch:
 
     >>> from committee import CommitteePotential
     >>> (prediction,) = CommitteePotential.untrained(backbone).predict([bulk("Cu")])
     >>> prediction.energy == prediction.foundation_energy
+    True
+
+Where the foundation's features are the limit, its own weights are adapted before the heads are trained:
+
+    >>> adapted = committee.adapt(backbone, frames, committee.AdaptSettings(epochs=1))
+    >>> potential = committee.train(adapted, frames, training=TrainingSettings(epochs=20))
+    >>> committee.save(potential, "adapted")  # with the changed weights
+    >>> committee.load("adapted", backbone).backbone.name == adapted.name
     True
 
 ``check_backbone`` is the whole test of an adapter to another foundation: it raises the first broken promise.
@@ -39,13 +56,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from committee.adaptation.adapt import adapt
     from committee.backbones import load_backbone
+    from committee.baking import bake
     from committee.calculator import CommitteeCalculator
     from committee.checkpoint import load, save
-    from committee.export import export_fairchem
+    from committee.export import export_fairchem, export_plain
     from committee.potential import CommitteePotential
     from committee.prediction import Prediction
     from committee.settings import (
+        AdaptSettings,
         CalculatorSettings,
         CommitteeSettings,
         FairchemSettings,
@@ -57,6 +77,7 @@ if TYPE_CHECKING:
     from committee.uncertainty.calibration import Calibration
 
 __all__ = [
+    "AdaptSettings",
     "CalculatorSettings",
     "Calibration",
     "CommitteeCalculator",
@@ -67,8 +88,11 @@ __all__ = [
     "SevenNetSettings",
     "TrainingFrame",
     "TrainingSettings",
+    "adapt",
+    "bake",
     "check_backbone",
     "export_fairchem",
+    "export_plain",
     "load",
     "load_backbone",
     "save",
@@ -76,6 +100,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdaptSettings": "settings",
     "CalculatorSettings": "settings",
     "Calibration": "uncertainty.calibration",
     "CommitteeCalculator": "calculator",
@@ -86,8 +111,11 @@ _HOMES = {
     "SevenNetSettings": "settings",
     "TrainingFrame": "training.train",
     "TrainingSettings": "settings",
+    "adapt": "adaptation.adapt",
+    "bake": "baking",
     "check_backbone": "testing",
     "export_fairchem": "export",
+    "export_plain": "export",
     "load": "checkpoint",
     "load_backbone": "backbones",
     "save": "checkpoint",

@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from committee.backbones import load_backbone
-from committee.backbones.contract import Backbone
+from committee.backbones.contract import Backbone, OpenBackbone
 from committee.errors import CheckpointError
 from committee.foreign import reading
 from committee.model.heads import ResidualHeads
@@ -29,6 +29,8 @@ from committee.uncertainty.drift import CalibrationScores
 
 SCHEMA_VERSION = 1
 TENSORS, DESCRIPTION = "committee.safetensors", "committee.json"
+ADAPTED = "adapted.safetensors"
+"""The foundation's changed weights, beside the others if the committee stands on an adapted foundation."""
 _SEAL = "description_sha256"
 _REMEDY = "restore it or train again"
 LATENT = ("elements_", "means_", "whiteners_", "scales_")
@@ -38,18 +40,22 @@ def save(potential: CommitteePotential, folder: Path | str) -> None:
     """Write a committee; existing files are replaced only once the new ones are complete.
 
     Args:
-        potential: the committee; of the foundation only name and fingerprint are kept.
+        potential: the committee; of the foundation only name, fingerprint and the weights that adaptation changed are
+            kept.
         folder: the checkpoint's folder; it is created if missing.
 
     Raises:
         CheckpointError: the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    tensors = save_tensors(_tensors(potential))
-    description = _description(potential, hashlib.sha256(tensors).hexdigest())
+    files = {TENSORS: save_tensors(_tensors(potential))}
+    changed = _changed_weights(potential.backbone)
+    if changed:
+        files[ADAPTED] = save_tensors(dict(changed))
+    description = _description(potential, {name: _sha256(content) for name, content in files.items()})
     text = json.dumps(description, indent=1, allow_nan=False)
     try:
-        _write(folder, {TENSORS: tensors, DESCRIPTION: text.encode()})
+        _write(folder, {**files, DESCRIPTION: text.encode()})
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {folder} cannot be written ({error.strerror}); earlier content is unchanged. "
@@ -75,16 +81,17 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> CommitteePoten
 
     Args:
         folder: a folder written by ``save``.
-        backbone: the foundation it was trained on. By default it is loaded by name, which is possible for SevenNet
-            models that the wheel ships; any other must be passed.
+        backbone: the foundation it was trained on, or for an adapted one that before its adaptation. By default it is
+            loaded by name, which is possible for SevenNet models that the wheel ships; any other must be passed.
 
     Raises:
         CheckpointError: missing, truncated, edited, of another version, or trained on another foundation.
+        FoundationError: the adapted weights do not fit the foundation.
     """
     folder = Path(folder)
-    description, content = _read(folder)
+    description, content, changed = _read(folder)
     with reading(folder, _REMEDY):
-        return _assemble(description, content, _backbone(description, backbone))
+        return _assemble(description, content, _backbone(description, backbone, changed))
 
 
 def content_hash(folder: Path | str) -> str:
@@ -93,10 +100,13 @@ def content_hash(folder: Path | str) -> str:
     Raises:
         CheckpointError: one of them is missing or cannot be read.
     """
+    folder = Path(folder)
     digest = hashlib.sha256()
-    for name in (DESCRIPTION, TENSORS):
-        with reading(Path(folder) / name, _REMEDY):
-            content = (Path(folder) / name).read_bytes()
+    for name in (DESCRIPTION, TENSORS, ADAPTED):
+        with reading(folder / name, _REMEDY):
+            if name == ADAPTED and not (folder / name).exists():
+                continue
+            content = (folder / name).read_bytes()
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
@@ -123,13 +133,25 @@ def _tensors(potential: CommitteePotential) -> dict[str, Tensor]:
     return tensors
 
 
-def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str, Any]:
+def _changed_weights(backbone: Backbone) -> Mapping[str, Tensor]:
+    return backbone.changed_weights if isinstance(backbone, OpenBackbone) else {}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _description(potential: CommitteePotential, sha256: Mapping[str, str]) -> dict[str, Any]:
     backbone, shifts, scores = potential.backbone, potential.shifts, potential.calibration_scores
     return sealed(
         {
             "schema_version": SCHEMA_VERSION,
-            "tensors_sha256": tensors_sha256,
-            "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint},
+            "tensors_sha256": sha256[TENSORS],
+            "backbone": {
+                "name": backbone.name,
+                "fingerprint": backbone.fingerprint,
+                "adapted_from": _adapted_from(backbone, sha256.get(ADAPTED)),
+            },
             "committee": potential.settings.model_dump(mode="json"),
             "elements": list(potential.heads.elements),
             "shifts": {**asdict(shifts), "eV_per_atom": {str(z): value for z, value in shifts.eV_per_atom.items()}},
@@ -138,6 +160,18 @@ def _description(potential: CommitteePotential, tensors_sha256: str) -> dict[str
             "calibration_scores": None if scores is None else scores.to_dict(),
         }
     )
+
+
+def _adapted_from(backbone: Backbone, weights_sha256: str | None) -> dict[str, str] | None:
+    """Describe the foundation before its adaptation; None if it was not adapted."""
+    if weights_sha256 is None or not isinstance(backbone, OpenBackbone):
+        return None
+    return {
+        "name": backbone.base_name,
+        "fingerprint": backbone.base_fingerprint,
+        "level_of_theory": backbone.level_of_theory,
+        "weights_sha256": weights_sha256,
+    }
 
 
 def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,28 +201,43 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Return the description, the committee's tensors and the changed weights of its foundation."""
     for name in (DESCRIPTION, TENSORS):
-        with reading(folder / name, _REMEDY):
-            if not (folder / name).is_file():
-                state = "no file" if (folder / name).exists() else "missing"
-                raise CheckpointError(f"{folder} is no committee checkpoint: {name} is {state}.")
+        _require_file(folder, name)
     with reading(folder / DESCRIPTION, _REMEDY):
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         _require_readable(folder, description)
         is_edited = _was_edited(description)
-    with reading(folder / TENSORS, _REMEDY):
-        content = (folder / TENSORS).read_bytes()
-    for name, broken in (
-        (TENSORS, hashlib.sha256(content).hexdigest() != description.get("tensors_sha256")),
-        (DESCRIPTION, is_edited),
-    ):
-        if broken:
-            raise CheckpointError(
-                f"{folder / name} was truncated or edited: its SHA-256 differs; restore it or train again."
-            )
-    with reading(folder / TENSORS, _REMEDY):
-        return description, load_tensors(content)
+    tensors = _read_tensors(folder / TENSORS, description.get("tensors_sha256"))
+    if is_edited:
+        raise _edited(folder / DESCRIPTION)
+    with reading(folder / DESCRIPTION, _REMEDY):
+        adapted = description["backbone"]["adapted_from"]
+    if adapted is None:
+        return description, tensors, {}
+    _require_file(folder, ADAPTED)
+    return description, tensors, _read_tensors(folder / ADAPTED, adapted["weights_sha256"])
+
+
+def _require_file(folder: Path, name: str) -> None:
+    with reading(folder / name, _REMEDY):
+        if not (folder / name).is_file():
+            state = "no file" if (folder / name).exists() else "missing"
+            raise CheckpointError(f"{folder} is no committee checkpoint: {name} is {state}.")
+
+
+def _read_tensors(path: Path, expected_sha256: object) -> dict[str, Tensor]:
+    with reading(path, _REMEDY):
+        content = path.read_bytes()
+    if _sha256(content) != expected_sha256:
+        raise _edited(path)
+    with reading(path, _REMEDY):
+        return load_tensors(content)
+
+
+def _edited(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} was truncated or edited: its SHA-256 differs; restore it or train again.")
 
 
 def _require_readable(folder: Path, description: object) -> None:
@@ -200,14 +249,18 @@ def _require_readable(folder: Path, description: object) -> None:
         )
 
 
-def _backbone(description: Mapping[str, Any], backbone: Backbone | None) -> Backbone:
+def _backbone(description: Mapping[str, Any], backbone: Backbone | None, changed: Mapping[str, Tensor]) -> Backbone:
     """Return the foundation that the heads belong to; raise if another one is given or it must be passed."""
     expected = description["backbone"]
-    backbone = backbone or _load_shipped(str(expected["name"]))
+    adapted = expected["adapted_from"]
+    backbone = backbone or _load_shipped(str((adapted or expected)["name"]))
+    if adapted and backbone.fingerprint == adapted["fingerprint"] and isinstance(backbone, OpenBackbone):
+        backbone = backbone.with_weights(changed, adapted["level_of_theory"])
     if backbone.fingerprint != expected["fingerprint"]:
+        before = f", which was adapted from {adapted['name']} ({adapted['fingerprint'][:12]})" if adapted else ""
         raise CheckpointError(
-            f"These heads were trained on {expected['name']} (fingerprint {expected['fingerprint'][:12]}), received "
-            f"{backbone.name} ({backbone.fingerprint[:12]}); pass the foundation they were trained on."
+            f"These heads were trained on {expected['name']} (fingerprint {expected['fingerprint'][:12]}){before}, "
+            f"received {backbone.name} ({backbone.fingerprint[:12]}); pass the foundation they were trained on."
         )
     return backbone
 

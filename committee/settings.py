@@ -1,6 +1,5 @@
 """Settings of the model. Each class documents its block in the YAML file."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,10 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from committee.foreign import is_file
 
 IMPORT_PATH = "import_path"
-EXACT_UP_TO_ATOMS = 4
-FULL_FORCES_UP_TO_ATOMS = 32
-RANDOM_SHARE = 0.2  # of the coordinates; measured in benchmarks/tangents.py
-MAX_RANDOM_DIRECTIONS = 96
 FITTED_OVER_RANDOM = 3  # cost of a fitted direction, an evaluation of its own, over that of a random one
 _FILE_NAME_PARTS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
@@ -156,32 +151,24 @@ class TrainingSettings(Settings):
     atom (eV) is a tenth of it, that of stresses times 20 Å³ is equal to it. About the residual error on good labels."""
     likelihood_floor_eV_per_A: float = Field(0.01, ge=1e-6, le=1e4)
     """Smallest standard deviation of a force component in the likelihood: the noise of the labels."""
-    exact_up_to_atoms: int | None = Field(None, ge=1, le=1000)
+    exact_up_to_atoms: int = Field(32, ge=1, le=1000)
     """Frames of up to this many atoms keep exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
     32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
-    squared loss allows. By default 4; 32 with another loss or a ``validation_fraction``, which need full forces."""
-    random_directions: int | None = Field(None, ge=1, le=10_000)
-    """Random directions per frame above ``exact_up_to_atoms``; by default a fifth of its 3n + 6 coordinates, up to 96:
-    1.4 MB at 64 atoms and 128 features, growing with n². The computing time of a frame and the information from its
-    forces and stress grow with their number."""
-    fitted_directions: int = Field(4, ge=0, le=100)
+    squared loss allows. Lower it together with ``random_directions`` where the foundation is too expensive."""
+    random_directions: int = Field(96, ge=1, le=10_000)
+    """Random directions per frame above ``exact_up_to_atoms``, besides that of the foundation's error: 3.2 MB at 64
+    atoms and 128 features, growing with n. The computing time of a frame and the information from its forces and stress
+    grow with their number. Frames with no more coordinates than that keep exact derivatives."""
+    fitted_directions: int = Field(0, ge=0, le=100)
     """Further directions of such a frame, one by one: that of the error which a fit to the directions so far leaves.
     Each costs an energy-and-force call of the foundation and a fit, and is worth several random directions. A frame
-    keeps them when the committee is trained again."""
+    keeps them in the cache of tangents when the committee is trained again, so that the heads then depend on the
+    cache; with 0 they follow from the labels, the settings and the seed alone."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the frames, by whole trajectories, held out for early stopping. 0 trains on all frames: with a few
     dozen labels each is worth more in the fit."""
     patience_epochs: int = Field(100, ge=1, le=10**6)
     """Stop after this many epochs without improvement on the held-out frames; the best heads are kept."""
-
-    @property
-    def exact_limit(self) -> int:
-        """The largest number of atoms of a frame with exact derivatives."""
-        if self.exact_up_to_atoms is not None:
-            return self.exact_up_to_atoms
-        return (
-            EXACT_UP_TO_ATOMS if self.loss == "squared" and self.validation_fraction == 0 else FULL_FORCES_UP_TO_ATOMS
-        )
 
     def random_count(self, n_atoms: int, *, strained: bool) -> int | None:
         """Return the number of random directions of a frame; None if its derivatives are exact.
@@ -193,9 +180,57 @@ class TrainingSettings(Settings):
             strained: whether it is periodic in three directions.
         """
         coordinates = 3 * n_atoms + 6 * strained
-        count = self.random_directions or min(MAX_RANDOM_DIRECTIONS, math.ceil(RANDOM_SHARE * coordinates))
-        cost = 1 + count + FITTED_OVER_RANDOM * self.fitted_directions
-        return None if n_atoms <= self.exact_limit or cost >= coordinates else count
+        cost = 1 + self.random_directions + FITTED_OVER_RANDOM * self.fitted_directions
+        return None if n_atoms <= self.exact_up_to_atoms or cost >= coordinates else self.random_directions
+
+
+class AdaptSettings(Settings):
+    """Adaptation of an open foundation's own weights, before the heads.
+
+    For labels on which the heads stop improving above the tolerance: ionic solids, dense hot liquids, small
+    foundations, many labels. Energies, forces and stress are weighted as in ``TrainingSettings``.
+    """
+
+    method: Literal["full", "last_blocks", "low_rank"] = "full"
+    """full: all weights that the foundation's own training fitted. last_blocks: those of the last blocks and of the
+    readout only, for foundations whose optimiser state does not fit into memory. low_rank: a change of rank ``rank`` of
+    every matrix, within the channels of each irrep, which keeps the model equivariant; small files."""
+    last_blocks: int = Field(2, ge=1, le=1000)
+    """Number of message-passing blocks that ``last_blocks`` adapts."""
+    rank: int = Field(8, ge=1, le=4096)
+    """Rank of the change of each matrix under ``low_rank``; matrices whose smaller side is not larger change fully."""
+    optimizer: Literal["auto", "gauss_newton", "adam"] = "auto"
+    """gauss_newton: the most accurate and for small models the fastest, without a learning rate; the pull towards the
+    foundation's weights follows from the labels. Its Jacobian needs memory: labels × weights. adam: mini-batches, for
+    large models. auto: gauss_newton for ``full`` and ``last_blocks`` where its Jacobian fits into
+    ``jacobian_memory_GB``."""
+    jacobian_memory_GB: float = Field(8.0, ge=0, le=1e6)
+    """Memory of gauss_newton's Jacobian on the foundation's device: 5 GB hold all labels of 48 frames of 8 atoms for
+    840,000 weights. Where it is too small for all force components, forces are projected on random directions, others
+    in each iteration."""
+    iterations: int = Field(2, ge=0, le=1000)
+    """Jacobians of gauss_newton, each at the weights that the last one led to."""
+    epochs: int = Field(100, ge=0, le=10**6)
+    """Passes of adam over the labelled frames. With 0 epochs and 0 iterations the foundation is unchanged."""
+    batch_frames: int = Field(4, ge=1, le=10_000)
+    """Labelled frames of a step of adam. Smaller batches take more steps in the same time."""
+    learning_rate: float = Field(1e-3, ge=1e-8, le=1)
+    """Largest learning rate of adam: it rises linearly over the first 5 % of the steps and then falls as a cosine.
+    low_rank needs about ten times more than full."""
+    pull_to_foundation: float = Field(0.0, ge=0, le=1e6)
+    """Each step of adam moves every weight back to the foundation's by this share of the distance, times the learning
+    rate (L2-SP, decoupled as in AdamW)."""
+    replay_share: float = Field(0.25, ge=0, lt=1)
+    """Share of replayed frames, labelled by the foundation itself, among all frames of an iteration or epoch: they keep
+    the model as it was far from the labels. Each costs as much time as a labelled frame of its size."""
+    replay_weight: float = Field(0.1, ge=0, le=1e6)
+    """Weight of the mean loss of the replayed frames over that of the labelled frames; frames with large forces count
+    less. At 1 the foundation was kept so well that NaCl gained a factor of 1.8 only."""
+    validation_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of the labelled frames, by whole trajectories, held out for early stopping; if nothing is better on them
+    than the foundation, the foundation remains unchanged. 0 trains on all frames."""
+    patience_epochs: int = Field(30, ge=1, le=10**6)
+    """Stop adam after this many epochs without improvement on the held-out frames; the best weights are kept."""
 
 
 def resolve_path(model: str, base: Path) -> str:

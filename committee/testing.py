@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from committee.backbones.contract import Backbone
+from committee.backbones.contract import Backbone, OpenBackbone
 from committee.checks import backbone_checks as checks
 from committee.checks.backbone_checks import DOUBLE, SINGLE, BackboneCheckError
 from committee.names import CHARGE, SPIN
@@ -30,7 +30,8 @@ def check_backbone(
 
     Names, shapes and dtypes; evaluation does not modify the caller's atoms; a batch equals its frames one by one;
     translation, rotation and permutation; a doubled cell; forces, stress and feature tangents against central
-    finite differences in float64; an isolated atom; a molecule without a cell; invalid structures raise.
+    finite differences in float64; an isolated atom; a molecule without a cell; invalid structures raise. If its weights
+    can be adapted (``OpenBackbone``): other weights change a copy only.
 
     Args:
         backbone: the adapter, in any precision that it supports.
@@ -50,6 +51,8 @@ def check_backbone(
     checks.check_shapes(backbone, chosen)
     checks.check_untouched(backbone, chosen)
     checks.check_refusals(backbone, chosen[0])
+    if isinstance(backbone, OpenBackbone):
+        checks.check_adaptable(backbone, chosen[-1])
     exact = backbone.to(torch.float64)
     checks.check_precision(backbone, exact)
     precision = SINGLE if single_precision else DOUBLE

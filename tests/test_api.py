@@ -31,6 +31,7 @@ EXAMPLES = (
     "al_loop.Campaign.import_labels",
     "al_loop.ReliabilityMonitor",
     "al_loop.barrier",
+    "al_loop.choose_frames",
     "al_loop.compare",
     "al_loop.harvest",
     "al_loop.label",
@@ -49,10 +50,11 @@ EMT_ENGINE = {"engine": "ase", "calculator": "ase.calculators.emt.EMT"}
 PROMISED = {
     "al_loop": {
         "Campaign", "Config", "load_config", "train", "label", "predict", "compare", "validate", "rank", "barrier",
-        "recalibrate", "ReliabilityMonitor", "harvest",
+        "choose_frames", "recalibrate", "ReliabilityMonitor", "harvest",
     },
     "committee": {
-        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "export_fairchem",
+        "CommitteeCalculator", "CommitteePotential", "load_backbone", "train", "check_backbone", "bake",
+        "export_fairchem", "export_plain",
     },
     "dft_interfaces": {"build_engine", "DFTEngine", "Label", "check_engine"},
 }  # fmt: skip

@@ -3,7 +3,7 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -100,7 +100,10 @@ def label(
 @app.command("export")
 @guarded
 def export_command(
-    config_path: ConfigFile,
+    config_path: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="The campaign's YAML file; with --plain also a checkpoint's folder."),
+    ],
     to: Annotated[
         Path | None, typer.Option("--to", help="File for frames: .extxyz, .xyz or .aselmdb; replaced if it exists.")
     ] = None,
@@ -114,13 +117,40 @@ def export_command(
     checkpoint: Annotated[
         Path | None, typer.Option(help="New file for the served committee, as a fairchem checkpoint.")
     ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Bake the committee into the foundation: the checkpoint opens with fairchem or SevenNet alone.",
+        ),
+    ] = False,
+    foundation: Annotated[str | None, typer.Option(help="With --plain and a folder: as for predict.")] = None,
+    frames: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --plain: structures to bake on instead of the campaign's explored frames; repeatable."),
+    ] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=10, help="With --plain: bake on at most so many frames (2000).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="With --plain: passes over the frames (30).")] = None,
 ) -> None:
     """Export labels and frames, or the served committee. Frames are written with their provenance."""
     from al_loop.errors import InputError
-    from al_loop.tools.preflight.load_config import load_config
 
     if (to is None) == (checkpoint is None):
         raise InputError("expected either --to FILE (frames) or --checkpoint FILE (the served committee)")
+    baking = {"foundation": foundation, "frames": frames, "max_frames": max_frames, "epochs": epochs}
+    chosen = {name: value for name, value in baking.items() if value is not None}
+    if plain:
+        if checkpoint is None:
+            raise InputError("--plain: expected --checkpoint FILE, the file for the plain checkpoint")
+        _export_plain(config_path, checkpoint, chosen)
+        return
+    if chosen:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise InputError(f"{named}: belongs to --plain; add --plain, or leave it out")
+    from al_loop.tools.preflight.load_config import load_config
+
     config = load_config(config_path)
     if checkpoint is not None:
         from al_loop.tools.exchange.campaign_files import export_served
@@ -134,6 +164,18 @@ def export_command(
     assert to is not None  # noqa: S101 - one of the two
     count = export_frames(config, to, what, rounds=round_, roles=role)
     typer.echo(f"Wrote {count} frames to {to}.")
+
+
+def _export_plain(model: Path, checkpoint: Path, chosen: dict[str, Any]) -> None:
+    from al_loop.tools.exchange.plain_export import export_plain_model
+    from al_loop.utils.progress import terminal_progress
+
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # libraries on their own code
+        terminal_progress().stage("baking", unit="steps") as advance,
+    ):
+        done = export_plain_model(model, checkpoint, advance=advance, **chosen)
+    typer.echo("\n".join(done.sentences()))
 
 
 @app.command("import")

@@ -251,6 +251,7 @@ def _run(
     from ase.io.trajectory import Trajectory
 
     from al_loop.dynamics.ase_dynamics import ReplicaDynamics
+    from al_loop.files.trajectories import STEP
     from al_loop.gate.applicability import check_suitable
     from al_loop.tools.monitoring.monitor import ReliabilityMonitor
     from al_loop.utils.progress import terminal_progress
@@ -263,7 +264,13 @@ def _run(
         watch = files.enter_context(ReliabilityMonitor(opened.potential, dynamics, options, physics=opened.physics))
         if md_trajectory is not None:
             written = files.enter_context(Trajectory(md_trajectory, "w", atoms))
-            dynamics.attach(written.write, interval=every)
+
+            def write_frame() -> None:
+                atoms.info[STEP] = dynamics.nsteps
+                written.write()
+                del atoms.info[STEP]
+
+            dynamics.attach(write_frame, interval=every)
         dynamics.attach(watch, interval=every)
         advance = files.enter_context(terminal_progress().stage("MD", total=settings.steps, unit="steps"))
         dynamics.attach(lambda: advance(1) if dynamics.nsteps else None)

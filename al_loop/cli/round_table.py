@@ -23,6 +23,7 @@ def round_panel(report: RoundReport) -> RenderableType:
     parts: list[RenderableType] = [_facts(report), *_criteria(report), _verdicts(report), *_checks(report)]
     if report.held_out is not None or report.never_trained:
         parts.append(_errors(report))
+    parts += _conditions(report)
     if report.quarantined:
         parts.append(quarantine_table(report.quarantined))
     parts.append(_seconds(report))
@@ -109,6 +110,21 @@ def _errors(report: RoundReport) -> Table:
     return table
 
 
+def _conditions(report: RoundReport) -> list[Table]:
+    """Calibration frames, and trusted and exceeding test frames, of each condition; empty before a calibration."""
+    by_condition = report.guarantee.get("by_condition")
+    if not by_condition:
+        return []
+    table = _table("test frames by condition, and the upper bound of the share that exceeds among trusted ones")
+    table.add_column("condition")
+    for heading in ("calibration", "test", "trusted", "exceeding", "bound"):
+        table.add_column(heading, justify="right")
+    for condition, counts in by_condition.items():
+        numbers = [counts[key] for key in ("calibration_frames", "frames", "trusted", "exceeding")]
+        table.add_row(escape(condition), *map(str, numbers), f"{counts['upper_bound']:.0%}")
+    return [table]
+
+
 def _add_figures(table: Table, name: str, figures: ErrorFigures) -> None:
     for quantity, digits, foundation, served in (
         ("forces, eV/Å", 4, figures.force_mae_foundation, figures.force_mae_served),
@@ -153,6 +169,9 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
     console.print(f"campaign {status['campaign']}: {status['state']}, {done} of {planned} rounds done", highlight=False)
     if status["stopped_early"]:
         console.print(f"stopped early: {status['stopped_early']}", highlight=False, markup=False)
+    guarantee = status["rounds"][-1]["guarantee"] if status["rounds"] else {}
+    if guarantee.get("no_frame_trusted"):
+        console.print(f"the served model: {guarantee['text']}", style="red", highlight=False, markup=False)
     open_round = status["in_progress"]
     if open_round is not None:
         stages = ", ".join(open_round["stages_done"])

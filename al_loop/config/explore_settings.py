@@ -125,7 +125,8 @@ class ExploreSettings(Settings):
     """Exploratory molecular dynamics, or relaxations, under the served model."""
 
     temperatures_K: tuple[float, ...] = Field(min_length=1)
-    """Temperatures of exploration, each with its own trajectories. Explore hotter than your production runs."""
+    """Temperatures of exploration, each with its own trajectories. Explore hotter than your production runs. They may
+    be changed between two runs of a campaign, for the next round on: a new one gets its share of held-out frames."""
     ensemble: Ensemble = "langevin"
     """langevin or bussi (NVT), npt (crystals and liquids at pressure_GPa, isotropic cell changes), nve (temperatures_K
     sets the initial velocities), or relax (to the nearest minimum; temperatures_K has no effect)."""
@@ -176,7 +177,8 @@ class HoldOutSettings(Settings):
     """Frames of independent trajectories at the same conditions that are labelled once and never trained on."""
 
     test_frames: int = Field(16, ge=2, le=100_000)
-    """Test frames, in equal shares over structures, strains and temperatures."""
+    """Test frames, in equal shares over structures, strains and temperatures; a temperature that is added later gets
+    such a share, also of the calibration frames, in the round that first explores it."""
     calibration_frames: int = Field(16, ge=2, le=100_000)
     """Frames that calibrate the gate: at least 9 for a confidence of 90 %, at least 29 trusted ones to prove it."""
     never_trained: tuple[SystemSettings, ...] = ()

@@ -117,7 +117,8 @@ class GateSettings(Settings):
     """When a frame is trusted, suspect or discarded."""
 
     force_tolerance_eV_per_A: float = Field(0.15, gt=0)
-    """Largest force error on any atom that you accept."""
+    """Largest force error on any atom that you accept. It may be changed between two runs of a campaign, for the models
+    that are trained from the next round on."""
     confidence: float = Field(0.9, gt=0.5, lt=1)
     """Probability, given its own uncertainty, that a trusted frame is within the tolerance."""
     discard_factor: float = Field(10.0, gt=1)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from al_loop.records import Frame, GateCheck, Verdict, VerdictKind
 
+_NUMBERS = ("step", "temperature_K", "force_uncertainty_eV_per_A", "latent_distance", "frame_uncertainty_eV_per_A")
+
 
 def gate_values(frame: Frame) -> dict[str, Any]:
     """Return step, temperature, verdicts and uncertainty of a frame; ``gated`` reads them back."""
@@ -20,6 +22,7 @@ def gate_values(frame: Frame) -> dict[str, Any]:
         "checks": {check.value: [one.kind.value, one.reason] for check, one in frame.checks.items()},
         "force_uncertainty_eV_per_A": frame.force_uncertainty_eV_per_A,
         "latent_distance": frame.latent_distance,
+        "frame_uncertainty_eV_per_A": frame.frame_uncertainty_eV_per_A,
     }
 
 
@@ -28,7 +31,7 @@ def gated(values: Mapping[str, Any]) -> dict[str, Any]:
     verdict = dict(values["verdict"])
     kind, check = VerdictKind(verdict.pop("kind")), GateCheck(verdict.pop("check"))
     return {
-        **{name: values[name] for name in ("step", "temperature_K", "force_uncertainty_eV_per_A", "latent_distance")},
+        **{name: values[name] for name in _NUMBERS},
         "verdict": Verdict(kind, check, **{**verdict, "atoms": tuple(verdict["atoms"])}),
         "checks": {
             GateCheck(check): Verdict(VerdictKind(kind), GateCheck(check), reason)

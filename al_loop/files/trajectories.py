@@ -34,7 +34,7 @@ _EXTRA = {"UNITS", "TIME"}
 _TIME_PS = {"metal": 1.0, "real": 1e-3, "electron": 1e-3, "si": 1e12, "cgs": 1e12, "micro": 1e6, "nano": 1e3}
 """LAMMPS' units (docs, command ``units``) with what their time is in ps; ``lj`` has no lengths."""
 STEP, TIME_PS = "monitor_step", "monitor_time_ps"
-"""Keys of ``atoms.info`` with what a LAMMPS dump says of a frame, under names that no other file has."""
+"""Keys of ``atoms.info`` with what a LAMMPS dump says of a frame, or a trajectory that ``al-loop monitor`` wrote."""
 
 
 def read_frames(

@@ -42,7 +42,7 @@ def out_of_reach(calibration: Calibration, reachable_eV_per_A: float | None) -> 
         return None  # more frames are needed, not a better model
     beyond = f"a tolerance of {calibration.tolerance_eV_per_A:g} eV/Å is out of reach so far"
     if reachable_eV_per_A is None:
-        return f"{beyond}, and so is any other with these {calibration.frames} calibration frames"
+        return f"{beyond}, and so is any other with these {calibration.frames} calibration frames; label more"
     return (
         f"{beyond}: on these {calibration.frames} calibration frames the smallest that holds is "
         f"{_rounded_up(reachable_eV_per_A):g} eV/Å; label more, or raise gate.force_tolerance_eV_per_A"

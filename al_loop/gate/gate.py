@@ -33,7 +33,11 @@ class Gate:
         sigma = _force_uncertainty(prediction)
         if sigma is None and screened:
             sigma = np.zeros(len(prediction.forces))
-        return GatedPrediction(prediction, self.checks(physics, sigma, prediction.latent_distance))
+        distance, uncertainty = prediction.latent_distance, None
+        checks = self.checks(physics, sigma, distance)
+        if self.calibration is not None and prediction.forces_uncertainty is not None and distance is not None:
+            uncertainty = self.calibration.frame_uncertainty(prediction.atomic_force_uncertainty, distance)
+        return GatedPrediction(prediction, checks, uncertainty)
 
     def checks(
         self,
@@ -96,10 +100,12 @@ class GatedPrediction:
     Attributes:
         prediction: None where the model has none.
         checks: the verdict of each evaluated check, in their order.
+        frame_uncertainty: to which the trust threshold applies, eV/Å; None where it was not computed.
     """
 
     prediction: Prediction | None
     checks: Mapping[GateCheck, Verdict]
+    frame_uncertainty: float | None = None
 
     @classmethod
     def without(cls, verdict: Verdict) -> Self:

@@ -136,6 +136,7 @@ class Visit(_LedgerDocument):
     checks = MapField(EmbeddedDocumentField(StoredVerdict))  # by check
     force_uncertainty_eV_per_A = FloatField()
     latent_distance = FloatField()
+    frame_uncertainty_eV_per_A = FloatField()
     descriptor = BinaryField(max_bytes=INLINE_BYTES)  # float32 (d,)
 
 

@@ -21,8 +21,16 @@ class VerdictLedger(FrameLedger):
             (visit["trajectory"], int(visit["step"]), VerdictKind(visit["kind"])) for visit in found.sort("order", 1)
         ]
 
-    def latent_distances(self, round_: int, role: Role) -> list[tuple[str, float]]:
-        """Trajectory and latent distance of the physical frames of a round that have one, by trajectory and step."""
+    def trajectories(self, round_: int, role: Role) -> list[str]:
+        """Names of the trajectories of a round that have a frame."""
+        query = {"campaign": self.campaign, "round": round_, "role": role.value}
+        return sorted(self._collection(self._docs.visit).distinct("trajectory", query))
+
+    def gate_scores(self, round_: int, role: Role) -> list[tuple[str, float, float | None]]:
+        """Trajectory, largest latent distance and frame uncertainty (eV/Å) of a round's physical frames.
+
+        They are ordered by trajectory and step; frames without a latent distance are left out.
+        """
         found = self._collection(self._docs.visit).find(
             {
                 "campaign": self.campaign,
@@ -31,10 +39,13 @@ class VerdictLedger(FrameLedger):
                 "latent_distance": {"$type": "number"},
                 "check": {"$ne": GateCheck.PHYSICS.value},
             },
-            {"trajectory": 1, "step": 1, "latent_distance": 1},
+            {"trajectory": 1, "step": 1, "latent_distance": 1, "frame_uncertainty_eV_per_A": 1},
         )
-        rows = sorted((visit["trajectory"], int(visit["step"]), float(visit["latent_distance"])) for visit in found)
-        return [(trajectory, distance) for trajectory, _, distance in rows]
+        rows = sorted(found, key=lambda visit: (visit["trajectory"], int(visit["step"])))
+        return [
+            (visit["trajectory"], float(visit["latent_distance"]), visit.get("frame_uncertainty_eV_per_A"))
+            for visit in rows
+        ]
 
     def explored_ids(self, round_: int, after: int = 0) -> set[str]:
         """Ids of the frames that a round has explored, from a number of visits on."""

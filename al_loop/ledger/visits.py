@@ -159,6 +159,7 @@ class VisitLedger(FrameLedger):
             checks=packed_checks(visit.checks),
             force_uncertainty_eV_per_A=_optional(visit.force_uncertainty_eV_per_A),
             latent_distance=_optional(visit.latent_distance),
+            frame_uncertainty_eV_per_A=_optional(visit.frame_uncertainty_eV_per_A),
             descriptor=None if visit.descriptor is None else pack_descriptor(visit.descriptor),
         )
 
@@ -222,6 +223,7 @@ def _visit(document: Any, atoms: Atoms) -> Frame:
         ),
         force_uncertainty_eV_per_A=document.force_uncertainty_eV_per_A,
         latent_distance=document.latent_distance,
+        frame_uncertainty_eV_per_A=document.frame_uncertainty_eV_per_A,
         descriptor=_descriptor(document.descriptor),
         checks=unpacked_checks(document.checks),
     )

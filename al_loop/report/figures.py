@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from al_loop.records import RoundReport
+from al_loop.report.probability import probability_curve
 from al_loop.report.scatter import (
     calibration_curve,
     element_bars,
@@ -18,7 +19,7 @@ from al_loop.report.scatter import (
 )
 from al_loop.report.selected_frames import AuditError
 from al_loop.report.style import ACCENT, CHECKS, FOUNDATION, SERVED, axes, legend_beside_title, plain_log_ticks, png
-from al_loop.report.tables import element_errors, threshold_of
+from al_loop.report.tables import calibration_of, element_errors, threshold_of
 
 
 def figures_of(
@@ -33,16 +34,20 @@ def figures_of(
         "learning_energy": learning_curve(rounds, "energy_mae", "Energy against DFT", "meV/atom", 1000.0),
         "verdicts": verdict_bars(rounds),
         "seconds": seconds_bars(rounds),
-        **dict.fromkeys(("force_parity", "energy_parity", "stress_parity", "uncertainty", "calibration", "elements")),
+        **dict.fromkeys(("force_parity", "energy_parity", "stress_parity", "elements")),
+        **dict.fromkeys(("uncertainty", "calibration", "probability")),
     }
     if evaluation:
-        tolerance = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
-        threshold = threshold_of(rounds[-1] if rounds else None)
+        last = rounds[-1] if rounds else None
+        calibration = calibration_of(last)
+        at_first = float(config.get("gate", {}).get("force_tolerance_eV_per_A", math.nan))
+        tolerance = at_first if calibration is None else calibration.tolerance_eV_per_A
         figures |= {
             "force_parity": force_parity(evaluation),
             "energy_parity": energy_parity(evaluation),
             "stress_parity": stress_parity(evaluation),
-            "uncertainty": uncertainty_against_error(evaluation, tolerance, threshold),
+            "uncertainty": uncertainty_against_error(evaluation, tolerance, threshold_of(last)),
+            "probability": probability_curve(evaluation, calibration),
             "calibration": calibration_curve(evaluation),
             "elements": element_bars(element_errors(evaluation)),
         }

@@ -19,6 +19,7 @@ from al_loop.report.style import CHECKS, data_uri
 from al_loop.report.tables import (
     LabelCosts,
     PhysicsAlarm,
+    calibration_of,
     coverage_interval,
     element_errors,
     label_costs,
@@ -114,6 +115,14 @@ def _stopped(data: ReportData) -> str:
     return next((e.message for e in reversed(data.events) if e.kind == STOPPED and e.round == last), "")
 
 
+def _no_probability(last: RoundReport | None) -> str:
+    """Why the probability of an error above the tolerance is not drawn."""
+    calibration = calibration_of(last)
+    if calibration is None:
+        return "No probability: no served model is calibrated yet."
+    return f"No probability: {calibration.summary}."
+
+
 def render_report(data: ReportData) -> str:
     """Return the report as self-contained HTML."""
     environment = Environment(
@@ -135,6 +144,8 @@ def render_report(data: ReportData) -> str:
         "checks": {check: name for check, (name, _) in CHECKS.items()},
         "figures": figures_of(data.config, data.rounds, data.evaluation, audit),
         "threshold": threshold_of(last),
+        "calibration": calibration_of(last),
+        "no_probability": _no_probability(last),
         "intervals": {report.round: coverage_interval(report) for report in data.rounds},
         "failure_kind": failure_kind,
         "tries": tries,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from al_loop.config import Config
 from al_loop.gate.achievable_tolerance import achievable_tolerance, out_of_reach
 from al_loop.records import ErrorFigures, LabelledFrame, Role, RoundReport, VerdictKind
-from al_loop.stages.evaluate.conditions import guarantee_by_condition
+from al_loop.stages.evaluate.conditions import guarantee_by_condition, without_calibration
 from al_loop.stages.evaluate.errors import HeldOutEvaluation
 from al_loop.stages.evaluate.stopping import time_to_suspect
 from al_loop.stages.label.quarantine import quarantined_as_dict
@@ -21,7 +21,11 @@ _Values = list[NDArray[np.float64]]
 
 
 def held_out_figures(
-    evaluation: HeldOutEvaluation | None, calibration: Calibration | None, explored: Mapping[str, Any]
+    evaluation: HeldOutEvaluation | None,
+    calibration: Calibration | None,
+    explored: Mapping[str, Any],
+    calibrated: Sequence[str] = (),
+    trajectories: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Errors, coverage and guarantee on held-out frames, as plain JSON.
 
@@ -29,6 +33,8 @@ def held_out_figures(
         evaluation: the served model on all held-out frames; None if none is labelled.
         calibration: of the served model; None before the first training.
         explored: whether the round's frames are inside the calibrated conditions (``explored_conditions``).
+        calibrated: condition of each frame that the served model was calibrated on.
+        trajectories: that the round explored.
     """
     if evaluation is None:
         return {"held_out": None, "never_trained": {}, "coverage": None, "coverage_frames": 0, "guarantee": {}}
@@ -36,8 +42,13 @@ def held_out_figures(
     apart = evaluation.has_role(Role.NEVER_TRAINED)
     figures = _reliability(evaluation, calibration, test)
     guarantee = {**figures["guarantee"], "explored": dict(explored)}
+    remarks = [guarantee["text"]]
+    if calibration is not None:
+        guarantee["by_condition"] = guarantee_by_condition(evaluation, calibration, calibrated, trajectories)
+        remarks.append(without_calibration(guarantee["by_condition"]))
     if explored["state"] == "outside":
-        guarantee["text"] = f"{guarantee['text']}; {explored['text']}"
+        remarks.append(explored["text"])
+    guarantee["text"] = "; ".join(filter(None, remarks))
     systems = sorted({frame.system for frame, chosen in zip(evaluation.frames, apart, strict=True) if chosen})
     return {
         "held_out": _plain(evaluation.figures(test)),
@@ -125,13 +136,14 @@ def _reliability(
         "guarantee": {
             "text": f"{calibration.summary}; {beyond}" if beyond else calibration.summary,
             "proven": calibration.guarantee_proven,
+            "no_frame_trusted": calibration.trusted == 0,
             "threshold_eV_per_A": calibration.trust_threshold,
+            "calibration": calibration.to_dict(),
             "test_frames": counted.frames,
             "trusted": counted.trusted,
             "exceeding": counted.trusted_exceeding,
             "upper_bound": counted.trusted_error_bound,
             "reachable_tolerance_eV_per_A": reachable,
-            "by_condition": guarantee_by_condition(evaluation, calibration, test),
         },
     }
 

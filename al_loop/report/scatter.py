@@ -116,7 +116,9 @@ def calibration_curve(evaluation: Arrays) -> bytes | None:
     with axes(f"Error over uncertainty, {count} test frames") as panel:
         panel.step(ratios, np.arange(1, count + 1) / count, where="post", color=SERVED, marker=".", markersize=4)
         panel.axvline(1.0, color=INK, linestyle="--", linewidth=1.0)
-        panel.set_xscale("log" if ratios[0] > 0 else "linear")
+        if ratios[0] > 0:
+            panel.set_xscale("log")
+            plain_log_ticks(panel.xaxis)
         panel.margins(x=0.08)
         panel.set_ylim(0, 1.04)
         panel.set_xlabel("largest force error / uncertainty")

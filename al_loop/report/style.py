@@ -53,21 +53,33 @@ _STYLE = {
     "hatch.linewidth": 0.6,
 }
 _DPI = 160
+SIZE_IN, STACKED_SIZE_IN = (5.4, 3.7), (5.4, 5.6)
 
 
 @contextmanager
 def axes(title: str) -> Iterator[Axes]:
     """Open a figure of one panel in the report's style; drawn without a display and without global state."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.7), layout="constrained")
+        figure = Figure(figsize=SIZE_IN, layout="constrained")
         FigureCanvasAgg(figure)
         panel = figure.add_subplot()
         panel.set_title(title)
         yield panel
 
 
+@contextmanager
+def stacked_axes(title: str) -> Iterator[tuple[Axes, Axes]]:
+    """Open a figure of two panels above each other, with one x axis, in the report's style."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=STACKED_SIZE_IN, layout="constrained")
+        FigureCanvasAgg(figure)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        upper.set_title(title)
+        yield upper, lower
+
+
 def png(panel: Axes) -> bytes:
-    """Render the figure of a panel; call it inside ``axes``."""
+    """Render the figure of a panel; call it inside ``axes`` or ``stacked_axes``."""
     buffer = BytesIO()
     figure = panel.get_figure(root=True)
     if figure is None:

@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from al_loop.ledger import Ledger, ModelRecord
 from al_loop.records import GateCheck, LabelledFrame, Role, RoundReport
 from al_loop.stages.label.quarantine import failure_kind
+from committee.uncertainty.calibration import Calibration
 
 TEST, CALIBRATION, NEVER_TRAINED = 0, 1, 2  # codes of the array "role" of an evaluation
 
@@ -161,6 +162,12 @@ def threshold_of(report: RoundReport | None) -> float | None:
     """Return the force uncertainty (eV/Å) above which a frame is suspect, None before calibration."""
     value = report.guarantee.get("threshold_eV_per_A") if report else None
     return float(value) if value is not None else None
+
+
+def calibration_of(report: RoundReport | None) -> Calibration | None:
+    """Return the served model's calibration after a round, None before there is one."""
+    values = report.guarantee.get("calibration") if report else None
+    return None if values is None else Calibration.from_dict(values)
 
 
 def totals_of(rounds: Sequence[RoundReport]) -> dict[str, float]:

@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from ase import Atoms
-from torch import Tensor
+from torch import Tensor, nn
+
+from committee.errors import FoundationError
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,30 @@ class Evaluation:
         """Number of frames in the batch."""
         return len(self.volumes)
 
-    def derivatives(self, energy: Tensor, *, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
+    def derivatives(
+        self, energy: Tensor, *, retain_graph: bool = False, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Differentiate a scalar function of this evaluation.
 
         Args:
             energy: scalar, eV; the sum over frames of any energy that depends on this evaluation.
             retain_graph: keep the graph for another derivative.
+            create_graph: return derivatives that can be differentiated again, with respect to weights.
 
         Returns:
             forces (N, 3) in eV/Å and stress (B, 3, 3) in eV/Å³ (NaN where the frame has no volume).
         """
         d_positions, d_strain = torch.autograd.grad(
-            energy, (self.positions, self.strain), retain_graph=retain_graph, materialize_grads=True
+            energy,
+            (self.positions, self.strain),
+            retain_graph=retain_graph or create_graph,
+            create_graph=create_graph,
+            materialize_grads=True,
         )
-        return -d_positions, d_strain / self.volumes[:, None, None]
+        # Divided by 1 where there is no volume: NaN would reach the gradients of all weights, even with weight zero.
+        volumes = self.volumes[:, None, None]
+        stress = torch.where(volumes.isnan(), volumes, d_strain / volumes.nan_to_num(1.0))
+        return -d_positions, stress
 
     def foundation(self, *, retain_graph: bool = False) -> tuple[Tensor, Tensor]:
         """Return forces (N, 3) and stress (B, 3, 3) of the foundation alone."""
@@ -122,6 +137,138 @@ def execution_of(backbone: Backbone) -> str:
     """Return how a backbone evaluates, for the user: the device, and the mode of its library where it has several."""
     mode = getattr(backbone, "execution_mode", "")
     return f"on {device_of(backbone).type}" + (f", execution mode {mode}" if mode else "")
+
+
+@runtime_checkable
+class OpenBackbone(Backbone, Protocol):
+    """A foundation whose weights can be adapted: a torch module that ``evaluate`` runs.
+
+    Attributes:
+        module: the module with all weights, frozen; do not change it, but the one of a ``trainable`` copy.
+        base_name: ``name`` of the foundation before any adaptation.
+        base_fingerprint: ``fingerprint`` of the foundation before any adaptation.
+        changed_weights: the parameters of ``module`` that adaptation replaced, by name, in float32 on the CPU; empty
+            for the foundation itself.
+        weight_blocks: names of all parameters of ``module`` from input to output: the embedding, each message-passing
+            block, the readout.
+    """
+
+    module: nn.Module
+    base_name: str
+    base_fingerprint: str
+    changed_weights: Mapping[str, Tensor]
+    weight_blocks: Sequence[Sequence[str]]
+
+    def with_weights(self, changed: Mapping[str, Tensor], level_of_theory: str | None = None) -> Self:
+        """Return a frozen copy with some weights replaced; this one stays as it is.
+
+        Its fingerprint follows from ``base_fingerprint`` and the changed weights, and equals this one's if none differs
+        from the present weights. Weights are rounded to float32, as fingerprints and checkpoints have them.
+
+        Args:
+            changed: parameters of ``module`` by name, of the same shapes; further ones keep their values.
+            level_of_theory: that of the adapted energies; unchanged by default.
+
+        Raises:
+            FoundationError: a name or shape that ``module`` does not have, or weights that are not finite.
+        """
+        ...
+
+    def trainable(self) -> Self:
+        """Return a copy for training, whose ``module`` may be changed.
+
+        The parameters that the foundation's own training fitted require gradients. Nothing that depends on the weights
+        is cached between evaluations: experts are not merged. Its fingerprint is not updated with its weights.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What distinguishes an adapted foundation from the one it started from; without changed weights there is none.
+
+    Attributes:
+        base_name: name of the foundation.
+        base_fingerprint: its fingerprint.
+        changed_weights: see :class:`OpenBackbone`.
+        level_of_theory: that of the adapted energies; None for the foundation's.
+    """
+
+    base_name: str
+    base_fingerprint: str
+    changed_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    level_of_theory: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the foundation's fingerprint and the changed weights."""
+        if not self.changed_weights:
+            return self.base_fingerprint
+        return fingerprint_weights(self.changed_weights.items(), {"adapted_from": self.base_fingerprint})
+
+    @property
+    def name(self) -> str:
+        """The foundation's name, and the start of the fingerprint if it was adapted."""
+        return f"{self.base_name}+adapted-{self.fingerprint[:8]}" if self.changed_weights else self.base_name
+
+    def changed_by(self, weights: Mapping[str, Tensor], module: nn.Module, level: str | None) -> "Adaptation":
+        """Return the adaptation after a further change of ``module``, which is not modified.
+
+        Raises:
+            FoundationError: see ``OpenBackbone.with_weights``.
+        """
+        rounded = {name: value.detach().cpu().float().clone() for name, value in weights.items()}
+        present = dict(module.named_parameters())
+        for name, value in rounded.items():
+            _check_weight(name, value, present, self.base_name)
+        differing = {name: value for name, value in rounded.items() if not torch.equal(value, _stored(present[name]))}
+        changed = {**self.changed_weights, **differing}
+        return Adaptation(self.base_name, self.base_fingerprint, changed, level or self.level_of_theory)
+
+    def applied_to(self, module: nn.Module) -> nn.Module:
+        """Return a frozen copy of a module with the changed weights."""
+        copied = deepcopy(module).requires_grad_(False)
+        weights = dict(copied.named_parameters())
+        for name, value in self.changed_weights.items():
+            weights[name].copy_(value)
+        return copied
+
+
+def blocks_of(module: nn.Module, numbered: str) -> list[list[str]]:
+    """Group the names of a module's parameters: what precedes the blocks, each block, what follows them.
+
+    Args:
+        module: its parameters are in order, from input to output.
+        numbered: regular expression at the start of a name within a block, with its number as the only group.
+    """
+    groups: dict[float, list[str]] = {-1.0: []}
+    for name, _ in module.named_parameters():
+        found = re.match(numbered, name)
+        last = max(groups)
+        place = float(found.group(1)) if found else (math.inf if last >= 0 else last)
+        groups.setdefault(place, []).append(name)
+    return [groups[place] for place in sorted(groups)]
+
+
+def _stored(weight: Tensor) -> Tensor:
+    return weight.detach().cpu().float()
+
+
+def _check_weight(name: str, value: Tensor, present: Mapping[str, Tensor], foundation: str) -> None:
+    if name not in present:
+        raise FoundationError(
+            f"Weights of another model: {foundation} has no parameter {name}; pass weights that were adapted from it."
+        )
+    if value.shape != present[name].shape:
+        raise FoundationError(
+            f"Weights of another model: parameter {name} has shape {tuple(value.shape)}, but {foundation} has "
+            f"{tuple(present[name].shape)}; pass weights that were adapted from it."
+        )
+    if not bool(torch.isfinite(value).all()):
+        raise FoundationError(
+            f"The changed parameter {name} of {foundation} holds NaN or infinity; repeat the adaptation with a lower "
+            "learning rate."
+        )
 
 
 def fingerprint_weights(weights: Iterable[tuple[str, Tensor]], settings: Mapping[str, Any]) -> str:

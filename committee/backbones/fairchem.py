@@ -1,6 +1,6 @@
 """UMA, eSEN and every other eSCN-MD checkpoint of fairchem as a foundation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
@@ -9,7 +9,7 @@ from ase import Atoms
 from torch import Tensor, nn
 
 from committee.backbones.charge_spin import read_charge_spin
-from committee.backbones.contract import Evaluation
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
 from committee.backbones.fairchem_execution import GENERAL, serving_mode, set_execution_mode
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
@@ -41,20 +41,39 @@ class FairchemBackbone:
         energy_task: fairchem's task of the energy: name, normaliser and element references.
     """
 
-    def __init__(self, checkpoint: OpenCheckpoint, settings: FairchemSettings) -> None:
-        self.name = f"fairchem:{checkpoint.label}/{settings.task_name}"
-        self.fingerprint = checkpoint.fingerprint
-        self.level_of_theory = _LEVELS[settings.task_name]
+    def __init__(
+        self,
+        checkpoint: OpenCheckpoint,
+        settings: FairchemSettings,
+        adaptation: Adaptation | None = None,
+        *,
+        merge_experts: bool | None = None,
+    ) -> None:
+        self.base_name = f"fairchem:{checkpoint.label}/{settings.task_name}"
+        self.base_fingerprint = checkpoint.fingerprint
+        self._adaptation = adaptation or Adaptation(self.base_name, self.base_fingerprint)
+        self.name = self._adaptation.name
+        self.fingerprint = self._adaptation.fingerprint
+        self.changed_weights: Mapping[str, Tensor] = self._adaptation.changed_weights
+        self.level_of_theory = self._adaptation.level_of_theory or _LEVELS[settings.task_name]
         self.elements = checkpoint.elements
         self.dtype = checkpoint.dtype
         self.settings = settings
         self.energy_task = checkpoint.energy_task
         self._lone_atoms = checkpoint.lone_atoms
-        self._model: nn.Module = checkpoint.unit.model.module
+        self._checkpoint = checkpoint
+        module: nn.Module = checkpoint.unit.model.module
+        self.module = module if adaptation is None else adaptation.applied_to(module)
+        self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"backbone\.blocks\.(\d+)\.")
         self.device = torch.device(checkpoint.unit.device)
-        merging = settings.merge_experts and is_mixture(checkpoint.escn)
-        self._merged = MergedExperts(checkpoint.unit, checkpoint.dtype) if merging else None
-        self.execution_mode = serving_mode(checkpoint.unit, one_mixture=merging or not is_mixture(checkpoint.escn))
+        mixed = is_mixture(checkpoint.escn)
+        merging = mixed and (settings.merge_experts if merge_experts is None else merge_experts)
+        self.execution_mode = serving_mode(checkpoint.unit, one_mixture=merging or not mixed)
+        self._merged = (
+            MergedExperts(self.module, checkpoint.unit.inference_settings, checkpoint.dtype, self.execution_mode)
+            if merging
+            else None
+        )
         self._fast: nn.Module | None = None
         self.cutoff_A = float(checkpoint.escn.cutoff)
         self.feature_size = int(checkpoint.escn.sphere_channels)
@@ -84,7 +103,21 @@ class FairchemBackbone:
 
         The checkpoint is read again: tables that are computed at construction would keep the old precision.
         """
-        return self if dtype == self.dtype else load_fairchem(self.settings, dtype)
+        if dtype == self.dtype:
+            return self
+        return FairchemBackbone(open_checkpoint(self.settings, dtype), self.settings, self._adaptation)
+
+    def with_weights(self, changed: Mapping[str, Tensor], level_of_theory: str | None = None) -> "FairchemBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        adaptation = self._adaptation.changed_by(changed, self.module, level_of_theory)
+        return FairchemBackbone(self._checkpoint, self.settings, adaptation)
+
+    def trainable(self) -> "FairchemBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        copied = FairchemBackbone(self._checkpoint, self.settings, self._adaptation, merge_experts=False)
+        copied.execution_mode = GENERAL  # training needs second derivatives
+        copied.module.requires_grad_(True)
+        return copied
 
     @property
     def twice_differentiable(self) -> "FairchemBackbone":
@@ -134,14 +167,14 @@ class FairchemBackbone:
 
     def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
         if self._merged is None:
-            return self._model if self.execution_mode == GENERAL else self._fast_model()
+            return self.module if self.execution_mode == GENERAL else self._fast_model()
         first = frames[:1]
         return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self.device)))
 
     def _fast_model(self) -> nn.Module:
         """Return the model in its serving mode, made at the first use: the memory of another model."""
         if self._fast is None:
-            self._fast = deepcopy(self._model)
+            self._fast = deepcopy(self.module)
             set_execution_mode(self._fast, self.execution_mode)
         return self._fast
 

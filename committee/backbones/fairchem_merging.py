@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from committee.backbones.fairchem_checkpoint import random_state_kept
-from committee.backbones.fairchem_execution import serving_mode, set_execution_mode
+from committee.backbones.fairchem_execution import set_execution_mode
 
 _Mixture = tuple[tuple[int, ...], int, int]
 
@@ -18,11 +18,11 @@ _Mixture = tuple[tuple[int, ...], int, int]
 class MergedExperts:
     """A mixture-of-experts model and its merged form for the latest composition, charge and spin."""
 
-    def __init__(self, unit: Any, dtype: torch.dtype) -> None:
-        self._mixed: nn.Module = unit.model.module
-        self._settings = replace(unit.inference_settings, merge_mole=True)
+    def __init__(self, mixed: nn.Module, inference_settings: Any, dtype: torch.dtype, mode: str) -> None:
+        self._mixed = mixed
+        self._settings = replace(inference_settings, merge_mole=True)
         self._dtype = dtype
-        self._mode = serving_mode(unit, one_mixture=True)
+        self._mode = mode
         self._mixture: _Mixture | None = None
         self._merged: nn.Module | None = None
 

@@ -1,7 +1,7 @@
 """SevenNet as a foundation: the weights are part of the ``sevenn`` wheel."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from torch import Tensor, nn
 
-from committee.backbones.contract import Evaluation
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.geometry import Leaves, attach_edges, make_leaves
 from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
 from committee.settings import SevenNetSettings
@@ -27,6 +27,7 @@ class SevenNetBackbone:
     Features are the scalars after the last equivariant gate, the input of the model's own readout.
 
     Attributes:
+        settings: the settings it was opened with.
         concurrent: several threads may evaluate at once, and faster so: calls share no state.
     """
 
@@ -34,10 +35,16 @@ class SevenNetBackbone:
         self,
         checkpoint: OpenSevenNet,
         device: torch.device,
+        adaptation: Adaptation | None = None,
     ) -> None:
-        self.name = checkpoint.name
-        self.fingerprint = checkpoint.fingerprint
-        self.level_of_theory = checkpoint.level_of_theory
+        self._adaptation = adaptation or Adaptation(checkpoint.name, checkpoint.fingerprint)
+        self.name = self._adaptation.name
+        self.fingerprint = self._adaptation.fingerprint
+        self.base_name = checkpoint.name
+        self.base_fingerprint = checkpoint.fingerprint
+        self.changed_weights: Mapping[str, Tensor] = self._adaptation.changed_weights
+        self.level_of_theory = self._adaptation.level_of_theory or checkpoint.level_of_theory
+        self.settings = checkpoint.settings
         self._checkpoint = checkpoint
         model = checkpoint.model
         self.elements = frozenset(int(z) for z in _of(model, "type_map"))
@@ -45,7 +52,8 @@ class SevenNetBackbone:
         self._modality = checkpoint.modality
         self.device = device
         self.concurrent = device.type == "cpu"
-        self._model = model.to(device).eval().requires_grad_(False)
+        self.module = model.to(device).eval().requires_grad_(False)
+        self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"(\d+)_")
         self._last_gate = [key for key, _ in model.named_children() if key.endswith("equivariant_gate")][-1]
         self.feature_size = int(_of(model.get_submodule(self._last_gate), "gate").irreps_out.dim)
         self.dtype = next(model.parameters()).dtype
@@ -71,8 +79,22 @@ class SevenNetBackbone:
         """Return the same model in another precision."""
         if dtype == self.dtype:
             return self
-        model = copy.deepcopy(self._model).to(dtype)
-        return SevenNetBackbone(replace(self._checkpoint, model=model), self.device)
+        return self._copy(copy.deepcopy(self.module).to(dtype), self._adaptation)
+
+    def with_weights(self, changed: Mapping[str, Tensor], level_of_theory: str | None = None) -> "SevenNetBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        adaptation = self._adaptation.changed_by(changed, self.module, level_of_theory)
+        return self._copy(adaptation.applied_to(self.module), adaptation)
+
+    def trainable(self) -> "SevenNetBackbone":
+        """See :class:`committee.backbones.contract.OpenBackbone`."""
+        copied = self.with_weights({})
+        for name, weight in copied.module.named_parameters():
+            weight.requires_grad_(name in self._checkpoint.fitted)
+        return copied
+
+    def _copy(self, model: nn.Module, adaptation: Adaptation) -> "SevenNetBackbone":
+        return SevenNetBackbone(replace(self._checkpoint, model=model), self.device, adaptation)
 
     def _graph(self, frames: Sequence[Atoms], leaves: Leaves) -> dict[str, Tensor]:
         """Return SevenNet's own graphs of the frames, joined into one."""
@@ -87,7 +109,7 @@ class SevenNetBackbone:
         vectors = np.concatenate([graph[keys.EDGE_VEC] for graph in graphs])
         index = torch.from_numpy(edges).to(self.device)
         graph = {
-            keys.NODE_FEATURE: _of(self._model, "z_to_onehot_tensor").to(self.device)[leaves.atomic_numbers],
+            keys.NODE_FEATURE: _of(self.module, "z_to_onehot_tensor").to(self.device)[leaves.atomic_numbers],
             keys.ATOMIC_NUMBERS: leaves.atomic_numbers,
             keys.BATCH: leaves.frame_index,
             keys.EDGE_IDX: index,
@@ -104,7 +126,7 @@ class SevenNetBackbone:
         from sevenn import _keys as keys
 
         features = None
-        for name, module in self._model.named_children():
+        for name, module in self.module.named_children():
             graph = module(graph)
             if name == self._last_gate:
                 features = graph[keys.NODE_FEATURE]

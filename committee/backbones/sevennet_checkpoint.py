@@ -23,7 +23,8 @@ class OpenSevenNet:
     """The parts of an opened checkpoint that the adapter needs.
 
     ``model`` is SevenNet's sequence of modules up to the atomic energies, in float32; ``modality`` is None where there
-    is only one fidelity.
+    is only one fidelity; ``fitted`` names the parameters that its own training fitted; ``settings`` are those that it
+    was opened with.
     """
 
     model: nn.Module
@@ -31,6 +32,8 @@ class OpenSevenNet:
     fingerprint: str
     level_of_theory: str
     modality: int | None
+    fitted: frozenset[str]
+    settings: SevenNetSettings
 
 
 def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
@@ -44,21 +47,36 @@ def open_sevennet(settings: SevenNetSettings) -> OpenSevenNet:
         return _opened(path, settings)
 
 
+def read_sevennet(settings: SevenNetSettings) -> tuple[Any, Any, str]:
+    """Read the content of a checkpoint again.
+
+    Returns:
+        SevenNet's own ``SevenNetCheckpoint``, its whole model with e3nn's products, and the fingerprint of a foundation
+        opened from it.
+
+    Raises:
+        FoundationError: the weights cannot be read.
+    """
+    with reading(settings.model, _REMEDY, FoundationError):
+        checkpoint, model = _build(_locate(settings.model))
+        return checkpoint, model, _fingerprint(checkpoint.config, model, settings)
+
+
 def _opened(path: str, settings: SevenNetSettings) -> OpenSevenNet:
-    config, model = _build(path)
+    checkpoint, model = _build(path)
     modality = _choose_fidelity(settings, model.modal_map)
     model.delete_module_by_key("force_output")
     model.delete_module_by_key("reduce_total_enegy")  # spelt so in SevenNet
     model.set_is_batch_data(True)
     label = Path(path).name if path == settings.model else canonical(settings.model)
-    content = {key: config.get(key) for key in _FINGERPRINT_KEYS}
-    content |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
     return OpenSevenNet(
         model=model,
         name="sevennet:" + "/".join(filter(None, (label, settings.fidelity))),
-        fingerprint=fingerprint_weights(model.named_parameters(), content),
+        fingerprint=_fingerprint(checkpoint.config, model, settings),
         level_of_theory=_describe(label, settings.fidelity),
         modality=modality,
+        fitted=frozenset(name for name, weight in model.named_parameters() if weight.requires_grad),
+        settings=settings,
     )
 
 
@@ -76,11 +94,17 @@ def _locate(model: str) -> str:
     raise FoundationError(f"foundation.model: {why_unknown(model)}.")
 
 
-def _build(path: str) -> tuple[dict[str, Any], Any]:
+def _fingerprint(config: dict[str, Any], model: Any, settings: SevenNetSettings) -> str:
+    content = {key: config.get(key) for key in _FINGERPRINT_KEYS}
+    content |= {"type_map": dict(model.type_map), "fidelity": settings.fidelity}
+    return fingerprint_weights(model.named_parameters(), content)
+
+
+def _build(path: str) -> tuple[Any, Any]:
     from sevenn.checkpoint import SevenNetCheckpoint
 
     checkpoint = SevenNetCheckpoint(path)
-    return checkpoint.config, checkpoint.build_model()
+    return checkpoint, checkpoint.build_model()
 
 
 def _choose_fidelity(settings: SevenNetSettings, modal_map: dict[str, int] | None) -> int | None:

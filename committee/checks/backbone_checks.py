@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from committee.backbones.contract import Backbone, Evaluation
+from committee.backbones.contract import Backbone, Evaluation, OpenBackbone
 from committee.errors import StructureError, UnknownElementError
 
 Array = NDArray[np.float64]
@@ -230,6 +230,33 @@ def check_strain_derivatives(backbone: Backbone, atoms: Atoms, rng: np.random.Ge
         work = atoms.cell.volume * np.einsum("ij,ij->", _numpy(stress[0]), direction)
         _close("stress against finite differences", work, slope, precision.relative, relative=True)
         _close("symmetry of the stress", stress, stress.transpose(1, 2), precision.forces_eV_per_A)
+
+
+def check_adaptable(backbone: OpenBackbone, atoms: Atoms) -> None:
+    """Check that changed weights change a copy only, and that a trainable copy has gradients with respect to them."""
+    before = backbone.evaluate([atoms]).energy.detach()
+    copied = backbone.with_weights({})
+    _require(copied.fingerprint == backbone.fingerprint, "with_weights({}) changed the fingerprint")
+    _require(torch.equal(copied.evaluate([atoms]).energy.detach(), before), "with_weights({}) changed the energy")
+    training = backbone.trainable()
+    forces, stress = (evaluation := training.evaluate([atoms])).derivatives(evaluation.energy.sum(), create_graph=True)
+    loss = evaluation.energy.sum() + forces.square().sum() + stress.nan_to_num().square().sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    moved = {
+        name: weight.detach() - 0.01 * weight.grad
+        for name, weight in training.module.named_parameters()
+        if weight.grad is not None and bool(weight.grad.any())
+    }
+    _require(bool(moved), "no weight of a trainable copy has a gradient")
+    adapted = backbone.with_weights(moved)
+    _require(adapted.fingerprint != backbone.fingerprint, "other weights have the same fingerprint")
+    _require(adapted.base_fingerprint == backbone.base_fingerprint, "adaptation changed base_fingerprint")
+    _require(set(adapted.changed_weights) >= set(moved), "changed_weights lacks weights that were changed")
+    _require(not torch.equal(adapted.evaluate([atoms]).energy.detach(), before), "other weights give the same energy")
+    frozen = not any(weight.requires_grad for weight in adapted.module.parameters())
+    _require(frozen, "with_weights returned weights that require gradients")
+    after = backbone.evaluate([atoms]).energy.detach()
+    _require(torch.equal(after, before), "a copy with other weights changed the backbone itself")
 
 
 def _tangent(evaluation: Evaluation, leaf: Tensor, direction: Array) -> Tensor:

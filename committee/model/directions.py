@@ -71,9 +71,14 @@ class RandomDirections:
         """
         if not scales.any():
             return np.zeros((0, len(scales)), dtype=np.float32)
-        seed = int.from_bytes(hashlib.sha256(f"directions {structure}".encode()).digest()[:8], "little")
-        random = np.random.default_rng(seed).standard_normal((self.count, len(scales)))
+        random = gaussian(structure, (self.count, len(scales)))
         return np.concatenate([along(errors, scales)[None], (random * scales).astype(np.float32)])
+
+
+def gaussian(structure: str, shape: tuple[int, ...]) -> Array:
+    """Draw standard normal numbers that depend on a structure (its SHA-256, or a text with it) only."""
+    seed = int.from_bytes(hashlib.sha256(f"directions {structure}".encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def along(errors: Array, scales: Array) -> NDArray[np.float32]:

@@ -47,7 +47,7 @@ def train(
     warm_start: CommitteePotential | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CommitteePotential:
-    """Train a committee; deterministic for a given seed on one machine.
+    """Train a committee; deterministic for a given seed on one machine, with fitted directions for given tangents too.
 
     An interrupted training resumes when it is called again with the same inputs, and gives the same heads.
 
@@ -123,7 +123,7 @@ def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> 
         if training.random_count(len(frame.atoms), strained=bool(frame.atoms.pbc.all())) is not None:
             raise TrainingDataError(
                 f"Frame {frame.id} has {len(frame.atoms)} atoms; above exact_up_to_atoms = "
-                f"{training.exact_limit} forces are projected on random directions, which allow the squared loss "
+                f"{training.exact_up_to_atoms} forces are projected on random directions, which allow the squared loss "
                 f"but not loss = {training.loss!r}. Raise exact_up_to_atoms (memory grows with its square) or "
                 "set loss to squared."
             )

@@ -60,16 +60,9 @@ class TrainingSet:
     def comparable_with(self, fitted: "TrainingSet") -> "TrainingSet":
         """Return the held-out labels that a fit to other frames can predict.
 
-        An energy is comparable only where the fitted energies determine the reference shifts of its composition: the
-        error of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
+        See ``comparable_frames``.
         """
-        compositions = [f.atoms.numbers for f in fitted.frames if np.isfinite(f.energy_eV) and not f.aligned]
-        frames = [
-            frame
-            if frame.aligned or ReferenceShifts.determined(compositions, frame.atoms.numbers)
-            else replace(frame, energy_eV=np.nan)
-            for frame in self.frames
-        ]
+        frames = comparable_frames(self.frames, fitted.frames)
         comparable = TrainingSet(frames, self.tangents)
         return comparable.part([i for i, frame in enumerate(frames) if frame.has_label])
 
@@ -79,22 +72,11 @@ class TrainingSet:
         corrections_eV: Array | None = None,
         prior_eV: Mapping[int, float] | None = None,
     ) -> ReferenceShifts:
-        """Fit reference shifts to the main level's frames that have an energy; without any, return the prior.
-
-        With Huber's loss the fit of the shifts is robust against wrong energies too. ``corrections_eV`` (B,) are the
-        heads' corrections.
-        """
-        chosen = [i for i, frame in enumerate(self.frames) if np.isfinite(frame.energy_eV) and not frame.aligned]
-        if not chosen:
-            return ReferenceShifts(dict(prior_eV or {}))
+        """Fit reference shifts, see ``fit_shifts``; ``corrections_eV`` (B,) are the heads' corrections."""
         predicted = np.array([float(entry.energy) for entry in self.tangents])
         if corrections_eV is not None:
             predicted = predicted + corrections_eV
-        differences = np.array([self.frames[i].energy_eV - predicted[i] for i in chosen])
-        numbers = [self.frames[i].atoms.numbers for i in chosen]
-        if training.loss == "huber":
-            differences = _without_outliers(numbers, differences, ENERGY_SHARE * training.huber_threshold_eV_per_A)
-        return ReferenceShifts.fit(numbers, differences, prior_eV)
+        return fit_shifts(self.frames, predicted, training, prior_eV)
 
     def latent(self) -> LatentDistance:
         """Fit the latent distance to these frames."""
@@ -166,6 +148,47 @@ def directions_of(frame: TrainingFrame, training: TrainingSettings) -> RandomDir
         return None
     weights = training.forces_weight, training.stress_weight
     return RandomDirections(frame.forces_eV_per_A, frame.stress_eV_per_A3, *weights, count)
+
+
+def fit_shifts(
+    frames: Sequence[TrainingFrame],
+    predicted_eV: Array,
+    training: TrainingSettings,
+    prior_eV: Mapping[int, float] | None = None,
+) -> ReferenceShifts:
+    """Fit reference shifts to the main level's frames that have an energy; without any, return the prior.
+
+    With Huber's loss the fit of the shifts is robust against wrong energies too.
+
+    Args:
+        frames: B labelled frames.
+        predicted_eV: (B,) energies of the model before the shifts.
+        training: the loss.
+        prior_eV: as for ``ReferenceShifts.fit``.
+    """
+    chosen = [i for i, frame in enumerate(frames) if np.isfinite(frame.energy_eV) and not frame.aligned]
+    if not chosen:
+        return ReferenceShifts(dict(prior_eV or {}))
+    differences = np.array([frames[i].energy_eV - predicted_eV[i] for i in chosen])
+    numbers = [frames[i].atoms.numbers for i in chosen]
+    if training.loss == "huber":
+        differences = _without_outliers(numbers, differences, ENERGY_SHARE * training.huber_threshold_eV_per_A)
+    return ReferenceShifts.fit(numbers, differences, prior_eV)
+
+
+def comparable_frames(held_out: Sequence[TrainingFrame], fitted: Sequence[TrainingFrame]) -> list[TrainingFrame]:
+    """Return held-out frames without the energies that a fit to other frames cannot predict.
+
+    An energy is comparable only where the fitted energies determine the reference shifts of its composition: the
+    error of an undetermined shift, up to hundreds of eV per atom, would outweigh every force.
+    """
+    compositions = [f.atoms.numbers for f in fitted if np.isfinite(f.energy_eV) and not f.aligned]
+    return [
+        frame
+        if frame.aligned or ReferenceShifts.determined(compositions, frame.atoms.numbers)
+        else replace(frame, energy_eV=np.nan)
+        for frame in held_out
+    ]
 
 
 def _without_outliers(numbers: Sequence[NDArray[np.int64]], differences_eV: Array, threshold_eV: float) -> Array:

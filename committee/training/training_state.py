@@ -27,7 +27,7 @@ class TrainingState:
 
     Attributes:
         epoch: epochs done.
-        weights: weights of the heads.
+        weights: weights that are trained.
         moments: tensors of the optimiser, ``<weight>.<name>``.
         best: weights with the best score so far, empty if none was computed.
         best_score: their score.
@@ -48,8 +48,8 @@ class StateFile:
     ``key`` is a hash of all inputs of the training; the state of another training is not used.
     """
 
-    def __init__(self, folder: Path, key: str):
-        self.path = folder / STATE
+    def __init__(self, folder: Path, key: str, name: str = STATE):
+        self.path = folder / name
         self._key = key
 
     def read(self) -> TrainingState | None:

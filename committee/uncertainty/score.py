@@ -1,9 +1,10 @@
 """Uncertainty of an atom and of a frame, from the committee's spread and the latent distance.
 
 The two are complementary: the spread ranks frames similar to the training set, the distance detects frames outside
-it. An atom's uncertainty is u = σ max(d, 1). A frame's is the mean of its 16 largest: the mean over atoms predicts the
-frame's largest error better than the largest atom does, since one atom's spread over a few members is noisy; with at
-most 16 atoms in it, a failure of a few atoms still counts in a large frame.
+it. An atom's uncertainty is u = σ √max(d, 1): under a shift of temperature the errors grow as fast as σ or a little
+faster, and slower than σ d, which rises up to tenfold above them. A frame's is the mean of its 16 largest: the mean
+over atoms predicts the frame's largest error better than the largest atom does, since one atom's spread over a few
+members is noisy; with at most 16 atoms in it, a failure of a few atoms still counts in a large frame.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,14 @@ Array = NDArray[np.float64]
 
 def atomic_uncertainty(sigma: Array, latent: Array) -> Array:
     """Return the uncertainty (n,) in eV/Å of atoms with force spread (n,) eV/Å and latent distance (n,)."""
-    uncertainty: Array = sigma * np.maximum(latent, MIN_DISTANCE)
+    uncertainty: Array = sigma * distance_factor(latent)
     return uncertainty
+
+
+def distance_factor(latent: Array) -> Array:
+    """Return the factor (n,) by which a latent distance (n,) raises an atom's uncertainty, at least 1."""
+    factor: Array = np.sqrt(np.maximum(latent, MIN_DISTANCE))
+    return factor
 
 
 def mean_of_largest(values: Array) -> float:

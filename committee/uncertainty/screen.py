@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from committee.uncertainty.calibration import Calibration
-from committee.uncertainty.score import MIN_DISTANCE, mean_of_largest
+from committee.uncertainty.score import distance_factor, mean_of_largest
 
 Array = NDArray[np.float64]
 Threshold = Callable[[Array], Array]
@@ -96,8 +96,8 @@ class ForceScreen:
     def from_calibration(cls, calibration: Calibration | None, **settings: Any) -> Self:
         """Make a screen with the trust threshold of a calibration.
 
-        An atom's uncertainty σ_i max(d_i, 1) is compared with the trust threshold u, its spread σ_i therefore with
-        T_i = u / max(d_i, 1). The latent distance d_i is computed at every step, and T_i with it.
+        An atom's uncertainty σ_i √max(d_i, 1) is compared with the trust threshold u, its spread σ_i therefore with
+        T_i = u / √max(d_i, 1). The latent distance d_i is computed at every step, and T_i with it.
 
         Args:
             calibration: of the committee.
@@ -206,7 +206,7 @@ def _constant(threshold: float | Threshold) -> Threshold:
 
 
 def _calibrated(trust_threshold: float) -> Threshold:
-    return lambda latent_distance: trust_threshold / np.maximum(latent_distance, MIN_DISTANCE)
+    return lambda latent_distance: trust_threshold / distance_factor(latent_distance)
 
 
 def _check(window: int, *probabilities: float) -> None:

@@ -16,6 +16,7 @@ from al_loop.report.page import ReportData
 from al_loop.report.selected_frames import ChosenFrame
 from al_loop.report.tables import PhysicsAlarm, label_costs
 from al_loop.report.validation import Table
+from committee.uncertainty.calibration import Calibration
 from dft_interfaces.label import Label, LabelStatus
 
 if TYPE_CHECKING:
@@ -26,7 +27,16 @@ _SEVENNETS: "dict[str, OpenSevenNet]" = {}
 HOSTILE = "<script>alert('x')</script>"
 
 
+def make_calibration(frames: int = 40, tolerance_eV_per_A: float = 0.15) -> Calibration:
+    """Frames of four atoms, whose errors grow with their uncertainty."""
+    rng = np.random.default_rng(3)
+    sigmas = [np.full(4, sigma) for sigma in np.geomspace(0.01, 0.3, frames)]
+    errors = [2 * sigma * np.exp(0.3 * rng.normal(size=4)) for sigma in sigmas]
+    return Calibration.fit(errors, sigmas, [np.ones(4)] * frames, tolerance_eV_per_A=tolerance_eV_per_A)
+
+
 def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
+    calibration = {"calibration": make_calibration().to_dict()}
     return RoundReport(
         round=round_,
         frames=120,
@@ -49,7 +59,7 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
         never_trained={HOSTILE: ErrorFigures(6, 0.30, 0.20, 0.02, 0.011)},
         coverage=0.9375,
         coverage_frames=16,
-        guarantee={"text": "1 of 12 trusted test frames", "threshold_eV_per_A": 0.05},
+        guarantee={"text": "1 of 12 trusted test frames", "threshold_eV_per_A": 0.05, **calibration},
         promoted=True,
         promotion_reason="promoted: force MAE 0.031 < 0.05 eV/Å",
         seconds={"explore": 12.3, "label": 80.0, "train": 20.2},
@@ -71,6 +81,7 @@ def make_evaluation(frames: int = 30, atoms: int = 6) -> dict[str, NDArray[Any]]
         "energy_foundation": energy + rng.normal(size=frames) * 0.01,
         "energy_served": energy + rng.normal(size=frames) * 0.001,
         "role": np.arange(frames) % 3,
+        "home": np.arange(frames) % 3 < 2,
         "max_force_error": np.exp(rng.normal(size=frames) - 3),
         "max_force_uncertainty": np.exp(rng.normal(size=frames) - 3),
         "uncertainty": np.exp(rng.normal(size=frames) - 3),

@@ -62,7 +62,7 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     page = Page(path.read_text(encoding="utf-8"))
     assert page.links == []
-    assert len(page.images) == 10
+    assert len(page.images) == 11
     for source in page.images:
         data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
         with Image.open(io.BytesIO(data)) as image:
@@ -89,12 +89,15 @@ def test_the_page_is_whole_and_stands_alone(report_data: ReportData, tmp_path: P
 
 
 def test_the_guarantee_is_counted_by_condition(report_data: ReportData) -> None:
-    counts = {"frames": 12, "trusted": 9, "exceeding": 1, "upper_bound": 0.43}
+    counts = {"calibration_frames": 7, "frames": 12, "trusted": 9, "exceeding": 1, "upper_bound": 0.43}
     last = report_data.rounds[-1]
     guarantee = {**last.guarantee, "by_condition": {"copper/900K": counts}}
     rounds = [*report_data.rounds[:-1], dataclasses.replace(last, guarantee=guarantee)]
     page = Page(render_report(dataclasses.replace(report_data, rounds=rounds)))
-    assert "copper/900K 12 9 1 43 %" in page.text
+    assert "copper/900K 7 12 9 1 43 %" in page.text
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_round(rounds[-1], console)
+    assert re.search(r"copper/900K +7 +12 +9 +1 +43%", console.export_text())
 
 
 def test_data_cannot_become_markup(report_data: ReportData, hostile: str) -> None:
@@ -126,6 +129,7 @@ def test_a_first_round_without_uncertainties(report_data: ReportData) -> None:
     first = dataclasses.replace(report_data.rounds[0], coverage=None, coverage_frames=0, guarantee={}, held_out=None)
     page = Page(render_report(dataclasses.replace(report_data, rounds=[first], evaluation=arrays)))
     assert "not trained yet" in page.text
+    assert "No probability: no served model is calibrated yet." in page.text
     assert "not enough labels yet" in page.text
 
 

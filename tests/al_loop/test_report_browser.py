@@ -49,7 +49,7 @@ def test_the_page_in_chromium(width: int, report_data: ReportData, tmp_path: Pat
         "options": "3",
         "width": str(width),
         "beyond": "0",
-        "plots": "10",
+        "plots": "11",
         "atoms": "6",  # of methanol, on a sheet that is not blank
     }, console
     assert "CONSOLE" not in console

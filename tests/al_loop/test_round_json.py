@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from al_loop.cli.round_table import print_round
+from al_loop.cli.round_table import print_round, print_status
 from al_loop.errors import InputError
 from al_loop.records import ErrorFigures, RoundReport
 from al_loop.report.round_json import as_dict, from_dict, jsonable
@@ -90,3 +90,17 @@ def test_the_printout_before_the_first_labels(report: RoundReport) -> None:
     text = printed(early)
     assert "not enough labels yet" in text
     assert "error against DFT" not in text
+
+
+def test_the_status_ends_with_that_no_frame_can_be_trusted(report: RoundReport) -> None:
+    sentence = "no frame can be trusted at 90%: label more, or raise gate.force_tolerance_eV_per_A"
+    blind = dataclasses.replace(report, guarantee={"text": sentence, "no_frame_trusted": True})
+    status = {"campaign": "test", "folder": "run", "state": "finished", "rounds_asked_for": 1, "stopped_early": None}
+    status |= {"in_progress": None, "unfinished_imports": []}
+    shown = {}
+    for name, last in (("blind", blind), ("usual", report)):
+        output = io.StringIO()
+        print_status({**status, "rounds": [as_dict(last)]}, Console(file=output, width=200))
+        shown[name] = output.getvalue()
+    assert f"the served model: {sentence}" in shown["blind"]
+    assert "the served model:" not in shown["usual"]

@@ -16,23 +16,27 @@ from committee.training.training_set import TrainingSet, directions_of
 
 EXACT = TrainingSettings(exact_up_to_atoms=32)
 RANDOM = TrainingSettings(exact_up_to_atoms=4, random_directions=12)
+FEW = TrainingSettings(exact_up_to_atoms=4, random_directions=6, fitted_directions=4)
 COMMITTEE = CommitteeSettings(members=3, hidden_channels=16, switch_start=0.5, switch_end=3.0)
 
 
 def test_directions_are_random_above_the_threshold_and_where_they_save_something():
     assert TrainingSettings(exact_up_to_atoms=8).random_count(8, strained=True) is None
     assert RANDOM.random_count(8, strained=True) == 12
-    assert TrainingSettings(random_directions=24).random_count(8, strained=True) is None
+    for count, expected in ((28, 28), (29, None)):
+        training = TrainingSettings(exact_up_to_atoms=4, random_directions=count)
+        assert training.random_count(8, strained=True) == expected
+    assert FEW.random_count(8, strained=True) == 6
+    assert FEW.random_count(6, strained=False) is None
 
 
-def test_by_default_only_the_squared_loss_of_more_than_four_atoms_is_random():
-    default = TrainingSettings()
-    assert default.random_count(4, strained=True) is None
-    assert default.random_count(8, strained=True) == 6
-    assert default.random_count(1000, strained=True) == 96
-    for other in (TrainingSettings(loss="huber"), TrainingSettings(validation_fraction=0.2)):
-        assert other.random_count(32, strained=True) is None
-        assert other.random_count(33, strained=True) == 21
+@pytest.mark.parametrize("strained", [True, False])
+def test_by_default_frames_of_more_than_32_atoms_have_96_random_directions(strained):
+    for default in (TrainingSettings(), TrainingSettings(loss="huber"), TrainingSettings(validation_fraction=0.2)):
+        assert default.random_count(32, strained=strained) is None
+        assert default.random_count(33, strained=strained) == 96
+        assert default.random_count(1000, strained=strained) == 96
+    assert TrainingSettings().fitted_directions == 0
 
 
 def test_a_structure_always_has_the_same_directions(make_crystal, make_frames):
@@ -77,7 +81,7 @@ def test_the_loss_of_random_directions_is_unbiased(backbone, make_crystal, make_
     atoms = make_methanol(1) if labels == "molecule" else make_crystal(1)
     frame = _part(make_frames([atoms])[0], labels)
     (exact,) = compute_tangents(backbone, [atoms])
-    plan = directions_of(frame, TrainingSettings(exact_up_to_atoms=1, random_directions=3, fitted_directions=0))
+    plan = directions_of(frame, TrainingSettings(exact_up_to_atoms=1, random_directions=3))
     scales = plan.scales(len(atoms), exact.stress, float(exact.volume))
     errors = plan.errors(exact.forces, exact.stress, float(exact.volume))
     of_fit = np.random.default_rng(0).normal(size=len(scales)) * np.abs(errors).max()
@@ -92,10 +96,7 @@ def test_the_loss_of_random_directions_is_unbiased(backbone, make_crystal, make_
 
 def test_as_many_directions_as_coordinates_give_the_exact_loss(backbone, make_crystal, make_frames):
     (frame,) = make_frames([make_crystal(1)])
-    entries = [
-        compute_tangents(backbone, [frame.atoms], [plan])[0]
-        for plan in (None, directions_of(frame, TrainingSettings(random_directions=13)))
-    ]
+    entries = [compute_tangents(backbone, [frame.atoms], [plan])[0] for plan in (None, directions_of(frame, RANDOM))]
     (more,) = compute_tangents(backbone, [frame.atoms], [_with_count(frame, 40)])
     exact, few, spanning = (_loss(TrainingSet([frame], [entry])) for entry in (*entries, more))
     torch.testing.assert_close(spanning, exact, rtol=1e-4, atol=0)
@@ -128,7 +129,7 @@ def test_a_fitted_direction_makes_the_gradient_exact(backbone, make_crystal, mak
 
 def test_fitted_directions_are_computed_once(backbone, make_crystal, make_methanol, make_frames, tmp_path):
     frames = make_frames([make_crystal(i) for i in range(4)] + [make_methanol(i) for i in range(3)])
-    training = TrainingSettings(epochs=20)
+    training = FEW.model_copy(update={"epochs": 20, "random_directions": 4})
     first = _train(backbone, frames[:6], training, tmp_path)
     calls = backbone.calls
     again = _train(backbone, frames[:6], training, tmp_path)
@@ -137,6 +138,31 @@ def test_fitted_directions_are_computed_once(backbone, make_crystal, make_methan
         torch.testing.assert_close(one, two, rtol=0, atol=0)
     _train(backbone, frames, training, tmp_path)
     assert backbone.calls == calls + 5  # the new frame: its first directions, then one evaluation for each fitted one
+
+
+def test_without_fitted_directions_heads_do_not_depend_on_the_cache(backbone, make_crystal, make_frames, tmp_path):
+    frames = make_frames([make_crystal(i) for i in range(6)])
+    training = RANDOM.model_copy(update={"epochs": 20})
+    used, empty = tmp_path / "used", tmp_path / "empty"
+    fitted = _train(backbone, frames[:4], training.model_copy(update={"fitted_directions": 1}), used)
+    heads = [_train(backbone, frames, training, folder).heads.stack.w1 for folder in (used, used, empty)]
+    for other in heads[1:]:
+        torch.testing.assert_close(other, heads[0], rtol=0, atol=0)
+    assert not torch.equal(fitted.heads.stack.w1, _train(backbone, frames[:4], training, empty).heads.stack.w1)
+
+
+def test_by_default_large_frames_learn_as_from_all_coordinates(backbone, make_crystal, make_frames, tmp_path):
+    """64 atoms: 97 directions of 198 coordinates."""
+    structures = [make_crystal(i).repeat(2) for i in range(12)]
+    for i, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=i)
+    frames = make_frames(structures)
+    default, exact = TrainingSettings(epochs=150), TrainingSettings(epochs=150, exact_up_to_atoms=64)
+    assert directions_of(frames[0], default).count == 96
+    random, full = (_train(backbone, frames[:8], training, tmp_path) for training in (default, exact))
+    assert _force_mae(random, frames[8:]) < 1.1 * _force_mae(full, frames[8:])
+    assert _stress_mae(random, frames[8:]) < 1.1 * _stress_mae(full, frames[8:])
+    assert _force_mae(random, frames[8:]) < _force_mae(CommitteePotential.untrained(backbone), frames[8:]) / 3
 
 
 def test_a_changed_label_gets_directions_of_its_own(backbone, make_crystal, make_frames, tmp_path):
@@ -153,14 +179,14 @@ def test_a_frame_with_an_energy_only_needs_no_directions(backbone, make_crystal,
     frames = [_part(frame, "energy") for frame in make_frames([make_crystal(i) for i in range(4)])]
     entries = TrainingSet.read(backbone, frames, tmp_path, RANDOM).tangents
     assert all(len(entry.tangents) == 0 for entry in entries)
-    potential = _train(backbone, frames, TrainingSettings(epochs=30), tmp_path)
+    potential = _train(backbone, frames, FEW.model_copy(update={"epochs": 30}), tmp_path)
     found = potential.predict([frame.atoms for frame in frames])
     assert np.mean([abs(p.energy - f.energy_eV) for p, f in zip(found, frames, strict=True)]) < 0.1
 
 
 def test_changed_settings_never_reuse_the_other_kind(backbone, make_crystal, make_frames, tmp_path):
     frames = make_frames([make_crystal(0)])
-    for settings, directions in ((EXACT, 30), (RANDOM, 13), (EXACT, 30), (TrainingSettings(), 7)):
+    for settings, directions in ((EXACT, 30), (RANDOM, 13), (EXACT, 30), (FEW, 7)):
         calls = backbone.calls
         entry = TrainingSet.read(backbone, frames, tmp_path, settings).tangents[0]
         assert backbone.calls == calls + 1
@@ -181,7 +207,7 @@ def test_other_losses_refuse_random_directions(backbone, make_crystal, make_fram
 def test_random_and_exact_frames_train_together(backbone, make_crystal, make_methanol, make_frames, tmp_path):
     frames = make_frames([make_methanol(i) for i in range(8)] + [make_crystal(i) for i in range(8)])
     held_out = make_frames([make_methanol(i) for i in range(70, 75)] + [make_crystal(i) for i in range(70, 75)])
-    mixed = TrainingSettings(epochs=150, exact_up_to_atoms=6)
+    mixed = FEW.model_copy(update={"epochs": 150, "exact_up_to_atoms": 6})
     errors = [
         _force_mae(_train(backbone, frames, training, tmp_path), held_out)
         for training in (TrainingSettings(epochs=150, exact_up_to_atoms=32), mixed)
@@ -191,7 +217,7 @@ def test_random_and_exact_frames_train_together(backbone, make_crystal, make_met
 
 
 @pytest.mark.long
-def test_the_default_directions_are_as_good_as_all_on_sevennet(make_crystal, tmp_path):
+def test_few_directions_are_as_good_as_all_on_sevennet(make_crystal, tmp_path):
     """8-atom rocksalt, labels of a better SevenNet."""
     backbone = load_backbone(SevenNetSettings(kind="sevennet", model="7net-0"))
     teacher = load_backbone(SevenNetSettings(kind="sevennet", model="7net-l3i5"))
@@ -199,7 +225,7 @@ def test_the_default_directions_are_as_good_as_all_on_sevennet(make_crystal, tmp
     frames = [_labelled(teacher, f"frame{i}", atoms) for i, atoms in enumerate(structures)]
     errors = [
         _force_mae(_train(backbone, frames[:12], training, tmp_path), frames[12:])
-        for training in (TrainingSettings(epochs=150, exact_up_to_atoms=8), TrainingSettings(epochs=150))
+        for training in (TrainingSettings(epochs=150), FEW.model_copy(update={"epochs": 150}))
     ]
     assert errors[1] < 1.1 * errors[0]
     assert errors[1] < _force_mae(CommitteePotential.untrained(backbone), frames[12:]) / 2
@@ -264,3 +290,8 @@ def _train(backbone, frames, training, folder):
 def _force_mae(potential, frames):
     found = potential.predict([frame.atoms for frame in frames])
     return np.mean([np.abs(p.forces - f.forces_eV_per_A).mean() for p, f in zip(found, frames, strict=True)])
+
+
+def _stress_mae(potential, frames):
+    found = potential.predict([frame.atoms for frame in frames])
+    return np.mean([np.abs(p.stress - f.stress_eV_per_A3).mean() for p, f in zip(found, frames, strict=True)])

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from committee.errors import CheckpointError
 from committee.uncertainty.calibration import Calibration
@@ -15,11 +16,8 @@ RUNS = 60
 def correlated(rng: np.random.Generator, length: int, phi: float) -> np.ndarray:
     """A Gaussian autoregressive process of unit variance, whose correlation after k steps is phi^k."""
     steps = rng.standard_normal(length) * np.sqrt(1 - phi**2)
-    values = np.empty(length)
-    values[0] = rng.standard_normal()
-    for i in range(1, length):
-        values[i] = phi * values[i - 1] + steps[i]
-    return values
+    steps[0] = rng.standard_normal()
+    return lfilter([1.0], [1.0, -phi], steps)
 
 
 def followed(reference: np.ndarray, stream: np.ndarray, alpha: float = 0.05, **conditions) -> DriftTest:
@@ -46,7 +44,7 @@ def test_the_capital_is_a_martingale_over_all_orders_of_the_scores() -> None:
 
 
 @pytest.mark.parametrize("frames", [16, 100])
-@pytest.mark.parametrize("phi", [0.0, 0.9])
+@pytest.mark.parametrize("phi", [0.0, 0.9, 0.97])
 def test_false_alarms_stay_at_the_stated_rate(frames: int, phi: float) -> None:
     """At most 5 % of runs; 7 of 60 are beyond what that rate gives in 98 % of such experiments."""
     alarms = 0
@@ -104,7 +102,7 @@ def test_uncertainties_alone_raise_the_alarm_and_not_a_number_is_outside() -> No
 
 def test_the_alarm_is_kept_and_told_once() -> None:
     test = DriftTest(CalibrationScores((1.0,) * 20, tuple(np.linspace(1, 2, 20))))
-    told = [test.add(5.0 + i % 3, None) for i in range(100)]
+    told = [test.add(5.0 + i % 3, None) for i in range(200)]
     assert sum(told) == 1
     assert test.report.alarm_step == told.index(True) + 1
     assert not test.due
@@ -116,11 +114,41 @@ def test_nothing_is_decided_before_the_correlation_is_known() -> None:
     assert (report.stride, report.used, report.outside) == (None, 0, False)
 
 
+def test_the_correlation_of_a_long_run_is_found_however_long_it_is() -> None:
+    """A correlation time of 666 checks; a run of 40000 keeps 4096 frames at most, and is inside."""
+    rng = np.random.default_rng(6)
+    report = followed(rng.standard_normal(40), correlated(rng, 40_000, 0.997)).report
+    assert 700 <= report.stride <= 4000
+    assert not report.outside
+
+
+def test_a_long_run_inside_does_not_hide_a_change() -> None:
+    """After 300 or 3000 uncorrelated frames the same change is found after hardly more of them."""
+    delays = []
+    for before in (300, 3000):
+        late = []
+        for run in range(20):
+            rng = np.random.default_rng([run, before])
+            known, stream = rng.standard_normal(40), rng.standard_normal(before + 100)
+            stream[before:] += 2.0
+            scores = CalibrationScores(tuple(known), tuple(known))
+            test = DriftTest(scores, stride=1)
+            for value in stream:
+                if test.add(value, None):
+                    break
+            late.append((test.report.alarm_step or np.inf) - before)
+        delays.append(np.median(late))
+    assert 0 < delays[0] <= 14
+    assert 0 < delays[1] <= 18
+
+
 def test_decorrelation_follows_the_correlation_and_not_a_change_of_level() -> None:
     rng = np.random.default_rng(4)
     assert decorrelated_every([rng.standard_normal(512)]) <= 5
     slow = decorrelated_every([correlated(rng, 4096, 0.9)])
-    assert 20 <= slow <= 60  # twice (1 + 0.9)/(1 - 0.9) = 38
+    assert 28 <= slow <= 60  # one and a half times (1 + 0.9)/(1 - 0.9) = 28.5, by the upper limit
+    under_a_fast_one = correlated(rng, 8192, 0.97) + rng.standard_normal(8192)
+    assert 40 <= decorrelated_every([under_a_fast_one]) <= 120  # the same of 33, of which neighbours show 3
     jump = rng.standard_normal(512)
     jump[300:] += 20
     assert decorrelated_every([jump]) <= 5

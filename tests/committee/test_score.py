@@ -8,7 +8,7 @@ from committee.uncertainty.score import MEAN_OVER_ATOMS, atomic_uncertainty, lar
 def test_a_distance_below_the_typical_one_changes_nothing():
     sigma = np.array([0.1, 0.2, 0.3])
     np.testing.assert_array_equal(atomic_uncertainty(sigma, np.full(3, 0.2)), sigma)
-    np.testing.assert_allclose(atomic_uncertainty(sigma, np.full(3, 4.0)), 4 * sigma)
+    np.testing.assert_allclose(atomic_uncertainty(sigma, np.full(3, 4.0)), 2 * sigma)
 
 
 def test_a_frame_counts_its_most_uncertain_atoms_whatever_its_size():

@@ -78,16 +78,20 @@ def test_what_came_before_does_not_hide_an_excursion():
     assert missed <= 3 + 4 * np.sqrt(3)
 
 
-def test_far_excursions_are_found_early():
+@pytest.mark.parametrize(
+    ("height", "rank", "checks"), [(2.0, 1, 16), (5.0, 1, 7), (2.0, MEMBERS - 1, 9), (5.0, MEMBERS - 1, 3)]
+)
+def test_far_excursions_are_found_early(height, rank, checks):
+    """In 99 of 100 cases, as docs/how-it-works.md states; one direction of disagreement is the worst case."""
     rng = np.random.default_rng(3)
     delays = []
-    for _ in range(100):
+    for _ in range(300):
         screen = trusted_screen()
-        low, high = (factors(rng, np.full(64, s), 3) for s in (0.3, 4.0))
+        low, high = (factors(rng, np.full(20, s), rank) for s in (0.3, height))
         for _ in range(50):
             screen.check(probe(rng, low))
-        delays.append(next(step for step in range(100) if screen.check(probe(rng, high))))
-    assert np.quantile(delays, 0.95) <= 3
+        delays.append(next(step for step in range(1, 100) if screen.check(probe(rng, high))))
+    assert np.quantile(delays, 0.99) <= checks
 
 
 def run(rng: np.random.Generator, screen: Screen, sigma: float, checks: int, n_atoms: int = 64) -> int:

@@ -87,7 +87,7 @@ def wait_for_log(log: Path, pool: WorkerPool, text: str) -> None:
         time.sleep(0.1)
 
 
-def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperature_K: float = 300.0) -> Config:
+def config(folder: Path, store: StoreSettings, model: str = "7net-0", timestep_fs: float = 0.5) -> Config:
     folder.mkdir(exist_ok=True)
     return Config.model_validate(
         {
@@ -95,7 +95,7 @@ def config(folder: Path, store: StoreSettings, model: str = "7net-0", temperatur
             "folder": folder,
             "foundation": {"kind": "sevennet", "model": model},
             "systems": [{"file": Path(__file__).parents[2] / "configs" / "structures" / "silicon.cif"}],
-            "explore": {"temperatures_K": [temperature_K]},
+            "explore": {"temperatures_K": [300], "timestep_fs": timestep_fs},
             "label": {"engine": {"engine": "gpaw"}},
             "store": store,
         }
@@ -122,8 +122,8 @@ def test_a_foundation_is_its_weights_wherever_their_file_is(store: StoreSettings
     begin(config(tmp_path / "run", store, "/new/place/model.pth"))
     with pytest.raises(InputError, match=r"foundation_fingerprint \(was aaaa.*, is bbbb.*\)"):
         begin(config(tmp_path / "run", store, "/old/place/model.pth"), weights="b" * 64)
-    with pytest.raises(InputError, match=r"other settings: explore\.temperatures_K\. Set them back"):
-        begin(config(tmp_path / "run", store, "/new/place/model.pth", temperature_K=400.0))
+    with pytest.raises(InputError, match=r"other settings: explore\.timestep_fs .*Set them back"):
+        begin(config(tmp_path / "run", store, "/new/place/model.pth", timestep_fs=1.0))
 
 
 def test_an_empty_variable_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -467,6 +467,4 @@ def test_a_label_that_ends_while_a_budget_is_read_is_counted(ledger: Ledger, tmp
     monkeypatch.setattr(Ledger, "labelled", ends_meanwhile)
     ended, calculating = ledger.ended_and_open(range(1))
     assert (len(ended), calculating) == (2, 0)
-    all_at_once = config.select.model_copy(update={"labels_per_round": 100})
-    config = config.model_copy(update={"select": all_at_once})
-    assert round_budget(config, 0, 2, ended, calculating, estimate_h=1.0) == 8
+    assert round_budget(config, 0, 100, 2, ended, calculating, estimate_h=1.0) == 8

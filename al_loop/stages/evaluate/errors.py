@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
 from al_loop.gate.calibrate import with_fitted_calibration
-from al_loop.records import ErrorFigures, LabelledFrame, LabelledSet, Role
+from al_loop.records import CONTINUED, ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 
@@ -89,10 +89,14 @@ class HeldOutEvaluation:
         """(f,) which frames come from this starting structure."""
         return np.array([frame.system == system for frame in self.frames], dtype=bool)
 
-    def arrays(self, calibration: Calibration | None = None) -> dict[str, NDArray[np.generic]]:
+    def arrays(
+        self, calibration: Calibration | None = None, calibrated: Collection[str] = ()
+    ) -> dict[str, NDArray[np.generic]]:
         """All data that the report plots, as named arrays.
 
-        The served model's calibration combines spread and distance; without one only the spread is used.
+        Args:
+            calibration: of the served model, which combines spread and distance; without one only the spread is used.
+            calibrated: conditions of the frames that it was fitted to.
         """
         sigmas, distances = self.atom_uncertainties(), self.atom_distances()
         combined = _largest(sigmas)
@@ -102,6 +106,7 @@ class HeldOutEvaluation:
             **{name: getattr(self, name) for name in _STORED},
             "atomic_numbers": np.concatenate([frame.atoms.numbers for frame in self.frames]),
             "role": np.array([ROLE_CODES[frame.role] for frame in self.frames]),
+            "home": np.array([condition_of(frame.trajectory) in calibrated for frame in self.frames], dtype=bool),
             "max_force_error": self.max_force_error(),
             "max_force_uncertainty": _largest(sigmas),
             "uncertainty": combined,
@@ -142,7 +147,8 @@ def calibrated_on(
 
 def condition_of(trajectory: str) -> str:
     """Return the condition of a trajectory, its name without the replica: ``methanol/600K`` of ``methanol/600K/0``."""
-    return trajectory.rpartition("/")[0] or trajectory
+    name = trajectory.removesuffix(CONTINUED)
+    return name.rpartition("/")[0] or name
 
 
 def evaluate(

@@ -66,8 +66,13 @@ def _converged(settings: StopSettings, confidence: float, reports: Sequence[Roun
 
 
 def _guarantee(confidence: float, report: RoundReport) -> tuple[bool, str]:
-    """Proven, and not contradicted by test frames: the 95 % upper bound of their coverage reaches the confidence."""
-    if report.coverage is None or not report.guarantee.get("proven"):
+    """Proven, and not contradicted by test frames: the 95 % upper bound of their coverage reaches the confidence.
+
+    A condition that the served model is not calibrated on leaves the guarantee unproven there.
+    """
+    by_condition = report.guarantee.get("by_condition", {}).values()
+    everywhere = all(counts["calibration_frames"] for counts in by_condition)
+    if report.coverage is None or not report.guarantee.get("proven") or not everywhere:
         return False, ""
     covered = round(report.coverage * report.coverage_frames)
     from committee.uncertainty.conformal import (

@@ -1,6 +1,7 @@
 """HOLD OUT: choose frames of independent trajectories that are labelled once and never trained on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +19,66 @@ from committee.potential import CommitteePotential
 SEEDS = {Role.TEST: 2, Role.CALIBRATION: 3, Role.NEVER_TRAINED: 4}
 
 
+@dataclass(frozen=True)
+class HeldOutStart:
+    """The start of a held-out trajectory, and the number of frames to take from it."""
+
+    start: Start
+    share: int
+
+
+def held_out_starts(config: Config, former: Sequence[Config] = ()) -> list[HeldOutStart]:
+    """The starts of a round's held-out trajectories: all conditions in the first round, then new temperatures only.
+
+    Every condition has an equal share of the frames, a new one that of all conditions of its round.
+
+    Args:
+        config: of the round.
+        former: of the former rounds.
+    """
+    known = {temperature_K for one in former for temperature_K in one.explore.temperatures_K}
+    new = set(config.explore.temperatures_K) - known
+    if not new:
+        return []
+    return [
+        HeldOutStart(start, share)
+        for starts, share in _sets(config, len(former))
+        for start in starts
+        if not former or start.temperature_K in new
+    ]
+
+
 def hold_out(
-    config: Config, potential: CommitteePotential, folder: Path, advance: Advance = show_nothing
+    config: Config,
+    potential: CommitteePotential,
+    folder: Path,
+    held_out: Sequence[HeldOutStart],
+    advance: Advance = show_nothing,
 ) -> list[Frame]:
-    """Run the held-out trajectories under the foundation and pick frames in equal shares per condition.
+    """Run the held-out trajectories under a model and pick each one's share of frames.
 
     An interrupted run continues from the trajectories in ``folder``.
+    """
+    settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
+    stored = explore_anywhere(config, folder, potential, [one.start for one in held_out], settings, advance)
+    return [
+        visit
+        for visits, one in zip(stored.by_start(), held_out, strict=True)
+        for visit in _evenly(list(visits), one.share)
+    ]
+
+
+def require_held_out(frames: Sequence[Frame]) -> None:
+    """Check that there is a frame to test and one to calibrate with.
 
     Raises:
-        GuardStop: there is no usable frame to test or to calibrate with.
+        GuardStop: there is not.
     """
-    sets = _sets(config)
-    starts = [start for one, _ in sets for start in one]
-    settings = config.explore.model_copy(update={"steps": hold_out_steps(config)})
-    stored = explore_anywhere(config, folder, potential, starts, settings, advance)
-    shares = [share for one, share in sets for _ in one]
-    held_out = [
-        visit for visits, share in zip(stored.by_start(), shares, strict=True) for visit in _evenly(list(visits), share)
-    ]
-    if not {Role.TEST, Role.CALIBRATION} <= {visit.role for visit in held_out}:
+    if not {Role.TEST, Role.CALIBRATION} <= {frame.role for frame in frames}:
         raise GuardStop(
             "All held-out trajectories broke before the first usable frame: nothing could ever be measured or "
             "promoted. Check the starting structures, lower temperatures_K or timestep_fs, and run again."
         )
-    return held_out
 
 
 def hold_out_steps(config: Config) -> int:
@@ -50,19 +87,22 @@ def hold_out_steps(config: Config) -> int:
     return max(config.explore.steps, checks * config.explore.check_every)
 
 
-def _sets(config: Config) -> list[tuple[list[Start], int]]:
+def _sets(config: Config, round_: int = 0) -> list[tuple[list[Start], int]]:
     """For each role its trajectories, and the number of frames to take from each."""
     frames = config.hold_out
     never_trained = frames.never_trained_frames * sum(map(structure_count, frames.never_trained))
     return [
-        _set(config, Role.TEST, config.systems, frames.test_frames),
-        _set(config, Role.CALIBRATION, config.systems, frames.calibration_frames),
-        _set(config, Role.NEVER_TRAINED, frames.never_trained, never_trained),
+        _set(config, round_, Role.TEST, config.systems, frames.test_frames),
+        _set(config, round_, Role.CALIBRATION, config.systems, frames.calibration_frames),
+        _set(config, round_, Role.NEVER_TRAINED, frames.never_trained, never_trained),
     ]
 
 
-def _set(config: Config, role: Role, systems: Sequence[SystemSettings], count: int) -> tuple[list[Start], int]:
-    starts = make_starts(systems, config.explore, role, (config.seed, SEEDS[role]), replicas=1)
+def _set(
+    config: Config, round_: int, role: Role, systems: Sequence[SystemSettings], count: int
+) -> tuple[list[Start], int]:
+    seed = (config.seed, SEEDS[role], *([round_] if round_ else []))
+    starts = make_starts(systems, config.explore, role, seed, replicas=1)
     return starts, -(-count // len(starts)) if starts else 0
 
 

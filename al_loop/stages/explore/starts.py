@@ -13,12 +13,11 @@ from al_loop.config.explore_settings import Ensemble
 from al_loop.errors import InputError
 from al_loop.frames.constraints.motion import displaced
 from al_loop.frames.plain_atoms import plain_atoms
-from al_loop.records import Role
+from al_loop.records import CONTINUED, Role
 from al_loop.structures.start import Start
 from al_loop.structures.systems import LoadedStructure, built_variant, load_structures
 
 EXPLORE_SEED, FAILURE_SEED = 1, 7
-CONTINUED = "/continued"  # suffix of the name of a continued trajectory
 SAME_PLACE_A = 1e-6
 
 
@@ -96,22 +95,37 @@ def _start(condition: _Condition, role: Role, seed: tuple[int, ...], rattle_A: f
     return Start(condition.structure.name, name, role, atoms, intact, temperature_K, (*seed, 1), condition.ensemble)
 
 
-def round_starts(config: Config, round_: int, sound_frames: Callable[[int], Mapping[str, Atoms]]) -> list[Start]:
+def round_starts(
+    config: Config,
+    round_: int,
+    sound_frames: Callable[[int], Mapping[str, Atoms]],
+    config_of: Callable[[int], Config] | None = None,
+) -> list[Start]:
     """The starts of a round's exploration; the result is reproducible.
 
-    ``sound_frames`` returns, for a former round, the last frame before each stopped trajectory ended, by trajectory.
+    Args:
+        config: of the round.
+        round_: the round.
+        sound_frames: returns, for a former round, the last frame before each stopped trajectory ended, by trajectory.
+        config_of: returns the config of a former round, whose temperatures may have been others; by default the same.
     """
     seed = (config.seed, EXPLORE_SEED, round_)
     starts = make_starts(config.systems, config.explore, Role.EXPLORE, seed)
     count = round(config.explore.from_failures * len(starts))
     if round_ == 0 or not count:
         return starts
-    former = round_starts(config, round_ - 1, sound_frames)
-    sound = sound_frames(round_ - 1)
-    stopped = [index for index, start in enumerate(former) if start.trajectory in sound]
+    former = round_starts(config if config_of is None else config_of(round_ - 1), round_ - 1, sound_frames, config_of)
+    sound, places = sound_frames(round_ - 1), {start.trajectory: place for place, start in enumerate(starts)}
+    stopped = [
+        index
+        for index, start in enumerate(former)
+        if start.trajectory in sound and start.trajectory.removesuffix(CONTINUED) in places
+    ]
     rng = np.random.default_rng([config.seed, FAILURE_SEED, round_])
     for index in rng.permutation(stopped)[:count].tolist():
-        starts[index] = _continued(former[index], sound[former[index].trajectory], starts[index])
+        name = former[index].trajectory
+        place = places[name.removesuffix(CONTINUED)]
+        starts[place] = _continued(former[index], sound[name], starts[place])
     return starts
 
 

@@ -154,6 +154,7 @@ class Trajectory:
             verdict=gated.verdict,
             force_uncertainty_eV_per_A=None if sigma is None else float(sigma.max()),
             latent_distance=None if distance is None else float(distance.max()),
+            frame_uncertainty_eV_per_A=gated.frame_uncertainty,
             descriptor=None if prediction is None else frame_descriptor(prediction.features, atoms.numbers),
             checks={check: Verdict(verdict.kind, check, verdict.reason) for check, verdict in gated.checks.items()},
         )

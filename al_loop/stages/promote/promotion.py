@@ -20,7 +20,8 @@ from al_loop.stages.promote.energy_conservation import (
     start_replicas,
     total_energies,
 )
-from al_loop.stages.promote.error_guarantee import error_guarantee
+from al_loop.stages.promote.error_guarantee import NAME as GUARANTEE
+from al_loop.stages.promote.error_guarantee import error_guarantee, trusts_nothing
 from al_loop.stages.promote.forgetting import ProbeFrames, no_harm, probe_frames
 from al_loop.stages.promote.label_errors import earlier, held_back, newest
 from al_loop.stages.promote.predictions import ForceErrors
@@ -67,7 +68,8 @@ class Promotion:
 
     Attributes:
         promoted: the candidate is served from now on.
-        reason: the sentence of the first criterion if it is promoted, those of all failed criteria otherwise.
+        reason: the sentence of the first criterion if it is promoted, and that no frame can be trusted if that is so;
+            those of all failed criteria otherwise.
         force_mae_candidate: eV/Å on the calibration frames; None without any, or if it is not finite.
         force_mae_served: eV/Å on the same frames.
         criteria: all of them.
@@ -86,18 +88,20 @@ def evaluate_candidate(
     """Evaluate all criteria on a candidate, also after one has failed."""
     errors = ForceErrors.of(candidate, served, (*evidence.held_back, *evidence.newest, *evidence.earlier))
     foundation = errors.foundation_error(evidence.held_back)
+    unseen = held_back(errors, evidence.held_back, settings.max_error_ratio)
     criteria = (
-        held_back(errors, evidence.held_back, settings.max_error_ratio),
+        unseen,
         newest(errors, evidence.newest, settings.max_error_ratio),
         earlier(errors, evidence.earlier, evidence.held_back, settings.max_rise),
         no_harm(candidate, evidence.probe, foundation, settings.max_rise, settings.far_latent_distance),
         repulsion(candidate, evidence.elements, spin=evidence.spin),
         conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
-        error_guarantee(candidate.calibration),
+        error_guarantee(candidate.calibration, served.calibration, unseen.value),
         *([] if evidence.validation is None else [evidence.validation(candidate)]),
     )
     failed = [criterion for criterion in criteria if not criterion.passed]
-    decisive = failed or criteria[:1]
+    without_trust = [c for c in criteria if c.name == GUARANTEE and trusts_nothing(candidate.calibration)]
+    decisive = failed or (unseen, *without_trust)
     new, old, _ = errors.mae(evidence.held_back)
     reason = "; ".join(f"{c.name}: {c.sentence}" for c in decisive)
     return Promotion(not failed, reason, _finite(new), _finite(old), criteria)
@@ -174,5 +178,7 @@ def _run(config: Config, foundation: CommitteePotential, structures: Sequence[At
     small = sorted(structures, key=len)[:REPLICAS]
     replicas = start_replicas(small, temperature_K, np.random.default_rng([config.seed, RUN_SEED]))
     steps = config.promote.nve_steps
-    stored = once("probe/run", lambda: {"energies": total_energies(foundation, replicas, timestep_fs, steps)})
+    stored = once(
+        f"probe/run/{temperature_K:g}K", lambda: {"energies": total_energies(foundation, replicas, timestep_fs, steps)}
+    )
     return ConstantEnergyRun(tuple(replicas), temperature_K, timestep_fs, stored["energies"])

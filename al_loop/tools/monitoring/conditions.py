@@ -105,5 +105,5 @@ class Conditions:
         return (
             f"outside the calibrated conditions since about step {report.since_step} (by the {report.score}, found at "
             f"step {report.alarm_step}; {odds}): the guarantee is withdrawn, how many of the trusted frames exceed "
-            f"{self._calibration.tolerance_eV_per_A:g} eV/Å is not known; {REMEDY}"
+            f"{self._calibration.tolerance_eV_per_A:g} eV/Å is not known; {REMEDY} --since-step {report.since_step}"
         )

@@ -27,6 +27,8 @@ MAY_CHANGE = (
     "threads",
     "align.accept_residual_spread_eV_per_atom",
     "align.on_unit_mismatch",
+    "explore.temperatures_K",  # from the next round on, as the tolerance
+    "gate.force_tolerance_eV_per_A",
     "label.engine.cores",
     "label.labels_per_job",
     "label.lease_s",

@@ -2,36 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
 from math import ceil
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
-from ase.io import write
 
 from al_loop.config import GateSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.names import given_keys
 from al_loop.files.sources import find_sources
-from al_loop.files.trajectories import read_frames
-from al_loop.frames.plain_atoms import plain_atoms
 from al_loop.gate.applicability import check_suitable
 from al_loop.gate.calibrate import ForceComparison, with_fitted_calibration
+from al_loop.records import Frame
 from al_loop.tools.open_model import FoundationArgument, open_model
 from al_loop.tools.single_steps.arguments import EngineArgument
+from al_loop.tools.single_steps.audit import Stream, check_chosen, draw, labels_of_chosen, write_chosen
 from al_loop.tools.single_steps.label import label
-from al_loop.utils.paths import Paths, as_paths, check_source, check_target_folder, writing
+from al_loop.utils.paths import Paths, as_paths, check_source, check_target_folder
 from al_loop.utils.progress import Advance, show_nothing
-from committee.atomic_write import replacing_path
 from committee.checkpoint import save
 from committee.potential import CommitteePotential
 from committee.uncertainty.conformal import frames_needed, frames_to_prove
-from committee.uncertainty.drift import decorrelated_every
 
 SPARE = 1.5  # labels by default, in units of those that would suffice if every frame were trusted and none exceeded
-COMPARED = 512  # frames of the stream whose latent distances show how long it is correlated
 
 
 @dataclass(frozen=True)
@@ -63,6 +57,72 @@ class Recalibrated:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ChosenFrames:
+    """Frames of a run that were written to be labelled.
+
+    Attributes:
+        frames: number of frames.
+        needed: smallest number of labels that a calibration needs.
+        notes: sentences on the stream.
+    """
+
+    frames: int
+    needed: int
+    notes: tuple[str, ...] = ()
+
+
+def choose_frames(
+    model: str | Path,
+    to: str | Path,
+    *,
+    stream: str | Path,
+    count: int | None = None,
+    since_step: int = 0,
+    frame_every: int = 1,
+    foundation: FoundationArgument | None = None,
+    seed: int = 0,
+) -> ChosenFrames:
+    """Write the frames that ``recalibrate`` would label, to label them elsewhere.
+
+    Each frame has an id, under ``frame`` in its entry ``al_loop``. The labels come back as ``labels`` of
+    ``recalibrate``, with this file as ``frames``: each then finds its frame.
+
+    Args:
+        model: as for ``recalibrate``.
+        to: the file, .extxyz; it appears once it is complete.
+        stream: as for ``recalibrate``, and so are all others.
+        count: frames to label.
+        since_step: frames of earlier steps are left out.
+        frame_every: MD steps between two frames, if the stream does not state its steps.
+        foundation: the foundation under a checkpoint.
+        seed: of the choice of frames.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        InputError: numbers out of range, files that cannot be read or written, or frames that are not for this model.
+
+    Examples:
+        >>> from al_loop import choose_frames
+        >>> chosen = choose_frames("model", "chosen.extxyz", stream="others.extxyz", count=10,
+        ...     foundation="fairchem:distilled.pt:omat")
+        >>> chosen.frames, chosen.needed
+        (10, 9)
+    """
+    source, target = Stream(Path(stream), since_step, frame_every), Path(to)
+    _check_count(count)
+    source.check()
+    check_chosen("--write-frames", target, [source.path])
+    potential = open_model(Path(model), foundation).potential
+    confidence = _gate(potential, None).confidence
+    notes: list[str] = []
+    frames = draw(potential, source, count or _usual_count(confidence), seed, notes)
+    write_chosen("--write-frames", target, frames)
+    return ChosenFrames(len(frames), frames_needed(confidence), tuple(notes))
+
+
 def recalibrate(
     model: str | Path,
     to: str | Path,
@@ -70,8 +130,10 @@ def recalibrate(
     stream: str | Path | None = None,
     engine: EngineArgument | None = None,
     labels: Paths = (),
+    frames: str | Path | None = None,
     count: int | None = None,
-    skip: int = 0,
+    since_step: int = 0,
+    frame_every: int = 1,
     foundation: FoundationArgument | None = None,
     tolerance_eV_per_A: float | None = None,
     seed: int = 0,
@@ -92,8 +154,11 @@ def recalibrate(
         stream: the trajectory of the run, from any code; with ``engine``.
         engine: labels the chosen frames: as for ``al_loop.label``.
         labels: instead of both, files with labelled frames that were drawn from the run at random.
+        frames: the file of ``choose_frames``, if ``labels`` are of its frames: each label must then be one of them.
         count: frames to label; by default one and a half times the smallest number that can prove the guarantee.
-        skip: frames at the beginning of the stream that are left out, for example those before the conditions changed.
+        since_step: frames of the stream of earlier steps are left out: ``since_step`` of the monitor.
+        frame_every: MD steps between two frames of the stream, if it does not state its steps: LAMMPS dumps do, and
+            trajectories that ``al-loop monitor`` wrote. By default the step of a frame is its number, from 0.
         foundation: the foundation under a checkpoint, as for ``al_loop.predict``.
         tolerance_eV_per_A: largest acceptable force error; by default that of the earlier calibration.
         seed: of the choice of frames.
@@ -106,7 +171,7 @@ def recalibrate(
 
     Raises:
         InputError: options that do not fit together, files that cannot be read or written, frames that are not for this
-            model, or too few labels; no checkpoint is written.
+            model, labels of other frames than the chosen ones, or too few labels; no checkpoint is written.
         CampaignError: not one frame could be labelled, with the first reason.
 
     Examples:
@@ -116,31 +181,42 @@ def recalibrate(
         (12, True)
     """
     folder, given = Path(to), as_paths(labels)
-    _check_options(stream, engine, given, count, skip, tolerance_eV_per_A)
+    _check_options(stream, engine, given, frames, tolerance_eV_per_A)
+    _check_count(count)
     check_target_folder("--to", folder)
-    if stream is not None:
-        check_source(f"--stream {stream}", Path(stream), "name the trajectory of the run")
+    source = None if stream is None else Stream(Path(stream), since_step, frame_every)
+    if source is not None:
+        source.check()
     if given:
         find_sources(given)  # refused before a model is loaded
+    if frames is not None:
+        check_source(f"--frames {frames}", Path(frames), "name the file that --write-frames wrote")
     potential = open_model(Path(model), foundation).potential
     gate = _gate(potential, tolerance_eV_per_A)
     notes: list[str] = []
-    if stream is not None and engine is not None:
-        wanted = count or ceil(SPARE * frames_to_prove(gate.confidence))
-        chosen = _audit(potential, Path(stream), wanted, skip, seed, notes)
+    if source is not None and engine is not None:
+        chosen = draw(potential, source, count or _usual_count(gate.confidence), seed, notes)
         given = [_labelled(chosen, engine, folder, notes, advance)]
-    frames, forces = _labels(given, energy_key, forces_key, gate.confidence, notes)
-    for number, atoms in enumerate(frames):
-        check_suitable(potential, atoms, f"labelled frame {number}", any_periodicity=True)
-    return _calibrated(potential, gate, frames, forces, folder, notes)
+    known = _labels(given, None if frames is None else Path(frames), energy_key, forces_key, gate.confidence, notes)
+    for number, frame in enumerate(known):
+        check_suitable(potential, frame.atoms, f"labelled frame {number}", any_periodicity=True)
+    return _calibrated(potential, gate, known, folder, notes)
+
+
+def _usual_count(confidence: float) -> int:
+    return ceil(SPARE * frames_to_prove(confidence))
+
+
+def _check_count(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise InputError(f"--count: received {count}, expected a number of frames, at least 1")
 
 
 def _check_options(
     stream: str | Path | None,
     engine: EngineArgument | None,
     labels: Sequence[Path],
-    count: int | None,
-    skip: int,
+    frames: str | Path | None,
     tolerance_eV_per_A: float | None,
 ) -> None:
     if bool(labels) == (engine is not None) or (engine is None) != (stream is None):
@@ -148,10 +224,8 @@ def _check_options(
             "expected either --stream with --engine, to label frames of a run, or --labels with frames of it that are "
             "labelled already"
         )
-    if count is not None and count < 1:
-        raise InputError(f"--count: received {count}, expected a number of frames, at least 1")
-    if skip < 0:
-        raise InputError(f"--skip: received {skip}, expected a number of frames, at least 0")
+    if frames is not None and not labels:
+        raise InputError(f"--frames: received {frames} without --labels; it names the frames that labels are of")
     if tolerance_eV_per_A is not None and not 0 < tolerance_eV_per_A < float("inf"):
         raise InputError(f"--tolerance: received {tolerance_eV_per_A:g}, expected a finite force error above 0 in eV/Å")
 
@@ -169,78 +243,51 @@ def _gate(potential: CommitteePotential, tolerance_eV_per_A: float | None) -> Ga
     return gate
 
 
-def _audit(
-    potential: CommitteePotential, stream: Path, count: int, skip: int, seed: int, notes: list[str]
-) -> list[Atoms]:
-    """Draw one frame at random from each of ``count`` equal parts of a stream, and say how independent they are."""
-    first = list(islice(read_frames(stream), skip, skip + COMPARED))
-    if first:
-        check_suitable(potential, first[0], f"{stream}, frame {skip}", any_periodicity=True)
-    total = sum(1 for _ in read_frames(stream)) - skip
-    if total < count:
-        raise InputError(
-            f"{stream} holds {max(0, total)} frames after the first {skip}, expected at least {count}; write frames "
-            "more often, run longer, or give a smaller --count"
-        )
-    distances = [float(np.max(p.latent_distance)) for p in potential.predict(first) if p.latent_distance is not None]
-    stride = decorrelated_every([distances])
-    if stride is None:
-        notes.append(f"{stream}: the frames are too few or too much alike to tell how many of them are independent.")
-    elif total < count * stride:
-        notes.append(
-            f"{stream}: frames are correlated over about {stride}, so that {count} of {total} are worth about "
-            f"{total // stride} independent ones; a longer run makes the guarantee worth its confidence."
-        )
-    edges = np.linspace(0, total, count + 1).astype(int)
-    rng = np.random.default_rng(seed)
-    wanted = {skip + int(rng.integers(low, high)) for low, high in pairwise(edges)}
-    found = [atoms for index, atoms in enumerate(read_frames(stream)) if index in wanted]
-    if any("verdict" in atoms.info and "reason" in atoms.info for atoms in found):
-        notes.append(
-            f"{stream} holds frames of alarms, which are not a random sample of the run: the calibration is more "
-            "cautious than the run needs."
-        )
-    return [plain_atoms(atoms) for atoms in found]
-
-
 def _labelled(
-    chosen: Sequence[Atoms], engine: EngineArgument, folder: Path, notes: list[str], advance: Advance
+    chosen: Sequence[Frame], engine: EngineArgument, folder: Path, notes: list[str], advance: Advance
 ) -> Path:
     """Label the chosen frames and return the file with them."""
     audit = folder.with_name(f"{folder.name}-audit.extxyz")
     target = folder.with_name(f"{folder.name}-audit-labelled.extxyz")
-    with writing("--to", audit), replacing_path(audit) as part:
-        write(part, list(chosen), format="extxyz")
+    write_chosen("--to", audit, chosen)
     done = label(audit, engine, target, advance=advance)
     notes += [f"frame {index} of {audit} has no label: {reason}" for index, reason in done.failed.items()]
     return target
 
 
 def _labels(
-    files: Sequence[Path], energy_key: str | None, forces_key: str | None, confidence: float, notes: list[str]
-) -> tuple[list[Atoms], list[np.ndarray]]:
+    files: Sequence[Path],
+    chosen: Path | None,
+    energy_key: str | None,
+    forces_key: str | None,
+    confidence: float,
+    notes: list[str],
+) -> list[Frame]:
+    """Read the labels that have forces, and find the chosen frame of each."""
     read = read_labelled(files, given_keys(energy_key, forces_key, None))
     notes += read.notes
     usable = [frame for frame in read.frames if np.isfinite(frame.forces_eV_per_A).all()]
+    if chosen is not None:
+        usable = labels_of_chosen(usable, chosen, notes)
     needed = frames_needed(confidence)
     if len(usable) < needed:
         raise InputError(
             f"{', '.join(map(str, files))}: {len(usable)} frames have forces, and a calibration at {confidence:.0%} "
             f"needs at least {needed}; label more"
         )
-    return [frame.atoms for frame in usable], [np.asarray(frame.forces_eV_per_A) for frame in usable]
+    return usable
 
 
 def _calibrated(
     potential: CommitteePotential,
     gate: GateSettings,
-    frames: Sequence[Atoms],
-    forces: Sequence[np.ndarray],
+    frames: Sequence[Frame],
     folder: Path,
     notes: Sequence[str],
 ) -> Recalibrated:
     """Fit and write the new calibration, and compare it with the earlier one on the same frames."""
-    compared = ForceComparison.of(potential, frames, forces)
+    forces = [np.asarray(frame.forces_eV_per_A) for frame in frames]
+    compared = ForceComparison.of(potential, [frame.atoms for frame in frames], forces)
     values = (compared.errors, compared.sigmas, compared.latent)
     old = potential.calibration
     before, was = "the model was not calibrated", None

@@ -1,5 +1,8 @@
 """Real foundations: SevenNet's weights are in its wheel, fairchem checkpoints are made here with random weights."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.io import write
 
 DATASETS = {"omat": "omat", "omol": "omol"}
 CORE = "fairchem.core"
@@ -147,3 +151,67 @@ def _tasks_config(rng: np.random.Generator) -> list[dict[str, Any]]:
                 }
             tasks.append(task)
     return tasks
+
+
+WITHOUT_US = """
+import json, sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"al_loop", "committee", "dft_interfaces", "benchmarks", "tests"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+try:
+    import committee
+    raise SystemExit("committee can be imported here")
+except ModuleNotFoundError:
+    pass
+from ase.io import read
+exec(sys.argv[2])
+results = []
+for atoms in read(sys.argv[1], ":"):
+    atoms.calc = calculator
+    stress = atoms.get_stress().tolist() if atoms.pbc.all() else None
+    results.append([atoms.get_potential_energy(), atoms.get_forces().tolist(), stress])
+assert not {name.partition(".")[0] for name in sys.modules} & {"al_loop", "committee", "dft_interfaces"}
+print("results", json.dumps(results))
+"""
+
+
+@pytest.fixture
+def evaluated_without_us(tmp_path: Path) -> Callable[[str, list[Atoms]], list[tuple[float, Any, Any]]]:
+    """Energies, forces and stresses from an opening's ``calculator``, in a process that cannot import our packages."""
+
+    def evaluate(opening: str, frames: list[Atoms]) -> list[tuple[float, Any, Any]]:
+        write(tmp_path / "frames.traj", frames)
+        command = [sys.executable, "-I", "-W", "ignore", "-c", WITHOUT_US, str(tmp_path / "frames.traj"), opening]
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert completed.returncode == 0, completed.stderr
+        printed = next(line for line in completed.stdout.splitlines() if line.startswith("results "))
+        return [
+            (energy, np.array(forces), None if stress is None else np.array(stress))
+            for energy, forces, stress in json.loads(printed.removeprefix("results "))
+        ]
+
+    return evaluate
+
+
+@pytest.fixture
+def perturbed() -> Callable[[Any], Any]:
+    """An open backbone whose fitted weights have all moved, as after an adaptation."""
+
+    def perturb(backbone: Any) -> Any:
+        generator = torch.Generator().manual_seed(7)
+        weights = {
+            name: weight for name, weight in backbone.trainable().module.named_parameters() if weight.requires_grad
+        }
+        return backbone.with_weights(
+            {
+                name: weight.detach()
+                + 0.02 * weight.detach().square().mean().sqrt() * torch.randn(weight.shape, generator=generator)
+                for name, weight in weights.items()
+            }
+        )
+
+    return perturb

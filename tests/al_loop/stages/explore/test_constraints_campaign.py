@@ -35,7 +35,7 @@ from al_loop.frames.plain_atoms import constraints_text
 from al_loop.gate.physics import PhysicsCheck
 from al_loop.records import Role
 from al_loop.stages.explore.checkpoint import identity_of
-from al_loop.stages.explore.hold_out import hold_out
+from al_loop.stages.explore.hold_out import held_out_starts, hold_out
 from al_loop.stages.explore.run import explore_stored
 from al_loop.stages.explore.starts import make_starts, round_starts
 from al_loop.stages.promote.energy_conservation import start_replicas, total_energies
@@ -443,7 +443,7 @@ def test_followed_constraints_pass(config):
 
 def test_held_out_frames_keep_what_was_fixed(config, potential):
     loaded = config(slab(), explore={"steps": 4, "check_every": 2}, never_trained=slab(FixAtoms([0])))
-    visits = hold_out(loaded, potential, loaded.folder / "held")
+    visits = hold_out(loaded, potential, loaded.folder / "held", held_out_starts(loaded))
     assert {visit.role for visit in visits} == {Role.TEST, Role.CALIBRATION, Role.NEVER_TRAINED}
     for visit in visits:
         fixed = [0] if visit.role is Role.NEVER_TRAINED else FIXED

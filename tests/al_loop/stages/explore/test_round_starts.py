@@ -8,7 +8,7 @@ from ase.io import write
 
 from al_loop import load_config
 from al_loop.records import Role
-from al_loop.stages.explore.hold_out import hold_out
+from al_loop.stages.explore.hold_out import held_out_starts, hold_out
 from al_loop.stages.explore.starts import round_starts
 from committee.backbones import load_backbone
 from committee.potential import CommitteePotential
@@ -113,7 +113,8 @@ def test_held_out_frames_come_from_the_same_conditions(config):
     loaded = config(frames, steps=2, check_every=1, ensemble="bussi", ramp_to_K=900)
     potential = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
     steps = []
-    visits = hold_out(loaded, potential, loaded.folder / "held", steps.append)
+    starts = held_out_starts(loaded)
+    visits = hold_out(loaded, potential, loaded.folder / "held", starts, steps.append)
     conditions = ["cu/as-is/300K/0", "cu/as-is/600K/0", "cu/supercell+vacancy/300K/0", "cu/supercell+vacancy/600K/0"]
     for role in (Role.TEST, Role.CALIBRATION):
         assert [visit.trajectory for visit in visits if visit.role is role] == conditions
@@ -121,5 +122,37 @@ def test_held_out_frames_come_from_the_same_conditions(config):
     assert len({visit.frame_id for visit in visits}) == 8
     assert steps == [1, 1]
     again = []
-    assert hold_out(loaded, potential, loaded.folder / "held", again.append) == visits
+    assert hold_out(loaded, potential, loaded.folder / "held", starts, again.append) == visits
     assert again == [2]
+
+
+def test_every_condition_has_its_share_of_held_out_frames_also_one_that_is_added(config):
+    """12 frames over four conditions, then over six: two new ones with two frames each."""
+    frames = {"test_frames": 4, "calibration_frames": 12}
+    first, more = config(frames), config(frames, temperatures_K=[300, 600, 900])
+    names = ["cu/as-is/{}K/0", "cu/supercell+vacancy/{}K/0"]
+    for role, share in ((Role.TEST, 1), (Role.CALIBRATION, 3)):
+        mine = [one for one in held_out_starts(first) if one.start.role is role]
+        assert [one.start.trajectory for one in mine] == [name.format(t) for name in names for t in (300, 600)]
+        assert {one.share for one in mine} == {share}
+    added = held_out_starts(more, [first])
+    calibrating = [one for one in added if one.start.role is Role.CALIBRATION]
+    assert [(one.start.trajectory, one.share) for one in calibrating] == [(name.format(900), 2) for name in names]
+    assert held_out_starts(more, [first, more]) == held_out_starts(first, [more]) == []
+    seeds = [one.start.seed for one in (*held_out_starts(first), *added)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_nothing_is_held_out_again_where_temperatures_have_no_effect(config):
+    relaxed, other = config(ensemble="relax"), config(ensemble="relax", temperatures_K=[900])
+    assert len(held_out_starts(relaxed)) == 4
+    assert held_out_starts(other, [relaxed]) == []
+
+
+def test_a_stopped_trajectory_is_continued_at_its_own_temperature_after_others_were_added(config):
+    former, loaded = config(from_failures=0.25), config(from_failures=0.25, temperatures_K=[100, 600, 900])
+    names = {0: {"cu/as-is/300K/0", "cu/supercell+vacancy/600K/0"}}
+    stopped = Stopped(lambda round_, known: round_starts(former, round_, known), names)
+    starts = round_starts(loaded, 1, stopped, lambda _: former)
+    continued = [(start.trajectory, start.temperature_K) for start in starts if start.trajectory.endswith("continued")]
+    assert continued == [("cu/supercell+vacancy/600K/0/continued", 600)]  # nothing runs at 300 K any more

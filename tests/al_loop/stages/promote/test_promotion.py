@@ -24,6 +24,7 @@ from al_loop.stages.promote.label_errors import earlier, held_back, newest
 from al_loop.stages.promote.predictions import ForceErrors, FoundationDeviation
 from al_loop.stages.promote.promotion import evaluate_candidate
 from committee import CommitteePotential, CommitteeSettings
+from committee.uncertainty.calibration import Calibration
 from dft_interfaces.label import Label, LabelStatus
 
 SETTINGS = PromoteSettings()
@@ -295,15 +296,15 @@ def test_the_guarantee(laboratory, good, calibrate):
     shifted = [_shifted(frame) if i in surest else frame for i, frame in enumerate(frames)]
     broken = calibrate(good, shifted).calibration
     assert (broken.trust_threshold, broken.trusted) == (0.0, 0)
-    assert "no calibration frame is trusted" in error_guarantee(broken).sentence
+    assert "no frame can be trusted at 90%" in error_guarantee(broken).sentence
 
 
 @pytest.mark.parametrize(
     ("changes", "passed", "value", "text"),
     [
         ({"guarantee_proven": True, "trusted": 40, "trusted_error_bound": 0.07}, True, 0.07, "proven at 90%"),
-        ({"quantile": None, "frames": 4}, True, None, "nothing is guaranteed yet (not enough labels yet"),
-        ({"trusted": 0}, True, None, "no calibration frame is trusted"),
+        ({"quantile": None, "frames": 4, "trusted": 0}, True, None, "nothing is guaranteed yet: not enough labels yet"),
+        ({"trusted": 0}, True, None, "no frame can be trusted at 90%"),
         ({"trusted": 3, "trusted_exceeding": 1}, True, 0.1, "not contradicted"),
         ({"trusted": 3, "trusted_exceeding": 2}, False, 0.2, "contradicted"),
         ({"trusted": 50, "trusted_exceeding": 6}, False, 0.12, "contradicted: share 12%, at most 10% may"),
@@ -315,6 +316,37 @@ def test_a_guarantee_with_few_labels(good, changes, passed, value, text):
     assert criterion.passed is passed
     assert criterion.value == (None if value is None else pytest.approx(value))
     assert text in criterion.sentence
+
+
+@pytest.mark.parametrize(
+    ("served_is_proven", "ratio", "passed"),
+    [(True, 0.9, False), (True, None, False), (True, float("nan"), False), (True, 0.4, True), (False, 0.9, True)],
+)
+def test_a_proven_model_is_not_replaced_by_one_that_trusts_nothing(good, served_is_proven, ratio, passed):
+    served = replace(good.calibration, guarantee_proven=served_is_proven, trusted=40)
+    candidate = replace(good.calibration, guarantee_proven=False, trusted=0, trust_threshold=0.0)
+    criterion = error_guarantee(candidate, served, ratio)
+    assert criterion.passed is passed
+    assert "no frame can be trusted at 90%" in criterion.sentence
+    assert "label more frames, or raise gate.force_tolerance_eV_per_A" in criterion.sentence
+    assert ("the served model's guarantee is proven (0.3 eV/Å)" in criterion.sentence) is served_is_proven
+    trusting = replace(candidate, trusted=20, trust_threshold=0.1)
+    assert error_guarantee(trusting, served, ratio).passed
+    assert error_guarantee(replace(candidate, tolerance_eV_per_A=0.1), served, ratio).passed  # proven at 0.3 eV/Å only
+
+
+def test_a_promoted_candidate_that_trusts_nothing_says_so(good, served, evidence):
+    """On real predictions: a tolerance that no error reaches; the served model has no proof to lose."""
+    strict = _calibrated_at(good, evidence.held_back, 1e-4)
+    assert strict.calibration.trusted == 0
+    promotion = evaluate_candidate(strict, served, evidence, SETTINGS)
+    assert promotion.promoted
+    assert promotion.reason.startswith("held-back labels: force MAE 0.0")
+    assert "error guarantee: nothing is guaranteed yet: no frame can be trusted at 90%" in promotion.reason
+    as_strict = replace(good.calibration, guarantee_proven=True, tolerance_eV_per_A=1e-4)
+    kept = evaluate_candidate(strict, served.with_calibration(as_strict), evidence, SETTINGS)
+    assert not kept.promoted
+    assert kept.reason.startswith("error guarantee: ")
 
 
 def test_what_could_not_be_calibrated_guarantees_nothing():
@@ -339,3 +371,9 @@ def _with_heads(potential, heads):
         potential.provenance,
         potential.calibration,
     )
+
+
+def _calibrated_at(potential, frames, tolerance_eV_per_A):
+    seen = evaluate(frames, potential, frozenset())
+    values = seen.atom_errors(), seen.atom_uncertainties(), seen.atom_distances()
+    return potential.with_calibration(Calibration.fit(*values, tolerance_eV_per_A=tolerance_eV_per_A))

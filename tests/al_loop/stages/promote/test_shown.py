@@ -4,16 +4,23 @@ import dataclasses
 import io
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 import yaml
 from ase.build import molecule
+from matplotlib.colors import to_rgb
+from PIL import Image
 from rich.console import Console
 
 from al_loop.cli.round_table import print_round
+from al_loop.config import GateSettings
 from al_loop.errors import InputError
 from al_loop.ledger import EventRecord
-from al_loop.records import TimeToSuspect
+from al_loop.records import Role, TimeToSuspect
 from al_loop.report.page import render_report
+from al_loop.report.probability import probability_curve
+from al_loop.report.style import ACCENT, SERVED
+from al_loop.stages.evaluate.errors import calibrated_on, evaluate
 from al_loop.stages.evaluate.stopping import STOPPED
 from al_loop.tools.preflight.load_config import load_config
 
@@ -26,6 +33,27 @@ CRITERIA = [
 @pytest.fixture
 def report_with_criteria(report):
     return dataclasses.replace(report, criteria=CRITERIA, time_to_suspect=TimeToSuspect(0.045, 4, 1, at_least=True))
+
+
+def test_real_predictions_at_home_and_elsewhere_are_drawn(laboratory, good, held_back):
+    """Calibrated on crystals rattled by 0.12 Å, shown with such ones and with crystals rattled by 0.3 Å."""
+    tests = laboratory.frames(16, seed=21, role=Role.TEST)
+    hot = [
+        dataclasses.replace(frame, trajectory=f"hot/{i}")
+        for i, frame in enumerate(laboratory.frames(8, seed=22, rattle_A=0.3, role=Role.TEST))
+    ]
+    candidate = calibrated_on(good, evaluate(held_back, good, frozenset()), GateSettings(force_tolerance_eV_per_A=0.3))
+    seen = evaluate([*held_back, *tests, *hot], candidate, frozenset())
+    arrays = seen.arrays(candidate.calibration, candidate.calibration_scores.conditions)
+    assert (arrays["home"] == np.repeat([True, False], [36, 8])).all()
+    image = probability_curve(arrays, candidate.calibration)
+    with Image.open(io.BytesIO(image)) as opened:
+        drawn = np.asarray(opened.convert("RGB"), dtype=float) / 255
+    for colour in (SERVED, ACCENT):  # marks of test frames, and of other conditions
+        blended = 0.75 * np.array(to_rgb(colour)) + 0.25
+        assert (np.abs(drawn - blended).max(axis=2) < 0.01).sum() > 100
+    above = candidate.calibration.probability_above_tolerance(arrays["uncertainty"][~arrays["home"]])
+    assert above.min() > 1 - candidate.calibration.confidence
 
 
 def test_the_terminal_shows_every_criterion(report_with_criteria):

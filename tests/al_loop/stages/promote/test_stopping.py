@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from al_loop.config import Config, SelectSettings, StopSettings
+from al_loop.config import Config, StopSettings
 from al_loop.config.settings import LabelSettings
 from al_loop.errors import GuardStop
 from al_loop.records import TimeToSuspect, VerdictKind
 from al_loop.report.round_json import as_dict, from_dict
 from al_loop.stages.evaluate.stopping import stop_reason, time_to_suspect
-from al_loop.stages.label.budget import round_budget
+from al_loop.stages.label.budget import require_held_out_budget, round_budget
 from dft_interfaces.settings import TBLiteSettings
 
 TRUSTED, SUSPECT = VerdictKind.TRUSTED, VerdictKind.SUSPECT
@@ -67,6 +67,8 @@ def test_the_time_to_the_first_suspect_frame(round_of):
         (PROVEN, 0.5, 16, False),
         ({"text": "not proven", "proven": False}, 1.0, 16, False),
         (PROVEN, None, 0, False),
+        ({**PROVEN, "by_condition": {"a/300K": {"calibration_frames": 40}}}, 1.0, 16, True),
+        ({**PROVEN, "by_condition": {"a/300K": {"calibration_frames": 0}}}, 1.0, 16, False),
     ],
 )
 def test_the_guarantee_and_the_coverage(round_of, guarantee, coverage, frames, fulfilled):
@@ -91,14 +93,20 @@ def test_a_budget_ends_the_campaign_by_itself(round_of):
 
 def budget(requested=0, calculating=0, **stop):
     label = LabelSettings(engine=TBLiteSettings(engine="tblite"))
-    config = Config.model_construct(stop=StopSettings(**stop), select=SelectSettings(labels_per_round=30), label=label)
-    return round_budget(config, 1, requested, [], calculating, estimate_h=0.5)
+    config = Config.model_construct(stop=StopSettings(**stop), label=label)
+    return round_budget(config, 1, 30, requested, [], calculating, estimate_h=0.5)
 
 
 def test_core_hours_pay_for_whole_labels():
     assert [budget(calculating=count, label_core_hours=9.9) for count in (0, 10, 18)] == [19, 9, 1]
     with pytest.raises(GuardStop, match=r"stop.label_core_hours allows 9.9 core hours.*19 are being calculated"):
         budget(calculating=19, label_core_hours=9.9)
+
+
+def test_held_out_frames_of_new_temperatures_are_paid_for_or_refused():
+    require_held_out_budget(1, 8, lambda most: min(most, 9))
+    with pytest.raises(GuardStop, match=r"need 8 held-out labels, and the budget \(stop\) pays for 5 more"):
+        require_held_out_budget(1, 8, lambda most: min(most, 5))
 
 
 def test_the_last_round_asks_only_for_what_is_left():

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from committee.atomic_write import replacing
 from committee.backbones.fairchem import FairchemBackbone
-from committee.backbones.fairchem_checkpoint import plain, random_state_kept, read_stored
+from committee.backbones.fairchem_checkpoint import plain, random_state_kept
 from committee.errors import CheckpointError
+from committee.export.fairchem_parts import assembled, read_foundation, with_shifts
+from committee.export.torch_file import write_torch
 from committee.model.fairchem_head import ENERGY_BLOCK, IMPORT_PATH
-from committee.model.heads import MAX_ATOMIC_NUMBER
 from committee.potential import CommitteePotential
 
 _FOUNDATION_PARTS = ("foundation_head.", "foundation_block.")
@@ -42,34 +41,14 @@ def export_fairchem(potential: CommitteePotential, path: Path | str) -> None:
             f"Only a committee on a fairchem foundation can be exported as a fairchem checkpoint; this one is based on "
             f"{backbone.name}. Share the folder that committee.save writes instead."
         )
-    stored, fingerprint = read_stored(backbone.settings)
-    if fingerprint != backbone.fingerprint:
-        raise CheckpointError(
-            f"The weights of {backbone.name} have changed since the committee was opened; open the foundation again."
-        )
-    try:
-        _write(_assemble(stored, potential, backbone), Path(path))
-    except OSError as error:
-        raise CheckpointError(
-            f"The checkpoint {path} cannot be written ({error.strerror}); earlier content is unchanged. "
-            "Choose another path, or free some space."
-        ) from error
+    write_torch(_assemble(potential, backbone), Path(path))
 
 
-def _assemble(stored: Any, potential: CommitteePotential, backbone: FairchemBackbone) -> Any:
-    from fairchem.core.units.mlip_unit.api.inference import MLIPInferenceCheckpoint
-
+def _assemble(potential: CommitteePotential, backbone: FairchemBackbone) -> Any:
+    stored, foundation = read_foundation(backbone)
     config = _with_head(stored.model_config, potential, backbone)
-    state = _state(_instantiate(config), stored.ema_state_dict, potential)
-    return MLIPInferenceCheckpoint(
-        model_config=config,
-        model_state_dict=state,
-        ema_state_dict={
-            "n_averaged": torch.tensor(1),
-            **{f"module.{name}": value for name, value in state.items()},
-        },
-        tasks_config=_with_shifts(stored.tasks_config, potential, backbone),
-    )
+    state = _state(_instantiate(config), foundation, potential)
+    return assembled(config, with_shifts(stored.tasks_config, potential.shifts, backbone), state)
 
 
 def _with_head(config: Mapping[str, Any], potential: CommitteePotential, backbone: FairchemBackbone) -> dict[str, Any]:
@@ -113,12 +92,11 @@ def _instantiate(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _state(model: nn.Module, averaged: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
+def _state(model: nn.Module, foundation: Mapping[str, Tensor], potential: CommitteePotential) -> dict[str, Tensor]:
     """Return every tensor of the new model: the foundation's by their old names, the committee's by their own."""
     committee = {f"{_HEADS}{name}": value for name, value in potential.heads.state_dict().items()}
     if potential.metric is not None:
         committee |= {f"{_METRIC}{name}": value for name, value in potential.metric.state_dict().items()}
-    foundation = {_without_wrappers(name): value for name, value in averaged.items()}
     state = {}
     for name in model.state_dict():
         own = name.split(".", 2)[-1] if name.startswith("output_heads.") else ""
@@ -127,39 +105,7 @@ def _state(model: nn.Module, averaged: Mapping[str, Tensor], potential: Committe
     return state
 
 
-def _without_wrappers(name: str) -> str:
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
-
-
 def _foundation_name(name: str) -> str:
     for part in _FOUNDATION_PARTS:
         name = name.replace(part, "")
     return name
-
-
-def _with_shifts(tasks: Any, potential: CommitteePotential, backbone: FairchemBackbone) -> list[dict[str, Any]]:
-    """Copy the tasks with the reference shifts added to the element references of the committee's energy."""
-    copies: list[dict[str, Any]] = [plain(task) for task in tasks]
-    references = backbone.energy_task.element_references
-    table = [0.0] * (MAX_ATOMIC_NUMBER + 1) if references is None else references.element_references.tolist()
-    for element, shift in potential.shifts.eV_per_atom.items():
-        table[element] += shift
-    for task in copies:
-        if task["name"] == backbone.energy_task.name:
-            task["element_references"] = {
-                "_target_": "fairchem.core.modules.normalization.element_references.ElementReferences",
-                "element_references": {
-                    "_target_": "torch.tensor",
-                    "data": table,
-                    "dtype": {"_target_": "hydra.utils.get_object", "path": "torch.float64"},
-                },
-            }
-    return copies
-
-
-def _write(checkpoint: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        torch.save(checkpoint, file)

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from committee.uncertainty.score import atomic_uncertainty, largest, mean_of_largest
 
 POSITIVE_SHARES = (0.1, 0.3, 0.5)
-LANES = ("spread", "distance", "combined")
+SIGNALS = ("spread", "distance", "combined")
 
 Cells = dict[tuple[str, str], list[np.ndarray]]  # (condition, signal) -> per fit: Spearman, AUROC at each share
 
@@ -26,8 +26,8 @@ def judge(cells: Cells, found: Outcome, broken: np.ndarray | None = None) -> Non
     places = {"all": np.ones(len(found.errors), dtype=bool)}
     places.update({f"{int(t)} K": found.temperatures_K == t for t in np.unique(found.temperatures_K)})
     for where, chosen in places.items():
-        for lane, values in zip(LANES, signals, strict=True):
-            cells.setdefault((where, lane), []).append(_skill(found.worst[chosen], values[chosen]))
+        for signal, values in zip(SIGNALS, signals, strict=True):
+            cells.setdefault((where, signal), []).append(_skill(found.worst[chosen], values[chosen]))
 
 
 def _skill(worst: np.ndarray, signal: np.ndarray) -> np.ndarray:
@@ -39,14 +39,14 @@ def _skill(worst: np.ndarray, signal: np.ndarray) -> np.ndarray:
 def print_table(cells: Cells) -> None:
     """Print one line for each condition and signal."""
     print("Spearman and AUROC with 10, 30 and 50 % positive, mean of the fits")
-    for (where, lane), values in cells.items():
-        print(f"  {where:8s} {lane:9s}", " ".join(f"{value:.3f}" for value in np.mean(values, axis=0)))
+    for (where, signal), values in cells.items():
+        print(f"  {where:8s} {signal:9s}", " ".join(f"{value:.3f}" for value in np.mean(values, axis=0)))
 
 
 def gap(cells: Cells) -> float:
     """Return the smallest advantage of the combined over the better single signal of a cell, means over the fits."""
     gaps = []
     for where in {where for where, _ in cells}:
-        spread, distance, combined = (np.mean(cells[where, lane], axis=0) for lane in LANES)
+        spread, distance, combined = (np.mean(cells[where, signal], axis=0) for signal in SIGNALS)
         gaps.append((combined - np.maximum(spread, distance)).min())
     return float(np.min(gaps))  # NaN if a cell is: the built-in min would depend on the order
