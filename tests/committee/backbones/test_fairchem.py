@@ -273,3 +273,30 @@ def test_another_execution_mode_gives_the_same_derivatives(experts: bool, reques
     expected, found = (twice_differentiable(backbone).evaluate([salt]) for backbone in (general, fast))
     assert torch.equal(found.features, expected.features)
     assert fast.execution_mode == "umas_fast_pytorch"
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_adapted_weights_serve_in_the_fast_mode_and_train_in_the_general_one(
+    experts: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = request.getfixturevalue("experts_checkpoint" if experts else "dense_checkpoint")
+    settings = FairchemSettings(kind="fairchem", model=str(checkpoint), task_name="omat", merge_experts=experts)
+    foundation = load_backbone(settings)
+    changed = {name: 1.05 * weight for name, weight in foundation.module.named_parameters()}
+    adapted = foundation.with_weights(changed)
+    general = adapted.trainable()  # made before the fast mode is there
+    monkeypatch.setattr("committee.backbones.fairchem.serving_mode", lambda *_, **__: "umas_fast_pytorch")
+    fast = load_backbone(settings).with_weights(changed)
+    assert fast.execution_mode == "umas_fast_pytorch"
+    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    salt.rattle(0.1, seed=0)
+    one, two = adapted.evaluate([salt]), fast.evaluate([salt])
+    torch.testing.assert_close(two.features, one.features, rtol=0, atol=1e-5)
+    assert not torch.equal(two.features, one.features)
+    assert not torch.allclose(two.features, foundation.evaluate([salt]).features, rtol=0, atol=1e-4)
+    expected = twice_differentiable(adapted).evaluate([salt]).features
+    assert torch.equal(twice_differentiable(fast).evaluate([salt]).features, expected)
+    training = fast.trainable()
+    assert training.execution_mode == "general"
+    assert torch.equal(training.evaluate([salt]).features, general.evaluate([salt]).features)
+    assert fast.execution_mode == "umas_fast_pytorch"
