@@ -258,6 +258,8 @@ class RoundReport:
         time_to_suspect: simulated time until the first suspect frame.
         label_core_hours: of all calculations of the round.
         checks: check -> kind -> count, of each check by itself.
+        adaptation: decision on the foundation's weights (``al_loop.stages.train.adaptation.AdaptationRecord``, as plain
+            data); empty if none had to be taken.
     """
 
     round: int
@@ -280,6 +282,7 @@ class RoundReport:
     time_to_suspect: TimeToSuspect | None = None
     label_core_hours: float = 0.0
     checks: dict[str, dict[str, int]] = field(default_factory=dict)
+    adaptation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def trusted_fraction(self) -> float:

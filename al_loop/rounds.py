@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from al_loop.config import Config
+from al_loop.config.round_configs import RoundConfigs
+from al_loop.config.settings import AdaptMode
 from al_loop.errors import GuardStop
 from al_loop.ledger import Ledger
 from al_loop.ledger.campaign_lease import Lease
-from al_loop.ledger.import_log import imported_atom_energies, with_imported_atoms
+from al_loop.ledger.import_log import incoming_results, with_imported_atoms
 from al_loop.records import LabelledSet, Role, RoundReport
 from al_loop.report.round_json import REPORT_STAGE, as_dict, from_dict
 from al_loop.report.round_report import Gated, held_out_figures, round_report
@@ -32,8 +34,8 @@ from al_loop.stages.explore.starts import round_starts
 from al_loop.stages.label.budget import require_held_out_budget, round_budget
 from al_loop.stages.label.quarantine import QUARANTINED, quarantine_in_words, quarantined_as_dict, require_few_failed
 from al_loop.stages.promote.promotion import evaluate_candidate, gather_evidence
-from al_loop.stages.select.selection import SelectionBudget, described_candidates, known_frames, select, undescribed
-from al_loop.stages.train.candidate import HELD_OUT, TrainInputs, train_candidate
+from al_loop.stages.select.selection import SelectionBudget, described, select
+from al_loop.stages.train.candidate import HELD_OUT, REPLAY_FRAMES, TrainInputs, train_candidate, with_mode
 from al_loop.stages.train.changed_engine import check_round
 from al_loop.stages.train.models import Models
 from al_loop.tools.validation.requirement import required_validation, validated
@@ -79,11 +81,9 @@ class Rounds:
         label_estimate_h: float,
     ) -> None:
         self._config, self._backbone, self._level = config, backbone, level
-        self._given = config
-        self._configs: dict[int, Config] = {}
+        self._configs = RoundConfigs(config, ledger.arrays_once)
         self._ledger, self._lease, self._pool = ledger, lease, pool
-        self._progress, self._log = progress, log
-        self._label_estimate_h = label_estimate_h
+        self._progress, self._log, self._label_estimate_h = progress, log, label_estimate_h
         self._foundation = CommitteePotential.untrained(backbone, config.committee, seed=config.seed)
         self._models = Models(config.folder, self._foundation, ledger, remake=self._retrained)
         self._read: tuple[int, LabelledSet] | None = None  # with the last round that it contains
@@ -98,7 +98,7 @@ class Rounds:
         Raises:
             GuardStop: a guard ended the campaign.
         """
-        self._config = self._config_of(round_)
+        self._config = self._configs[round_]
         once = partial(self._once, round_)
         once("hold_out", self._hold_out)
         for batch in range(batch_count(self._config)):
@@ -123,16 +123,9 @@ class Rounds:
         self._ledger.finish_stage(round_, name, time.monotonic() - started, results)
         return self._ledger.stage_results(round_, name) or results
 
-    def _config_of(self, round_: int) -> Config:
-        """The config with the settings that a user may change between rounds, as they were when the round began."""
-        if round_ not in self._configs:
-            stored = self._ledger.arrays_once(f"settings/{round_}", lambda: _round_settings(self._given))
-            self._configs[round_] = _with_round_settings(self._given, stored)
-        return self._configs[round_]
-
     def _hold_out(self, round_: int) -> Results:
         """Generate frames that are never trained on, at temperatures that are new, and request their labels."""
-        config, former = self._config, [self._config_of(number) for number in range(round_)]
+        config, former = self._config, [self._configs[number] for number in range(round_)]
         starts = held_out_starts(config, former)
         if not starts:
             return {"frames": 0}
@@ -153,7 +146,7 @@ class Rounds:
         """Run and gate MD under the served model; the first batch also takes frames from outside the rounds."""
         self._pool.start()
         config, served = self._config, self._models.served_in(round_)
-        every = round_starts(config, round_, self._ledger.before_failure, self._config_of)
+        every = round_starts(config, round_, self._ledger.before_failure, self._configs.__getitem__)
         starts = batch_starts(config, every, round_, batch)
         folder = trajectories(config, round_, stage_name(EXPLORE, batch))
         with self._progress.stage("explore", total=config.explore.steps, unit="steps") as advance:
@@ -162,7 +155,8 @@ class Rounds:
         frames = self._ledger.replace_visits(round_, (Role.EXPLORE,), stored.visits(), after=before)
         if batch == batch_count(config) - 1:
             require_usable(round_, self._ledger.verdict_counts(round_, Role.EXPLORE), stored)
-        return {"frames": frames, **({} if batch else self._take_incoming(round_))}
+        taken = {} if batch else incoming_results(self._ledger, round_, self._level.fingerprint)
+        return {"frames": frames, **taken}
 
     def _select(self, round_: int, batch: int) -> Results:
         """Select frames among all that the round has explored so far, and request their labels."""
@@ -174,18 +168,18 @@ class Rounds:
         explored = [candidate for candidate in found if candidate.frame_id not in held_out]
         labelled = {frame.frame_id: frame.atoms for frame in ledger.labelled((Role.EXPLORE,), range(round_))}
         taken = {**labelled, **ledger.frames(former.requested)}
-
-        candidates = described_candidates(explored, ledger.frames(undescribed(explored)), served)
-        known = known_frames(taken, ledger.descriptors(taken), served)
+        same = served.backbone.fingerprint == self._backbone.fingerprint  # else stored ones may be of other features
+        stored, own = (ledger.descriptors(taken), None) if same else ({}, ledger.explored_ids(round_))
+        candidates, known = described(explored, taken, served, stored, ledger.frames, own)
         new = ledger.explored_ids(round_, after=former.explored) if batch else None
         selection_budget = SelectionBudget.of(config.select, budget, former.spent, batch, batch_count(config), new)
         rng = np.random.default_rng([config.seed, SELECT_SEED, round_, batch])
         chosen = select(candidates, known, config.select, rng, selection_budget)
-
         visits = {visit.frame_id: visit for visit in reversed(ledger.visits(round_, frames=chosen.frame_ids))}
         in_order = [visits[frame_id] for frame_id in chosen.frame_ids]
         ledger.request_labels(round_, Role.EXPLORE, in_order, self._level.fingerprint)
-        ledger.put_arrays(f"chosen/{round_}/{batch}", selected_frame_arrays(in_order, chosen.reasons, served))
+        arrays = selected_frame_arrays(in_order, chosen.reasons, served, self._foundation)
+        ledger.put_arrays(f"chosen/{round_}/{batch}", arrays)
         reasons = Counter(chosen.reasons.values())
         return {"selected": reasons.total(), "reasons": reasons, "frames": chosen.frame_ids, "budget": budget}
 
@@ -215,28 +209,22 @@ class Rounds:
 
     def _train(self, round_: int) -> Results:
         """Fit a candidate on all labels so far, unless they do not fit the foundation, and calibrate it."""
-        trained = train_candidate(self._train_inputs(round_), self._progress)
-        for sentence in trained.findings:
-            self._ledger.event_once("alignment", sentence, round_)
-        candidate = self._calibrated(trained.accepted, round_)
+        trained = train_candidate(self._train_inputs(round_, self._config.train.adapt), self._progress)
+        for event in trained.events(round_):
+            self._ledger.event_once(event.kind, event.message, event.round, **event.data)
+        candidate = calibrated_on(trained.accepted, self._labels(round_), self._foundation, self._config.gate)
         model, labels = self._models.keep(candidate, round_), candidate.provenance.training_frames
-        return {"model": model, "labels": labels, "alignment": list(trained.findings)}
+        return {"model": model, "labels": labels, **trained.as_dict()}
 
     def _promote(self, round_: int) -> Results:
         """Serve the candidate if it fulfils every criterion."""
         ledger, config, candidate = self._ledger, self._config, self._models.trained_in(round_)
         served, required = ledger.served_model(before=round_), required_validation(config)
+        validation = None if required is None else partial(validated, required=required)
         with self._progress.stage("promote"):
-            evidence = gather_evidence(
-                config,
-                self._foundation,
-                candidate,
-                self._labels(round_),
-                round_,
-                served_round=None if served is None else served.round,
-                once=ledger.arrays_once,
-                validation=None if required is None else partial(validated, required=required),
-            )
+            given = config, self._foundation, candidate, self._labels(round_), round_
+            last = None if served is None else served.round
+            evidence = gather_evidence(*given, served_round=last, once=ledger.arrays_once, validation=validation)
             promotion = evaluate_candidate(candidate, self._models.served_in(round_), evidence, config.promote)
         if promotion.promoted:
             ledger.serve_model(self._results(round_)["train"]["model"], round_)
@@ -248,8 +236,7 @@ class Rounds:
     def _evaluate(self, round_: int) -> Results:
         """Measure the served model on held-out frames."""
         served = self._models.served_in(round_ + 1)
-        untrained = served is self._foundation
-        evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, untrained=untrained)
+        evaluation = evaluate_labels(self._labels(round_), served, HELD_OUT, self._foundation)
         calibrated = () if served.calibration_scores is None else served.calibration_scores.conditions
         if evaluation is not None:
             self._ledger.put_arrays(f"evaluation/{round_}", evaluation.arrays(served.calibration, calibrated))
@@ -259,7 +246,6 @@ class Rounds:
         figures = held_out_figures(evaluation, served.calibration, explored, calibrated, trajectories)
         if figures["guarantee"].get("no_frame_trusted"):
             self._ledger.event_once(NO_FRAME_TRUSTED, figures["guarantee"]["text"], round_)
-            self._log.write("no_frame_trusted", round=round_, text=figures["guarantee"]["text"])
         return figures
 
     def _report(self, round_: int) -> Results:
@@ -296,43 +282,18 @@ class Rounds:
         ended, calculating = wait_for_a_cost(self._ledger, self._pool, range(round_ + 1)) if by_cost else ([], 0)
         return round_budget(self._config, round_, most, requested, ended, calculating, self._label_estimate_h)
 
-    def _take_incoming(self, round_: int) -> Results:
-        """Assign frames and labels from outside to the round, and record its labels requested before selection."""
-        incoming = self._ledger.take_incoming(round_)
-        requested = self._ledger.requested(round_, Role.EXPLORE)
-        atoms_eV = imported_atom_energies(self._ledger, self._level.fingerprint)
-        return {"harvested": incoming.suspects, "asked_before": requested, "isolated_atoms_eV": atoms_eV}
-
-    def _train_inputs(self, round_: int) -> TrainInputs:
+    def _train_inputs(self, round_: int, adapt: AdaptMode) -> TrainInputs:
         """All labels so far, with the isolated atoms that were imported before the round began."""
-        config, remarks = with_imported_atoms(self._config, self._results(round_)[EXPLORE]["isolated_atoms_eV"])
-        level, first = f"{self._level.code}: {self._level.summary}", self._ledger.served_model(before=round_) is None
-        change = self._results(round_)["label"]["engine_changed"]
-        known = [sentence for sentence in (change, *remarks) if sentence]
-        return TrainInputs(config, self._backbone, level, self._labels(round_), first, round_, known)
-
-    def _calibrated(self, candidate: CommitteePotential, round_: int) -> CommitteePotential:
-        """Calibrate the gate on frames that no model is trained on."""
-        evaluation = evaluate_labels(self._labels(round_), candidate, (Role.CALIBRATION,))
-        return calibrated_on(candidate, evaluation, self._config_of(round_).gate)
+        results, config = self._results(round_), with_mode(self._configs[round_], adapt)
+        config, remarks = with_imported_atoms(config, results[EXPLORE]["isolated_atoms_eV"])
+        known = [sentence for sentence in (results["label"]["engine_changed"], *remarks) if sentence]
+        level, served = f"{self._level.code}: {self._level.summary}", self._models.served_in(round_)
+        far = self._ledger.farthest(round_, Role.EXPLORE, REPLAY_FRAMES)
+        return TrainInputs(config, self._foundation, served, level, self._labels(round_), round_, known, far)
 
     def _retrained(self, round_: int) -> CommitteePotential:
-        """Train the model of a former round once more."""
-        trained = train_candidate(self._train_inputs(round_), self._progress, again=True)
-        return self._calibrated(trained.accepted, round_)
-
-
-def _round_settings(config: Config) -> dict[str, Any]:
-    """Settings that may change between rounds, as arrays."""
-    tolerance_eV_per_A = config.gate.force_tolerance_eV_per_A
-    return {
-        "temperatures_K": np.array(config.explore.temperatures_K),
-        "force_tolerance_eV_per_A": np.array([tolerance_eV_per_A]),
-    }
-
-
-def _with_round_settings(config: Config, stored: dict[str, Any]) -> Config:
-    explore = {"temperatures_K": tuple(stored["temperatures_K"].tolist())}
-    gate = {"force_tolerance_eV_per_A": stored["force_tolerance_eV_per_A"].item()}
-    update = {"explore": config.explore.model_copy(update=explore), "gate": config.gate.model_copy(update=gate)}
-    return config.model_copy(update=update)
+        """Train the model of a former round once more, with the decision on the foundation that it was made with."""
+        decided = self._results(round_)["train"]["adaptation"]
+        inputs = self._train_inputs(round_, decided["mode"] if decided else "never")
+        trained = train_candidate(inputs, self._progress, again=True).accepted
+        return calibrated_on(trained, inputs.labels, self._foundation, self._configs[round_].gate)

@@ -20,10 +20,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from figures import at_least, at_most
-from lanes import POSITIVE_SHARES
 from learned import Outcome, backbone_of, fit, outcome
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
+from signals import POSITIVE_SHARES
 from sklearn.metrics import roc_auc_score
 from systems import CACHE, SYSTEMS, TEACHER, Frame, Results, load_frames, sevennet, split
 from telling import counting, making

@@ -40,7 +40,7 @@ Without a calculator, and for a whole batch:
 
 Where the foundation's features are the limit, its own weights are adapted before the heads are trained:
 
-    >>> adapted = committee.adapt(backbone, frames, committee.AdaptSettings(epochs=1))
+    >>> adapted = committee.adapt(backbone, frames, committee.AdaptSettings(iterations=1))
     >>> potential = committee.train(adapted, frames, training=TrainingSettings(epochs=20))
     >>> committee.save(potential, "adapted")  # with the changed weights
     >>> committee.load("adapted", backbone).backbone.name == adapted.name

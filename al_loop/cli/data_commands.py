@@ -27,6 +27,13 @@ def train(
     tolerance: Annotated[float | None, typer.Option(help="Largest acceptable force error, eV/Å.")] = None,
     level: Annotated[str, typer.Option(help="Level of theory of the labels, as free text.")] = "not stated",
     seed: Annotated[int, typer.Option(help="Random seed of the committee heads.", min=0, max=2**32 - 1)] = 0,
+    adapt: Annotated[
+        Literal["auto", "never", "always"] | None,
+        typer.Option(
+            help="Whether the foundation's own weights are adapted first; auto: if heads alone are not enough on the "
+            "frames of --calibrate. By default that of the campaign's YAML, or auto."
+        ),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -51,6 +58,7 @@ def train(
             tolerance_eV_per_A=tolerance,
             level=level,
             seed=seed,
+            adapt=adapt,
             energy_key=energy_key,
             forces_key=forces_key,
             stress_key=stress_key,
@@ -63,6 +71,8 @@ def train(
         return
     of_which = f" ({done.labels})" if done.labels.partial else ""
     typer.echo(f"Trained on {done.frames} frames{of_which}; the checkpoint is {to}.")
+    if done.adaptation:
+        typer.echo(done.adaptation["sentence"])
     if done.left_out:
         listed = "\n".join(f"  {sentence}" for sentence in done.left_out)
         typer.echo(f"Labels left out as outliers: {len(done.left_out)} (--no-check keeps them)\n{listed}")

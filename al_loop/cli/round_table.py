@@ -43,6 +43,8 @@ def _facts(report: RoundReport) -> Table:
     guarantee = report.guarantee.get("text")
     if guarantee:
         table.add_row("guarantee", escape(str(guarantee)))
+    if report.adaptation:
+        table.add_row("adaptation", escape(report.adaptation["sentence"]))
     table.add_row("promoted", escape(f"{'yes' if report.promoted else 'no'}: {report.promotion_reason}"))
     return table
 

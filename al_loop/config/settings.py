@@ -9,9 +9,11 @@ from pydantic import Field, model_validator
 
 from al_loop.config.explore_settings import ExploreSettings, HoldOutSettings, SystemSettings
 from al_loop.config.validation_settings import PromoteSettings, ValidationSettings
-from committee.settings import CommitteeSettings, FoundationSettings, Settings, TrainingSettings
+from committee.settings import AdaptSettings, CommitteeSettings, FoundationSettings, Settings, TrainingSettings
 from dft_interfaces.bounds import largest_energy_eV
 from dft_interfaces.settings import EngineSettings, LimitSettings, QueueSettings, RetrySettings, StageQueueSettings
+
+AdaptMode = Literal["auto", "never", "always"]
 
 
 class OtherLabelsSettings(Settings):
@@ -205,10 +207,23 @@ class WatchSettings(Settings):
 
 
 class TrainSettings(TrainingSettings):
-    """The fit of the heads on cached features and tangents, and where it runs."""
+    """The fit of the heads on cached features and tangents, adaptation of the foundation, and where they run."""
 
+    adapt: AdaptMode = "auto"
+    """Whether the foundation's own weights are adapted before the heads, which takes an open foundation. never: heads
+    only. auto: when fewer calibration frames than gate.confidence are within gate.force_tolerance_eV_per_A, and the
+    heads' force error on them with half of the labels is at most 1.3 times that with all, so that more labels would
+    help slowly; of the two candidates the better on calibration frames is kept. always: in every round, without
+    comparison. A started campaign may change it."""
+    adaptation: AdaptSettings = AdaptSettings()
+    """How the weights are adapted."""
     queue: StageQueueSettings | None = Field(None, exclude=True)  # where it runs does not change the fit
     """Run each training, with its foundation evaluations, as one job of a cluster's queue."""
+
+    @property
+    def fit(self) -> TrainingSettings:
+        """The fit of the heads alone."""
+        return TrainingSettings(**{name: getattr(self, name) for name in TrainingSettings.model_fields})
 
 
 class StoreSettings(Settings):

@@ -8,6 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
+from al_loop.gate.beside_foundation import predict_beside
 from committee.potential import CommitteePotential
 from committee.uncertainty.calibration import Calibration
 from committee.uncertainty.drift import CalibrationScores
@@ -21,7 +22,7 @@ class ForceComparison:
 
     Attributes:
         differences: per frame, (n, 3) force minus label, eV/Å.
-        foundation_differences: the same of the foundation.
+        foundation_differences: the same of the foundation before any adaptation.
         sigmas: per frame, (n,) norm of each atom's force spread, eV/Å.
         latent: per frame, (n,) latent distance.
     """
@@ -32,15 +33,22 @@ class ForceComparison:
     latent: list[Array]
 
     @classmethod
-    def of(cls, potential: CommitteePotential, frames: Sequence[Atoms], forces: Sequence[Array]) -> "ForceComparison":
+    def of(
+        cls,
+        potential: CommitteePotential,
+        frames: Sequence[Atoms],
+        forces: Sequence[Array],
+        foundation: CommitteePotential | None = None,
+    ) -> "ForceComparison":
         """Predict frames and compare.
 
         Args:
             potential: a trained committee.
             frames: structures.
             forces: their labels, (n, 3) eV/Å each.
+            foundation: before any adaptation; None for that of the committee.
         """
-        predictions = potential.predict(frames, "exact", foundation=True)
+        predictions = predict_beside(potential, foundation, frames, "exact")
         pairs = list(zip(predictions, forces, strict=True))
         return cls(
             [found.forces - truth for found, truth in pairs],

@@ -11,6 +11,7 @@ from bson import ObjectId
 from al_loop.config import Config
 from al_loop.files.labels.isolated_atoms import SAME_ENERGY_EV, in_words, require_equal
 from al_loop.ledger import Ledger
+from al_loop.records import Role
 
 BEGAN: Final = "importing"  # kinds of events
 ENDED: Final = "imported"
@@ -97,6 +98,13 @@ IMPORTED_ATOMS: Final = "isolated atoms imported"  # kind of event
 def imported_atom_energies(ledger: Ledger, level: str) -> dict[str, float]:
     """Imported energies of single atoms by symbol, eV."""
     return {symbol: found["energy_eV"] for symbol, found in _imported(ledger, level).items()}
+
+
+def incoming_results(ledger: Ledger, round_: int, level: str) -> dict[str, Any]:
+    """Assign frames and labels from outside to a round; return them and its labels requested before selection."""
+    incoming, requested = ledger.take_incoming(round_), ledger.requested(round_, Role.EXPLORE)
+    atoms_eV = imported_atom_energies(ledger, level)
+    return {"harvested": incoming.suspects, "asked_before": requested, "isolated_atoms_eV": atoms_eV}
 
 
 def check_atom_energies(

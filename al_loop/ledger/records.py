@@ -82,7 +82,7 @@ class ModelRecord:
         model_id: content hash of campaign, round and checkpoint.
         round: the round that trained it.
         path: of its checkpoint, as given by the campaign.
-        fingerprint: of its foundation.
+        fingerprint: of its foundation before any adaptation.
         info: further data of the campaign.
         served_since: the round that promoted it, None if it was never served.
         checkpoint: SHA-256 of its files when they were written.

@@ -47,6 +47,28 @@ class VerdictLedger(FrameLedger):
             for visit in rows
         ]
 
+    def farthest(self, round_: int, role: Role, count: int) -> list[Atoms]:
+        """Physical frames of a round, those with the largest latent distance first, then by their ids."""
+        found = self._collection(self._docs.visit).aggregate(
+            [
+                {
+                    "$match": {
+                        "campaign": self.campaign,
+                        "round": round_,
+                        "role": role.value,
+                        "kind": {"$ne": VerdictKind.DISCARD.value},
+                        "check": {"$ne": GateCheck.PHYSICS.value},
+                    }
+                },
+                {"$group": {"_id": "$frame", "distance": {"$max": "$latent_distance"}}},
+                {"$sort": {"distance": -1, "_id": 1}},
+                {"$limit": count},
+            ]
+        )
+        ids = [group["_id"] for group in found]
+        structures = self.frames(ids)
+        return [structures[frame_id] for frame_id in ids]
+
     def explored_ids(self, round_: int, after: int = 0) -> set[str]:
         """Ids of the frames that a round has explored, from a number of visits on."""
         found = self._collection(self._docs.visit).find(

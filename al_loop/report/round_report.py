@@ -115,6 +115,7 @@ def round_report(
         criteria=list(promotion["criteria"]),
         time_to_suspect=time_to_suspect(gated.verdicts, config.explore.timestep_fs) if time_passes else None,
         checks=gated.checks,
+        adaptation=stages["train"]["adaptation"] or {},
         label_core_hours=sum(f.label.cost_s for f in ended) * label_cores(config.label) / 3600,
     )
 

@@ -90,6 +90,7 @@ class TrainedModel:
         model_id: content hash.
         round: the round that trained it.
         labels: number of training labels, None if not recorded.
+        foundation: name of the foundation under its heads.
         fate: the rounds in which it was served, or rejected and the model that was kept.
         served: it is the currently served model.
         reason: why it was promoted or not.
@@ -98,6 +99,7 @@ class TrainedModel:
     model_id: str
     round: int
     labels: int | None
+    foundation: str
     fate: str
     served: bool
     reason: str
@@ -113,6 +115,7 @@ def lineage(models: Sequence[ModelRecord], rounds: Sequence[RoundReport]) -> lis
             model_id=model.model_id,
             round=model.round,
             labels=model.info.get("labels"),
+            foundation=model.info.get("foundation", ""),
             fate=_fate(model, promoted, decided=model.round in reasons),
             served=model.model_id == latest,
             reason=reasons.get(model.round, ""),

@@ -1,18 +1,19 @@
 """One step as one job of a queue: submitted once, found again after a crash, resubmitted when it is lost."""
 
-import json
 import logging
 import shutil
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from al_loop.errors import CampaignError, InputError
 from al_loop.stages.queue_tasks import DONE, FAILED, PROGRESS, read_result
 from al_loop.utils.foreign_input import reading
-from al_loop.utils.progress import Advance, show_nothing
+from al_loop.utils.progress import Advance, Progress, show_nothing
 from dft_interfaces.queue.folder import OUTPUT_NAME, prepare_queue_folder, program_command
 from dft_interfaces.queue.system import JobEnd, QueueSystem
 from dft_interfaces.queue.tracking import JobTracker, TrackedJob
@@ -31,6 +32,16 @@ class StepJob(TrackedJob):
     lost: tuple[str, ...] = ()
 
 
+class _Part(BaseModel):
+    """Units done of a part of a step; a step without parts has the number 0."""
+
+    done: int = 0
+    part: int = 0
+    name: str = ""
+    total: int | None = None
+    unit: str = ""
+
+
 @dataclass
 class StageJob:
     """A step that runs in a queue.
@@ -47,7 +58,7 @@ class StageJob:
     settings: StageQueueSettings
     cores: int
 
-    def wait(self, advance: Advance = show_nothing) -> dict[str, Any]:
+    def wait(self, advance: Advance = show_nothing, progress: Progress | None = None) -> dict[str, Any]:
         """Wait for the result of the step's program and return it.
 
         A job of an earlier start is found again. One that left the queue without a result is resubmitted, ``tries``
@@ -55,20 +66,22 @@ class StageJob:
 
         Args:
             advance: called with the number of units done since the last call.
+            progress: shows the parts of a step that has several.
 
         Raises:
             CampaignError: every job was lost, or the step itself failed; the message holds the reason.
             QueueError: the user's own queue folder describes no queue.
         """
-        shown, tracker = 0, None
-        while (done := self._finished()) is None:
-            tracker = tracker or self._tracker()
-            if not tracker.jobs:
-                tracker.add(StepJob(name=self.name, folder=self.folder))
-            tracker.poll()
-            time.sleep(min(CHECK_S, self.settings.poll_s))
-            shown += _advanced(advance, self._progress() - shown)
-        _advanced(advance, self._progress() - shown)
+        tracker = None
+        with _Display(advance, progress) as display:
+            while (done := self._finished()) is None:
+                tracker = tracker or self._tracker()
+                if not tracker.jobs:
+                    tracker.add(StepJob(name=self.name, folder=self.folder))
+                tracker.poll()
+                time.sleep(min(CHECK_S, self.settings.poll_s))
+                display.show(self._progress())
+            display.show(self._progress())
         return done
 
     def _tracker(self) -> JobTracker[StepJob]:
@@ -112,14 +125,26 @@ class StageJob:
         """Remove the record of the job, so that the next start counts the tries from zero."""
         shutil.rmtree(self.folder / IN_FLIGHT, ignore_errors=True)
 
-    def _progress(self) -> int:
+    def _progress(self) -> _Part:
         with suppress(InputError), reading(self.folder / PROGRESS, "no progress is shown"):
-            return int(json.loads((self.folder / PROGRESS).read_bytes())["done"])
-        return 0
+            return _Part.model_validate_json((self.folder / PROGRESS).read_bytes())
+        return _Part()
 
 
-def _advanced(advance: Advance, count: int) -> int:
-    """Show progress; a restarted job may report less than was shown before."""
-    if count > 0:
-        advance(count)
-    return max(count, 0)
+class _Display(ExitStack):
+    """Shows the progress of a job, with a stage for each part of its step."""
+
+    def __init__(self, advance: Advance, progress: Progress | None) -> None:
+        super().__init__()
+        self._advance, self._progress = advance, progress
+        self._part, self._shown = 0, 0
+
+    def show(self, now: _Part) -> None:
+        """Show progress; a restarted job may report less than was shown before."""
+        if self._progress is not None and now.part != self._part:
+            self.close()
+            self._advance = self.enter_context(self._progress.stage(now.name, total=now.total, unit=now.unit))
+            self._part, self._shown = now.part, 0
+        if now.done > self._shown:
+            self._advance(now.done - self._shown)
+            self._shown = now.done

@@ -1,6 +1,8 @@
 """The files of a step in a queue: its task, as JSON that keeps every bit, and its result."""
 
 import hashlib
+import shutil
+import tempfile
 from base64 import b64decode, b64encode
 from dataclasses import fields
 from logging import getLogger
@@ -16,6 +18,9 @@ from al_loop.frames.codec import pack_atoms, unpack_atoms
 from al_loop.records import LabelledFrame, Role
 from al_loop.structures.start import Start
 from al_loop.utils.foreign_input import reading
+from committee.checkpoint import DESCRIPTION, check_content, content_hash, save
+from committee.errors import CheckpointError
+from committee.potential import CommitteePotential
 from committee.settings import FoundationSettings
 from dft_interfaces.files.atomic_write import write_whole
 from dft_interfaces.files.label_json import label_as_dict, label_from_dict
@@ -42,7 +47,7 @@ class ExploreTask(BaseModel):
 
 
 class TrainTask(BaseModel):
-    """A committee to fit."""
+    """A committee to fit; ``served`` is the checkpoint of the served model if it stands on an adapted foundation."""
 
     kind: Literal["train"] = "train"
     threads: int
@@ -51,6 +56,9 @@ class TrainTask(BaseModel):
     first: bool
     frames: list[dict[str, Any]]
     compared_only: list[dict[str, Any]]
+    held_back: list[dict[str, Any]]
+    replay: list[str]
+    served: Path | None
 
 
 Task = Annotated[ExploreTask | TrainTask, Field(discriminator="kind")]
@@ -65,12 +73,17 @@ class TaskFile(BaseModel):
 def start_as_dict(start: Start) -> dict[str, Any]:
     """Return the start of a trajectory as plain values."""
     plain = {field.name: getattr(start, field.name) for field in fields(start)}
-    return {**plain, "atoms": _packed(start.atoms), "intact": _packed(start.intact), "role": start.role.value}
+    return {
+        **plain,
+        "atoms": atoms_as_text(start.atoms),
+        "intact": atoms_as_text(start.intact),
+        "role": start.role.value,
+    }
 
 
 def start_from_dict(data: dict[str, Any]) -> Start:
     """The inverse of ``start_as_dict``."""
-    atoms, intact = _unpacked(data["atoms"]), _unpacked(data["intact"])
+    atoms, intact = atoms_from_text(data["atoms"]), atoms_from_text(data["intact"])
     return Start(**{**data, "role": Role(data["role"]), "seed": tuple(data["seed"]), "atoms": atoms, "intact": intact})
 
 
@@ -78,7 +91,7 @@ def frame_as_dict(frame: LabelledFrame) -> dict[str, Any]:
     """Return what the fit needs of a labelled frame as plain values."""
     return {
         "frame_id": frame.frame_id,
-        "atoms": _packed(frame.atoms),
+        "atoms": atoms_as_text(frame.atoms),
         "role": frame.role.value,
         "system": frame.system,
         "trajectory": frame.trajectory,
@@ -89,7 +102,7 @@ def frame_as_dict(frame: LabelledFrame) -> dict[str, Any]:
 
 def frame_from_dict(data: dict[str, Any]) -> LabelledFrame:
     """The inverse of ``frame_as_dict``."""
-    atoms, label = _unpacked(data["atoms"]), label_from_dict(data["label"])
+    atoms, label = atoms_from_text(data["atoms"]), label_from_dict(data["label"])
     return LabelledFrame(**{**data, "role": Role(data["role"]), "atoms": atoms, "label": label})
 
 
@@ -102,6 +115,25 @@ def step_folder(campaign_folder: Path, step: str, task: str) -> Path:
     if not path.exists() or path.read_bytes() != content:
         write_whole(path, task)
     return folder
+
+
+def kept_model(potential: CommitteePotential, campaign_folder: Path) -> Path:
+    """Save the model for the job, in a folder named by its hash: the same model has the same folder."""
+    folder = campaign_folder / FOLDER
+    folder.mkdir(exist_ok=True, mode=0o700)
+    temporary = Path(tempfile.mkdtemp(prefix=".model-", dir=folder))
+    try:
+        save(potential, temporary / "new")
+        digest = hashlib.sha256((temporary / "new" / DESCRIPTION).read_bytes()).hexdigest()[:16]
+        place = folder / f"model-{digest}"
+        try:
+            check_content(place, content_hash(temporary / "new"))
+        except CheckpointError:  # missing or damaged
+            shutil.rmtree(place, ignore_errors=True)
+            (temporary / "new").rename(place)
+        return place
+    finally:
+        shutil.rmtree(temporary)
 
 
 def read_task(folder: Path) -> str:
@@ -142,9 +174,11 @@ def _digest(task: bytes) -> str:
     return hashlib.sha256(task).hexdigest()[:16]
 
 
-def _packed(atoms: Atoms) -> str:
+def atoms_as_text(atoms: Atoms) -> str:
+    """Return a structure as text that keeps every bit."""
     return b64encode(pack_atoms(atoms)).decode()
 
 
-def _unpacked(text: str) -> Atoms:
+def atoms_from_text(text: str) -> Atoms:
+    """The inverse of ``atoms_as_text``."""
     return unpack_atoms(b64decode(text))

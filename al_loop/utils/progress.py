@@ -52,6 +52,22 @@ class SilentProgress:
         yield show_nothing
 
 
+class OneBar:
+    """Counts the units of all stages together.
+
+    Args:
+        advance: called with the number of newly finished units of any stage.
+    """
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    @contextmanager
+    def stage(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002
+        """Open a stage that has no display of its own."""
+        yield self._advance
+
+
 class RichProgress:
     """Bars on a terminal; stages may be nested.
 

@@ -25,12 +25,13 @@ from committee.training.losses import ENERGY_SHARE
 from committee.training.training_state import StateFile, TrainingState
 
 _LOG = logging.getLogger(__name__)
-CORRECTIONS = 4  # solutions with one Jacobian, each from the residuals of the last
+CORRECTIONS = 8  # solutions with one Jacobian, each from the residuals of the last
+_SHARES = (1.0, 0.5, 0.25, 0.125)  # of a solution's step, until the objective falls
 RIDGES: tuple[float, ...] = tuple(
     10.0 ** (-k / 4) for k in range(2, 17)
 )  # candidates for λ over the mean eigenvalue of JJᵀ
 _UNTESTED_RIDGE = 1e-2  # with a single frame nothing can be left out
-_PROGRESS = 1e-3  # least relative decrease of the objective that another correction needs
+_PROGRESS = 1e-2  # least relative decrease of the objective that another correction needs
 _BYTES = 4
 _OTHER_ROWS = 7  # energy and stress
 _MIN_DIRECTIONS = 8  # with fewer per frame the mini-batches of Adam use the labels better
@@ -139,26 +140,36 @@ def _iterate(
     jacobian, residuals, roots = _jacobian(weights, rows, training, scales, report)
     kernel = _Kernel(jacobian)
     change = (before - start) / scales
-    targets = residuals.double() + (jacobian @ change).double()
     counts = [int((mine > 0).sum()) for mine in roots]
+    targets = residuals.double() + (jacobian @ change).double()
     ridge = kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
-    lowest = float(residuals.double().square().sum()) + ridge * float(change.double().square().sum())
-    kept = before
-    for _ in range(CORRECTIONS):
-        solution = kernel.solve(targets, ridge)
-        change = jacobian.T @ solution.to(jacobian)
+
+    def evaluated(change: Tensor) -> tuple[Tensor, float]:
         weights.set_flat(start + scales * change)
         parts = [_residuals(weights, row, training, mine)[0] for row, mine in zip(rows, roots, strict=True)]
-        residuals = torch.cat(parts)
-        objective = float(residuals.double().square().sum()) + ridge * float(change.double().square().sum())
-        _LOG.info("ridge %.2e, objective %.4e after %.4e", ridge, objective, lowest)
+        found = torch.cat(parts)
+        return found, _objective(found, change, ridge)
+
+    lowest = _objective(residuals, change, ridge)
+    for _ in range(CORRECTIONS):
+        targets = residuals.double() + (jacobian @ change).double()
+        step = jacobian.T @ kernel.solve(targets, ridge).to(jacobian) - change
+        for share in _SHARES:  # the Jacobian holds near its own weights only
+            found, objective = evaluated(change + share * step)
+            _LOG.info("λ %.2e, step %.2f: objective %.4e after %.4e", ridge, share, objective, lowest)
+            if objective < lowest:
+                break
+        if not objective < lowest:
+            break
         improved = objective < (1 - _PROGRESS) * lowest
-        if objective < lowest:
-            lowest, kept = objective, weights.flat()
+        change, residuals, lowest = change + share * step, found, objective
         if not improved:
             break
-        targets = residuals.double() + kernel.matrix @ solution
-    weights.set_flat(kept)
+    weights.set_flat(start + scales * change)
+
+
+def _objective(residuals: Tensor, change: Tensor, ridge: float) -> float:
+    return float(residuals.double().square().sum()) + ridge * float(change.double().square().sum())
 
 
 def _jacobian(

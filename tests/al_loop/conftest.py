@@ -63,6 +63,18 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
         promoted=True,
         promotion_reason="promoted: force MAE 0.031 < 0.05 eV/Å",
         seconds={"explore": 12.3, "label": 80.0, "train": 20.2},
+        adaptation={
+            "mode": "auto",
+            "foundation": "7net-0",
+            "tried": False,
+            "kept": False,
+            "sentence": f"The foundation is not adapted: {HOSTILE}.",
+            "frames": 10,
+            "within_tolerance": 0.4,
+            "force_mae_heads": force_mae,
+            "force_mae_half": 0.0456,
+            "force_mae_adapted": None,
+        },
     )
 
 

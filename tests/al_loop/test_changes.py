@@ -49,7 +49,15 @@ def test_other_values_are_told_with_both():
 
 @pytest.mark.parametrize(
     ("key", "allowed"),
-    [("stop", True), ("stop.labels", True), ("stops", False), ("label.engine.cores", True), ("label.engine", False)],
+    [
+        ("stop", True),
+        ("stop.labels", True),
+        ("stops", False),
+        ("label.engine.cores", True),
+        ("label.engine", False),
+        ("train.adapt", True),
+        ("train.adaptation.method", False),
+    ],
 )
 def test_what_may_change(key: str, allowed: bool) -> None:
     assert Change(key, 1, 2).allowed is allowed

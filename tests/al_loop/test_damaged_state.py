@@ -72,11 +72,11 @@ def test_what_is_noted_of_a_step_in_a_queue(damage: Damage, tmp_path: Path, capl
     for name, text in ((PROGRESS, '{"done": 3}'), (DONE, sealed({"trained": True}))):
         write_whole(tmp_path / name, text)
     assert job._tracker().jobs["explore"].queue_id == 7
-    assert (job._progress(), read_result(tmp_path / DONE)) == (3, {"trained": True})
+    assert (job._progress().done, read_result(tmp_path / DONE)) == (3, {"trained": True})
     for path in (record, tmp_path / PROGRESS, tmp_path / DONE):
         damage(path)
     assert all(found.queue_id in (None, 7) for found in job._tracker().jobs.values())
-    assert job._progress() in (0, 3)
+    assert job._progress().done in (0, 3)
     assert read_result(tmp_path / DONE) is None
     assert f"{tmp_path / DONE} cannot be read" in caplog.text
 

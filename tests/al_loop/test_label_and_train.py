@@ -132,6 +132,23 @@ def trained(files: Path, *more: object) -> tuple[int, str, str]:
     return invoke("train", files / "copper.extxyz", "--foundation", files / "copper.yaml", "--to", files / "m", *more)
 
 
+def test_the_foundation_is_adapted_on_request(files: Path) -> None:
+    """Without calibration frames ``auto`` cannot know that heads are not enough."""
+    short = "adaptation: {optimizer: adam, epochs: 1, replay_share: 0}"
+    (files / "copper.yaml").write_text(CAMPAIGN.replace("{epochs: 150}", f"{{epochs: 2, {short}}}"))
+    arguments = ("train", labelled(files), "--foundation", files / "copper.yaml", "--to", files / "m", "--json")
+    told = {}
+    for adapt in ("auto", "always"):
+        code, out, error = invoke(*arguments, "--adapt", adapt)
+        assert code == 0, error
+        told[adapt] = json.loads(out)
+        assert load(files / "m").backbone.name == told[adapt]["foundation"]
+    assert "there are no calibration frames" in told["auto"]["adaptation"]["sentence"]
+    assert told["auto"]["foundation"] == "sevennet:7net-0"
+    assert told["always"]["foundation"].startswith("sevennet:7net-0+adapted-")
+    assert told["always"]["adaptation"]["kept"]
+
+
 def test_a_constraint_that_no_file_can_hold_is_refused_before_anything_is_calculated(files: Path) -> None:
     atoms = bulk("Cu", cubic=True)
     atoms.set_constraint(FixSymmetry(atoms))

@@ -22,7 +22,7 @@ from al_loop.errors import InputError
 from al_loop.tools.preflight.checks import check_elements
 from al_loop.tools.preflight.load_config import load_config
 from committee.errors import UnknownElementError
-from committee.settings import CalculatorSettings
+from committee.settings import CalculatorSettings, TrainingSettings
 from dft_interfaces.engines import build_engine
 from dft_interfaces.settings import EspressoSettings
 
@@ -146,6 +146,21 @@ BAD: dict[str, tuple[Edit, list[str]]] = {
             }
         },
         ["foundation.import_pth: unknown key", "did you mean 'foundation.import_path'"],
+    ),
+    "adaptation of a closed foundation": (
+        {
+            "foundation": {
+                "kind": "calculator",
+                "import_path": "ase.calculators.emt.EMT",
+                "features": {"kind": "sevennet"},
+            },
+            "train.adapt": "always",
+        },
+        ["train.adapt: received always, but the weights of the foundation ase.calculators.emt.EMT are not open"],
+    ),
+    "adaptation in other words": (
+        {"train.adapt": "sometimes"},
+        ["train.adapt: unknown value 'sometimes'; valid: auto, never, always"],
     ),
     "no such element": (
         {
@@ -376,6 +391,15 @@ def test_several_structures_are_checked_at_once(folder: Path) -> None:
         load_config(path)
     assert "systems[0].file" in str(caught.value)
     assert "systems[1].file" in str(caught.value)
+
+
+def test_adaptation_is_part_of_the_config_but_not_of_the_fit_of_heads(folder: Path) -> None:
+    edits: Edit = {"train.epochs": 7, "train.adapt": "always", "train.adaptation": {"method": "low_rank", "rank": 3}}
+    config = load_config(write(folder, edits))
+    assert (config.train.adaptation.method, config.train.adaptation.rank) == ("low_rank", 3)
+    assert Config.model_validate_json(config.model_dump_json()).train == config.train
+    assert config.train.fit == TrainingSettings(epochs=7)
+    assert load_config(write(folder, {})).train.adapt == "auto"
 
 
 def test_paths_are_relative_to_the_config_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from ase.build import molecule
 
 from al_loop.config import StoreSettings
 from al_loop.ledger import Ledger, open_ledger
-from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
-from al_loop.stages.select.selection import described_candidates, known_frames, undescribed
+from al_loop.records import Frame, FrameSummary, GateCheck, Role, Verdict, VerdictKind
+from al_loop.stages.select.selection import described, described_candidates, known_frames, undescribed
 from al_loop.structures.descriptors import frame_descriptor
 from al_loop.utils.content_hash import frame_id
 from committee.backbones import load_backbone
@@ -60,6 +60,44 @@ def test_ledgers_without_descriptors_stay_readable(ledger: Ledger) -> None:
     assert [entry.descriptor is None for entry in ledger.visits(0)] == [True, False]
     assert [entry.descriptor is None for entry in ledger.candidates(0, Role.EXPLORE)] == [True, False]
     assert list(ledger.descriptors([visit(1).frame_id, visit(2).frame_id])) == [visit(2).frame_id]
+
+
+def test_the_farthest_physical_frames_of_a_round_come_back_in_order(ledger: Ledger) -> None:
+    unphysical = Verdict(VerdictKind.SUSPECT, GateCheck.PHYSICS)
+    discarded = Verdict(VerdictKind.DISCARD, GateCheck.FORCE_UNCERTAINTY)
+    given = [
+        replace(visit(1), latent_distance=2.0),
+        replace(visit(2), latent_distance=9.0, verdict=discarded),
+        replace(visit(3), latent_distance=8.0, verdict=unphysical),
+        replace(visit(4), latent_distance=3.0),
+        replace(visit(4), latent_distance=1.0, step=10),
+        replace(visit(5), latent_distance=None),
+    ]
+    ledger.replace_visits(0, [Role.EXPLORE], given)
+    ledger.replace_visits(1, [Role.EXPLORE], [replace(visit(6), latent_distance=7.0)])
+    found = ledger.farthest(0, Role.EXPLORE, 3)
+    assert [frame_id(atoms) for atoms in found] == [visit(seed).frame_id for seed in (4, 1, 5)]
+    assert len(ledger.farthest(0, Role.EXPLORE, 1)) == 1
+
+
+def test_descriptors_of_another_foundation_are_not_compared(ledger: Ledger) -> None:
+    """A model on an adapted foundation selects among its own frames, harvested ones and labelled ones."""
+    potential = CommitteePotential.untrained(load_backbone(SevenNetSettings(kind="sevennet")))
+    own, harvested, labelled = visit(1), visit(2), visit(3)
+    structures = {one.frame_id: one.atoms for one in (own, harvested, labelled)}
+    asked: list[str] = []
+
+    def read(ids: list[str]) -> dict:
+        asked.extend(ids)
+        return {frame: structures[frame] for frame in ids}
+
+    met = [FrameSummary(one.frame_id, "CH4O", one.descriptor, VERDICT.kind, VERDICT.check) for one in (own, harvested)]
+    candidates, known = described(met, {labelled.frame_id: labelled.atoms}, potential, {}, read, own={own.frame_id})
+    assert asked == [harvested.frame_id]
+    assert np.array_equal(candidates[0].descriptor, own.descriptor)
+    for found, one in ((candidates[1], harvested), (known[0], labelled)):
+        (prediction,) = potential.predict([one.atoms])
+        assert found.descriptor == pytest.approx(frame_descriptor(prediction.features, one.atoms.numbers), abs=1e-5)
 
 
 def test_a_frame_without_a_descriptor_is_stored_without(ledger: Ledger) -> None:

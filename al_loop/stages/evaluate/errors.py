@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_loop.config import GateSettings
+from al_loop.gate.beside_foundation import predict_beside
 from al_loop.gate.calibrate import with_fitted_calibration
 from al_loop.records import CONTINUED, ErrorFigures, LabelledFrame, LabelledSet, Role
 from committee.potential import CommitteePotential
@@ -27,7 +28,7 @@ class HeldOutEvaluation:
     Attributes:
         frames: the labelled frames, f of them with N atoms in all.
         forces_dft: (N, 3) eV/Å.
-        forces_foundation: (N, 3) eV/Å.
+        forces_foundation: (N, 3) eV/Å of the foundation before any adaptation.
         forces_served: (N, 3) eV/Å.
         forces_uncertainty: (N, 3) eV/Å; before the first training from the priors, zero without them.
         frame_index: (N,) frame of each atom.
@@ -118,21 +119,26 @@ class HeldOutEvaluation:
 
 
 def evaluate_labels(
-    labels: LabelledSet, model: CommitteePotential, roles: Collection[Role], *, untrained: bool = False
+    labels: LabelledSet, model: CommitteePotential, roles: Collection[Role], foundation: CommitteePotential
 ) -> HeldOutEvaluation | None:
     """Evaluate a model on the labels of some roles; None if there are none.
 
-    An ``untrained`` model was trained on no label, so that no composition's shifts are known.
+    ``foundation`` is that before any adaptation; as the ``model`` it was trained on no label, so that no composition's
+    shifts are known.
     """
     frames = sorted(labels.with_role(*roles), key=lambda frame: (frame.role, frame.system, frame.frame_id))
-    trained = () if untrained else (frame.atoms.get_chemical_formula() for frame in labels.training)
-    return evaluate(frames, model, frozenset(trained)) if frames else None
+    trained = () if model is foundation else (frame.atoms.get_chemical_formula() for frame in labels.training)
+    return evaluate(frames, model, frozenset(trained), foundation) if frames else None
 
 
 def calibrated_on(
-    candidate: CommitteePotential, evaluation: HeldOutEvaluation | None, gate: GateSettings
+    candidate: CommitteePotential, labels: LabelledSet, foundation: CommitteePotential, gate: GateSettings
 ) -> CommitteePotential:
-    """Calibrate a candidate's gate; without frames, or if its forces are not finite, it has no calibration."""
+    """Calibrate a candidate's gate on frames that no model is trained on.
+
+    Without such frames, or if its forces are not finite, it has no calibration.
+    """
+    evaluation = evaluate_labels(labels, candidate, (Role.CALIBRATION,), foundation)
     if evaluation is None or not np.isfinite(evaluation.forces_served).all():
         return candidate.with_calibration(None)
     return with_fitted_calibration(
@@ -155,14 +161,17 @@ def evaluate(
     frames: Sequence[LabelledFrame],
     served: CommitteePotential,
     trained_compositions: frozenset[str],
+    foundation: CommitteePotential | None = None,
 ) -> HeldOutEvaluation:
-    """Predict labelled frames with the served model and with its foundation.
+    """Predict labelled frames with the served model and with the foundation before any adaptation.
+
+    ``foundation`` is None where the served model's own was not adapted.
 
     Energies are compared above the served model's reference shifts. The shifts of a composition that was never
     trained on cannot be known, so there both models are compared in relative energies: each model's mean
     deviation over the frames of that composition is removed.
     """
-    predictions = served.predict([frame.atoms for frame in frames], "exact", foundation=True)
+    predictions = predict_beside(served, foundation, [frame.atoms for frame in frames], "exact")
     sizes = np.array([len(frame.atoms) for frame in frames])
     shifts = np.array([served.shifts.total_eV(frame.atoms.numbers) for frame in frames])
     dft = (np.array([frame.energy_eV for frame in frames]) - shifts) / sizes

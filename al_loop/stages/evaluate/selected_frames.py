@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.gate.beside_foundation import predict_each_beside
 from al_loop.records import AUDIT, Frame
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -15,11 +16,11 @@ MOST_ATOMS = 4000  # of all these frames
 
 
 def selected_frame_arrays(
-    visits: Sequence[Frame], reasons: Mapping[str, str], model: CommitteePotential
+    visits: Sequence[Frame], reasons: Mapping[str, str], model: CommitteePotential, foundation: CommitteePotential
 ) -> dict[str, NDArray[Any]]:
     """Return the report's data on the frames of one selection.
 
-    A frame that the foundation refuses is left out.
+    A frame that the ``foundation``, that before any adaptation, refuses is left out.
 
     Returns:
         For f frames of N atoms in all: ``frame_id``, ``reason`` and ``said`` (the gate's verdict) as text (f,),
@@ -27,7 +28,7 @@ def selected_frame_arrays(
         ``forces_served``, ``forces_foundation`` (N, 3) in eV/Å.
     """
     bounded = _bounded(visits, reasons)
-    predictions = model.predict_each([visit.atoms for visit in bounded], "exact", foundation=True)
+    predictions = predict_each_beside(model, foundation, [visit.atoms for visit in bounded], "exact")
     predicted = [(visit, one) for visit, one in zip(bounded, predictions, strict=True) if isinstance(one, Prediction)]
     shapes = [prediction.forces.shape for _, prediction in predicted]
     return {

@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -16,13 +14,10 @@ from al_loop.stages.explore.checkpoint import Checkpoint, identity_of, load, sav
 from al_loop.stages.explore.lockstep import Lockstep
 from al_loop.stages.explore.trajectory_io import append, cut, read_frames
 from al_loop.stages.queue_job import StageJob
-from al_loop.stages.queue_tasks import FOLDER, ExploreTask, TaskFile, start_as_dict, step_folder
+from al_loop.stages.queue_tasks import ExploreTask, TaskFile, kept_model, start_as_dict, step_folder
 from al_loop.structures.start import Start
 from al_loop.utils.foreign_input import reading
 from al_loop.utils.progress import Advance, show_nothing
-from committee.checkpoint import DESCRIPTION, check_content, content_hash
-from committee.checkpoint import save as save_model
-from committee.errors import CheckpointError
 from committee.potential import CommitteePotential
 
 logger = getLogger(__name__)
@@ -172,7 +167,7 @@ def explore_anywhere(
     task = ExploreTask(
         threads=config.explore.queue.cores or config.threads,
         foundation=config.foundation,
-        model=_kept(potential, config.folder),
+        model=kept_model(potential, config.folder),
         trajectories=folder,
         starts=[start_as_dict(start) for start in starts],
         settings=settings,
@@ -183,22 +178,3 @@ def explore_anywhere(
     StageJob(place, name, config.explore.queue, task.threads).wait(advance)
     # Reads the trajectories; if a file was lost since, its steps are repeated in this process.
     return explore_stored(folder, potential, starts, settings, config.physics)
-
-
-def _kept(potential: CommitteePotential, campaign_folder: Path) -> Path:
-    """Save the model for the job, in a folder named by its hash: the same model has the same folder."""
-    folder = campaign_folder / FOLDER
-    folder.mkdir(exist_ok=True, mode=0o700)
-    temporary = Path(tempfile.mkdtemp(prefix=".model-", dir=folder))
-    try:
-        save_model(potential, temporary / "new")
-        digest = hashlib.sha256((temporary / "new" / DESCRIPTION).read_bytes()).hexdigest()[:16]
-        place = folder / f"model-{digest}"
-        try:
-            check_content(place, content_hash(temporary / "new"))
-        except CheckpointError:  # missing or damaged
-            shutil.rmtree(place, ignore_errors=True)
-            (temporary / "new").rename(place)
-        return place
-    finally:
-        shutil.rmtree(temporary)

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
+from al_loop.gate.beside_foundation import predict_each_beside
 from al_loop.stages.promote.criterion import Criterion
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -52,14 +53,21 @@ class Curve:
         return float(np.nan_to_num(lacking, nan=np.inf).max())
 
 
-def repulsion(candidate: CommitteePotential, elements: Iterable[int], *, spin: bool = False) -> Criterion:
+def repulsion(
+    candidate: CommitteePotential,
+    elements: Iterable[int],
+    foundation: CommitteePotential | None = None,
+    *,
+    spin: bool = False,
+) -> Criterion:
     """Check that every pair of elements repels at short range, or attracts no more than under the foundation.
 
-    With ``spin`` the foundation requires charge and spin multiplicity; the lowest multiplicity is used.
+    The ``foundation`` is that before any adaptation; None for that of the candidate. With ``spin`` it requires charge
+    and spin multiplicity; the lowest multiplicity is used.
     """
     pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
     frames = [atoms for a, b in pairs for atoms in dimers(a, b, spin=spin)]
-    predictions = iter(candidate.predict_each(frames, foundation=True))
+    predictions = iter(predict_each_beside(candidate, foundation, frames))
     curves, refused = [], []
     for a, b in pairs:
         pair = f"{chemical_symbols[a]}-{chemical_symbols[b]}"

@@ -1,6 +1,6 @@
 """Promotion by probe frames far from every label, where the candidate must agree with the foundation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -11,8 +11,11 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from al_loop.gate.beside_foundation import predict_each_beside
+from al_loop.records import LabelledFrame
 from al_loop.stages.promote.criterion import Criterion
 from al_loop.stages.promote.predictions import FoundationDeviation, root_mean_square
+from committee.model.latent import LatentDistance
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
 
@@ -25,6 +28,8 @@ DRAWS = 20
 DRAWS_PER_FRAME = 6
 
 Array = NDArray[np.float64]
+Distances = Callable[[Sequence[Atoms]], Sequence[Array]]
+"""Latent distances (n,) of frames from the labels."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,13 @@ def _joined_moments(frames: Sequence[Atoms]) -> NDArray[np.float64]:
 
 
 def probe_frames(
-    structures: Sequence[Atoms], count: int, candidate: CommitteePotential, far: float, rng: np.random.Generator
+    structures: Sequence[Atoms],
+    count: int,
+    candidate: CommitteePotential,
+    far: float,
+    rng: np.random.Generator,
+    foundation: CommitteePotential | None = None,
+    distances: Distances | None = None,
 ) -> ProbeFrames:
     """Strain and rattle the starting structures in turn and predict them; refused frames are left out.
 
@@ -92,23 +103,55 @@ def probe_frames(
 
     Of ``DRAWS_PER_FRAME`` times as many draws, those far from the first labels are kept, the nearest of them first: at
     the largest distances any correction has vanished and could not be measured. ``candidate`` is the first trained
-    committee; a frame is far from its labels above the latent distance ``far``.
+    committee; a frame is far from its labels above the latent distance ``far``. The stored forces are those of the
+    ``foundation`` before any adaptation, and ``distances`` those by its features; None for those of the candidate.
     """
     draws = range(DRAWS_PER_FRAME * count)
     disturbed = (_disturbed(structures[i % len(structures)], i // len(structures), rng) for i in draws)
     frames = [atoms for atoms in disturbed if atoms is not None]
     known = [
-        (atoms, one.foundation_forces, _nearness(one, far))
-        for atoms, one in zip(frames, candidate.predict_each(frames, foundation=True), strict=True)
+        (atoms, one.foundation_forces, one.latent_distance)
+        for atoms, one in zip(frames, predict_each_beside(candidate, foundation, frames), strict=True)
         if isinstance(one, Prediction) and one.foundation_forces is not None
         if np.isfinite(one.foundation_forces).all()
     ]
-    kept = sorted(known, key=lambda k: k[2])[:count]
+    if distances is not None:
+        measured = distances([atoms for atoms, _, _ in known])
+        known = [(atoms, forces, found) for (atoms, forces, _), found in zip(known, measured, strict=True)]
+    kept = sorted(known, key=lambda k: _nearness(k[2], far))[:count]
     return ProbeFrames(tuple(atoms for atoms, _, _ in kept), tuple(forces for _, forces, _ in kept))
 
 
+def foundation_distances(
+    foundation: CommitteePotential, labelled: Sequence[LabelledFrame], frames: Sequence[Atoms]
+) -> list[Array]:
+    """Latent distances of frames from labelled ones by the features of the foundation before any adaptation.
+
+    Adaptation changes features, so that the distance in an adapted foundation's features may call a frame near for
+    which there is no label.
+
+    Returns:
+        (n,) for each frame.
+    """
+    known = foundation.predict([frame.atoms for frame in labelled])
+    names = [f"{frame.round}/{frame.trajectory}" for frame in labelled]
+    groups = np.unique(names, return_inverse=True)[1]
+    latent = LatentDistance().fit(
+        np.concatenate([one.features for one in known]),
+        np.concatenate([frame.atoms.numbers for frame in labelled]),
+        np.repeat(groups, [len(frame.atoms) for frame in labelled]),
+    )
+    found = foundation.predict(frames)
+    return [latent.predict(one.features, atoms.numbers) for one, atoms in zip(found, frames, strict=True)]
+
+
 def no_harm(
-    candidate: CommitteePotential, probe: ProbeFrames, foundation: FoundationDeviation, max_rise: float, far: float
+    candidate: CommitteePotential,
+    probe: ProbeFrames,
+    foundation: FoundationDeviation,
+    max_rise: float,
+    far: float,
+    distances: Distances | None = None,
 ) -> Criterion:
     """Check that the candidate agrees with the foundation far from every label, so that nothing is forgotten.
 
@@ -116,16 +159,21 @@ def no_harm(
     here, where no label supports a correction. The foundation's error e is unknown there, and its share of the forces
     is assumed to be that on the labels. A correction δ that is uncorrelated with e changes the error to √(e² + δ²),
     which may exceed e by less than the share ``max_rise``.
+
+    ``distances`` are those by the features before adaptation, for a candidate on an adapted foundation; None takes its
+    own.
     """
     if not np.isfinite(foundation.rmse):
         return Criterion(NAME, False, None, None, "there are no calibration labels to measure the foundation's error")
     if not probe.atoms:
         return Criterion(NAME, True, None, None, "the foundation refused every probe frame")
     predictions = candidate.predict(list(probe.atoms), "energy")
+    own = [prediction.latent_distance for prediction in predictions]
+    measured = own if distances is None else distances(probe.atoms)
     counted = [
         (prediction.forces - forces, forces)
-        for prediction, forces in zip(predictions, probe.forces, strict=True)
-        if is_far(prediction, far)
+        for prediction, forces, distance in zip(predictions, probe.forces, measured, strict=True)
+        if is_far(distance, far)
     ]
     of_all = f"{len(counted)} of {len(probe.atoms)} probe frames are far from the labels (latent distance {far:g})"
     if not counted:
@@ -143,16 +191,14 @@ def no_harm(
     return Criterion(NAME, rms <= limit, rms, limit, sentence)
 
 
-def is_far(prediction: Prediction, far: float) -> bool:
+def is_far(distance: Array | None, far: float) -> bool:
     """Whether every atom is further than ``far`` from the labels; one near atom would change the forces on others."""
-    distance = prediction.latent_distance
     return distance is None or not distance.min() <= far
 
 
-def _nearness(prediction: Prediction, far: float) -> tuple[bool, float]:
+def _nearness(distance: Array | None, far: float) -> tuple[bool, float]:
     """Sort key of frames: far ones first, by increasing distance."""
-    distance = prediction.latent_distance
-    return not is_far(prediction, far), float("inf") if distance is None else float(distance.min())
+    return not is_far(distance, far), float("inf") if distance is None else float(distance.min())
 
 
 def _disturbed(structure: Atoms, turn: int, rng: np.random.Generator) -> Atoms | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from al_loop.gate.beside_foundation import predict_beside
 from al_loop.records import LabelledFrame
 from committee.potential import CommitteePotential
 from committee.prediction import Prediction
@@ -38,12 +39,19 @@ class ForceErrors:
 
     @classmethod
     def of(
-        cls, candidate: CommitteePotential, served: CommitteePotential, frames: Iterable[LabelledFrame]
+        cls,
+        candidate: CommitteePotential,
+        served: CommitteePotential,
+        frames: Iterable[LabelledFrame],
+        foundation: CommitteePotential | None = None,
     ) -> "ForceErrors":
-        """Predict every frame once with both models; the candidate's predictions include the foundation's."""
+        """Predict every frame once with each model.
+
+        ``foundation`` is that before any adaptation; None for that of the candidate.
+        """
         distinct = list({frame.frame_id: frame for frame in frames}.values())
         atoms = [frame.atoms for frame in distinct]
-        new = candidate.predict(atoms, "energy", foundation=True)
+        new = predict_beside(candidate, foundation, atoms)
         old = served.predict(atoms, "energy")
         return cls({f.frame_id: _errors(f, n, o) for f, n, o in zip(distinct, new, old, strict=True)})
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from math import isfinite
 from typing import Any
@@ -22,7 +23,7 @@ from al_loop.stages.promote.energy_conservation import (
 )
 from al_loop.stages.promote.error_guarantee import NAME as GUARANTEE
 from al_loop.stages.promote.error_guarantee import error_guarantee, trusts_nothing
-from al_loop.stages.promote.forgetting import ProbeFrames, no_harm, probe_frames
+from al_loop.stages.promote.forgetting import Distances, ProbeFrames, foundation_distances, no_harm, probe_frames
 from al_loop.stages.promote.label_errors import earlier, held_back, newest
 from al_loop.stages.promote.predictions import ForceErrors
 from al_loop.structures.systems import all_structures
@@ -42,22 +43,26 @@ class Evidence:
     """Data that a candidate is evaluated on.
 
     Attributes:
+        foundation: before any adaptation, with which all candidates are compared.
         held_back: calibration frames, on which no model was trained.
         newest: labels made since the served model was trained.
         earlier: a frozen sample of the labels of former rounds.
         probe: frames with the foundation's stored forces.
         run: a short run at constant energy, with the foundation's energies in it.
         elements: atomic numbers that occur in the campaign.
+        distances: by the features before adaptation, for a candidate on an adapted foundation; None for its own.
         spin: frames carry charge and spin multiplicity.
         validation: compares a candidate's crystals with a reference; None if the config requires no validation.
     """
 
+    foundation: CommitteePotential
     held_back: Sequence[LabelledFrame]
     newest: Sequence[LabelledFrame]
     earlier: Sequence[LabelledFrame]
     probe: ProbeFrames
     run: ConstantEnergyRun
     elements: frozenset[int]
+    distances: Distances | None = None
     spin: bool = False
     validation: Callable[[CommitteePotential], Criterion] | None = None
 
@@ -86,15 +91,23 @@ def evaluate_candidate(
     candidate: CommitteePotential, served: CommitteePotential, evidence: Evidence, settings: PromoteSettings
 ) -> Promotion:
     """Evaluate all criteria on a candidate, also after one has failed."""
-    errors = ForceErrors.of(candidate, served, (*evidence.held_back, *evidence.newest, *evidence.earlier))
-    foundation = errors.foundation_error(evidence.held_back)
+    labelled = (*evidence.held_back, *evidence.newest, *evidence.earlier)
+    errors = ForceErrors.of(candidate, served, labelled, evidence.foundation)
+    deviation = errors.foundation_error(evidence.held_back)
     unseen = held_back(errors, evidence.held_back, settings.max_error_ratio)
     criteria = (
         unseen,
         newest(errors, evidence.newest, settings.max_error_ratio),
         earlier(errors, evidence.earlier, evidence.held_back, settings.max_rise),
-        no_harm(candidate, evidence.probe, foundation, settings.max_rise, settings.far_latent_distance),
-        repulsion(candidate, evidence.elements, spin=evidence.spin),
+        no_harm(
+            candidate,
+            evidence.probe,
+            deviation,
+            settings.max_rise,
+            settings.far_latent_distance,
+            evidence.distances,
+        ),
+        repulsion(candidate, evidence.elements, evidence.foundation, spin=evidence.spin),
         conserves_energy(candidate, evidence.run, settings.max_energy_ratio),
         error_guarantee(candidate.calibration, served.calibration, unseen.value),
         *([] if evidence.validation is None else [evidence.validation(candidate)]),
@@ -133,11 +146,16 @@ def gather_evidence(
     held_back = labels.with_role(Role.CALIBRATION)
     frames = [*structures, *(frame.atoms for frame in (*newest, *held_back))]
     rng = np.random.default_rng([config.seed, NEWEST_SEED, round_])
+    distances = None
+    if candidate.backbone.fingerprint != foundation.backbone.fingerprint:
+        distances = partial(foundation_distances, foundation, labels.training)
     return Evidence(
+        foundation=foundation,
         held_back=held_back,
         newest=[newest[i] for i in sorted(rng.permutation(len(newest))[:NEWEST])],
         earlier=_earlier(config, labels.training, round_, once),
-        probe=_probe(config, candidate, structures, once),
+        probe=_probe(config, candidate, foundation, structures, once, distances),
+        distances=distances,
         run=_run(config, foundation, structures, once),
         elements=frozenset(int(z) for atoms in frames for z in atoms.numbers),
         spin=any("spin" in atoms.info for atoms in structures),
@@ -164,11 +182,18 @@ def _drawn(seed: int, training: Sequence[LabelledFrame], round_: int, count: int
     return [frames[frame_id] for frame_id in stored["frames"].tolist() if frame_id in frames]
 
 
-def _probe(config: Config, candidate: CommitteePotential, structures: Sequence[Atoms], once: Once) -> ProbeFrames:
+def _probe(
+    config: Config,
+    candidate: CommitteePotential,
+    foundation: CommitteePotential,
+    structures: Sequence[Atoms],
+    once: Once,
+    distances: Distances | None,
+) -> ProbeFrames:
     def draw() -> Arrays:
         rng = np.random.default_rng([config.seed, PROBE_SEED])
         count, far = config.promote.foundation_frames, config.promote.far_latent_distance
-        return probe_frames(structures, count, candidate, far, rng).to_arrays()
+        return probe_frames(structures, count, candidate, far, rng, foundation, distances).to_arrays()
 
     return ProbeFrames.from_arrays(once("probe/foundation", draw))
 

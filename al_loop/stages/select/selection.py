@@ -1,6 +1,6 @@
 """SELECT: choose the frames for DFT calculations within the round's budget."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -176,13 +176,36 @@ def undescribed(candidates: Sequence[FrameSummary]) -> list[str]:
     return [c.frame_id for c in candidates if c.descriptor is None and c.kind is VerdictKind.SUSPECT]
 
 
+def described(
+    candidates: Sequence[FrameSummary],
+    taken: Mapping[str, Atoms],
+    potential: CommitteePotential,
+    stored: Mapping[str, Descriptor],
+    structures: Callable[[Collection[str]], Mapping[str, Atoms]],
+    own: Collection[str] | None = None,
+) -> tuple[list[FrameSummary], list[FrameSummary]]:
+    """Return candidates, and the labelled and requested frames, with descriptors of one model.
+
+    Args:
+        candidates: frames to select from.
+        taken: labelled and requested frames.
+        potential: the model that selects.
+        stored: descriptors of ``taken`` by frame id; missing ones are computed.
+        structures: reads structures by frame id.
+        own: ids of the candidates whose descriptors are the model's own; None if all are.
+    """
+    mine = [c if own is None or c.frame_id in own else replace(c, descriptor=None) for c in candidates]
+    found = described_candidates(mine, structures(undescribed(mine)), potential)
+    return found, known_frames(taken, stored, potential)
+
+
 def described_candidates(
     candidates: Sequence[FrameSummary], structures: Mapping[str, Atoms], potential: CommitteePotential
 ) -> list[FrameSummary]:
     """Fill in missing descriptors of candidates; a frame that the foundation refuses stays without.
 
-    ``structures`` are those without a descriptor, by frame id. The foundation is frozen, so that features are the same
-    in all rounds.
+    ``structures`` are those without a descriptor, by frame id. Features are the same in all rounds until the served
+    model stands on an adapted foundation.
     """
     computed = _computed(structures, potential)
     return [replace(c, descriptor=computed[c.frame_id]) if c.frame_id in computed else c for c in candidates]

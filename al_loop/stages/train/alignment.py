@@ -77,11 +77,14 @@ def training_input(
     labelled: Sequence[LabelledFrame],
     progress: Callable[[int, int], None] | None = None,
     compared_only: Sequence[LabelledFrame] = (),
+    *,
+    tangents: bool = True,
 ) -> TrainingInput:
-    """Assemble the training set and compare it with the foundation.
+    """Assemble the training set and compare it with the foundation before any adaptation.
 
     ``labelled`` are the engine's accepted labels, all of one level of theory; those in ``compared_only`` are compared
-    with the foundation and not trained on.
+    with the foundation and not trained on. The foundation is evaluated with its ``tangents``, which are kept, unless
+    no heads are fitted on it. Frames of other levels are put on its zero; an adaptation keeps that zero.
 
     Raises:
         InputError: a file of other labels that cannot be used.
@@ -92,13 +95,11 @@ def training_input(
     main = own[0].level_of_theory
     others = read_other_labels(config.align.other_labels, backbone)
     given = [*own, *others.frames]
-    folder = config.folder / TANGENTS
-    tangents = TrainingSet.read(backbone, given, folder, config.train, progress).tangents
-    compared = compared_with_tangents(given, tangents)
+    compared = _compared(config, backbone, given, progress) if tangents else compared_with_foundation(backbone, given)
     left_out = _outliers(others.frames, compared[len(own) :], config.label.outliers)
     kept = [(frame, label) for frame, label in zip(given, compared, strict=True) if frame.id not in left_out]
     frames, energies = [frame for frame, _ in kept], [label.model_energy_eV for _, label in kept]
-    prior, unused_atoms = _atom_shifts(config, backbone)
+    prior, unused_atoms = atom_shifts(config, backbone)
     aligned = align_levels(frames, energies, main, others.prior_shifts_eV)
     residuals = Residuals.of(own, energies[: len(own)], prior)
     remedy = residuals.shifts.warning and _remedy(residuals.shifts, prior)
@@ -124,7 +125,18 @@ def training_input(
     return TrainingInput(aligned.frames, prior, tuple(filter(None, found)), tuple(mismatches), residuals, others_left)
 
 
-def _atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:
+def _compared(
+    config: Config,
+    backbone: Backbone,
+    frames: Sequence[TrainingFrame],
+    progress: Callable[[int, int], None] | None,
+) -> list[ComparedLabel]:
+    """Pair labels with the foundation's predictions, and keep its tangents for the fit."""
+    found = TrainingSet.read(backbone, frames, config.folder / TANGENTS, config.train, progress)
+    return compared_with_tangents(frames, found.tangents)
+
+
+def atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:
     """Shifts from isolated atoms, or none with the reason: imported atoms of a ledger must not end a campaign."""
     try:
         return isolated_atom_shifts(config.align.isolated_atoms_eV, backbone), ""

@@ -54,8 +54,9 @@ class Models:
         path = self._path(round_)
         shutil.rmtree(path, ignore_errors=True)  # leftovers of a crash or damage would not be replaced
         save(potential, path)
-        labels, fingerprint = potential.provenance.training_frames, self._backbone.fingerprint
-        return self._records.add_model(round_, path.name, fingerprint, content_hash(path), {"labels": labels})
+        info = {"labels": potential.provenance.training_frames, "foundation": potential.backbone.name}
+        # The model's id follows from the fingerprint, and stays when an adaptation is repeated on another machine.
+        return self._records.add_model(round_, path.name, self._backbone.fingerprint, content_hash(path), info)
 
     def served_in(self, round_: int) -> CommitteePotential:
         """The model that was served when a round began, even if the round has promoted another one since."""

@@ -17,7 +17,7 @@ from al_loop.files.structures import read_structures
 from al_loop.ledger import Ledger
 from al_loop.ledger.identity import existing_campaign
 from al_loop.records import GateCheck, Role, VerdictKind
-from al_loop.stages.train.candidate import incremental
+from al_loop.stages.train.fitting import incremental
 from al_loop.stages.train.training_frame import training_frame
 from al_loop.tools.open_model import YAML, FoundationArgument, open_model, open_served, parse_foundation
 from al_loop.utils.paths import Paths, as_paths, check_target
@@ -32,6 +32,8 @@ from committee.training.training_frame import TrainingFrame
 _Item = TypeVar("_Item")
 MAX_FRAMES: Final = 2000
 """Explored frames that a committee is baked on, if there are more."""
+GOOD_RATIO: Final = 0.1
+"""Force difference over the committee's own error from which the difference matters."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ def _against_labels(baked: Baked) -> list[str]:
         said.append(
             f"On these frames the forces differ from the committee's by {errors.ratio:.2g} of the committee's error."
         )
+        if errors.ratio > GOOD_RATIO:
+            said.append("That is more than a tenth: explore further, or raise --max-frames or --epochs, to lower it.")
     return said
 
 

@@ -22,6 +22,7 @@ from al_loop.tools.preflight.campaign_size import size_problems
 from al_loop.tools.preflight.structure_checks import structure_problems
 from al_loop.utils.redaction import holds_password
 from committee.errors import UnknownElementError
+from committee.settings import CalculatorSettings
 from dft_interfaces.engine import DFTEngine
 from dft_interfaces.engines import build_engine
 from dft_interfaces.queue.limits import disagreements, folder_problems
@@ -91,6 +92,12 @@ def _foundation(config: Config) -> Iterator[str]:
     unknown = unknown_model(foundation)
     if unknown is not None:
         yield f"{dotted}.model: {unknown}"
+    if config.train.adapt == "always" and isinstance(config.foundation, CalculatorSettings):
+        yield (
+            f"train.adapt: received always, but the weights of the foundation {foundation_name(config.foundation)} are"
+            " not open; set it to auto or never, which train heads, or choose an open foundation (kind: sevennet or"
+            " fairchem)"
+        )
 
 
 def _orderings(config: Config) -> Iterator[str]:

@@ -41,6 +41,7 @@ MAY_CHANGE = (
     "promote.far_latent_distance",
     "promote.validation",
     "stop",
+    "train.adapt",
     "validation",
     "watch",
 )

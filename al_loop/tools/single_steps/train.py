@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from al_loop.config import OutlierSettings
-from al_loop.config.settings import GateSettings
+from al_loop.config.settings import AdaptMode, GateSettings, TrainSettings
 from al_loop.errors import InputError
 from al_loop.files.labelled import read_labelled
 from al_loop.files.labels.isolated_atoms import atom_energies
@@ -17,21 +19,20 @@ from al_loop.files.sources import find_sources
 from al_loop.gate.calibrate import ForceComparison, with_fitted_calibration
 from al_loop.stages.train.alignment import label_mismatches
 from al_loop.stages.train.atom_shifts import isolated_atom_shifts, known_atoms
-from al_loop.stages.train.candidate import incremental
 from al_loop.stages.train.compared_labels import compared_with_foundation
+from al_loop.stages.train.fitting import Backbones, Fitting, best_candidate
 from al_loop.stages.train.outliers import outliers_among
 from al_loop.stages.train.training_frame import training_frame
 from al_loop.tools.open_model import YAML, FoundationArgument, parse_foundation
 from al_loop.tools.preflight.load_config import load_config
 from al_loop.utils.content_hash import content_id
 from al_loop.utils.paths import Paths, as_paths, check_target_folder
-from al_loop.utils.progress import Advance, show_nothing
+from al_loop.utils.progress import Advance, OneBar, show_nothing
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.checkpoint import save
 from committee.potential import CommitteePotential
-from committee.settings import CommitteeSettings, TrainingSettings
-from committee.training.train import train as fit_committee
+from committee.settings import AdaptSettings, CommitteeSettings, TrainingSettings
 from committee.training.training_frame import TrainingFrame, check_frames
 
 COMPARED = 24  # frames that are compared with the foundation before anything is trained
@@ -48,9 +49,12 @@ class TrainingResult:
         labels: number of frames by their labels; missing parts have no weight in the fit.
         notes: sentences on frames that were merged, separated or left out.
         force_mae_eV_per_A: on the calibration frames, which were not trained on; None without any.
-        force_mae_foundation_eV_per_A: the foundation's own on the same frames.
+        force_mae_foundation_eV_per_A: that of the foundation before any adaptation on the same frames.
         calibration: in one sentence; empty without calibration frames.
         left_out: outliers among the labels of both files, each with its file, its frame and the reason.
+        foundation: name of the foundation under the heads, which says whether it was adapted.
+        adaptation: decision on the foundation's weights (``al_loop.stages.train.adaptation.AdaptationRecord``, as plain
+            data); None if none had to be taken.
     """
 
     frames: int
@@ -60,6 +64,8 @@ class TrainingResult:
     force_mae_foundation_eV_per_A: float | None = None
     calibration: str = ""
     left_out: tuple[str, ...] = ()
+    foundation: str = ""
+    adaptation: dict[str, Any] | None = None
 
 
 def train(
@@ -73,6 +79,8 @@ def train(
     seed: int = 0,
     committee: CommitteeSettings | None = None,
     training: TrainingSettings | None = None,
+    adapt: AdaptMode | None = None,
+    adaptation: AdaptSettings | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
     stress_key: str | None = None,
@@ -95,6 +103,10 @@ def train(
         seed: of the heads and of the bootstrap.
         committee: the heads; by default those of the campaign, or ``CommitteeSettings()``.
         training: the fit; by default that of the campaign, or ``TrainingSettings()``.
+        adapt: whether the foundation's own weights are adapted first: ``never``; ``always``; or ``auto``, if heads
+            alone are not enough on the frames in ``calibrate``, without which it never is. By default that of the
+            campaign, or ``auto``; ``TrainSettings.adapt`` has the criteria.
+        adaptation: how; by default that of the campaign, or ``AdaptSettings()``.
         energy_key: name of the energies, eV; by default ``REF_energy``, or ASE's own energy.
         forces_key: name of the forces, eV/Å; by default as for the energies.
         stress_key: name of the stresses, eV/Å³; by default as for the energies.
@@ -126,7 +138,7 @@ def train(
         (8, True)
     """
     files, held_back, folder = as_paths(labelled), as_paths(calibrate), Path(to)
-    blocks = _blocks(foundation, committee, training, tolerance_eV_per_A)
+    blocks = _blocks(foundation, committee, training, tolerance_eV_per_A).with_adaptation(adapt, adaptation)
     check_target_folder("--to", folder)
     find_sources([*files, *held_back])  # refused before a model is loaded
     keys = given_keys(energy_key, forces_key, stress_key)
@@ -148,21 +160,32 @@ def train(
         left_out = [*_without_outliers(learnt, backbone, advance), *_without_outliers(held, backbone, advance)]
     frames = [frame for _, frame in learnt.values()]
     energies = known_atoms(atom_energies(read.isolated_atoms).energies_eV, backbone)
-    potential = fit_committee(
-        backbone,
-        frames,
+    held_frames = [frame for _, frame in held.values()]
+    fitting = Fitting(
+        backbones=Backbones(backbone, backbone),
+        frames=frames,
+        prior_shifts_eV=partial(isolated_atom_shifts, energies),
+        level=level,
         committee=blocks.committee,
-        training=blocks.training,
-        cache_folder=folder.with_name(f"{folder.name}-tangents"),
+        train=blocks.train,
+        gate=blocks.gate,
         seed=seed,
-        level_of_theory=level,
-        prior_shifts_eV=isolated_atom_shifts(energies, backbone),
-        progress=incremental(advance),
+        folder=folder.with_name(f"{folder.name}-tangents"),
+        held_back=[(frame.atoms, np.asarray(frame.forces_eV_per_A)) for frame in held_frames],
     )
+    potential, decided = best_candidate(fitting, OneBar(advance))
     labels = LabelCounts.of([(frame.energy_eV, frame.forces_eV_per_A) for frame in frames])
-    trained = TrainingResult(len(frames), labels, (*read.notes, *notes), left_out=tuple(left_out))
+    trained = TrainingResult(
+        len(frames),
+        labels,
+        (*read.notes, *notes),
+        left_out=tuple(left_out),
+        foundation=potential.backbone.name,
+        adaptation=None if decided is None else decided.as_dict(),
+    )
     if held:
-        potential, trained = _calibrated(potential, [frame for _, frame in held.values()], blocks.gate, trained)
+        bare = CommitteePotential.untrained(backbone, blocks.committee)
+        potential, trained = _calibrated(potential, bare, held_frames, blocks.gate, trained)
     save(potential, folder)
     return trained
 
@@ -221,11 +244,15 @@ def _without_outliers(placed: _Placed, backbone: Backbone, advance: Advance) -> 
 
 
 def _calibrated(
-    potential: CommitteePotential, held: Sequence[TrainingFrame], gate: GateSettings, trained: TrainingResult
+    potential: CommitteePotential,
+    foundation: CommitteePotential,
+    held: Sequence[TrainingFrame],
+    gate: GateSettings,
+    trained: TrainingResult,
 ) -> tuple[CommitteePotential, TrainingResult]:
     """The committee with its calibration on frames that it was not trained on, and its errors there."""
     truth = [np.asarray(frame.forces_eV_per_A) for frame in held]
-    compared = ForceComparison.of(potential, [frame.atoms for frame in held], truth)
+    compared = ForceComparison.of(potential, [frame.atoms for frame in held], truth, foundation)
     calibrated = with_fitted_calibration(potential, compared.errors, compared.sigmas, compared.latent, gate)
     return calibrated, replace(
         trained,
@@ -240,8 +267,14 @@ class _Blocks:
     """The blocks of a campaign's config that a training without the campaign uses."""
 
     committee: CommitteeSettings
-    training: TrainingSettings
+    train: TrainSettings
     gate: GateSettings
+
+    def with_adaptation(self, adapt: AdaptMode | None, adaptation: AdaptSettings | None) -> "_Blocks":
+        """Return the blocks with what the caller gives."""
+        given = {"adapt": adapt, "adaptation": adaptation}
+        update = {key: value for key, value in given.items() if value is not None}
+        return replace(self, train=self.train.model_copy(update=update))
 
 
 def _blocks(
@@ -253,11 +286,14 @@ def _blocks(
     """What the caller gives, else the blocks of the campaign that names the foundation, else the defaults."""
     if tolerance_eV_per_A is not None and not 0 < tolerance_eV_per_A < float("inf"):
         raise InputError(f"--tolerance: received {tolerance_eV_per_A:g}, expected a finite force error above 0 in eV/Å")
-    blocks = _Blocks(CommitteeSettings(), TrainingSettings(), GateSettings())
+    blocks = _Blocks(CommitteeSettings(), TrainSettings(), GateSettings())
     if isinstance(foundation, str | Path) and str(foundation).endswith(YAML):
         config = load_config(Path(foundation))
         blocks = _Blocks(config.committee, config.train, config.gate)
     gate = blocks.gate
     if tolerance_eV_per_A is not None:
         gate = gate.model_copy(update={"force_tolerance_eV_per_A": tolerance_eV_per_A})
-    return _Blocks(committee or blocks.committee, training or blocks.training, gate)
+    train = blocks.train
+    if training is not None:
+        train = train.model_copy(update={name: getattr(training, name) for name in TrainingSettings.model_fields})
+    return _Blocks(committee or blocks.committee, train, gate)

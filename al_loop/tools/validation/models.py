@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from al_loop.tools.open_model import (
 from al_loop.utils.content_hash import content_id
 from al_loop.utils.foreign_input import reading
 from committee.backbones import load_backbone
-from committee.backbones.contract import Backbone
+from committee.backbones.contract import Backbone, OpenBackbone
 from committee.backbones.named_objects import call, resolve
 from committee.calculator import CommitteeCalculator
 from committee.checkpoint import DESCRIPTION
@@ -77,7 +77,7 @@ def _model(model: str, others: Sequence[ValidatedModel], config: Config | None) 
     if not is_folder:
         return [_foundation(model, "MODEL", ", or the folder of a checkpoint")]
     potential = open_checkpoint(folder, _backbones(others, config))
-    return _with_its_foundation(folder.resolve().name, folder, potential)
+    return _with_its_foundation(folder.resolve().name, folder, potential, _backbones(others, config))
 
 
 def _backbones(others: Sequence[ValidatedModel], config: Config | None) -> Iterator[Backbone | None]:
@@ -95,17 +95,25 @@ def _served(path: Path) -> list[ValidatedModel]:
     served = None if check_folder(config) is None else served_checkpoint(config)
     if served is None:
         return [_from_settings(config.foundation)]
-    potential = open_checkpoint(served, [load_backbone(config.foundation)])
-    return _with_its_foundation(f"{config.name} {served.name}", served, potential)
+    foundation = load_backbone(config.foundation)
+    potential = open_checkpoint(served, [foundation])
+    return _with_its_foundation(f"{config.name} {served.name}", served, potential, [foundation])
 
 
-def _with_its_foundation(name: str, folder: Path, potential: CommitteePotential) -> list[ValidatedModel]:
+def _with_its_foundation(
+    name: str, folder: Path, potential: CommitteePotential, foundations: Iterable[Backbone | None]
+) -> list[ValidatedModel]:
+    """The model and its foundation: the one before any adaptation, if it is among those given."""
+    backbone = potential.backbone
+    if isinstance(backbone, OpenBackbone) and backbone.changed_weights:
+        given = (one for one in foundations if one is not None)
+        backbone = next((one for one in given if one.fingerprint == backbone.base_fingerprint), backbone)
     seal = hashlib.sha256((folder / DESCRIPTION).read_bytes()).hexdigest()
     return [
         ValidatedModel(
             name, content_id("committee", seal, potential.backbone.fingerprint), CommitteeCalculator(potential)
         ),
-        _bare(potential.backbone.name, potential.backbone),
+        _bare(backbone.name, backbone),
     ]
 
 

@@ -151,6 +151,7 @@ def evidence(foundation, good, held_back, first_labels, new_labels) -> Evidence:
     replicas = start_replicas([start], TEMPERATURE_K, rng)
     energies = total_energies(foundation, replicas, TIMESTEP_fs, 20)
     return Evidence(
+        foundation=foundation,
         held_back=held_back,
         newest=new_labels,
         earlier=first_labels[:6],

@@ -16,7 +16,7 @@ from al_loop.cli.round_table import print_round
 from al_loop.config import GateSettings
 from al_loop.errors import InputError
 from al_loop.ledger import EventRecord
-from al_loop.records import Role, TimeToSuspect
+from al_loop.records import LabelledSet, Role, TimeToSuspect
 from al_loop.report.page import render_report
 from al_loop.report.probability import probability_curve
 from al_loop.report.style import ACCENT, SERVED
@@ -35,14 +35,15 @@ def report_with_criteria(report):
     return dataclasses.replace(report, criteria=CRITERIA, time_to_suspect=TimeToSuspect(0.045, 4, 1, at_least=True))
 
 
-def test_real_predictions_at_home_and_elsewhere_are_drawn(laboratory, good, held_back):
+def test_real_predictions_at_home_and_elsewhere_are_drawn(laboratory, foundation, good, held_back):
     """Calibrated on crystals rattled by 0.12 Å, shown with such ones and with crystals rattled by 0.3 Å."""
     tests = laboratory.frames(16, seed=21, role=Role.TEST)
     hot = [
         dataclasses.replace(frame, trajectory=f"hot/{i}")
         for i, frame in enumerate(laboratory.frames(8, seed=22, rattle_A=0.3, role=Role.TEST))
     ]
-    candidate = calibrated_on(good, evaluate(held_back, good, frozenset()), GateSettings(force_tolerance_eV_per_A=0.3))
+    gate = GateSettings(force_tolerance_eV_per_A=0.3)
+    candidate = calibrated_on(good, LabelledSet(tuple(held_back)), foundation, gate)
     seen = evaluate([*held_back, *tests, *hot], candidate, frozenset())
     arrays = seen.arrays(candidate.calibration, candidate.calibration_scores.conditions)
     assert (arrays["home"] == np.repeat([True, False], [36, 8])).all()
