@@ -22,6 +22,7 @@ from committee.model.tangents import Tangents, cached_tangents
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.train import train, training_hash
+from committee.training.training_set import directions_of
 
 Array = np.ndarray
 
@@ -87,13 +88,15 @@ def fit(
     folder = CACHE / "fits" / hashlib.sha256("/".join(key).encode()).hexdigest()[:20]
     if folder.is_dir():
         return load(folder, backbone)
+    exact = all(directions_of(frame, training) is None for frame in labelled)
     making(f"the fit of {len(labelled)} labels, seed {seed}")
     potential = train(
         backbone,
         labelled,
         committee=committee,
         training=training,
-        cache_folder=CACHE / "tangents",
+        # A frame has one file: along random directions it would replace the exact tangents that ``outcome`` needs.
+        cache_folder=CACHE / "tangents" if exact else None,
         seed=seed,
         progress=counting("frames whose tangents are known, then epochs"),
     )
@@ -111,8 +114,8 @@ def identity(potential: CommitteePotential) -> str:
 
 def _sources() -> str:
     """Return the SHA-256 of the files that a fit depends on."""
-    model = ("heads", "latent", "reference_shifts")
-    training = ("dense", "fitting", "losses", "train", "training_set")
+    model = ("directions", "heads", "latent", "reference_shifts", "tangents")
+    training = ("dense", "fitted_directions", "fitting", "losses", "train", "training_set")
     names = [*(f"model/{name}.py" for name in model), *(f"training/{name}.py" for name in training)]
     folder = Path(committee_package.__file__).parent
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
@@ -142,14 +145,14 @@ def outcome(potential: CommitteePotential, frames: Sequence[Frame]) -> Outcome:
 
 
 def _forces(potential: CommitteePotential, frame: Frame, seen: Tangents) -> tuple[Array, Array, Array]:
-    """Served forces (n, 3), the members' unswitched forces (K, n, 3) and latent distances (n,)."""
+    """Served forces (n, 3), members' forces without the switching function (K, n, 3) and latent distances (n,)."""
     assert potential.metric is not None
     heads, settings = potential.heads, potential.settings
     numbers = torch.as_tensor(frame.training.atoms.numbers)
     leaf = torch.as_tensor(seen.features).requires_grad_()
     distance = potential.metric(leaf, numbers)
-    factor = switching_function(distance, settings.switch_start, settings.switch_end)
-    switched = heads.mean_value(leaf, heads.rows(numbers)) * factor
+    switch = switching_function(distance, settings.switch_start, settings.switch_end)
+    switched = heads.mean_value(leaf, heads.rows(numbers)) * switch
     mean_slope = torch.autograd.grad(switched.sum(), leaf)[0]
     with torch.no_grad():
         _, slopes = heads(leaf, heads.rows(numbers))

@@ -40,7 +40,7 @@ class Recipe:
         start: structure that every trajectory starts from.
         driver: energy and forces of the dynamics.
         teacher: the labels; the same as the driver where None.
-        temperatures_K: the three of the learning task, ascending.
+        temperatures_K: those of the learning task, ascending.
         between_K: a fourth one, between the lowest two, for the extrapolation figures.
         timestep_fs: of the dynamics.
         settling: steps before the first frame (a third of it in the small set).
@@ -50,7 +50,7 @@ class Recipe:
     start: Callable[[], Atoms]
     driver: Callable[[], Model]
     teacher: Callable[[], Model] | None
-    temperatures_K: tuple[int, int, int]
+    temperatures_K: tuple[int, ...]
     between_K: int
     timestep_fs: float
     settling: int
@@ -139,6 +139,16 @@ def gfn2() -> Model:
 
 
 RECIPES = {
+    "sic": Recipe(
+        start=lambda: bulk("SiC", "zincblende", 4.36, cubic=True),
+        driver=lambda: sevennet(SEVENNET),
+        teacher=lambda: sevennet(TEACHER),
+        temperatures_K=(1500,),
+        between_K=1000,
+        timestep_fs=1.0,
+        settling=30,
+        interval=10,
+    ),
     "nacl": Recipe(
         start=lambda: bulk("NaCl", "rocksalt", 5.7, cubic=True),
         driver=lambda: sevennet(SEVENNET),
@@ -195,7 +205,7 @@ def load_frames(system: System, temperatures_K: Sequence[int] | None = None, *, 
 
     Args:
         system: which one.
-        temperatures_K: the recipe's three if not given.
+        temperatures_K: the recipe's if not given.
         quick: the small set.
     """
     recipe, sizes = system.recipe, QUICK if quick else FULL

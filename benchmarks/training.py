@@ -24,7 +24,6 @@ from reference_path import accumulate_gradients
 from committee.backbones import load_backbone
 from committee.backbones.contract import Backbone
 from committee.model.heads import ResidualHeads
-from committee.model.tangents import cached_tangents
 from committee.settings import CommitteeSettings, FairchemSettings, SevenNetSettings, TrainingSettings
 from committee.training.fitting import bootstrap_weights, training_loss
 from committee.training.training_frame import TrainingFrame
@@ -64,8 +63,7 @@ class Comparison:
 
     def __init__(self, backbone: Backbone, frames: list[TrainingFrame], folder: Path):
         self.backbone, self.frames, self.folder = backbone, frames, folder
-        seen = cached_tangents(backbone, [(frame.id, frame.atoms) for frame in frames], folder, TRAINING)
-        labelled = TrainingSet(frames, seen)
+        labelled = TrainingSet.read(backbone, frames, folder, TRAINING)
         self.shifts, self.latent = labelled.shifts(TRAINING), labelled.latent()
         self.heads = ResidualHeads(COMMITTEE, backbone.feature_size, tuple(sorted(backbone.elements)), seed=0)
         with torch.no_grad():
@@ -78,8 +76,7 @@ class Comparison:
 
     def build_cache(self) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder) as fresh:
-            frames = [(frame.id, frame.atoms) for frame in self.frames]
-            cached_tangents(self.backbone, frames, Path(fresh), TRAINING)
+            TrainingSet.read(self.backbone, self.frames, Path(fresh), TRAINING)
 
     def dense_epoch(self) -> float:
         """Execute one step of the fit: centring, loss, gradient, update."""

@@ -63,6 +63,26 @@ class FoundationError(CommitteeError):
     """A foundation is unknown or not installed, or its weights are missing."""
 
 
+class DeviceMemoryError(CommitteeError):
+    """The memory of the device does not suffice for an evaluation.
+
+    Args:
+        frames: number of frames evaluated together.
+        atoms: number of their atoms.
+    """
+
+    def __init__(self, frames: int, atoms: int):
+        super().__init__(frames, atoms)
+        self.frames = frames
+        self.atoms = atoms
+
+    def __str__(self) -> str:
+        return (
+            f"The device's memory does not suffice for {self.atoms} atoms in {self.frames} frame(s) evaluated "
+            "together. Use smaller cells, end other programs that use the device, or set foundation.device: cpu."
+        )
+
+
 class FoundationEvaluationError(RefusedFrameError):
     """The foundation failed on a structure, or returned NaN.
 

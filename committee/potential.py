@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from committee.backbones.contract import Backbone, Evaluation
+from committee.device_memory import enough_memory_for
 from committee.errors import RefusedFrameError, frames_counted_from
 from committee.model.correction import Correction, correct
 from committee.model.heads import ResidualHeads
@@ -133,6 +134,7 @@ class CommitteePotential:
             StructureError: a structure is invalid; ``frame_index`` is its position in ``frames``.
             UnknownElementError: an element that the foundation does not cover.
             FoundationEvaluationError: the foundation failed on a frame.
+            DeviceMemoryError: a batch needs more memory than the device has.
         """
         if uncertainty not in {"energy", "probe", "exact"}:
             raise ValueError(f"uncertainty must be 'energy', 'probe' or 'exact', received {uncertainty!r}.")
@@ -140,8 +142,9 @@ class CommitteePotential:
         make = {"energy": no_spread, "probe": probed_spread(probes, generator), "exact": exact_spread}
         predictions: list[Prediction] = []
         for batch in split_by_atoms(frames, batch_atoms):
-            evaluation = self._evaluate(batch, len(predictions))
-            predictions += self._predict(batch, evaluation, make[uncertainty], foundation=foundation)
+            with enough_memory_for(batch):
+                evaluation = self._evaluate(batch, len(predictions))
+                predictions += self._predict(batch, evaluation, make[uncertainty], foundation=foundation)
         return predictions
 
     def predict_each(
@@ -178,7 +181,8 @@ class CommitteePotential:
 
         It raises what ``predict`` raises.
         """
-        return HeldPrediction(self, atoms.copy(), self._evaluate([atoms], 0))
+        with enough_memory_for([atoms]):
+            return HeldPrediction(self, atoms.copy(), self._evaluate([atoms], 0))
 
     def _evaluate(self, batch: Sequence[Atoms], start: int) -> Evaluation:
         """Evaluate a batch; the ``frame_index`` of an error refers to all frames of ``predict``, not to the batch."""
@@ -265,7 +269,8 @@ class HeldPrediction:
 
     def _with(self, make_spread: MakeSpread) -> Prediction:
         forces, stress = self._mean
-        spread = make_spread(self._evaluation, self._correction, forces, stress)
+        with enough_memory_for([self._atoms]):
+            spread = make_spread(self._evaluation, self._correction, forces, stress)
         return self._potential._frames([self._atoms], self._evaluation, self._correction, forces, stress, spread)[0]
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from committee.foreign import is_file
 
 IMPORT_PATH = "import_path"
+FITTED_OVER_RANDOM = 3  # cost of a fitted direction, an evaluation of its own, over that of a random one
 _FILE_NAME_PARTS = ("model", "checkpoint", "potential", "weights", "path", "file")
 
 
@@ -153,15 +154,34 @@ class TrainingSettings(Settings):
     exact_up_to_atoms: int = Field(32, ge=1, le=1000)
     """Frames of up to this many atoms keep exact derivatives, 3n + 6 directions: 1.7 MB on disk and in memory at
     32 atoms and 128 features, growing with n² (1.5 GB at 1000). Larger frames use random directions, which only the
-    squared loss allows."""
+    squared loss allows. Lower it together with ``random_directions`` where the foundation is too expensive."""
     random_directions: int = Field(96, ge=1, le=10_000)
-    """Random directions per frame above ``exact_up_to_atoms``: 3.3 MB at 64 atoms and 128 features, growing with n.
-    The computing time of a frame and the information from its forces grow with the number of directions."""
+    """Random directions per frame above ``exact_up_to_atoms``, besides that of the foundation's error: 3.2 MB at 64
+    atoms and 128 features, growing with n. The computing time of a frame and the information from its forces and stress
+    grow with their number. Frames with no more coordinates than that keep exact derivatives."""
+    fitted_directions: int = Field(0, ge=0, le=100)
+    """Further directions of such a frame, one by one: that of the error which a fit to the directions so far leaves.
+    Each costs an energy-and-force call of the foundation and a fit, and is worth several random directions. A frame
+    keeps them in the cache of tangents when the committee is trained again, so that the heads then depend on the
+    cache; with 0 they follow from the labels, the settings and the seed alone."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the frames, by whole trajectories, held out for early stopping. 0 trains on all frames: with a few
     dozen labels each is worth more in the fit."""
     patience_epochs: int = Field(100, ge=1, le=10**6)
     """Stop after this many epochs without improvement on the held-out frames; the best heads are kept."""
+
+    def random_count(self, n_atoms: int, *, strained: bool) -> int | None:
+        """Return the number of random directions of a frame; None if its derivatives are exact.
+
+        They are exact also where random directions would cost as much.
+
+        Args:
+            n_atoms: of the frame.
+            strained: whether it is periodic in three directions.
+        """
+        coordinates = 3 * n_atoms + 6 * strained
+        cost = 1 + self.random_directions + FITTED_OVER_RANDOM * self.fitted_directions
+        return None if n_atoms <= self.exact_up_to_atoms or cost >= coordinates else self.random_directions
 
 
 class AdaptSettings(Settings):

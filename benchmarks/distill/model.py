@@ -93,20 +93,23 @@ def build_model(seed: int) -> nn.Module:
     return model
 
 
-def write_checkpoint(path: Path, weights: Mapping[str, Tensor], scales: Mapping[str, Scale]) -> None:
+def write_checkpoint(
+    path: Path, weights: Mapping[str, Tensor], scales: Mapping[str, Scale], config: dict[str, Any] = MODEL_CONFIG
+) -> None:
     """Write a fairchem inference checkpoint; an existing one is replaced once the new file is complete.
 
     Args:
         path: of the file.
         weights: state of the model, averaged over the training.
         scales: by task.
+        config: of the model.
     """
     from fairchem.core.units.mlip_unit.api.inference import MLIPInferenceCheckpoint
 
     state = {name: value.detach().clone() for name, value in weights.items()}
     averaged = {f"module.{name}": value for name, value in state.items()}
     checkpoint = MLIPInferenceCheckpoint(
-        model_config=MODEL_CONFIG,
+        model_config=config,
         model_state_dict=state,
         ema_state_dict={"n_averaged": torch.tensor(1), **averaged},
         tasks_config=[entry for task, scale in scales.items() for entry in _tasks(task, scale)],

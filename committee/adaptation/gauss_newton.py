@@ -20,7 +20,8 @@ from committee.adaptation.objective import AdaptationData, Target, errors, held_
 from committee.adaptation.stochastic import Progress
 from committee.adaptation.trainable import Best, TrainableWeights
 from committee.errors import FoundationError
-from committee.model.tangents import sketch_of, structure_hash
+from committee.model.directions import gaussian
+from committee.model.tangents import structure_hash
 from committee.settings import AdaptSettings, TrainingSettings
 from committee.training.losses import ENERGY_SHARE
 from committee.training.training_state import StateFile, TrainingState
@@ -44,11 +45,14 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class _Row:
-    """A frame with the weight of its squared residuals and the random displacements its forces are projected on."""
+    """A frame with the weight of its squared residuals and the displacements (m, n, 3) its forces are projected on.
+
+    For a force error e and displacements v ~ N(0, 1) the mean of (e·v)² is |e|². None where all forces are compared.
+    """
 
     target: Target
     weight: float
-    sketch: Tensor | None
+    displacements: Tensor | None
 
 
 def directions_in_memory(weights: TrainableWeights, data: AdaptationData, settings: AdaptSettings) -> int:
@@ -93,7 +97,7 @@ def fit_gauss_newton(
     elif data.held_out:
         best = Best(held_out_loss(weights.backbone, data, training), 0, weights.copy())
     for iteration in range(done + 1, settings.iterations + 1):
-        rows = _rows(data, settings, training, weights, directions, iteration)
+        rows = _rows(data, settings, weights, directions, iteration)
 
         def report(frame: int, before: int = (iteration - 1) * len(rows), every: int = len(rows)) -> None:
             if progress is not None:
@@ -115,7 +119,6 @@ def fit_gauss_newton(
 def _rows(
     data: AdaptationData,
     settings: AdaptSettings,
-    training: TrainingSettings,
     weights: TrainableWeights,
     directions: int,
     iteration: int,
@@ -125,11 +128,14 @@ def _rows(
     labelled, replayed = len(data.labelled), max(1, len(data.replayed))
     shares = [1.0 / labelled] * labelled
     shares += [settings.replay_weight * target.tolerance / replayed for target in data.replayed]
-    drawn = training.model_copy(update={"exact_up_to_atoms": 1, "random_directions": directions})
     found = []
     for target, share in zip([*data.labelled, *data.replayed], shares, strict=True):
-        sketch = sketch_of(target.atoms, f"{iteration} {structure_hash(target.atoms)}", drawn)
-        found.append(_Row(target, share, torch.as_tensor(sketch, device=device) if len(sketch) else None))
+        displacements = None
+        if directions < 3 * len(target.atoms):
+            shape = (directions, len(target.atoms), 3)
+            drawn = gaussian(f"{iteration} {structure_hash(target.atoms)}", shape)
+            displacements = torch.as_tensor(drawn, dtype=torch.float32, device=device)
+        found.append(_Row(target, share, displacements))
     return found
 
 
@@ -188,7 +194,7 @@ def _jacobian(
     weights: TrainableWeights, rows: Sequence[_Row], training: TrainingSettings, scales: Tensor, report: Report
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Return -∂r/∂u (M, P), the residuals r (M,), and the roots of the weights of each frame's rows."""
-    most = sum((3 * len(row.target.atoms) if row.sketch is None else len(row.sketch)) + _OTHER_ROWS for row in rows)
+    most = sum(_moves(row) + _OTHER_ROWS for row in rows)
     jacobian = torch.empty(most, len(scales), dtype=scales.dtype, device=scales.device)
     residuals: list[Tensor] = []
     roots: list[Tensor] = []
@@ -211,6 +217,11 @@ def _jacobian(
     return jacobian, torch.cat(residuals), roots
 
 
+def _moves(row: _Row) -> int:
+    """Return the number of displacements along which a frame's forces are compared."""
+    return 3 * len(row.target.atoms) if row.displacements is None else len(row.displacements)
+
+
 def _residuals(
     weights: TrainableWeights, row: _Row, training: TrainingSettings, roots: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -230,8 +241,8 @@ def _residuals(
     for direction in found.directions:
         values, squares = direction.values[0, 0], direction.weights[0]
         split = direction.n_moves
-        if row.sketch is not None and split:
-            moves = torch.einsum("mnc,nc->m", row.sketch.to(values), values[:split].view(-1, 3))
+        if row.displacements is not None and split:
+            moves = torch.einsum("mnc,nc->m", row.displacements.to(values), values[:split].view(-1, 3))
             share = squares[:1].expand(len(moves)) / len(moves)
             values, squares = torch.cat([moves, values[split:]]), torch.cat([share, squares[split:]])
         parts.append((values, squares, 1.0))

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
-from committee.backbones.contract import Backbone, Evaluation
+from committee.backbones.contract import Backbone, Evaluation, device_of, twice_differentiable
 from committee.backbones.named_objects import call, identity, resolve
 from committee.errors import FoundationError, FoundationEvaluationError
 from committee.foreign import reading
@@ -88,6 +89,8 @@ class CalculatorBackbone:
         self.feature_size = features.feature_size
         self.level_of_theory = settings.level_of_theory or f"as {settings.import_path}({_keywords(settings.arguments)})"
         self.dtype = features.dtype
+        self.device = device_of(features)
+        self.execution_mode = getattr(features, "execution_mode", "")
         self._settings = settings
         self._calculator = calculator
         self._features = features
@@ -116,6 +119,13 @@ class CalculatorBackbone:
         if dtype == self.dtype:
             return self
         return CalculatorBackbone(self._settings, self._calculator, self._features.to(dtype))
+
+    @property
+    def twice_differentiable(self) -> "CalculatorBackbone":
+        """See :func:`committee.backbones.contract.twice_differentiable`."""
+        general = copy(self)
+        general._features = twice_differentiable(self._features)
+        return general
 
     def _calculate(self, index: int, atoms: Atoms) -> _Results:
         # Forces first: a sum requests one property after another from its parts, and forces usually include the energy.

@@ -91,6 +91,9 @@ class Backbone(Protocol):
         feature_size: D.
         level_of_theory: description of the level of theory of its energies.
         dtype: floating-point type of the evaluation.
+
+    A backbone may also have ``device`` (the CPU by default), ``execution_mode``, ``twice_differentiable`` (see the
+    functions below) and ``concurrent`` (several threads may evaluate at once).
     """
 
     name: str
@@ -113,6 +116,27 @@ class Backbone(Protocol):
     def to(self, dtype: torch.dtype) -> "Backbone":
         """Return the same model in another precision."""
         ...
+
+
+def twice_differentiable(backbone: Backbone) -> Backbone:
+    """Return the same model with features that have second derivatives, which tangents need.
+
+    A backbone that serves in a faster mode without them has an attribute of this name.
+    """
+    found: Backbone = getattr(backbone, "twice_differentiable", backbone)
+    return found
+
+
+def device_of(backbone: Backbone) -> torch.device:
+    """Return the device that a backbone evaluates on: its attribute ``device``, by default the CPU."""
+    found: torch.device = getattr(backbone, "device", torch.device("cpu"))
+    return found
+
+
+def execution_of(backbone: Backbone) -> str:
+    """Return how a backbone evaluates, for the user: the device, and the mode of its library where it has several."""
+    mode = getattr(backbone, "execution_mode", "")
+    return f"on {device_of(backbone).type}" + (f", execution mode {mode}" if mode else "")
 
 
 @runtime_checkable

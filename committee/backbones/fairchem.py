@@ -1,6 +1,7 @@
 """UMA, eSEN and every other eSCN-MD checkpoint of fairchem as a foundation."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from committee.backbones.charge_spin import read_charge_spin
 from committee.backbones.contract import Adaptation, Evaluation, blocks_of
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
+from committee.backbones.fairchem_execution import GENERAL, serving_mode, set_execution_mode
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
 from committee.backbones.geometry import Leaves, keep_attached, make_leaves
 from committee.errors import StructureError
@@ -63,13 +65,16 @@ class FairchemBackbone:
         module: nn.Module = checkpoint.unit.model.module
         self.module = module if adaptation is None else adaptation.applied_to(module)
         self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"backbone\.blocks\.(\d+)\.")
-        self._device = torch.device(checkpoint.unit.device)
-        merging = settings.merge_experts if merge_experts is None else merge_experts
+        self.device = torch.device(checkpoint.unit.device)
+        mixed = is_mixture(checkpoint.escn)
+        merging = mixed and (settings.merge_experts if merge_experts is None else merge_experts)
+        self.execution_mode = serving_mode(checkpoint.unit, one_mixture=merging or not mixed)
         self._merged = (
-            MergedExperts(self.module, checkpoint.unit.inference_settings, checkpoint.dtype)
-            if merging and is_mixture(checkpoint.escn)
+            MergedExperts(self.module, checkpoint.unit.inference_settings, checkpoint.dtype, self.execution_mode)
+            if merging
             else None
         )
+        self._fast: nn.Module | None = None
         self.cutoff_A = float(checkpoint.escn.cutoff)
         self.feature_size = int(checkpoint.escn.sphere_channels)
 
@@ -80,7 +85,7 @@ class FairchemBackbone:
             StructureError: also for charge and spin that are missing or invalid for the task.
         """
         check_structures(frames, self.elements)
-        leaves = make_leaves(frames, self.dtype, self._device)
+        leaves = make_leaves(frames, self.dtype, self.device)
         energy, features = self._forward(frames, self._batch(frames, leaves))
         energy = self._replace_lone_atoms(frames, energy)
         return Evaluation(
@@ -110,8 +115,16 @@ class FairchemBackbone:
     def trainable(self) -> "FairchemBackbone":
         """See :class:`committee.backbones.contract.OpenBackbone`."""
         copied = FairchemBackbone(self._checkpoint, self.settings, self._adaptation, merge_experts=False)
+        copied.execution_mode = GENERAL  # training needs second derivatives
         copied.module.requires_grad_(True)
         return copied
+
+    @property
+    def twice_differentiable(self) -> "FairchemBackbone":
+        """The same model in fairchem's general execution mode, with its experts unmerged."""
+        general = copy(self)
+        general.execution_mode, general._merged = GENERAL, None
+        return general
 
     def _batch(self, frames: Sequence[Atoms], leaves: Leaves) -> Any:
         """Return fairchem's batch of the frames, with strained positions and cells as functions of the leaves."""
@@ -127,7 +140,7 @@ class FairchemBackbone:
                 )
                 for index, atoms in enumerate(frames)
             ]
-        ).to(self._device)
+        ).to(self.device)
         strain = leaves.symmetric_strain
         # Fairchem wraps atoms into the cell: keep its values and add a zero with the derivative.
         positions = batch.pos + (leaves.positions - leaves.positions.detach())
@@ -154,9 +167,16 @@ class FairchemBackbone:
 
     def _model_for(self, frames: Sequence[Atoms], batch: Any) -> nn.Module:
         if self._merged is None:
-            return self.module
+            return self.module if self.execution_mode == GENERAL else self._fast_model()
         first = frames[:1]
-        return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self._device)))
+        return self._merged.model_for(batch, lambda: self._batch(first, make_leaves(first, self.dtype, self.device)))
+
+    def _fast_model(self) -> nn.Module:
+        """Return the model in its serving mode, made at the first use: the memory of another model."""
+        if self._fast is None:
+            self._fast = deepcopy(self.module)
+            set_execution_mode(self._fast, self.execution_mode)
+        return self._fast
 
     def _replace_lone_atoms(self, frames: Sequence[Atoms], energy: Tensor) -> Tensor:
         """Replace the energy of an isolated atom by that of the reference table, as fairchem does."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from committee.backbones.fairchem_checkpoint import random_state_kept
+from committee.backbones.fairchem_execution import set_execution_mode
 
 _Mixture = tuple[tuple[int, ...], int, int]
 
@@ -17,10 +18,11 @@ _Mixture = tuple[tuple[int, ...], int, int]
 class MergedExperts:
     """A mixture-of-experts model and its merged form for the latest composition, charge and spin."""
 
-    def __init__(self, mixed: nn.Module, inference_settings: Any, dtype: torch.dtype) -> None:
+    def __init__(self, mixed: nn.Module, inference_settings: Any, dtype: torch.dtype, mode: str) -> None:
         self._mixed = mixed
         self._settings = replace(inference_settings, merge_mole=True)
         self._dtype = dtype
+        self._mode = mode
         self._mixture: _Mixture | None = None
         self._merged: nn.Module | None = None
 
@@ -41,6 +43,7 @@ class MergedExperts:
         prepare: Any = merged.prepare_for_inference
         with torch.no_grad(), random_state_kept(), _default_dtype(self._dtype):
             prepare(first, self._settings)
+            set_execution_mode(merged, self._mode)
         merged.requires_grad_(False)
         regress: Any = merged.get_submodule("backbone").regress_config
         regress.forces = regress.stress = regress.hessian = False

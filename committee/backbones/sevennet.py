@@ -50,7 +50,7 @@ class SevenNetBackbone:
         self.elements = frozenset(int(z) for z in _of(model, "type_map"))
         self.cutoff_A = float(_of(model, "cutoff"))
         self._modality = checkpoint.modality
-        self._device = device
+        self.device = device
         self.concurrent = device.type == "cpu"
         self.module = model.to(device).eval().requires_grad_(False)
         self.weight_blocks: Sequence[Sequence[str]] = blocks_of(self.module, r"(\d+)_")
@@ -61,7 +61,7 @@ class SevenNetBackbone:
     def evaluate(self, frames: Sequence[Atoms]) -> Evaluation:
         """See :class:`committee.backbones.contract.Backbone`."""
         check_structures(frames, self.elements)
-        leaves = make_leaves(frames, self.dtype, self._device)
+        leaves = make_leaves(frames, self.dtype, self.device)
         energies, features = self._forward(self._graph(frames, leaves))
         # Summed frame by frame, as in the calculator: the result is then bitwise independent of the batch.
         energy = torch.stack([part.sum() for part in energies.split(leaves.counts)])
@@ -94,7 +94,7 @@ class SevenNetBackbone:
         return copied
 
     def _copy(self, model: nn.Module, adaptation: Adaptation) -> "SevenNetBackbone":
-        return SevenNetBackbone(replace(self._checkpoint, model=model), self._device, adaptation)
+        return SevenNetBackbone(replace(self._checkpoint, model=model), self.device, adaptation)
 
     def _graph(self, frames: Sequence[Atoms], leaves: Leaves) -> dict[str, Tensor]:
         """Return SevenNet's own graphs of the frames, joined into one."""
@@ -107,18 +107,18 @@ class SevenNetBackbone:
             [graph[keys.EDGE_IDX] + start for graph, start in zip(graphs, starts, strict=True)], axis=1
         )
         vectors = np.concatenate([graph[keys.EDGE_VEC] for graph in graphs])
-        index = torch.from_numpy(edges).to(self._device)
+        index = torch.from_numpy(edges).to(self.device)
         graph = {
-            keys.NODE_FEATURE: _of(self.module, "z_to_onehot_tensor").to(self._device)[leaves.atomic_numbers],
+            keys.NODE_FEATURE: _of(self.module, "z_to_onehot_tensor").to(self.device)[leaves.atomic_numbers],
             keys.ATOMIC_NUMBERS: leaves.atomic_numbers,
             keys.BATCH: leaves.frame_index,
             keys.EDGE_IDX: index,
             keys.EDGE_VEC: attach_edges(
-                leaves, index[0], index[1], torch.tensor(vectors, dtype=self.dtype, device=self._device)
+                leaves, index[0], index[1], torch.tensor(vectors, dtype=self.dtype, device=self.device)
             ),
         }
         if self._modality is not None:
-            graph[keys.MODAL_TYPE] = torch.full((len(frames),), self._modality, device=self._device)
+            graph[keys.MODAL_TYPE] = torch.full((len(frames),), self._modality, device=self.device)
         return graph
 
     def _forward(self, graph: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -243,9 +243,11 @@ def check_adaptable(backbone: OpenBackbone, atoms: Atoms) -> None:
     loss = evaluation.energy.sum() + forces.square().sum() + stress.nan_to_num().square().sum()
     loss.backward()  # type: ignore[no-untyped-call]
     moved = {
-        name: weight.detach() - 0.01 * weight.grad
+        name: changed
         for name, weight in training.module.named_parameters()
-        if weight.grad is not None and bool(weight.grad.any())
+        if weight.grad is not None
+        # In a symmetric frame some gradients are rounding errors, and such a step changes no digit of a weight.
+        and not torch.equal(changed := weight.detach() - 0.01 * weight.grad, weight.detach())
     }
     _require(bool(moved), "no weight of a trainable copy has a gradient")
     adapted = backbone.with_weights(moved)

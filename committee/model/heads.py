@@ -50,7 +50,7 @@ class ResidualHeads(nn.Module):
     """The committee's K corrections of an atom's energy, centred per element.
 
     The last layers start at zero, so the correction of an untrained committee is zero. The per-element constant of an
-    atomic energy is a gauge freedom that a fade would convert into spurious forces: it is subtracted (``center``)
+    atomic energy is a gauge freedom that a switching function would convert into spurious forces: it is subtracted
     and included in the reference shifts. Fixed random priors p_k with Σ_k p_k = 0 give a spread before training.
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from committee.errors import TrainingDataError
 
 _MATRIX = 2  # dimensions
-UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond every fade
+UNKNOWN_DISTANCE = 1e3  # of an element without a training atom: beyond the end of every switching function
 
 
 def switching_function(distance: Tensor, start: float, end: float) -> Tensor:

@@ -68,6 +68,7 @@ def fit_heads(
     saved to ``state`` periodically and resumes from it.
     """
     weights = bootstrap_weights(len(heads.centers), len(data.energies), torch.Generator().manual_seed(seed))
+    weights = weights.to(data.energies.device)
     optimizer = torch.optim.AdamW(heads.stack.parameters(), weight_decay=settings.weight_decay)
     done, best = _resume(heads, optimizer, state)
     if score is not None and done == 0:

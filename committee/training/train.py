@@ -3,16 +3,20 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from committee.backbones.contract import Backbone
+from committee.backbones.contract import Backbone, device_of
 from committee.errors import TrainingDataError
 from committee.model.heads import ResidualHeads
+from committee.model.latent import LatentDistance
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import cached_tangents, is_exact
+from committee.model.tangents import TangentCache
 from committee.potential import CommitteePotential, Provenance
 from committee.settings import CommitteeSettings, TrainingSettings
+from committee.training.dense import DenseData
+from committee.training.fitted_directions import with_fitted_directions
 from committee.training.fitting import fit_heads
 from committee.training.training_frame import (
     TrainingFrame,
@@ -27,7 +31,7 @@ from committee.training.validation import held_back_score, split_by_group
 
 __all__ = ["TrainingFrame", "train", "training_hash"]
 
-_FIT_VERSION = 2  # part of a saved state's key: increase it when the same inputs give another fit
+_FIT_VERSION = 3  # part of a saved state's key: increase it when the same inputs give another fit
 
 
 def train(
@@ -43,7 +47,7 @@ def train(
     warm_start: CommitteePotential | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CommitteePotential:
-    """Train a committee; deterministic for a given seed on one machine.
+    """Train a committee; deterministic for a given seed on one machine, with fitted directions for given tangents too.
 
     An interrupted training resumes when it is called again with the same inputs, and gives the same heads.
 
@@ -70,7 +74,7 @@ def train(
     _check_loss(frames, training)
     level = level_of_theory or common_level_of_theory(frames) or backbone.level_of_theory
     heads = _heads(backbone, committee, seed, level, warm_start)
-    structures = [(frame.id, frame.atoms) for frame in frames]
+    device = device_of(backbone)
     groups = [frame.independent_group for frame in frames]
 
     def potential(heads: ResidualHeads, shifts: ReferenceShifts) -> CommitteePotential:
@@ -79,22 +83,36 @@ def train(
         return CommitteePotential(backbone, committee, heads, latent, shifts, provenance)
 
     with nullcontext(cache_folder) if cache_folder is not None else TemporaryDirectory(prefix="tangents-") as folder:
-        state = StateFile(Path(folder), _key(backbone, frames, committee, training, seed, heads, prior_shifts_eV))
-        labelled = TrainingSet(frames, cached_tangents(backbone, structures, Path(folder), training, progress))
+        labelled = TrainingSet.read(backbone, frames, Path(folder), training, progress)
         fitted, held_out = map(labelled.part, split_by_group(groups, training.validation_fraction, seed))
+
+        def dense(part: TrainingSet) -> DenseData:
+            return part.dense(heads, shifts, latent, committee, training).to(device)
+
+        def first_fit(part: TrainingSet) -> tuple[ResidualHeads, LatentDistance]:
+            copied, data = deepcopy(heads).to(device), dense(part)
+            copied.standardise_by(data.features, data.rows, _settled(warm_start))
+            fit_heads(copied, data, training, seed)
+            return copied.cpu(), latent
+
         # The held-out frames enter no part of the fit, including the latent distance and the scale of the inputs.
         shifts, latent = fitted.shifts(training, prior_eV=prior_shifts_eV), fitted.latent()
-        data = fitted.dense(heads, shifts, latent, committee, training)
-        heads.standardise_by(data.features, data.rows, _settled(warm_start))
+        cache = TangentCache(backbone, Path(folder))
+        fitted = with_fitted_directions(fitted, first_fit, committee, training, cache, progress)
+        state = StateFile(
+            Path(folder), _key(backbone, frames, fitted, committee, training, seed, heads, prior_shifts_eV)
+        )
+        data = dense(fitted)
+        heads.to(device).standardise_by(data.features, data.rows, _settled(warm_start))
         score = held_back_score(
             held_out.comparable_with(fitted),
-            lambda part: part.dense(heads, shifts, latent, committee, training),
+            dense,
             lambda heads: potential(heads, shifts),
             training,
         )
         fit_heads(heads, data, training, seed, score=score, state=state, progress=progress)
         state.remove()
-    corrections = labelled.corrections_eV(heads, latent, committee)
+    corrections = labelled.corrections_eV(heads.cpu(), latent, committee)
     return potential(heads, labelled.shifts(training, corrections, prior_shifts_eV))
 
 
@@ -102,7 +120,7 @@ def _check_loss(frames: Sequence[TrainingFrame], training: TrainingSettings) -> 
     if training.loss == "squared":
         return
     for frame in frames:
-        if not is_exact(len(frame.atoms), training):
+        if training.random_count(len(frame.atoms), strained=bool(frame.atoms.pbc.all())) is not None:
             raise TrainingDataError(
                 f"Frame {frame.id} has {len(frame.atoms)} atoms; above exact_up_to_atoms = "
                 f"{training.exact_up_to_atoms} forces are projected on random directions, which allow the squared loss "
@@ -142,18 +160,21 @@ def _settled(warm_start: CommitteePotential | None) -> frozenset[int]:
 def _key(
     backbone: Backbone,
     frames: Sequence[TrainingFrame],
+    fitted: TrainingSet,
     committee: CommitteeSettings,
     training: TrainingSettings,
     seed: int,
     heads: ResidualHeads,
     prior_shifts_eV: Mapping[int, float] | None,
 ) -> str:
-    """Return the SHA-256 of all inputs of a fit, including the order of the frames."""
+    """Return the SHA-256 of all inputs of a fit, including the order of the frames and their directions."""
     digest = hashlib.sha256(f"{_FIT_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
     digest.update((committee.model_dump_json() + training.model_dump_json()).encode())
     for frame in frames:
         digest.update(f"{frame.id} {frame.group} {frame.aligned} {label_hash(frame)}".encode())
+    for entry in fitted.tangents:
+        digest.update(entry.directions.tobytes())
     digest.update(repr(sorted((prior_shifts_eV or {}).items())).encode())
     for name, tensor in sorted(heads.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

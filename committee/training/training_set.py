@@ -1,16 +1,20 @@
 """Labelled frames with the foundation's energies, features and tangents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from committee.backbones.contract import Backbone
+from committee.model.directions import RandomDirections
 from committee.model.heads import ResidualHeads
 from committee.model.latent import LatentDistance, switching_function
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import Tangents
+from committee.model.tangents import TangentCache, Tangents
 from committee.settings import CommitteeSettings, TrainingSettings
 from committee.training.dense import DenseData, Target, dense_data
 from committee.training.losses import ENERGY_SHARE
@@ -26,6 +30,28 @@ class TrainingSet:
 
     frames: Sequence[TrainingFrame]
     tangents: Sequence[Tangents]
+
+    @classmethod
+    def read(
+        cls,
+        backbone: Backbone,
+        frames: Sequence[TrainingFrame],
+        folder: Path,
+        training: TrainingSettings,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "TrainingSet":
+        """Read the frames' tangents from the cache; compute and store missing ones.
+
+        Args:
+            backbone: the frozen foundation.
+            frames: labelled frames.
+            folder: of cached tangents.
+            training: settings of the directions and weights.
+            progress: called with (frames done, number of frames).
+        """
+        plans = [directions_of(frame, training) for frame in frames]
+        structures = [(frame.id, frame.atoms) for frame in frames]
+        return cls(frames, TangentCache(backbone, folder).read(structures, plans, progress))
 
     def part(self, indices: Sequence[int]) -> "TrainingSet":
         """Return the frames at these indices."""
@@ -78,24 +104,50 @@ class TrainingSet:
             for frame, entry in zip(self.frames, self.tangents, strict=True)
         ]
         numbers = [frame.atoms.numbers for frame in self.frames]
-        return dense_data(self.tangents, numbers, targets, heads, latent.metric(), committee, training)
+        features = [entry.features for entry in self.tangents]
+        return dense_data(features, numbers, targets, heads, latent.metric(), committee, training)
 
     def corrections_eV(self, heads: ResidualHeads, latent: LatentDistance, committee: CommitteeSettings) -> Array:
-        """Return the faded mean correction of each frame, (B,)."""
-        features, numbers = torch.as_tensor(self._features()), torch.as_tensor(self._numbers())
+        """Return the switched mean correction of each frame, (B,)."""
         with torch.no_grad():
-            fades = switching_function(
-                latent.metric()(features.double(), numbers), committee.switch_start, committee.switch_end
-            )
-            values = (heads.mean_value(features, heads.rows(numbers)) * fades).numpy()
-        ends = np.cumsum([len(frame.atoms) for frame in self.frames])
-        return np.array([part.sum() for part in np.split(values, ends[:-1])])
+            values = self._corrections(torch.as_tensor(self._features()), heads, latent, committee).numpy()
+        return np.array([part.sum() for part in np.split(values, self._ends())])
+
+    def correction_slopes(
+        self, heads: ResidualHeads, latent: LatentDistance, committee: CommitteeSettings
+    ) -> list[Tensor]:
+        """Return the derivative of each frame's switched mean correction with respect to its features, (n, D)."""
+        features = torch.as_tensor(self._features()).requires_grad_()
+        total = self._corrections(features, heads, latent, committee).sum()
+        return list(torch.autograd.grad(total, features)[0].tensor_split(self._ends().tolist()))
+
+    def _corrections(
+        self, features: Tensor, heads: ResidualHeads, latent: LatentDistance, committee: CommitteeSettings
+    ) -> Tensor:
+        """Return each atom's switched mean correction, eV: features (N, D) -> (N,)."""
+        numbers = torch.as_tensor(self._numbers())
+        distances = latent.metric()(features.double(), numbers)
+        switches = switching_function(distances, committee.switch_start, committee.switch_end)
+        return heads.mean_value(features, heads.rows(numbers)) * switches
+
+    def _ends(self) -> NDArray[np.int64]:
+        """Return the row behind the last atom of each frame but the last."""
+        return np.cumsum([len(frame.atoms) for frame in self.frames])[:-1]
 
     def _features(self) -> NDArray[np.float32]:
         return np.concatenate([entry.features for entry in self.tangents])
 
     def _numbers(self) -> NDArray[np.int64]:
         return np.concatenate([frame.atoms.numbers for frame in self.frames])
+
+
+def directions_of(frame: TrainingFrame, training: TrainingSettings) -> RandomDirections | None:
+    """Return the random directions of a frame; None where its tangents are exact."""
+    count = training.random_count(len(frame.atoms), strained=bool(frame.atoms.pbc.all()))
+    if count is None:
+        return None
+    weights = training.forces_weight, training.stress_weight
+    return RandomDirections(frame.forces_eV_per_A, frame.stress_eV_per_A3, *weights, count)
 
 
 def fit_shifts(

@@ -51,8 +51,8 @@ def held_back_score(
     """
     if not held.frames:
         return None
-    exact = held.part([i for i, entry in enumerate(held.tangents) if len(entry.sketch) == 0])
-    sketched = held.part([i for i, entry in enumerate(held.tangents) if len(entry.sketch)])
+    exact = held.part([i for i, entry in enumerate(held.tangents) if entry.is_exact])
+    random = held.part([i for i, entry in enumerate(held.tangents) if not entry.is_exact])
     data = dense(exact) if exact.frames else None
 
     def score(heads: ResidualHeads) -> float:
@@ -60,8 +60,8 @@ def held_back_score(
         if data is not None:
             with torch.no_grad():
                 loss += float(member_losses(data.errors(heads).of_mean(), settings).sum())
-        if sketched.frames:
-            errors = _full_errors(potential(deepcopy(heads)), sketched.frames, settings)
+        if random.frames:
+            errors = _full_errors(potential(deepcopy(heads)), random.frames, settings)
             loss += float(member_losses(errors, settings).sum())
         return loss / len(held.frames)
 

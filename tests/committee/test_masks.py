@@ -63,8 +63,8 @@ def perturbed_heads(backbone):
 
 def frame_losses(backbone, frames, folder, training, whole):
     """Each member's loss on each frame, (K, B), and the gradient of their sum; shifts and distance of ``whole``."""
-    entries = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder, training)
-    of_whole = TrainingSet(whole, cached_tangents(backbone, [(f.id, f.atoms) for f in whole], folder, training))
+    entries = cached_tangents(backbone, [(f.id, f.atoms) for f in frames], folder)
+    of_whole = TrainingSet(whole, cached_tangents(backbone, [(f.id, f.atoms) for f in whole], folder))
     heads = perturbed_heads(backbone)
     shifts, latent = of_whole.shifts(training), of_whole.latent()
     data = TrainingSet(frames, entries).dense(heads, shifts, latent, COMMITTEE, training)

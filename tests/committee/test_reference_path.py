@@ -88,7 +88,7 @@ def both_ways(backbone, frames, training, *, likelihood=False, latent=None):
         heads.stack.w3.normal_(generator=generator).mul_(0.2)
     shifts, latent = labelled.shifts(training), latent or labelled.latent()
     data = labelled.dense(heads, shifts, latent, COMMITTEE, training)
-    assert ((data.fades > 0.01) & (data.fades < 0.99)).any()
+    assert ((data.switches > 0.01) & (data.switches < 0.99)).any()
     heads.standardise_by(data.features, data.rows)
     heads.center(data.features, data.rows)
     weights = bootstrap_weights(COMMITTEE.members, len(frames), generator)

@@ -23,9 +23,9 @@ from committee.checks.force_check import check_forces
 from committee.checks.stress_check import check_stress
 from committee.errors import TrainingDataError
 from committee.model.reference_shifts import ReferenceShifts
-from committee.model.tangents import cached_tangents
 from committee.training.aligned_levels import align_levels
 from committee.training.train import TrainingFrame
+from committee.training.training_set import TrainingSet
 
 TANGENTS = "tangents"
 
@@ -132,9 +132,8 @@ def _compared(
     progress: Callable[[int, int], None] | None,
 ) -> list[ComparedLabel]:
     """Pair labels with the foundation's predictions, and keep its tangents for the fit."""
-    structures = [(frame.id, frame.atoms) for frame in frames]
-    found = cached_tangents(backbone, structures, config.folder / TANGENTS, config.train, progress)
-    return compared_with_tangents(frames, found)
+    found = TrainingSet.read(backbone, frames, config.folder / TANGENTS, config.train, progress)
+    return compared_with_tangents(frames, found.tangents)
 
 
 def atom_shifts(config: Config, backbone: Backbone) -> tuple[dict[int, float], str]:

@@ -26,11 +26,12 @@ from committee.adaptation.adapt import adapt
 from committee.backbones.contract import Backbone, OpenBackbone
 from committee.checkpoint import load, save
 from committee.errors import CheckpointError, FoundationError
-from committee.model.tangents import cached_tangents, structure_hash
+from committee.model.tangents import structure_hash
 from committee.potential import CommitteePotential
 from committee.settings import CommitteeSettings
 from committee.training.train import TrainingFrame, train
 from committee.training.training_frame import label_hash
+from committee.training.training_set import TrainingSet
 
 logger = logging.getLogger("al_loop.stages")
 
@@ -91,9 +92,8 @@ class Fitting:
         if (
             backbone.fingerprint != self.backbones.foundation.fingerprint
         ):  # whose tangents the comparison of labels computes
-            structures = [(frame.id, frame.atoms) for frame in self.frames]
-            with progress.stage("tangents", total=len(structures), unit="frames") as advance:
-                cached_tangents(backbone, structures, self.folder, self.train.fit, incremental(advance))
+            with progress.stage("tangents", total=len(self.frames), unit="frames") as advance:
+                TrainingSet.read(backbone, self.frames, self.folder, self.train.fit, incremental(advance))
         with progress.stage("train", total=self.train.epochs, unit="epochs") as advance:
             return self._train(backbone, self.frames, advance)
 

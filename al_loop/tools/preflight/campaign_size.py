@@ -180,8 +180,9 @@ def _derivative_bytes(kinds: Sequence[_Kind], train: TrainingSettings) -> float:
 
 
 def _tangent_bytes(kind: _Kind, train: TrainingSettings) -> float:
-    directions = 3 * kind.atoms if kind.atoms <= train.exact_up_to_atoms else train.random_directions
-    return 4.0 * (directions + 6 * kind.strained) * kind.atoms * FEATURES
+    count = train.random_count(kind.atoms, strained=kind.strained)
+    directions = 3 * kind.atoms + 6 * kind.strained if count is None else 1 + count + train.fitted_directions
+    return 4.0 * directions * kind.atoms * FEATURES
 
 
 def _duration(seconds: float) -> str:

@@ -245,6 +245,7 @@ def _foundation(config: Config) -> Finding:
     if isinstance(weights, FairchemSettings) and not weights_at_hand(weights.model):
         return _gated(subject)
     from committee.backbones import load_backbone
+    from committee.backbones.contract import execution_of
 
     try:
         backbone = load_backbone(settings)
@@ -255,7 +256,8 @@ def _foundation(config: Config) -> Finding:
         return Finding(subject, False, "cannot be used", str(error))
     except Exception as error:  # noqa: BLE001 - as for the engine
         return _broken(subject, error)
-    return Finding(subject, True, f"{backbone.level_of_theory}; {len(backbone.elements)} elements")
+    text = f"{backbone.level_of_theory}; {len(backbone.elements)} elements; {execution_of(backbone)}"
+    return Finding(subject, True, text)
 
 
 def _ask_once(config: Config, backbone: "Backbone") -> None:

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from committee.backbones import load_backbone
+from committee.backbones.contract import execution_of, twice_differentiable
 from committee.backbones.fairchem import FairchemBackbone
 from committee.errors import FoundationError, StructureError
 from committee.settings import FairchemSettings
@@ -249,3 +250,53 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert "FoundationError: the library fairchem cannot be read (not a directory)" in done.stderr
     assert "set FAIRCHEM_CACHE_DIR to a folder that can be written" in done.stderr
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_another_execution_mode_gives_the_same_derivatives(experts: bool, request: pytest.FixtureRequest) -> None:
+    """Converted as for the GPU's kernels, to the fast mode that a CPU has."""
+    checkpoint = request.getfixturevalue("experts_checkpoint" if experts else "dense_checkpoint")
+    settings = FairchemSettings(kind="fairchem", model=str(checkpoint), task_name="omat", merge_experts=experts)
+    general, fast = load_backbone(settings), load_backbone(settings)
+    assert execution_of(general) == "on cpu, execution mode general"
+    fast.execution_mode = "umas_fast_pytorch"
+    if fast._merged is not None:
+        fast._merged._mode = fast.execution_mode
+    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    salt.rattle(0.1, seed=0)
+    one, two = general.evaluate([salt]), fast.evaluate([salt])
+    torch.testing.assert_close(two.features, one.features, rtol=0, atol=1e-5)
+    assert not torch.equal(two.features, one.features)
+    for expected, found in zip(one.foundation(), two.foundation(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    # Tangents ask for the general mode, whichever serves.
+    expected, found = (twice_differentiable(backbone).evaluate([salt]) for backbone in (general, fast))
+    assert torch.equal(found.features, expected.features)
+    assert fast.execution_mode == "umas_fast_pytorch"
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_adapted_weights_serve_in_the_fast_mode_and_train_in_the_general_one(
+    experts: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = request.getfixturevalue("experts_checkpoint" if experts else "dense_checkpoint")
+    settings = FairchemSettings(kind="fairchem", model=str(checkpoint), task_name="omat", merge_experts=experts)
+    foundation = load_backbone(settings)
+    changed = {name: 1.05 * weight for name, weight in foundation.module.named_parameters()}
+    adapted = foundation.with_weights(changed)
+    general = adapted.trainable()  # made before the fast mode is there
+    monkeypatch.setattr("committee.backbones.fairchem.serving_mode", lambda *_, **__: "umas_fast_pytorch")
+    fast = load_backbone(settings).with_weights(changed)
+    assert fast.execution_mode == "umas_fast_pytorch"
+    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    salt.rattle(0.1, seed=0)
+    one, two = adapted.evaluate([salt]), fast.evaluate([salt])
+    torch.testing.assert_close(two.features, one.features, rtol=0, atol=1e-5)
+    assert not torch.equal(two.features, one.features)
+    assert not torch.allclose(two.features, foundation.evaluate([salt]).features, rtol=0, atol=1e-4)
+    expected = twice_differentiable(adapted).evaluate([salt]).features
+    assert torch.equal(twice_differentiable(fast).evaluate([salt]).features, expected)
+    training = fast.trainable()
+    assert training.execution_mode == "general"
+    assert torch.equal(training.evaluate([salt]).features, general.evaluate([salt]).features)
+    assert fast.execution_mode == "umas_fast_pytorch"
