@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from committee.errors import TrainingDataError
 from committee.model.tangents import VOIGT, cached_tangents, compute_tangents, structure_hash
 
 
@@ -30,6 +31,13 @@ def test_frames_of_one_batch_do_not_mix(backbone, make_methanol):
         np.testing.assert_allclose(entry.tangents, alone.tangents, atol=1e-7)
         np.testing.assert_allclose(entry.forces, alone.forces, atol=1e-6)
         assert float(entry.energy) == pytest.approx(float(alone.energy))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "..", "a/b", "round-000/../../../x", ""])
+def test_no_id_leads_out_of_the_cache(backbone, make_methanol, tmp_path, name):
+    with pytest.raises(TrainingDataError, match="name of a file"):
+        cached_tangents(backbone, [(name, make_methanol(0))], tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cache_spares_the_foundation(backbone, make_crystal, make_methanol, tmp_path):

@@ -15,8 +15,6 @@ from al_loop.records import Frame, GateCheck, Role, Verdict, VerdictKind
 from al_loop.utils.campaign_folder import inside
 from al_loop.utils.content_hash import frame_id
 from committee.checkpoint import content_hash
-from committee.errors import TrainingDataError
-from committee.model.tangents import cached_tangents
 from dft_interfaces.errors import DFTInterfaceError
 from dft_interfaces.jobs.result_files import result_path
 from dft_interfaces.label import Label, LabelStatus
@@ -58,13 +56,6 @@ def test_a_symbolic_link_does_not_lead_out(tmp_path):
 def test_no_result_lies_under_such_an_id(tmp_path, name):
     with pytest.raises(DFTInterfaceError, match="request id"):
         result_path(tmp_path, name)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_is_cached_under_such_an_id(tmp_path, name):
-    with pytest.raises(TrainingDataError, match="name of a file"):
-        cached_tangents(None, [(name, bulk("Cu"))], tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 DAMAGE = [
