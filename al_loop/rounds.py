@@ -289,7 +289,9 @@ class Rounds:
         known = [sentence for sentence in (results["label"]["engine_changed"], *remarks) if sentence]
         level, served = f"{self._level.code}: {self._level.summary}", self._models.served_in(round_)
         far = self._ledger.farthest(round_, Role.EXPLORE, REPLAY_FRAMES)
-        return TrainInputs(config, self._foundation, served, level, self._labels(round_), round_, known, far)
+        last = self._results(round_ - 1)["train"]["adaptation"] if round_ else None
+        tried = last["attempted_labels"] if last else 0
+        return TrainInputs(config, self._foundation, served, level, self._labels(round_), round_, known, far, tried)
 
     def _retrained(self, round_: int) -> CommitteePotential:
         """Train the model of a former round once more, with the decision on the foundation that it was made with."""

@@ -59,7 +59,7 @@ def train(task: TrainTask, folder: Path, progress: Progress) -> dict[str, Any]:
     if given.stop(config.align, first=task.first):
         return {"trained": False}
     replay = list(map(atoms_from_text, task.replay))
-    fitting = campaign_fitting(config, backbones, given, task.level, held_back, replay)
+    fitting = campaign_fitting(config, backbones, given, task.level, held_back, replay, task.attempted_labels)
     candidate, record = best_candidate(fitting, progress)
     save(candidate, folder / MODEL)
     return {"trained": True, "adaptation": None if record is None else record.as_dict()}

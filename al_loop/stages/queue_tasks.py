@@ -59,6 +59,7 @@ class TrainTask(BaseModel):
     held_back: list[dict[str, Any]]
     replay: list[str]
     served: Path | None
+    attempted_labels: int = 0
 
 
 Task = Annotated[ExploreTask | TrainTask, Field(discriminator="kind")]

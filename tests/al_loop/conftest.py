@@ -74,6 +74,7 @@ def make_report(round_: int = 1, force_mae: float = 0.031) -> RoundReport:
             "force_mae_heads": force_mae,
             "force_mae_half": 0.0456,
             "force_mae_adapted": None,
+            "attempted_labels": 0,
         },
     )
 

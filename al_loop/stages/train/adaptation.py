@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,10 @@ MIN_LABELS = 16
 KEPT_RATIO = 0.95
 """Largest force MAE of heads on the adapted foundation, in units of that of heads alone, at which it is kept: a smaller
 gain is within the scatter of some dozens of held-back frames, and costs new tangents for every label."""
+REPEATED_AT = 1.5
+"""Labels, in units of those at the last attempt, from which the foundation is adapted anew. On an adapted foundation
+the learning curve of heads does not tell, since the features have seen the labels of both halves; and what an attempt
+gave, it gives again with a few labels more."""
 _MIN_TRAJECTORIES = 4  # with fewer, half of the trajectories is far from half of the labels
 
 
@@ -74,6 +78,7 @@ class AdaptationRecord:
         force_mae_half: eV/Å of the same heads fitted to half of the labels, a mean over both halves; None if that was
             not measured.
         force_mae_adapted: eV/Å of heads on the adapted foundation; None if that was not measured.
+        attempted_labels: number of labels at the last attempt to adapt the foundation; 0 if there was none.
     """
 
     mode: AdaptMode
@@ -86,14 +91,15 @@ class AdaptationRecord:
     force_mae_heads: float | None = None
     force_mae_half: float | None = None
     force_mae_adapted: float | None = None
+    attempted_labels: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; an error that is not finite is None."""
         return {name: _finite(value) for name, value in asdict(self).items()}
 
 
-def may_escalate(heads: HeldBackErrors | None, labels: int, gate: GateSettings) -> str:
-    """Return why heads alone are enough or cannot be judged; empty if their learning curve must decide.
+def may_escalate(heads: HeldBackErrors | None, labels: int, attempted_labels: int, gate: GateSettings) -> str:
+    """Return why heads alone are enough or cannot be judged; empty if the foundation may have to be adapted.
 
     The error stands above the tolerance if fewer calibration frames than the share ``confidence`` have their largest
     force error within it: the gate could then not trust all frames.
@@ -104,6 +110,9 @@ def may_escalate(heads: HeldBackErrors | None, labels: int, gate: GateSettings) 
         return f"{heads.share(gate)} under heads alone (at least {gate.confidence:.0%} needed)"
     if labels < MIN_LABELS:
         return f"{labels} labels are too few for a learning curve (at least {MIN_LABELS} needed)"
+    if labels < REPEATED_AT * attempted_labels:
+        needed = ceil(REPEATED_AT * attempted_labels)
+        return f"the last attempt had {attempted_labels} of the {labels} labels (the next one has at least {needed})"
     return ""
 
 

@@ -49,6 +49,7 @@ class TrainInputs:
         round: the round.
         remarks: earlier findings about the inputs.
         replay: explored frames whose foundation predictions an adaptation should keep.
+        attempted_labels: number of labels at the last attempt to adapt the foundation; 0 if there was none.
     """
 
     config: Config
@@ -59,6 +60,7 @@ class TrainInputs:
     round: int
     remarks: Sequence[str] = ()
     replay: Sequence[Atoms] = ()
+    attempted_labels: int = 0
 
     @property
     def first(self) -> bool:
@@ -144,7 +146,9 @@ def train_candidate(inputs: TrainInputs, progress: Progress, *, again: bool = Fa
     if stop:
         return Trained(None, findings, f"Round {inputs.round}: {stop}")
     if fitted is None:
-        fitting = campaign_fitting(config, inputs.backbones, given, inputs.level, held_back, inputs.replay)
+        fitting = campaign_fitting(
+            config, inputs.backbones, given, inputs.level, held_back, inputs.replay, inputs.attempted_labels
+        )
         fitted = best_candidate(fitting, progress)
     return Trained(fitted[0], findings, adaptation=fitted[1])
 
@@ -173,6 +177,7 @@ def campaign_fitting(
     level: str,
     held_back: Sequence[LabelledFrame],
     replay: Sequence[Atoms],
+    attempted_labels: int,
 ) -> Fitting:
     """Return the inputs of the fits of a campaign; see ``TrainInputs``."""
     return Fitting(
@@ -187,6 +192,7 @@ def campaign_fitting(
         folder=config.folder / TANGENTS,
         held_back=[(frame.atoms, frame.forces_eV_per_A) for frame in held_back],
         replay=replay,
+        attempted_labels=attempted_labels,
     )
 
 
@@ -217,6 +223,7 @@ def _fitted_in_queue(
         held_back=[frame_as_dict(frame) for frame in held_back],
         replay=[atoms_as_text(atoms) for atoms in inputs.replay],
         served=kept_model(inputs.served, config.folder) if inputs.backbones.adapted else None,
+        attempted_labels=inputs.attempted_labels,
     )
     text = TaskFile(task=task).model_dump_json()
     name = f"train-{config.name}-{len(frames)}-labels"

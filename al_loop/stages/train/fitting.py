@@ -73,6 +73,7 @@ class Fitting:
         folder: cached tangents, and the state of an adaptation.
         held_back: calibration frames with forces (n, 3) in eV/Å, on which no candidate is trained.
         replay: explored frames whose foundation predictions should be kept.
+        attempted_labels: number of labels at the last attempt to adapt the foundation; 0 if there was none.
     """
 
     backbones: Backbones
@@ -86,6 +87,7 @@ class Fitting:
     folder: Path
     held_back: Sequence[tuple[Atoms, NDArray[np.float64]]] = ()
     replay: Sequence[Atoms] = field(default=(), repr=False)
+    attempted_labels: int = 0
 
     def heads(self, backbone: Backbone, progress: Progress) -> CommitteePotential:
         """Fit heads to all labels; the result is reproducible."""
@@ -197,11 +199,13 @@ def best_candidate(fitting: Fitting, progress: Progress) -> tuple[CommitteePoten
         candidate = fitting.heads(fitting.adapted(progress), progress)
         errors = fitting.errors(candidate)
         return candidate, _always(candidate.backbone.name, count, errors)
+    last = fitting.attempted_labels
     heads = fitting.heads(fitting.backbones.current, progress)
     if mode == "never" or not isinstance(fitting.backbones.foundation, OpenBackbone):
         return heads, None
     errors = fitting.errors(heads)
-    record = AdaptationRecord(mode, fitting.backbones.current.name, tried=False, kept=False, sentence="")
+    name = fitting.backbones.current.name
+    record = AdaptationRecord(mode, name, tried=False, kept=False, sentence="", attempted_labels=last)
     if errors is not None:
         record = replace(
             record,
@@ -209,15 +213,18 @@ def best_candidate(fitting: Fitting, progress: Progress) -> tuple[CommitteePoten
             within_tolerance=errors.within_tolerance,
             force_mae_heads=errors.force_mae_eV_per_A,
         )
-    enough = may_escalate(errors, count, fitting.gate)
+    enough = may_escalate(errors, count, last, fitting.gate)
     if enough or errors is None:
         return heads, replace(record, sentence=f"The foundation is not adapted: {enough}.")
+    if fitting.backbones.adapted:
+        why = f"after {count} labels {errors.share(fitting.gate)} on one that was adapted earlier"
+        return _tried(fitting, heads, record, why, progress)
     half = fitting.half_mae(fitting.backbones.current, progress)
     record = replace(record, force_mae_half=half)
     why = _why(record, errors, fitting.gate)
     if not is_flat(half, errors.force_mae_eV_per_A):
         return heads, replace(record, sentence=f"The foundation is not adapted: {why}, so that more labels help.")
-    return _tried(fitting, heads, replace(record, tried=True), f"after {count} labels {why}", progress)
+    return _tried(fitting, heads, record, f"after {count} labels {why}", progress)
 
 
 def _tried(
@@ -225,6 +232,7 @@ def _tried(
 ) -> tuple[CommitteePotential, AdaptationRecord]:
     """Adapt the foundation, fit heads on it, and keep the better candidate."""
     began = f"The foundation was adapted, since {why}"
+    record = replace(record, tried=True, attempted_labels=len(fitting.frames))
     try:
         adapted = fitting.adapted(progress)
     except FoundationError as error:
@@ -239,7 +247,7 @@ def _tried(
     result = "the adapted foundation is kept" if kept else "heads alone are kept"
     sentence = f"{began}. Force MAE {mae:.4f} eV/Å with it, {alone:.4f} with heads alone: {result}."
     name = adapted.name if kept else record.foundation
-    record = replace(record, foundation=name, kept=kept, force_mae_adapted=mae, sentence=sentence)
+    record = replace(record, kept=kept, foundation=name, force_mae_adapted=mae, sentence=sentence)
     return (candidate if kept else heads), record
 
 
@@ -252,7 +260,7 @@ def _why(record: AdaptationRecord, errors: HeldBackErrors, gate: GateSettings) -
 
 def _always(name: str, count: int, errors: HeldBackErrors | None) -> AdaptationRecord:
     sentence = f"The foundation was adapted to {count} labels (train.adapt: always)"
-    record = AdaptationRecord("always", name, tried=True, kept=True, sentence=f"{sentence}.")
+    record = AdaptationRecord("always", name, tried=True, kept=True, sentence=f"{sentence}.", attempted_labels=count)
     if errors is None:
         return record
     mae = errors.force_mae_eV_per_A

@@ -36,16 +36,20 @@ def test_the_error_of_a_frame_is_its_largest_on_an_atom() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_back", "labels", "why"),
+    ("held_back", "labels", "last", "why"),
     [
-        (None, 100, "no calibration frames"),
-        (errors(0.9), 100, "90% of 20 calibration frames are within 0.1 eV/Å"),
-        (errors(0.5), MIN_LABELS - 1, f"{MIN_LABELS - 1} labels are too few"),
-        (errors(0.89), MIN_LABELS, ""),
+        (None, 100, 0, "no calibration frames"),
+        (errors(0.9), 100, 0, "90% of 20 calibration frames are within 0.1 eV/Å"),
+        (errors(0.5), MIN_LABELS - 1, 0, f"{MIN_LABELS - 1} labels are too few"),
+        (errors(0.5), 32, 22, "the last attempt had 22 of the 32 labels (the next one has at least 33)"),
+        (errors(0.5), 33, 22, ""),
+        (errors(0.89), MIN_LABELS, 0, ""),
     ],
 )
-def test_heads_are_enough_or_cannot_be_judged(held_back: HeldBackErrors | None, labels: int, why: str) -> None:
-    found = may_escalate(held_back, labels, GATE)
+def test_heads_are_enough_or_cannot_be_judged(
+    held_back: HeldBackErrors | None, labels: int, last: int, why: str
+) -> None:
+    found = may_escalate(held_back, labels, last, GATE)
     assert why in found
     assert bool(found) == bool(why)
 

@@ -186,6 +186,7 @@ def test_heads_that_stopped_learning_escalate_and_the_better_candidate_is_kept(f
     assert record.kept
     assert keeps_adapted(record.force_mae_heads, record.force_mae_adapted)
     assert candidate.backbone.name == record.foundation != fitting.backbones.foundation.name
+    assert record.attempted_labels == len(fitting.frames)
     assert fitting.errors(candidate).force_mae_eV_per_A == record.force_mae_adapted
     assert f"{record.force_mae_adapted:.4f} eV/Å with it, {record.force_mae_heads:.4f} with heads" in record.sentence
 
@@ -219,6 +220,25 @@ def test_enough_labels_within_the_tolerance_need_no_adaptation(fitting: Fitting)
     assert record is not None
     assert (record.tried, record.frames) == (False, 0)
     assert "no calibration frames" in record.sentence
+
+
+def test_a_foundation_is_adapted_again_once_the_labels_have_grown_by_half(
+    fitting: Fitting, foundation: Backbone, tmp_path: Path
+) -> None:
+    """The learning curve does not decide: the features have seen the labels of both halves."""
+    name, weight = next((n, w) for n, w in foundation.module.named_parameters() if w.ndim > 1)
+    current = foundation.with_weights({name: weight * 1.001}, "EMT")
+    later = replace(fitting, backbones=Backbones(foundation, current), folder=tmp_path, attempted_labels=11)
+    stages = Stages()
+    candidate, record = best_candidate(later, stages)
+    assert stages.seen == ["tangents", "train"]
+    assert (record.tried, record.attempted_labels) == (False, 11)
+    assert "the last attempt had 11 of the 16 labels (the next one has at least 17)" in record.sentence
+    assert candidate.backbone is current
+    stages = Stages()
+    _, record = best_candidate(replace(later, attempted_labels=10), stages)
+    assert stages.seen == ["tangents", "train", "adapt", "tangents", "train"]
+    assert (record.tried, record.attempted_labels, record.force_mae_half) == (True, 16, None)
 
 
 @pytest.mark.parametrize("after", [75, 0], ids=["in the middle of it", "before the heads"])
@@ -297,7 +317,7 @@ def test_a_job_of_a_queue_does_the_same(
     here = config.model_copy(update={"folder": tmp_path / "here"})
     given = compared_labels(here, backbones, frames, ())
     candidate, record = best_candidate(
-        campaign_fitting(here, backbones, given, "EMT", held_back, replay), SilentProgress()
+        campaign_fitting(here, backbones, given, "EMT", held_back, replay, 0), SilentProgress()
     )
     assert record is not None
     assert record.tried
