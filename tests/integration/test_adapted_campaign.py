@@ -19,6 +19,10 @@ TRAIN = {
     "adapt": "always",
     "adaptation": {"optimizer": "adam", "epochs": 4, "batch_frames": 2, "learning_rate": 5e-4},
 }
+JUDGED = {  # five labels change the probe frames, two of them, by more than the default allows
+    "gate": {"force_tolerance_eV_per_A": 0.5},
+    "promote": {"max_rise": 0.5},
+}
 
 
 def started(campaign, stage):
@@ -30,7 +34,7 @@ def started(campaign, stage):
 
 
 def test_an_adapted_campaign(small_campaign):
-    campaign = small_campaign(train=TRAIN, gate={"force_tolerance_eV_per_A": 0.5})
+    campaign = small_campaign(train=TRAIN, **JUDGED)
     process = campaign.start()
     wait_until(lambda: started(campaign, "tangents"), PATIENCE_S)
     process.kill()
@@ -59,7 +63,7 @@ def test_an_adapted_campaign(small_campaign):
     assert "adapted.safetensors" in before
     shutil.rmtree(model)
     shutil.rmtree(campaign.folder / "tangents" / "adaptation")
-    later = small_campaign(rounds=2, train={**TRAIN, "adapt": "auto"}, gate={"force_tolerance_eV_per_A": 0.5})
+    later = small_campaign(rounds=2, train={**TRAIN, "adapt": "auto"}, **JUDGED)
     reports = later.finish()
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before  # made again as it was
     assert [one.round for one in reports] == [0, 1]
