@@ -77,7 +77,7 @@ def measure(foundation: str, steps: int) -> None:
         max_energy_change_eV_per_atom=100.0,
         max_volume_ratio=100.0,
         max_temperature_ratio=1000.0,
-        max_temperature_K=1e6,
+        max_temperature_K=1e5,
     )
     replicas = starts()
     together = Lockstep(potential, replicas, settings, physics)
