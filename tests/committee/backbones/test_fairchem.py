@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from committee import AdaptSettings, TrainingFrame, adapt
 from committee.backbones import load_backbone
 from committee.backbones.contract import execution_of, twice_differentiable
 from committee.backbones.fairchem import FairchemBackbone
@@ -300,3 +301,29 @@ def test_adapted_weights_serve_in_the_fast_mode_and_train_in_the_general_one(
     assert training.execution_mode == "general"
     assert torch.equal(training.evaluate([salt]).features, general.evaluate([salt]).features)
     assert fast.execution_mode == "umas_fast_pytorch"
+
+
+def test_experts_are_adapted_as_a_mixture_and_served_merged(experts_checkpoint: Path) -> None:
+    """The weights of all experts are trained for compositions that differ; each then serves merged for its own."""
+    settings = FairchemSettings(kind="fairchem", model=str(experts_checkpoint), task_name="omat", merge_experts=True)
+    foundation = load_backbone(settings)
+    frames = []
+    for index, name in enumerate(["H2O", "CH3OH", "H2O", "NH3"]):
+        atoms = molecule(name)
+        atoms.rattle(0.05, seed=index)
+        forces, _ = foundation.evaluate([atoms]).foundation()
+        frames.append(TrainingFrame(f"{index}", atoms, np.nan, 1.3 * forces.numpy().astype(float)))
+    short = AdaptSettings(optimizer="adam", epochs=20, batch_frames=2, learning_rate=3e-4, replay_share=0)
+    adapted = adapt(foundation, frames, short)
+    changed = {name.rpartition(".")[2] for name in adapted.changed_weights}
+    assert any("mole" in name or "weights" in name for name in changed), sorted(changed)
+    mixture = load(experts_checkpoint).with_weights(adapted.changed_weights)
+    before, after = 0.0, 0.0
+    for frame in frames:
+        label = torch.as_tensor(frame.forces_eV_per_A)
+        found = adapted.evaluate([frame.atoms]).foundation()[0]
+        expected = mixture.evaluate([frame.atoms, molecule("CO2")]).foundation()[0][: len(frame.atoms)]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        after += float((found - label).abs().mean())
+        before += float((foundation.evaluate([frame.atoms]).foundation()[0] - label).abs().mean())
+    assert after < 0.8 * before
