@@ -192,9 +192,10 @@ class AdaptSettings(Settings):
     """
 
     method: Literal["full", "last_blocks", "low_rank"] = "full"
-    """full: all weights that the foundation's own training fitted. last_blocks: those of the last blocks and of the
-    readout only, for foundations whose optimiser state does not fit into memory. low_rank: a change of rank ``rank`` of
-    every matrix, within the channels of each irrep, which keeps the model equivariant; small files."""
+    """full: all weights that the foundation's own training fitted, but embeddings of the elements. last_blocks: those of
+    the last blocks and of the readout only, for foundations whose optimiser state does not fit into memory. low_rank: a
+    change of rank ``rank`` of every matrix, within the channels of each irrep, which keeps the model equivariant; small
+    files."""
     last_blocks: int = Field(2, ge=1, le=1000)
     """Number of message-passing blocks that ``last_blocks`` adapts."""
     rank: int = Field(8, ge=1, le=4096)
@@ -208,8 +209,8 @@ class AdaptSettings(Settings):
     """Memory of gauss_newton's Jacobian on the foundation's device: 5 GB hold all labels of 48 frames of 8 atoms for
     840,000 weights. Where it is too small for all force components, forces are projected on random directions, others
     in each iteration."""
-    iterations: int = Field(2, ge=0, le=1000)
-    """Jacobians of gauss_newton, each at the weights that the last one led to."""
+    iterations: int = Field(1, ge=0, le=1000)
+    """Jacobians of gauss_newton, each at the weights that the last one led to. A second one gained 2 %."""
     epochs: int = Field(100, ge=0, le=10**6)
     """Passes of adam over the labelled frames. With 0 epochs and 0 iterations the foundation is unchanged."""
     batch_frames: int = Field(4, ge=1, le=10_000)

@@ -21,7 +21,7 @@ from committee.training.training_set import comparable_frames, fit_shifts
 from committee.training.training_state import StateFile
 from committee.training.validation import split_by_group
 
-_VERSION = 1  # part of a saved state's key: increase it when the same inputs give other weights
+_VERSION = 2  # part of a saved state's key: increase it when the same inputs give other weights
 STATE = "adaptation-state.safetensors"
 REPLAY_POOL = 4  # Adam draws the replayed frames of each epoch from a pool of so many times their number
 

@@ -3,9 +3,9 @@
 The change of the weights is u in units of each tensor's root mean square. With the Jacobian J of all weighted residuals
 with respect to u, the minimum of |r(u)|² + λ|u|² is sought: u = Jᵀ(JJᵀ + λ)⁻¹ t with the targets t = r + Ju, which
 needs a matrix of the size of the labels only. λ follows from the residuals of trajectories that are left out, which
-the linear model gives without another fit. That holds at the foundation, which has not seen the labels; from Jacobian
-to Jacobian λ then falls by a constant factor (iteratively regularised Gauss-Newton; Bakushinskii, Comput. Math. Math.
-Phys. 32 (1992) 1353).
+the linear model gives without another fit. That holds at the foundation, which has not seen the labels. A Jacobian
+costs as much as dozens of evaluations of all residuals, so that many solutions follow from each (the chord method):
+they converge to where the model itself, and not only its linearisation, fits the labels.
 """
 
 import logging
@@ -27,15 +27,15 @@ from committee.training.losses import ENERGY_SHARE
 from committee.training.training_state import StateFile, TrainingState
 
 _LOG = logging.getLogger(__name__)
-CORRECTIONS = 8  # solutions with one Jacobian, each from the residuals of the last
+CORRECTIONS = 25  # solutions with one Jacobian, each from the residuals of the last
 _SHARES = (1.0, 0.5, 0.25, 0.125)  # of a solution's step, until the objective falls
 RIDGES: tuple[float, ...] = tuple(
-    10.0 ** (-k / 4) for k in range(2, 17)
+    10.0 ** (-k / 4) for k in range(2, 29)
 )  # candidates for λ over the mean eigenvalue of JJᵀ
-RIDGE_DECAY = 0.15  # of λ from one Jacobian to the next
-_RIDGE = "ridge"  # λ of the first Jacobian in a saved state
+RIDGE_FACTOR = 3.0  # of λ over the best for the linear model: the corrections do not converge far below
+_RIDGE = "ridge"  # λ in a saved state
 _UNTESTED_RIDGE = 1e-2  # with a single frame nothing can be left out
-_PROGRESS = 1e-2  # least relative decrease of the objective that another correction needs
+_PROGRESS = 2e-2  # least relative decrease of the objective that another correction needs
 _BYTES = 4
 _OTHER_ROWS = 7  # energy and stress
 _MIN_DIRECTIONS = 8  # with fewer per frame the mini-batches of Adam use the labels better
@@ -89,10 +89,10 @@ def fit_gauss_newton(
             f"{settings.jacobian_memory_GB:g}; raise it, or set optimizer: adam."
         )
     saved = None if state is None else state.read()
-    done, best, first_ridge = 0, Best(), None
+    done, best, ridge = 0, Best(), None
     if saved is not None:
         weights.restore(saved.weights)
-        first_ridge = saved.moments[_RIDGE].item()
+        ridge = saved.moments[_RIDGE].item()
         done, best = saved.epoch, Best(saved.best_score, saved.best_epoch, saved.best)
     elif data.held_out:
         best = Best(held_out_loss(weights.backbone, data, training), 0, weights.copy())
@@ -103,13 +103,11 @@ def fit_gauss_newton(
             if progress is not None:
                 progress(before + frame, settings.iterations * every)
 
-        ridge = None if first_ridge is None else first_ridge * RIDGE_DECAY ** (iteration - 1)
         ridge = _iterate(weights, rows, data.groups, training, report, ridge)
-        first_ridge = ridge if first_ridge is None else first_ridge
         if data.held_out and (score := held_out_loss(weights.backbone, data, training)) < best.score:
             best = Best(score, iteration, weights.copy())
         if state is not None:
-            moments = {_RIDGE: torch.tensor([first_ridge], dtype=torch.float64)}
+            moments = {_RIDGE: torch.tensor([ridge], dtype=torch.float64)}
             state.write(TrainingState(iteration, weights.copy(), moments, best.weights, best.score, best.epoch))
     if best.weights:
         _LOG.info("lowest loss on the held-out frames after %d of %d iterations", best.epoch, settings.iterations)
@@ -150,7 +148,7 @@ def _iterate(
     """One Jacobian, and several solutions with it, of which the one with the lowest objective is kept.
 
     Returns:
-        λ: the given one, or without one that of left-out trajectories.
+        λ: the given one, or without one ``RIDGE_FACTOR`` times that of left-out trajectories.
     """
     start, scales = weights.start, weights.scales
     before = weights.flat()
@@ -159,7 +157,7 @@ def _iterate(
     change = (before - start) / scales
     counts = [int((mine > 0).sum()) for mine in roots]
     targets = residuals.double() + (jacobian @ change).double()
-    ridge = given_ridge or kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
+    ridge = given_ridge or RIDGE_FACTOR * kernel.ridge(targets, [*groups, *[""] * (len(rows) - len(groups))], counts)
 
     def evaluated(change: Tensor) -> tuple[Tensor, float]:
         weights.set_flat(start + scales * change)

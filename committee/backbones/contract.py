@@ -177,7 +177,8 @@ class OpenBackbone(Backbone, Protocol):
     def trainable(self) -> Self:
         """Return a copy for training, whose ``module`` may be changed.
 
-        The parameters that the foundation's own training fitted require gradients. Nothing that depends on the weights
+        The parameters that an adaptation trains require gradients: those that the foundation's own training fitted,
+        without those that only tell what an element is (see ``train_weights``). Nothing that depends on weights
         is cached between evaluations: experts are not merged. Its fingerprint is not updated with its weights.
         """
         ...
@@ -232,6 +233,23 @@ class Adaptation:
         for name, value in self.changed_weights.items():
             weights[name].copy_(value)
         return copied
+
+
+def train_weights(module: nn.Module, fitted: Iterable[str], elementary: str) -> None:
+    """Let the weights of a module require gradients that an adaptation trains.
+
+    Embeddings of the elements, products with them and the lengths of the radial basis stay: forces depend on them so
+    nonlinearly that Gauss-Newton's steps become short, and without them a few dozen labels generalise better and the
+    model stays closer to the foundation elsewhere (``benchmarks/README.md``, Adaptation).
+
+    Args:
+        module: of a backbone.
+        fitted: names of the parameters that the foundation's own training fitted.
+        elementary: regular expression that matches a part of the names of those that stay.
+    """
+    trained = {name for name in fitted if not re.search(elementary, name)}
+    for name, weight in module.named_parameters():
+        weight.requires_grad_(name in trained)
 
 
 def blocks_of(module: nn.Module, numbered: str) -> list[list[str]]:

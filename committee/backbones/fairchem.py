@@ -9,7 +9,7 @@ from ase import Atoms
 from torch import Tensor, nn
 
 from committee.backbones.charge_spin import read_charge_spin
-from committee.backbones.contract import Adaptation, Evaluation, blocks_of
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of, train_weights
 from committee.backbones.fairchem_checkpoint import OpenCheckpoint, open_checkpoint
 from committee.backbones.fairchem_execution import GENERAL, serving_mode, set_execution_mode
 from committee.backbones.fairchem_merging import MergedExperts, is_mixture
@@ -18,6 +18,7 @@ from committee.errors import StructureError
 from committee.settings import FairchemSettings
 from committee.structures import check_structures
 
+_ELEMENTARY = "(sphere|source|target|charge|spin|dataset)_embedding|mix_csd"
 _LEVELS = {
     "omat": "PBE(+U), VASP, OMat24 settings",
     "omol": "ωB97M-V/def2-TZVPD, ORCA, OMol25 settings",
@@ -116,7 +117,7 @@ class FairchemBackbone:
         """See :class:`committee.backbones.contract.OpenBackbone`."""
         copied = FairchemBackbone(self._checkpoint, self.settings, self._adaptation, merge_experts=False)
         copied.execution_mode = GENERAL  # training needs second derivatives
-        copied.module.requires_grad_(True)
+        train_weights(copied.module, [name for name, _ in copied.module.named_parameters()], _ELEMENTARY)
         return copied
 
     @property

@@ -11,12 +11,13 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from torch import Tensor, nn
 
-from committee.backbones.contract import Adaptation, Evaluation, blocks_of
+from committee.backbones.contract import Adaptation, Evaluation, blocks_of, train_weights
 from committee.backbones.geometry import Leaves, attach_edges, make_leaves
 from committee.backbones.sevennet_checkpoint import OpenSevenNet, open_sevennet
 from committee.settings import SevenNetSettings
 from committee.structures import check_structures
 
+_ELEMENTARY = "onehot_to_feature_x|self_connection_intro|basis_function"
 _FAR_A = 20.0
 _FLATTEST_CELL = 1e-3
 
@@ -89,8 +90,7 @@ class SevenNetBackbone:
     def trainable(self) -> "SevenNetBackbone":
         """See :class:`committee.backbones.contract.OpenBackbone`."""
         copied = self.with_weights({})
-        for name, weight in copied.module.named_parameters():
-            weight.requires_grad_(name in self._checkpoint.fitted)
+        train_weights(copied.module, self._checkpoint.fitted, _ELEMENTARY)
         return copied
 
     def _copy(self, model: nn.Module, adaptation: Adaptation) -> "SevenNetBackbone":
