@@ -148,7 +148,7 @@ def test_reference_shifts_do_not_reach_the_weights(foundation: OpenBackbone, fra
 
 
 RESUMED = {
-    "gauss_newton": AdaptSettings(optimizer="gauss_newton", validation_fraction=0.3, replay_share=0),
+    "gauss_newton": AdaptSettings(optimizer="gauss_newton", iterations=2, validation_fraction=0.3, replay_share=0),
     "adam": AdaptSettings(
         optimizer="adam", epochs=4, batch_frames=3, validation_fraction=0.3, pull_to_foundation=0.1, replay_share=0.2
     ),
