@@ -8,6 +8,7 @@ structures far from the labels. ``--quick``: four labels, one Jacobian or one ep
 """
 
 import argparse
+from collections.abc import Mapping
 
 import numpy as np
 from adapt import ROWS, adapted, harm, mae
@@ -36,6 +37,10 @@ def ways(epochs: int) -> dict[str, AdaptSettings]:
     }
 
 
+def _rounded(values: Mapping[int, float] | Mapping[str, float]) -> dict[int | str, float]:
+    return {key: round(value, 4) for key, value in values.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
@@ -53,7 +58,9 @@ def main() -> None:
             changed = adapted(foundation, train, settings, seed)
             before, after, ratios = mae(foundation, held_out), mae(changed, held_out), harm(foundation, changed, labels)
             print(
-                f"{name}, seed {seed}: force MAE in eV/Å {before} before, {after} after; far away {ratios}", flush=True
+                f"{name}, seed {seed}: force MAE in eV/Å {_rounded(before)} before, {_rounded(after)} after; over the "
+                f"foundation's far away {_rounded(ratios)}",
+                flush=True,
             )
             gains.append(before[0] / after[0])
             far.append(max(ratios.values()))
