@@ -1,7 +1,8 @@
 """SevenNet and MACE trained by their own command lines, as a careful user would; a training is cached.
 
 SevenNet: the preset ``fine_tune`` of its package, with the learning rates, loss and weights of its makers. MACE: the
-options of its README, with a small network and fewer epochs. For either a tenth of the labels chooses the best epoch.
+options of its README, with a small network, small batches and a falling learning rate, since the epochs are fewer. For
+either a tenth of the labels chooses the best epoch.
 """
 
 import hashlib
@@ -108,8 +109,10 @@ def mace_forces(peer: Peer, programs: Path, atoms_from: Path, epochs: int, frame
         "model": "MACE",
         "hidden_irreps": "64x0e + 64x1o",
         "r_max": "5.0",
-        "batch_size": "5",
+        "batch_size": "2",
         "valid_batch_size": "5",
+        "scheduler": "ExponentialLR",
+        "lr_scheduler_gamma": "0.99",
         "max_num_epochs": str(epochs),
         "start_swa": str(max(0, epochs - epochs // 5)),
         "ema_decay": "0.99",

@@ -54,7 +54,7 @@ class Sizes:
     epochs: EpochsOf
 
 
-FULL = Sizes((50, 100), 60, 40, AdaptSettings(), TrainingSettings(), EpochsOf(sevennet=100, mace=300))
+FULL = Sizes((50, 100), 60, 40, AdaptSettings(), TrainingSettings(), EpochsOf(sevennet=100, mace=150))
 QUICK = Sizes(
     (4,), 6, 6, AdaptSettings(iterations=1, replay_share=0.0), TrainingSettings(epochs=40), EpochsOf(sevennet=1, mace=1)
 )
