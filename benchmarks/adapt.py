@@ -95,16 +95,23 @@ ROWS = {
 }
 
 
-def adapted(backbone: OpenBackbone, frames: Sequence[Frame], settings: AdaptSettings, seed: int) -> OpenBackbone:
-    """Adapt; the changed weights of an identical adaptation are cached."""
+def adapted(
+    backbone: OpenBackbone,
+    frames: Sequence[Frame],
+    settings: AdaptSettings,
+    seed: int,
+    training: TrainingSettings | None = None,
+) -> OpenBackbone:
+    """Adapt, by default with the default losses; the changed weights of an identical adaptation are cached."""
     labelled = [frame.training for frame in frames]
-    key = "/".join([training_hash(labelled), backbone.fingerprint, repr(settings), str(seed)])
+    losses = [] if training is None else [repr(training)]
+    key = "/".join([training_hash(labelled), backbone.fingerprint, repr(settings), str(seed), *losses])
     path = CACHE / "adapted" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
     if path.is_file():
         return backbone.with_weights(load_file(path))
     making(f"the adaptation to {len(labelled)} labels, seed {seed}")
     started = time.process_time()
-    found = adapt(backbone, labelled, settings, seed=seed, progress=counting("steps"))
+    found = adapt(backbone, labelled, settings, training=training, seed=seed, progress=counting("steps"))
     print(f"# processor time of the adaptation: {time.process_time() - started:.0f} s", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(dict(found.changed_weights), path)

@@ -1,6 +1,6 @@
 """Heads, adaptation and the campaign's choice between them, against other ways to a potential from the same labels.
 
-    python benchmarks/peers.py [--labels N] [--only heads|adapted|sevennet|mace] [--mace-bin FOLDER] [--quick]
+    python benchmarks/peers.py [--labels N] [--only heads|adapted|adam|sevennet|mace] [--mace-bin FOLDER] [--quick]
 
 3BPA, DFT published by others (benchmarks/field.py says where): N labels at 300 K, tested on 60 frames each at 300, 600
 and 1200 K. SevenNet is fine-tuned by its own command line, with the preset for fine-tuning that it ships
@@ -34,7 +34,8 @@ from committee.backbones.contract import Backbone, OpenBackbone
 from committee.settings import SevenNetSettings
 
 TEMPERATURES_K = (300, 600, 1200)
-OURS = ("heads", "adapted")
+OURS = ("heads", "adapted", "adam")
+ADAM_LOSS = TrainingSettings(loss="huber", huber_threshold_eV_per_A=0.01)  # as in SevenNet's preset
 FRAMES = 210  # at home; the first field.POOL of them are drawn from
 AUTO_TOLERANCE = 1.05  # of auto's error over the better candidate's
 
@@ -50,13 +51,24 @@ class Sizes:
     tested: int
     calibration: int
     adapt: AdaptSettings
+    adam: AdaptSettings
     training: TrainingSettings
     epochs: EpochsOf
 
 
-FULL = Sizes((50, 100), 60, 40, AdaptSettings(), TrainingSettings(), EpochsOf(sevennet=100, mace=150))
+def _adam(epochs: int) -> AdaptSettings:
+    return AdaptSettings(optimizer="adam", epochs=epochs, learning_rate=3e-3, replay_weight=0.0)
+
+
+FULL = Sizes((50, 100), 60, 40, AdaptSettings(), _adam(40), TrainingSettings(), EpochsOf(sevennet=100, mace=100))
 QUICK = Sizes(
-    (4,), 6, 6, AdaptSettings(iterations=1, replay_share=0.0), TrainingSettings(epochs=40), EpochsOf(sevennet=1, mace=1)
+    (4,),
+    6,
+    6,
+    AdaptSettings(iterations=1, replay_share=0.0),
+    _adam(1),
+    TrainingSettings(epochs=40),
+    EpochsOf(sevennet=1, mace=1),
 )
 
 
@@ -100,6 +112,12 @@ def ours(task: Task, sizes: Sizes, seed: int, chosen: Sequence[str]) -> dict[str
         top = fit(changed, task.train, seed, training=sizes.training)
         found["heads on the adapted"] = task.errors(_forces(top))
         _say("heads on the adapted", found)
+    if "adam" in chosen:
+        changed = adapted(foundation, task.train, sizes.adam, seed, ADAM_LOSS)
+        found["adapted by Adam"] = _backbone(task, changed)
+        _say("adapted by Adam", found)
+        found["heads on that"] = task.errors(_forces(fit(changed, task.train, seed, training=sizes.training)))
+        _say("heads on that", found)
     if heads is not None and top is not None:
         adapts = escalates(task, heads, top, sizes, seed)
         found["auto"] = found["heads on the adapted" if adapts else "heads"]
