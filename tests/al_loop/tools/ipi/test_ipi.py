@@ -83,16 +83,16 @@ def test_the_answer_is_the_prediction_in_atomic_units(start: Atoms, potential: C
     energy, forces, virial, extras = pes(cell.T / units.Bohr, start.positions / units.Bohr)
     start.cell[:] = cell
     (exact,) = potential.predict([start], "exact")
-    assert energy * units.Ha == pytest.approx(exact.energy, abs=1e-9)
-    np.testing.assert_allclose(forces * units.Ha / units.Bohr, exact.forces, atol=1e-8)
+    assert energy * units.Ha == pytest.approx(exact.energy, abs=1e-6)  # the model has single precision
+    np.testing.assert_allclose(forces * units.Ha / units.Bohr, exact.forces, atol=2e-6)
     pressure = -np.trace(virial) * units.Ha / start.get_volume()
-    assert pressure == pytest.approx(exact.stress[:3].sum(), abs=1e-9)
-    assert virial[1, 2] * units.Ha / -start.get_volume() == pytest.approx(exact.stress[3], abs=1e-9)
+    assert pressure == pytest.approx(exact.stress[:3].sum(), abs=1e-6)
+    assert virial[1, 2] * units.Ha / -start.get_volume() == pytest.approx(exact.stress[3], abs=1e-6)
     known = json.loads(extras)
-    np.testing.assert_allclose(known["force_uncertainty"], exact.atomic_force_uncertainty, atol=1e-8)
-    np.testing.assert_allclose(known["latent_distance"], exact.latent_distance, rtol=1e-6)
-    assert known["energy_uncertainty"] == pytest.approx(np.std(known["committee_pot"], ddof=1) * units.Ha)
-    np.testing.assert_allclose(np.mean(known["committee_virial"], axis=0), virial, atol=1e-9)
+    np.testing.assert_allclose(known["force_uncertainty"], exact.atomic_force_uncertainty, atol=1e-6)
+    np.testing.assert_allclose(known["latent_distance"], exact.latent_distance, rtol=1e-4)
+    assert known["energy_uncertainty"] == pytest.approx(np.std(known["committee_pot"], ddof=1) * units.Ha, rel=1e-4)
+    np.testing.assert_allclose(np.mean(known["committee_virial"], axis=0), virial, atol=1e-6)
     assert known["verdict"] == "suspect"
     assert "uncalibrated" in known["reason"]
 
@@ -121,7 +121,19 @@ def test_replica_exchange_of_the_page_runs_over_the_command(place: Path, foundat
     ladder = [np.loadtxt(place / f"replica{i}_remd.out")[:, 3] for i in range(4)]
     for temperatures in np.transpose(ladder):
         np.testing.assert_allclose(sorted(temperatures), [300, 378, 476, 600], rtol=1e-6)
-    assert "suspect" in (place / "replica0_remd.verdict_0").read_text()
+    assert (place / "replica0_remd.verdict_0").read_text().count("suspect") == 5
+    command = [sys.executable, "-m", "al_loop.cli", "monitor", "--model", "model", "--foundation", foundation, "--json"]
+    monitor = subprocess.run(
+        [*command, "--trajectory", "replica0_remd.pos_0.extxyz", "--log", "log.jsonl"],
+        cwd=place,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert monitor.returncode == 0, monitor.stderr
+    assert json.loads(monitor.stdout)["checks"] == 5
 
 
 def test_path_integrals_of_the_page_run_in_the_process_of_ipi(place: Path, foundation: str) -> None:
@@ -130,7 +142,7 @@ def test_path_integrals_of_the_page_run_in_the_process_of_ipi(place: Path, found
     with running(place, text):
         pass
     for bead in range(4):
-        rows = [line for line in (place / f"pimd.uncertainty_{bead}").read_text().splitlines() if line[:1] != "#"]
+        rows = [line for line in (place / f"pimd.uncertainty_{bead}").read_text().splitlines() if "#" not in line]
         assert len(np.array(" ".join(rows).split(), dtype=float)) == 3 * 4  # steps 0, 5 and 10 of four atoms
     assert len(np.loadtxt(place / "pimd.out")) == 11
 
