@@ -104,6 +104,7 @@ def test_atoms_that_collide_are_judged_unphysical(start: Atoms, potential: Commi
     assert "close contact" in json.loads(extras)["reason"]
 
 
+@pytest.mark.long
 def test_replica_exchange_of_the_page_runs_over_the_command(place: Path, foundation: str) -> None:
     with running(place, REMD) as (_, name):
         command = [sys.executable, "-m", "al_loop.cli", "ipi", "start.extxyz", "--model", "model", "--socket", name]
