@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 QUICKSTART := sevennet,pyscf,mongod
-EVERYTHING := $(QUICKSTART),chgnet,tblite,gpaw,docs,dev
+EVERYTHING := $(QUICKSTART),chgnet,tblite,ipi,gpaw,docs,dev
 
 # Programs that come with the operating system, each with its Debian package.
 DEBIAN := pw.x=quantum-espresso slurmctld=slurmctld slurmd=slurmd sbatch=slurm-client munged=munge chromium=chromium

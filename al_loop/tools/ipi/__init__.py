@@ -1,0 +1,1 @@
+"""The committee as the force provider of i-PI."""
