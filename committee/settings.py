@@ -192,10 +192,10 @@ class AdaptSettings(Settings):
     """
 
     method: Literal["full", "last_blocks", "low_rank"] = "full"
-    """full: all weights that the foundation's own training fitted, but embeddings of the elements. last_blocks: those of
-    the last blocks and of the readout only, for foundations whose optimiser state does not fit into memory. low_rank: a
-    change of rank ``rank`` of every matrix, within the channels of each irrep, which keeps the model equivariant; small
-    files."""
+    """full: all weights that the foundation's own training fitted, but embeddings of the elements. last_blocks: those
+    of the last blocks and of the readout only, for foundations whose optimiser state does not fit into memory.
+    low_rank: a change of rank ``rank`` of every matrix, within the channels of each irrep, which keeps the model
+    equivariant; small files."""
     last_blocks: int = Field(2, ge=1, le=1000)
     """Number of message-passing blocks that ``last_blocks`` adapts."""
     rank: int = Field(8, ge=1, le=4096)
