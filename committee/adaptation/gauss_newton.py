@@ -30,8 +30,8 @@ _LOG = logging.getLogger(__name__)
 CORRECTIONS = 25  # solutions with one Jacobian, each from the residuals of the last
 _SHARES = (1.0, 0.5, 0.25, 0.125)  # of a solution's step, until the objective falls
 RIDGES: tuple[float, ...] = tuple(
-    10.0 ** (-k / 4) for k in range(2, 29)
-)  # candidates for λ over the mean eigenvalue of JJᵀ
+    10.0 ** (-k / 4) for k in range(2, 17)
+)  # candidates for λ over the mean eigenvalue of JJᵀ; below them left-out trajectories no longer tell
 RIDGE_FACTOR = 3.0  # of λ over the best for the linear model: the corrections do not converge far below
 _RIDGE = "ridge"  # λ in a saved state
 _UNTESTED_RIDGE = 1e-2  # with a single frame nothing can be left out
