@@ -30,6 +30,7 @@ from systems import CACHE, SYSTEMS, TEACHER, Frame, Results, load_frames, sevenn
 from telling import counting, making
 
 from committee import AdaptSettings, CommitteePotential, TrainingSettings, adapt
+from committee.adaptation.adapt import VERSION
 from committee.backbones.contract import Backbone, OpenBackbone
 from committee.training.train import training_hash
 from committee.uncertainty.score import atomic_uncertainty, mean_of_largest
@@ -105,7 +106,7 @@ def adapted(
     """Adapt, by default with the default losses; the changed weights of an identical adaptation are cached."""
     labelled = [frame.training for frame in frames]
     losses = [] if training is None else [repr(training)]
-    key = "/".join([training_hash(labelled), backbone.fingerprint, repr(settings), str(seed), *losses])
+    key = "/".join([str(VERSION), training_hash(labelled), backbone.fingerprint, repr(settings), str(seed), *losses])
     path = CACHE / "adapted" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
     if path.is_file():
         return backbone.with_weights(load_file(path))

@@ -21,7 +21,7 @@ from committee.training.training_set import comparable_frames, fit_shifts
 from committee.training.training_state import StateFile
 from committee.training.validation import split_by_group
 
-_VERSION = 2  # part of a saved state's key: increase it when the same inputs give other weights
+VERSION = 3  # part of a saved state's key: increase it when the same inputs give other weights
 STATE = "adaptation-state.safetensors"
 REPLAY_POOL = 4  # Adam draws the replayed frames of each epoch from a pool of so many times their number
 
@@ -136,7 +136,7 @@ def _key(
     prior_eV: Mapping[int, float] | None,
 ) -> str:
     """Return the SHA-256 of all inputs of an adaptation, including the order of the frames."""
-    digest = hashlib.sha256(f"{_VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
+    digest = hashlib.sha256(f"{VERSION} {backbone.fingerprint} {backbone.dtype} {seed}".encode())
     digest.update((settings.model_dump_json() + training.model_dump_json()).encode())
     for frame in frames:
         digest.update(f"{frame.id} {frame.group} {frame.aligned} {label_hash(frame)}".encode())

@@ -167,7 +167,9 @@ def _unsatisfied(error: RuntimeError) -> str:
 
 def _at_start(verdict: Verdict, sigma: Array | None) -> Verdict:
     """A starting structure is never discarded for its uncertainty: the model would never learn it."""
-    if verdict.check is not GateCheck.FORCE_UNCERTAINTY or sigma is None or not np.isfinite(sigma).all():
+    if verdict.kind is not VerdictKind.DISCARD or verdict.check is not GateCheck.FORCE_UNCERTAINTY:
+        return verdict
+    if sigma is None or not np.isfinite(sigma).all():
         return verdict
     return replace(verdict, kind=VerdictKind.SUSPECT, stop=False)
 

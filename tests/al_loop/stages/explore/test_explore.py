@@ -131,23 +131,37 @@ def test_the_bar_moves_once_a_step(potential):
     assert steps == [1] * 12
 
 
-def test_a_start_is_labelled_however_uncertain_it_is(potential, tmp_path):
-    """A committee with every spread above the discard threshold must still be able to learn."""
+@pytest.fixture(scope="module")
+def trained(potential, tmp_path_factory):
     frames = [molecule("CH3OH") for _ in range(4)]
     for seed, atoms in enumerate(frames):
         atoms.rattle(0.05, seed=seed)
     labels = [TrainingFrame(str(i), atoms, -30.0, np.zeros((6, 3)), group=str(i)) for i, atoms in enumerate(frames)]
-    trained = train(
+    return train(
         potential.backbone,
         labels,
         committee=CommitteeSettings(members=2, hidden_channels=4),
         training=TrainingSettings(epochs=2),
-        cache_folder=tmp_path,
+        cache_folder=tmp_path_factory.mktemp("tangents"),
         seed=0,
     )
+
+
+def gated(trained, **thresholds):
     ones = [np.ones(6)] * 12
-    calibration = Calibration.fit(ones, ones, ones, tolerance_eV_per_A=0.2)
-    unsure = trained.with_calibration(replace(calibration, trust_threshold=-2.0, discard_threshold=-1.0))
+    return trained.with_calibration(replace(Calibration.fit(ones, ones, ones, tolerance_eV_per_A=0.2), **thresholds))
+
+
+def test_a_start_that_the_gate_trusts_is_stored_as_trusted(trained):
+    """It counts towards the time until the first suspect frame."""
+    sure = gated(trained, trust_threshold=np.inf, discard_threshold=None, latent_threshold=np.inf)
+    visits = run(sure, start(molecule("CH3OH"), "methanol"))
+    assert [(v.step, v.verdict.kind) for v in visits] == [(step, VerdictKind.TRUSTED) for step in (0, 4, 8, 12)]
+
+
+def test_a_start_is_labelled_however_uncertain_it_is(trained):
+    """A committee with every spread above the discard threshold must still be able to learn."""
+    unsure = gated(trained, trust_threshold=-2.0, discard_threshold=-1.0)
     visits = run(unsure, start(molecule("CH3OH"), "methanol"))
     assert [(v.step, v.verdict.kind) for v in visits] == [(0, VerdictKind.SUSPECT), (4, VerdictKind.DISCARD)]
     verdicts = [v.checks[GateCheck.FORCE_UNCERTAINTY] for v in visits]
