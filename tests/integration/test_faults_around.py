@@ -30,8 +30,9 @@ def test_fault_database_killed(small_campaign, undisturbed, stage):
     time.sleep(0.3)
     server_process(campaign.folder).kill()
     wait(process, campaign)
+    # Whoever needs it first starts it again: an operation that waited for it, or a worker that has just begun.
+    assert (campaign.folder / "ledger" / "mongod.log").read_text().count("MongoDB starting") == 2
     survived(campaign, undisturbed)
-    assert "The database is back" in campaign.output()
     record("database_killed", trials=1, ends="the campaign starts it again and goes on")
 
 
